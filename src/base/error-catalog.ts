@@ -1,0 +1,194 @@
+import type { WireStatus } from './wire-status.ts'
+
+export type { WireStatus } from './wire-status.ts'
+
+export interface ErrorRow {
+  /** The canonical status; each door has its own spelling of it. */
+  readonly status: WireStatus
+  /** Flower's number of this error on the HTTP wire (`code` of the JSON body), where it has one. */
+  readonly number?: number
+  /** What the gRPC generation (1.29) says, byte for byte where its clients compare. */
+  readonly sentence: string
+  /** What the HTTP generation says, where it differs. */
+  readonly httpSentence?: string
+  /** Whether the detail of the error replaces the sentence. */
+  readonly showsDetail?: boolean
+}
+
+/** Every refusal that a peer can see. Facts of the numbers and texts: `http-apis.md` 2.2 and `control-api-and-cli.md` 1.4. */
+const catalog = {
+  internal: { status: 'internal', sentence: 'Internal server error.' },
+  unavailable: { status: 'unavailable', sentence: 'Temporarily unavailable. Try again.', showsDetail: true },
+  'unknown-method': { status: 'unimplemented', sentence: 'Unknown method.', showsDetail: true },
+  unsupported: { status: 'unimplemented', sentence: 'Not supported by this SuperLink.', showsDetail: true },
+  'invalid-request': { status: 'invalid-argument', sentence: 'Invalid request.', showsDetail: true },
+  'invalid-payload': { status: 'invalid-argument', number: 1003, sentence: 'Invalid protobuf payload.' },
+  'content-type': { status: 'invalid-argument', number: 1002, sentence: 'Unsupported Content-Type.' },
+  'message-too-large': { status: 'resource-exhausted', sentence: 'Message too large.', showsDetail: true },
+  'too-many-calls': { status: 'resource-exhausted', sentence: 'Too many calls.', showsDetail: true },
+
+  // Who is calling
+  'certificate-refused': { status: 'unauthenticated', sentence: 'Certificate refused.', showsDetail: true },
+  'role-not-granted': { status: 'permission-denied', sentence: 'Role not granted.', showsDetail: true },
+  'node-of-another-identity': { status: 'permission-denied', sentence: 'Node of another identity.', showsDetail: true },
+  'identity-in-use': { status: 'permission-denied', sentence: 'Identity in use.', showsDetail: true },
+  'node-authentication-missing': {
+    status: 'unauthenticated',
+    sentence: 'Missing authentication metadata',
+    httpSentence: 'Invalid SuperNode authentication',
+  },
+  'node-signature-invalid': {
+    status: 'unauthenticated',
+    sentence: 'Invalid signature',
+    httpSentence: 'Invalid SuperNode authentication',
+  },
+  'node-timestamp-invalid': {
+    status: 'unauthenticated',
+    sentence: 'Invalid timestamp',
+    httpSentence: 'Invalid SuperNode authentication',
+  },
+  'node-id-invalid': {
+    status: 'unauthenticated',
+    sentence: 'Invalid node ID',
+    httpSentence: 'Invalid SuperNode authentication',
+  },
+  'token-invalid': { status: 'unauthenticated', number: 1008, sentence: 'Authentication failed.' },
+  'version-mismatch': {
+    status: 'failed-precondition',
+    number: 1001,
+    sentence: 'Runtime version compatibility check failed.',
+  },
+
+  // Nodes
+  'nodes-register-by-cli': {
+    status: 'failed-precondition',
+    number: 2001,
+    sentence: 'SuperNode authentication is enabled. All SuperNodes must be registered via the CLI.',
+  },
+  'nodes-unregister-by-cli': {
+    status: 'failed-precondition',
+    number: 2002,
+    sentence: 'SuperNode authentication is enabled. All SuperNodes must be unregistered via the CLI.',
+  },
+  'heartbeat-interval-invalid': {
+    status: 'invalid-argument',
+    number: 2003,
+    sentence: 'Invalid heartbeat interval',
+    httpSentence: 'Invalid heartbeat interval.',
+  },
+  'public-key-in-use': {
+    status: 'failed-precondition',
+    number: 23,
+    sentence: 'Public key already in use',
+    httpSentence: 'Public key already in use.',
+  },
+  'public-key-invalid': {
+    status: 'failed-precondition',
+    number: 22,
+    sentence: 'The provided public key is not valid',
+    httpSentence: 'The provided public key is not valid.',
+  },
+  'node-not-registered': {
+    status: 'failed-precondition',
+    number: 2004,
+    sentence: 'No SuperNode found with the given public key.',
+    httpSentence: 'Failed to activate SuperNode.',
+  },
+  'node-not-activated': {
+    status: 'failed-precondition',
+    number: 2004,
+    sentence: 'SuperNode could not be activated.',
+    httpSentence: 'Failed to activate SuperNode.',
+    showsDetail: true,
+  },
+  'node-not-deactivated': {
+    status: 'failed-precondition',
+    number: 2005,
+    sentence: 'SuperNode could not be deactivated.',
+    httpSentence: 'Failed to deactivate SuperNode.',
+    showsDetail: true,
+  },
+  'node-not-owned': {
+    status: 'not-found',
+    number: 24,
+    sentence: 'Node ID not found for account',
+    httpSentence: 'Node ID not found for account.',
+  },
+
+  // Runs
+  'run-not-found': { status: 'not-found', number: 16, sentence: 'Run ID not found', httpSentence: 'Run ID not found.' },
+  'run-finished': {
+    status: 'failed-precondition',
+    number: 18,
+    sentence: 'Run is already finished',
+    httpSentence: 'Run is already finished.',
+    showsDetail: true,
+  },
+  'run-not-running': {
+    status: 'permission-denied',
+    number: 2007,
+    sentence: 'Run is not running.',
+    httpSentence: 'The current run status does not allow this Fleet API operation.',
+    showsDetail: true,
+  },
+  'run-not-visible': { status: 'permission-denied', number: 2008, sentence: 'Failed to get run.', showsDetail: true },
+  'fab-not-visible': { status: 'permission-denied', number: 2009, sentence: 'Failed to get FAB.', showsDetail: true },
+  'run-config-invalid': {
+    status: 'failed-precondition',
+    number: 15,
+    sentence: 'Invalid run configuration.',
+    showsDetail: true,
+  },
+  'fab-invalid': { status: 'failed-precondition', number: 14, sentence: 'Invalid FAB.', showsDetail: true },
+  'object-malformed': { status: 'failed-precondition', sentence: 'Malformed object.', showsDetail: true },
+  'task-state': {
+    status: 'failed-precondition',
+    number: 3002,
+    sentence: 'The task is not in the right state.',
+    showsDetail: true,
+  },
+  'task-forbidden': {
+    status: 'permission-denied',
+    number: 3005,
+    sentence: 'This task may not do that.',
+    showsDetail: true,
+  },
+
+  // Federations
+  'no-federation-management': {
+    status: 'unimplemented',
+    number: 1,
+    sentence: 'SuperLink does not support federation management.',
+  },
+  'federation-not-found': {
+    status: 'not-found',
+    number: 2,
+    sentence: 'Federation not found, archived, or you cannot perform this action.',
+  },
+  'federation-not-specified': {
+    status: 'failed-precondition',
+    number: 12,
+    sentence: 'No federation specified. You must specify a federation to perform this action.',
+  },
+  'federation-not-member': {
+    status: 'failed-precondition',
+    number: 26,
+    sentence: 'Federation does not exist or you are not a member of it.',
+    showsDetail: true,
+  },
+  'no-account-authentication': {
+    status: 'unimplemented',
+    number: 19,
+    sentence: 'ControlServicer initialized without account authentication',
+    httpSentence: 'ControlServicer initialized without account authentication.',
+  },
+  'no-artifact-provider': {
+    status: 'unimplemented',
+    number: 20,
+    sentence: 'ControlServicer initialized without artifact provider',
+    httpSentence: 'ControlServicer initialized without artifact provider.',
+  },
+} as const satisfies Record<string, ErrorRow>
+
+export type ErrorCode = keyof typeof catalog
+export const errorCatalog: Readonly<Record<ErrorCode, ErrorRow>> = catalog

@@ -1,0 +1,44 @@
+import { type ErrorCode, errorCatalog } from './error-catalog.ts'
+
+/**
+ * A refusal. The catalogue row of `code` says how it looks on the wire and at the command line; `detail` is for the log,
+ * and for the peer only where the row has no sentence of its own.
+ */
+export class DomainError extends Error {
+  readonly code: ErrorCode
+  readonly detail: string | undefined
+
+  constructor(code: ErrorCode, detail?: string, options?: ErrorOptions) {
+    super(detail ?? errorCatalog[code].sentence, options)
+    this.name = 'DomainError'
+    this.code = code
+    this.detail = detail
+  }
+
+  /** What a peer is told. */
+  get publicSentence(): string {
+    const row = errorCatalog[this.code]
+    return row.showsDetail && this.detail ? this.detail : row.sentence
+  }
+}
+
+/**
+ * A user's mistake at the command line: one sentence that names the thing and the remedy, and the process' exit status.
+ * `flowerCode` is the code that Flower prints as `Exit Code: n`.
+ */
+export class UsageError extends Error {
+  readonly exitStatus: number
+  readonly flowerCode: number | undefined
+
+  constructor(message: string, options: { exitStatus?: number; flowerCode?: number; cause?: unknown } = {}) {
+    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    this.name = 'UsageError'
+    this.exitStatus = options.exitStatus ?? 1
+    this.flowerCode = options.flowerCode
+  }
+}
+
+/** The text of anything that was thrown. */
+export function errorText(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

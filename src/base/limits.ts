@@ -1,0 +1,30 @@
+/** Every bound of the system in one place. Over a limit there is a refusal that names it. */
+const MiB = 1024 * 1024
+
+export const limits = {
+  /** One protobuf message, in either direction. */
+  messageBytesMax: 64 * MiB,
+  /** One pushed object (Flower's chunks are 5 MiB and a head). */
+  objectBytesMax: 16 * MiB,
+  arrayChunkBytes: 5 * MiB,
+  /** Objects up to this size live in the database row; bigger ones are files. */
+  objectInlineBytesMax: 16 * 1024,
+  fabBytesMax: 50 * MiB,
+  fabFilesMax: 10_000,
+  headerBytesMax: 16 * 1024,
+  streamsPerConnectionMax: 128,
+  heldCallsPerNodeMax: 4,
+  connectionsUnjudgedMax: 64,
+  unjudgedConnectionMs: 10_000,
+  refusedConnectionMs: 2_000,
+  logLineBytesMax: 64 * 1024,
+  runLogBytesMax: 64 * MiB,
+  /** How long a call is held for a caller that asked for it, and for one that did not. */
+  heldCallMsMax: 30_000,
+  heldStrangerCallMs: 5_000,
+  objectTreeNodesMax: 100_000,
+  objectTreeDepthMax: 16,
+  messagesPerPushMax: 10_000,
+  taskLaunchesMax: 5,
+  transfersAtOnce: 4,
+} as const

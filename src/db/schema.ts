@@ -1,0 +1,173 @@
+import type { ColumnType, Generated, Insertable, Selectable } from 'kysely'
+
+/**
+ * The tables. 64-bit ids are stored signed (`row.ts` converts); instants are epoch milliseconds as REAL, except where a
+ * double of the wire in seconds must come back bit by bit (`created_at`, `ttl` of a message). Booleans are 0 or 1.
+ */
+export interface Tables {
+  node: NodeTable
+  run: RunTable
+  run_log: RunLogTable
+  series: SeriesTable
+  fab: FabTable
+  task: TaskTable
+  task_event: TaskEventTable
+  message: MessageTable
+  message_object: MessageObjectTable
+  object: ObjectTable
+  push_session: PushSessionTable
+  nonce: NonceTable
+}
+
+type Id = bigint
+type Instant = number
+
+export interface NodeTable {
+  node_id: Id
+  /** Raw PEM bytes as text, compared byte for byte; unique. Absent for nodes known by certificate only. */
+  public_key: string | null
+  /** Name of the certificate; a node's id belongs to it. */
+  identity: string | null
+  organization: string | null
+  /** 'key' | 'certificate' */
+  auth_method: string
+  certificate_serial: string | null
+  certificate_not_after: Instant | null
+  owner_aid: string
+  owner_name: string
+  /** 'registered' | 'online' | 'offline' | 'unregistered' */
+  status: string
+  registered_at: Instant
+  last_activated_at: Instant | null
+  last_deactivated_at: Instant | null
+  unregistered_at: Instant | null
+  online_until: Instant | null
+  heartbeat_interval_ms: number
+}
+
+export interface RunTable {
+  run_id: Id
+  series_id: Id
+  primary_task_id: Id
+  fab_id: string
+  fab_version: string
+  fab_hash: string
+  /** protobuf `StartRunRequest` with only `override_config` set. */
+  override_config: Uint8Array
+  federation: string
+  owner_aid: string
+  owner_name: string
+  bytes_sent: number
+  bytes_recv: number
+  clientapp_runtime: number
+  log_bytes: number
+}
+
+export interface RunLogTable {
+  id: Generated<number>
+  run_id: Id
+  /** Epoch microseconds, strictly increasing within a run: the cursor of StreamLogs. */
+  logged_at_us: number
+  text: string
+}
+
+export interface SeriesTable {
+  series_id: Id
+  federation: string
+  /** protobuf `Context` of the last run. */
+  context: Uint8Array
+}
+
+export interface FabTable {
+  fab_hash: string
+  content: Uint8Array
+}
+
+export interface TaskTable {
+  task_id: Id
+  run_id: Id
+  /** 'flwr-serverapp' | 'flwr-clientapp' */
+  type: string
+  fab_hash: string
+  /** 'pending' | 'starting' | 'running' | 'finished' */
+  status: string
+  /** '' | 'completed' | 'failed' | 'stopped' */
+  sub_status: string
+  details: string
+  pending_at: Instant
+  starting_at: Instant | null
+  running_at: Instant | null
+  finished_at: Instant | null
+  /** SHA-256 of the token, hex: the token itself is never stored. */
+  token_hash: string | null
+  lease_until: Instant | null
+  launches: number
+  /** SuperNode: the instruction that this task answers. */
+  message_id: string | null
+}
+
+export interface TaskEventTable {
+  id: Generated<number>
+  run_id: Id
+  task_id: Id
+  at: Instant
+  event: string
+  data: string
+}
+
+export interface MessageTable {
+  message_id: string
+  /** 'instruction' | 'reply' */
+  kind: string
+  run_id: Id
+  src_node_id: Id
+  dst_node_id: Id
+  /** '' for instructions */
+  reply_to: string
+  group_id: string
+  message_type: string
+  /** Epoch seconds, the very double of the wire. */
+  created_at: number
+  ttl: number
+  src_task_id: Id | null
+  dst_task_id: Id | null
+  error_code: number | null
+  error_reason: string | null
+  /** protobuf `ObjectTree`. */
+  object_tree: Uint8Array
+  /** When it was handed out. */
+  delivered_at: Instant | null
+  /** Order of arrival. */
+  position: Generated<number>
+}
+
+/** Which objects a message is made of: an object lives as long as one row names it. */
+export interface MessageObjectTable {
+  message_id: string
+  object_id: string
+}
+
+export interface ObjectTable {
+  object_id: string
+  /** 0 while announced, 1 when the content is here. */
+  available: number
+  size: number
+  /** Small content; bigger content is a file. */
+  content: Uint8Array | null
+}
+
+export interface PushSessionTable {
+  session_id: string
+  run_id: Id
+  expires_at: Instant
+}
+
+export interface NonceTable {
+  namespace: string
+  nonce: string
+  expires_at: Instant
+}
+
+export type Row<T extends keyof Tables> = Selectable<Tables[T]>
+export type NewRow<T extends keyof Tables> = Insertable<Tables[T]>
+export type { ColumnType }

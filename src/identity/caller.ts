@@ -1,0 +1,64 @@
+/** Who is at the other end of a connection, as decided once a connection by `judge.ts`. */
+export type PeerIdentity = Anonymous | CertificatePeer | RefusedPeer
+
+/** No certificate was asked for (or none was given in `request` mode): key authentication applies. */
+export interface Anonymous {
+  readonly kind: 'anonymous'
+}
+
+export interface CertificatePeer {
+  readonly kind: 'certificate'
+  /** The name in the certificate; never its key, serial or fingerprint. */
+  readonly identity: string
+  /** The subject's O, empty when there is none. */
+  readonly organization: string
+  readonly roles: ReadonlySet<Role>
+  /** Uppercase hexadecimal. */
+  readonly serial: string
+  /** SHA-256, uppercase hexadecimal with colons. */
+  readonly fingerprint: string
+  /** Epoch milliseconds. */
+  readonly notAfter: number
+  /** Whether several processes may use this identity at once, each as a node of its own. */
+  readonly identitySharing: 'refuse' | 'allow'
+}
+
+/** Let in far enough to be told why not, and no further. */
+export interface RefusedPeer {
+  readonly kind: 'refused'
+  readonly reason: RefusalReason
+  /** One sentence that a person can act on. */
+  readonly sentence: string
+  /** What is known of the peer, for the audit log. */
+  readonly identity?: string
+  readonly organization?: string
+  readonly serial?: string
+  readonly fingerprint?: string
+}
+
+/** `supernode`: the Fleet API. `cli`: the Control API. */
+export type Role = 'supernode' | 'cli'
+
+/** Stable codes: metric labels and audit fields. The order is the order of the checks. */
+export const refusalReasons = [
+  'no-certificate',
+  'malformed-certificate',
+  'unknown-ca',
+  'missing-intermediate',
+  'certificate-expired',
+  'certificate-not-yet-valid',
+  'invalid-chain',
+  'wrong-key-usage',
+  'wrong-extended-key-usage',
+  'ca-used-as-client',
+  'no-identity',
+  'ambiguous-identity',
+  'organization-not-allowed',
+  'revoked-by-crl',
+  'revoked-by-ocsp',
+  'revocation-unknown',
+  'role-not-granted',
+  'node-of-another-identity',
+  'identity-in-use',
+] as const
+export type RefusalReason = (typeof refusalReasons)[number]

@@ -1,0 +1,19 @@
+/** PEM material of one side of TLS, read and checked as a whole set. */
+export interface TlsMaterial {
+  /** Own certificate chain, leaf first, and its key. Absent on a client without a certificate. */
+  readonly certificate?: { readonly chainPem: string; readonly keyPem: string }
+  /** CAs whose certificates are trusted as the *server's* (client side). Absent: the system's. */
+  readonly rootsPem?: string
+}
+
+/** TLS material that can be replaced while it is in use. Listeners and channels subscribe; nothing else knows. */
+export interface TlsSource {
+  current(): TlsMaterial
+  /** Calls back after each replacement until disposed. */
+  subscribe(onReplaced: () => void): Disposable
+}
+
+/** Material that never changes. */
+export function fixedTlsSource(material: TlsMaterial): TlsSource {
+  return { current: () => material, subscribe: () => ({ [Symbol.dispose]() {} }) }
+}

@@ -1,0 +1,68 @@
+import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import type { PeerIdentity } from '../identity/caller.ts'
+
+/**
+ * One connection of a listener. The peer was judged before the first call, and is judged again when trust, revocation
+ * data, policy or the clock change: read `peer` at each call and keep no copy.
+ */
+export interface Connection {
+  readonly id: number
+  /** `host:port` of the peer. */
+  readonly remoteAddress: string
+  readonly secure: boolean
+  readonly peer: PeerIdentity
+  /** Aborted when the connection is gone. */
+  readonly closed: AbortSignal
+  close(): void
+}
+
+/** What a handler may know of a call. Which door it came through is none of its business. */
+export interface Call {
+  /** Full name, e.g. `/flwr.proto.Fleet/PullMessages`. */
+  readonly method: string
+  readonly connection: Connection
+  /** The request as it was received: the SuperExec signature covers these bytes. */
+  readonly requestBytes: Uint8Array
+  /** Aborted when the caller hung up, its deadline passed, or the server stops. */
+  readonly signal: AbortSignal
+  /**
+   * How long the caller lets us hold the call, in milliseconds: the `trellis-wait-ms` header, bounded by the limits;
+   * `undefined` for programs that do not know the header (a door marks the answer with `trellis-waited: 1` otherwise).
+   */
+  readonly waitMs: number | undefined
+  /** All values of a text header, in order. */
+  header(name: string): readonly string[]
+  /** All values of a binary header, decoded: `NAME-bin` over gRPC, base64 in `NAME` over HTTP. */
+  binaryHeader(name: string): readonly Uint8Array[]
+}
+
+/** `C` is what the service's `authenticate` found out about the caller. */
+export type Handler<M extends DescMethod, C> = M['methodKind'] extends 'server_streaming'
+  ? (request: MessageShape<M['input']>, call: Call, caller: C) => AsyncIterable<MessageInitShape<M['output']>>
+  : (
+      request: MessageShape<M['input']>,
+      call: Call,
+      caller: C,
+    ) => MessageInitShape<M['output']> | Promise<MessageInitShape<M['output']>>
+
+export type ServiceHandlers<S extends DescService, C> = {
+  readonly [K in keyof S['method']]: Handler<S['method'][K], C>
+}
+
+/** A service as a listener takes it. Build it with {@link defineService}. */
+export interface Service {
+  readonly desc: DescService
+  /** Throws a DomainError when the caller may not call `method` (the local name, e.g. `pullMessages`). */
+  authenticate(call: Call, method: string, request: unknown): Promise<unknown>
+  readonly handlers: Readonly<Record<string, unknown>>
+}
+
+export function defineService<S extends DescService, C>(
+  desc: S,
+  service: {
+    authenticate: (call: Call, method: keyof S['method'] & string, request: unknown) => Promise<C>
+    handlers: ServiceHandlers<S, C>
+  },
+): Service {
+  return { desc, authenticate: service.authenticate as Service['authenticate'], handlers: service.handlers }
+}
