@@ -1,4 +1,5 @@
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { limits } from '../base/limits.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
 
 /**
@@ -65,4 +66,10 @@ export function defineService<S extends DescService, C>(
   },
 ): Service {
   return { desc, authenticate: service.authenticate as Service['authenticate'], handlers: service.handlers }
+}
+
+/** Reads the `trellis-wait-ms` header; nonsense counts as absent. */
+export function waitMsOf(value: string | undefined): number | undefined {
+  if (value === undefined || !/^\d{1,9}$/.test(value)) return undefined
+  return Math.min(Number(value), limits.heldCallMsMax)
 }

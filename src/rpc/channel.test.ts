@@ -1,0 +1,97 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { DomainError } from '../base/errors.ts'
+import { silentLogger } from '../base/log.ts'
+import { Control } from '../gen/flwr/proto/control_pb.ts'
+import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
+import { formatAddress } from './address.ts'
+import { defineService, type Service, type ServiceHandlers } from './call.ts'
+import { createChannel, createClient, type RpcError } from './channel.ts'
+import { startListener } from './listener.ts'
+
+const unsupported = () => {
+  throw new DomainError('unsupported', 'not here')
+}
+
+/** Every method refuses but those given. */
+function service<S extends Service['desc']>(desc: S, handlers: Partial<ServiceHandlers<S, undefined>>): Service {
+  const all = Object.fromEntries(desc.methods.map((method) => [method.localName, unsupported]))
+  return defineService(desc, {
+    authenticate: async () => undefined,
+    handlers: { ...all, ...handlers } as ServiceHandlers<S, undefined>,
+  } as never)
+}
+
+const services = [
+  service(Fleet, {
+    activateNode: (request, call) => ({ nodeId: BigInt(request.publicKey.length) + BigInt(call.waitMs ?? 0) }),
+    pullObject: () => ({ objectFound: true, objectAvailable: true, objectContent: new Uint8Array(5 * 1024 * 1024) }),
+    pullMessages: () => ({ messagesList: [{ content: {} }] }),
+  }),
+  service(Control, {
+    async *streamLogs(request) {
+      for (let line = 1; line <= 3; line++) yield { logOutput: `${request.runId}:${line}\n`, latestTimestamp: line }
+    },
+    stopRun() {
+      throw new DomainError('run-not-found')
+    },
+  }),
+]
+
+for (const transport of ['grpc', 'http'] as const) {
+  test(`a call reaches its handler and comes back over ${transport}`, async () => {
+    await using listener = await startListener({ name: 'test', address: '127.0.0.1:0', services, log: silentLogger })
+    using channel = createChannel({
+      address: formatAddress(listener.address),
+      tls: 'insecure',
+      transport,
+      component: 'test',
+    })
+    const fleet = createClient(Fleet, channel)
+    const control = createClient(Control, channel)
+
+    assert.equal((await fleet.activateNode({ publicKey: new Uint8Array(7) })).nodeId, 7n)
+    assert.equal((await fleet.pullObject({})).objectContent.length, 5 * 1024 * 1024)
+    assert.ok((await fleet.pullMessages({})).messagesList[0]?.content, 'empty content stays present')
+
+    const held = await channel.call(Fleet.method.activateNode, {}, { waitMs: 90_000 })
+    assert.deepEqual([held.message.nodeId, held.waited], [30_000n, true], 'the wait is bounded and acknowledged')
+
+    const lines: string[] = []
+    for await (const part of control.streamLogs({ runId: 9n })) lines.push(part.logOutput)
+    assert.deepEqual(lines, ['9:1\n', '9:2\n', '9:3\n'])
+
+    await assert.rejects(control.stopRun({ runId: 1n }), (error: RpcError) => {
+      assert.equal(error.status, 'not-found')
+      assert.match(error.message, /^Run ID not found\.?$/)
+      return true
+    })
+  })
+}
+
+test('a channel without a preference speaks gRPC to a plain listener', async () => {
+  await using listener = await startListener({ name: 'test', address: '127.0.0.1:0', services, log: silentLogger })
+  using channel = createChannel({ address: formatAddress(listener.address), tls: 'insecure', component: 'test' })
+  assert.equal((await createClient(Fleet, channel).activateNode({})).nodeId, 0n)
+})
+
+test('a refused connection is one sentence that names the address', async () => {
+  await using listener = await startListener({ name: 'test', address: '127.0.0.1:0', services, log: silentLogger })
+  const address = formatAddress(listener.address)
+  await listener.close()
+  using channel = createChannel({ address, tls: 'insecure', component: 'test' })
+  await assert.rejects(createClient(Fleet, channel).activateNode({}), (error: RpcError) => {
+    assert.equal(error.kind, 'unreachable')
+    assert.ok(error.retryable)
+    assert.match(error.message, new RegExp(`Nobody listens on ${address}`))
+    return true
+  })
+})
+
+test('a port in use ends the start with a sentence', async () => {
+  await using first = await startListener({ name: 'test', address: '127.0.0.1:0', services, log: silentLogger })
+  const address = formatAddress(first.address)
+  await assert.rejects(startListener({ name: 'test', address, services, log: silentLogger }), {
+    message: `Port in server address ${address} is already in use.`,
+  })
+})

@@ -1,0 +1,187 @@
+import {
+  create,
+  type DescMethod,
+  type DescMethodServerStreaming,
+  type DescMethodUnary,
+  type DescService,
+  fromBinary,
+  type MessageInitShape,
+  type MessageShape,
+  toBinary,
+} from '@bufbuild/protobuf'
+import { flowerHttpVersion } from '../base/version.ts'
+import { type Address, formatAddress, parseAddress } from './address.ts'
+import { type ChannelTls, dial } from './dial.ts'
+import { openGrpcTransport } from './grpc-transport.ts'
+import { openHttpTransport } from './http-transport.ts'
+import { routeOf } from './route.ts'
+import { RpcError } from './rpc-error.ts'
+import type { OutgoingCall, Transport } from './transport.ts'
+
+export { RpcError } from './rpc-error.ts'
+
+export interface ChannelOptions {
+  readonly address: string
+  readonly tls: ChannelTls
+  /** Which wire to speak. `auto`: what the server picks by ALPN; on plain connections HTTP/2 is tried first. */
+  readonly transport?: 'auto' | 'grpc' | 'http'
+  /** Who we say we are, e.g. `SuperNode`. */
+  readonly component: string
+}
+
+export interface CallOptions {
+  readonly signal?: AbortSignal | undefined
+  readonly timeoutMs?: number | undefined
+  /** How long the server may hold the call when it has nothing yet. */
+  readonly waitMs?: number | undefined
+  readonly headers?: Readonly<Record<string, string>>
+  readonly binaryHeaders?: Readonly<Record<string, Uint8Array>>
+}
+
+/**
+ * Calls to one server over one wire, decided at the first connection. A broken connection is opened again by the next
+ * call; replaced TLS material gets a new connection while calls on the old one finish.
+ */
+export class Channel {
+  readonly address: Address
+  readonly #options: ChannelOptions
+  readonly #replaced: Disposable | undefined
+  #transport: Promise<Transport> | undefined
+  #closed = false
+
+  constructor(options: ChannelOptions) {
+    this.#options = options
+    this.address = parseAddress(options.address, 'The server address')
+    this.#replaced = options.tls === 'insecure' ? undefined : options.tls.subscribe(() => this.#forget())
+  }
+
+  /** Whether the answer was held is told in `waited`: then the next call may follow at once. */
+  async call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions = {},
+  ): Promise<{ message: MessageShape<O>; waited: boolean }> {
+    const transport = await this.#usable()
+    const { body, waited } = await transport.unary(this.#outgoing(method, request, options))
+    return { message: decode(method, body) as MessageShape<O>, waited }
+  }
+
+  async *stream<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
+    method: DescMethodServerStreaming<I, O>,
+    request: MessageInitShape<I>,
+    options: CallOptions = {},
+  ): AsyncGenerator<MessageShape<O>> {
+    const transport = await this.#usable()
+    for await (const body of transport.stream(this.#outgoing(method, request, options))) {
+      yield decode(method, body) as MessageShape<O>
+    }
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#replaced?.[Symbol.dispose]()
+    this.#forget()
+  }
+
+  [Symbol.dispose](): void {
+    this.close()
+  }
+
+  #forget(): void {
+    this.#transport?.then(
+      (transport) => transport.close(),
+      () => {},
+    )
+    this.#transport = undefined
+  }
+
+  async #usable(): Promise<Transport> {
+    if (this.#closed) throw new RpcError('unavailable', 'The channel is closed.', { kind: 'protocol' })
+    const current = this.#transport
+    if (current) {
+      const transport = await current
+      if (transport.usable) return transport
+      if (this.#transport === current) this.#transport = undefined
+    }
+    this.#transport ??= this.#open()
+    return this.#transport
+  }
+
+  #open(): Promise<Transport> {
+    const opening = openTransport(this.address, this.#options)
+    opening.catch(() => {
+      if (this.#transport === opening) this.#transport = undefined
+    })
+    return opening
+  }
+
+  #outgoing(method: DescMethod, request: unknown, options: CallOptions): OutgoingCall {
+    return {
+      path: `/${method.parent.typeName}/${method.name}`,
+      route: `/v1/${routeOf(method)}`,
+      body: toBinary(method.input, create(method.input, request as MessageInitShape<typeof method.input>)),
+      headers: {
+        'flwr-package-name': 'flwr',
+        'flwr-package-version': flowerHttpVersion,
+        'flwr-component-name': this.#options.component,
+        ...(options.waitMs === undefined ? {} : { 'trellis-wait-ms': String(Math.round(options.waitMs)) }),
+        ...options.headers,
+      },
+      binaryHeaders: options.binaryHeaders ?? {},
+      signal: options.signal,
+      timeoutMs: options.timeoutMs,
+    }
+  }
+}
+
+export function createChannel(options: ChannelOptions): Channel {
+  return new Channel(options)
+}
+
+/** A service's methods as functions: unary ones answer the message alone. */
+export type Client<S extends DescService> = {
+  readonly [K in keyof S['method']]: S['method'][K] extends DescMethodUnary<infer I, infer O>
+    ? (request: MessageInitShape<I>, options?: CallOptions) => Promise<MessageShape<O>>
+    : S['method'][K] extends DescMethodServerStreaming<infer I, infer O>
+      ? (request: MessageInitShape<I>, options?: CallOptions) => AsyncIterable<MessageShape<O>>
+      : never
+}
+
+export function createClient<S extends DescService>(service: S, channel: Channel): Client<S> {
+  const methods = service.methods.map((method) => [
+    method.localName,
+    method.methodKind === 'server_streaming'
+      ? (request: never, options?: CallOptions) => channel.stream(method as DescMethodServerStreaming, request, options)
+      : async (request: never, options?: CallOptions) =>
+          (await channel.call(method as DescMethodUnary, request, options)).message,
+  ])
+  return Object.fromEntries(methods) as Client<S>
+}
+
+function decode(method: DescMethod, body: Uint8Array): unknown {
+  try {
+    return fromBinary(method.output, body)
+  } catch (cause) {
+    throw new RpcError('internal', `The server's answer to ${method.name} is not a ${method.output.name}.`, {
+      kind: 'protocol',
+      cause,
+    })
+  }
+}
+
+async function openTransport(address: Address, options: ChannelOptions): Promise<Transport> {
+  const { tls, transport = 'auto' } = options
+  const where = formatAddress(address)
+  if (transport === 'http') return openHttpTransport(address, tls)
+  const { socket, alpn } = await dial(address, tls, transport === 'grpc' ? ['h2'] : ['h2', 'http/1.1'])
+  if (tls !== 'insecure' && alpn !== 'h2' && transport === 'auto') {
+    socket.destroy()
+    return openHttpTransport(address, tls)
+  }
+  try {
+    return await openGrpcTransport(socket, where, where)
+  } catch (error) {
+    if (transport === 'grpc' || tls !== 'insecure') throw error
+    return openHttpTransport(address, tls)
+  }
+}

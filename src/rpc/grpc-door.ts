@@ -1,0 +1,161 @@
+import type { Duplex } from 'node:stream'
+import * as grpc from '@grpc/grpc-js'
+import { limits } from '../base/limits.ts'
+import type { Logger } from '../base/log.ts'
+import { type Call, type Connection, waitMsOf } from './call.ts'
+import type { Method } from './dispatch.ts'
+import { refusalError, toWireError, type WireError } from './translate-errors.ts'
+
+/** Serves gRPC on sockets that a listener has accepted and judged. */
+export interface GrpcDoor {
+  accept(socket: Duplex): void
+  close(graceMs: number): Promise<void>
+}
+
+/** `findConnection` maps `host:port` of a peer to the judged connection. */
+export function createGrpcDoor(
+  methods: readonly Method[],
+  findConnection: (remoteAddress: string) => Connection | undefined,
+  log: Logger,
+): GrpcDoor {
+  const server = new grpc.Server({
+    'grpc.max_receive_message_length': limits.messageBytesMax,
+    'grpc.max_send_message_length': -1,
+    'grpc.max_concurrent_streams': limits.streamsPerConnectionMax,
+    'grpc.keepalive_time_ms': 210_000,
+    'grpc-node.max_session_memory': 64,
+  })
+  for (const method of methods) register(server, method, findConnection, log)
+  const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
+  return {
+    accept: (socket) => injector.injectConnection(socket),
+    async close(graceMs) {
+      injector.drain(graceMs)
+      injector.destroy()
+      server.forceShutdown()
+    },
+  }
+}
+
+const passBytes = (bytes: Uint8Array): Buffer => Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
+const keepBytes = (bytes: Buffer): Buffer => bytes
+
+function register(
+  server: grpc.Server,
+  method: Method,
+  findConnection: (remoteAddress: string) => Connection | undefined,
+  log: Logger,
+): void {
+  if (method.streams) {
+    server.register(
+      method.path,
+      async (stream: grpc.ServerWritableStream<Buffer, Uint8Array>) => {
+        const call = toCall(method, stream, findConnection)
+        if (!call) return stream.destroy()
+        try {
+          refuse(call.connection)
+          stream.sendMetadata(new grpc.Metadata())
+          for await (const bytes of method.stream(call)) {
+            if (call.signal.aborted) return
+            if (!stream.write(bytes)) await drained(stream, call.signal)
+          }
+          stream.end()
+        } catch (error) {
+          stream.emit('error', statusOf(error, method, log))
+          closeRefused(call.connection)
+        }
+      },
+      passBytes,
+      keepBytes,
+      'serverStream',
+    )
+    return
+  }
+  server.register(
+    method.path,
+    (unary: grpc.ServerUnaryCall<Buffer, Uint8Array>, reply: grpc.sendUnaryData<Uint8Array>) => {
+      const call = toCall(method, unary, findConnection)
+      if (!call) return reply({ code: grpc.status.UNAVAILABLE, details: 'Connection is gone.' })
+      if (call.waitMs !== undefined) unary.sendMetadata(waited)
+      answer(call, method).then(
+        (bytes) => reply(null, bytes),
+        (error: unknown) => {
+          reply(statusOf(error, method, log))
+          closeRefused(call.connection)
+        },
+      )
+    },
+    passBytes,
+    keepBytes,
+    'unary',
+  )
+}
+
+const waited = new grpc.Metadata()
+waited.set('trellis-waited', '1')
+
+async function answer(call: Call, method: Method): Promise<Uint8Array> {
+  refuse(call.connection)
+  return method.unary(call)
+}
+
+class Refusal extends Error {
+  readonly wire: WireError
+  constructor(wire: WireError) {
+    super(wire.grpcSentence)
+    this.wire = wire
+  }
+}
+
+function refuse(connection: Connection): void {
+  if (connection.peer.kind === 'refused') throw new Refusal(refusalError(connection.peer))
+}
+
+/** The answer goes out first; then nothing more is served on this connection. */
+function closeRefused(connection: Connection): void {
+  if (connection.peer.kind === 'refused') setTimeout(() => connection.close(), 50).unref()
+}
+
+function statusOf(error: unknown, method: Method, log: Logger): grpc.ServiceError {
+  const wire = error instanceof Refusal ? error.wire : toWireError(error, method.path, log)
+  const metadata = new grpc.Metadata()
+  if (wire.refusalReason) metadata.set('trellis-refusal-reason', wire.refusalReason)
+  return Object.assign(new Error(wire.grpcSentence), { code: wire.grpcCode, details: wire.grpcSentence, metadata })
+}
+
+type ServerCall = grpc.ServerUnaryCall<Buffer, Uint8Array> | grpc.ServerWritableStream<Buffer, Uint8Array>
+
+function toCall(
+  method: Method,
+  serverCall: ServerCall,
+  findConnection: (remoteAddress: string) => Connection | undefined,
+): Call | undefined {
+  const connection = findConnection(serverCall.getPeer())
+  if (!connection) return undefined
+  const { metadata } = serverCall
+  let controller: AbortController | undefined
+  return {
+    method: method.path,
+    connection,
+    requestBytes: serverCall.request,
+    get signal() {
+      if (!controller) {
+        const created = new AbortController()
+        controller = created
+        if (serverCall.cancelled) created.abort()
+        ;(serverCall as NodeJS.EventEmitter).on('cancelled', () => created.abort())
+      }
+      return controller.signal
+    },
+    waitMs: waitMsOf(metadata.get('trellis-wait-ms')[0] as string | undefined),
+    header: (name) => metadata.get(name).map(String),
+    binaryHeader: (name) => metadata.get(`${name}-bin`).filter((value) => typeof value !== 'string'),
+  }
+}
+
+function drained(stream: grpc.ServerWritableStream<Buffer, Uint8Array>, signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    stream.once('drain', resolve)
+    signal.addEventListener('abort', () => resolve(), { once: true })
+  })
+}

@@ -1,0 +1,198 @@
+import {
+  type ClientHttp2Session,
+  type ClientHttp2Stream,
+  connect,
+  constants,
+  type IncomingHttpHeaders,
+} from 'node:http2'
+import type { Socket } from 'node:net'
+import { RpcError, statusOfGrpcCode } from './rpc-error.ts'
+import type { Answer, OutgoingCall, Transport } from './transport.ts'
+
+/**
+ * gRPC's client half on Node's HTTP/2: a length-prefixed message each way and a status in the trailers. Our own because
+ * the TLS socket must stay in our hands: ALPN decides the generation, and certificates are replaced while calls run.
+ */
+export async function openGrpcTransport(socket: Socket, authority: string, where: string): Promise<Transport> {
+  const session = connect(`http://${authority}`, {
+    createConnection: () => socket,
+    settings: { enablePush: false, initialWindowSize: windowBytes },
+    maxSessionMemory: 256,
+  })
+  await ready(session, where)
+  session.setLocalWindowSize(2 * windowBytes)
+  return {
+    get usable() {
+      return !session.closed && !session.destroyed
+    },
+    unary: (call) => unary(session, call, where),
+    stream: (call) => messages(session, call, where),
+    close() {
+      session.close()
+      setTimeout(() => session.destroy(), 1000).unref()
+    },
+  }
+}
+
+const windowBytes = 8 * 1024 * 1024
+
+/** A server that speaks HTTP/2 sends its settings at once; anything else is another protocol. */
+function ready(session: ClientHttp2Session, where: string): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const fail = (cause?: unknown): void => {
+      clearTimeout(timer)
+      session.destroy()
+      reject(new RpcError('unavailable', `${where} does not speak gRPC.`, { kind: 'protocol', cause }))
+    }
+    const timer = setTimeout(fail, 5000)
+    session.once('error', fail)
+    session.once('close', fail)
+    session.once('remoteSettings', () => {
+      clearTimeout(timer)
+      session.off('error', fail).off('close', fail)
+      session.on('error', () => {})
+      resolve()
+    })
+  })
+}
+
+async function unary(session: ClientHttp2Session, call: OutgoingCall, where: string): Promise<Answer> {
+  const exchange = start(session, call, where)
+  let body: Uint8Array | undefined
+  for await (const message of exchange.messages()) body = message
+  return { body: body ?? new Uint8Array(), waited: exchange.headers()?.['trellis-waited'] === '1' }
+}
+
+async function* messages(session: ClientHttp2Session, call: OutgoingCall, where: string): AsyncGenerator<Uint8Array> {
+  yield* start(session, call, where).messages()
+}
+
+interface Exchange {
+  headers(): IncomingHttpHeaders | undefined
+  messages(): AsyncGenerator<Uint8Array>
+}
+
+function start(session: ClientHttp2Session, call: OutgoingCall, where: string): Exchange {
+  const stream = session.request(
+    {
+      [constants.HTTP2_HEADER_METHOD]: 'POST',
+      [constants.HTTP2_HEADER_PATH]: call.path,
+      'content-type': 'application/grpc',
+      te: 'trailers',
+      ...(call.timeoutMs === undefined ? {} : { 'grpc-timeout': `${Math.ceil(call.timeoutMs)}m` }),
+      ...call.headers,
+      ...Object.fromEntries(
+        Object.entries(call.binaryHeaders).map(([name, value]) => [
+          `${name}-bin`,
+          Buffer.from(value).toString('base64'),
+        ]),
+      ),
+    },
+    { endStream: false },
+  )
+  let headers: IncomingHttpHeaders | undefined
+  let trailers: IncomingHttpHeaders | undefined
+  let failure: RpcError | undefined
+  stream.on('response', (received) => {
+    headers = received
+  })
+  stream.on('trailers', (received) => {
+    trailers = received
+  })
+  // The async iteration below reports errors; without a listener a late one would be uncaught.
+  stream.on('error', () => {})
+  const cancel = (error: RpcError): void => {
+    failure = error
+    stream.close(constants.NGHTTP2_CANCEL)
+  }
+  const onAbort = (): void => cancel(new RpcError('deadline-exceeded', 'The call was cancelled.', { kind: 'peer' }))
+  if (call.signal?.aborted) onAbort()
+  call.signal?.addEventListener('abort', onAbort, { once: true })
+  const timer =
+    call.timeoutMs === undefined
+      ? undefined
+      : setTimeout(() => cancel(new RpcError('deadline-exceeded', `${where} did not answer in time.`)), call.timeoutMs)
+  send(stream, call.body)
+
+  async function* received(): AsyncGenerator<Uint8Array> {
+    try {
+      yield* unframe(stream)
+    } catch (cause) {
+      failure ??= new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'unreachable', cause })
+    } finally {
+      clearTimeout(timer)
+      call.signal?.removeEventListener('abort', onAbort)
+      if (!stream.closed) stream.close(constants.NGHTTP2_CANCEL)
+    }
+    if (failure) throw failure
+    throwOnStatus(trailers ?? headers, where)
+  }
+  return { headers: () => headers, messages: received }
+}
+
+function send(stream: ClientHttp2Stream, body: Uint8Array): void {
+  const prefix = Buffer.allocUnsafe(5)
+  prefix[0] = 0
+  prefix.writeUInt32BE(body.length, 1)
+  if (body.length < 4096) {
+    stream.end(Buffer.concat([prefix, body]))
+    return
+  }
+  stream.write(prefix)
+  stream.end(body)
+}
+
+/** Cuts the byte stream into messages; each is copied once, into a buffer of its size. */
+async function* unframe(stream: ClientHttp2Stream): AsyncGenerator<Uint8Array> {
+  const prefix = Buffer.alloc(5)
+  let prefixFilled = 0
+  let message: Buffer | undefined
+  let filled = 0
+  for await (const chunk of stream as AsyncIterable<Buffer>) {
+    let offset = 0
+    while (offset < chunk.length || (message && filled === message.length)) {
+      if (!message) {
+        const take = Math.min(5 - prefixFilled, chunk.length - offset)
+        chunk.copy(prefix, prefixFilled, offset, offset + take)
+        prefixFilled += take
+        offset += take
+        if (prefixFilled < 5) break
+        if (prefix[0] !== 0) throw new Error('compressed message')
+        message = Buffer.allocUnsafeSlow(prefix.readUInt32BE(1))
+        filled = 0
+      }
+      const take = Math.min(message.length - filled, chunk.length - offset)
+      chunk.copy(message, filled, offset, offset + take)
+      filled += take
+      offset += take
+      if (filled < message.length) break
+      yield message
+      message = undefined
+      prefixFilled = 0
+    }
+  }
+  if (message) throw new Error('message cut short')
+}
+
+function throwOnStatus(trailers: IncomingHttpHeaders | undefined, where: string): void {
+  const code = trailers?.['grpc-status']
+  if (code === '0') return
+  if (code === undefined) {
+    throw new RpcError('unavailable', `The connection to ${where} broke before the answer was complete.`, {
+      kind: 'unreachable',
+    })
+  }
+  const message = decodeURIComponentSafely(String(trailers?.['grpc-message'] ?? ''))
+  const refusalReason = trailers?.['trellis-refusal-reason']
+  throw new RpcError(statusOfGrpcCode(Number(code)), message || `${where} answered with gRPC status ${code}.`, {
+    refusalReason: typeof refusalReason === 'string' ? refusalReason : undefined,
+  })
+}
+
+function decodeURIComponentSafely(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
+}

@@ -1,0 +1,188 @@
+import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { setTimeout as delay } from 'node:timers/promises'
+import { DomainError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { Logger } from '../base/log.ts'
+import { type Call, type Connection, waitMsOf } from './call.ts'
+import type { Method } from './dispatch.ts'
+import { refusalError, toWireError, type WireError } from './translate-errors.ts'
+
+/** Serves protobuf over HTTP/1.1 (Flower's HTTP generation) and plain pages, on sockets that a listener has judged. */
+export interface HttpDoor {
+  accept(socket: Duplex): void
+  close(): void
+}
+
+/** A plain page such as `/metrics`; answers `undefined` when the path is not its own. */
+export type Page = (path: string) => Promise<{ contentType: string; body: string } | undefined>
+
+export function createHttpDoor(
+  methods: readonly Method[],
+  pages: readonly Page[],
+  findConnection: (socket: IncomingMessage['socket']) => Connection | undefined,
+  log: Logger,
+): HttpDoor {
+  const routes = new Map(methods.map((method) => [`/v1/${method.route}`, method]))
+  const server = createServer(
+    { maxHeaderSize: limits.headerBytesMax, keepAliveTimeout: 75_000, requestTimeout: 0, noDelay: true },
+    (request, response) => {
+      const connection = findConnection(request.socket)
+      if (!connection) return response.destroy()
+      serve(request, response, connection).catch((error: unknown) => {
+        log.error('HTTP request failed', { path: request.url, error })
+        response.destroy()
+      })
+    },
+  )
+
+  async function serve(request: IncomingMessage, response: ServerResponse, connection: Connection): Promise<void> {
+    const path = (request.url ?? '/').split('?', 1)[0] as string
+    if (connection.peer.kind === 'refused') {
+      sendError(response, refusalError(connection.peer))
+      response.once('close', () => connection.close())
+      return
+    }
+    const method = routes.get(path)
+    if (method) return serveMethod(method, request, response, connection)
+    if (request.method !== 'GET' && request.method !== 'HEAD') return sendJson(response, 404, { detail: 'Not Found' })
+    if (path === '/health') return void response.writeHead(200).end()
+    for (const page of pages) {
+      const found = await page(path)
+      if (found) return void response.writeHead(200, { 'content-type': found.contentType }).end(found.body)
+    }
+    sendJson(response, 404, { detail: 'Not Found' })
+  }
+
+  async function serveMethod(
+    method: Method,
+    request: IncomingMessage,
+    response: ServerResponse,
+    connection: Connection,
+  ): Promise<void> {
+    if (request.method !== 'POST') {
+      response.setHeader('allow', 'POST')
+      return sendJson(response, 405, { detail: 'Method Not Allowed' })
+    }
+    try {
+      const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
+      if (contentType !== 'application/protobuf') throw new DomainError('content-type')
+      const call = toCall(method, request, response, connection, await readBody(request))
+      if (method.streams) return await sendStream(method.stream(call), response, call.signal)
+      const bytes = await method.unary(call)
+      response.writeHead(200, {
+        'content-type': 'application/protobuf',
+        'content-length': bytes.length,
+        ...(call.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
+      })
+      response.end(bytes)
+    } catch (error) {
+      if (response.headersSent) response.destroy()
+      else sendError(response, toWireError(error, method.path, log))
+    }
+  }
+
+  return {
+    accept: (socket) => void server.emit('connection', socket),
+    close: () => server.closeAllConnections(),
+  }
+}
+
+/** The whole body; refuses as soon as it is known to be too large. */
+async function readBody(request: IncomingMessage): Promise<Uint8Array> {
+  const announced = Number(request.headers['content-length'] ?? 0)
+  if (announced > limits.messageBytesMax) throw tooLarge()
+  if (announced > 0) return readExactly(request, announced)
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > limits.messageBytesMax) throw tooLarge()
+    chunks.push(chunk)
+  }
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+}
+
+async function readExactly(request: IncomingMessage, length: number): Promise<Uint8Array> {
+  const body = Buffer.allocUnsafeSlow(length)
+  let offset = 0
+  for await (const chunk of request as AsyncIterable<Buffer>) {
+    chunk.copy(body, offset)
+    offset += chunk.length
+  }
+  if (offset !== length) throw new DomainError('invalid-payload', 'The body is shorter than its content-length.')
+  return body
+}
+
+function tooLarge(): DomainError {
+  return new DomainError('message-too-large', `Message larger than ${limits.messageBytesMax} bytes.`)
+}
+
+function toCall(
+  method: Method,
+  request: IncomingMessage,
+  response: ServerResponse,
+  connection: Connection,
+  requestBytes: Uint8Array,
+): Call {
+  let controller: AbortController | undefined
+  return {
+    method: method.path,
+    connection,
+    requestBytes,
+    get signal() {
+      if (!controller) {
+        const created = new AbortController()
+        controller = created
+        response.once('close', () => {
+          if (!response.writableFinished) created.abort()
+        })
+      }
+      return controller.signal
+    },
+    waitMs: waitMsOf(request.headersDistinct['trellis-wait-ms']?.[0]),
+    header: (name) => request.headersDistinct[name] ?? [],
+    binaryHeader: (name) =>
+      (request.headersDistinct[name] ?? []).slice(0, 1).map((value) => Buffer.from(value, 'base64')),
+  }
+}
+
+/** Frames of a 4-byte big-endian length and a message. Clients rely on early headers, so they wait for the first frame only briefly. */
+async function sendStream(
+  frames: AsyncIterable<Uint8Array>,
+  response: ServerResponse,
+  signal: AbortSignal,
+): Promise<void> {
+  const iterator = frames[Symbol.asyncIterator]()
+  const first = iterator.next()
+  // A refusal comes at once and still becomes a proper answer.
+  await Promise.race([first, delay(firstFrameMs)])
+  response.writeHead(200, { 'content-type': 'application/flower-protobuf-stream' })
+  response.flushHeaders()
+  for (let item = await first; !item.done && !signal.aborted; item = await iterator.next()) {
+    const head = Buffer.allocUnsafe(4)
+    head.writeUInt32BE(item.value.length)
+    response.write(head)
+    if (!response.write(item.value))
+      await new Promise((resolve) => response.once('drain', resolve).once('close', resolve))
+  }
+  await iterator.return?.()
+  response.end()
+}
+
+const firstFrameMs = 10
+
+function sendError(response: ServerResponse, error: WireError): void {
+  if (error.refusalReason) response.setHeader('trellis-refusal-reason', error.refusalReason)
+  response.setHeader('connection', 'close')
+  sendJson(response, error.httpStatus === 400 && error.number === 1002 ? 415 : error.httpStatus, {
+    ...(error.number === undefined ? {} : { code: error.number }),
+    detail: error.httpSentence,
+  })
+}
+
+function sendJson(response: ServerResponse, status: number, body: unknown): void {
+  const bytes = Buffer.from(JSON.stringify(body))
+  response.writeHead(status, { 'content-type': 'application/json', 'content-length': bytes.length })
+  response.end(bytes)
+}

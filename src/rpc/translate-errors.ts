@@ -1,0 +1,53 @@
+import { errorCatalog } from '../base/error-catalog.ts'
+import { DomainError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { type WireStatus, wireStatuses } from '../base/wire-status.ts'
+import type { RefusedPeer } from '../identity/caller.ts'
+
+/** An error as both doors need it. This file is the only place where ours become the wire's. */
+export interface WireError {
+  readonly status: WireStatus
+  readonly grpcCode: number
+  readonly httpStatus: number
+  /** Flower's number of the error, where it has one. */
+  readonly number: number | undefined
+  readonly grpcSentence: string
+  readonly httpSentence: string
+  /** Why a peer was refused, for the `trellis-refusal-reason` header. */
+  readonly refusalReason?: string
+}
+
+/** Turns whatever a handler threw into what the peer may know; the rest goes to the log. */
+export function toWireError(error: unknown, method: string, log: Logger): WireError {
+  if (error instanceof DomainError) {
+    const row = errorCatalog[error.code]
+    if (error.code === 'internal') log.error('Call failed', { method, error })
+    else log.debug('Call refused', { method, code: error.code, detail: error.detail, cause: error.cause })
+    const detail = row.showsDetail ? error.detail : undefined
+    return wireError(row.status, row.number, detail ?? row.sentence, detail ?? row.httpSentence ?? row.sentence)
+  }
+  if (isAbort(error)) return wireError('unavailable', undefined, 'The server is stopping. Try again.')
+  log.error('Call failed', { method, error })
+  const row = errorCatalog.internal
+  return wireError(row.status, undefined, row.sentence)
+}
+
+/** A refused peer learns why, whatever it calls. */
+export function refusalError(peer: RefusedPeer): WireError {
+  const status = peer.reason === 'role-not-granted' ? 'permission-denied' : 'unauthenticated'
+  return { ...wireError(status, undefined, peer.sentence), refusalReason: peer.reason }
+}
+
+function wireError(
+  status: WireStatus,
+  number: number | undefined,
+  sentence: string,
+  httpSentence = sentence,
+): WireError {
+  const { grpc, http } = wireStatuses[status]
+  return { status, number, grpcCode: grpc, httpStatus: http, grpcSentence: sentence, httpSentence }
+}
+
+function isAbort(error: unknown): boolean {
+  return error instanceof Error && error.name === 'AbortError'
+}

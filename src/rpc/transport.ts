@@ -1,0 +1,27 @@
+/** One way to carry calls over connections to one server. Bytes in, bytes out; failures are RpcErrors. */
+export interface Transport {
+  unary(call: OutgoingCall): Promise<Answer>
+  stream(call: OutgoingCall): AsyncIterable<Uint8Array>
+  /** Ends open calls after `graceMs`. */
+  close(): void
+  /** Whether new calls can be carried. */
+  readonly usable: boolean
+}
+
+export interface OutgoingCall {
+  /** `/flwr.proto.Fleet/PullMessages` */
+  readonly path: string
+  /** `/v1/fleet/pull-messages` */
+  readonly route: string
+  readonly body: Uint8Array
+  readonly headers: Readonly<Record<string, string>>
+  readonly binaryHeaders: Readonly<Record<string, Uint8Array>>
+  readonly signal: AbortSignal | undefined
+  readonly timeoutMs: number | undefined
+}
+
+export interface Answer {
+  readonly body: Uint8Array
+  /** The server knows `trellis-wait-ms` and held the call. */
+  readonly waited: boolean
+}
