@@ -1,0 +1,22 @@
+import type { RecordDict } from './records.ts'
+
+/**
+ * Configuration values as TOML has them: an integer is a bigint, a float a number. `Number(value)` reads either.
+ */
+export type UserConfigValue = boolean | bigint | number | string
+/** Nested tables are flattened to dotted keys. */
+export type UserConfig = Record<string, UserConfigValue>
+
+/** What an app knows about where it runs, and the state it keeps from one message to the next. */
+export interface Context {
+  readonly runId: bigint
+  /** 1 for a ServerApp. */
+  readonly nodeId: bigint
+  readonly seriesId: bigint
+  /** `--node-config` of the SuperNode. */
+  readonly nodeConfig: UserConfig
+  /** `[tool.flwr.app.config]` of the app with the overrides of `flwr run`. */
+  readonly runConfig: UserConfig
+  /** Kept by the SuperNode from message to message of a run; write to it freely. */
+  state: RecordDict
+}

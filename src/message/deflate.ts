@@ -1,0 +1,101 @@
+import { createHash } from 'node:crypto'
+import { toBinary } from '@bufbuild/protobuf'
+import { limits } from '../base/limits.ts'
+import { MessageSchema, type Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
+import { ConfigRecordSchema, MetricRecordSchema } from '../gen/flwr/proto/recorddict_pb.ts'
+import { encodeObject, type ObjectType, objectHead, objectId } from '../objects/object-format.ts'
+import { type ObjectTree, objectTree } from '../objects/object-tree.ts'
+import type { Message, Metadata } from './message.ts'
+import type { NdArray } from './nd-array.ts'
+import { pythonJson } from './python-json.ts'
+import { type AnyRecord, ArrayRecord, MetricRecord, type RecordDict } from './records.ts'
+import { configRecordToWire, metadataToWire, metricRecordToWire, strippedMessage } from './wire.ts'
+
+/** A message taken apart into its objects. Chunks of arrays are views until they are sent. */
+export interface DeflatedMessage {
+  readonly messageId: string
+  /** For `messages_list`: metadata with the id, and empty content or the error. */
+  readonly wire: WireMessage
+  readonly tree: ObjectTree
+  /** The bytes of each object of the tree, made when asked for. */
+  readonly objects: ReadonlyMap<string, () => Uint8Array>
+}
+
+/** `metadata` replaces the message's own (the Grid fills in run and sender before the id is computed). */
+export function deflateMessage(message: Message, metadata: Metadata = message.metadata): DeflatedMessage {
+  const parts = new Parts()
+  const unnamed = { ...metadata, messageId: '' }
+  const body = toBinary(MessageSchema, {
+    ...strippedMessage(unnamed, message.error),
+    metadata: metadataToWire(unnamed),
+    content: undefined,
+  } as WireMessage)
+  const children = message.hasContent() ? [parts.recordDict(message.content)] : []
+  const tree = parts.add('Message', children, body)
+  const messageId = tree.objectId
+  return { messageId, wire: strippedMessage({ ...metadata, messageId }, message.error), tree, objects: parts.objects }
+}
+
+class Parts {
+  readonly objects = new Map<string, () => Uint8Array>()
+
+  recordDict(records: RecordDict): ObjectTree {
+    const entries = [...records].map(([name, record]) => [name, this.record(record)] as const)
+    return this.#named('RecordDict', entries)
+  }
+
+  record(record: AnyRecord): ObjectTree {
+    if (record instanceof ArrayRecord) {
+      return this.#named(
+        'ArrayRecord',
+        [...record].map(([name, array]) => [name, this.array(array)] as const),
+      )
+    }
+    return record instanceof MetricRecord
+      ? this.add('MetricRecord', [], toBinary(MetricRecordSchema, metricRecordToWire(record)))
+      : this.add('ConfigRecord', [], toBinary(ConfigRecordSchema, configRecordToWire(record)))
+  }
+
+  array(array: NdArray): ObjectTree {
+    const chunks: ObjectTree[] = []
+    for (let start = 0; start < array.data.length; start += limits.arrayChunkBytes) {
+      chunks.push(this.#chunk(array.data.subarray(start, start + limits.arrayChunkBytes)))
+    }
+    const distinct = uniqueTrees(chunks)
+    const positions = new Map(distinct.map((tree, index) => [tree.objectId, index]))
+    const description = new Map<string, unknown>([
+      ['dtype', array.dtype],
+      ['shape', array.shape],
+      ['stype', array.stype],
+      ['arraychunk_ids', chunks.map(({ objectId: id }) => positions.get(id) as number)],
+    ])
+    return this.add('Array', distinct, Buffer.from(pythonJson(description)))
+  }
+
+  add(type: ObjectType, children: readonly ObjectTree[], body: Uint8Array): ObjectTree {
+    const bytes = encodeObject(
+      type,
+      children.map((child) => child.objectId),
+      body,
+    )
+    const id = objectId(bytes)
+    this.objects.set(id, () => bytes)
+    return objectTree(id, [...children])
+  }
+
+  #chunk(slice: Uint8Array): ObjectTree {
+    const head = objectHead('ArrayChunk', [], slice.length)
+    const id = createHash('sha256').update(head).update(slice).digest('hex')
+    this.objects.set(id, () => Buffer.concat([head, slice]))
+    return objectTree(id)
+  }
+
+  #named(type: 'RecordDict' | 'ArrayRecord', entries: readonly (readonly [string, ObjectTree])[]): ObjectTree {
+    const ids = new Map(entries.map(([name, tree]) => [name, tree.objectId]))
+    return this.add(type, uniqueTrees(entries.map(([, tree]) => tree)), Buffer.from(pythonJson(ids)))
+  }
+}
+
+function uniqueTrees(trees: readonly ObjectTree[]): ObjectTree[] {
+  return [...new Map(trees.map((tree) => [tree.objectId, tree])).values()]
+}
