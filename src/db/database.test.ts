@@ -1,0 +1,69 @@
+import assert from 'node:assert/strict'
+import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { DatabaseSync } from 'node:sqlite'
+import { after, test } from 'node:test'
+import { openDatabase } from './database.ts'
+
+const directory = mkdtempSync(join(tmpdir(), 'trellis-db-'))
+after(() => rmSync(directory, { recursive: true, force: true }))
+const series = (id: bigint) => ({ series_id: id, federation: 'f', context: new Uint8Array([1]) })
+
+test('ids beyond 2^63 come back as they were', async () => {
+  await using database = openDatabase({ path: ':memory:' })
+  await database.transaction(async (tx) => void (await tx.insertInto('series').values(series(2n ** 64n - 1n)).execute()))
+  const row = await database.read.selectFrom('series').selectAll().executeTakeFirstOrThrow()
+  assert.equal(row.series_id, 2n ** 64n - 1n)
+})
+
+test('a failed transaction leaves nothing and does not disturb those that share its commit', async () => {
+  await using database = openDatabase({ path: join(directory, 'shared.db') })
+  const effects: string[] = []
+  const results = await Promise.allSettled([
+    database.transaction(async (tx, afterCommit) => {
+      await tx.insertInto('series').values(series(1n)).execute()
+      afterCommit(() => effects.push('one'))
+    }),
+    database.transaction(async (tx, afterCommit) => {
+      await tx.insertInto('series').values(series(2n)).execute()
+      afterCommit(() => effects.push('two'))
+      throw new Error('no')
+    }),
+    database.transaction(async (tx) => void (await tx.insertInto('series').values(series(3n)).execute())),
+  ])
+  assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled'])
+  assert.deepEqual(effects, ['one'])
+  const rows = await database.read.selectFrom('series').select('series_id').execute()
+  assert.deepEqual(rows.map((row) => row.series_id), [1n, 3n])
+})
+
+test('a database in use, of a newer release, of Flower, damaged or in no folder is refused with the remedy', async () => {
+  const path = join(directory, 'used.db')
+  {
+    await using _first = openDatabase({ path })
+    assert.throws(() => openDatabase({ path }), /in use by another SuperLink/)
+  }
+  const raw = new DatabaseSync(path)
+  raw.exec('PRAGMA user_version = 99')
+  raw.close()
+  assert.throws(() => openDatabase({ path }), /newer release \(version 99/)
+
+  const flower = join(directory, 'flower.db')
+  const theirs = new DatabaseSync(flower)
+  theirs.exec('CREATE TABLE alembic_version (version_num TEXT)')
+  theirs.close()
+  assert.throws(() => openDatabase({ path: flower }), /belongs to Flower/)
+
+  const broken = join(directory, 'broken.db')
+  writeFileSync(broken, 'this is not a database, but long enough to look like a header of one'.repeat(20))
+  assert.throws(() => openDatabase({ path: broken }), /damaged or not a database/)
+  assert.throws(() => openDatabase({ path: join(directory, 'nowhere/x.db') }), /check that its folder exists/)
+})
+
+test('a read-only database is refused with the remedy', { skip: process.getuid?.() === 0 && 'root may write anything' }, () => {
+  const path = join(directory, 'readonly.db')
+  writeFileSync(path, '')
+  chmodSync(path, 0o400)
+  assert.throws(() => openDatabase({ path }), /read-only/)
+})

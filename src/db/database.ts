@@ -1,0 +1,190 @@
+import { DatabaseSync } from 'node:sqlite'
+import type { Kysely } from 'kysely'
+import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import { migrations } from './migrations.ts'
+import type { Tables } from './schema.ts'
+import { createKysely } from './sqlite.ts'
+
+/** What stores query: the reading connection, or the writing one inside a transaction. */
+export type Db = Kysely<Tables>
+
+/** Effects that others see (wake-ups, deleted files) are handed over here and happen after commit. */
+export type AfterCommit = (effect: () => void) => void
+
+/**
+ * SQLite with one writer. Transactions queue up and share commits: each is a savepoint of a common transaction, and its
+ * caller is answered when the commit is on disk. Reads use a connection of their own and never wait for writers.
+ */
+export interface Database {
+  readonly read: Db
+  transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T>
+  close(): Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+interface Job {
+  readonly body: (tx: Db, afterCommit: AfterCommit) => Promise<unknown>
+  readonly resolve: (value: unknown) => void
+  readonly reject: (error: unknown) => void
+}
+
+export const inMemory = ':memory:'
+const jobsPerCommitMax = 128
+
+/**
+ * Opens or creates the database. Throws a UsageError with a remedy when the file is of a newer version, of another
+ * program, in use, read-only or damaged.
+ */
+export function openDatabase(options: { path: string }): Database {
+  const { path } = options
+  const memory = path === inMemory
+  const lock = memory ? undefined : takeLock(path)
+  const writer = open(path)
+  try {
+    prepare(writer, path, memory)
+  } catch (error) {
+    writer.close()
+    lock?.close()
+    throw explain(error, path)
+  }
+  const reader = memory ? writer : open(path)
+  if (!memory) reader.exec('PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
+  return new SqliteDatabase(writer, reader, lock)
+}
+
+class SqliteDatabase implements Database {
+  readonly read: Db
+  readonly #write: Db
+  readonly #writer: DatabaseSync
+  readonly #lock: DatabaseSync | undefined
+  readonly #jobs: Job[] = []
+  #draining: Promise<void> | undefined
+
+  constructor(writer: DatabaseSync, reader: DatabaseSync, lock: DatabaseSync | undefined) {
+    this.#writer = writer
+    this.#lock = lock
+    this.#write = createKysely(writer)
+    this.read = reader === writer ? this.#write : createKysely(reader)
+  }
+
+  transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      this.#jobs.push({ body, resolve: resolve as (value: unknown) => void, reject })
+      this.#draining ??= this.#drain().finally(() => {
+        this.#draining = undefined
+      })
+    })
+  }
+
+  async close(): Promise<void> {
+    await this.#draining
+    if (this.read !== this.#write) await this.read.destroy()
+    await this.#write.destroy()
+    this.#lock?.close()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  async #drain(): Promise<void> {
+    // Callers that arrive in the same turn of the event loop share the first commit.
+    await Promise.resolve()
+    while (this.#jobs.length > 0) await this.#commitTogether()
+  }
+
+  async #commitTogether(): Promise<void> {
+    const effects: (() => void)[] = []
+    const settled: (() => void)[] = []
+    const rejected: ((error: unknown) => void)[] = []
+    try {
+      this.#writer.exec('BEGIN IMMEDIATE')
+      for (let count = 0; count < jobsPerCommitMax; count++) {
+        const job = this.#jobs.shift()
+        if (!job) break
+        rejected.push(job.reject)
+        settled.push(await this.#runInSavepoint(job, effects))
+      }
+      this.#writer.exec('COMMIT')
+    } catch (error) {
+      if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
+      const failure = new DomainError('unavailable', `The database cannot be written: ${errorText(error)}.`, { cause: error })
+      // Nobody was in the failed transaction yet when BEGIN itself failed: then the next caller must hear of it.
+      if (rejected.length === 0) this.#jobs.shift()?.reject(failure)
+      for (const reject of rejected) reject(failure)
+      return
+    }
+    for (const effect of effects) effect()
+    for (const settle of settled) settle()
+  }
+
+  /** Answers how to settle the job once the commit has succeeded. */
+  async #runInSavepoint(job: Job, effects: (() => void)[]): Promise<() => void> {
+    const own: (() => void)[] = []
+    this.#writer.exec('SAVEPOINT job')
+    try {
+      const value = await job.body(this.#write, (effect) => own.push(effect))
+      this.#writer.exec('RELEASE job')
+      effects.push(...own)
+      return () => job.resolve(value)
+    } catch (error) {
+      // A full disk ends the whole transaction by itself.
+      if (!this.#writer.isTransaction) throw error
+      this.#writer.exec('ROLLBACK TO job; RELEASE job')
+      return () => job.reject(error)
+    }
+  }
+}
+
+function open(path: string): DatabaseSync {
+  try {
+    return new DatabaseSync(path)
+  } catch (error) {
+    throw explain(error, path)
+  }
+}
+
+/** Held for the life of the process and given back by the system even after `kill -9`. */
+function takeLock(path: string): DatabaseSync {
+  const lock = open(`${path}.lock`)
+  try {
+    lock.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE')
+    return lock
+  } catch (error) {
+    lock.close()
+    throw explain(error, path)
+  }
+}
+
+function prepare(writer: DatabaseSync, path: string, memory: boolean): void {
+  writer.exec('PRAGMA busy_timeout = 5000')
+  const flower = writer.prepare("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").get()
+  if (flower) {
+    throw new UsageError(`The database ${path} belongs to Flower's own SuperLink: give another file with --database.`, { flowerCode: 105 })
+  }
+  if (!memory) writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA mmap_size = 268435456')
+  writer.exec('PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY')
+  const { user_version: version } = writer.prepare('PRAGMA user_version').get() as { user_version: number }
+  if (version > migrations.length) {
+    throw new UsageError(
+      `The database ${path} was written by a newer release (version ${version}, this one knows ${migrations.length}): upgrade this program or give another file with --database.`,
+      { flowerCode: 105 },
+    )
+  }
+  migrations.slice(version).forEach((sql, index) => {
+    writer.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version = ${version + index + 1}; COMMIT`)
+  })
+}
+
+function explain(error: unknown, path: string): UsageError {
+  if (error instanceof UsageError) return error
+  const text = errorText(error)
+  const say = (what: string): UsageError => new UsageError(`The database ${path} ${what}`, { cause: error })
+  if (/locked|busy/i.test(text)) return say('is in use by another SuperLink: stop that one or give another file with --database.')
+  if (/not a database|malformed|corrupt/i.test(text)) {
+    return say('is damaged or not a database: restore it from a copy, or move it away to start afresh.')
+  }
+  if (/readonly|read-only/i.test(text)) return say('is read-only: give this user write access to the file and its folder.')
+  if (/full/i.test(text)) return say('cannot be written because the disk is full: free some space.')
+  return say(`cannot be opened (${text}): check that its folder exists and can be written.`)
+}

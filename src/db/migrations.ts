@@ -1,0 +1,66 @@
+/**
+ * Forward only, one list entry a version: entry n brings the database from version n to n + 1. A released entry never
+ * changes again.
+ */
+export const migrations: readonly string[] = [
+  `
+  CREATE TABLE node (
+    node_id INTEGER PRIMARY KEY, public_key TEXT, identity TEXT, organization TEXT, auth_method TEXT NOT NULL,
+    certificate_serial TEXT, certificate_not_after REAL, owner_aid TEXT NOT NULL, owner_name TEXT NOT NULL,
+    status TEXT NOT NULL, registered_at REAL NOT NULL, last_activated_at REAL, last_deactivated_at REAL,
+    unregistered_at REAL, online_until REAL, heartbeat_interval_ms REAL NOT NULL
+  ) STRICT;
+  CREATE UNIQUE INDEX node_public_key ON node (public_key) WHERE public_key IS NOT NULL AND identity IS NULL;
+  CREATE INDEX node_identity ON node (identity) WHERE identity IS NOT NULL;
+  CREATE INDEX node_online ON node (online_until) WHERE status = 'online';
+
+  CREATE TABLE series (series_id INTEGER PRIMARY KEY, federation TEXT NOT NULL, context BLOB NOT NULL) STRICT;
+  CREATE TABLE fab (fab_hash TEXT PRIMARY KEY, content BLOB NOT NULL) STRICT;
+  CREATE TABLE run (
+    run_id INTEGER PRIMARY KEY, series_id INTEGER NOT NULL, primary_task_id INTEGER NOT NULL, fab_id TEXT NOT NULL,
+    fab_version TEXT NOT NULL, fab_hash TEXT NOT NULL, override_config BLOB NOT NULL, federation TEXT NOT NULL,
+    owner_aid TEXT NOT NULL, owner_name TEXT NOT NULL, bytes_sent INTEGER NOT NULL DEFAULT 0,
+    bytes_recv INTEGER NOT NULL DEFAULT 0, clientapp_runtime REAL NOT NULL DEFAULT 0, log_bytes INTEGER NOT NULL DEFAULT 0
+  ) STRICT;
+  CREATE INDEX run_owner ON run (owner_aid);
+  CREATE TABLE run_log (
+    id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, logged_at_us INTEGER NOT NULL, text TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX run_log_cursor ON run_log (run_id, logged_at_us);
+
+  CREATE TABLE task (
+    task_id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, type TEXT NOT NULL, fab_hash TEXT NOT NULL, status TEXT NOT NULL,
+    sub_status TEXT NOT NULL, details TEXT NOT NULL, pending_at REAL NOT NULL, starting_at REAL, running_at REAL,
+    finished_at REAL, token_hash TEXT UNIQUE, lease_until REAL, launches INTEGER NOT NULL, message_id TEXT
+  ) STRICT;
+  CREATE INDEX task_run ON task (run_id);
+  CREATE INDEX task_open ON task (status, pending_at) WHERE status != 'finished';
+  CREATE TABLE task_event (
+    id INTEGER PRIMARY KEY, run_id INTEGER NOT NULL, task_id INTEGER NOT NULL, at REAL NOT NULL, event TEXT NOT NULL,
+    data TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX task_event_run ON task_event (run_id, id);
+
+  CREATE TABLE message (
+    position INTEGER PRIMARY KEY, message_id TEXT NOT NULL UNIQUE, kind TEXT NOT NULL, run_id INTEGER NOT NULL,
+    src_node_id INTEGER NOT NULL, dst_node_id INTEGER NOT NULL, reply_to TEXT NOT NULL, group_id TEXT NOT NULL,
+    message_type TEXT NOT NULL, created_at REAL NOT NULL, ttl REAL NOT NULL, src_task_id INTEGER, dst_task_id INTEGER,
+    error_code INTEGER, error_reason TEXT, object_tree BLOB NOT NULL, delivered_at REAL
+  ) STRICT;
+  CREATE INDEX message_pending ON message (dst_node_id, position) WHERE kind = 'instruction' AND delivered_at IS NULL;
+  CREATE INDEX message_reply ON message (reply_to) WHERE kind = 'reply';
+  CREATE INDEX message_run ON message (run_id);
+
+  CREATE TABLE object (
+    object_id TEXT PRIMARY KEY, available INTEGER NOT NULL, size INTEGER NOT NULL, content BLOB
+  ) STRICT, WITHOUT ROWID;
+  CREATE TABLE message_object (
+    message_id TEXT NOT NULL, object_id TEXT NOT NULL, PRIMARY KEY (message_id, object_id)
+  ) STRICT, WITHOUT ROWID;
+  CREATE INDEX message_object_by_object ON message_object (object_id);
+  CREATE TABLE push_session (session_id TEXT PRIMARY KEY, run_id INTEGER NOT NULL, expires_at REAL NOT NULL) STRICT;
+  CREATE TABLE nonce (
+    namespace TEXT NOT NULL, nonce TEXT NOT NULL, expires_at REAL NOT NULL, PRIMARY KEY (namespace, nonce)
+  ) STRICT, WITHOUT ROWID;
+  `,
+]

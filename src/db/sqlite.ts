@@ -1,0 +1,54 @@
+import { DatabaseSync, type SQLInputValue, type StatementSync } from 'node:sqlite'
+import { Kysely, SqliteDialect } from 'kysely'
+import { fromSqlite, toSqlite } from './row.ts'
+import type { Tables } from './schema.ts'
+
+/** Kysely on `node:sqlite`. Prepared statements are kept: the set of queries is small and fixed. */
+export function createKysely(connection: DatabaseSync): Kysely<Tables> {
+  const statements = new Map<string, PreparedStatement>()
+  return new Kysely<Tables>({
+    dialect: new SqliteDialect({
+      database: {
+        close: () => connection.close(),
+        prepare(sql) {
+          const known = statements.get(sql)
+          if (known) return known
+          const prepared = new PreparedStatement(connection.prepare(sql))
+          // Lists of values make new texts; keep memory bounded all the same.
+          if (statements.size >= statementsMax) statements.clear()
+          statements.set(sql, prepared)
+          return prepared
+        },
+      },
+    }),
+  })
+}
+
+const statementsMax = 500
+
+class PreparedStatement {
+  readonly reader: boolean
+  readonly #statement: StatementSync
+
+  constructor(statement: StatementSync) {
+    statement.setReadBigInts(true)
+    this.#statement = statement
+    this.reader = statement.columns().length > 0
+  }
+
+  all(parameters: readonly unknown[]): unknown[] {
+    return this.#statement.all(...bind(parameters)).map((row) => fromSqlite(row as Record<string, unknown>))
+  }
+
+  run(parameters: readonly unknown[]): { changes: number | bigint; lastInsertRowid: number | bigint } {
+    return this.#statement.run(...bind(parameters))
+  }
+
+  *iterate(parameters: readonly unknown[]): IterableIterator<unknown> {
+    for (const row of this.#statement.iterate(...bind(parameters))) yield fromSqlite(row as Record<string, unknown>)
+  }
+}
+
+function bind(parameters: readonly unknown[]): SQLInputValue[] {
+  return parameters.map(toSqlite) as SQLInputValue[]
+}
