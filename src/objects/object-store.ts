@@ -1,0 +1,243 @@
+import { randomUUID } from 'node:crypto'
+import { mkdir, open, readdir, readFile, rename, rm, unlink } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Bell, lookAgain } from '../base/bell.ts'
+import { limits } from '../base/limits.ts'
+import type { AfterCommit, Database, Db } from '../db/database.ts'
+import { objectId as idOf, parseObject } from './object-format.ts'
+
+/**
+ * Content-addressed objects. They are announced with the message that they are part of, then uploaded once, and live as
+ * long as a message names them. Small ones live in their database row, bigger ones are files.
+ */
+export interface ObjectStore {
+  /** Announces the objects of a message, within a transaction; answers those whose content is missing, in the order given. */
+  announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]>
+  /**
+   * Stores the content of an announced object and returns when it is durable. `unknown`: nobody announced it.
+   * `mismatch`: the bytes have another hash. Throws `object-malformed` when they are no object.
+   */
+  put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'>
+  /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
+  get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined>
+  /** Lets go of messages; objects that no message names any more are deleted after commit. */
+  release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
+}
+
+export interface StoredObject {
+  readonly content: Uint8Array | undefined
+}
+
+export interface ObjectStoreOptions {
+  readonly db: Database
+  readonly directory: string
+  /** Whether content must survive a power cut before `put` returns. */
+  readonly durable: boolean
+}
+
+/** Opens the store and removes what a crash left behind: unfinished uploads and files that no row names. */
+export async function createObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
+  const store = new FileObjectStore(options)
+  await store.cleanUp()
+  return store
+}
+
+/** Rows per statement: SQLite binds 32,766 values at most. */
+const batchSize = 500
+
+class FileObjectStore implements ObjectStore {
+  readonly #db: Database
+  readonly #directory: string
+  readonly #durable: boolean
+  readonly #arrived = new Bell<string>()
+  /** Uploads and deletions of one object take turns. */
+  readonly #turns = new Map<string, Promise<unknown>>()
+
+  constructor(options: ObjectStoreOptions) {
+    this.#db = options.db
+    this.#directory = options.directory
+    this.#durable = options.durable
+  }
+
+  async cleanUp(): Promise<void> {
+    await rm(this.#incoming(), { recursive: true, force: true })
+    await mkdir(this.#incoming(), { recursive: true, mode: 0o700 })
+    for (const shard of await readdir(this.#directory)) {
+      if (shard.length !== 2) continue
+      for (const name of await readdir(join(this.#directory, shard))) {
+        if (!(await this.#find(name))) await unlink(this.#path(name))
+      }
+    }
+  }
+
+  async announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]> {
+    const missing: string[] = []
+    for (let start = 0; start < objectIds.length; start += batchSize) {
+      const ids = objectIds.slice(start, start + batchSize)
+      await tx
+        .insertInto('object')
+        .values(ids.map((id) => ({ object_id: id, available: 0, size: 0, content: null })))
+        .onConflict((conflict) => conflict.doNothing())
+        .execute()
+      await tx
+        .insertInto('message_object')
+        .values(ids.map((id) => ({ message_id: messageId, object_id: id })))
+        .onConflict((conflict) => conflict.doNothing())
+        .execute()
+      const absent = await tx
+        .selectFrom('object')
+        .select('object_id')
+        .where('object_id', 'in', ids)
+        .where('available', '=', 0)
+        .execute()
+      const absentIds = new Set(absent.map((row) => row.object_id))
+      missing.push(...ids.filter((id) => absentIds.has(id)))
+    }
+    return missing
+  }
+
+  async put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'> {
+    if (idOf(bytes) !== objectId) return 'mismatch'
+    parseObject(bytes)
+    return this.#inTurn(objectId, async () => {
+      const row = await this.#find(objectId)
+      if (!row) return 'unknown'
+      if (row.available === 1) return 'stored'
+      const inline = bytes.length <= limits.objectInlineBytesMax
+      if (!inline) await this.#writeFile(objectId, bytes)
+      const { numUpdatedRows } = await this.#db.transaction((tx, afterCommit) => {
+        afterCommit(() => this.#arrived.ring(objectId))
+        return tx
+          .updateTable('object')
+          .set({ available: 1, size: bytes.length, content: inline ? bytes : null })
+          .where('object_id', '=', objectId)
+          .executeTakeFirstOrThrow()
+      })
+      return numUpdatedRows === 0n ? 'unknown' : 'stored'
+    })
+  }
+
+  async get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined> {
+    const look = async (): Promise<StoredObject | undefined | 'not-yet'> => {
+      const row = await this.#find(objectId)
+      if (!row) return undefined
+      if (row.available === 0) return 'not-yet'
+      return { content: row.content ?? (await this.#readFile(objectId)) }
+    }
+    if (!wait || wait.waitMs <= 0) {
+      const found = await look()
+      return found === 'not-yet' ? { content: undefined } : found
+    }
+    const found = await lookAgain(
+      this.#arrived,
+      objectId,
+      async () => {
+        const seen = await look()
+        return seen === 'not-yet' ? undefined : { seen }
+      },
+      wait,
+    )
+    return found ? found.seen : { content: undefined }
+  }
+
+  async release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void> {
+    for (let start = 0; start < messageIds.length; start += batchSize) {
+      const ids = messageIds.slice(start, start + batchSize)
+      const named = await tx
+        .selectFrom('message_object')
+        .select('object_id')
+        .distinct()
+        .where('message_id', 'in', ids)
+        .execute()
+      await tx.deleteFrom('message_object').where('message_id', 'in', ids).execute()
+      for (let first = 0; first < named.length; first += batchSize) {
+        const candidates = named.slice(first, first + batchSize).map((row) => row.object_id)
+        const gone = await tx
+          .deleteFrom('object')
+          .where('object_id', 'in', candidates)
+          .where(({ not, exists, selectFrom }) =>
+            not(
+              exists(
+                selectFrom('message_object').select('message_id').whereRef('message_object.object_id', '=', 'object.object_id'),
+              ),
+            ),
+          )
+          .returning(['object_id', 'size'])
+          .execute()
+        const files = gone.filter((row) => row.size > limits.objectInlineBytesMax)
+        afterCommit(() => {
+          for (const { object_id: id } of gone) this.#arrived.ring(id)
+          for (const { object_id: id } of files) void this.#deleteFile(id)
+        })
+      }
+    }
+  }
+
+  #find(objectId: string): Promise<{ available: number; content: Uint8Array | null } | undefined> {
+    return this.#db.read
+      .selectFrom('object')
+      .select(['available', 'content'])
+      .where('object_id', '=', objectId)
+      .executeTakeFirst()
+  }
+
+  async #writeFile(objectId: string, bytes: Uint8Array): Promise<void> {
+    const temporary = join(this.#incoming(), randomUUID())
+    const target = this.#path(objectId)
+    const shard = join(this.#directory, objectId.slice(0, 2))
+    await mkdir(shard, { recursive: true, mode: 0o700 })
+    const file = await open(temporary, 'wx', 0o600)
+    try {
+      await file.writeFile(bytes)
+      if (this.#durable) await file.datasync()
+    } finally {
+      await file.close()
+    }
+    await rename(temporary, target)
+    if (this.#durable) await syncDirectory(shard)
+  }
+
+  async #readFile(objectId: string): Promise<Uint8Array | undefined> {
+    try {
+      return await readFile(this.#path(objectId))
+    } catch (error) {
+      // Deleted between the look at the row and now.
+      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+      throw error
+    }
+  }
+
+  /** Somebody may have announced the object again since the row was deleted: then its file stays. */
+  async #deleteFile(objectId: string): Promise<void> {
+    await this.#inTurn(objectId, async () => {
+      if (!(await this.#find(objectId))) await rm(this.#path(objectId), { force: true })
+    }).catch(() => {})
+  }
+
+  #inTurn<T>(objectId: string, work: () => Promise<T>): Promise<T> {
+    const turn = (this.#turns.get(objectId) ?? Promise.resolve()).then(work, work)
+    this.#turns.set(objectId, turn)
+    const leave = (): void => {
+      if (this.#turns.get(objectId) === turn) this.#turns.delete(objectId)
+    }
+    turn.then(leave, leave)
+    return turn
+  }
+
+  #incoming(): string {
+    return join(this.#directory, 'incoming')
+  }
+
+  #path(objectId: string): string {
+    return join(this.#directory, objectId.slice(0, 2), objectId)
+  }
+}
+
+async function syncDirectory(path: string): Promise<void> {
+  const directory = await open(path, 'r')
+  try {
+    await directory.sync()
+  } finally {
+    await directory.close()
+  }
+}

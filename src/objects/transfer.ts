@@ -1,0 +1,65 @@
+import { limits } from '../base/limits.ts'
+
+/** Moves the objects of messages between two programs: several in flight, each read only when its turn comes. */
+
+/** Uploads `ids` in order. `push` answers whether the object was stored; a refusal ends the transfer with an Error. */
+export async function pushObjects(options: {
+  readonly ids: readonly string[]
+  readonly read: (id: string) => Uint8Array | Promise<Uint8Array>
+  readonly push: (id: string, bytes: Uint8Array) => Promise<boolean>
+}): Promise<void> {
+  await forEachAtOnce(options.ids, async (id) => {
+    if (!(await options.push(id, await options.read(id)))) throw new Error(`Object ${id} was refused.`)
+  })
+}
+
+/** What a server says about an object. */
+export interface PulledObject {
+  readonly objectFound: boolean
+  readonly objectAvailable: boolean
+  readonly objectContent: Uint8Array
+}
+
+/**
+ * Downloads `ids` (children before parents), skipping those that `has` knows, so that a broken transfer goes on where it
+ * ended. An object that is announced but not uploaded yet is asked for again after 1, 2, 4 … 10 s, at once when the server
+ * held the call. Throws when an object is not known or does not come in time.
+ */
+export async function pullObjects(options: {
+  readonly ids: readonly string[]
+  readonly has?: (id: string) => boolean | Promise<boolean>
+  readonly pull: (id: string) => Promise<PulledObject & { waited?: boolean }>
+  readonly write: (id: string, bytes: Uint8Array) => void | Promise<void>
+  readonly sleep: (ms: number) => Promise<void>
+  readonly timeoutMs?: number
+}): Promise<void> {
+  const { timeoutMs = 7_200_000 } = options
+  const endsAt = performance.now() + timeoutMs
+  await forEachAtOnce(options.ids, async (id) => {
+    if (await options.has?.(id)) return
+    for (let waitMs = 1000; ; waitMs = Math.min(waitMs * 2, 10_000)) {
+      const answer = await options.pull(id)
+      if (!answer.objectFound) throw new Error(`Object ${id} is not known at the other end.`)
+      if (answer.objectAvailable) return void (await options.write(id, answer.objectContent))
+      if (performance.now() > endsAt) throw new Error(`Object ${id} did not become available in ${timeoutMs / 1000} s.`)
+      if (!answer.waited) await options.sleep(waitMs * (0.8 + Math.random() * 0.4))
+    }
+  })
+}
+
+/** Runs `work` for all items, `limits.transfersAtOnce` at a time; the first failure stops the rest. */
+async function forEachAtOnce<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  let next = 0
+  let failed = false
+  const worker = async (): Promise<void> => {
+    while (next < items.length && !failed) {
+      try {
+        await work(items[next++] as T)
+      } catch (error) {
+        failed = true
+        throw error
+      }
+    }
+  }
+  await Promise.all(Array.from({ length: Math.min(limits.transfersAtOnce, items.length) }, worker))
+}
