@@ -1,0 +1,144 @@
+import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { type Clock, isoTimestamp } from '../base/clock.ts'
+import { DomainError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import { type Call, defineService, type Service } from '../rpc/call.ts'
+import type { Task } from './task.ts'
+import type { Tasks } from './tasks.ts'
+
+type Methods = typeof Runtime.method
+type Request<K extends keyof Methods> = MessageShape<Methods[K]['input']>
+type Response<K extends keyof Methods> = MessageInitShape<Methods[K]['output']>
+
+/** What differs between a SuperLink (ServerApps) and a SuperNode (ClientApps) behind the same Runtime service. */
+export interface RuntimeBackend {
+  /** The component reference of the task's app, for the launcher. */
+  component(task: Task): Promise<string | undefined>
+  taskInput(task: Task): Promise<Response<'pullTaskInput'>>
+  pushMessages(task: Task, request: Request<'pushMessages'>): Promise<Response<'pushMessages'>>
+  /** Waits up to `waitMs`; `all` asks for every reply at once instead of whatever is there. */
+  pullMessages(
+    task: Task,
+    request: Request<'pullMessages'>,
+    wait: { waitMs: number; signal: AbortSignal; all: boolean },
+  ): Promise<Response<'pullMessages'>>
+  pushObject(task: Task, request: Request<'pushObject'>): Promise<Response<'pushObject'>>
+  pullObject(task: Task, request: Request<'pullObject'>, wait: { waitMs: number; signal: AbortSignal }): Promise<Response<'pullObject'>>
+  confirmMessageReceived(task: Task, request: Request<'confirmMessageReceived'>): Promise<void>
+  getNodes(task: Task): Promise<Response<'getNodes'>>
+  pushLogs(task: Task, request: Request<'pushLogs'>): Promise<void>
+  pushTaskEvents(task: Task, request: Request<'pushTaskEvents'>): Promise<void>
+  /** Stores what the app left and finishes the task; a refused end is not an error. */
+  pushTaskOutput(task: Task, request: Request<'pushTaskOutput'>): Promise<void>
+}
+
+export interface RuntimeServiceOptions {
+  readonly tasks: Tasks
+  readonly backend: RuntimeBackend
+  readonly clock: Clock
+  /** Checks the SuperExec signature of a call; absent when no secret is configured. */
+  readonly checkSuperexec?: (call: Call) => Promise<void>
+}
+
+/** Who calls: a launcher, or the app process of one task. */
+type RuntimeCaller = { readonly kind: 'superexec' } | { readonly kind: 'task'; readonly task: Task }
+
+const access = {
+  acquireTask: 'superexec',
+  sendTaskHeartbeat: 'task',
+  pullTaskInput: 'task',
+  pushTaskOutput: 'task',
+  pushMessages: 'task',
+  pullMessages: 'task',
+  pushObject: 'task',
+  pullObject: 'task',
+  confirmMessageReceived: 'task',
+  getNodes: 'task',
+  pushLogs: 'task',
+  pushTaskEvents: 'task',
+} as const satisfies Record<keyof Methods, RuntimeCaller['kind']>
+
+/** The Runtime service over whatever backend; every call but AcquireTask needs the token of a live task. */
+export function createRuntimeService(options: RuntimeServiceOptions): Service {
+  const { tasks, backend, clock } = options
+
+  async function authenticate(call: Call, method: keyof Methods): Promise<RuntimeCaller> {
+    if (access[method] === 'superexec') {
+      await options.checkSuperexec?.(call)
+      return { kind: 'superexec' }
+    }
+    const tokens = call.header('flwr-task-token')
+    const task = tokens.length === 1 && tokens[0] ? await tasks.findByToken(tokens[0]) : undefined
+    if (!task) throw new DomainError('token-invalid')
+    return { kind: 'task', task }
+  }
+
+  return defineService<typeof Runtime, RuntimeCaller>(Runtime, {
+    authenticate,
+    handlers: {
+      async acquireTask(request, call) {
+        const acquired = await tasks.acquire({
+          types: request.supportedTaskTypes,
+          waitMs: call.waitMs ?? limits.heldStrangerCallMs,
+          signal: call.signal,
+        })
+        if (!acquired) return {}
+        const component = await backend.component(acquired.task)
+        return { task: toWire(acquired.task), token: acquired.token, ...(component === undefined ? {} : { component }) }
+      },
+      sendTaskHeartbeat: async (_request, _call, caller) => ({ success: await tasks.heartbeat(taskOf(caller).taskId) }),
+      async pullTaskInput(_request, _call, caller) {
+        const task = taskOf(caller)
+        const input = await backend.taskInput(task)
+        if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', 'The task has started already.')
+        return { ...input, taskId: task.taskId }
+      },
+      async pushTaskOutput(request, _call, caller) {
+        await backend.pushTaskOutput(taskOf(caller), request)
+        return {}
+      },
+      pushMessages: (request, _call, caller) => backend.pushMessages(taskOf(caller), request),
+      pullMessages: (request, call, caller) =>
+        backend.pullMessages(taskOf(caller), request, {
+          waitMs: call.waitMs ?? limits.heldStrangerCallMs,
+          signal: call.signal,
+          // A partial answer would cost a stranger's client a pause of 3 s.
+          all: call.waitMs === undefined,
+        }),
+      pushObject: (request, _call, caller) => backend.pushObject(taskOf(caller), request),
+      pullObject: (request, call, caller) =>
+        backend.pullObject(taskOf(caller), request, { waitMs: call.waitMs ?? 0, signal: call.signal }),
+      async confirmMessageReceived(request, _call, caller) {
+        await backend.confirmMessageReceived(taskOf(caller), request)
+        return {}
+      },
+      getNodes: (_request, _call, caller) => backend.getNodes(taskOf(caller)),
+      async pushLogs(request, _call, caller) {
+        await backend.pushLogs(taskOf(caller), request)
+        return {}
+      },
+      async pushTaskEvents(request, _call, caller) {
+        await backend.pushTaskEvents(taskOf(caller), request)
+        return {}
+      },
+    },
+  })
+
+  function toWire(task: Task): MessageInitShape<typeof Runtime.method.acquireTask.output>['task'] {
+    return {
+      taskId: task.taskId,
+      runId: task.runId,
+      type: task.type,
+      fabHash: task.fabHash,
+      status: { status: task.status, subStatus: task.subStatus, details: task.details },
+      pendingAt: isoTimestamp(task.pendingAt),
+      startingAt: isoTimestamp(clock.now()),
+    }
+  }
+}
+
+function taskOf(caller: RuntimeCaller): Task {
+  if (caller.kind === 'task') return caller.task
+  throw new DomainError('token-invalid')
+}

@@ -1,0 +1,110 @@
+import type { RunId, TaskId } from '../base/ids.ts'
+import type { Db } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
+import type { Task, TaskStatus, TaskSubStatus, TaskType } from './task.ts'
+
+/** Queries of the `task` table; nobody else writes it. */
+
+export async function insert(tx: Db, task: Pick<Task, 'taskId' | 'runId' | 'type' | 'fabHash' | 'pendingAt' | 'messageId'>): Promise<void> {
+  await tx
+    .insertInto('task')
+    .values({
+      task_id: task.taskId,
+      run_id: task.runId,
+      type: task.type,
+      fab_hash: task.fabHash,
+      status: 'pending',
+      sub_status: '',
+      details: '',
+      pending_at: task.pendingAt,
+      starting_at: null,
+      running_at: null,
+      finished_at: null,
+      token_hash: null,
+      lease_until: null,
+      launches: 0,
+      message_id: task.messageId ?? null,
+    })
+    .execute()
+}
+
+export async function find(db: Db, taskId: TaskId): Promise<Task | undefined> {
+  const row = await db.selectFrom('task').selectAll().where('task_id', '=', taskId).executeTakeFirst()
+  return row && toTask(row)
+}
+
+export async function findByTokenHash(db: Db, tokenHash: string): Promise<Task | undefined> {
+  const row = await db.selectFrom('task').selectAll().where('token_hash', '=', tokenHash).executeTakeFirst()
+  return row && toTask(row)
+}
+
+export async function findOldestPending(db: Db, types: readonly string[]): Promise<Task | undefined> {
+  const row = await db
+    .selectFrom('task')
+    .selectAll()
+    .where('status', '=', 'pending')
+    .where('type', 'in', types)
+    .orderBy('pending_at')
+    .limit(1)
+    .executeTakeFirst()
+  return row && toTask(row)
+}
+
+export async function listByRun(db: Db, runId: RunId): Promise<Task[]> {
+  return (await db.selectFrom('task').selectAll().where('run_id', '=', runId).execute()).map(toTask)
+}
+
+export async function listOpen(db: Db): Promise<Task[]> {
+  return (await db.selectFrom('task').selectAll().where('status', '!=', 'finished').execute()).map(toTask)
+}
+
+export async function update(
+  tx: Db,
+  taskId: TaskId,
+  change: {
+    status?: TaskStatus
+    subStatus?: TaskSubStatus
+    details?: string
+    startingAt?: number | null
+    runningAt?: number
+    finishedAt?: number
+    leaseUntil?: number | null
+    tokenHash?: string | null
+    launches?: number
+  },
+): Promise<void> {
+  await tx
+    .updateTable('task')
+    .set({
+      ...(change.status === undefined ? {} : { status: change.status }),
+      ...(change.subStatus === undefined ? {} : { sub_status: change.subStatus }),
+      ...(change.details === undefined ? {} : { details: change.details }),
+      ...(change.startingAt === undefined ? {} : { starting_at: change.startingAt }),
+      ...(change.runningAt === undefined ? {} : { running_at: change.runningAt }),
+      ...(change.finishedAt === undefined ? {} : { finished_at: change.finishedAt }),
+      ...(change.leaseUntil === undefined ? {} : { lease_until: change.leaseUntil }),
+      ...(change.tokenHash === undefined ? {} : { token_hash: change.tokenHash }),
+      ...(change.launches === undefined ? {} : { launches: change.launches }),
+    })
+    .where('task_id', '=', taskId)
+    .execute()
+}
+
+export function toTask(row: Row<'task'>): Task {
+  return {
+    taskId: row.task_id as TaskId,
+    runId: row.run_id as RunId,
+    type: row.type as TaskType,
+    fabHash: row.fab_hash,
+    status: row.status as TaskStatus,
+    subStatus: row.sub_status as TaskSubStatus,
+    details: row.details,
+    pendingAt: row.pending_at,
+    startingAt: row.starting_at ?? undefined,
+    runningAt: row.running_at ?? undefined,
+    finishedAt: row.finished_at ?? undefined,
+    leaseUntil: row.lease_until ?? undefined,
+    launches: row.launches,
+    messageId: row.message_id ?? undefined,
+  }
+}

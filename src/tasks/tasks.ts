@@ -1,0 +1,167 @@
+import { hash, randomBytes } from 'node:crypto'
+import { Bell, lookAgain } from '../base/bell.ts'
+import type { Clock } from '../base/clock.ts'
+import { randomId, type RunId, type TaskId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
+import type { Logger } from '../base/log.ts'
+import type { AfterCommit, Database, Db } from '../db/database.ts'
+import { leaseMs, mayBecome, type Task, type TaskSubStatus, type TaskType } from './task.ts'
+import * as taskStore from './task-store.ts'
+
+export interface TasksOptions {
+  readonly db: Database
+  readonly clock: Clock
+  readonly log: Logger
+  /** The rest of the end of a task, in the same transaction. */
+  readonly onFinished: (tx: Db, afterCommit: AfterCommit, task: Task) => Promise<void>
+}
+
+/**
+ * The life of tasks: created pending, acquired by a launcher with a token and a lease, kept by heartbeats, finished once.
+ * SuperLink and SuperNode use it alike.
+ */
+export class Tasks {
+  readonly #options: TasksOptions
+  /** Rung when a task became pending, and when the next end of a lease may have changed. */
+  readonly #pending = new Bell<'pending'>()
+  readonly #leases = new Bell<'leases'>()
+
+  constructor(options: TasksOptions) {
+    this.#options = options
+  }
+
+  async create(
+    tx: Db,
+    afterCommit: AfterCommit,
+    task: { runId: RunId; type: TaskType; fabHash: string; taskId?: TaskId; messageId?: string },
+  ): Promise<TaskId> {
+    const taskId = task.taskId ?? randomId<TaskId>()
+    await taskStore.insert(tx, { ...task, messageId: task.messageId, taskId, pendingAt: this.#options.clock.now() })
+    afterCommit(() => this.#pending.ring('pending'))
+    return taskId
+  }
+
+  /** Hands the oldest pending task of these types to a launcher, with a fresh token; waits for one up to `waitMs`. */
+  async acquire(options: {
+    types: readonly string[]
+    waitMs: number
+    signal: AbortSignal
+  }): Promise<{ task: Task; token: string } | undefined> {
+    if (options.types.length === 0) return undefined
+    const { db, clock } = this.#options
+    return lookAgain(
+      this.#pending,
+      'pending',
+      async () => {
+        if (!(await taskStore.findOldestPending(db.read, options.types))) return undefined
+        return db.transaction(async (tx, afterCommit) => {
+          // Look again in the transaction: another launcher may have been faster.
+          const task = await taskStore.findOldestPending(tx, options.types)
+          if (!task) return undefined
+          const token = randomBytes(128).toString('hex')
+          const now = clock.now()
+          await taskStore.update(tx, task.taskId, {
+            status: 'starting',
+            startingAt: now,
+            tokenHash: hashToken(token),
+            leaseUntil: now + leaseMs.starting,
+            launches: task.launches + 1,
+          })
+          afterCommit(() => this.#leases.ring('leases'))
+          return { task, token }
+        })
+      },
+      options,
+    )
+  }
+
+  /** The task of a token whose lease has not ended. */
+  async findByToken(token: string): Promise<Task | undefined> {
+    const task = await taskStore.findByTokenHash(this.#options.db.read, hashToken(token))
+    return task && (task.leaseUntil ?? 0) > this.#options.clock.now() ? task : undefined
+  }
+
+  /** The app is up. Answers false when the task was not `starting`. */
+  async activate(taskId: TaskId): Promise<boolean> {
+    const { db, clock } = this.#options
+    return db.transaction(async (tx) => {
+      const task = await taskStore.find(tx, taskId)
+      if (!task || !mayBecome(task.status, 'running')) return false
+      const now = clock.now()
+      await taskStore.update(tx, taskId, { status: 'running', runningAt: now, leaseUntil: now + leaseMs.running })
+      return true
+    })
+  }
+
+  async heartbeat(taskId: TaskId): Promise<boolean> {
+    const { db, clock } = this.#options
+    return db.transaction(async (tx) => {
+      const task = await taskStore.find(tx, taskId)
+      if (!task || task.status === 'finished' || task.status === 'pending') return false
+      await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs.running })
+      return true
+    })
+  }
+
+  /** Answers false, and changes nothing, when the task may not finish like that. The token is void afterwards. */
+  async finish(tx: Db, afterCommit: AfterCommit, taskId: TaskId, subStatus: TaskSubStatus, details: string, at?: number): Promise<boolean> {
+    const task = await taskStore.find(tx, taskId)
+    if (!task || !mayBecome(task.status, 'finished', subStatus)) return false
+    const finishedAt = at ?? this.#options.clock.now()
+    await taskStore.update(tx, taskId, { status: 'finished', subStatus, details, finishedAt, tokenHash: null, leaseUntil: null })
+    await this.#options.onFinished(tx, afterCommit, { ...task, status: 'finished', subStatus, details, finishedAt })
+    afterCommit(() => this.#leases.ring('leases'))
+    return true
+  }
+
+  /** After a restart of this server apps get a whole lease to come back. */
+  async renewLeases(): Promise<void> {
+    const { db, clock } = this.#options
+    await db.transaction(async (tx) => {
+      for (const task of await taskStore.listOpen(tx)) {
+        if (task.leaseUntil === undefined) continue
+        await taskStore.update(tx, task.taskId, { leaseUntil: clock.now() + leaseMs[task.status === 'running' ? 'running' : 'starting'] })
+      }
+    })
+  }
+
+  /** Background job: ends leases when they are over. A launch that came to nothing is tried again a few times. */
+  async watchLeases(signal: AbortSignal): Promise<void> {
+    const { db, clock, log } = this.#options
+    while (!signal.aborted) {
+      using subscription = this.#leases.subscribe('leases')
+      const open = (await taskStore.listOpen(db.read)).filter((task) => task.leaseUntil !== undefined)
+      const now = clock.now()
+      for (const task of open) {
+        if ((task.leaseUntil as number) <= now) await this.#endLease(task.taskId)
+      }
+      const next = Math.min(...open.map((task) => task.leaseUntil as number).filter((until) => until > now), now + 30_000)
+      await subscription.wait(Math.max(10, next - clock.now()), signal)
+    }
+    log.debug('No more leases are watched')
+  }
+
+  async #endLease(taskId: TaskId): Promise<void> {
+    const { db, clock, log } = this.#options
+    await db.transaction(async (tx, afterCommit) => {
+      const task = await taskStore.find(tx, taskId)
+      if (!task || task.leaseUntil === undefined || task.leaseUntil > clock.now()) return
+      if (task.status === 'starting' && task.launches < limits.taskLaunchesMax) {
+        log.warn('An app did not come up in time and is launched again', { task: taskId, run: task.runId, launches: task.launches })
+        await taskStore.update(tx, taskId, { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null })
+        afterCommit(() => this.#pending.ring('pending'))
+        return
+      }
+      const details =
+        task.status === 'starting'
+          ? `The app did not come up in ${task.launches} launches`
+          : 'No heartbeat received from the task'
+      await this.finish(tx, afterCommit, taskId, 'failed', details, task.leaseUntil)
+    })
+  }
+}
+
+/** The token itself is never stored. */
+function hashToken(token: string): string {
+  return hash('sha256', token, 'hex')
+}
