@@ -1,0 +1,38 @@
+import { Bell } from '../base/bell.ts'
+import type { Clock } from '../base/clock.ts'
+import type { NodeId, RunId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import type { Database } from '../db/database.ts'
+import type { ObjectStore } from '../objects/object-store.ts'
+import type { Connection } from '../rpc/call.ts'
+import type { Tasks } from '../tasks/tasks.ts'
+
+/** What the rules of the SuperLink work with. Functions ask for the parts they use. */
+export interface SuperlinkContext {
+  readonly db: Database
+  readonly objects: ObjectStore
+  readonly tasks: Tasks
+  readonly clock: Clock
+  readonly log: Logger
+  readonly bells: Bells
+  /** The connection over which a node spoke last: whether the node is still there. */
+  readonly liveConnections: Map<NodeId, Connection>
+  /** Only registered keys may join (`--enable-supernode-auth`). */
+  readonly supernodeAuth: boolean
+}
+
+/** Rung after commit. */
+export interface Bells {
+  /** An instruction for this node. */
+  readonly instructions: Bell<NodeId>
+  /** A reply of this run, or a reason why none will come. */
+  readonly replies: Bell<RunId>
+  /** Something to tell those who follow this run: log, events, status. */
+  readonly runs: Bell<RunId>
+  /** The next deadline of a node or message may have changed. */
+  readonly deadlines: Bell<'deadlines'>
+}
+
+export function createBells(): Bells {
+  return { instructions: new Bell(), replies: new Bell(), runs: new Bell(), deadlines: new Bell() }
+}

@@ -1,0 +1,102 @@
+import { lookAgain } from '../../base/bell.ts'
+import { DomainError } from '../../base/errors.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
+import { flattenTree } from '../../objects/object-tree.ts'
+import type { SuperlinkContext } from '../context.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import * as messageStore from './message-store.ts'
+import type { StoredMessage } from './message-store.ts'
+import { findFault } from './validate.ts'
+
+/**
+ * Instructions on their way from a ServerApp to its nodes. Each reaches its node once; when the connection breaks before
+ * the answer was written, or the node comes back without having confirmed it, again.
+ */
+
+/**
+ * Takes the instructions of a run. Answers an id for each, empty where it was refused (unknown or unregistered node), and
+ * the objects whose content is missing. Throws `invalid-request` when a message is malformed.
+ */
+export async function pushInstructions(
+  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells'>,
+  runId: RunId,
+  messages: readonly Omit<StoredMessage, 'deliveredAt'>[],
+): Promise<{ messageIds: string[]; objectsToPush: string[] }> {
+  if (messages.length > limits.messagesPerPushMax) {
+    throw new DomainError('invalid-request', `More than ${limits.messagesPerPushMax} messages in one push.`)
+  }
+  const now = ctx.clock.now()
+  for (const { metadata, tree } of messages) {
+    const fault = metadata.runId === runId ? findFault('instruction', metadata, tree, now) : 'another run'
+    if (fault) throw new DomainError('invalid-request', `Invalid message: ${fault}.`)
+  }
+  return ctx.db.transaction(async (tx, afterCommit) => {
+    const messageIds: string[] = []
+    const missing = new Set<string>()
+    for (const message of messages) {
+      const nodeId = message.metadata.dstNodeId as NodeId
+      const node = await nodeStore.find(tx, nodeId)
+      if (node?.status !== 'online' && node?.status !== 'offline') {
+        messageIds.push('')
+        continue
+      }
+      const { messageId } = message.metadata
+      await messageStore.insert(tx, { ...message, deliveredAt: undefined })
+      for (const id of await ctx.objects.announce(tx, messageId, flattenTree(message.tree))) missing.add(id)
+      messageIds.push(messageId)
+      afterCommit(() => ctx.bells.instructions.ring(nodeId))
+    }
+    afterCommit(() => {
+      ctx.bells.deadlines.ring('deadlines')
+      ctx.bells.runs.ring(runId)
+    })
+    return { messageIds, objectsToPush: [...missing] }
+  })
+}
+
+/** The next instruction for a node, waiting for one up to `waitMs`. */
+export async function claimInstruction(
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>,
+  nodeId: NodeId,
+  wait: { waitMs: number; signal: AbortSignal },
+): Promise<StoredMessage | undefined> {
+  const claimed = await lookAgain(ctx.bells.instructions, nodeId, () => claim(ctx, nodeId), wait)
+  if (claimed && wait.signal.aborted) {
+    await giveBack(ctx, claimed.metadata.messageId, nodeId)
+    return undefined
+  }
+  return claimed
+}
+
+async function claim(ctx: Pick<SuperlinkContext, 'db' | 'clock'>, nodeId: NodeId): Promise<StoredMessage | undefined> {
+  const now = ctx.clock.now()
+  if (!(await messageStore.findPending(ctx.db.read, nodeId, now))) return undefined
+  return ctx.db.transaction(async (tx) => {
+    // Look again in the transaction: another call of the node may have been faster.
+    const message = await messageStore.findPending(tx, nodeId, now)
+    if (message) await messageStore.markDelivered(tx, message.metadata.messageId, now)
+    return message
+  })
+}
+
+async function giveBack(ctx: Pick<SuperlinkContext, 'db' | 'bells'>, messageId: string, nodeId: NodeId): Promise<void> {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    await messageStore.markDelivered(tx, messageId, null)
+    afterCommit(() => ctx.bells.instructions.ring(nodeId))
+  })
+}
+
+/** A node that starts anew gets what it fetched in its former life and never confirmed. */
+export async function redeliver(
+  ctx: Pick<SuperlinkContext, 'bells' | 'log'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  nodeId: NodeId,
+): Promise<void> {
+  const count = await messageStore.undeliverUnconfirmed(tx, nodeId)
+  if (count === 0) return
+  ctx.log.info('Instructions that were never confirmed are delivered again', { node: nodeId, count })
+  afterCommit(() => ctx.bells.instructions.ring(nodeId))
+}

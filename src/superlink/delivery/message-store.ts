@@ -1,0 +1,156 @@
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import type { Row } from '../../db/schema.ts'
+import { type Message as WireMessage, MessageSchema, type ObjectTree, ObjectTreeSchema } from '../../gen/flwr/proto/message_pb.ts'
+import type { MessageError, Metadata } from '../../message/message.ts'
+import { strippedMessage } from '../../message/wire.ts'
+
+/** A message on its way, without its content: that travels as objects. */
+export interface StoredMessage {
+  readonly metadata: Metadata
+  readonly error: MessageError | undefined
+  readonly tree: ObjectTree
+  /** Epoch milliseconds; `undefined` while nobody has it. */
+  readonly deliveredAt: number | undefined
+}
+
+/** The last instant at which the message is worth anything, in epoch milliseconds. */
+export function expiresAt(message: StoredMessage): number {
+  return (message.metadata.createdAt + message.metadata.ttl) * 1000
+}
+
+export function toWire(message: StoredMessage): WireMessage {
+  return create(MessageSchema, strippedMessage(message.metadata, message.error))
+}
+
+/** Answers false when a message of that id is there already. */
+export async function insert(tx: Db, message: StoredMessage): Promise<boolean> {
+  const { metadata, error, tree } = message
+  const result = await tx
+    .insertInto('message')
+    .values({
+      message_id: metadata.messageId,
+      kind: metadata.replyToMessageId === '' ? 'instruction' : 'reply',
+      run_id: metadata.runId,
+      src_node_id: metadata.srcNodeId,
+      dst_node_id: metadata.dstNodeId,
+      reply_to: metadata.replyToMessageId,
+      group_id: metadata.groupId,
+      message_type: metadata.messageType,
+      created_at: metadata.createdAt,
+      ttl: metadata.ttl,
+      src_task_id: metadata.srcTaskId ?? null,
+      dst_task_id: metadata.dstTaskId ?? null,
+      error_code: error?.code ?? null,
+      error_reason: error?.reason ?? null,
+      object_tree: toBinary(ObjectTreeSchema, tree),
+      delivered_at: message.deliveredAt ?? null,
+    })
+    .onConflict((conflict) => conflict.doNothing())
+    .executeTakeFirstOrThrow()
+  return result.numInsertedOrUpdatedRows === 1n
+}
+
+export async function find(db: Db, messageId: string): Promise<StoredMessage | undefined> {
+  const row = await db.selectFrom('message').selectAll().where('message_id', '=', messageId).executeTakeFirst()
+  return row && toMessage(row)
+}
+
+export async function listInstructions(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
+  return (await db.selectFrom('message').selectAll().where('message_id', 'in', ids).where('kind', '=', 'instruction').execute()).map(toMessage)
+}
+
+export async function listRepliesTo(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
+  return (
+    await db.selectFrom('message').selectAll().where('reply_to', 'in', ids).where('kind', '=', 'reply').orderBy('position').execute()
+  ).map(toMessage)
+}
+
+/** The oldest instruction that nobody has fetched and that has not expired. */
+export async function findPending(db: Db, nodeId: NodeId, now: number): Promise<StoredMessage | undefined> {
+  const row = await db
+    .selectFrom('message')
+    .selectAll()
+    .where('dst_node_id', '=', nodeId)
+    .where('kind', '=', 'instruction')
+    .where('delivered_at', 'is', null)
+    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
+    .orderBy('position')
+    .limit(1)
+    .executeTakeFirst()
+  return row && toMessage(row)
+}
+
+export async function markDelivered(tx: Db, messageId: string, at: number | null): Promise<void> {
+  await tx.updateTable('message').set({ delivered_at: at }).where('message_id', '=', messageId).execute()
+}
+
+/** Makes instructions available again that the node fetched but never confirmed. Answers how many. */
+export async function undeliverUnconfirmed(tx: Db, nodeId: NodeId): Promise<number> {
+  const result = await tx
+    .updateTable('message')
+    .set({ delivered_at: null })
+    .where('dst_node_id', '=', nodeId)
+    .where('kind', '=', 'instruction')
+    .where('delivered_at', 'is not', null)
+    .where(({ exists, selectFrom }) =>
+      exists(selectFrom('message_object').select('object_id').whereRef('message_object.message_id', '=', 'message.message_id')),
+    )
+    .executeTakeFirstOrThrow()
+  return Number(result.numUpdatedRows)
+}
+
+export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
+  await tx.deleteFrom('message').where('message_id', 'in', ids).execute()
+}
+
+export async function listIdsOfRun(db: Db, runId: RunId): Promise<string[]> {
+  return (await db.selectFrom('message').select('message_id').where('run_id', '=', runId).execute()).map((row) => row.message_id)
+}
+
+/** How many instructions of the run wait for a reply or have one, for progress. */
+export async function countOfRun(db: Db, runId: RunId): Promise<{ instructions: number; replies: number; failures: number }> {
+  const row = await db
+    .selectFrom('message')
+    .select(({ fn, eb }) => [
+      fn.sum<number>(eb.case().when('kind', '=', 'instruction').then(1).else(0).end()).as('instructions'),
+      fn.sum<number>(eb.case().when('kind', '=', 'reply').then(1).else(0).end()).as('replies'),
+      fn.sum<number>(eb.case().when('error_code', 'is not', null).then(1).else(0).end()).as('failures'),
+    ])
+    .where('run_id', '=', runId)
+    .executeTakeFirst()
+  return { instructions: Number(row?.instructions ?? 0), replies: Number(row?.replies ?? 0), failures: Number(row?.failures ?? 0) }
+}
+
+/** The earliest end of an instruction's life after `now`, in epoch milliseconds; Infinity when there is none. */
+export async function nextExpiry(db: Db, now: number): Promise<number> {
+  const row = await db
+    .selectFrom('message')
+    .select(({ fn, eb }) => fn.min(eb('created_at', '+', eb.ref('ttl'))).as('at'))
+    .where('kind', '=', 'instruction')
+    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
+    .executeTakeFirst()
+  return row?.at ? Number(row.at) * 1000 : Number.POSITIVE_INFINITY
+}
+
+function toMessage(row: Row<'message'>): StoredMessage {
+  return {
+    metadata: {
+      runId: row.run_id,
+      messageId: row.message_id,
+      srcNodeId: row.src_node_id,
+      dstNodeId: row.dst_node_id,
+      replyToMessageId: row.reply_to,
+      groupId: row.group_id,
+      ttl: row.ttl,
+      messageType: row.message_type,
+      createdAt: row.created_at,
+      ...(row.src_task_id === null ? {} : { srcTaskId: row.src_task_id }),
+      ...(row.dst_task_id === null ? {} : { dstTaskId: row.dst_task_id }),
+    },
+    error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
+    tree: fromBinary(ObjectTreeSchema, row.object_tree),
+    deliveredAt: row.delivered_at ?? undefined,
+  }
+}

@@ -1,0 +1,162 @@
+import { lookAgain } from '../../base/bell.ts'
+import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
+import { deflateMessage } from '../../message/deflate.ts'
+import { errorCodes, Message, type MessageError, type Metadata } from '../../message/message.ts'
+import { flattenTree } from '../../objects/object-tree.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { isReachable } from '../nodes/node.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import * as messageStore from './message-store.ts'
+import { expiresAt, type StoredMessage } from './message-store.ts'
+import { findFault } from './validate.ts'
+
+/**
+ * Replies on their way from nodes to the ServerApp. What will never come becomes an error reply, so that the ServerApp
+ * hears of it; a reply stays until it is confirmed, so that a broken connection loses none.
+ */
+
+type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'log'>
+
+/** How much later than the instruction a reply may expire, in seconds: clocks round differently. */
+const ttlToleranceSeconds = 0.1
+
+/**
+ * Takes a node's reply. `accepted` is false, and nothing is stored, when nobody waits for it (any more). The same reply
+ * again is accepted again; a second, different reply to one instruction is not.
+ */
+export async function acceptReply(
+  ctx: Ctx,
+  nodeId: NodeId,
+  reply: Omit<StoredMessage, 'deliveredAt'>,
+): Promise<{ accepted: boolean; objectsToPush: string[] }> {
+  return ctx.db.transaction(async (tx, afterCommit) => {
+    const fault = await findReplyFault(ctx, tx, nodeId, reply)
+    if (fault) {
+      ctx.log.warn('A reply was refused', { node: nodeId, run: reply.metadata.runId, reason: fault })
+      return { accepted: false, objectsToPush: [] }
+    }
+    await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
+    const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
+    const runId = reply.metadata.runId as RunId
+    afterCommit(() => {
+      ctx.bells.replies.ring(runId)
+      ctx.bells.runs.ring(runId)
+    })
+    return { accepted: true, objectsToPush }
+  })
+}
+
+async function findReplyFault(ctx: Ctx, tx: Db, nodeId: NodeId, reply: Omit<StoredMessage, 'deliveredAt'>): Promise<string | undefined> {
+  const { metadata } = reply
+  const fault = findFault('reply', metadata, reply.tree, ctx.clock.now())
+  if (fault) return fault
+  const instruction = await messageStore.find(tx, metadata.replyToMessageId)
+  if (!instruction || expiresAt(instruction) <= ctx.clock.now()) return 'its instruction is unknown or has expired'
+  if (instruction.metadata.dstNodeId !== nodeId || metadata.srcNodeId !== nodeId) return 'its instruction was for another node'
+  if (instruction.metadata.runId !== metadata.runId) return 'its instruction is of another run'
+  const restSeconds = instruction.metadata.createdAt + instruction.metadata.ttl - metadata.createdAt
+  if (metadata.ttl > restSeconds + ttlToleranceSeconds) return 'it would outlive its instruction'
+  const [earlier] = await messageStore.listRepliesTo(tx, [metadata.replyToMessageId])
+  if (earlier && earlier.metadata.messageId !== metadata.messageId) return 'there is another reply already'
+  return undefined
+}
+
+/**
+ * The replies to these instructions of a run: all of them (`all`) or whatever is there, waiting up to `waitMs`.
+ * Instructions without an answer yet are simply absent.
+ */
+export async function collectReplies(
+  ctx: Ctx,
+  runId: RunId,
+  instructionIds: readonly string[],
+  wait: { waitMs: number; signal: AbortSignal; all: boolean },
+): Promise<StoredMessage[]> {
+  if (instructionIds.length === 0) return []
+  const enough = wait.all ? instructionIds.length : 1
+  const look = async (): Promise<StoredMessage[] | undefined> => {
+    const replies = await resolveReplies(ctx, runId, instructionIds)
+    return replies.length >= enough ? replies : undefined
+  }
+  return (
+    (await lookAgain(ctx.bells.replies, runId, look, wait)) ?? (wait.all ? resolveReplies(ctx, runId, instructionIds) : [])
+  )
+}
+
+async function resolveReplies(ctx: Ctx, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
+  const now = ctx.clock.now()
+  const replies = new Map<string, StoredMessage>()
+  for (const reply of await messageStore.listRepliesTo(ctx.db.read, ids)) {
+    if (!replies.has(reply.metadata.replyToMessageId)) replies.set(reply.metadata.replyToMessageId, reply)
+  }
+  const open = ids.filter((id) => !replies.has(id))
+  if (open.length === 0) return [...replies.values()]
+  const instructions = new Map((await messageStore.listInstructions(ctx.db.read, open)).map((message) => [message.metadata.messageId, message]))
+  for (const id of open) {
+    const instruction = instructions.get(id)
+    const error = await findUndeliverable(ctx, instruction, now)
+    if (error) replies.set(id, await storeErrorReply(ctx, runId, id, instruction, error))
+  }
+  return [...replies.values()]
+}
+
+async function findUndeliverable(ctx: Ctx, instruction: StoredMessage | undefined, now: number): Promise<MessageError | undefined> {
+  if (!instruction || expiresAt(instruction) <= now) {
+    return {
+      code: errorCodes.messageUnavailable,
+      reason: 'Error: Message Unavailable - The requested message could not be found in the database. It may have expired or never existed.',
+    }
+  }
+  const node = await nodeStore.find(ctx.db.read, instruction.metadata.dstNodeId as NodeId)
+  if (node && isReachable(node, now)) return undefined
+  return {
+    code: errorCodes.nodeUnavailable,
+    reason: 'Error: Node Unavailable — The destination node failed to report a heartbeat within 2 × its expected interval.',
+  }
+}
+
+async function storeErrorReply(ctx: Ctx, runId: RunId, replyToMessageId: string, instruction: StoredMessage | undefined, error: MessageError): Promise<StoredMessage> {
+  const nowSeconds = ctx.clock.now() / 1000
+  const asked = instruction?.metadata
+  const metadata: Metadata = {
+    runId,
+    messageId: '',
+    srcNodeId: superlinkNodeId,
+    dstNodeId: superlinkNodeId,
+    replyToMessageId,
+    groupId: asked?.groupId ?? '',
+    ttl: asked ? Math.max(0, asked.createdAt + asked.ttl - nowSeconds) : 0,
+    messageType: asked?.messageType ?? 'system',
+    createdAt: nowSeconds,
+  }
+  const { messageId, tree, objects } = deflateMessage(new Message(metadata, { error }))
+  const reply: StoredMessage = { metadata: { ...metadata, messageId }, error, tree, deliveredAt: undefined }
+  await ctx.db.transaction(async (tx) => {
+    await messageStore.insert(tx, reply)
+    await ctx.objects.announce(tx, messageId, [messageId])
+  })
+  await ctx.objects.put(messageId, (objects.get(messageId) as () => Uint8Array)())
+  return reply
+}
+
+/**
+ * The receiver has everything: an instruction lets go of its objects, a reply is forgotten with its instruction.
+ * Unknown ids are ignored.
+ */
+export async function confirmReceived(ctx: Pick<SuperlinkContext, 'db' | 'objects'>, messageId: string): Promise<void> {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const message = await messageStore.find(tx, messageId)
+    if (!message) return
+    const { replyToMessageId } = message.metadata
+    if (replyToMessageId === '') return ctx.objects.release(tx, afterCommit, [messageId])
+    await ctx.objects.release(tx, afterCommit, [messageId, replyToMessageId])
+    await messageStore.remove(tx, [messageId, replyToMessageId])
+  })
+}
+
+/** Forgets all messages and objects of a run that has ended. */
+export async function forgetRunMessages(ctx: Pick<SuperlinkContext, 'objects'>, tx: Db, afterCommit: AfterCommit, runId: RunId): Promise<void> {
+  const ids = await messageStore.listIdsOfRun(tx, runId)
+  await ctx.objects.release(tx, afterCommit, ids)
+  for (let start = 0; start < ids.length; start += 500) await messageStore.remove(tx, ids.slice(start, start + 500))
+}

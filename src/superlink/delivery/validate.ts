@@ -1,0 +1,25 @@
+import type { ObjectTree } from '../../gen/flwr/proto/message_pb.ts'
+import { superlinkNodeId } from '../../base/ids.ts'
+import type { Metadata } from '../../message/message.ts'
+import { isMessageType } from '../../message/message-type.ts'
+
+/** Flower's earliest plausible `created_at`: 2025-02-28 UTC, in epoch seconds. */
+const createdAtMin = 1_740_700_800
+
+/** What is wrong with a message, or `undefined`. The rules are those of both wire generations. */
+export function findFault(kind: 'instruction' | 'reply', metadata: Metadata, tree: ObjectTree | undefined, nowMs: number): string | undefined {
+  const { srcNodeId, dstNodeId } = metadata
+  if (metadata.messageId === '') return 'no message id'
+  if (tree?.objectId !== metadata.messageId) return 'the message id is not the root of its object tree'
+  if (!(metadata.createdAt >= createdAtMin)) return 'created_at is too early'
+  if (!(metadata.ttl > 0)) return 'ttl is not positive'
+  if ((metadata.createdAt + metadata.ttl) * 1000 <= nowMs) return 'the message has expired'
+  if (!isMessageType(metadata.messageType)) return `unknown message type '${metadata.messageType.slice(0, 60)}'`
+  const node = kind === 'instruction' ? dstNodeId : srcNodeId
+  const server = kind === 'instruction' ? srcNodeId : dstNodeId
+  if (server !== superlinkNodeId) return 'the SuperLink is not at one end'
+  if (node === 0n || node === superlinkNodeId) return 'no SuperNode at the other end'
+  if (kind === 'instruction' && metadata.replyToMessageId !== '') return 'an instruction replies to nothing'
+  if (kind === 'reply' && metadata.replyToMessageId === '') return 'a reply to nothing'
+  return undefined
+}

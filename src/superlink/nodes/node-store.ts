@@ -1,0 +1,121 @@
+import type { NodeId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import type { Row } from '../../db/schema.ts'
+import type { Node, NodeStatus } from './node.ts'
+
+/** Queries of the `node` table; nobody else writes it. */
+
+export async function insert(tx: Db, node: Node): Promise<void> {
+  await tx
+    .insertInto('node')
+    .values({
+      node_id: node.nodeId,
+      public_key: node.publicKey ?? null,
+      identity: node.identity ?? null,
+      organization: node.organization ?? null,
+      auth_method: node.authMethod,
+      certificate_serial: node.certificateSerial ?? null,
+      certificate_not_after: node.certificateNotAfter ?? null,
+      owner_aid: node.ownerAid,
+      owner_name: node.ownerName,
+      status: node.status,
+      registered_at: node.registeredAt,
+      last_activated_at: node.lastActivatedAt ?? null,
+      last_deactivated_at: node.lastDeactivatedAt ?? null,
+      unregistered_at: node.unregisteredAt ?? null,
+      online_until: node.onlineUntil ?? null,
+      heartbeat_interval_ms: node.heartbeatIntervalMs,
+    })
+    .execute()
+}
+
+export async function find(db: Db, nodeId: NodeId): Promise<Node | undefined> {
+  const row = await db.selectFrom('node').selectAll().where('node_id', '=', nodeId).executeTakeFirst()
+  return row && toNode(row)
+}
+
+/** A node known by this key alone, unregistered ones included. */
+export async function findByKey(db: Db, publicKey: string): Promise<Node | undefined> {
+  const row = await db
+    .selectFrom('node')
+    .selectAll()
+    .where('public_key', '=', publicKey)
+    .where('identity', 'is', null)
+    .executeTakeFirst()
+  return row && toNode(row)
+}
+
+/** The nodes of a certificate's identity that still exist, oldest first. */
+export async function listByIdentity(db: Db, identity: string): Promise<Node[]> {
+  const rows = await db
+    .selectFrom('node')
+    .selectAll()
+    .where('identity', '=', identity)
+    .where('status', '!=', 'unregistered')
+    .orderBy('registered_at')
+    .execute()
+  return rows.map(toNode)
+}
+
+export async function list(db: Db, ownerAid?: string): Promise<Node[]> {
+  let query = db.selectFrom('node').selectAll().orderBy('registered_at')
+  if (ownerAid !== undefined) query = query.where('owner_aid', '=', ownerAid)
+  return (await query.execute()).map(toNode)
+}
+
+export async function listOnline(db: Db): Promise<Node[]> {
+  return (await db.selectFrom('node').selectAll().where('status', '=', 'online').execute()).map(toNode)
+}
+
+export async function update(
+  tx: Db,
+  nodeId: NodeId,
+  change: Partial<{
+    status: NodeStatus
+    lastActivatedAt: number
+    lastDeactivatedAt: number
+    unregisteredAt: number
+    onlineUntil: number
+    heartbeatIntervalMs: number
+    publicKey: string
+    organization: string
+    certificateSerial: string
+    certificateNotAfter: number
+  }>,
+): Promise<void> {
+  const columns = {
+    status: change.status,
+    last_activated_at: change.lastActivatedAt,
+    last_deactivated_at: change.lastDeactivatedAt,
+    unregistered_at: change.unregisteredAt,
+    online_until: change.onlineUntil,
+    heartbeat_interval_ms: change.heartbeatIntervalMs,
+    public_key: change.publicKey,
+    organization: change.organization,
+    certificate_serial: change.certificateSerial,
+    certificate_not_after: change.certificateNotAfter,
+  }
+  const set = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined))
+  await tx.updateTable('node').set(set).where('node_id', '=', nodeId).execute()
+}
+
+function toNode(row: Row<'node'>): Node {
+  return {
+    nodeId: row.node_id as NodeId,
+    publicKey: row.public_key ?? undefined,
+    identity: row.identity ?? undefined,
+    organization: row.organization ?? undefined,
+    authMethod: row.auth_method as Node['authMethod'],
+    certificateSerial: row.certificate_serial ?? undefined,
+    certificateNotAfter: row.certificate_not_after ?? undefined,
+    ownerAid: row.owner_aid,
+    ownerName: row.owner_name,
+    status: row.status as NodeStatus,
+    registeredAt: row.registered_at,
+    lastActivatedAt: row.last_activated_at ?? undefined,
+    lastDeactivatedAt: row.last_deactivated_at ?? undefined,
+    unregisteredAt: row.unregistered_at ?? undefined,
+    onlineUntil: row.online_until ?? undefined,
+    heartbeatIntervalMs: row.heartbeat_interval_ms,
+  }
+}

@@ -1,0 +1,36 @@
+import type { NodeId } from '../../base/ids.ts'
+
+export type NodeStatus = 'registered' | 'online' | 'offline' | 'unregistered'
+
+/** A SuperNode as the SuperLink knows it. Instants are epoch milliseconds. */
+export interface Node {
+  readonly nodeId: NodeId
+  /** PEM text as the node sent it; absent when only a certificate speaks for it. */
+  readonly publicKey: string | undefined
+  readonly identity: string | undefined
+  readonly organization: string | undefined
+  readonly authMethod: 'key' | 'certificate'
+  readonly certificateSerial: string | undefined
+  readonly certificateNotAfter: number | undefined
+  readonly ownerAid: string
+  readonly ownerName: string
+  readonly status: NodeStatus
+  readonly registeredAt: number
+  readonly lastActivatedAt: number | undefined
+  readonly lastDeactivatedAt: number | undefined
+  readonly unregisteredAt: number | undefined
+  readonly onlineUntil: number | undefined
+  readonly heartbeatIntervalMs: number
+}
+
+/** The account of everybody without account authentication. */
+export const noAccount = { id: '<id:none>', name: 'none' } as const
+
+/** A node stays online for this many heartbeat intervals after the last beat. */
+export const heartbeatPatience = 2
+export const heartbeatIntervalMs = { min: 10_000, max: 1_800_000, registeredByCli: 30_000 } as const
+
+/** Whether a message can reach the node now, by its last heartbeat. */
+export function isReachable(node: Pick<Node, 'status' | 'onlineUntil'>, now: number): boolean {
+  return node.status !== 'unregistered' && node.onlineUntil !== undefined && node.onlineUntil > now
+}

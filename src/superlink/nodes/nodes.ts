@@ -1,0 +1,215 @@
+import { DomainError } from '../../base/errors.ts'
+import { type NodeId, randomId } from '../../base/ids.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
+import type { CertificatePeer } from '../../identity/caller.ts'
+import type { Connection } from '../../rpc/call.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { redeliver } from '../delivery/instructions.ts'
+import { heartbeatIntervalMs, heartbeatPatience, type Node, noAccount } from './node.ts'
+import * as nodeStore from './node-store.ts'
+
+/**
+ * The life of nodes: `registered` → `online` ⇄ `offline`, and `unregistered` for good. A node known by a key is that key;
+ * a node known by a certificate is the identity in it, whatever key it carries.
+ */
+
+/** What a node showed of itself. */
+export type NodeCredential =
+  | { readonly kind: 'key'; readonly publicKey: string }
+  | { readonly kind: 'certificate'; readonly peer: CertificatePeer }
+
+type Ctx = SuperlinkContext
+
+/** A SuperNode introduces itself. A certificate needs no registration: its node is found or made. */
+export async function registerNode(ctx: Ctx, credential: NodeCredential, publicKey: string): Promise<NodeId> {
+  if (credential.kind === 'key' && ctx.supernodeAuth) throw new DomainError('nodes-register-by-cli')
+  return ctx.db.transaction(async (tx) => {
+    if (credential.kind === 'certificate') return (await ensureCertificateNode(ctx, tx, credential.peer, publicKey)).nodeId
+    return (await insertKeyNode(ctx, tx, publicKey, noAccount, 0)).nodeId
+  })
+}
+
+/** An operator registers a key by hand (`flwr supernode register`). */
+export function registerKey(ctx: Ctx, publicKey: string, owner: { id: string; name: string }): Promise<NodeId> {
+  return ctx.db.transaction(
+    async (tx) => (await insertKeyNode(ctx, tx, publicKey, owner, heartbeatIntervalMs.registeredByCli)).nodeId,
+  )
+}
+
+export async function activateNode(
+  ctx: Ctx,
+  credential: NodeCredential,
+  fields: { publicKey: string; heartbeatIntervalMs: number; connection: Connection },
+): Promise<NodeId> {
+  const nodeId = await ctx.db.transaction(async (tx, afterCommit) => {
+    const node =
+      credential.kind === 'certificate'
+        ? await ensureCertificateNode(ctx, tx, credential.peer, fields.publicKey)
+        : await nodeStore.findByKey(tx, credential.publicKey)
+    if (!node || node.status === 'unregistered') throw new DomainError('node-not-registered')
+    ensureHeartbeatInterval(fields.heartbeatIntervalMs)
+    const now = ctx.clock.now()
+    if (node.status === 'online' && (node.onlineUntil ?? 0) > now && isElsewhere(ctx, node, fields.connection)) {
+      throw credential.kind === 'certificate'
+        ? new DomainError(
+            'identity-in-use',
+            `Identity '${credential.peer.identity}' is in use by a connected SuperNode: stop that one, give this one a certificate of its own, or set identity-sharing = "allow" in the policy.`,
+          )
+        : new DomainError('node-not-activated', `SuperNode with node ID ${node.nodeId} could not be activated.`)
+    }
+    await bringOnline(ctx, tx, afterCommit, node, fields.heartbeatIntervalMs)
+    await redeliver(ctx, tx, afterCommit, node.nodeId)
+    return node.nodeId
+  })
+  ctx.liveConnections.set(nodeId, fields.connection)
+  return nodeId
+}
+
+/** A beat keeps an online node online and revives an offline one. Answers whether the node exists. */
+export async function heartbeat(ctx: Ctx, nodeId: NodeId, intervalMs: number): Promise<boolean> {
+  ensureHeartbeatInterval(intervalMs)
+  return ctx.db.transaction(async (tx, afterCommit) => {
+    const node = await nodeStore.find(tx, nodeId)
+    if (!node || node.status === 'unregistered') return false
+    await bringOnline(ctx, tx, afterCommit, node, intervalMs)
+    return true
+  })
+}
+
+export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const node = await nodeStore.find(tx, nodeId)
+    const now = ctx.clock.now()
+    if (node?.status !== 'online' || (node.onlineUntil ?? 0) <= now) {
+      throw new DomainError('node-not-deactivated', `SuperNode with node ID ${nodeId} could not be deactivated.`)
+    }
+    await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: now, onlineUntil: now })
+    afterCommit(() => wakeWaiters(ctx))
+  })
+  ctx.liveConnections.delete(nodeId)
+}
+
+export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const node = await nodeStore.find(tx, nodeId)
+    if (!node || node.status === 'unregistered') throw new DomainError('node-not-owned')
+    const now = ctx.clock.now()
+    await nodeStore.update(tx, nodeId, {
+      status: 'unregistered',
+      unregisteredAt: now,
+      ...(node.onlineUntil === undefined ? {} : { onlineUntil: Math.min(node.onlineUntil, now) }),
+    })
+    afterCommit(() => wakeWaiters(ctx))
+  })
+  ctx.liveConnections.delete(nodeId)
+}
+
+/** Marks nodes whose heartbeats ended as offline; answers when the next one would. */
+export async function expireNodes(ctx: Ctx): Promise<number> {
+  const now = ctx.clock.now()
+  const online = await nodeStore.listOnline(ctx.db.read)
+  const silent = online.filter((node) => (node.onlineUntil ?? 0) <= now)
+  if (silent.length > 0) {
+    await ctx.db.transaction(async (tx, afterCommit) => {
+      for (const { nodeId } of silent) {
+        const node = await nodeStore.find(tx, nodeId)
+        // Look again: a beat may have come in between.
+        if (node?.status !== 'online' || node.onlineUntil === undefined || node.onlineUntil > now) continue
+        await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: node.onlineUntil })
+        ctx.log.warn('A SuperNode went silent and is offline', { node: nodeId, identity: node.identity })
+      }
+      afterCommit(() => wakeWaiters(ctx))
+    })
+  }
+  return Math.min(...online.filter((node) => (node.onlineUntil ?? 0) > now).map((node) => node.onlineUntil as number))
+}
+
+/** The node that a credential stands for, when it has one already. */
+export async function findCredentialNode(ctx: Ctx, credential: NodeCredential, claimed: NodeId): Promise<Node | undefined> {
+  if (credential.kind === 'key') return nodeStore.findByKey(ctx.db.read, credential.publicKey)
+  const nodes = await nodeStore.listByIdentity(ctx.db.read, credential.peer.identity)
+  return nodes.find((node) => node.nodeId === claimed) ?? nodes[0]
+}
+
+async function insertKeyNode(ctx: Ctx, tx: Db, publicKey: string, owner: { id: string; name: string }, intervalMs: number): Promise<Node> {
+  if (await nodeStore.findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
+  const node: Node = { ...newNode(ctx, owner), publicKey, authMethod: 'key', heartbeatIntervalMs: intervalMs }
+  await nodeStore.insert(tx, node)
+  return node
+}
+
+async function ensureCertificateNode(ctx: Ctx, tx: Db, peer: CertificatePeer, publicKey: string): Promise<Node> {
+  const nodes = await nodeStore.listByIdentity(tx, peer.identity)
+  const known = peer.identitySharing === 'allow' ? nodes.find((node) => node.publicKey === publicKey) : nodes[0]
+  if (known) {
+    await nodeStore.update(tx, known.nodeId, {
+      publicKey,
+      organization: peer.organization,
+      certificateSerial: peer.serial,
+      certificateNotAfter: peer.notAfter,
+    })
+    return known
+  }
+  const node: Node = {
+    ...newNode(ctx, { id: peer.identity, name: peer.identity }),
+    publicKey,
+    identity: peer.identity,
+    organization: peer.organization,
+    authMethod: 'certificate',
+    certificateSerial: peer.serial,
+    certificateNotAfter: peer.notAfter,
+  }
+  await nodeStore.insert(tx, node)
+  return node
+}
+
+function newNode(ctx: Ctx, owner: { id: string; name: string }): Node {
+  return {
+    nodeId: randomId<NodeId>(),
+    publicKey: undefined,
+    identity: undefined,
+    organization: undefined,
+    authMethod: 'key',
+    certificateSerial: undefined,
+    certificateNotAfter: undefined,
+    ownerAid: owner.id,
+    ownerName: owner.name,
+    status: 'registered',
+    registeredAt: ctx.clock.now(),
+    lastActivatedAt: undefined,
+    lastDeactivatedAt: undefined,
+    unregisteredAt: undefined,
+    onlineUntil: undefined,
+    heartbeatIntervalMs: 0,
+  }
+}
+
+async function bringOnline(ctx: Ctx, tx: Db, afterCommit: AfterCommit, node: Node, intervalMs: number): Promise<void> {
+  const now = ctx.clock.now()
+  await nodeStore.update(tx, node.nodeId, {
+    ...(node.status === 'online' ? {} : { status: 'online', lastActivatedAt: now }),
+    onlineUntil: now + heartbeatPatience * intervalMs,
+    heartbeatIntervalMs: intervalMs,
+  })
+  afterCommit(() => {
+    if (node.status !== 'online') wakeWaiters(ctx)
+    ctx.bells.deadlines.ring('deadlines')
+  })
+}
+
+function ensureHeartbeatInterval(intervalMs: number): void {
+  const valid = intervalMs >= heartbeatIntervalMs.min && intervalMs <= heartbeatIntervalMs.max
+  if (!valid) throw new DomainError('heartbeat-interval-invalid')
+}
+
+/** Whether the node is connected over another connection that is still open. */
+function isElsewhere(ctx: Ctx, node: Node, connection: Connection): boolean {
+  const live = ctx.liveConnections.get(node.nodeId)
+  return live !== undefined && live !== connection && !live.closed.aborted
+}
+
+/** ServerApps wait for nodes and for replies; both may depend on who is online. */
+function wakeWaiters(ctx: Ctx): void {
+  ctx.bells.replies.ringAll()
+  ctx.bells.deadlines.ring('deadlines')
+}

@@ -1,0 +1,56 @@
+import type { RunId, SeriesId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import type { NewRow, Row } from '../../db/schema.ts'
+
+/** Queries of the `run` and `series` tables; nobody else writes them. A run is read together with its primary task. */
+
+export type RunRow = Row<'run'> & Omit<Row<'task'>, 'task_id' | 'run_id' | 'fab_hash'>
+
+const taskColumns = [
+  'task.type', 'task.status', 'task.sub_status', 'task.details', 'task.pending_at', 'task.starting_at', 'task.running_at',
+  'task.finished_at', 'task.token_hash', 'task.lease_until', 'task.launches', 'task.message_id',
+] as const
+
+function selectRuns(db: Db) {
+  return db.selectFrom('run').innerJoin('task', 'task.task_id', 'run.primary_task_id').selectAll('run').select(taskColumns)
+}
+
+export async function insert(tx: Db, run: NewRow<'run'>): Promise<void> {
+  await tx.insertInto('run').values(run).execute()
+}
+
+export async function find(db: Db, runId: RunId): Promise<RunRow | undefined> {
+  return selectRuns(db).where('run.run_id', '=', runId).executeTakeFirst()
+}
+
+/** Newest first. */
+export async function list(db: Db, filter: { ownerAid?: string; limit?: number }): Promise<RunRow[]> {
+  let query = selectRuns(db).orderBy('task.pending_at', 'desc')
+  if (filter.ownerAid !== undefined) query = query.where('run.owner_aid', '=', filter.ownerAid)
+  if (filter.limit !== undefined) query = query.limit(filter.limit)
+  return query.execute()
+}
+
+export async function addTraffic(tx: Db, runId: RunId, traffic: { sent?: number; received?: number; clientappSeconds?: number }): Promise<void> {
+  await tx
+    .updateTable('run')
+    .set(({ eb }) => ({
+      bytes_sent: eb('bytes_sent', '+', traffic.sent ?? 0),
+      bytes_recv: eb('bytes_recv', '+', traffic.received ?? 0),
+      clientapp_runtime: eb('clientapp_runtime', '+', traffic.clientappSeconds ?? 0),
+    }))
+    .where('run_id', '=', runId)
+    .execute()
+}
+
+export async function upsertSeries(tx: Db, series: NewRow<'series'>): Promise<void> {
+  await tx
+    .insertInto('series')
+    .values(series)
+    .onConflict((conflict) => conflict.column('series_id').doUpdateSet({ context: series.context }))
+    .execute()
+}
+
+export async function findSeries(db: Db, seriesId: SeriesId): Promise<Row<'series'> | undefined> {
+  return db.selectFrom('series').selectAll().where('series_id', '=', seriesId).executeTakeFirst()
+}

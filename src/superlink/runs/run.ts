@@ -1,0 +1,95 @@
+import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { isoTimestamp } from '../../base/clock.ts'
+import { DomainError } from '../../base/errors.ts'
+import type { RunId, SeriesId, TaskId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import { StartRunRequestSchema } from '../../gen/flwr/proto/control_pb.ts'
+import type { RunSchema } from '../../gen/flwr/proto/run_pb.ts'
+import type { UserConfig } from '../../message/context.ts'
+import { userConfigFromWire, userConfigToWire } from '../../message/wire.ts'
+import type { Task } from '../../tasks/task.ts'
+import { toTask } from '../../tasks/task-store.ts'
+import * as runStore from './run-store.ts'
+
+/** A run with its primary task, whose status is the status of the run. */
+export interface Run {
+  readonly runId: RunId
+  readonly seriesId: SeriesId
+  readonly fabId: string
+  readonly fabVersion: string
+  readonly fabHash: string
+  readonly overrideConfig: UserConfig
+  readonly federation: string
+  readonly ownerAid: string
+  readonly ownerName: string
+  readonly bytesSent: number
+  readonly bytesRecv: number
+  readonly clientappRuntime: number
+  readonly task: Task
+}
+
+export async function findRun(db: Db, runId: RunId): Promise<Run | undefined> {
+  const row = await runStore.find(db, runId)
+  return row && toRun(row)
+}
+
+/** Throws `run-not-running` with Flower's words for the status. */
+export async function ensureRunRunning(db: Db, runId: RunId): Promise<Run> {
+  const run = await findRun(db, runId)
+  if (!run) throw new DomainError('run-not-running', `Run ID not found: ${runId}`)
+  if (run.task.status === 'running') return run
+  const stopped = run.task.subStatus === 'stopped' ? ' Stopped by user.' : ''
+  throw new DomainError('run-not-running', `Run is ${run.task.status}.${stopped}`)
+}
+
+export function toRun(row: runStore.RunRow): Run {
+  return {
+    runId: row.run_id as RunId,
+    seriesId: row.series_id as SeriesId,
+    fabId: row.fab_id,
+    fabVersion: row.fab_version,
+    fabHash: row.fab_hash,
+    overrideConfig: decodeOverrides(row.override_config),
+    federation: row.federation,
+    ownerAid: row.owner_aid,
+    ownerName: row.owner_name,
+    bytesSent: row.bytes_sent,
+    bytesRecv: row.bytes_recv,
+    clientappRuntime: row.clientapp_runtime,
+    task: toTask({ ...row, run_id: row.run_id, task_id: row.primary_task_id as TaskId }),
+  }
+}
+
+export function runToWire(run: Run): MessageInitShape<typeof RunSchema> {
+  const { task } = run
+  const at = (instant: number | undefined): string => (instant === undefined ? '' : isoTimestamp(instant))
+  return {
+    runId: run.runId,
+    fabId: run.fabId,
+    fabVersion: run.fabVersion,
+    overrideConfig: userConfigToWire(run.overrideConfig),
+    fabHash: run.fabHash,
+    pendingAt: at(task.pendingAt),
+    startingAt: at(task.startingAt),
+    runningAt: at(task.runningAt),
+    finishedAt: at(task.finishedAt),
+    status: { status: task.status, subStatus: task.subStatus, details: task.details },
+    flwrAid: run.ownerAid,
+    federation: run.federation,
+    bytesSent: BigInt(run.bytesSent),
+    bytesRecv: BigInt(run.bytesRecv),
+    clientappRuntime: run.clientappRuntime,
+    primaryTaskType: task.type,
+    primaryTaskId: task.taskId,
+    seriesId: run.seriesId,
+    accountName: run.ownerName,
+  }
+}
+
+export function encodeOverrides(overrides: UserConfig): Uint8Array {
+  return toBinary(StartRunRequestSchema, create(StartRunRequestSchema, { overrideConfig: userConfigToWire(overrides) }))
+}
+
+function decodeOverrides(bytes: Uint8Array): UserConfig {
+  return userConfigFromWire(fromBinary(StartRunRequestSchema, bytes).overrideConfig)
+}
