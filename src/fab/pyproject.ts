@@ -1,0 +1,129 @@
+import { parse } from 'smol-toml'
+import type { UserConfig } from '../message/context.ts'
+import { DomainError, errorText } from '../base/errors.ts'
+
+/** What a FAB says about itself, from its `pyproject.toml`. */
+export interface Manifest {
+  readonly name: string
+  readonly version: string
+  readonly publisher: string
+  /** `publisher/name` */
+  readonly fabId: string
+  readonly components: { readonly serverapp: string; readonly clientapp: string }
+  /** `[tool.flwr.app.config]`, flattened to dotted keys. */
+  readonly config: UserConfig
+  readonly dependencies: readonly string[]
+  readonly fabInclude: readonly string[] | undefined
+  readonly fabExclude: readonly string[] | undefined
+  /** The whole file, integers as bigint. */
+  readonly toml: Table
+}
+
+export type Table = { [key: string]: unknown }
+
+/** Throws `fab-invalid`; the texts of the findings are Flower's, because scripts look for them. */
+export function readPyproject(text: string): { manifest: Manifest; warnings: string[] } {
+  let toml: Table
+  try {
+    toml = parse(text, { integersAsBigInt: true }) as Table
+  } catch (error) {
+    throw new DomainError('fab-invalid', 'Invalid TOML content in pyproject.toml', { cause: errorText(error) })
+  }
+  const { errors, warnings } = findFaults(toml)
+  if (errors.length > 0) throw new DomainError('fab-invalid', pythonList(errors))
+  const project = table(toml.project)
+  const app = table(table(table(toml.tool).flwr).app)
+  const components = table(app.components)
+  const [name, version, publisher] = [String(project.name), String(project.version), String(app.publisher)]
+  return {
+    manifest: {
+      name,
+      version,
+      publisher,
+      fabId: `${publisher}/${name}`,
+      components: { serverapp: String(components.serverapp), clientapp: String(components.clientapp) },
+      config: flattenConfig(table(app.config)),
+      dependencies: Array.isArray(project.dependencies) ? project.dependencies.map(String) : [],
+      fabInclude: app['fab-include'] as string[] | undefined,
+      fabExclude: app['fab-exclude'] as string[] | undefined,
+      toml,
+    },
+    warnings,
+  }
+}
+
+function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
+  const errors: string[] = []
+  const warnings: string[] = []
+  if (!isTable(toml.project)) errors.push('Missing [project] section')
+  else {
+    for (const key of ['name', 'version']) if (!(key in toml.project)) errors.push(`Property "${key}" missing in [project]`)
+    for (const key of ['description', 'license']) {
+      if (!(key in toml.project)) warnings.push(`Recommended property "${key}" missing in [project]`)
+    }
+  }
+  const app = table(table(toml.tool).flwr).app
+  if (!isTable(app)) return { errors: [...errors, 'Missing [tool.flwr.app] section'], warnings }
+  if (!('publisher' in app)) errors.push('Property "publisher" missing in [tool.flwr.app]')
+  for (const key of ['fab-include', 'fab-exclude']) errors.push(...findPatternFaults(key, app[key]))
+  if (!isTable(app.components)) return { errors: [...errors, 'Missing [tool.flwr.app.components] section'], warnings }
+  for (const key of ['serverapp', 'clientapp']) {
+    const reference = app.components[key]
+    if (reference === undefined) errors.push(`Property "${key}" missing in [tool.flwr.app.components]`)
+    else if (typeof reference !== 'string' || !/^[^:]+:[^:]+$/.test(reference)) {
+      errors.push(`Property "${key}" in [tool.flwr.app.components] must have the form "module:object" or "folder/file.ts:export".`)
+    }
+  }
+  return { errors, warnings }
+}
+
+function findPatternFaults(key: string, value: unknown): string[] {
+  const what = `Property "${key}" in [tool.flwr.app] must`
+  if (value === undefined) return []
+  if (!Array.isArray(value)) return [`${what} be a list of strings.`]
+  if (value.length === 0) {
+    return [`${what} not be an empty list. Remove the key to use built-in defaults, or specify at least one pattern.`]
+  }
+  return value.every((item) => typeof item === 'string' && item !== '') ? [] : [`${what} be a list of non-empty strings.`]
+}
+
+/** Nested tables become dotted keys. Throws `run-config-invalid` on anything but booleans, numbers and strings. */
+export function flattenConfig(nested: Table, prefix = ''): UserConfig {
+  const flat: UserConfig = {}
+  for (const [key, value] of Object.entries(nested)) {
+    const name = prefix + key
+    if (isTable(value)) Object.assign(flat, flattenConfig(value, `${name}.`))
+    else if (typeof value === 'boolean' || typeof value === 'bigint' || typeof value === 'number' || typeof value === 'string') {
+      flat[name] = value
+    } else {
+      throw new DomainError('run-config-invalid', `The value of '${name}' must be a boolean, a number or a string.`)
+    }
+  }
+  return flat
+}
+
+/** The app's configuration with the overrides of a run. Throws `run-config-invalid` for a key that the app does not have. */
+export function fuseConfig(config: UserConfig, overrides: UserConfig): UserConfig {
+  for (const key of Object.keys(overrides)) {
+    if (!(key in config)) throw new DomainError('run-config-invalid', `Key '${key}' is not present in the main dictionary`)
+  }
+  return { ...config, ...overrides }
+}
+
+/** `folder/file.ts:export` is TypeScript, `package.module:object` is Python. */
+export function componentLanguage(reference: string): 'typescript' | 'python' {
+  return /\.(ts|mts|js|mjs)$/.test(reference.split(':', 1)[0] ?? '') ? 'typescript' : 'python'
+}
+
+function isTable(value: unknown): value is Table {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
+}
+
+function table(value: unknown): Table {
+  return isTable(value) ? value : {}
+}
+
+/** A list of strings as Python prints it: that is what Flower's clients are told. */
+function pythonList(items: readonly string[]): string {
+  return `[${items.map((item) => (item.includes("'") && !item.includes('"') ? `"${item}"` : `'${item.replaceAll("'", "\\'")}'`)).join(', ')}]`
+}
