@@ -6,6 +6,7 @@ import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Connection } from '../rpc/call.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { Traffic } from './runs/traffic.ts'
 
 /** What the rules of the SuperLink work with. Functions ask for the parts they use. */
 export interface SuperlinkContext {
@@ -15,8 +16,11 @@ export interface SuperlinkContext {
   readonly clock: Clock
   readonly log: Logger
   readonly bells: Bells
+  readonly traffic: Traffic
   /** The connection over which a node spoke last: whether the node is still there. */
   readonly liveConnections: Map<NodeId, Connection>
+  /** Whether every peer of the Fleet and Control APIs must present a certificate. */
+  readonly requireCertificates: boolean
   /** Only registered keys may join (`--enable-supernode-auth`). */
   readonly supernodeAuth: boolean
 }

@@ -1,0 +1,120 @@
+import { create, toBinary } from '@bufbuild/protobuf'
+import { DomainError } from '../../base/errors.ts'
+import type { RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import { Fleet, PullMessagesResponseSchema, PushMessagesResponseSchema } from '../../gen/flwr/proto/fleet_pb.ts'
+import { metadataFromWire } from '../../message/wire.ts'
+import { defineService, type Service } from '../../rpc/call.ts'
+import { getFab } from '../apps/fabs.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { claimInstruction } from '../delivery/instructions.ts'
+import * as messageStore from '../delivery/message-store.ts'
+import { acceptReply, confirmReceived } from '../delivery/replies.ts'
+import * as nodes from '../nodes/nodes.ts'
+import { ensureRunRunning, runToWire } from '../runs/run.ts'
+import { fleetAccess } from './access.ts'
+import { authenticateFleet, type FleetCaller } from './authenticate.ts'
+import { HeldCalls } from './held-calls.ts'
+
+/** The Fleet API: checks the request, calls the rule, shapes the reply. */
+export function createFleetService(ctx: SuperlinkContext): Service {
+  const held = new HeldCalls()
+  return defineService<typeof Fleet, FleetCaller>(Fleet, {
+    authenticate: (call, method, request) => authenticateFleet(ctx, call, fleetAccess[method as keyof typeof fleetAccess], request as object),
+    handlers: {
+      async registerNode(request, _call, { credential }) {
+        return { nodeId: await nodes.registerNode(ctx, credential, pemText(request.publicKey)) }
+      },
+      async activateNode(request, call, { credential }) {
+        const nodeId = await nodes.activateNode(ctx, credential, {
+          publicKey: pemText(request.publicKey),
+          heartbeatIntervalMs: request.heartbeatInterval * 1000,
+          connection: call.connection,
+        })
+        ctx.log.info('SuperNode activated', { node: nodeId, by: credential.kind, peer: call.connection.remoteAddress, ...(credential.kind === 'certificate' ? { identity: credential.peer.identity } : {}) })
+        return { nodeId }
+      },
+      async deactivateNode(_request, _call, { nodeId }) {
+        await nodes.deactivateNode(ctx, nodeId)
+        ctx.log.info('SuperNode deactivated', { node: nodeId })
+        return {}
+      },
+      async unregisterNode(_request, _call, { nodeId, credential }) {
+        if (ctx.supernodeAuth && credential.kind === 'key') throw new DomainError('nodes-unregister-by-cli')
+        await nodes.unregisterNode(ctx, nodeId)
+        return {}
+      },
+      async sendNodeHeartbeat(request, _call, { nodeId }) {
+        return { success: await nodes.heartbeat(ctx, nodeId, request.heartbeatInterval * 1000) }
+      },
+      async pullMessages(_request, call, { nodeId }) {
+        const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
+          claimInstruction(ctx, nodeId, { waitMs, signal: call.signal }),
+        )
+        if (!message) return {}
+        const response = create(PullMessagesResponseSchema, {
+          messagesList: [messageStore.toWire(message)],
+          messageObjectTrees: [message.tree],
+        })
+        ctx.traffic.add(message.metadata.runId as RunId, {
+          sent: toBinary(PullMessagesResponseSchema, response).length,
+          received: call.requestBytes.length,
+        })
+        return response
+      },
+      async pushMessages(request, call, { nodeId }) {
+        const [message] = request.messagesList
+        const [tree] = request.messageObjectTrees
+        if (!message || !tree) throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
+        const metadata = metadataFromWire(message.metadata)
+        const run = await ensureRunRunning(ctx.db.read, metadata.runId as RunId)
+        const error = message.error && { code: Number(message.error.code), reason: message.error.reason }
+        const { accepted, objectsToPush } = await acceptReply(ctx, nodeId, { metadata, error, tree })
+        const response = create(PushMessagesResponseSchema, {
+          reconnect: { reconnect: 5n },
+          results: { [accepted ? metadata.messageId : 'None']: 0 },
+          objectsToPush,
+        })
+        ctx.traffic.add(run.runId, {
+          sent: toBinary(PushMessagesResponseSchema, response).length,
+          received: call.requestBytes.length,
+          clientappSeconds: request.clientappRuntimeList[0] ?? 0,
+        })
+        return response
+      },
+      async getRun(request) {
+        return { run: runToWire(await ensureRunRunning(ctx.db.read, request.runId as RunId)) }
+      },
+      async getFab(request) {
+        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
+        if (request.hashStr !== run.fabHash) {
+          throw new DomainError('fab-not-visible', `Requested FAB hash ${request.hashStr} does not match run FAB hash ${run.fabHash}.`)
+        }
+        return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
+      },
+      async pushObject(request) {
+        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
+        const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
+        if (stored) ctx.traffic.add(run.runId, { received: request.objectContent.length })
+        return { stored }
+      },
+      async pullObject(request, call) {
+        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
+        const object = await ctx.objects.get(request.objectId, { waitMs: call.waitMs ?? 0, signal: call.signal })
+        if (!object) return { objectFound: false, objectAvailable: false }
+        if (!object.content) return { objectFound: true, objectAvailable: false }
+        ctx.traffic.add(run.runId, { sent: object.content.length })
+        return { objectFound: true, objectAvailable: true, objectContent: object.content }
+      },
+      async confirmMessageReceived(request) {
+        await ensureRunRunning(ctx.db.read, request.runId as RunId)
+        await confirmReceived(ctx, request.messageObjectId)
+        return {}
+      },
+    },
+  })
+}
+
+function pemText(publicKey: Uint8Array): string {
+  return Buffer.from(publicKey).toString('latin1')
+}

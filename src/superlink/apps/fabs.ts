@@ -1,0 +1,20 @@
+import { hash } from 'node:crypto'
+import { DomainError } from '../../base/errors.ts'
+import type { Db } from '../../db/database.ts'
+
+/** Keeps a FAB under its own hash; the same FAB is kept once. Answers the hash. */
+export async function keepFab(tx: Db, content: Uint8Array): Promise<string> {
+  const fabHash = hash('sha256', content, 'hex')
+  await tx
+    .insertInto('fab')
+    .values({ fab_hash: fabHash, content })
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+  return fabHash
+}
+
+export async function getFab(db: Db, fabHash: string): Promise<Uint8Array> {
+  const row = await db.selectFrom('fab').select('content').where('fab_hash', '=', fabHash).executeTakeFirst()
+  if (!row) throw new DomainError('fab-not-visible', `Found no FAB with hash: ${fabHash}`)
+  return row.content
+}

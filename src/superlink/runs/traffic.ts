@@ -1,0 +1,43 @@
+import type { RunId } from '../../base/ids.ts'
+import type { Database } from '../../db/database.ts'
+import * as runStore from './run-store.ts'
+
+interface Counts {
+  sent: number
+  received: number
+  clientappSeconds: number
+}
+
+/**
+ * What a run has moved over the Fleet API. Counted in memory and written in batches: a count must not cost a commit a
+ * call. A crash loses at most the counts of the last moments.
+ */
+export class Traffic {
+  readonly #db: Database
+  readonly #pending = new Map<RunId, Counts>()
+  #timer: NodeJS.Timeout | undefined
+
+  constructor(db: Database) {
+    this.#db = db
+  }
+
+  add(runId: RunId, counts: Partial<Counts>): void {
+    const sum = this.#pending.get(runId) ?? { sent: 0, received: 0, clientappSeconds: 0 }
+    sum.sent += counts.sent ?? 0
+    sum.received += counts.received ?? 0
+    sum.clientappSeconds += counts.clientappSeconds ?? 0
+    this.#pending.set(runId, sum)
+    this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), 1000).unref()
+  }
+
+  async flush(): Promise<void> {
+    clearTimeout(this.#timer)
+    this.#timer = undefined
+    const batch = [...this.#pending]
+    this.#pending.clear()
+    if (batch.length === 0) return
+    await this.#db.transaction(async (tx) => {
+      for (const [runId, counts] of batch) await runStore.addTraffic(tx, runId, counts)
+    })
+  }
+}
