@@ -1,0 +1,26 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { isoTimestamp } from '../../base/clock.ts'
+import type { NodeInfoSchema } from '../../gen/flwr/proto/node_pb.ts'
+import type { Node } from '../nodes/node.ts'
+
+/** A node as both generations show it, with what a certificate adds. */
+export function nodeToWire(node: Node): MessageInitShape<typeof NodeInfoSchema> {
+  return {
+    nodeId: node.nodeId,
+    ownerAid: node.ownerAid,
+    ownerName: node.ownerName,
+    status: node.status,
+    registeredAt: isoTimestamp(node.registeredAt),
+    heartbeatInterval: node.heartbeatIntervalMs / 1000,
+    publicKey: Buffer.from(node.publicKey ?? '', 'latin1'),
+    authMethod: node.authMethod,
+    ...(node.lastActivatedAt === undefined ? {} : { lastActivatedAt: isoTimestamp(node.lastActivatedAt) }),
+    ...(node.lastDeactivatedAt === undefined ? {} : { lastDeactivatedAt: isoTimestamp(node.lastDeactivatedAt) }),
+    ...(node.unregisteredAt === undefined ? {} : { unregisteredAt: isoTimestamp(node.unregisteredAt) }),
+    ...(node.onlineUntil === undefined ? {} : { onlineUntil: node.onlineUntil / 1000 }),
+    ...(node.identity === undefined ? {} : { identity: node.identity }),
+    ...(node.organization === undefined ? {} : { organization: node.organization }),
+    ...(node.certificateSerial === undefined ? {} : { certificateSerial: node.certificateSerial }),
+    ...(node.certificateNotAfter === undefined ? {} : { certificateNotAfter: node.certificateNotAfter / 1000 }),
+  }
+}

@@ -1,0 +1,91 @@
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { DomainError } from '../../base/errors.ts'
+import { superlinkNodeId } from '../../base/ids.ts'
+import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
+import { metadataFromWire } from '../../message/wire.ts'
+import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
+import { getFab } from '../apps/fabs.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { pushInstructions } from '../delivery/instructions.ts'
+import * as messageStore from '../delivery/message-store.ts'
+import { collectReplies, confirmReceived } from '../delivery/replies.ts'
+import { isReachable } from '../nodes/node.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import { appendLog } from '../runs/logs.ts'
+import { findRun, runToWire } from '../runs/run.ts'
+import * as runStore from '../runs/run-store.ts'
+import { findComponent } from '../runs/start.ts'
+import { nodeToWire } from './node-wire.ts'
+
+/** What ServerApps ask of a SuperLink. */
+export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
+  return {
+    component: (task) => findComponent(ctx, task.fabHash),
+    async taskInput(task) {
+      const run = await findRun(ctx.db.read, task.runId)
+      const series = run && (await runStore.findSeries(ctx.db.read, run.seriesId))
+      if (!run || !series) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
+      return {
+        context: { ...fromBinary(ContextSchema, series.context), runId: run.runId },
+        run: runToWire(run),
+        fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) },
+      }
+    },
+    async pushMessages(task, request) {
+      if (request.messagesList.length === 0 || request.messagesList.length !== request.messageObjectTrees.length) {
+        throw new DomainError('invalid-request', 'PushMessages needs messages and as many object trees.')
+      }
+      const messages = request.messagesList.map((message, index) => ({
+        metadata: metadataFromWire(message.metadata),
+        error: message.error && { code: Number(message.error.code), reason: message.error.reason },
+        tree: request.messageObjectTrees[index] as NonNullable<(typeof request.messageObjectTrees)[number]>,
+      }))
+      return { ...(await pushInstructions(ctx, task.runId, messages)), sessionId: task.taskId.toString() }
+    },
+    async pullMessages(task, request, wait) {
+      const replies = await collectReplies(ctx, task.runId, request.messageIds, wait)
+      return { messagesList: replies.map(messageStore.toWire), messageObjectTrees: replies.map(({ tree }) => tree) }
+    },
+    async pushObject(_task, request) {
+      ensureOwnNodeId(request.node?.nodeId)
+      return { stored: (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored' }
+    },
+    async pullObject(_task, request, wait) {
+      ensureOwnNodeId(request.node?.nodeId)
+      const object = await ctx.objects.get(request.objectId, wait)
+      if (!object) return { objectFound: false }
+      return object.content
+        ? { objectFound: true, objectAvailable: true, objectContent: object.content }
+        : { objectFound: true, objectAvailable: false }
+    },
+    confirmMessageReceived: (_task, request) => confirmReceived(ctx, request.messageObjectId),
+    async getNodes() {
+      const now = ctx.clock.now()
+      const nodes = (await nodeStore.listOnline(ctx.db.read)).filter((node) => isReachable(node, now))
+      return { nodes: nodes.map(nodeToWire) }
+    },
+    pushLogs: (task, request) => appendLog(ctx, task.runId, request.logs),
+    pushTaskEvents: async () => {},
+    async pushTaskOutput(task, request) {
+      const subStatus = request.subStatus
+      if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped') {
+        throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
+      }
+      await ctx.traffic.flush()
+      await ctx.db.transaction(async (tx, afterCommit) => {
+        const finished = await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, request.details)
+        const run = await findRun(tx, task.runId)
+        if (!finished || !request.context || !run) return
+        await runStore.upsertSeries(tx, {
+          series_id: run.seriesId,
+          federation: run.federation,
+          context: toBinary(ContextSchema, request.context),
+        })
+      })
+    },
+  }
+}
+
+function ensureOwnNodeId(nodeId: bigint | undefined): void {
+  if (nodeId !== superlinkNodeId) throw new DomainError('task-state', 'Unexpected node ID.')
+}

@@ -1,0 +1,32 @@
+import { DomainError } from '../../base/errors.ts'
+import type { RunId } from '../../base/ids.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
+import type { Task } from '../../tasks/task.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { forgetRunMessages } from '../delivery/replies.ts'
+import { findRun } from './run.ts'
+
+/** The end of a run is the end of its primary task: messages and objects go, followers hear of it. */
+export async function onTaskFinished(
+  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  task: Task,
+): Promise<void> {
+  await forgetRunMessages(ctx, tx, afterCommit, task.runId)
+  afterCommit(() => {
+    ctx.log.info('Run finished', { run: task.runId, status: task.subStatus, ...(task.details === '' ? {} : { details: task.details }) })
+    ctx.bells.runs.ring(task.runId)
+    ctx.bells.replies.ring(task.runId)
+  })
+}
+
+/** Stops a run that has not finished. Throws `run-not-found` or `run-finished`. */
+export async function stopRun(ctx: Pick<SuperlinkContext, 'db' | 'tasks'>, runId: RunId): Promise<boolean> {
+  return ctx.db.transaction(async (tx, afterCommit) => {
+    const run = await findRun(tx, runId)
+    if (!run) throw new DomainError('run-not-found')
+    if (run.task.status === 'finished') throw new DomainError('run-finished', `Run ID ${runId} is already finished`)
+    return ctx.tasks.finish(tx, afterCommit, run.task.taskId, 'stopped', '')
+  })
+}

@@ -1,0 +1,75 @@
+import { lookAgain } from '../../base/bell.ts'
+import { DomainError } from '../../base/errors.ts'
+import type { RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { findRun } from './run.ts'
+
+/** The log of a run: what its ServerApp wrote, kept and streamed. */
+
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>
+
+/** Appends text as it came. A log that grows beyond its limit is cut with one note. */
+export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly string[]): Promise<void> {
+  const text = fragments.map(cutLine).join('')
+  if (text === '') return
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const run = await tx.selectFrom('run').select('log_bytes').where('run_id', '=', runId).executeTakeFirst()
+    if (!run || run.log_bytes > limits.runLogBytesMax) return
+    const bytes = run.log_bytes + Buffer.byteLength(text)
+    const kept = bytes > limits.runLogBytesMax ? `\n[The log ends here: it is longer than ${limits.runLogBytesMax} bytes]\n` : text
+    const last = await tx.selectFrom('run_log').select(({ fn }) => fn.max('logged_at_us').as('at')).where('run_id', '=', runId).executeTakeFirst()
+    const now = Math.round(ctx.clock.now() * 1000)
+    await tx
+      .insertInto('run_log')
+      .values({ run_id: runId, logged_at_us: Math.max(now, Number(last?.at ?? 0) + 1), text: kept })
+      .execute()
+    await tx.updateTable('run').set({ log_bytes: bytes }).where('run_id', '=', runId).execute()
+    afterCommit(() => ctx.bells.runs.ring(runId))
+  })
+}
+
+/**
+ * The log after a cursor, and what is added until the run has finished. Everything that is there comes in the first part,
+ * because `flwr log --show` prints only that. Timestamps are epoch seconds. Throws `run-not-found`.
+ */
+export async function* followLog(
+  ctx: Ctx,
+  runId: RunId,
+  afterTimestamp: number,
+  signal: AbortSignal,
+): AsyncGenerator<{ logOutput: string; latestTimestamp: number }> {
+  if (!(await findRun(ctx.db.read, runId))) throw new DomainError('run-not-found')
+  let cursor = Math.round(afterTimestamp * 1e6)
+  while (!signal.aborted) {
+    // The status is read before the log: what a finished run wrote last is then surely among what is read.
+    const look = async (): Promise<{ finished: boolean; part: { text: string; at: number } | undefined } | undefined> => {
+      const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
+      const part = await readLog(ctx, runId, cursor)
+      return part || finished ? { finished, part } : undefined
+    }
+    const found = await lookAgain(ctx.bells.runs, runId, look, { waitMs: 30_000, signal })
+    if (found?.part) {
+      cursor = found.part.at
+      yield { logOutput: found.part.text, latestTimestamp: found.part.at / 1e6 }
+    }
+    if (found?.finished) return
+  }
+}
+
+/** Everything after the cursor; a log has a limit, and so has this. */
+async function readLog(ctx: Ctx, runId: RunId, cursor: number): Promise<{ text: string; at: number } | undefined> {
+  const rows = await ctx.db.read
+    .selectFrom('run_log')
+    .select(['logged_at_us', 'text'])
+    .where('run_id', '=', runId)
+    .where('logged_at_us', '>', cursor)
+    .orderBy('logged_at_us')
+    .execute()
+  const last = rows.at(-1)
+  return last && { text: rows.map((row) => row.text).join(''), at: last.logged_at_us }
+}
+
+function cutLine(fragment: string): string {
+  return fragment.length <= limits.logLineBytesMax ? fragment : `${fragment.slice(0, limits.logLineBytesMax)} [line cut]\n`
+}

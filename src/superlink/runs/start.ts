@@ -1,0 +1,76 @@
+import { create, toBinary } from '@bufbuild/protobuf'
+import { DomainError } from '../../base/errors.ts'
+import { type RunId, randomId, type SeriesId, superlinkNodeId, type TaskId } from '../../base/ids.ts'
+import { readFab } from '../../fab/bundle.ts'
+import { fuseConfig } from '../../fab/pyproject.ts'
+import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
+import type { UserConfig } from '../../message/context.ts'
+import { keepFab } from '../apps/fabs.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { encodeOverrides } from './run.ts'
+import * as runStore from './run-store.ts'
+
+export interface NewRun {
+  readonly fab: Uint8Array
+  readonly overrides: UserConfig
+  readonly federation: string
+  readonly owner: { readonly id: string; readonly name: string }
+}
+
+/** Starts a run: the app is checked first, then run, series, context and primary task appear together. */
+export async function startRun(
+  ctx: Pick<SuperlinkContext, 'db' | 'tasks' | 'log'>,
+  request: NewRun,
+): Promise<{ runId: RunId; seriesId: SeriesId }> {
+  const { manifest } = await readFab(request.fab)
+  fuseConfig(manifest.config, request.overrides)
+  const runId = randomId<RunId>()
+  const seriesId = randomId<SeriesId>()
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const fabHash = await keepFab(tx, request.fab)
+    const taskId = await ctx.tasks.create(tx, afterCommit, { runId, type: 'flwr-serverapp', fabHash, taskId: randomId<TaskId>() })
+    await runStore.upsertSeries(tx, {
+      series_id: seriesId,
+      federation: request.federation,
+      context: toBinary(ContextSchema, create(ContextSchema, { runId, nodeId: superlinkNodeId, seriesId, state: {} })),
+    })
+    await runStore.insert(tx, {
+      run_id: runId,
+      series_id: seriesId,
+      primary_task_id: taskId,
+      fab_id: manifest.fabId,
+      fab_version: manifest.version,
+      fab_hash: fabHash,
+      override_config: encodeOverrides(request.overrides),
+      federation: request.federation,
+      owner_aid: request.owner.id,
+      owner_name: request.owner.name,
+      bytes_sent: 0,
+      bytes_recv: 0,
+      clientapp_runtime: 0,
+      log_bytes: 0,
+    })
+  })
+  ctx.log.info('Created serverapp run', { run: runId, app: manifest.fabId, version: manifest.version, owner: request.owner.name })
+  return { runId, seriesId }
+}
+
+/** The app of a task, by its component reference, for whoever launches it. */
+export async function findComponent(ctx: Pick<SuperlinkContext, 'db'>, fabHash: string): Promise<string | undefined> {
+  const known = components.get(fabHash)
+  if (known !== undefined) return known
+  const row = await ctx.db.read.selectFrom('fab').select('content').where('fab_hash', '=', fabHash).executeTakeFirst()
+  if (!row) return undefined
+  const { manifest } = await readFab(row.content)
+  if (components.size >= componentsMax) components.clear()
+  components.set(fabHash, manifest.components.serverapp)
+  return manifest.components.serverapp
+}
+
+const components = new Map<string, string>()
+const componentsMax = 1000
+
+export function ensureFabGiven(fab: Uint8Array | undefined): Uint8Array {
+  if (fab && fab.length > 0) return fab
+  throw new DomainError('fab-invalid', 'Invalid FAB: the request holds none.')
+}
