@@ -12,7 +12,13 @@ const series = (id: bigint) => ({ series_id: id, federation: 'f', context: new U
 
 test('ids beyond 2^63 come back as they were', async () => {
   await using database = openDatabase({ path: ':memory:' })
-  await database.transaction(async (tx) => void (await tx.insertInto('series').values(series(2n ** 64n - 1n)).execute()))
+  await database.transaction(
+    async (tx) =>
+      void (await tx
+        .insertInto('series')
+        .values(series(2n ** 64n - 1n))
+        .execute()),
+  )
   const row = await database.read.selectFrom('series').selectAll().executeTakeFirstOrThrow()
   assert.equal(row.series_id, 2n ** 64n - 1n)
 })
@@ -32,10 +38,16 @@ test('a failed transaction leaves nothing and does not disturb those that share 
     }),
     database.transaction(async (tx) => void (await tx.insertInto('series').values(series(3n)).execute())),
   ])
-  assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled'])
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ['fulfilled', 'rejected', 'fulfilled'],
+  )
   assert.deepEqual(effects, ['one'])
   const rows = await database.read.selectFrom('series').select('series_id').execute()
-  assert.deepEqual(rows.map((row) => row.series_id), [1n, 3n])
+  assert.deepEqual(
+    rows.map((row) => row.series_id),
+    [1n, 3n],
+  )
 })
 
 test('a database in use, of a newer release, of Flower, damaged or in no folder is refused with the remedy', async () => {
@@ -61,7 +73,9 @@ test('a database in use, of a newer release, of Flower, damaged or in no folder 
   assert.throws(() => openDatabase({ path: join(directory, 'nowhere/x.db') }), /check that its folder exists/)
 })
 
-test('a read-only database is refused with the remedy', { skip: process.getuid?.() === 0 && 'root may write anything' }, () => {
+test('a read-only database is refused with the remedy', {
+  skip: process.getuid?.() === 0 && 'root may write anything',
+}, () => {
   const path = join(directory, 'readonly.db')
   writeFileSync(path, '')
   chmodSync(path, 0o400)

@@ -108,7 +108,9 @@ class SqliteDatabase implements Database {
       this.#writer.exec('COMMIT')
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
-      const failure = new DomainError('unavailable', `The database cannot be written: ${errorText(error)}.`, { cause: error })
+      const failure = new DomainError('unavailable', `The database cannot be written: ${errorText(error)}.`, {
+        cause: error,
+      })
       // Nobody was in the failed transaction yet when BEGIN itself failed: then the next caller must hear of it.
       if (rejected.length === 0) this.#jobs.shift()?.reject(failure)
       for (const reject of rejected) reject(failure)
@@ -160,7 +162,9 @@ function prepare(writer: DatabaseSync, path: string, memory: boolean): void {
   writer.exec('PRAGMA busy_timeout = 5000')
   const flower = writer.prepare("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").get()
   if (flower) {
-    throw new UsageError(`The database ${path} belongs to Flower's own SuperLink: give another file with --database.`, { flowerCode: 105 })
+    throw new UsageError(`The database ${path} belongs to Flower's own SuperLink: give another file with --database.`, {
+      flowerCode: 105,
+    })
   }
   if (!memory) writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA mmap_size = 268435456')
   writer.exec('PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY')
@@ -180,11 +184,13 @@ function explain(error: unknown, path: string): UsageError {
   if (error instanceof UsageError) return error
   const text = errorText(error)
   const say = (what: string): UsageError => new UsageError(`The database ${path} ${what}`, { cause: error })
-  if (/locked|busy/i.test(text)) return say('is in use by another SuperLink: stop that one or give another file with --database.')
+  if (/locked|busy/i.test(text))
+    return say('is in use by another SuperLink: stop that one or give another file with --database.')
   if (/not a database|malformed|corrupt/i.test(text)) {
     return say('is damaged or not a database: restore it from a copy, or move it away to start afresh.')
   }
-  if (/readonly|read-only/i.test(text)) return say('is read-only: give this user write access to the file and its folder.')
+  if (/readonly|read-only/i.test(text))
+    return say('is read-only: give this user write access to the file and its folder.')
   if (/full/i.test(text)) return say('cannot be written because the disk is full: free some space.')
   return say(`cannot be opened (${text}): check that its folder exists and can be written.`)
 }

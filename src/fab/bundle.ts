@@ -44,7 +44,9 @@ export function buildFab(directory: string): BuiltFab {
   const content = files.map(([path, bytes]) => `${path},${sha256(bytes)},${bytes.length * 8}`).join('\n')
   const bytes = writeStoredZip([...files, [contentPath, Buffer.from(content)]])
   if (bytes.length > limits.fabBytesMax) {
-    throw new UsageError(`The app is ${bytes.length} bytes, more than the ${limits.fabBytesMax} that a FAB may have: leave files out with .gitignore or fab-exclude.`)
+    throw new UsageError(
+      `The app is ${bytes.length} bytes, more than the ${limits.fabBytesMax} that a FAB may have: leave files out with .gitignore or fab-exclude.`,
+    )
   }
   if (bytes.length > flowerFabBytesMax) warnings.push(`The FAB is larger than 10 MiB: SuperLinks of Flower refuse it.`)
   const fabHash = sha256(bytes)
@@ -73,11 +75,20 @@ export async function readFab(bytes: Uint8Array): Promise<{ manifest: Manifest; 
  * Unpacks a bundle to `HOME/apps/PUBLISHER.NAME.VERSION.HASH8`, whole or not at all; an app that is there already stays.
  * Throws `fab-invalid`, also when the bytes have another hash than `expectedHash`.
  */
-export async function installFab(bytes: Uint8Array, home: string, expectedHash?: string): Promise<{ directory: string; manifest: Manifest; installed: boolean }> {
+export async function installFab(
+  bytes: Uint8Array,
+  home: string,
+  expectedHash?: string,
+): Promise<{ directory: string; manifest: Manifest; installed: boolean }> {
   const fabHash = sha256(bytes)
-  if (expectedHash !== undefined && fabHash !== expectedHash) throw invalid('its bytes have another hash than announced')
+  if (expectedHash !== undefined && fabHash !== expectedHash)
+    throw invalid('its bytes have another hash than announced')
   const { manifest, members } = await readFab(bytes)
-  const directory = join(home, 'apps', `${manifest.publisher}.${manifest.name}.${manifest.version}.${fabHash.slice(0, 8)}`)
+  const directory = join(
+    home,
+    'apps',
+    `${manifest.publisher}.${manifest.name}.${manifest.version}.${fabHash.slice(0, 8)}`,
+  )
   if (await exists(directory)) return { directory, manifest, installed: false }
   await mkdir(dirname(directory), { recursive: true })
   const unpacking = await mkdtemp(join(dirname(directory), '.installing-'))
@@ -116,14 +127,17 @@ export function readAppFolder(directory: string): { manifest: Manifest; warnings
 
 function checkName(name: string): void {
   if (/^\p{L}[\p{L}\p{N}-]{0,31}$/u.test(name)) return
-  throw new UsageError(`The project name '${name}' is not allowed: start with a letter, then letters, digits and hyphens, 32 at most.`)
+  throw new UsageError(
+    `The project name '${name}' is not allowed: start with a letter, then letters, digits and hyphens, 32 at most.`,
+  )
 }
 
 /** TypeScript must be there and parse; Python is looked for where it is plain to see. */
 function checkComponent(directory: string, reference: string, paths: readonly string[]): void {
   const [file = '', attribute = ''] = reference.split(':', 2)
   if (componentLanguage(reference) === 'typescript') {
-    if (!paths.includes(file)) throw new UsageError(`The component '${reference}' names ${file}, which is not among the app's files.`)
+    if (!paths.includes(file))
+      throw new UsageError(`The component '${reference}' names ${file}, which is not among the app's files.`)
     const source = readFileSync(join(directory, file), 'utf8')
     try {
       if (/\.m?ts$/.test(file)) stripTypeScriptTypes(source)

@@ -7,12 +7,38 @@ import { UsageError } from '../base/errors.ts'
 
 const pythonTypes = ['**/*.py', '**/*.toml', '**/*.md', '**/*.yaml', '**/*.yml', '**/*.json', '**/*.jsonl']
 /** A TypeScript app brings its sources and its data; Flower's installers take any file. */
-const typescriptTypes = ['**/*.ts', '**/*.mts', '**/*.js', '**/*.mjs', '**/*.wasm', '**/*.csv', '**/*.txt', '**/*.bin', '**/*.npy', '**/*.gz']
+const typescriptTypes = [
+  '**/*.ts',
+  '**/*.mts',
+  '**/*.js',
+  '**/*.mjs',
+  '**/*.wasm',
+  '**/*.csv',
+  '**/*.txt',
+  '**/*.bin',
+  '**/*.npy',
+  '**/*.gz',
+]
 const publishOnly = ['/.gitignore', '**/.editorconfig', '/LICENSE', '/LICENSE.md']
 const neverPublished = ['.flwr/**', '**/__pycache__/**']
 const neverBundled = [
-  ...neverPublished, 'pyproject.toml', '**/*_test.py', '**/test_*.py', 'build/**', 'eggs/**', '.eggs/**', 'lib/**', 'lib64/**', 'parts/**',
-  '*.egg', '.venv/**', 'env/**', 'venv/**', 'ENV/**', 'env.bak/**', 'venv.bak/**',
+  ...neverPublished,
+  'pyproject.toml',
+  '**/*_test.py',
+  '**/test_*.py',
+  'build/**',
+  'eggs/**',
+  '.eggs/**',
+  'lib/**',
+  'lib64/**',
+  'parts/**',
+  '*.egg',
+  '.venv/**',
+  'env/**',
+  'venv/**',
+  'ENV/**',
+  'env.bak/**',
+  'venv.bak/**',
 ]
 const neverBundledTypescript = ['node_modules', '**/*.test.ts', 'dist/**', 'package-lock.json', 'tsconfig.json']
 const depthMax = 10
@@ -27,11 +53,17 @@ export interface SelectionRules {
 export function selectFiles(directory: string, rules: SelectionRules): string[] {
   const types = rules.typescript ? [...pythonTypes, ...typescriptTypes] : pythonTypes
   const publishable = matcher([...types, ...publishOnly])
-  const unpublished = matcher([...neverPublished, ...gitignore(directory), ...(rules.typescript ? neverBundledTypescript : [])])
+  const unpublished = matcher([
+    ...neverPublished,
+    ...gitignore(directory),
+    ...(rules.typescript ? neverBundledTypescript : []),
+  ])
   const candidates = walk(directory, '', rules.typescript).filter((path) => publishable(path) && !unpublished(path))
   for (const pattern of [...(rules.include ?? []), ...(rules.exclude ?? [])]) {
     if (!candidates.some(matcher([pattern]))) {
-      throw new UsageError(`The pattern '${pattern}' of fab-include or fab-exclude in pyproject.toml matches no file: correct or remove it.`)
+      throw new UsageError(
+        `The pattern '${pattern}' of fab-include or fab-exclude in pyproject.toml matches no file: correct or remove it.`,
+      )
     }
   }
   const included = rules.include ? candidates.filter(matcher(rules.include)) : candidates
@@ -41,7 +73,8 @@ export function selectFiles(directory: string, rules: SelectionRules): string[] 
   const unbundled = matcher(neverBundled)
   if (rules.include) {
     const foreign = chosen.filter((path) => !bundled(path))
-    if (foreign.length > 0) throw new UsageError(`fab-include selects files of types that a FAB does not carry: ${foreign.join(', ')}.`)
+    if (foreign.length > 0)
+      throw new UsageError(`fab-include selects files of types that a FAB does not carry: ${foreign.join(', ')}.`)
   }
   return chosen.filter((path) => bundled(path) && !unbundled(path)).sort(byCodePoint)
 }
@@ -54,7 +87,10 @@ function matcher(patterns: readonly string[]): (path: string) => boolean {
 function gitignore(directory: string): string[] {
   try {
     const text = readFileSync(join(directory, '.gitignore'), 'utf8')
-    return text.split('\n').map((line) => line.trim()).filter((line) => line !== '' && !line.startsWith('#'))
+    return text
+      .split('\n')
+      .map((line) => line.trim())
+      .filter((line) => line !== '' && !line.startsWith('#'))
   } catch {
     return []
   }
@@ -67,7 +103,8 @@ function walk(directory: string, prefix: string, typescript: boolean, depth = 0)
     const stats = lstatSync(join(directory, path))
     if (stats.isDirectory()) {
       // Never bundled, and large: not even looked into.
-      if (name === '.git' || name === '__pycache__' || name === '.venv' || (typescript && name === 'node_modules')) return []
+      if (name === '.git' || name === '__pycache__' || name === '.venv' || (typescript && name === 'node_modules'))
+        return []
       return walk(directory, path, typescript, depth + 1)
     }
     return stats.isFile() ? [path] : []

@@ -1,6 +1,6 @@
 import { parse } from 'smol-toml'
-import type { UserConfig } from '../message/context.ts'
 import { DomainError, errorText } from '../base/errors.ts'
+import type { UserConfig } from '../message/context.ts'
 
 /** What a FAB says about itself, from its `pyproject.toml`. */
 export interface Manifest {
@@ -57,7 +57,8 @@ function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
   const warnings: string[] = []
   if (!isTable(toml.project)) errors.push('Missing [project] section')
   else {
-    for (const key of ['name', 'version']) if (!(key in toml.project)) errors.push(`Property "${key}" missing in [project]`)
+    for (const key of ['name', 'version'])
+      if (!(key in toml.project)) errors.push(`Property "${key}" missing in [project]`)
     for (const key of ['description', 'license']) {
       if (!(key in toml.project)) warnings.push(`Recommended property "${key}" missing in [project]`)
     }
@@ -71,7 +72,9 @@ function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
     const reference = app.components[key]
     if (reference === undefined) errors.push(`Property "${key}" missing in [tool.flwr.app.components]`)
     else if (typeof reference !== 'string' || !/^[^:]+:[^:]+$/.test(reference)) {
-      errors.push(`Property "${key}" in [tool.flwr.app.components] must have the form "module:object" or "folder/file.ts:export".`)
+      errors.push(
+        `Property "${key}" in [tool.flwr.app.components] must have the form "module:object" or "folder/file.ts:export".`,
+      )
     }
   }
   return { errors, warnings }
@@ -84,7 +87,9 @@ function findPatternFaults(key: string, value: unknown): string[] {
   if (value.length === 0) {
     return [`${what} not be an empty list. Remove the key to use built-in defaults, or specify at least one pattern.`]
   }
-  return value.every((item) => typeof item === 'string' && item !== '') ? [] : [`${what} be a list of non-empty strings.`]
+  return value.every((item) => typeof item === 'string' && item !== '')
+    ? []
+    : [`${what} be a list of non-empty strings.`]
 }
 
 /** Nested tables become dotted keys. Throws `run-config-invalid` on anything but booleans, numbers and strings. */
@@ -93,7 +98,12 @@ export function flattenConfig(nested: Table, prefix = ''): UserConfig {
   for (const [key, value] of Object.entries(nested)) {
     const name = prefix + key
     if (isTable(value)) Object.assign(flat, flattenConfig(value, `${name}.`))
-    else if (typeof value === 'boolean' || typeof value === 'bigint' || typeof value === 'number' || typeof value === 'string') {
+    else if (
+      typeof value === 'boolean' ||
+      typeof value === 'bigint' ||
+      typeof value === 'number' ||
+      typeof value === 'string'
+    ) {
       flat[name] = value
     } else {
       throw new DomainError('run-config-invalid', `The value of '${name}' must be a boolean, a number or a string.`)
@@ -105,7 +115,8 @@ export function flattenConfig(nested: Table, prefix = ''): UserConfig {
 /** The app's configuration with the overrides of a run. Throws `run-config-invalid` for a key that the app does not have. */
 export function fuseConfig(config: UserConfig, overrides: UserConfig): UserConfig {
   for (const key of Object.keys(overrides)) {
-    if (!(key in config)) throw new DomainError('run-config-invalid', `Key '${key}' is not present in the main dictionary`)
+    if (!(key in config))
+      throw new DomainError('run-config-invalid', `Key '${key}' is not present in the main dictionary`)
   }
   return { ...config, ...overrides }
 }

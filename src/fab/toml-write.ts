@@ -18,7 +18,12 @@ function section(table: Table, path: readonly string[]): string[] {
     else lines.push(`${writeKey(key)} = ${writeValue(value, '')}\n`)
   }
   const own = lines.length > 0 || tables.length === 0
-  const blocks = path.length > 0 && own ? [`[${path.map(writeKey).join('.')}]\n${lines.join('')}`] : lines.length > 0 ? [lines.join('')] : []
+  const blocks =
+    path.length > 0 && own
+      ? [`[${path.map(writeKey).join('.')}]\n${lines.join('')}`]
+      : lines.length > 0
+        ? [lines.join('')]
+        : []
   for (const [key, value] of tables) {
     const name = [...path, key]
     if (isTable(value)) blocks.push(...section(value, name))
@@ -29,7 +34,12 @@ function section(table: Table, path: readonly string[]): string[] {
 
 function arrayRow(row: Table, name: readonly string[]): string[] {
   const [first = '', ...rest] = section(row, name)
-  return [first.startsWith('[') ? `[${first.replace(/^(\[[^\n]*\])/, '$1]')}` : `[[${name.map(writeKey).join('.')}]]\n${first}`, ...rest]
+  return [
+    first.startsWith('[')
+      ? `[${first.replace(/^(\[[^\n]*\])/, '$1]')}`
+      : `[[${name.map(writeKey).join('.')}]]\n${first}`,
+    ...rest,
+  ]
 }
 
 function isTable(value: unknown): value is Table {
@@ -63,9 +73,20 @@ function writeValue(value: unknown, indent: string): string {
 }
 
 function writeString(text: string): string {
-  const escapes: Record<string, string> = { '"': '\\"', '\\': '\\\\', '\b': '\\b', '\t': '\\t', '\n': '\\n', '\f': '\\f', '\r': '\\r' }
+  const escapes: Record<string, string> = {
+    '"': '\\"',
+    '\\': '\\\\',
+    '\b': '\\b',
+    '\t': '\\t',
+    '\n': '\\n',
+    '\f': '\\f',
+    '\r': '\\r',
+  }
   // biome-ignore lint/suspicious/noControlCharactersInRegex: TOML forbids exactly these
-  const escaped = text.replace(/["\\\u0000-\u001f\u007f]/g, (char) => escapes[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`)
+  const escaped = text.replace(
+    /["\\\u0000-\u001f\u007f]/g,
+    (char) => escapes[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
   return `"${escaped}"`
 }
 

@@ -67,7 +67,11 @@ function readEntry(zip: ZipFile, entry: Entry): Promise<Uint8Array> {
 
 function ensureSafePath(path: string): void {
   const escapes =
-    path.startsWith('/') || /^[a-zA-Z]:/.test(path) || path.includes('\\') || path.includes('\0') || path.split('/').includes('..')
+    path.startsWith('/') ||
+    /^[a-zA-Z]:/.test(path) ||
+    path.includes('\\') ||
+    path.includes('\0') ||
+    path.split('/').includes('..')
   if (escapes) throw invalid(`'${path}' points outside of the archive`)
 }
 

@@ -31,8 +31,14 @@ test('a signature of Flower’s is accepted for five minutes and not for another
   await verifyNodeCall(call, signedAt - 4_000)
   await assert.rejects(verifyNodeCall(call, signedAt + 306_000), /Invalid timestamp/)
   await assert.rejects(verifyNodeCall(call, signedAt - 6_000), /Invalid timestamp/)
-  await assert.rejects(verifyNodeCall({ ...call, timestamp: timestamp.replace('56', '57') }, signedAt), /Invalid signature/)
-  await assert.rejects(verifyNodeCall({ ...call, publicKeyPem: Buffer.from('nonsense') }, signedAt), /Invalid signature/)
+  await assert.rejects(
+    verifyNodeCall({ ...call, timestamp: timestamp.replace('56', '57') }, signedAt),
+    /Invalid signature/,
+  )
+  await assert.rejects(
+    verifyNodeCall({ ...call, publicKeyPem: Buffer.from('nonsense') }, signedAt),
+    /Invalid signature/,
+  )
 })
 
 test('what we sign we accept', async () => {
@@ -49,14 +55,26 @@ test('what we sign we accept', async () => {
 })
 
 test('a private key that is not OpenSSH’s is refused with the way to make one', () => {
-  const pkcs8 = createPrivateKey(generateNodeKey().privateKey.export({ type: 'pkcs8', format: 'pem' })).export({ type: 'pkcs8', format: 'pem' })
-  assert.throws(() => readOpensshPrivateKey(pkcs8.toString(), 'node.key'), /node.key is not an OpenSSH private key: make one with ssh-keygen/)
+  const pkcs8 = createPrivateKey(generateNodeKey().privateKey.export({ type: 'pkcs8', format: 'pem' })).export({
+    type: 'pkcs8',
+    format: 'pem',
+  })
+  assert.throws(
+    () => readOpensshPrivateKey(pkcs8.toString(), 'node.key'),
+    /node.key is not an OpenSSH private key: make one with ssh-keygen/,
+  )
 })
 
 test('the SuperExec signature equals the one recorded on the wire', () => {
   const secret = Buffer.from('test-secret')
   const body = Buffer.from(`\x0a\x0eflwr-clientapp`)
-  const headers = signSuperexecCall(secret, acquireTaskMethod, body, 1_760_000_000_000, '00112233445566778899aabbccddeeff')
+  const headers = signSuperexecCall(
+    secret,
+    acquireTaskMethod,
+    body,
+    1_760_000_000_000,
+    '00112233445566778899aabbccddeeff',
+  )
   assert.equal(headers.signature, '4c12161f8012dd5fe2a5c277d624588880581016a134204285488a2b0f777d92')
   assert.ok(isSuperexecSignature(secret, acquireTaskMethod, body, headers, 1_760_000_300_000))
   assert.ok(!isSuperexecSignature(secret, acquireTaskMethod, Buffer.from('x'), headers, 1_760_000_300_000))

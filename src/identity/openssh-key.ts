@@ -38,7 +38,9 @@ export function readOpensshPrivateKey(text: string, what: string): KeyObject {
 /** Reads a line `ecdsa-sha2-nistp384 AAAA… comment` and gives the PEM bytes that nodes are known by. */
 export function readOpensshPublicKey(text: string, what: string): string {
   const refuse = (): UsageError =>
-    new UsageError(`${what} is not an OpenSSH public key of a NIST curve: make one with ssh-keygen -t ecdsa -b 384.`, { flowerCode: 500 })
+    new UsageError(`${what} is not an OpenSSH public key of a NIST curve: make one with ssh-keygen -t ecdsa -b 384.`, {
+      flowerCode: 500,
+    })
   const [type = '', base64 = ''] = text.trim().split(/\s+/)
   if (!type.startsWith('ecdsa-sha2-nistp')) throw refuse()
   try {

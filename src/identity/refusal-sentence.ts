@@ -10,22 +10,31 @@ const sentences: Record<RefusalReason, string> = {
   'no-certificate':
     'This SuperLink requires a client certificate and none was presented: give --ssl-client-certfile and --ssl-client-keyfile (SuperNode) or client-certificate and client-private-key (config.toml).',
   'malformed-certificate': 'The client certificate cannot be read{}: have it issued anew.',
-  'unknown-ca': "The client certificate is not signed by a CA that this SuperLink trusts{}: use a certificate of the SuperLink's client CA, or add this CA to --ssl-client-ca-certfile.",
+  'unknown-ca':
+    "The client certificate is not signed by a CA that this SuperLink trusts{}: use a certificate of the SuperLink's client CA, or add this CA to --ssl-client-ca-certfile.",
   'missing-intermediate':
     'The client certificate was issued by an intermediate CA{} that was not sent: append the intermediate certificate to the client certificate file.',
   'certificate-expired': 'The client certificate has expired{}: renew it.',
   'certificate-not-yet-valid': 'The client certificate is not valid yet{}: check the clocks of both machines.',
-  'invalid-chain': 'The chain of the client certificate is not valid{}: have it issued by a CA whose certificates allow it.',
-  'wrong-key-usage': 'The client certificate lacks key usage digitalSignature: with cert-manager add `usages: [digital signature, client auth]`.',
-  'wrong-extended-key-usage': 'The client certificate lacks extended key usage clientAuth: with cert-manager add `usages: [client auth]`.',
-  'ca-used-as-client': 'A CA certificate was presented as client certificate: issue a certificate of its own for this client.',
+  'invalid-chain':
+    'The chain of the client certificate is not valid{}: have it issued by a CA whose certificates allow it.',
+  'wrong-key-usage':
+    'The client certificate lacks key usage digitalSignature: with cert-manager add `usages: [digital signature, client auth]`.',
+  'wrong-extended-key-usage':
+    'The client certificate lacks extended key usage clientAuth: with cert-manager add `usages: [client auth]`.',
+  'ca-used-as-client':
+    'A CA certificate was presented as client certificate: issue a certificate of its own for this client.',
   'no-identity': 'The client certificate names nobody{}: give it a spiffe:// URI, a common name or a DNS name.',
   'ambiguous-identity': 'The client certificate names more than one identity{}: give it exactly one.',
-  'organization-not-allowed': 'The CA of the client certificate may not vouch for its organisation{}: see the [[ca]] rules of the policy.',
+  'organization-not-allowed':
+    'The CA of the client certificate may not vouch for its organisation{}: see the [[ca]] rules of the policy.',
   'revoked-by-crl': 'The client certificate has been revoked{}: have a new one issued.',
   'revoked-by-ocsp': 'The client certificate has been revoked, its OCSP responder says{}: have a new one issued.',
-  'revocation-unknown': 'Whether the client certificate has been revoked cannot be told{}: the SuperLink needs a current CRL of its CA.',
-  'role-not-granted': 'The policy of this SuperLink does not grant that role{}: add an [[allow]] entry for this identity.',
+  'revocation-unknown':
+    'Whether the client certificate has been revoked cannot be told{}: the SuperLink needs a current CRL of its CA.',
+  'role-not-granted':
+    'The policy of this SuperLink does not grant that role{}: add an [[allow]] entry for this identity.',
   'node-of-another-identity': 'The node id in the request does not belong to the identity of the client certificate{}.',
-  'identity-in-use': 'The identity is in use by a connected SuperNode{}: stop that one, give this one a certificate of its own, or set identity-sharing = "allow" in the policy.',
+  'identity-in-use':
+    'The identity is in use by a connected SuperNode{}: stop that one, give this one a certificate of its own, or set identity-sharing = "allow" in the policy.',
 }

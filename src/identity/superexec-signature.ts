@@ -13,14 +13,26 @@ export interface SuperexecHeaders {
   readonly signature: string
 }
 
-export function signSuperexecCall(secret: Uint8Array, method: string, body: Uint8Array, nowMs: number, nonce = randomBytes(16).toString('hex')): SuperexecHeaders {
+export function signSuperexecCall(
+  secret: Uint8Array,
+  method: string,
+  body: Uint8Array,
+  nowMs: number,
+  nonce = randomBytes(16).toString('hex'),
+): SuperexecHeaders {
   const timestamp = String(Math.floor(nowMs / 1000))
   const bodySha256 = createHash('sha256').update(body).digest('hex')
   return { timestamp, nonce, bodySha256, signature: signature(secret, method, timestamp, nonce, bodySha256) }
 }
 
 /** Whether signature, body and time are right. The nonce is for the caller to spend, once this has answered true. */
-export function isSuperexecSignature(secret: Uint8Array, method: string, body: Uint8Array, headers: SuperexecHeaders, nowMs: number): boolean {
+export function isSuperexecSignature(
+  secret: Uint8Array,
+  method: string,
+  body: Uint8Array,
+  headers: SuperexecHeaders,
+  nowMs: number,
+): boolean {
   if (!/^\d{1,12}$/.test(headers.timestamp)) return false
   const ageSeconds = nowMs / 1000 - Number(headers.timestamp)
   if (!(ageSeconds > -5 && ageSeconds < 305)) return false

@@ -12,7 +12,10 @@ after(() => rmSync(directory, { recursive: true, force: true }))
 
 const chunk = (size: number, fill: number) => encodeObject('ArrayChunk', [], new Uint8Array(size).fill(fill))
 
-for (const [name, bytes] of [['small', chunk(10, 1)], ['large', chunk(100_000, 2)]] as const) {
+for (const [name, bytes] of [
+  ['small', chunk(10, 1)],
+  ['large', chunk(100_000, 2)],
+] as const) {
   test(`a ${name} object lives from its announcement until the last message that names it is released`, async () => {
     await using db = openDatabase({ path: ':memory:' })
     const store = await createObjectStore({ db, directory: join(directory, name), durable: true })

@@ -158,7 +158,9 @@ class FileObjectStore implements ObjectStore {
           .where(({ not, exists, selectFrom }) =>
             not(
               exists(
-                selectFrom('message_object').select('message_id').whereRef('message_object.object_id', '=', 'object.object_id'),
+                selectFrom('message_object')
+                  .select('message_id')
+                  .whereRef('message_object.object_id', '=', 'object.object_id'),
               ),
             ),
           )

@@ -24,7 +24,11 @@ export interface RuntimeBackend {
     wait: { waitMs: number; signal: AbortSignal; all: boolean },
   ): Promise<Response<'pullMessages'>>
   pushObject(task: Task, request: Request<'pushObject'>): Promise<Response<'pushObject'>>
-  pullObject(task: Task, request: Request<'pullObject'>, wait: { waitMs: number; signal: AbortSignal }): Promise<Response<'pullObject'>>
+  pullObject(
+    task: Task,
+    request: Request<'pullObject'>,
+    wait: { waitMs: number; signal: AbortSignal },
+  ): Promise<Response<'pullObject'>>
   confirmMessageReceived(task: Task, request: Request<'confirmMessageReceived'>): Promise<void>
   getNodes(task: Task): Promise<Response<'getNodes'>>
   pushLogs(task: Task, request: Request<'pushLogs'>): Promise<void>

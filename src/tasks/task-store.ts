@@ -5,7 +5,10 @@ import type { Task, TaskStatus, TaskSubStatus, TaskType } from './task.ts'
 
 /** Queries of the `task` table; nobody else writes it. */
 
-export async function insert(tx: Db, task: Pick<Task, 'taskId' | 'runId' | 'type' | 'fabHash' | 'pendingAt' | 'messageId'>): Promise<void> {
+export async function insert(
+  tx: Db,
+  task: Pick<Task, 'taskId' | 'runId' | 'type' | 'fabHash' | 'pendingAt' | 'messageId'>,
+): Promise<void> {
   await tx
     .insertInto('task')
     .values({

@@ -1,7 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { Bell, lookAgain } from '../base/bell.ts'
 import type { Clock } from '../base/clock.ts'
-import { randomId, type RunId, type TaskId } from '../base/ids.ts'
+import { type RunId, randomId, type TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
@@ -104,11 +104,25 @@ export class Tasks {
   }
 
   /** Answers false, and changes nothing, when the task may not finish like that. The token is void afterwards. */
-  async finish(tx: Db, afterCommit: AfterCommit, taskId: TaskId, subStatus: TaskSubStatus, details: string, at?: number): Promise<boolean> {
+  async finish(
+    tx: Db,
+    afterCommit: AfterCommit,
+    taskId: TaskId,
+    subStatus: TaskSubStatus,
+    details: string,
+    at?: number,
+  ): Promise<boolean> {
     const task = await taskStore.find(tx, taskId)
     if (!task || !mayBecome(task.status, 'finished', subStatus)) return false
     const finishedAt = at ?? this.#options.clock.now()
-    await taskStore.update(tx, taskId, { status: 'finished', subStatus, details, finishedAt, tokenHash: null, leaseUntil: null })
+    await taskStore.update(tx, taskId, {
+      status: 'finished',
+      subStatus,
+      details,
+      finishedAt,
+      tokenHash: null,
+      leaseUntil: null,
+    })
     await this.#options.onFinished(tx, afterCommit, { ...task, status: 'finished', subStatus, details, finishedAt })
     afterCommit(() => this.#leases.ring('leases'))
     return true
@@ -120,7 +134,9 @@ export class Tasks {
     await db.transaction(async (tx) => {
       for (const task of await taskStore.listOpen(tx)) {
         if (task.leaseUntil === undefined) continue
-        await taskStore.update(tx, task.taskId, { leaseUntil: clock.now() + leaseMs[task.status === 'running' ? 'running' : 'starting'] })
+        await taskStore.update(tx, task.taskId, {
+          leaseUntil: clock.now() + leaseMs[task.status === 'running' ? 'running' : 'starting'],
+        })
       }
     })
   }
@@ -135,7 +151,10 @@ export class Tasks {
       for (const task of open) {
         if ((task.leaseUntil as number) <= now) await this.#endLease(task.taskId)
       }
-      const next = Math.min(...open.map((task) => task.leaseUntil as number).filter((until) => until > now), now + 30_000)
+      const next = Math.min(
+        ...open.map((task) => task.leaseUntil as number).filter((until) => until > now),
+        now + 30_000,
+      )
       await subscription.wait(Math.max(10, next - clock.now()), signal)
     }
     log.debug('No more leases are watched')
@@ -147,7 +166,11 @@ export class Tasks {
       const task = await taskStore.find(tx, taskId)
       if (!task || task.leaseUntil === undefined || task.leaseUntil > clock.now()) return
       if (task.status === 'starting' && task.launches < limits.taskLaunchesMax) {
-        log.warn('An app did not come up in time and is launched again', { task: taskId, run: task.runId, launches: task.launches })
+        log.warn('An app did not come up in time and is launched again', {
+          task: taskId,
+          run: task.runId,
+          launches: task.launches,
+        })
         await taskStore.update(tx, taskId, { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null })
         afterCommit(() => this.#pending.ring('pending'))
         return

@@ -5,8 +5,8 @@ import { verifyNodeCall } from '../../identity/node-key.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { Call } from '../../rpc/call.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { findCredentialNode, type NodeCredential } from '../nodes/nodes.ts'
 import { noAccount } from '../nodes/node.ts'
+import { findCredentialNode, type NodeCredential } from '../nodes/nodes.ts'
 import type { FleetMethod } from './access.ts'
 
 /** Who calls the Fleet API: a node, or one that is about to become one. */
@@ -46,7 +46,10 @@ export async function authenticateFleet(
   if (!node || node.status === 'unregistered' || node.nodeId !== claimed) {
     throw credential.kind === 'key'
       ? new DomainError('node-id-invalid')
-      : new DomainError('node-of-another-identity', refusalSentence('node-of-another-identity', credential.peer.identity))
+      : new DomainError(
+          'node-of-another-identity',
+          refusalSentence('node-of-another-identity', credential.peer.identity),
+        )
   }
   ctx.liveConnections.set(node.nodeId, call.connection)
   return { credential, nodeId: node.nodeId }
@@ -67,7 +70,8 @@ function requireRole(ctx: SuperlinkContext, call: Call, role: Role): Certificate
     if (ctx.requireCertificates) throw new DomainError('certificate-refused', refusalSentence('no-certificate'))
     return undefined
   }
-  if (!peer.roles.has(role)) throw new DomainError('role-not-granted', refusalSentence('role-not-granted', `${peer.identity} as ${role}`))
+  if (!peer.roles.has(role))
+    throw new DomainError('role-not-granted', refusalSentence('role-not-granted', `${peer.identity} as ${role}`))
   return peer
 }
 
@@ -77,7 +81,8 @@ async function verifyKeyHeaders(ctx: Pick<SuperlinkContext, 'clock'>, call: Call
   const timestamps = call.header('flwr-timestamp')
   const [publicKeyPem, signature, timestamp] = [keys[0], signatures[0], timestamps[0]]
   const single = keys.length === 1 && signatures.length === 1 && timestamps.length === 1
-  if (!single || !publicKeyPem?.length || !signature?.length || !timestamp) throw new DomainError('node-authentication-missing')
+  if (!single || !publicKeyPem?.length || !signature?.length || !timestamp)
+    throw new DomainError('node-authentication-missing')
   await verifyNodeCall({ publicKeyPem, signature, timestamp }, ctx.clock.now())
   return Buffer.from(publicKeyPem).toString('latin1')
 }

@@ -20,7 +20,8 @@ import { HeldCalls } from './held-calls.ts'
 export function createFleetService(ctx: SuperlinkContext): Service {
   const held = new HeldCalls()
   return defineService<typeof Fleet, FleetCaller>(Fleet, {
-    authenticate: (call, method, request) => authenticateFleet(ctx, call, fleetAccess[method as keyof typeof fleetAccess], request as object),
+    authenticate: (call, method, request) =>
+      authenticateFleet(ctx, call, fleetAccess[method as keyof typeof fleetAccess], request as object),
     handlers: {
       async registerNode(request, _call, { credential }) {
         return { nodeId: await nodes.registerNode(ctx, credential, pemText(request.publicKey)) }
@@ -31,7 +32,12 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           heartbeatIntervalMs: request.heartbeatInterval * 1000,
           connection: call.connection,
         })
-        ctx.log.info('SuperNode activated', { node: nodeId, by: credential.kind, peer: call.connection.remoteAddress, ...(credential.kind === 'certificate' ? { identity: credential.peer.identity } : {}) })
+        ctx.log.info('SuperNode activated', {
+          node: nodeId,
+          by: credential.kind,
+          peer: call.connection.remoteAddress,
+          ...(credential.kind === 'certificate' ? { identity: credential.peer.identity } : {}),
+        })
         return { nodeId }
       },
       async deactivateNode(_request, _call, { nodeId }) {
@@ -65,7 +71,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       async pushMessages(request, call, { nodeId }) {
         const [message] = request.messagesList
         const [tree] = request.messageObjectTrees
-        if (!message || !tree) throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
+        if (!message || !tree)
+          throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
         const metadata = metadataFromWire(message.metadata)
         const run = await ensureRunRunning(ctx.db.read, metadata.runId as RunId)
         const error = message.error && { code: Number(message.error.code), reason: message.error.reason }
@@ -88,7 +95,10 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       async getFab(request) {
         const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
         if (request.hashStr !== run.fabHash) {
-          throw new DomainError('fab-not-visible', `Requested FAB hash ${request.hashStr} does not match run FAB hash ${run.fabHash}.`)
+          throw new DomainError(
+            'fab-not-visible',
+            `Requested FAB hash ${request.hashStr} does not match run FAB hash ${run.fabHash}.`,
+          )
         }
         return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
       },

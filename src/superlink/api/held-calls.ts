@@ -9,7 +9,10 @@ export class HeldCalls {
   async hold<T>(nodeId: NodeId, waitMs: number, work: (waitMs: number) => Promise<T>): Promise<T> {
     const count = this.#counts.get(nodeId) ?? 0
     if (count >= limits.heldCallsPerNodeMax) {
-      throw new DomainError('too-many-calls', `More than ${limits.heldCallsPerNodeMax} calls of node ${nodeId} wait at the same time.`)
+      throw new DomainError(
+        'too-many-calls',
+        `More than ${limits.heldCallsPerNodeMax} calls of node ${nodeId} wait at the same time.`,
+      )
     }
     this.#counts.set(nodeId, count + 1)
     try {

@@ -6,8 +6,8 @@ import type { AfterCommit, Db } from '../../db/database.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as nodeStore from '../nodes/node-store.ts'
-import * as messageStore from './message-store.ts'
 import type { StoredMessage } from './message-store.ts'
+import * as messageStore from './message-store.ts'
 import { findFault } from './validate.ts'
 
 /**

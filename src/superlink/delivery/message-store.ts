@@ -2,7 +2,12 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
-import { type Message as WireMessage, MessageSchema, type ObjectTree, ObjectTreeSchema } from '../../gen/flwr/proto/message_pb.ts'
+import {
+  MessageSchema,
+  type ObjectTree,
+  ObjectTreeSchema,
+  type Message as WireMessage,
+} from '../../gen/flwr/proto/message_pb.ts'
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { strippedMessage } from '../../message/wire.ts'
 
@@ -58,12 +63,25 @@ export async function find(db: Db, messageId: string): Promise<StoredMessage | u
 }
 
 export async function listInstructions(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
-  return (await db.selectFrom('message').selectAll().where('message_id', 'in', ids).where('kind', '=', 'instruction').execute()).map(toMessage)
+  return (
+    await db
+      .selectFrom('message')
+      .selectAll()
+      .where('message_id', 'in', ids)
+      .where('kind', '=', 'instruction')
+      .execute()
+  ).map(toMessage)
 }
 
 export async function listRepliesTo(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
   return (
-    await db.selectFrom('message').selectAll().where('reply_to', 'in', ids).where('kind', '=', 'reply').orderBy('position').execute()
+    await db
+      .selectFrom('message')
+      .selectAll()
+      .where('reply_to', 'in', ids)
+      .where('kind', '=', 'reply')
+      .orderBy('position')
+      .execute()
   ).map(toMessage)
 }
 
@@ -95,7 +113,11 @@ export async function undeliverUnconfirmed(tx: Db, nodeId: NodeId): Promise<numb
     .where('kind', '=', 'instruction')
     .where('delivered_at', 'is not', null)
     .where(({ exists, selectFrom }) =>
-      exists(selectFrom('message_object').select('object_id').whereRef('message_object.message_id', '=', 'message.message_id')),
+      exists(
+        selectFrom('message_object')
+          .select('object_id')
+          .whereRef('message_object.message_id', '=', 'message.message_id'),
+      ),
     )
     .executeTakeFirstOrThrow()
   return Number(result.numUpdatedRows)
@@ -106,11 +128,16 @@ export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
 }
 
 export async function listIdsOfRun(db: Db, runId: RunId): Promise<string[]> {
-  return (await db.selectFrom('message').select('message_id').where('run_id', '=', runId).execute()).map((row) => row.message_id)
+  return (await db.selectFrom('message').select('message_id').where('run_id', '=', runId).execute()).map(
+    (row) => row.message_id,
+  )
 }
 
 /** How many instructions of the run wait for a reply or have one, for progress. */
-export async function countOfRun(db: Db, runId: RunId): Promise<{ instructions: number; replies: number; failures: number }> {
+export async function countOfRun(
+  db: Db,
+  runId: RunId,
+): Promise<{ instructions: number; replies: number; failures: number }> {
   const row = await db
     .selectFrom('message')
     .select(({ fn, eb }) => [
@@ -120,7 +147,11 @@ export async function countOfRun(db: Db, runId: RunId): Promise<{ instructions: 
     ])
     .where('run_id', '=', runId)
     .executeTakeFirst()
-  return { instructions: Number(row?.instructions ?? 0), replies: Number(row?.replies ?? 0), failures: Number(row?.failures ?? 0) }
+  return {
+    instructions: Number(row?.instructions ?? 0),
+    replies: Number(row?.replies ?? 0),
+    failures: Number(row?.failures ?? 0),
+  }
 }
 
 /** The earliest end of an instruction's life after `now`, in epoch milliseconds; Infinity when there is none. */

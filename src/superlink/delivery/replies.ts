@@ -47,13 +47,19 @@ export async function acceptReply(
   })
 }
 
-async function findReplyFault(ctx: Ctx, tx: Db, nodeId: NodeId, reply: Omit<StoredMessage, 'deliveredAt'>): Promise<string | undefined> {
+async function findReplyFault(
+  ctx: Ctx,
+  tx: Db,
+  nodeId: NodeId,
+  reply: Omit<StoredMessage, 'deliveredAt'>,
+): Promise<string | undefined> {
   const { metadata } = reply
   const fault = findFault('reply', metadata, reply.tree, ctx.clock.now())
   if (fault) return fault
   const instruction = await messageStore.find(tx, metadata.replyToMessageId)
   if (!instruction || expiresAt(instruction) <= ctx.clock.now()) return 'its instruction is unknown or has expired'
-  if (instruction.metadata.dstNodeId !== nodeId || metadata.srcNodeId !== nodeId) return 'its instruction was for another node'
+  if (instruction.metadata.dstNodeId !== nodeId || metadata.srcNodeId !== nodeId)
+    return 'its instruction was for another node'
   if (instruction.metadata.runId !== metadata.runId) return 'its instruction is of another run'
   const restSeconds = instruction.metadata.createdAt + instruction.metadata.ttl - metadata.createdAt
   if (metadata.ttl > restSeconds + ttlToleranceSeconds) return 'it would outlive its instruction'
@@ -79,7 +85,8 @@ export async function collectReplies(
     return replies.length >= enough ? replies : undefined
   }
   return (
-    (await lookAgain(ctx.bells.replies, runId, look, wait)) ?? (wait.all ? resolveReplies(ctx, runId, instructionIds) : [])
+    (await lookAgain(ctx.bells.replies, runId, look, wait)) ??
+    (wait.all ? resolveReplies(ctx, runId, instructionIds) : [])
   )
 }
 
@@ -91,7 +98,9 @@ async function resolveReplies(ctx: Ctx, runId: RunId, ids: readonly string[]): P
   }
   const open = ids.filter((id) => !replies.has(id))
   if (open.length === 0) return [...replies.values()]
-  const instructions = new Map((await messageStore.listInstructions(ctx.db.read, open)).map((message) => [message.metadata.messageId, message]))
+  const instructions = new Map(
+    (await messageStore.listInstructions(ctx.db.read, open)).map((message) => [message.metadata.messageId, message]),
+  )
   for (const id of open) {
     const instruction = instructions.get(id)
     const error = await findUndeliverable(ctx, instruction, now)
@@ -100,22 +109,34 @@ async function resolveReplies(ctx: Ctx, runId: RunId, ids: readonly string[]): P
   return [...replies.values()]
 }
 
-async function findUndeliverable(ctx: Ctx, instruction: StoredMessage | undefined, now: number): Promise<MessageError | undefined> {
+async function findUndeliverable(
+  ctx: Ctx,
+  instruction: StoredMessage | undefined,
+  now: number,
+): Promise<MessageError | undefined> {
   if (!instruction || expiresAt(instruction) <= now) {
     return {
       code: errorCodes.messageUnavailable,
-      reason: 'Error: Message Unavailable - The requested message could not be found in the database. It may have expired or never existed.',
+      reason:
+        'Error: Message Unavailable - The requested message could not be found in the database. It may have expired or never existed.',
     }
   }
   const node = await nodeStore.find(ctx.db.read, instruction.metadata.dstNodeId as NodeId)
   if (node && isReachable(node, now)) return undefined
   return {
     code: errorCodes.nodeUnavailable,
-    reason: 'Error: Node Unavailable — The destination node failed to report a heartbeat within 2 × its expected interval.',
+    reason:
+      'Error: Node Unavailable — The destination node failed to report a heartbeat within 2 × its expected interval.',
   }
 }
 
-async function storeErrorReply(ctx: Ctx, runId: RunId, replyToMessageId: string, instruction: StoredMessage | undefined, error: MessageError): Promise<StoredMessage> {
+async function storeErrorReply(
+  ctx: Ctx,
+  runId: RunId,
+  replyToMessageId: string,
+  instruction: StoredMessage | undefined,
+  error: MessageError,
+): Promise<StoredMessage> {
   const nowSeconds = ctx.clock.now() / 1000
   const asked = instruction?.metadata
   const metadata: Metadata = {
@@ -155,7 +176,12 @@ export async function confirmReceived(ctx: Pick<SuperlinkContext, 'db' | 'object
 }
 
 /** Forgets all messages and objects of a run that has ended. */
-export async function forgetRunMessages(ctx: Pick<SuperlinkContext, 'objects'>, tx: Db, afterCommit: AfterCommit, runId: RunId): Promise<void> {
+export async function forgetRunMessages(
+  ctx: Pick<SuperlinkContext, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  runId: RunId,
+): Promise<void> {
   const ids = await messageStore.listIdsOfRun(tx, runId)
   await ctx.objects.release(tx, afterCommit, ids)
   for (let start = 0; start < ids.length; start += 500) await messageStore.remove(tx, ids.slice(start, start + 500))

@@ -1,5 +1,5 @@
-import type { ObjectTree } from '../../gen/flwr/proto/message_pb.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
+import type { ObjectTree } from '../../gen/flwr/proto/message_pb.ts'
 import type { Metadata } from '../../message/message.ts'
 import { isMessageType } from '../../message/message-type.ts'
 
@@ -7,7 +7,12 @@ import { isMessageType } from '../../message/message-type.ts'
 const createdAtMin = 1_740_700_800
 
 /** What is wrong with a message, or `undefined`. The rules are those of both wire generations. */
-export function findFault(kind: 'instruction' | 'reply', metadata: Metadata, tree: ObjectTree | undefined, nowMs: number): string | undefined {
+export function findFault(
+  kind: 'instruction' | 'reply',
+  metadata: Metadata,
+  tree: ObjectTree | undefined,
+  nowMs: number,
+): string | undefined {
   const { srcNodeId, dstNodeId } = metadata
   if (metadata.messageId === '') return 'no message id'
   if (tree?.objectId !== metadata.messageId) return 'the message id is not the root of its object tree'

@@ -24,7 +24,8 @@ type Ctx = SuperlinkContext
 export async function registerNode(ctx: Ctx, credential: NodeCredential, publicKey: string): Promise<NodeId> {
   if (credential.kind === 'key' && ctx.supernodeAuth) throw new DomainError('nodes-register-by-cli')
   return ctx.db.transaction(async (tx) => {
-    if (credential.kind === 'certificate') return (await ensureCertificateNode(ctx, tx, credential.peer, publicKey)).nodeId
+    if (credential.kind === 'certificate')
+      return (await ensureCertificateNode(ctx, tx, credential.peer, publicKey)).nodeId
     return (await insertKeyNode(ctx, tx, publicKey, noAccount, 0)).nodeId
   })
 }
@@ -125,13 +126,23 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
 }
 
 /** The node that a credential stands for, when it has one already. */
-export async function findCredentialNode(ctx: Ctx, credential: NodeCredential, claimed: NodeId): Promise<Node | undefined> {
+export async function findCredentialNode(
+  ctx: Ctx,
+  credential: NodeCredential,
+  claimed: NodeId,
+): Promise<Node | undefined> {
   if (credential.kind === 'key') return nodeStore.findByKey(ctx.db.read, credential.publicKey)
   const nodes = await nodeStore.listByIdentity(ctx.db.read, credential.peer.identity)
   return nodes.find((node) => node.nodeId === claimed) ?? nodes[0]
 }
 
-async function insertKeyNode(ctx: Ctx, tx: Db, publicKey: string, owner: { id: string; name: string }, intervalMs: number): Promise<Node> {
+async function insertKeyNode(
+  ctx: Ctx,
+  tx: Db,
+  publicKey: string,
+  owner: { id: string; name: string },
+  intervalMs: number,
+): Promise<Node> {
   if (await nodeStore.findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
   const node: Node = { ...newNode(ctx, owner), publicKey, authMethod: 'key', heartbeatIntervalMs: intervalMs }
   await nodeStore.insert(tx, node)

@@ -1,5 +1,5 @@
-import { isoTimestamp } from '../../base/clock.ts'
 import { lookAgain } from '../../base/bell.ts'
+import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -23,7 +23,11 @@ export interface RunEvent {
  * How many replies the messages under way have, each time that changes, at most every 100 ms, until the run has finished.
  * Answered replies are forgotten once the ServerApp has them, so the counts are of the current phase.
  */
-export async function* followEvents(ctx: Pick<SuperlinkContext, 'db' | 'bells' | 'clock'>, runId: RunId, signal: AbortSignal): AsyncGenerator<RunEvent> {
+export async function* followEvents(
+  ctx: Pick<SuperlinkContext, 'db' | 'bells' | 'clock'>,
+  runId: RunId,
+  signal: AbortSignal,
+): AsyncGenerator<RunEvent> {
   const run = await findRun(ctx.db.read, runId)
   if (!run) throw new DomainError('run-not-found')
   let id = 0n
@@ -40,7 +44,14 @@ export async function* followEvents(ctx: Pick<SuperlinkContext, 'db' | 'bells' |
     if (found.finished) return
     last = found.data
     id += 1n
-    yield { id, timestamp: isoTimestamp(ctx.clock.now()), runId, taskId: run.task.taskId, event: repliesEvent, data: found.data }
+    yield {
+      id,
+      timestamp: isoTimestamp(ctx.clock.now()),
+      runId,
+      taskId: run.task.taskId,
+      event: repliesEvent,
+      data: found.data,
+    }
     await ctx.clock.sleep(100, signal).catch(() => {})
   }
 }

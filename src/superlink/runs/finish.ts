@@ -15,7 +15,11 @@ export async function onTaskFinished(
 ): Promise<void> {
   await forgetRunMessages(ctx, tx, afterCommit, task.runId)
   afterCommit(() => {
-    ctx.log.info('Run finished', { run: task.runId, status: task.subStatus, ...(task.details === '' ? {} : { details: task.details }) })
+    ctx.log.info('Run finished', {
+      run: task.runId,
+      status: task.subStatus,
+      ...(task.details === '' ? {} : { details: task.details }),
+    })
     ctx.bells.runs.ring(task.runId)
     ctx.bells.replies.ring(task.runId)
   })

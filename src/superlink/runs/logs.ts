@@ -17,8 +17,13 @@ export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly stri
     const run = await tx.selectFrom('run').select('log_bytes').where('run_id', '=', runId).executeTakeFirst()
     if (!run || run.log_bytes > limits.runLogBytesMax) return
     const bytes = run.log_bytes + Buffer.byteLength(text)
-    const kept = bytes > limits.runLogBytesMax ? `\n[The log ends here: it is longer than ${limits.runLogBytesMax} bytes]\n` : text
-    const last = await tx.selectFrom('run_log').select(({ fn }) => fn.max('logged_at_us').as('at')).where('run_id', '=', runId).executeTakeFirst()
+    const kept =
+      bytes > limits.runLogBytesMax ? `\n[The log ends here: it is longer than ${limits.runLogBytesMax} bytes]\n` : text
+    const last = await tx
+      .selectFrom('run_log')
+      .select(({ fn }) => fn.max('logged_at_us').as('at'))
+      .where('run_id', '=', runId)
+      .executeTakeFirst()
     const now = Math.round(ctx.clock.now() * 1000)
     await tx
       .insertInto('run_log')
@@ -43,7 +48,9 @@ export async function* followLog(
   let cursor = Math.round(afterTimestamp * 1e6)
   while (!signal.aborted) {
     // The status is read before the log: what a finished run wrote last is then surely among what is read.
-    const look = async (): Promise<{ finished: boolean; part: { text: string; at: number } | undefined } | undefined> => {
+    const look = async (): Promise<
+      { finished: boolean; part: { text: string; at: number } | undefined } | undefined
+    > => {
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
       const part = await readLog(ctx, runId, cursor)
       return part || finished ? { finished, part } : undefined
@@ -71,5 +78,7 @@ async function readLog(ctx: Ctx, runId: RunId, cursor: number): Promise<{ text: 
 }
 
 function cutLine(fragment: string): string {
-  return fragment.length <= limits.logLineBytesMax ? fragment : `${fragment.slice(0, limits.logLineBytesMax)} [line cut]\n`
+  return fragment.length <= limits.logLineBytesMax
+    ? fragment
+    : `${fragment.slice(0, limits.logLineBytesMax)} [line cut]\n`
 }

@@ -7,12 +7,26 @@ import type { NewRow, Row } from '../../db/schema.ts'
 export type RunRow = Row<'run'> & Omit<Row<'task'>, 'task_id' | 'run_id' | 'fab_hash'>
 
 const taskColumns = [
-  'task.type', 'task.status', 'task.sub_status', 'task.details', 'task.pending_at', 'task.starting_at', 'task.running_at',
-  'task.finished_at', 'task.token_hash', 'task.lease_until', 'task.launches', 'task.message_id',
+  'task.type',
+  'task.status',
+  'task.sub_status',
+  'task.details',
+  'task.pending_at',
+  'task.starting_at',
+  'task.running_at',
+  'task.finished_at',
+  'task.token_hash',
+  'task.lease_until',
+  'task.launches',
+  'task.message_id',
 ] as const
 
 function selectRuns(db: Db) {
-  return db.selectFrom('run').innerJoin('task', 'task.task_id', 'run.primary_task_id').selectAll('run').select(taskColumns)
+  return db
+    .selectFrom('run')
+    .innerJoin('task', 'task.task_id', 'run.primary_task_id')
+    .selectAll('run')
+    .select(taskColumns)
 }
 
 export async function insert(tx: Db, run: NewRow<'run'>): Promise<void> {
@@ -31,7 +45,11 @@ export async function list(db: Db, filter: { ownerAid?: string; limit?: number }
   return query.execute()
 }
 
-export async function addTraffic(tx: Db, runId: RunId, traffic: { sent?: number; received?: number; clientappSeconds?: number }): Promise<void> {
+export async function addTraffic(
+  tx: Db,
+  runId: RunId,
+  traffic: { sent?: number; received?: number; clientappSeconds?: number },
+): Promise<void> {
   await tx
     .updateTable('run')
     .set(({ eb }) => ({

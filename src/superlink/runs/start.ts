@@ -28,7 +28,12 @@ export async function startRun(
   const seriesId = randomId<SeriesId>()
   await ctx.db.transaction(async (tx, afterCommit) => {
     const fabHash = await keepFab(tx, request.fab)
-    const taskId = await ctx.tasks.create(tx, afterCommit, { runId, type: 'flwr-serverapp', fabHash, taskId: randomId<TaskId>() })
+    const taskId = await ctx.tasks.create(tx, afterCommit, {
+      runId,
+      type: 'flwr-serverapp',
+      fabHash,
+      taskId: randomId<TaskId>(),
+    })
     await runStore.upsertSeries(tx, {
       series_id: seriesId,
       federation: request.federation,
@@ -51,7 +56,12 @@ export async function startRun(
       log_bytes: 0,
     })
   })
-  ctx.log.info('Created serverapp run', { run: runId, app: manifest.fabId, version: manifest.version, owner: request.owner.name })
+  ctx.log.info('Created serverapp run', {
+    run: runId,
+    app: manifest.fabId,
+    version: manifest.version,
+    owner: request.owner.name,
+  })
   return { runId, seriesId }
 }
 

@@ -1,0 +1,38 @@
+import { constants } from 'node:os'
+import { errorText, UsageError } from './errors.ts'
+
+/** Runs a program from its arguments to its exit status. `signal` is aborted by SIGINT, SIGTERM or SIGQUIT. */
+export type Main = (argv: readonly string[], signal: AbortSignal) => Promise<number>
+
+const gracefulMs = 5000
+
+/**
+ * Answers the exit status. A user's mistake becomes one sentence on standard error, never a stack trace; a bug says so.
+ * A program that does not end within 5 s of a signal is ended.
+ */
+export async function runProgram(main: Main, argv: readonly string[]): Promise<number> {
+  const controller = new AbortController()
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) {
+    process.on(name, () => {
+      // The second one means it.
+      if (controller.signal.aborted) process.exit(128 + constants.signals[name])
+      controller.abort(name)
+      setTimeout(() => process.exit(1), gracefulMs).unref()
+    })
+  }
+  try {
+    return await main(argv, controller.signal)
+  } catch (error) {
+    return report(error)
+  }
+}
+
+function report(error: unknown): number {
+  if (error instanceof UsageError) {
+    const code = error.flowerCode === undefined ? '' : `Exit Code: ${error.flowerCode}\n`
+    process.stderr.write(`${code}${error.message}\n`)
+    return error.exitStatus
+  }
+  process.stderr.write(`This is a bug, please report it: ${error instanceof Error ? error.stack : errorText(error)}\n`)
+  return 1
+}

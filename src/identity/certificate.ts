@@ -1,0 +1,167 @@
+import { X509Certificate } from 'node:crypto'
+import type { BitString, OctetString } from 'asn1js'
+import * as pkijs from 'pkijs'
+
+/**
+ * One certificate as plain values. The only file that knows how certificates are read: `node:crypto` for signatures and
+ * keys, pkijs for the extensions that Node does not show.
+ */
+export interface Certificate {
+  readonly der: Uint8Array
+  readonly x509: X509Certificate
+  /** DER of the names, for exact comparison. */
+  readonly subjectDer: string
+  readonly issuerDer: string
+  readonly subject: DistinguishedName
+  readonly issuerText: string
+  /** Uppercase hexadecimal. */
+  readonly serial: string
+  /** SHA-256, uppercase hexadecimal with colons. */
+  readonly fingerprint: string
+  /** Epoch milliseconds. */
+  readonly notBefore: number
+  readonly notAfter: number
+  readonly names: SubjectNames
+  readonly isCa: boolean
+  /** How many intermediates may follow; `undefined` for no limit. */
+  readonly pathLength: number | undefined
+  /** `undefined` when the certificate has no such extension. */
+  readonly keyUsages: ReadonlySet<KeyUsage> | undefined
+  readonly extendedKeyUsages: readonly string[] | undefined
+  /** Critical extensions that we do not process. */
+  readonly unknownCritical: readonly string[]
+}
+
+export interface DistinguishedName {
+  readonly commonNames: readonly string[]
+  readonly organizations: readonly string[]
+  /** As RFC 4514 writes it, most specific first. */
+  readonly text: string
+}
+
+export interface SubjectNames {
+  readonly uris: readonly string[]
+  readonly dns: readonly string[]
+  readonly emails: readonly string[]
+}
+
+const keyUsageBits = [
+  'digitalSignature',
+  'nonRepudiation',
+  'keyEncipherment',
+  'dataEncipherment',
+  'keyAgreement',
+  'keyCertSign',
+  'cRLSign',
+  'encipherOnly',
+  'decipherOnly',
+] as const
+export type KeyUsage = (typeof keyUsageBits)[number]
+
+export const clientAuthOid = '1.3.6.1.5.5.7.3.2'
+export const serverAuthOid = '1.3.6.1.5.5.7.3.1'
+const anyExtendedKeyUsageOid = '2.5.29.37.0'
+const oids = {
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  keyUsage: '2.5.29.15',
+  extendedKeyUsage: '2.5.29.37',
+} as const
+const processedOids: readonly string[] = Object.values(oids)
+
+const nameLabels: Readonly<Record<string, string>> = {
+  '2.5.4.3': 'CN',
+  '2.5.4.6': 'C',
+  '2.5.4.7': 'L',
+  '2.5.4.8': 'ST',
+  '2.5.4.10': 'O',
+  '2.5.4.11': 'OU',
+  '2.5.4.5': 'serialNumber',
+  '0.9.2342.19200300.100.1.25': 'DC',
+  '1.2.840.113549.1.9.1': 'emailAddress',
+}
+
+/** Throws an Error when the bytes are no certificate. Bounded: a certificate is at most 64 KiB. */
+export function parseCertificate(der: Uint8Array): Certificate {
+  if (der.length > certificateBytesMax) throw new Error('larger than 64 KiB')
+  const x509 = new X509Certificate(der)
+  const parsed = pkijs.Certificate.fromBER(der as Uint8Array<ArrayBuffer>)
+  const extension = (oid: string): pkijs.Extension | undefined => parsed.extensions?.find((one) => one.extnID === oid)
+  const seen = new Set<string>()
+  for (const { extnID } of parsed.extensions ?? []) {
+    if (seen.has(extnID)) throw new Error(`extension ${extnID} twice`)
+    seen.add(extnID)
+  }
+  const constraints = parsedValue<pkijs.BasicConstraints>(extension(oids.basicConstraints))
+  const usages = parsedValue<BitString>(extension(oids.keyUsage))
+  const extended = parsedValue<pkijs.ExtKeyUsage>(extension(oids.extendedKeyUsage))
+  return {
+    der,
+    x509,
+    subjectDer: hex(parsed.subject.toSchema().toBER()),
+    issuerDer: hex(parsed.issuer.toSchema().toBER()),
+    subject: readName(parsed.subject),
+    issuerText: readName(parsed.issuer).text,
+    serial: x509.serialNumber,
+    fingerprint: x509.fingerprint256,
+    notBefore: parsed.notBefore.value.getTime(),
+    notAfter: parsed.notAfter.value.getTime(),
+    names: readAltNames(extension(oids.subjectAltName)),
+    isCa: constraints?.cA === true,
+    pathLength: typeof constraints?.pathLenConstraint === 'number' ? constraints.pathLenConstraint : undefined,
+    keyUsages: usages && readKeyUsages(usages),
+    extendedKeyUsages: extended?.keyPurposes,
+    unknownCritical: (parsed.extensions ?? [])
+      .filter((one) => one.critical && !processedOids.includes(one.extnID))
+      .map((one) => one.extnID),
+  }
+}
+
+const certificateBytesMax = 64 * 1024
+
+export function allowsClientAuth({ extendedKeyUsages }: Certificate): boolean {
+  return (
+    !extendedKeyUsages ||
+    extendedKeyUsages.includes(clientAuthOid) ||
+    extendedKeyUsages.includes(anyExtendedKeyUsageOid)
+  )
+}
+
+function parsedValue<T>(extension: pkijs.Extension | undefined): T | undefined {
+  if (!extension) return undefined
+  if (!extension.parsedValue) throw new Error(`extension ${extension.extnID} cannot be read`)
+  return extension.parsedValue as T
+}
+
+function readKeyUsages(bits: BitString): ReadonlySet<KeyUsage> {
+  const bytes = bits.valueBlock.valueHexView
+  return new Set(keyUsageBits.filter((_, index) => ((bytes[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0))
+}
+
+function readAltNames(extension: pkijs.Extension | undefined): SubjectNames {
+  const names = parsedValue<pkijs.AltName>(extension)?.altNames ?? []
+  const ofType = (type: number): string[] =>
+    names.filter((name) => name.type === type).map((name) => String(name.value))
+  return { emails: ofType(1), dns: ofType(2), uris: ofType(6) }
+}
+
+function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {
+  const parts = name.typesAndValues.map(({ type, value }) => ({
+    type: String(type),
+    text: String((value as unknown as OctetString & { valueBlock: { value: string } }).valueBlock.value),
+  }))
+  const ofType = (oid: string): string[] => parts.filter((part) => part.type === oid).map((part) => part.text)
+  const escape = (text: string): string => text.replace(/[,+"\\<>;]/g, '\\$&')
+  return {
+    commonNames: ofType('2.5.4.3'),
+    organizations: ofType('2.5.4.10'),
+    text: parts
+      .toReversed()
+      .map((part) => `${nameLabels[part.type] ?? part.type}=${escape(part.text)}`)
+      .join(','),
+  }
+}
+
+function hex(bytes: ArrayBuffer): string {
+  return Buffer.from(bytes).toString('hex')
+}

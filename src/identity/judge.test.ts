@@ -1,0 +1,136 @@
+import assert from 'node:assert/strict'
+import { before, test } from 'node:test'
+import { parseCertificate } from './certificate.ts'
+import { judge, noRevocation } from './judge.ts'
+import { pemCertificates } from './pem.ts'
+import { type CertificateRequest, type Issued, issue } from './pki.ts'
+import { defaultPolicy, type Policy } from './policy.ts'
+import { toTrustBundle } from './trust.ts'
+
+const now = Date.parse('2026-11-24T12:00:00Z')
+const day = 86_400_000
+const valid = { notBefore: new Date(now - day), notAfter: new Date(now + day) }
+const der = (issued: Issued) => pemCertificates(issued.certificatePem)[0] as Uint8Array
+
+let ca: Issued
+let foreign: Issued
+let intermediate: Issued
+const leaf = (request: Partial<CertificateRequest> = {}, issuer = ca) =>
+  issue({ commonName: 'node-1', organization: 'Hospital A', usages: ['client'], ...valid, ...request }, issuer)
+
+before(async () => {
+  ca = await issue({ commonName: 'Fleet CA', organization: 'Fleet', ca: true, ...valid })
+  foreign = await issue({ commonName: 'Other CA', ca: true, ...valid })
+  intermediate = await issue({ commonName: 'Site CA', organization: 'Fleet', ca: true, pathLength: 0, ...valid }, ca)
+})
+
+function decide(
+  chain: readonly Issued[],
+  options: { at?: number; policy?: Policy; trust?: readonly Issued[]; required?: boolean } = {},
+) {
+  return judge({
+    chain: chain.map(der),
+    trust: toTrustBundle((options.trust ?? [ca]).map((one) => parseCertificate(der(one)))),
+    revocation: noRevocation,
+    policy: options.policy ?? defaultPolicy,
+    now: options.at ?? now,
+    requireCertificate: options.required ?? true,
+  })
+}
+
+function reasonOf(peer: ReturnType<typeof decide>): string {
+  return peer.kind === 'refused' ? peer.reason : `${peer.kind}${peer.kind === 'certificate' ? ` ${peer.identity}` : ''}`
+}
+
+test('a certificate of the client CA is let in under its name', async () => {
+  const peer = decide([await leaf()])
+  assert.ok(peer.kind === 'certificate')
+  assert.deepEqual([peer.identity, peer.organization, [...peer.roles]], ['node-1', 'Hospital A', ['supernode', 'cli']])
+  assert.equal(peer.notAfter, now + day)
+})
+
+test('nobody is let in without a certificate unless keys are allowed', () => {
+  assert.equal(reasonOf(decide([])), 'no-certificate')
+  assert.equal(reasonOf(decide([], { required: false })), 'anonymous')
+})
+
+test('each deviation has its own reason', async () => {
+  const cases: readonly (readonly [string, readonly Issued[], Parameters<typeof decide>[1]?])[] = [
+    ['unknown-ca', [await leaf({}, foreign)]],
+    ['unknown-ca', [await issue({ commonName: 'self', ...valid })]],
+    [
+      'unknown-ca',
+      [await leaf({}, await issue({ commonName: 'Fleet CA', organization: 'Fleet', ca: true, ...valid }))],
+    ],
+    ['missing-intermediate', [await leaf({}, intermediate)]],
+    ['certificate-expired', [await leaf()], { at: now + 2 * day }],
+    ['certificate-not-yet-valid', [await leaf()], { at: now - 2 * day }],
+    ['ca-used-as-client', [ca]],
+    ['wrong-key-usage', [await leaf({ keyUsage: 0x20 })]],
+    ['wrong-extended-key-usage', [await leaf({ usages: ['server'] })]],
+    ['no-identity', [await issue({ organization: 'O', ...valid }, ca)]],
+    ['no-identity', [await leaf({ commonName: 'a\nb' })]],
+    ['ambiguous-identity', [await leaf({ uris: ['spiffe://a/1', 'spiffe://a/2'] })]],
+    ['invalid-chain', [await leaf({ criticalExtension: '1.2.3.4' })]],
+  ]
+  for (const [reason, chain, options] of cases) assert.equal(reasonOf(decide(chain, options)), reason)
+})
+
+test('an intermediate works when the peer sends it or the operator has it, within its path length', async () => {
+  const member = await leaf({}, intermediate)
+  assert.equal(reasonOf(decide([member, intermediate])), 'certificate node-1')
+  assert.equal(reasonOf(decide([member], { trust: [ca, intermediate] })), 'certificate node-1')
+  assert.equal(
+    reasonOf(decide([member], { trust: [intermediate] })),
+    'certificate node-1',
+    'an intermediate alone may be trusted',
+  )
+
+  const deeper = await issue({ commonName: 'Deeper CA', ca: true, ...valid }, intermediate)
+  assert.equal(reasonOf(decide([await leaf({}, deeper), deeper, intermediate])), 'invalid-chain')
+  const notCa = await leaf()
+  assert.equal(reasonOf(decide([await leaf({}, notCa), notCa])), 'unknown-ca')
+  const mayNotSign = await issue({ commonName: 'Odd CA', ca: true, keyUsage: 0x80, ...valid }, ca)
+  assert.equal(reasonOf(decide([await leaf({}, mayNotSign), mayNotSign])), 'invalid-chain')
+})
+
+test('during a rotation two CAs of one name are both tried', async () => {
+  const next = await issue({ commonName: 'Fleet CA', organization: 'Fleet', ca: true, ...valid })
+  assert.equal(reasonOf(decide([await leaf({}, next)], { trust: [ca, next] })), 'certificate node-1')
+  assert.equal(reasonOf(decide([await leaf()], { trust: [next, ca] })), 'certificate node-1')
+})
+
+test('a spiffe URI comes before the common name, and a single DNS name after it', async () => {
+  assert.equal(
+    reasonOf(decide([await leaf({ uris: ['spiffe://fl/supernode/1'] })])),
+    'certificate spiffe://fl/supernode/1',
+  )
+  const dnsOnly = await issue({ dns: ['edge.example'], ...valid }, ca)
+  assert.equal(reasonOf(decide([dnsOnly])), 'certificate edge.example')
+})
+
+test('a policy narrows roles, and what a CA may vouch for', async () => {
+  const fingerprint = parseCertificate(der(ca)).fingerprint
+  const policy: Policy = {
+    ...defaultPolicy,
+    allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'] }],
+    cas: [{ fingerprints: new Set([fingerprint]), organizations: ['Hospital A'] }],
+  }
+  const peer = decide([await leaf()], { policy })
+  assert.deepEqual(peer.kind === 'certificate' && [...peer.roles], ['supernode'])
+  const other = decide([await leaf({ commonName: 'alice' })], { policy })
+  assert.deepEqual(other.kind === 'certificate' && [...other.roles], [])
+  assert.equal(reasonOf(decide([await leaf({ organization: 'Hospital B' })], { policy })), 'organization-not-allowed')
+})
+
+test('garbage is refused and never thrown', () => {
+  const peer = judge({
+    chain: [new Uint8Array([1, 2, 3])],
+    trust: toTrustBundle([]),
+    revocation: noRevocation,
+    policy: defaultPolicy,
+    now,
+    requireCertificate: true,
+  })
+  assert.equal(peer.kind === 'refused' && peer.reason, 'malformed-certificate')
+})

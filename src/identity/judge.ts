@@ -1,0 +1,236 @@
+import { errorText } from '../base/errors.ts'
+import type { PeerIdentity, RefusalReason, RefusedPeer } from './caller.ts'
+import { allowsClientAuth, type Certificate, parseCertificate } from './certificate.ts'
+import { allowsOrganization, type IdentitySource, type Policy, rolesOf } from './policy.ts'
+import { refusalSentence } from './refusal-sentence.ts'
+import type { TrustBundle } from './trust.ts'
+
+/**
+ * Decides about a peer from its certificates. Pure, and the only place that decides. Knows nothing of sockets: the
+ * listener asks again when trust, revocation data, policy or the clock change.
+ */
+export interface JudgementInput {
+  /** DER, leaf first, as the peer sent them. */
+  readonly chain: readonly Uint8Array[]
+  readonly trust: TrustBundle
+  readonly revocation: RevocationData
+  readonly policy: Policy
+  /** Epoch milliseconds. */
+  readonly now: number
+  /** Whether a peer without a certificate is refused, or left to key authentication. */
+  readonly requireCertificate: boolean
+}
+
+/** What is known about revoked certificates at this moment. */
+export interface RevocationData {
+  /** `undefined` when the certificate may be used. */
+  check(
+    certificate: Certificate,
+    issuer: Certificate,
+    now: number,
+  ): { reason: RefusalReason; about: string } | undefined
+}
+
+/** For deployments where removal is by expiry alone. */
+export const noRevocation: RevocationData = { check: () => undefined }
+
+/** A chain of more certificates than this is refused unread. */
+const chainMax = 8
+
+export function judge(input: JudgementInput): PeerIdentity {
+  if (input.chain.length === 0) {
+    return input.requireCertificate ? refused('no-certificate') : { kind: 'anonymous' }
+  }
+  let chain: Certificate[]
+  try {
+    if (input.chain.length > chainMax) throw new Error(`more than ${chainMax} certificates`)
+    chain = input.chain.map(parseCertificate)
+  } catch (error) {
+    return refused('malformed-certificate', errorText(error))
+  }
+  const leaf = chain[0] as Certificate
+  const refuse = (reason: RefusalReason, about = ''): RefusedPeer => refused(reason, about, leaf)
+
+  if (leaf.isCa) return refuse('ca-used-as-client')
+  const path = findPath(leaf, chain.slice(1), input)
+  if ('reason' in path) return refuse(path.reason, path.about)
+  if (leaf.keyUsages && !leaf.keyUsages.has('digitalSignature')) return refuse('wrong-key-usage')
+  if (!allowsClientAuth(leaf)) return refuse('wrong-extended-key-usage')
+
+  const identity = readIdentity(leaf, input.policy.source)
+  if ('reason' in identity) return refuse(identity.reason, identity.about)
+  const organization = leaf.subject.organizations[0] ?? ''
+  if (!isPlainText(organization, true)) return refuse('no-identity', 'control characters in the organisation')
+  for (const issuer of path.issuers) {
+    if (!allowsOrganization(input.policy, issuer, organization))
+      return refuse('organization-not-allowed', `${issuer.subject.text}: '${organization}'`)
+  }
+  for (const [index, certificate] of [leaf, ...path.issuers].entries()) {
+    const issuer = path.issuers[index]
+    const revoked = issuer && input.revocation.check(certificate, issuer, input.now)
+    if (revoked) return refuse(revoked.reason, revoked.about)
+  }
+  return {
+    kind: 'certificate',
+    identity: identity.name,
+    organization,
+    roles: rolesOf(input.policy, identity.name, organization),
+    serial: leaf.serial,
+    fingerprint: leaf.fingerprint,
+    notAfter: leaf.notAfter,
+    identitySharing: input.policy.sharing,
+  }
+}
+
+interface Fault {
+  readonly reason: RefusalReason
+  readonly about: string
+}
+
+/**
+ * Searches a path from the leaf to a trust anchor (RFC 5280 section 6), over the peer's and the operator's intermediates.
+ * Answers the issuers from the leaf's own to the anchor, or the fault of the path that came furthest.
+ */
+function findPath(
+  leaf: Certificate,
+  sent: readonly Certificate[],
+  input: JudgementInput,
+): { issuers: Certificate[] } | Fault {
+  const leafFault = ownFault(leaf, input.now)
+  if (leafFault) return leafFault
+  const candidates = [...input.trust.anchors, ...input.trust.intermediates, ...sent.filter((one) => one.isCa)]
+  let best: { fault: Fault; depth: number } | undefined
+  let steps = 0
+
+  const search = (certificate: Certificate, issuers: Certificate[]): Certificate[] | undefined => {
+    const named = candidates.filter((one) => one.subjectDer === certificate.issuerDer && !issuers.includes(one))
+    if (named.length === 0) note(missingFault(certificate, leaf, sent, input.trust), issuers.length)
+    for (const issuer of named) {
+      // Bounds the work for a peer that sends many certificates of one name.
+      if (++steps > 64) return undefined
+      const fault = issuerFault(certificate, issuer, issuers, input.now)
+      if (fault) {
+        note(fault, issuers.length + 1)
+        continue
+      }
+      const path = [...issuers, issuer]
+      if (input.trust.anchors.includes(issuer)) return path
+      const found = path.length < chainMax ? search(issuer, path) : undefined
+      if (found) return found
+    }
+    return undefined
+  }
+  const note = (fault: Fault, depth: number): void => {
+    if (!best || depth > best.depth) best = { fault, depth }
+  }
+
+  const issuers = search(leaf, [])
+  if (issuers) return { issuers }
+  return best?.fault ?? { reason: 'unknown-ca', about: leaf.issuerText }
+}
+
+function missingFault(
+  certificate: Certificate,
+  leaf: Certificate,
+  sent: readonly Certificate[],
+  trust: TrustBundle,
+): Fault {
+  // When one of our CAs has signed no certificate of that name and the peer sent nothing but its leaf, an intermediate may
+  // be missing: the authority key identifiers would tell, but many CAs leave them out, so the organisation of names decides.
+  const related = trust.anchors.some((anchor) => shareOrganization(anchor, certificate))
+  if (certificate === leaf && sent.length === 0 && related && certificate.issuerDer !== certificate.subjectDer) {
+    return { reason: 'missing-intermediate', about: certificate.issuerText }
+  }
+  return { reason: 'unknown-ca', about: certificate.issuerText }
+}
+
+function shareOrganization(anchor: Certificate, certificate: Certificate): boolean {
+  return anchor.subject.organizations.some(
+    (organization) => organization !== '' && certificate.issuerText.split(',').includes(`O=${organization}`),
+  )
+}
+
+/** What is wrong with `issuer` as the issuer of `certificate`, below which `below` other CAs stand already. */
+function issuerFault(
+  certificate: Certificate,
+  issuer: Certificate,
+  below: readonly Certificate[],
+  now: number,
+): Fault | undefined {
+  const invalid = (what: string): Fault => ({ reason: 'invalid-chain', about: `${issuer.subject.text} ${what}` })
+  if (!issuer.isCa) return invalid('is not a CA')
+  // Self-issued CAs (a CA with a new key) do not count: RFC 5280 section 4.2.1.9.
+  const intermediates = below.filter((one) => one.subjectDer !== one.issuerDer).length
+  if (issuer.pathLength !== undefined && intermediates > issuer.pathLength) return invalid('allows fewer intermediates')
+  if (issuer.keyUsages && !issuer.keyUsages.has('keyCertSign')) return invalid('may not sign certificates (key usage)')
+  if (!verifies(certificate, issuer)) return { reason: 'unknown-ca', about: `${issuer.subject.text}, but not its key` }
+  const fault = ownFault(issuer, now)
+  return (
+    fault && {
+      reason: fault.reason === 'invalid-chain' ? fault.reason : 'invalid-chain',
+      about: `${issuer.subject.text}: ${fault.about || fault.reason}`,
+    }
+  )
+}
+
+function ownFault(certificate: Certificate, now: number): Fault | undefined {
+  if (certificate.notBefore > now)
+    return { reason: 'certificate-not-yet-valid', about: `from ${new Date(certificate.notBefore).toISOString()}` }
+  if (certificate.notAfter < now)
+    return { reason: 'certificate-expired', about: `on ${new Date(certificate.notAfter).toISOString()}` }
+  const [unknown] = certificate.unknownCritical
+  return unknown === undefined
+    ? undefined
+    : { reason: 'invalid-chain', about: `critical extension ${unknown} is not supported` }
+}
+
+function verifies(certificate: Certificate, issuer: Certificate): boolean {
+  try {
+    return certificate.x509.verify(issuer.x509.publicKey)
+  } catch {
+    return false
+  }
+}
+
+/** The one name of a certificate, by the policy's source. */
+function readIdentity({ names, subject }: Certificate, source: IdentitySource): { name: string } | Fault {
+  if (names.uris.length > 1 && (source === 'auto' || source === 'uri')) {
+    return { reason: 'ambiguous-identity', about: `${names.uris.length} URIs` }
+  }
+  const spiffe = names.uris.filter((uri) => uri.startsWith('spiffe://'))
+  const bySource: Record<IdentitySource, readonly string[]> = {
+    auto: spiffe.length > 0 ? spiffe : subject.commonNames.length > 0 ? subject.commonNames : names.dns,
+    uri: names.uris,
+    dns: names.dns,
+    email: names.emails,
+    cn: subject.commonNames,
+    subject: subject.text === '' ? [] : [subject.text],
+  }
+  const found = bySource[source]
+  if (found.length > 1) return { reason: 'ambiguous-identity', about: found.join(', ').slice(0, 200) }
+  const [name] = found
+  if (name === undefined) return { reason: 'no-identity', about: source === 'auto' ? '' : `no ${source}` }
+  return isPlainText(name, false)
+    ? { name }
+    : { reason: 'no-identity', about: 'empty, too long or with control characters' }
+}
+
+function isPlainText(text: string, mayBeEmpty: boolean): boolean {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
+  return (
+    (mayBeEmpty || text.trim() !== '') && text.length <= 1024 && !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text)
+  )
+}
+
+function refused(reason: RefusalReason, about = '', leaf?: Certificate): RefusedPeer {
+  const name = leaf?.names.uris[0] ?? leaf?.subject.commonNames[0] ?? leaf?.names.dns[0]
+  const organization = leaf?.subject.organizations[0]
+  return {
+    kind: 'refused',
+    reason,
+    sentence: refusalSentence(reason, about),
+    ...(name === undefined ? {} : { identity: name }),
+    ...(organization === undefined ? {} : { organization }),
+    ...(leaf ? { serial: leaf.serial, fingerprint: leaf.fingerprint } : {}),
+  }
+}

@@ -1,0 +1,25 @@
+/** The certificates of a PEM text, as DER, in their order. Other blocks and comments are skipped. */
+export function pemCertificates(text: string): Uint8Array[] {
+  return [
+    ...text.matchAll(
+      /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+?)-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g,
+    ),
+  ].map(([, base64]) => Buffer.from(base64 as string, 'base64'))
+}
+
+/** Whether the text holds a private key of any kind. */
+export function hasPrivateKey(text: string): boolean {
+  return /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----/.test(text)
+}
+
+export function isPem(text: string): boolean {
+  return /-----BEGIN [A-Z0-9 ]+-----/.test(text)
+}
+
+export function toPem(label: string, der: Uint8Array): string {
+  const lines =
+    Buffer.from(der)
+      .toString('base64')
+      .match(/.{1,64}/g) ?? []
+  return `-----BEGIN ${label}-----\n${lines.join('\n')}\n-----END ${label}-----\n`
+}

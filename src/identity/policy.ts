@@ -1,0 +1,152 @@
+import { dirname, resolve } from 'node:path'
+import { parse } from 'smol-toml'
+import { errorText, UsageError } from '../base/errors.ts'
+import type { Role } from './caller.ts'
+import type { Certificate } from './certificate.ts'
+import { parseCertificate } from './certificate.ts'
+import { pemCertificates } from './pem.ts'
+import { type FileFlag, readTextFile } from './tls-files.ts'
+
+/** Who may do what: how identities are read from certificates, and which roles they get. */
+export interface Policy {
+  /** `auto`: the one spiffe:// URI, else the common name, else the one DNS name. */
+  readonly source: IdentitySource
+  readonly sharing: 'refuse' | 'allow'
+  /** Empty: every certificate of the client CA may do everything. */
+  readonly allow: readonly AllowRule[]
+  readonly cas: readonly CaRule[]
+}
+
+export type IdentitySource = 'auto' | 'uri' | 'dns' | 'email' | 'cn' | 'subject'
+
+/** A peer that fits all given patterns gets the roles. `*` stands for any text. */
+export interface AllowRule {
+  readonly identity: string | undefined
+  readonly organization: string | undefined
+  readonly roles: readonly Role[]
+}
+
+/** What a CA may vouch for. */
+export interface CaRule {
+  readonly fingerprints: ReadonlySet<string>
+  readonly organizations: readonly string[] | undefined
+}
+
+export const defaultPolicy: Policy = { source: 'auto', sharing: 'refuse', allow: [], cas: [] }
+
+/** The roles of an identity under the policy. */
+export function rolesOf(policy: Policy, identity: string, organization: string): ReadonlySet<Role> {
+  if (policy.allow.length === 0) return new Set(['supernode', 'cli'])
+  const rules = policy.allow.filter((rule) => fits(rule.identity, identity) && fits(rule.organization, organization))
+  return new Set(rules.flatMap((rule) => rule.roles))
+}
+
+/** Whether the CA may vouch for the organisation. */
+export function allowsOrganization(policy: Policy, issuer: Certificate, organization: string): boolean {
+  const rules = policy.cas.filter((rule) => rule.fingerprints.has(issuer.fingerprint) && rule.organizations)
+  return rules.every((rule) => rule.organizations?.includes(organization))
+}
+
+/** Matches without regular expressions: patterns come from operators, names from strangers, and both may be long. */
+function fits(pattern: string | undefined, text: string): boolean {
+  if (pattern === undefined) return true
+  const [first = '', ...rest] = pattern.split('*')
+  if (rest.length === 0) return pattern === text
+  if (!text.startsWith(first)) return false
+  const last = rest.pop() as string
+  let position = first.length
+  for (const part of rest) {
+    const found = text.indexOf(part, position)
+    if (found < 0) return false
+    position = found + part.length
+  }
+  return text.length - last.length >= position && text.endsWith(last)
+}
+
+const sources: readonly string[] = ['auto', 'uri', 'dns', 'email', 'cn', 'subject']
+
+/** Reads a policy file. Throws a UsageError that names file, key and what is expected there. */
+export function readPolicy(file: FileFlag): Policy {
+  const fail = (what: string): UsageError => new UsageError(`${file.flag}: ${file.path}: ${what}.`)
+  let toml: Record<string, unknown>
+  try {
+    toml = parse(readTextFile(file)) as Record<string, unknown>
+  } catch (error) {
+    if (error instanceof UsageError) throw error
+    throw fail(`not valid TOML (${errorText(error).split('\n')[0]})`)
+  }
+  ensureKeys(toml, ['identity', 'allow', 'ca'], 'the file', fail)
+  const identity = tableOf(toml.identity, '[identity]', fail)
+  ensureKeys(identity, ['source', 'identity-sharing'], '[identity]', fail)
+  const source = identity.source ?? 'auto'
+  if (typeof source !== 'string' || !sources.includes(source))
+    throw fail(`identity.source must be one of ${sources.join(', ')}`)
+  const sharing = identity['identity-sharing'] ?? 'refuse'
+  if (sharing !== 'refuse' && sharing !== 'allow') throw fail('identity.identity-sharing must be "refuse" or "allow"')
+  return {
+    source: source as IdentitySource,
+    sharing,
+    allow: tablesOf(toml.allow, '[[allow]]', fail).map((rule) => readAllow(rule, fail)),
+    cas: tablesOf(toml.ca, '[[ca]]', fail).map((rule) => readCaRule(rule, file, fail)),
+  }
+}
+
+type Fail = (what: string) => UsageError
+
+function readAllow(rule: Record<string, unknown>, fail: Fail): AllowRule {
+  ensureKeys(rule, ['identity', 'organization', 'roles'], '[[allow]]', fail)
+  const { identity, organization, roles } = rule
+  for (const [key, value] of Object.entries({ identity, organization })) {
+    if (value !== undefined && (typeof value !== 'string' || value === ''))
+      throw fail(`${key} of [[allow]] must be a text`)
+  }
+  if (identity === undefined && organization === undefined)
+    throw fail('[[allow]] needs identity or organization (use identity = "*" for everybody)')
+  const valid =
+    Array.isArray(roles) && roles.length > 0 && roles.every((role) => role === 'supernode' || role === 'cli')
+  if (!valid) throw fail('roles of [[allow]] must be a list of "supernode" and "cli"')
+  return {
+    identity: identity as string | undefined,
+    organization: organization as string | undefined,
+    roles: roles as Role[],
+  }
+}
+
+function readCaRule(rule: Record<string, unknown>, policyFile: FileFlag, fail: Fail): CaRule {
+  ensureKeys(rule, ['file', 'organizations', 'crl-unavailable', 'crl-grace'], '[[ca]]', fail)
+  if (typeof rule.file !== 'string') throw fail('[[ca]] needs file, the PEM file of the CA')
+  const path = resolve(dirname(policyFile.path), rule.file)
+  const certificates = pemCertificates(readTextFile({ flag: `${policyFile.flag}: [[ca]] file`, path })).map(
+    parseCertificate,
+  )
+  if (certificates.length === 0) throw fail(`[[ca]] file ${path} holds no certificate`)
+  const { organizations } = rule
+  if (
+    organizations !== undefined &&
+    !(Array.isArray(organizations) && organizations.every((one) => typeof one === 'string'))
+  ) {
+    throw fail('organizations of [[ca]] must be a list of texts')
+  }
+  return {
+    fingerprints: new Set(certificates.map(({ fingerprint }) => fingerprint)),
+    organizations: organizations as string[] | undefined,
+  }
+}
+
+function tableOf(value: unknown, what: string, fail: Fail): Record<string, unknown> {
+  if (value === undefined) return {}
+  if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Record<string, unknown>
+  throw fail(`${what} must be a table`)
+}
+
+function tablesOf(value: unknown, what: string, fail: Fail): Record<string, unknown>[] {
+  if (value === undefined) return []
+  if (Array.isArray(value)) return value.map((one) => tableOf(one, what, fail))
+  throw fail(`${what} must be written with double brackets`)
+}
+
+/** A misspelt key would silently grant or refuse: it is an error. */
+function ensureKeys(found: Record<string, unknown>, known: readonly string[], where: string, fail: Fail): void {
+  const strange = Object.keys(found).find((key) => !known.includes(key))
+  if (strange !== undefined) throw fail(`unknown key '${strange}' in ${where} (known: ${known.join(', ')})`)
+}

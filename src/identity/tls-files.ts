@@ -1,0 +1,158 @@
+import { createPrivateKey, type KeyObject } from 'node:crypto'
+import { readFileSync, statSync } from 'node:fs'
+import { errorText, UsageError } from '../base/errors.ts'
+import { type Certificate, parseCertificate } from './certificate.ts'
+import { hasPrivateKey, isPem, pemCertificates } from './pem.ts'
+import type { TlsMaterial } from './tls-source.ts'
+
+/** Reads TLS files as a whole set, and says in one sentence which flag, which file and what would help. */
+
+/** A file and the flag (or configuration key) that named it. */
+export interface FileFlag {
+  readonly flag: string
+  readonly path: string
+}
+
+export interface ReadMaterial {
+  readonly material: TlsMaterial
+  /** The leaf of the pair, when there is one. */
+  readonly leaf: Certificate | undefined
+  readonly warnings: readonly string[]
+}
+
+/** The server's pair and CA. An expired certificate is a warning: clients will tell, and the operator must get in. */
+export function readServerTls(files: {
+  certfile: FileFlag
+  keyfile: FileFlag
+  caFile: FileFlag
+  now: number
+}): ReadMaterial {
+  for (const file of [files.caFile, files.certfile, files.keyfile]) ensureFile(file)
+  const warnings: string[] = []
+  const pair = readPair(files.certfile, files.keyfile, warnings)
+  const expiry = dateFault(pair.leaf, files.now)
+  if (expiry) warnings.push(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${expiry}.`)
+  readCertificates(files.caFile)
+  return { material: { certificate: { chainPem: pair.chainPem, keyPem: pair.keyPem } }, leaf: pair.leaf, warnings }
+}
+
+/**
+ * A client's roots and, where given, its own pair. A pair that the server would refuse anyway is refused here.
+ * `roots` may be absent: then the system's are trusted.
+ */
+export function readClientTls(files: {
+  roots: FileFlag | undefined
+  certfile: FileFlag | undefined
+  keyfile: FileFlag | undefined
+  now: number
+}): ReadMaterial {
+  const { roots, certfile, keyfile } = files
+  const rootsPem = roots && (readCertificates(roots), readTextFile(roots))
+  if (!certfile || !keyfile) {
+    return { material: rootsPem === undefined ? {} : { rootsPem }, leaf: undefined, warnings: [] }
+  }
+  const warnings: string[] = []
+  const pair = readPair(certfile, keyfile, warnings)
+  const expiry = dateFault(pair.leaf, files.now)
+  if (expiry) throw new UsageError(`${certfile.flag}: the certificate in ${certfile.path} ${expiry}: have it renewed.`)
+  const material = {
+    certificate: { chainPem: pair.chainPem, keyPem: pair.keyPem },
+    ...(rootsPem === undefined ? {} : { rootsPem }),
+  }
+  return { material, leaf: pair.leaf, warnings }
+}
+
+/** Half a pair is a mistake. */
+export function checkPairGiven(
+  certfile: FileFlag | undefined,
+  keyfile: FileFlag | undefined,
+  names: { certfile: string; keyfile: string },
+): void {
+  if (certfile && !keyfile) throw new UsageError(`${names.certfile} needs ${names.keyfile}: give both or neither.`)
+  if (keyfile && !certfile) throw new UsageError(`${names.keyfile} needs ${names.certfile}: give both or neither.`)
+}
+
+export function readTextFile(file: FileFlag): string {
+  ensureFile(file)
+  let text: string
+  try {
+    text = readFileSync(file.path, 'utf8')
+  } catch (error) {
+    throw new UsageError(
+      `${file.flag}: ${file.path} cannot be read (${(error as NodeJS.ErrnoException).code}): check its permissions.`,
+      { cause: error },
+    )
+  }
+  if (text.trim() === '') throw new UsageError(`${file.flag}: ${file.path} is empty.`)
+  return text
+}
+
+function ensureFile({ flag, path }: FileFlag): void {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  if (!stats?.isFile()) throw new UsageError(`Path argument \`${flag}\` does not point to a file: ${path}.`)
+}
+
+function readPair(
+  certfile: FileFlag,
+  keyfile: FileFlag,
+  warnings: string[],
+): { chainPem: string; keyPem: string; leaf: Certificate } {
+  const [leaf] = readCertificates(certfile)
+  const keyPem = readTextFile(keyfile)
+  const key = readKey(keyfile, keyPem)
+  if (!leaf?.x509.checkPrivateKey(key)) {
+    throw new UsageError(
+      `${keyfile.flag}: the key in ${keyfile.path} does not belong to the certificate in ${certfile.path}.`,
+    )
+  }
+  if ((statSync(keyfile.path).mode & 0o004) !== 0) {
+    warnings.push(`${keyfile.flag}: everybody on this machine can read the private key ${keyfile.path}: chmod 600 it.`)
+  }
+  return { chainPem: readTextFile(certfile), keyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString(), leaf }
+}
+
+function readCertificates(file: FileFlag): [Certificate, ...Certificate[]] {
+  const text = readTextFile(file)
+  if (!isPem(text)) throw new UsageError(`${file.flag}: ${file.path} is not a PEM file.`)
+  const [first, ...rest] = pemCertificates(text)
+  if (!first) {
+    throw new UsageError(
+      hasPrivateKey(text)
+        ? `${file.flag}: ${file.path} holds a private key where a certificate belongs: were the two files swapped?`
+        : `${file.flag}: ${file.path} holds no certificate.`,
+    )
+  }
+  try {
+    return [parseCertificate(first), ...rest.map(parseCertificate)]
+  } catch (error) {
+    throw new UsageError(`${file.flag}: a certificate in ${file.path} cannot be read (${errorText(error)}).`, {
+      cause: error,
+    })
+  }
+}
+
+function readKey(file: FileFlag, text: string): KeyObject {
+  if (!isPem(text)) throw new UsageError(`${file.flag}: ${file.path} is not a PEM file.`)
+  if (!hasPrivateKey(text)) {
+    throw new UsageError(
+      pemCertificates(text).length > 0
+        ? `${file.flag}: ${file.path} holds a certificate where a private key belongs: were the two files swapped?`
+        : `${file.flag}: ${file.path} holds no private key.`,
+    )
+  }
+  if (/ENCRYPTED/.test(text))
+    throw new UsageError(`${file.flag}: the private key in ${file.path} is encrypted: give it without a passphrase.`)
+  try {
+    // Only the key block: certificate and key may share a file.
+    const block =
+      /-----BEGIN (?:[A-Z]+ )*PRIVATE KEY-----[\s\S]+?-----END (?:[A-Z]+ )*PRIVATE KEY-----/.exec(text)?.[0] ?? text
+    return createPrivateKey(block)
+  } catch (error) {
+    throw new UsageError(`${file.flag}: the private key in ${file.path} cannot be read.`, { cause: error })
+  }
+}
+
+function dateFault(leaf: Certificate, now: number): string | undefined {
+  if (leaf.notAfter <= now) return `has expired (on ${new Date(leaf.notAfter).toISOString()})`
+  return leaf.notBefore > now ? `is not valid yet (from ${new Date(leaf.notBefore).toISOString()})` : undefined
+}

@@ -1,0 +1,143 @@
+import { isoTimestamp } from '../../base/clock.ts'
+import { DomainError } from '../../base/errors.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import { Control } from '../../gen/flwr/proto/control_pb.ts'
+import { isNistPublicKey } from '../../identity/node-key.ts'
+import { userConfigFromWire } from '../../message/wire.ts'
+import { type Call, defineService, type Service } from '../../rpc/call.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { defaultFederation } from '../federations/federation.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import { expireNodes, registerKey, unregisterNode } from '../nodes/nodes.ts'
+import { followEvents } from '../runs/events.ts'
+import { stopRun } from '../runs/finish.ts'
+import { followLog } from '../runs/logs.ts'
+import { findRun, runToWire, toRun } from '../runs/run.ts'
+import * as runStore from '../runs/run-store.ts'
+import { ensureFabGiven, startRun } from '../runs/start.ts'
+import { type AccountCaller, authenticateControl } from './authenticate.ts'
+import { nodeToWire } from './node-wire.ts'
+
+/** The Control API: what `flwr` asks for. */
+export function createControlService(ctx: SuperlinkContext): Service {
+  const now = (): string => isoTimestamp(ctx.clock.now())
+  const noManagement = (): never => {
+    throw new DomainError('no-federation-management')
+  }
+
+  return defineService<typeof Control, AccountCaller>(Control, {
+    async authenticate(call, method) {
+      const caller = await authenticateControl(ctx, call)
+      ctx.log.info(`ControlServicer.${String(method).charAt(0).toUpperCase()}${String(method).slice(1)}`, {
+        account: caller.name,
+      })
+      return caller
+    },
+    handlers: {
+      async startRun(request, _call, caller) {
+        if (request.appSpec !== '') {
+          throw new DomainError(
+            'unsupported',
+            'This SuperLink does not fetch apps from Flower Hub: run the app from a folder.',
+          )
+        }
+        // Flower answers an oversized FAB with neither run id nor error, and its clients know that.
+        if ((request.fab?.content.length ?? 0) > limits.fabBytesMax) return {}
+        const federation = request.federation === '' ? defaultFederation.name : request.federation
+        if (federation !== defaultFederation.name) throw new DomainError('federation-not-found')
+        const { runId, seriesId } = await startRun(ctx, {
+          fab: ensureFabGiven(request.fab?.content),
+          overrides: userConfigFromWire(request.overrideConfig),
+          federation,
+          owner: caller,
+        })
+        return { runId, seriesId, federation }
+      },
+      stopRun: async (request) => ({ success: await stopRun(ctx, request.runId as RunId) }),
+      streamLogs: (request, call: Call) => followLog(ctx, request.runId as RunId, request.afterTimestamp, call.signal),
+      async *streamRunEvents(request, call) {
+        for await (const taskEvent of followEvents(ctx, request.runId as RunId, call.signal)) yield { taskEvent }
+      },
+      async listRuns(request, _call, caller) {
+        await ctx.traffic.flush()
+        if (request.runId !== undefined) {
+          const run = await findRun(ctx.db.read, request.runId as RunId)
+          if (!run) throw new DomainError('run-not-found')
+          return { runDict: { [run.runId.toString()]: runToWire(run) }, now: now() }
+        }
+        const rows = await runStore.list(ctx.db.read, {
+          ownerAid: caller.id,
+          ...(request.limit === undefined ? {} : { limit: Number(request.limit) }),
+        })
+        return {
+          runDict: Object.fromEntries(rows.map((row) => [row.run_id.toString(), runToWire(toRun(row))])),
+          now: now(),
+        }
+      },
+      async registerNode(request, _call, caller) {
+        if (ctx.requireCertificates) {
+          throw new DomainError(
+            'unsupported',
+            'Not needed and nothing was changed: this SuperLink knows SuperNodes by certificates of its client CA, not by registered keys.',
+          )
+        }
+        if (!isNistPublicKey(request.publicKey)) throw new DomainError('public-key-invalid')
+        return { nodeId: await registerKey(ctx, Buffer.from(request.publicKey).toString('latin1'), caller) }
+      },
+      async unregisterNode(request, _call, caller) {
+        const node = await nodeStore.find(ctx.db.read, request.nodeId as NodeId)
+        const mayEnd = node && (caller.certificate !== undefined || node.ownerAid === caller.id)
+        if (!mayEnd) throw new DomainError('node-not-owned')
+        await unregisterNode(ctx, node.nodeId)
+        return {}
+      },
+      async listNodes(_request, _call, caller) {
+        await expireNodes(ctx)
+        // Under mutual TLS nodes own themselves: whoever may use the Control API sees the fleet.
+        const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
+        return { nodesInfo: nodes.map(nodeToWire), now: now() }
+      },
+      listFederations: () => ({ federations: [defaultFederation] }),
+      async showFederation(request, _call, caller) {
+        if (request.federationName !== defaultFederation.name) {
+          throw new DomainError(
+            'federation-not-member',
+            `Federation '${request.federationName}' does not exist or you are not a member of it.`,
+          )
+        }
+        const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
+        const runs = await runStore.list(ctx.db.read, { ownerAid: caller.id })
+        return {
+          federation: {
+            ...defaultFederation,
+            members: [{ account: { id: caller.id, name: caller.name }, role: 'owner' }],
+            nodes: nodes.map(nodeToWire),
+            runs: runs.map((row) => runToWire(toRun(row))),
+          },
+          now: now(),
+        }
+      },
+      getLoginDetails: () => ({ authnType: 'noop' }),
+      getAuthTokens() {
+        throw new DomainError('no-account-authentication')
+      },
+      pullArtifacts() {
+        throw new DomainError('no-artifact-provider')
+      },
+      createFederation: noManagement,
+      archiveFederation: noManagement,
+      addNodeToFederation: noManagement,
+      removeNodeFromFederation: noManagement,
+      removeAccountFromFederation: noManagement,
+      createInvitation: noManagement,
+      listInvitations: noManagement,
+      acceptInvitation: noManagement,
+      rejectInvitation: noManagement,
+      revokeInvitation: noManagement,
+      configureSimulationFederation() {
+        throw new DomainError('federation-not-found')
+      },
+    },
+  })
+}

@@ -1,0 +1,239 @@
+import { readFileSync } from 'node:fs'
+import { UsageError } from '../base/errors.ts'
+import type { LogFormat } from '../base/log.ts'
+import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
+import { inMemory } from '../db/database.ts'
+import { defaultPolicy, type Policy, readPolicy } from '../identity/policy.ts'
+import { readServerTls } from '../identity/tls-files.ts'
+import type { TlsMaterial } from '../identity/tls-source.ts'
+import { readTrustBundle, type TrustBundle } from '../identity/trust.ts'
+import { parseAddress } from '../rpc/address.ts'
+import type { ClientAuth } from '../rpc/listener.ts'
+
+/** Everything that `flower-superlink` can be told. */
+export interface SuperlinkConfig {
+  readonly tls: { readonly material: TlsMaterial; readonly caFile: string } | undefined
+  readonly clients: ClientCertificates
+  readonly fleetAddress: string
+  readonly controlAddress: string
+  readonly address: string
+  readonly healthAddress: string | undefined
+  readonly isolation: 'subprocess' | 'process'
+  readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
+  readonly supernodeAuth: boolean
+  readonly superexecSecret: Uint8Array | undefined
+  readonly dependencyInstallation: boolean
+  readonly log: {
+    readonly format: LogFormat
+    readonly file: string | undefined
+    readonly rotationHours: number
+    readonly backups: number
+  }
+  readonly auditFile: string | undefined
+  /** What the operator should know, to be logged at start. */
+  readonly warnings: readonly string[]
+}
+
+export type ClientCertificates =
+  | { readonly mode: 'none' }
+  | { readonly mode: Exclude<ClientAuth, 'none'>; readonly trust: TrustBundle; readonly policy: Policy }
+
+const memoryName = ':flwr-in-memory:'
+
+const rows: readonly OptionRow[] = [
+  { flags: '--insecure', help: 'serve without TLS' },
+  { flags: '--ssl-certfile <path>', help: "PEM file with the server's certificate chain" },
+  { flags: '--ssl-keyfile <path>', help: "PEM file with the server's private key" },
+  {
+    flags: '--ssl-ca-certfile <path>',
+    help: "PEM file with the CA of the server's certificate, and of client certificates unless the next-but-one says otherwise",
+  },
+  { flags: '--ssl-require-client-auth', help: 'let in only peers with a certificate of the client CA' },
+  { flags: '--ssl-client-ca-certfile <path>', help: 'PEM file with the CAs of client certificates' },
+  {
+    flags: '--ssl-client-auth <mode>',
+    help: 'whether to ask for client certificates (require is --ssl-require-client-auth)',
+    choices: ['none', 'request', 'require'],
+  },
+  { flags: '--ssl-client-policy <path>', help: 'TOML file that says who may do what' },
+  { flags: '--fleet-api-address <address>', help: 'address of the Fleet API', default: '0.0.0.0:9092' },
+  { flags: '--control-api-address <address>', help: 'address of the Control API', default: '0.0.0.0:9093' },
+  { flags: '--host <host>', help: 'host of the address that serves every API', default: '127.0.0.1' },
+  { flags: '--port <port>', help: 'port of the address that serves every API', default: '8000' },
+  { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
+  {
+    flags: '--isolation <mode>',
+    help: 'subprocess: run apps in processes of our own; process: wait for a SuperExec',
+    default: 'subprocess',
+    choices: ['subprocess', 'process'],
+  },
+  { flags: '--database <path>', help: 'SQLite file for the state', default: memoryName },
+  { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the database' },
+  {
+    flags: '--enable-supernode-auth',
+    help: 'let in only SuperNodes whose key was registered with flwr supernode register',
+  },
+  { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that SuperExecs must know' },
+  { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
+  { flags: '--disable-runtime-dependency-installation', help: 'the default', hidden: true },
+  { flags: '--log-file <path>', help: 'also write the log to this file' },
+  { flags: '--log-rotation-interval-hours <hours>', help: 'start a new log file after this time', default: '24' },
+  { flags: '--log-rotation-backup-count <count>', help: 'how many old log files to keep', default: '7' },
+  { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
+  { flags: '--audit-log <path>', help: 'write every decision about a peer to this file, as JSON lines' },
+  { flags: '--fleet-api-type <type>', help: '', hidden: true, choices: ['grpc-rere'] },
+  { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
+  {
+    flags: '--serverappio-api-address <address>',
+    help: '',
+    refused: 'is not served: SuperExecs and apps use --host and --port.',
+  },
+  { flags: '--exec-api-address <address>', help: '', refused: 'was renamed: use --control-api-address.' },
+  {
+    flags: '--auth-list-public-keys <path>',
+    help: '',
+    refused: 'was removed: register keys with flwr supernode register.',
+  },
+  { flags: '--executor <name>', help: '', refused: 'was removed.' },
+  { flags: '--executor-dir <path>', help: '', refused: 'was removed.' },
+  { flags: '--executor-config <text>', help: '', refused: 'was removed.' },
+  { flags: '--simulation', help: '', refused: 'is not supported: start SuperNodes instead.' },
+]
+
+/** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
+export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig | undefined {
+  const values = parseOptions('flower-superlink', 'The server of a federation.', rows, argv)
+  if (!values) return undefined
+  const warnings: string[] = []
+  const text = (name: string): string | undefined => values[name] as string | undefined
+  const tls = readTls(values, warnings)
+  const clients = readClients(values, tls !== undefined, warnings)
+  const isolation = text('isolation') as 'subprocess' | 'process'
+  const supernodeAuth = values.enableSupernodeAuth === true
+  if (supernodeAuth && !tls) {
+    throw new UsageError(
+      '--enable-supernode-auth needs TLS: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile instead of --insecure.',
+      { flowerCode: 104 },
+    )
+  }
+  if (!supernodeAuth && clients.mode === 'none') {
+    warnings.push('SuperNode authentication is disabled. The SuperLink will accept connections from any SuperNode.')
+  }
+  const port = wholeNumber(text('port'), '--port', { min: 0, max: 65535 }) as number
+  const host = text('host') as string
+  const addresses = {
+    fleetAddress: text('fleetApiAddress') as string,
+    controlAddress: text('controlApiAddress') as string,
+    address: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+    healthAddress: text('healthServerAddress'),
+  }
+  parseAddress(addresses.controlAddress, '--control-api-address')
+  parseAddress(addresses.fleetAddress, '--fleet-api-address')
+  parseAddress(addresses.address, '--host and --port')
+  if (addresses.healthAddress) parseAddress(addresses.healthAddress, '--health-server-address')
+  const database = text('database') as string
+  const memory = database === memoryName || database === inMemory || database.trim() === ''
+  if (memory)
+    warnings.push(
+      'The state is kept in memory and lost when the SuperLink stops: give a file with --database to keep it.',
+    )
+  return {
+    tls,
+    clients,
+    ...addresses,
+    isolation,
+    database: {
+      path: memory ? inMemory : database.replace(/^sqlite:\/\/\//, ''),
+      storageDirectory: text('storageDir'),
+    },
+    supernodeAuth,
+    superexecSecret: readSecret(text('superexecAuthSecretFile'), isolation, warnings),
+    dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
+    log: {
+      format: text('logFormat') as LogFormat,
+      file: text('logFile'),
+      rotationHours: wholeNumber(text('logRotationIntervalHours'), '--log-rotation-interval-hours', {
+        min: 1,
+      }) as number,
+      backups: wholeNumber(text('logRotationBackupCount'), '--log-rotation-backup-count', { min: 1 }) as number,
+    },
+    auditFile: text('auditLog'),
+    warnings,
+  }
+}
+
+function readTls(values: OptionValues, warnings: string[]): SuperlinkConfig['tls'] {
+  const files = { certfile: values.sslCertfile, keyfile: values.sslKeyfile, caFile: values.sslCaCertfile }
+  const given = Object.values(files).filter((value) => value !== undefined).length
+  if (values.insecure === true) {
+    warnings.push(
+      `Option --insecure was set: the APIs are served without TLS.${given > 0 ? ' The certificates that were given are not used.' : ''}`,
+    )
+    return undefined
+  }
+  if (given === 0) {
+    throw new UsageError(
+      'Certificates are required: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile, or --insecure to serve without TLS.',
+    )
+  }
+  if (given < 3) throw new UsageError('Give all three of --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.')
+  const read = readServerTls({
+    certfile: { flag: '--ssl-certfile', path: files.certfile as string },
+    keyfile: { flag: '--ssl-keyfile', path: files.keyfile as string },
+    caFile: { flag: '--ssl-ca-certfile', path: files.caFile as string },
+    now: Date.now(),
+  })
+  warnings.push(...read.warnings)
+  return { material: read.material, caFile: files.caFile as string }
+}
+
+function readClients(values: OptionValues, hasTls: boolean, warnings: string[]): ClientCertificates {
+  const asked = values.sslClientAuth as ClientAuth | undefined
+  const required = values.sslRequireClientAuth === true
+  if (required && asked !== undefined && asked !== 'require') {
+    throw new UsageError(
+      `--ssl-require-client-auth and --ssl-client-auth ${asked} contradict each other: give one of them.`,
+    )
+  }
+  const mode = required ? 'require' : (asked ?? 'none')
+  const flag = required ? '--ssl-require-client-auth' : '--ssl-client-auth'
+  if (mode === 'none') {
+    for (const [name, sub] of [
+      ['sslClientCaCertfile', '--ssl-client-ca-certfile'],
+      ['sslClientPolicy', '--ssl-client-policy'],
+    ] as const) {
+      if (values[name] !== undefined)
+        throw new UsageError(`${sub} has no effect without client certificates: add --ssl-require-client-auth.`)
+    }
+    return { mode }
+  }
+  if (values.insecure === true)
+    throw new UsageError(`${flag} and --insecure contradict each other: client certificates need TLS.`)
+  if (!hasTls) throw new UsageError(`${flag} needs TLS: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.`)
+  const caFlag = values.sslClientCaCertfile === undefined ? '--ssl-ca-certfile' : '--ssl-client-ca-certfile'
+  const trust = readTrustBundle({ flag: caFlag, path: (values.sslClientCaCertfile ?? values.sslCaCertfile) as string })
+  const policyFile = values.sslClientPolicy as string | undefined
+  if (policyFile === undefined) {
+    warnings.push(
+      'Any certificate of the client CA may act as SuperNode and as CLI: a node could submit code to all nodes. Narrow it with --ssl-client-policy.',
+    )
+    return { mode, trust, policy: defaultPolicy }
+  }
+  return { mode, trust, policy: readPolicy({ flag: '--ssl-client-policy', path: policyFile }) }
+}
+
+function readSecret(path: string | undefined, isolation: string, warnings: string[]): Uint8Array | undefined {
+  if (path === undefined) return undefined
+  if (isolation === 'subprocess') {
+    warnings.push('--superexec-auth-secret-file is ignored with --isolation subprocess.')
+    return undefined
+  }
+  let secret: Uint8Array
+  try {
+    secret = readFileSync(path)
+  } catch (cause) {
+    throw new UsageError(`--superexec-auth-secret-file: ${path} cannot be read.`, { flowerCode: 104, cause })
+  }
+  if (secret.length === 0) throw new UsageError(`--superexec-auth-secret-file: ${path} is empty.`, { flowerCode: 104 })
+  return secret
+}
