@@ -82,9 +82,8 @@ function writeString(text: string): string {
     '\f': '\\f',
     '\r': '\\r',
   }
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: TOML forbids exactly these
   const escaped = text.replace(
-    /["\\\u0000-\u001f\u007f]/g,
+    /["\\]|(?=[^\u0080-\u009f])\p{Cc}/gu,
     (char) => escapes[char] ?? `\\u${char.charCodeAt(0).toString(16).padStart(4, '0')}`,
   )
   return `"${escaped}"`

@@ -151,13 +151,13 @@ function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {
     text: String((value as unknown as OctetString & { valueBlock: { value: string } }).valueBlock.value),
   }))
   const ofType = (oid: string): string[] => parts.filter((part) => part.type === oid).map((part) => part.text)
-  const escape = (text: string): string => text.replace(/[,+"\\<>;]/g, '\\$&')
+  const escaped = (text: string): string => text.replace(/[,+"\\<>;]/g, '\\$&')
   return {
     commonNames: ofType('2.5.4.3'),
     organizations: ofType('2.5.4.10'),
     text: parts
       .toReversed()
-      .map((part) => `${nameLabels[part.type] ?? part.type}=${escape(part.text)}`)
+      .map((part) => `${nameLabels[part.type] ?? part.type}=${escaped(part.text)}`)
       .join(','),
   }
 }

@@ -216,10 +216,7 @@ function readIdentity({ names, subject }: Certificate, source: IdentitySource): 
 }
 
 function isPlainText(text: string, mayBeEmpty: boolean): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: they are what is refused
-  return (
-    (mayBeEmpty || text.trim() !== '') && text.length <= 1024 && !/[\u0000-\u001f\u007f-\u009f\u2028\u2029]/.test(text)
-  )
+  return (mayBeEmpty || text.trim() !== '') && text.length <= 1024 && !/[\p{Cc}\u2028\u2029]/u.test(text)
 }
 
 function refused(reason: RefusalReason, about = '', leaf?: Certificate): RefusedPeer {

@@ -47,7 +47,8 @@ export function readClientTls(files: {
   now: number
 }): ReadMaterial {
   const { roots, certfile, keyfile } = files
-  const rootsPem = roots && (readCertificates(roots), readTextFile(roots))
+  if (roots) readCertificates(roots)
+  const rootsPem = roots && readTextFile(roots)
   if (!certfile || !keyfile) {
     return { material: rootsPem === undefined ? {} : { rootsPem }, leaf: undefined, warnings: [] }
   }

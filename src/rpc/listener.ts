@@ -13,7 +13,7 @@ import type { PeerIdentity } from '../identity/caller.ts'
 import type { TlsMaterial, TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import type { Connection, Service } from './call.ts'
-import { methodsOf } from './dispatch.ts'
+import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
 
@@ -37,6 +37,8 @@ export interface ListenerOptions {
   readonly name: string
   readonly address: string
   readonly services: readonly Service[]
+  /** Methods without a service description of ours. */
+  readonly rawMethods?: readonly Method[]
   readonly pages?: readonly Page[]
   readonly log: Logger
   readonly tls?: TlsSource
@@ -56,7 +58,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const open = new Map<string, JudgedConnection>()
   const sockets = new Map<string, Socket>()
   let unjudged = 0
-  const methods = methodsOf(options.services)
+  const methods = [...methodsOf(options.services), ...(options.rawMethods ?? [])]
   const grpcDoor = createGrpcDoor(methods, (remoteAddress) => open.get(remoteAddress), log)
   const httpDoor = createHttpDoor(
     methods,

@@ -1,0 +1,49 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { join } from 'node:path'
+import type { Clock } from './clock.ts'
+import type { Logger } from './log.ts'
+import { backoffMs } from './retry.ts'
+
+/** The root of the installed package (or of the repository). */
+export const packageRoot = join(import.meta.dirname, '..', '..')
+/** Starts one of our own programs by its name in `bin/`, on the Node that we run on. */
+export function startProgram(
+  name: string,
+  args: readonly string[],
+  options: { env?: NodeJS.ProcessEnv; stdio?: ('pipe' | 'inherit' | 'ignore')[] } = {},
+): ChildProcess {
+  return spawn(process.execPath, [join(packageRoot, 'bin', name), ...args], {
+    stdio: options.stdio ?? ['ignore', 'inherit', 'inherit'],
+    env: options.env ?? process.env,
+  })
+}
+
+/** Keeps a child program running until the signal: when it ends it is started again, with growing pauses. */
+export async function keepRunning(
+  start: () => ChildProcess,
+  options: { name: string; clock: Clock; log: Logger; signal: AbortSignal },
+): Promise<void> {
+  const { name, clock, log, signal } = options
+  let pauses = backoffMs({ baseMs: 200, capMs: 20_000 })
+  while (!signal.aborted) {
+    const startedAt = clock.now()
+    const child = start()
+    const stop = (): void => void child.kill('SIGTERM')
+    signal.addEventListener('abort', stop, { once: true })
+    const outcome = await ended(child)
+    signal.removeEventListener('abort', stop)
+    if (signal.aborted) return
+    if (clock.now() - startedAt > 60_000) pauses = backoffMs({ baseMs: 200, capMs: 20_000 })
+    const pauseMs = pauses.next().value
+    log.error(`${name} ended and is started again`, { outcome, afterMs: Math.round(pauseMs) })
+    await clock.sleep(pauseMs, signal).catch(() => {})
+  }
+}
+
+/** How a child ended, in words. */
+export function ended(child: ChildProcess): Promise<string> {
+  return new Promise((resolve) => {
+    child.once('error', (error) => resolve(`could not be started: ${error.message}`))
+    child.once('exit', (status, signal) => resolve(signal ? `ended by ${signal}` : `exit status ${status}`))
+  })
+}

@@ -1,0 +1,200 @@
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { keepRunning, startProgram } from '../base/child-program.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import { errorText } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { inMemory, openDatabase } from '../db/database.ts'
+import { createAuditLog } from '../identity/audit.ts'
+import { judge as decide, noRevocation } from '../identity/judge.ts'
+import { fixedTlsSource } from '../identity/tls-source.ts'
+import { createObjectStore } from '../objects/object-store.ts'
+import { formatAddress, loopbackAddress } from '../rpc/address.ts'
+import type { Service } from '../rpc/call.ts'
+import { startHealthServer } from '../rpc/health.ts'
+import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
+import { createRuntimeService } from '../tasks/runtime-service.ts'
+import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
+import { Tasks } from '../tasks/tasks.ts'
+import { createControlService } from './api/control.ts'
+import { createFleetService } from './api/fleet.ts'
+import { createSuperlinkBackend } from './api/runtime-backend.ts'
+import type { SuperlinkConfig } from './config.ts'
+import { createBells, type SuperlinkContext } from './context.ts'
+import { watchDeadlines } from './delivery/deadlines.ts'
+import { onTaskFinished } from './runs/finish.ts'
+import { Traffic } from './runs/traffic.ts'
+
+export interface Superlink {
+  readonly fleet: Listener
+  readonly control: Listener
+  /** Serves every API, and the Runtime API of our own SuperExec. */
+  readonly main: Listener
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Builds the whole SuperLink in order; what was built is taken down in reverse. `overrides` are for tests. */
+export async function startSuperlink(
+  config: SuperlinkConfig,
+  log: Logger,
+  overrides: { clock?: Clock } = {},
+): Promise<Superlink> {
+  const clock = overrides.clock ?? systemClock
+  const stop = new AbortController()
+  await using stack = new AsyncDisposableStack()
+
+  const db = stack.use(openDatabase({ path: config.database.path }))
+  const durable = config.database.path !== inMemory
+  const objects = await createObjectStore({ db, durable, directory: await objectDirectory(config, stack) })
+  const ctx: SuperlinkContext = {
+    db,
+    objects,
+    clock,
+    log,
+    tasks: new Tasks({
+      db,
+      clock,
+      log,
+      onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
+    }),
+    bells: createBells(),
+    traffic: new Traffic(db),
+    liveConnections: new Map(),
+    requireCertificates: config.clients.mode === 'require',
+    supernodeAuth: config.supernodeAuth,
+  }
+  stack.defer(() => ctx.traffic.flush())
+  await ctx.tasks.renewLeases()
+
+  const fleet = createFleetService(ctx)
+  const control = createControlService(ctx)
+  const runtime = createRuntimeService({
+    tasks: ctx.tasks,
+    backend: createSuperlinkBackend(ctx),
+    clock,
+    ...(config.superexecSecret
+      ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
+      : {}),
+  })
+  const listen = createListen(config, ctx)
+  const listeners = {
+    control: stack.use(await listen('Control API', config.controlAddress, [control], true)),
+    fleet: stack.use(await listen('Fleet API', config.fleetAddress, [fleet], true)),
+    // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
+    main: stack.use(await listen('API', config.address, [fleet, control, runtime], false)),
+  }
+  if (config.healthAddress) {
+    const health = stack.use(await startHealthServer(config.healthAddress, log))
+    log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
+  }
+
+  const jobs = [
+    runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
+    runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
+  ]
+  if (config.isolation === 'subprocess') jobs.push(runSuperexec(config, ctx, listeners.main, stop.signal))
+  // Taken down first: jobs end, held calls are answered, then listeners close.
+  stack.defer(async () => {
+    stop.abort()
+    for (const bell of Object.values(ctx.bells)) bell.ringAll()
+    await Promise.all(jobs)
+  })
+  const owned = stack.move()
+  return { ...listeners, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableStack): Promise<string> {
+  const { path, storageDirectory } = config.database
+  if (storageDirectory !== undefined) return storageDirectory
+  if (path !== inMemory) return `${path}.objects`
+  const directory = await mkdtemp(join(tmpdir(), 'trellis-superlink-'))
+  stack.defer(() => rm(directory, { recursive: true, force: true }))
+  return directory
+}
+
+function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
+  const audit = createAuditLog(config.auditFile, ctx.clock)
+  const { clients } = config
+  return async (
+    name: string,
+    address: string,
+    services: readonly Service[],
+    certificates: boolean,
+  ): Promise<Listener> => {
+    const options: ListenerOptions = {
+      name,
+      address,
+      services,
+      log: ctx.log,
+      ...(config.tls ? { tls: fixedTlsSource(config.tls.material) } : {}),
+      ...(clients.mode === 'none'
+        ? {}
+        : {
+            clientAuth: clients.mode,
+            judge: (chain) =>
+              decide({
+                chain,
+                trust: clients.trust,
+                policy: clients.policy,
+                revocation: noRevocation,
+                now: ctx.clock.now(),
+                requireCertificate: certificates && clients.mode === 'require',
+              }),
+            onJudged: ({ peer, remoteAddress }) => {
+              const refused = peer.kind === 'refused'
+              audit({
+                listener: name,
+                method: 'connect',
+                peerAddress: remoteAddress,
+                peer,
+                decision: refused ? 'refuse' : 'allow',
+              })
+              if (refused)
+                ctx.log.warn(`Refused a peer of the ${name}: ${peer.sentence}`, {
+                  reason: peer.reason,
+                  peer: remoteAddress,
+                  identity: peer.identity,
+                })
+            },
+          }),
+    }
+    const listener = await startListener(options)
+    ctx.log.info(`Flower Deployment Runtime: Starting ${name} on ${formatAddress(listener.address)}`)
+    return listener
+  }
+}
+
+function runSuperexec(
+  config: SuperlinkConfig,
+  ctx: SuperlinkContext,
+  main: Listener,
+  signal: AbortSignal,
+): Promise<void> {
+  const address = formatAddress(loopbackAddress(main.address))
+  const trust = config.tls ? ['--root-certificates', config.tls.caFile] : ['--insecure']
+  const args = [...trust, '--runtime-api-address', address, '--parent-pid', String(process.pid)]
+  if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
+  return keepRunning(() => startProgram('flower-superexec', args), {
+    name: 'flower-superexec',
+    clock: ctx.clock,
+    log: ctx.log,
+    signal,
+  })
+}
+
+/** A background job that fails is logged, and started again after a pause: the server goes on. */
+async function runJob(
+  ctx: Pick<SuperlinkContext, 'log' | 'clock'>,
+  name: string,
+  job: () => Promise<void>,
+): Promise<void> {
+  for (;;) {
+    try {
+      return await job()
+    } catch (error) {
+      ctx.log.error(`The ${name} failed and is started again`, { error: errorText(error) })
+      await ctx.clock.sleep(1000)
+    }
+  }
+}
