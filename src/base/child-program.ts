@@ -10,7 +10,7 @@ export const packageRoot = join(import.meta.dirname, '..', '..')
 export function startProgram(
   name: string,
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; stdio?: ('pipe' | 'inherit' | 'ignore')[] } = {},
+  options: { env?: NodeJS.ProcessEnv; stdio?: ('pipe' | 'inherit' | 'ignore' | 'ipc')[] } = {},
 ): ChildProcess {
   return spawn(process.execPath, [join(packageRoot, 'bin', name), ...args], {
     stdio: options.stdio ?? ['ignore', 'inherit', 'inherit'],

@@ -1,0 +1,67 @@
+import { readFileSync } from 'node:fs'
+import { UsageError } from '../base/errors.ts'
+import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
+import type { ChannelTls } from '../rpc/dial.ts'
+import { readTrust } from '../rpc/trust-arguments.ts'
+
+/** Everything that `flower-superexec` can be told. */
+export interface SuperexecConfig {
+  readonly runtimeAddress: string
+  readonly tls: ChannelTls
+  /** What apps are told about trust: the same as we were. */
+  readonly trustArguments: readonly string[]
+  readonly parentPid: number | undefined
+  readonly secret: Uint8Array | undefined
+  readonly healthAddress: string | undefined
+  readonly dependencyInstallation: boolean
+  /** The interpreter whose environment runs Python apps; by default the first on PATH. */
+  readonly python: string | undefined
+  readonly warnings: readonly string[]
+}
+
+const rows: readonly OptionRow[] = [
+  { flags: '--runtime-api-address <address>', help: 'address of the Runtime API of a SuperLink or SuperNode' },
+  { flags: '--appio-api-address <address>', help: 'old name of --runtime-api-address', hidden: true },
+  { flags: '--insecure', help: 'connect without TLS' },
+  { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
+  { flags: '--parent-pid <pid>', help: 'end when this process ends' },
+  { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that the server knows' },
+  { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
+  { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
+  { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
+  { flags: '--plugin-type <type>', help: '', hidden: true },
+  { flags: '--executor <name>', help: '', hidden: true, choices: ['subprocess'] },
+]
+
+export function parseSuperexecConfig(argv: readonly string[]): SuperexecConfig | undefined {
+  const values = parseOptions('flower-superexec', 'Launches the apps of a SuperLink or SuperNode.', rows, argv)
+  if (!values) return undefined
+  const text = (name: string): string | undefined => values[name] as string | undefined
+  const warnings: string[] = []
+  if (values.pluginType !== undefined)
+    warnings.push('--plugin-type is ignored: one SuperExec serves every type of app.')
+  const runtimeAddress = text('runtimeApiAddress') ?? text('appioApiAddress')
+  if (runtimeAddress === undefined)
+    throw new UsageError('flower-superexec: --runtime-api-address is missing.', { exitStatus: 2 })
+  return {
+    runtimeAddress,
+    ...readTrust(values.insecure === true, text('rootCertificates')),
+    parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
+    secret: readSecret(text('superexecAuthSecretFile')),
+    healthAddress: text('healthServerAddress'),
+    dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
+    python: text('python'),
+    warnings,
+  }
+}
+
+function readSecret(path: string | undefined): Uint8Array | undefined {
+  if (path === undefined) return undefined
+  try {
+    const secret = readFileSync(path)
+    if (secret.length > 0) return secret
+  } catch (cause) {
+    throw new UsageError(`--superexec-auth-secret-file: ${path} cannot be read.`, { flowerCode: 401, cause })
+  }
+  throw new UsageError(`--superexec-auth-secret-file: ${path} is empty.`, { flowerCode: 401 })
+}
