@@ -1,18 +1,19 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { join } from 'node:path'
+import { extname, join } from 'node:path'
 import type { Clock } from './clock.ts'
 import type { Logger } from './log.ts'
 import { backoffMs } from './retry.ts'
 
-/** The root of the installed package (or of the repository). */
-export const packageRoot = join(import.meta.dirname, '..', '..')
+/** `start.ts` of the repository, or its compiled form in a packed release. */
+const startModule = join(import.meta.dirname, '..', `start${extname(import.meta.filename)}`)
+
 /** Starts one of our own programs by its name in `bin/`, on the Node that we run on. */
 export function startProgram(
   name: string,
   args: readonly string[],
   options: { env?: NodeJS.ProcessEnv; stdio?: ('pipe' | 'inherit' | 'ignore' | 'ipc')[] } = {},
 ): ChildProcess {
-  return spawn(process.execPath, [join(packageRoot, 'bin', name), ...args], {
+  return spawn(process.execPath, [startModule, name, ...args], {
     stdio: options.stdio ?? ['ignore', 'inherit', 'inherit'],
     env: options.env ?? process.env,
   })

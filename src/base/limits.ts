@@ -19,6 +19,9 @@ export const limits = {
   refusedConnectionMs: 2_000,
   logLineBytesMax: 64 * 1024,
   runLogBytesMax: 64 * MiB,
+  /** What an app reports of itself while it runs. */
+  runEventsMax: 10_000,
+  eventBytesMax: 16 * 1024,
   /** How long a call is held for a caller that asked for it, and for one that did not. */
   heldCallMsMax: 30_000,
   heldStrangerCallMs: 5_000,

@@ -19,6 +19,8 @@ export interface DeflatedMessage {
   readonly tree: ObjectTree
   /** The bytes of each object of the tree, made when asked for. */
   readonly objects: ReadonlyMap<string, () => Uint8Array>
+  /** Size of the largest object: arrays are cut into chunks, other records are not. */
+  readonly objectBytesLargest: number
 }
 
 /** `metadata` replaces the message's own (the Grid fills in run and sender before the id is computed). */
@@ -33,11 +35,21 @@ export function deflateMessage(message: Message, metadata: Metadata = message.me
   const children = message.hasContent() ? [parts.recordDict(message.content)] : []
   const tree = parts.add('Message', children, body)
   const messageId = tree.objectId
-  return { messageId, wire: strippedMessage({ ...metadata, messageId }, message.error), tree, objects: parts.objects }
+  return {
+    messageId,
+    wire: strippedMessage({ ...metadata, messageId }, message.error),
+    tree,
+    objects: parts.objects,
+    objectBytesLargest: parts.objectBytesLargest,
+  }
 }
+
+/** One array sent to many nodes is hashed once: its data never changes after construction. */
+const knownArrays = new WeakMap<NdArray, { tree: ObjectTree; objects: ReadonlyMap<string, () => Uint8Array> }>()
 
 class Parts {
   readonly objects = new Map<string, () => Uint8Array>()
+  objectBytesLargest = 0
 
   recordDict(records: RecordDict): ObjectTree {
     const entries = [...records].map(([name, record]) => [name, this.record(record)] as const)
@@ -57,6 +69,17 @@ class Parts {
   }
 
   array(array: NdArray): ObjectTree {
+    let known = knownArrays.get(array)
+    if (!known) {
+      const parts = new Parts()
+      known = { tree: parts.#newArray(array), objects: parts.objects }
+      knownArrays.set(array, known)
+    }
+    for (const [id, bytes] of known.objects) this.objects.set(id, bytes)
+    return known.tree
+  }
+
+  #newArray(array: NdArray): ObjectTree {
     const chunks: ObjectTree[] = []
     for (let start = 0; start < array.data.length; start += limits.arrayChunkBytes) {
       chunks.push(this.#chunk(array.data.subarray(start, start + limits.arrayChunkBytes)))
@@ -79,6 +102,7 @@ class Parts {
       body,
     )
     const id = objectId(bytes)
+    this.objectBytesLargest = Math.max(this.objectBytesLargest, bytes.length)
     this.objects.set(id, () => bytes)
     return objectTree(id, [...children])
   }

@@ -18,6 +18,8 @@ export interface ObjectStore {
    * `mismatch`: the bytes have another hash. Throws `object-malformed` when they are no object.
    */
   put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'>
+  /** Whether the content is here. */
+  has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
   get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */
@@ -115,6 +117,15 @@ class FileObjectStore implements ObjectStore {
       })
       return numUpdatedRows === 0n ? 'unknown' : 'stored'
     })
+  }
+
+  async has(objectId: string): Promise<boolean> {
+    const row = await this.#db.read
+      .selectFrom('object')
+      .select('available')
+      .where('object_id', '=', objectId)
+      .executeTakeFirst()
+    return row?.available === 1
   }
 
   async get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined> {

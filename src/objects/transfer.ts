@@ -13,6 +13,11 @@ export async function pushObjects(options: {
   })
 }
 
+/** The objects of a message are gone, or did not come in time: the message is lost, the connection is not. */
+export class ObjectsUnavailableError extends Error {
+  override readonly name = 'ObjectsUnavailableError'
+}
+
 /** What a server says about an object. */
 export interface PulledObject {
   readonly objectFound: boolean
@@ -23,7 +28,8 @@ export interface PulledObject {
 /**
  * Downloads `ids` (children before parents), skipping those that `has` knows, so that a broken transfer goes on where it
  * ended. An object that is announced but not uploaded yet is asked for again after 1, 2, 4 … 10 s, at once when the server
- * held the call. Throws when an object is not known or does not come in time.
+ * held the call. Throws an
+ * ObjectsUnavailableError when an object is not known or does not come in time.
  */
 export async function pullObjects(options: {
   readonly ids: readonly string[]
@@ -39,9 +45,10 @@ export async function pullObjects(options: {
     if (await options.has?.(id)) return
     for (let waitMs = 1000; ; waitMs = Math.min(waitMs * 2, 10_000)) {
       const answer = await options.pull(id)
-      if (!answer.objectFound) throw new Error(`Object ${id} is not known at the other end.`)
+      if (!answer.objectFound) throw new ObjectsUnavailableError(`Object ${id} is not known at the other end.`)
       if (answer.objectAvailable) return void (await options.write(id, answer.objectContent))
-      if (performance.now() > endsAt) throw new Error(`Object ${id} did not become available in ${timeoutMs / 1000} s.`)
+      if (performance.now() > endsAt)
+        throw new ObjectsUnavailableError(`Object ${id} did not become available in ${timeoutMs / 1000} s.`)
       if (!answer.waited) await options.sleep(waitMs * (0.8 + Math.random() * 0.4))
     }
   })

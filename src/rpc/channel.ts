@@ -77,6 +77,11 @@ export class Channel {
     }
   }
 
+  /** The next call opens a connection of its own: this one may be dead without knowing it. */
+  reconnect(): void {
+    this.#forget()
+  }
+
   close(): void {
     this.#closed = true
     this.#replaced?.[Symbol.dispose]()

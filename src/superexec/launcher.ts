@@ -1,8 +1,10 @@
 import type { ChildProcess } from 'node:child_process'
 import { ended, startProgram } from '../base/child-program.ts'
 import type { Logger } from '../base/log.ts'
+import type { Channel } from '../rpc/channel.ts'
 import type { SuperexecConfig } from './config.ts'
 import { startPythonApp } from './python-app.ts'
+import { TaskGuard } from './task-guard.ts'
 
 /** A task to be run, as the server handed it out. */
 export interface AcquiredTask {
@@ -17,10 +19,13 @@ export interface AcquiredTask {
 /** How long a warm process waits for the next task of its run. */
 const idleMs = 60_000
 
-interface WarmProcess {
+/** An app process of ours: it runs one task at a time, for one run only. */
+interface AppProcess {
   readonly child: ChildProcess
   readonly runId: bigint
   readonly type: string
+  /** The task it works on; absent while it waits for the next. */
+  guard: TaskGuard | undefined
   idleTimer: NodeJS.Timeout | undefined
 }
 
@@ -31,55 +36,70 @@ interface WarmProcess {
 export class Launcher {
   readonly #config: SuperexecConfig
   readonly #log: Logger
+  readonly #channel: Channel
   readonly #children = new Set<ChildProcess>()
-  readonly #idle: WarmProcess[] = []
+  readonly #idle: AppProcess[] = []
 
-  constructor(config: SuperexecConfig, log: Logger) {
+  constructor(config: SuperexecConfig, channel: Channel, log: Logger) {
     this.#config = config
+    this.#channel = channel
     this.#log = log
   }
 
   launch(task: AcquiredTask): void {
     this.#log.info('Launching an app', { type: task.type, run: task.runId, task: task.taskId })
     if (task.component !== undefined && isPython(task.component)) {
-      this.#own(startPythonApp(this.#config, task))
+      this.#launchPython(task)
       return
     }
-    const warm = this.#takeIdle(task) ?? this.#start(task)
-    warm.child.send({ token: task.token })
+    const app = this.#takeIdle(task) ?? this.#start(task)
+    app.guard = this.#guard(task, app.child)
+    app.guard.keepAlive()
+    app.child.send({ token: task.token }, (error) => {
+      // It ended before it could take the task: that is reported when its end is seen.
+      if (error) this.#log.debug('A token could not be handed over', { pid: app.child.pid })
+    })
+  }
+
+  #launchPython(task: AcquiredTask): void {
+    const child = startPythonApp(this.#config, task)
+    // Python's app processes keep their task alive themselves.
+    const guard = this.#guard(task, child)
+    this.#own(child, (outcome) => guard.end(outcome))
+  }
+
+  #guard(task: AcquiredTask, child: ChildProcess): TaskGuard {
+    return new TaskGuard({ channel: this.#channel, token: task.token, log: this.#log, kill: () => kill(child) })
+  }
+
+  /** Processes that wait for the next task of these runs wait in vain. */
+  endRuns(runIds: readonly bigint[]): void {
+    for (const app of this.#idle.filter((one) => runIds.includes(one.runId))) kill(app.child)
   }
 
   /** Ends every app that was launched here. */
   async close(): Promise<void> {
     const all = [...this.#children]
-    for (const child of all) child.kill('SIGTERM')
-    const timer = setTimeout(() => all.forEach((child) => void child.kill('SIGKILL')), 2000)
+    for (const child of all) kill(child)
     await Promise.all(
       all.map((child) => (child.exitCode === null && child.signalCode === null ? ended(child) : undefined)),
     )
-    clearTimeout(timer)
   }
 
-  #takeIdle(task: AcquiredTask): WarmProcess | undefined {
+  #takeIdle(task: AcquiredTask): AppProcess | undefined {
     const index = this.#idle.findIndex(
       (one) => one.runId === task.runId && one.type === task.type && one.child.connected,
     )
     if (index < 0) return undefined
-    const [warm] = this.#idle.splice(index, 1)
-    clearTimeout(warm?.idleTimer)
-    return warm
+    const [app] = this.#idle.splice(index, 1)
+    clearTimeout(app?.idleTimer)
+    return app
   }
 
-  #start(task: AcquiredTask): WarmProcess {
+  #start(task: AcquiredTask): AppProcess {
     const { runtimeAddress, trustArguments } = this.#config
-    const args = [
-      '--runtime-api-address',
-      runtimeAddress,
-      ...trustArguments,
-      '--parent-pid',
-      String(process.pid),
-      '--token-ipc',
-    ]
+    const args = ['--runtime-api-address', runtimeAddress, ...trustArguments]
+    args.push('--parent-pid', String(process.pid), '--token-ipc')
     const child = startProgram(task.type, args, {
       // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
       stdio:
@@ -87,28 +107,45 @@ export class Launcher {
           ? ['ignore', 'ignore', 'ignore', 'ipc']
           : ['ignore', 'inherit', 'inherit', 'ipc'],
     })
-    const warm: WarmProcess = { child, runId: task.runId, type: task.type, idleTimer: undefined }
-    child.on('message', () => this.#park(warm))
-    this.#own(child)
-    return warm
+    const app: AppProcess = { child, runId: task.runId, type: task.type, guard: undefined, idleTimer: undefined }
+    child.on('message', () => this.#park(app))
+    this.#own(child, (outcome) => app.guard?.end(outcome))
+    return app
   }
 
-  /** The process has finished its task and waits for the next. */
-  #park(warm: WarmProcess): void {
-    warm.idleTimer = setTimeout(() => warm.child.kill('SIGTERM'), idleMs)
-    this.#idle.push(warm)
+  /** The process has finished its task and waits for the next. A ServerApp has but one. */
+  #park(app: AppProcess): void {
+    app.guard?.release()
+    app.guard = undefined
+    if (app.type === 'flwr-serverapp') {
+      kill(app.child)
+      return
+    }
+    app.idleTimer = setTimeout(() => kill(app.child), idleMs)
+    this.#idle.push(app)
   }
 
-  #own(child: ChildProcess): void {
+  #own(child: ChildProcess, onEnd: (outcome: string) => void): void {
     this.#children.add(child)
     void ended(child).then((outcome) => {
       this.#children.delete(child)
       const index = this.#idle.findIndex((one) => one.child === child)
       if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.idleTimer)
       this.#log.debug('An app process ended', { pid: child.pid, outcome })
+      onEnd(outcome)
     })
   }
 }
+
+/** Asks a process to end, and ends it when it does not listen: an app may be busy computing. */
+function kill(child: ChildProcess): void {
+  if (child.exitCode !== null || child.signalCode !== null) return
+  child.kill('SIGTERM')
+  const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs)
+  child.once('exit', () => clearTimeout(timer))
+}
+
+const killAfterMs = 2000
 
 function isPython(component: string): boolean {
   return !/\.m?[jt]s(:|$)/.test(component)

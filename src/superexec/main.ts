@@ -6,7 +6,12 @@ import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
 import { watchParent } from '../base/parent-watch.ts'
 import type { Main } from '../base/program.ts'
 import { backoffMs } from '../base/retry.ts'
-import { AcquireTaskRequestSchema, type AcquireTaskResponse, Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import {
+  type AcquireTaskRequest,
+  AcquireTaskRequestSchema,
+  type AcquireTaskResponse,
+  Runtime,
+} from '../gen/flwr/proto/runtime_pb.ts'
 import { acquireTaskMethod, signSuperexecCall } from '../identity/superexec-signature.ts'
 import { type Channel, createChannel, RpcError } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
@@ -26,14 +31,14 @@ export const main: Main = async (argv, signal) => {
   const channel = stack.use(
     createChannel({ address: config.runtimeAddress, tls: config.tls, transport: 'http', component: 'SuperExec' }),
   )
-  const launcher = new Launcher(config, log)
+  const launcher = new Launcher(config, channel, log)
   stack.defer(() => launcher.close())
   if (config.healthAddress) stack.use(await startHealthServer(config.healthAddress, log))
   await acquireAndLaunch(config, channel, launcher, log, stop)
   return 0
 }
 
-const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: ['flwr-serverapp', 'flwr-clientapp'] })
+const supportedTaskTypes = ['flwr-serverapp', 'flwr-clientapp']
 /** What upstream's SuperExec waits between two questions, for servers that do not hold them. */
 const pollMs = 1000
 const waitMs = 25_000
@@ -47,13 +52,17 @@ async function acquireAndLaunch(
 ): Promise<void> {
   let pauses = backoffMs()
   let troubleSince: number | undefined
+  let endedRunsSeen = 0n
   while (!signal.aborted) {
     try {
+      const request = create(AcquireTaskRequestSchema, { supportedTaskTypes, endedRunsSeen })
       const { message, waited } = await channel.call(Runtime.method.acquireTask, request, {
         signal,
         waitMs,
-        headers: signedHeaders(config),
+        headers: signedHeaders(config, request),
       })
+      endedRunsSeen = message.endedRunsSeen ?? 0n
+      launcher.endRuns(message.endedRunIds)
       if (troubleSince !== undefined)
         log.info('Connection successful again', { afterMs: systemClock.now() - troubleSince })
       troubleSince = undefined
@@ -76,7 +85,7 @@ function launch(launcher: Launcher, { task, token, component }: AcquireTaskRespo
   launcher.launch({ taskId: task.taskId, runId: task.runId, type: task.type, component, token })
 }
 
-function signedHeaders({ secret }: SuperexecConfig): Record<string, string> {
+function signedHeaders({ secret }: SuperexecConfig, request: AcquireTaskRequest): Record<string, string> {
   if (!secret) return {}
   const signed = signSuperexecCall(
     secret,

@@ -82,16 +82,28 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
     authenticate,
     handlers: {
       async acquireTask(request, call) {
+        const seen = request.endedRunsSeen
+        const endedAfter = seen === undefined ? undefined : tasks.endedRuns.position(seen)
         const acquired = await tasks.acquire({
           types: request.supportedTaskTypes,
           waitMs: call.waitMs ?? limits.heldStrangerCallMs,
           signal: call.signal,
+          endedAfter,
         })
-        if (!acquired) return {}
+        const news = endedAfter === undefined ? {} : tasks.endedRuns.news(endedAfter)
+        if (!acquired) return news
         const component = await backend.component(acquired.task)
-        return { task: toWire(acquired.task), token: acquired.token, ...(component === undefined ? {} : { component }) }
+        return {
+          ...news,
+          task: toWire(acquired.task),
+          token: acquired.token,
+          ...(component === undefined ? {} : { component }),
+        }
       },
-      sendTaskHeartbeat: async (_request, _call, caller) => ({ success: await tasks.heartbeat(taskOf(caller).taskId) }),
+      async sendTaskHeartbeat(_request, call, caller) {
+        const wait = { waitMs: call.waitMs ?? 0, signal: call.signal }
+        return { success: await tasks.heartbeat(taskOf(caller).taskId, wait) }
+      },
       async pullTaskInput(_request, _call, caller) {
         const task = taskOf(caller)
         const input = await backend.taskInput(task)

@@ -5,6 +5,7 @@ import { type RunId, randomId, type TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
+import { EndedRuns } from './ended-runs.ts'
 import { leaseMs, mayBecome, type Task, type TaskSubStatus, type TaskType } from './task.ts'
 import * as taskStore from './task-store.ts'
 
@@ -25,6 +26,10 @@ export class Tasks {
   /** Rung when a task became pending, and when the next end of a lease may have changed. */
   readonly #pending = new Bell<'pending'>()
   readonly #leases = new Bell<'leases'>()
+  /** Rung when a task has finished. */
+  readonly #ended = new Bell<TaskId>()
+  /** Runs that need no warm processes any more. */
+  readonly endedRuns = new EndedRuns()
 
   constructor(options: TasksOptions) {
     this.#options = options
@@ -41,38 +46,57 @@ export class Tasks {
     return taskId
   }
 
-  /** Hands the oldest pending task of these types to a launcher, with a fresh token; waits for one up to `waitMs`. */
+  /** Tells launchers that a run has ended: they wait for it in `acquire`. */
+  endRun(runId: RunId): void {
+    this.endedRuns.add(runId)
+    this.#pending.ring('pending')
+  }
+
+  /**
+   * Hands the oldest pending task of these types to a launcher, with a fresh token; waits for one up to `waitMs`, or until
+   * a run has ended that the caller has not seen the end of (`endedAfter`, a position in `endedRuns`).
+   */
   async acquire(options: {
     types: readonly string[]
     waitMs: number
     signal: AbortSignal
+    endedAfter?: bigint | undefined
   }): Promise<{ task: Task; token: string } | undefined> {
     if (options.types.length === 0) return undefined
-    const { db, clock } = this.#options
-    return lookAgain(
+    const { endedAfter } = options
+    const acquired = await lookAgain(
       this.#pending,
       'pending',
       async () => {
-        if (!(await taskStore.findOldestPending(db.read, options.types))) return undefined
-        return db.transaction(async (tx, afterCommit) => {
-          // Look again in the transaction: another launcher may have been faster.
-          const task = await taskStore.findOldestPending(tx, options.types)
-          if (!task) return undefined
-          const token = randomBytes(128).toString('hex')
-          const now = clock.now()
-          await taskStore.update(tx, task.taskId, {
-            status: 'starting',
-            startingAt: now,
-            tokenHash: hashToken(token),
-            leaseUntil: now + leaseMs.starting,
-            launches: task.launches + 1,
-          })
-          afterCommit(() => this.#leases.ring('leases'))
-          return { task, token }
-        })
+        const claimed = await this.#claim(options.types)
+        if (claimed) return { claimed }
+        const news = endedAfter !== undefined && this.endedRuns.since(endedAfter).length > 0
+        return news ? { claimed: undefined } : undefined
       },
       options,
     )
+    return acquired?.claimed
+  }
+
+  async #claim(types: readonly string[]): Promise<{ task: Task; token: string } | undefined> {
+    const { db, clock } = this.#options
+    if (!(await taskStore.findOldestPending(db.read, types))) return undefined
+    return db.transaction(async (tx, afterCommit) => {
+      // Look again in the transaction: another launcher may have been faster.
+      const task = await taskStore.findOldestPending(tx, types)
+      if (!task) return undefined
+      const token = randomBytes(128).toString('hex')
+      const now = clock.now()
+      await taskStore.update(tx, task.taskId, {
+        status: 'starting',
+        startingAt: now,
+        tokenHash: hashToken(token),
+        leaseUntil: now + leaseMs.starting,
+        launches: task.launches + 1,
+      })
+      afterCommit(() => this.#leases.ring('leases'))
+      return { task, token }
+    })
   }
 
   /** The task of a token whose lease has not ended. */
@@ -93,14 +117,22 @@ export class Tasks {
     })
   }
 
-  async heartbeat(taskId: TaskId): Promise<boolean> {
+  /**
+   * Prolongs the lease, then waits up to `waitMs` for the end of the task: a caller that keeps asking hears of a stop at
+   * once. Answers false when the task has ended.
+   */
+  async heartbeat(taskId: TaskId, wait: { waitMs: number; signal: AbortSignal }): Promise<boolean> {
     const { db, clock } = this.#options
-    return db.transaction(async (tx) => {
+    const alive = await db.transaction(async (tx) => {
       const task = await taskStore.find(tx, taskId)
       if (!task || task.status === 'finished' || task.status === 'pending') return false
       await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs.running })
       return true
     })
+    if (!alive || wait.waitMs <= 0) return alive
+    const ended = async (): Promise<true | undefined> =>
+      (await taskStore.find(db.read, taskId))?.status === 'finished' ? true : undefined
+    return (await lookAgain(this.#ended, taskId, ended, wait)) === undefined
   }
 
   /** Answers false, and changes nothing, when the task may not finish like that. The token is void afterwards. */
@@ -124,7 +156,10 @@ export class Tasks {
       leaseUntil: null,
     })
     await this.#options.onFinished(tx, afterCommit, { ...task, status: 'finished', subStatus, details, finishedAt })
-    afterCommit(() => this.#leases.ring('leases'))
+    afterCommit(() => {
+      this.#leases.ring('leases')
+      this.#ended.ring(taskId)
+    })
     return true
   }
 

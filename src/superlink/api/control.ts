@@ -57,7 +57,9 @@ export function createControlService(ctx: SuperlinkContext): Service {
       stopRun: async (request) => ({ success: await stopRun(ctx, request.runId as RunId) }),
       streamLogs: (request, call: Call) => followLog(ctx, request.runId as RunId, request.afterTimestamp, call.signal),
       async *streamRunEvents(request, call) {
-        for await (const taskEvent of followEvents(ctx, request.runId as RunId, call.signal)) yield { taskEvent }
+        const afterId = request.afterTaskEventId ?? 0n
+        for await (const taskEvent of followEvents(ctx, request.runId as RunId, afterId, call.signal))
+          yield { taskEvent }
       },
       async listRuns(request, _call, caller) {
         await ctx.traffic.flush()

@@ -53,12 +53,17 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       async sendNodeHeartbeat(request, _call, { nodeId }) {
         return { success: await nodes.heartbeat(ctx, nodeId, request.heartbeatInterval * 1000) }
       },
-      async pullMessages(_request, call, { nodeId }) {
+      async pullMessages(request, call, { nodeId }) {
+        const { endedRuns } = ctx.tasks
+        const seen = request.endedRunsSeen
+        const endedAfter = seen === undefined ? undefined : endedRuns.position(seen)
         const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
-          claimInstruction(ctx, nodeId, { waitMs, signal: call.signal }),
+          claimInstruction(ctx, nodeId, { waitMs, signal: call.signal, endedAfter }),
         )
-        if (!message) return {}
+        const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter)
+        if (!message) return news
         const response = create(PullMessagesResponseSchema, {
+          ...news,
           messagesList: [messageStore.toWire(message)],
           messageObjectTrees: [message.tree],
         })

@@ -11,6 +11,7 @@ import * as messageStore from '../delivery/message-store.ts'
 import { collectReplies, confirmReceived } from '../delivery/replies.ts'
 import { isReachable } from '../nodes/node.ts'
 import * as nodeStore from '../nodes/node-store.ts'
+import { appendEvents } from '../runs/events.ts'
 import { appendLog } from '../runs/logs.ts'
 import { findRun, runToWire } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
@@ -65,7 +66,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       return { nodes: nodes.map(nodeToWire) }
     },
     pushLogs: (task, request) => appendLog(ctx, task.runId, request.logs),
-    pushTaskEvents: async () => {},
+    pushTaskEvents: (task, request) => appendEvents(ctx, task, request.events),
     async pushTaskOutput(task, request) {
       const subStatus = request.subStatus
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped') {

@@ -56,13 +56,21 @@ export async function pushInstructions(
   })
 }
 
-/** The next instruction for a node, waiting for one up to `waitMs`. */
+/**
+ * The next instruction for a node, waiting for one up to `waitMs`, or until a run has ended that the node has not seen the
+ * end of (`endedAfter`, a position among the ended runs).
+ */
 export async function claimInstruction(
-  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'tasks'>,
   nodeId: NodeId,
-  wait: { waitMs: number; signal: AbortSignal },
+  wait: { waitMs: number; signal: AbortSignal; endedAfter: bigint | undefined },
 ): Promise<StoredMessage | undefined> {
-  const claimed = await lookAgain(ctx.bells.instructions, nodeId, () => claim(ctx, nodeId), wait)
+  const look = async (): Promise<{ message: StoredMessage | undefined } | undefined> => {
+    const message = await claim(ctx, nodeId)
+    const news = wait.endedAfter !== undefined && ctx.tasks.endedRuns.since(wait.endedAfter).length > 0
+    return message || news ? { message } : undefined
+  }
+  const claimed = (await lookAgain(ctx.bells.instructions, nodeId, look, wait))?.message
   if (claimed && wait.signal.aborted) {
     await giveBack(ctx, claimed.metadata.messageId, nodeId)
     return undefined

@@ -1,15 +1,18 @@
 import { lookAgain } from '../../base/bell.ts'
 import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { RunId } from '../../base/ids.ts'
+import type { RunId, TaskId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as messageStore from '../delivery/message-store.ts'
+import * as eventStore from './event-store.ts'
 import { findRun } from './run.ts'
 
 /** What the SuperLink itself says about the progress of a run, for those who watch it. */
 export const repliesEvent = 'trellis.replies'
 
 export interface RunEvent {
+  /** Grows with each event that an app pushed; events of the SuperLink carry the id of the last of those. */
   readonly id: bigint
   readonly timestamp: string
   readonly runId: bigint
@@ -19,39 +22,68 @@ export interface RunEvent {
   readonly data: string
 }
 
+type Ctx = Pick<SuperlinkContext, 'db' | 'bells' | 'clock'>
+
+/** Keeps what an app reports. Events that are too large, no JSON objects, or too many are left out: they only inform. */
+export async function appendEvents(
+  ctx: Ctx,
+  task: { runId: RunId; taskId: TaskId },
+  events: readonly { event: string; data: string }[],
+): Promise<void> {
+  const good = events.filter(({ event, data }) => event.length <= 200 && isJsonObject(data))
+  if (good.length === 0) return
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    if ((await eventStore.count(tx, task.runId)) + good.length > limits.runEventsMax) return
+    for (const { event, data } of good) await eventStore.insert(tx, { ...task, at: ctx.clock.now(), event, data })
+    afterCommit(() => ctx.bells.runs.ring(task.runId))
+  })
+}
+
 /**
- * How many replies the messages under way have, each time that changes, at most every 100 ms, until the run has finished.
- * Answered replies are forgotten once the ServerApp has them, so the counts are of the current phase.
+ * What the app reported after event `afterId`, and how many replies the messages under way have, each time that changes,
+ * at most every 100 ms, until the run has finished. Answered replies are forgotten once the ServerApp has them, so the
+ * counts are of the current phase.
  */
 export async function* followEvents(
-  ctx: Pick<SuperlinkContext, 'db' | 'bells' | 'clock'>,
+  ctx: Ctx,
   runId: RunId,
+  afterId: bigint,
   signal: AbortSignal,
 ): AsyncGenerator<RunEvent> {
   const run = await findRun(ctx.db.read, runId)
   if (!run) throw new DomainError('run-not-found')
-  let id = 0n
-  let last = ''
+  let id = afterId
+  let lastCounts = ''
   while (!signal.aborted) {
-    const look = async (): Promise<{ finished: boolean; data: string } | undefined> => {
+    const look = async (): Promise<{ finished: boolean; events: RunEvent[]; counts: string } | undefined> => {
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
+      const events = await eventStore.listAfter(ctx.db.read, runId, id)
       const { instructions, replies, failures } = await messageStore.countOfRun(ctx.db.read, runId)
-      const data = JSON.stringify({ asked: instructions, replied: replies, failed: failures })
-      return finished || data !== last ? { finished, data } : undefined
+      const counts = JSON.stringify({ asked: instructions, replied: replies, failed: failures })
+      return finished || events.length > 0 || counts !== lastCounts ? { finished, events, counts } : undefined
     }
     const found = await lookAgain(ctx.bells.runs, runId, look, { waitMs: 30_000, signal })
     if (!found) continue
+    for (const event of found.events) {
+      id = event.id
+      yield event
+    }
     if (found.finished) return
-    last = found.data
-    id += 1n
-    yield {
-      id,
-      timestamp: isoTimestamp(ctx.clock.now()),
-      runId,
-      taskId: run.task.taskId,
-      event: repliesEvent,
-      data: found.data,
+    if (found.counts !== lastCounts) {
+      lastCounts = found.counts
+      const timestamp = isoTimestamp(ctx.clock.now())
+      yield { id, timestamp, runId, taskId: run.task.taskId, event: repliesEvent, data: found.counts }
     }
     await ctx.clock.sleep(100, signal).catch(() => {})
+  }
+}
+
+function isJsonObject(text: string): boolean {
+  if (text.length > limits.eventBytesMax) return false
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null && !Array.isArray(value)
+  } catch {
+    return false
   }
 }

@@ -1,0 +1,19 @@
+# Sourced by the programs beside it: runs Trellis on the Node that came with `npm ci`, else on the one on PATH when it is
+# new enough. `exec` keeps the process id, so signals reach the program itself.
+self=$(readlink -f "$0")
+root=$(dirname "$(dirname "$self")")
+for node in "$root/node_modules/node/bin/node" "$root/../node/bin/node" ''; do
+  [ -x "$node" ] && break
+done
+if [ -z "$node" ]; then
+  node=$(command -v node || echo node)
+  major=$("$node" -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  if [ "$major" -lt 26 ]; then
+    echo "Trellis needs Node 26 and found version ${major}: run npm ci in ${root}, which brings it." >&2
+    exit 1
+  fi
+fi
+# A packed release holds compiled code; the repository runs as it is.
+start="$root/src/start.ts"
+[ -f "$start" ] || start="$root/dist/start.js"
+exec "$node" "$start" "$(basename "$self")" "$@"

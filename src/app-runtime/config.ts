@@ -1,0 +1,59 @@
+import { readFileSync } from 'node:fs'
+import { homedir } from 'node:os'
+import { join } from 'node:path'
+import { UsageError } from '../base/errors.ts'
+import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
+import type { ChannelTls } from '../rpc/dial.ts'
+import { readTrust } from '../rpc/trust-arguments.ts'
+
+/** What an app process is told by its launcher. */
+export interface AppConfig {
+  readonly runtimeAddress: string
+  readonly tls: ChannelTls
+  /** The token of the one task; absent when tokens come over the channel to the parent. */
+  readonly token: string | undefined
+  readonly parentPid: number | undefined
+  /** Where apps are installed (`FLWR_HOME`). */
+  readonly home: string
+}
+
+export const rows: readonly OptionRow[] = [
+  { flags: '--runtime-api-address <address>', help: 'address of the Runtime API of a SuperLink or SuperNode' },
+  { flags: '--insecure', help: 'connect without TLS' },
+  { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
+  { flags: '--token <token>', help: 'token of the task (everybody on this machine can see it: prefer --token-file)' },
+  { flags: '--token-file <path>', help: 'file that holds the token of the task' },
+  { flags: '--token-ipc', help: 'take tokens from the parent process, one task after the other', hidden: true },
+  { flags: '--parent-pid <pid>', help: 'end when this process ends' },
+  { flags: '--allow-runtime-dependency-installation', help: '', hidden: true },
+]
+
+export function parseAppConfig(
+  program: 'flwr-serverapp' | 'flwr-clientapp',
+  argv: readonly string[],
+): AppConfig | undefined {
+  const values = parseOptions(program, 'Runs an app for one task. A SuperExec starts it.', rows, argv)
+  if (!values) return undefined
+  const text = (name: string): string | undefined => values[name] as string | undefined
+  const sources = [values.token, values.tokenFile, values.tokenIpc].filter((value) => value !== undefined)
+  if (sources.length !== 1)
+    throw new UsageError(`${program}: give exactly one of --token and --token-file.`, { exitStatus: 2 })
+  return {
+    runtimeAddress: text('runtimeApiAddress') ?? (program === 'flwr-serverapp' ? '127.0.0.1:8000' : '127.0.0.1:9094'),
+    tls: readTrust(values.insecure === true, text('rootCertificates')).tls,
+    token: text('token') ?? readTokenFile(text('tokenFile')),
+    parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
+    home: process.env.FLWR_HOME || join(homedir(), '.flwr'),
+  }
+}
+
+function readTokenFile(path: string | undefined): string | undefined {
+  if (path === undefined) return undefined
+  try {
+    const token = readFileSync(path, 'utf8').trim()
+    if (token !== '') return token
+  } catch (cause) {
+    throw new UsageError(`--token-file: ${path} cannot be read.`, { cause })
+  }
+  throw new UsageError(`--token-file: ${path} is empty.`)
+}

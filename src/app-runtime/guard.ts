@@ -1,0 +1,31 @@
+import { Worker } from 'node:worker_threads'
+
+/**
+ * Ends this process when its parent is gone, even while the app keeps the main thread busy: an app that computes for an
+ * hour without a pause must not outlive the program that started it. Runs in a thread of its own for that reason.
+ */
+export function guardParent(parentPid: number | undefined): void {
+  if (parentPid === undefined) return
+  const worker = new Worker(script, {
+    eval: true,
+    workerData: { parentPid, ownPid: process.pid },
+    resourceLimits: { maxOldGenerationSizeMb: 4, maxYoungGenerationSizeMb: 1 },
+  })
+  worker.unref()
+}
+
+/** The first signal lets the app report; the second is for those that do not listen. */
+const script = `
+const { workerData: { parentPid, ownPid } } = require('node:worker_threads')
+let gone = 0
+setInterval(() => {
+  try {
+    process.kill(parentPid, 0)
+  } catch (error) {
+    if (error.code !== 'ESRCH') return
+    gone += 1
+    if (gone === 1) process.kill(ownPid, 'SIGTERM')
+    else if (gone > 15) process.kill(ownPid, 'SIGKILL')
+  }
+}, 200)
+`

@@ -1,0 +1,68 @@
+import { registerHooks } from 'node:module'
+import { join } from 'node:path'
+import { pathToFileURL } from 'node:url'
+import { errorText } from '../base/errors.ts'
+import { installFab } from '../fab/bundle.ts'
+import { componentLanguage, fuseConfig, type Manifest } from '../fab/pyproject.ts'
+import type { UserConfig } from '../message/context.ts'
+
+/** Why an app cannot be run: the app's fault, told to the ServerApp or to those who follow the run. */
+export class AppLoadError extends Error {}
+
+export interface InstalledApp {
+  readonly directory: string
+  readonly manifest: Manifest
+}
+
+/** Unpacks the app, checked, under `home`. Throws a DomainError `fab-invalid`. */
+export async function installApp(
+  fab: { content: Uint8Array; hashStr: string } | undefined,
+  home: string,
+): Promise<InstalledApp> {
+  if (!fab) throw new AppLoadError('The server sent no FAB.')
+  return installFab(fab.content, home, fab.hashStr)
+}
+
+/** The configuration of the app with the overrides of the run. */
+export function runConfigOf(manifest: Manifest, overrides: UserConfig): UserConfig {
+  return fuseConfig(manifest.config, overrides)
+}
+
+/**
+ * Imports `folder/file.ts:export` of an installed app and checks what it is. `trellis-fl` resolves to the SDK that this
+ * process itself uses, wherever the app lies: classes must be the same ones.
+ */
+export async function loadComponent<T>(
+  { directory }: InstalledApp,
+  reference: string,
+  kind: new (...args: never[]) => T,
+  sdkUrl: string,
+): Promise<T> {
+  const [file = '', attributes = ''] = reference.split(':', 2)
+  if (componentLanguage(reference) !== 'typescript')
+    throw new AppLoadError(`The component '${reference}' is Python; this program runs TypeScript.`)
+  hookImports(directory, sdkUrl)
+  let found: unknown
+  try {
+    found = await import(pathToFileURL(join(directory, file)).href)
+  } catch (error) {
+    throw new AppLoadError(`${file} cannot be loaded: ${errorText(error)}`, { cause: error })
+  }
+  for (const name of attributes.split('.')) found = (found as Record<string, unknown> | undefined)?.[name]
+  if (found instanceof kind) return found
+  throw new AppLoadError(`'${attributes}' in ${file} is not a ${kind.name}: export one under that name.`)
+}
+
+/** The modules of an app are ES modules, whatever folder it was unpacked to. */
+function hookImports(directory: string, sdkUrl: string): void {
+  const root = pathToFileURL(`${directory}/`).href
+  registerHooks({
+    resolve(specifier, context, next) {
+      if (specifier === 'trellis-fl') return { url: sdkUrl, shortCircuit: true }
+      const resolved = next(specifier, context)
+      if (!resolved.url.startsWith(root) || resolved.format) return resolved
+      if (/\.m?ts$/.test(resolved.url)) return { ...resolved, format: 'module-typescript' }
+      return /\.m?js$/.test(resolved.url) ? { ...resolved, format: 'module' } : resolved
+    },
+  })
+}

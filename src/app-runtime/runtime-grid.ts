@@ -1,0 +1,127 @@
+import { isoTimestamp, systemClock } from '../base/clock.ts'
+import { superlinkNodeId } from '../base/ids.ts'
+import { deflateMessage } from '../message/deflate.ts'
+import { errorCodes, Message } from '../message/message.ts'
+import { ObjectsUnavailableError } from '../objects/transfer.ts'
+import type { Grid, Progress } from '../sdk/grid.ts'
+import { type RuntimeClient, runtime } from './runtime-client.ts'
+import { fetchMessage, sendMessages } from './task-messages.ts'
+
+/** What upstream's clients pause between two questions, for servers that do not hold them. */
+const pollMs = 3000
+const waitMs = 25_000
+
+/** The Grid of a ServerApp over the Runtime API of its SuperLink. */
+export class RuntimeGrid implements Grid {
+  readonly runId: bigint
+  readonly #client: RuntimeClient
+  readonly #taskId: bigint
+  #events: Promise<void> = Promise.resolve()
+
+  constructor(client: RuntimeClient, run: { runId: bigint; taskId: bigint }) {
+    this.#client = client
+    this.runId = run.runId
+    this.#taskId = run.taskId
+  }
+
+  async getNodeIds(): Promise<bigint[]> {
+    const { message } = await this.#client.call(runtime.getNodes, {})
+    return message.nodes.map(({ nodeId }) => nodeId)
+  }
+
+  async pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]> {
+    const deflated = [...messages].map((message) =>
+      deflateMessage(message, {
+        ...message.metadata,
+        runId: this.runId,
+        srcNodeId: superlinkNodeId,
+        srcTaskId: this.#taskId,
+      }),
+    )
+    if (deflated.length === 0) return []
+    const ids = await sendMessages(this.#route(), deflated)
+    return ids.map((id) => (id === '' ? undefined : id))
+  }
+
+  async pullMessages(
+    messageIds: Iterable<string>,
+    options: { waitMs?: number; signal?: AbortSignal } = {},
+  ): Promise<Message[]> {
+    options.signal?.throwIfAborted()
+    return (await this.#pull([...messageIds], options.waitMs ?? 0)).replies
+  }
+
+  async sendAndReceive(messages: Iterable<Message>, options: { timeoutSeconds?: number } = {}): Promise<Message[]> {
+    const endsAt = systemClock.now() + (options.timeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000
+    const open = new Set((await this.pushMessages(messages)).filter((id) => id !== undefined))
+    const received: Message[] = []
+    while (open.size > 0 && systemClock.now() < endsAt) {
+      const restMs = endsAt - systemClock.now()
+      const { replies, waited } = await this.#pull([...open], Math.min(waitMs, restMs))
+      for (const reply of replies) open.delete(reply.metadata.replyToMessageId)
+      received.push(...replies)
+      if (open.size > 0 && !waited) await systemClock.sleep(Math.min(pollMs, restMs), this.#client.signal)
+    }
+    return received
+  }
+
+  reportProgress(progress: Progress): void {
+    const event = {
+      timestamp: isoTimestamp(systemClock.now()),
+      event: 'trellis.progress',
+      data: JSON.stringify(progress),
+    }
+    // In order, and never in the way of the run.
+    this.#events = this.#events
+      .then(async () => void (await this.#client.call(runtime.pushTaskEvents, { events: [event] })))
+      .catch(() => {})
+  }
+
+  /** Resolves when everything that was reported has been sent. */
+  async flush(): Promise<void> {
+    await this.#events
+  }
+
+  async #pull(messageIds: string[], holdMs: number): Promise<{ replies: Message[]; waited: boolean }> {
+    if (messageIds.length === 0) return { replies: [], waited: false }
+    const { message, waited } = await this.#client.call(runtime.pullMessages, { messageIds }, { waitMs: holdMs })
+    const replies: Message[] = []
+    for (const tree of message.messageObjectTrees) {
+      const wire = message.messagesList.find(({ metadata }) => metadata?.messageId === tree.objectId)
+      replies.push(await this.#fetch(tree, wire?.metadata?.replyToMessageId ?? ''))
+    }
+    return { replies, waited }
+  }
+
+  /** A reply whose objects are gone becomes an error reply, as it would have come from the SuperLink. */
+  async #fetch(tree: Parameters<typeof fetchMessage>[1], replyToMessageId: string): Promise<Message> {
+    try {
+      return await fetchMessage(this.#route(), tree)
+    } catch (error) {
+      if (!(error instanceof ObjectsUnavailableError)) throw error
+      return new Message(
+        {
+          runId: this.runId,
+          messageId: tree.objectId,
+          srcNodeId: superlinkNodeId,
+          dstNodeId: superlinkNodeId,
+          replyToMessageId,
+          groupId: '',
+          ttl: 0,
+          messageType: 'system',
+          createdAt: systemClock.now() / 1000,
+        },
+        {
+          error: {
+            code: errorCodes.messageUnavailable,
+            reason: `Reply message objects are unavailable. ${error.message}`,
+          },
+        },
+      )
+    }
+  }
+
+  #route() {
+    return { client: this.#client, nodeId: superlinkNodeId, runId: this.runId }
+  }
+}

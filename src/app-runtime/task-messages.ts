@@ -1,0 +1,86 @@
+import { limits } from '../base/limits.ts'
+import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
+import type { DeflatedMessage } from '../message/deflate.ts'
+import { inflateMessage } from '../message/inflate.ts'
+import type { Message } from '../message/message.ts'
+import { flattenTree } from '../objects/object-tree.ts'
+import { pullObjects, pushObjects } from '../objects/transfer.ts'
+import { type RuntimeClient, runtime } from './runtime-client.ts'
+
+/** Moves whole messages over the Runtime API: their objects, each once, and what goes before and after. */
+
+export interface TaskRoute {
+  readonly client: RuntimeClient
+  readonly nodeId: bigint
+  readonly runId: bigint
+}
+
+/** How long the server may hold a call for an object that is still on its way to it. */
+const objectWaitMs = 20_000
+
+/** Fetches the objects of a message that was handed out, confirms it and puts it together. */
+export async function fetchMessage({ client, nodeId, runId }: TaskRoute, tree: ObjectTree): Promise<Message> {
+  const messageId = tree.objectId
+  const objects = new Map<string, Uint8Array>()
+  const node = { nodeId }
+  await pullObjects({
+    ids: flattenTree(tree),
+    async pull(objectId) {
+      const { message, waited } = await client.call(
+        runtime.pullObject,
+        { node, runId, objectId },
+        { waitMs: objectWaitMs },
+      )
+      return { ...message, waited }
+    },
+    write: (id, bytes) => void objects.set(id, bytes),
+    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+  })
+  await client.call(runtime.confirmMessageReceived, { node, runId, messageObjectId: messageId })
+  return inflateMessage(messageId, (id) => objects.get(id) as Uint8Array)
+}
+
+/**
+ * Announces messages, then uploads those of their objects that the server does not have: what several messages share
+ * travels once. Answers the message ids, empty where a message was refused.
+ */
+export async function sendMessages(
+  { client, nodeId, runId }: TaskRoute,
+  messages: readonly DeflatedMessage[],
+): Promise<string[]> {
+  const { message } = await client.call(runtime.pushMessages, {
+    messagesList: messages.map(({ wire }) => wire),
+    messageObjectTrees: messages.map(({ tree }) => tree),
+  })
+  const find = (id: string): Uint8Array => {
+    for (const { objects } of messages) {
+      const bytes = objects.get(id)
+      if (bytes) return bytes()
+    }
+    throw new Error(`The server asks for object ${id}, which is not part of the messages.`)
+  }
+  await pushObjects({
+    ids: message.objectsToPush,
+    read: find,
+    push: async (objectId, objectContent) =>
+      (
+        await client.call(runtime.pushObject, {
+          node: { nodeId },
+          runId,
+          objectId,
+          objectContent,
+          sessionId: message.sessionId,
+        })
+      ).message.stored,
+  })
+  return message.messageIds
+}
+
+/** What makes a message too large to be sent, as a sentence, or `undefined`. */
+export function findOversize({ objects, objectBytesLargest }: DeflatedMessage): string | undefined {
+  if (objects.size > limits.objectTreeNodesMax)
+    return `it is made of ${objects.size} objects, more than the ${limits.objectTreeNodesMax} that are allowed`
+  if (objectBytesLargest > limits.objectBytesMax)
+    return `one of its records is ${objectBytesLargest} bytes, more than the ${limits.objectBytesMax} that are allowed (arrays are cut into chunks, other records are not)`
+  return undefined
+}

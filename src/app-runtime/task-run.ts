@@ -1,0 +1,70 @@
+import type { MessageShape } from '@bufbuild/protobuf'
+import { errorText } from '../base/errors.ts'
+import type { Main } from '../base/program.ts'
+import { type Channel, createChannel } from '../rpc/channel.ts'
+import { type AppLog, createAppLog } from './app-log.ts'
+import { type AppConfig, parseAppConfig } from './config.ts'
+import { guardParent } from './guard.ts'
+import { startHeartbeats } from './heartbeats.ts'
+import { isTaskEnded, RuntimeClient, type runtime } from './runtime-client.ts'
+import { taskTokens } from './tokens.ts'
+
+export type TaskInput = MessageShape<typeof runtime.pullTaskInput.output>
+
+/** One task in the making: what the work of either kind of app needs. */
+export interface TaskContext {
+  readonly client: RuntimeClient
+  readonly config: AppConfig
+  readonly log: AppLog
+}
+
+/**
+ * The frame of both app programs: takes one token after the other and runs a task with each. Answers a non-zero status
+ * when the last task could not be run to an end that the server was told of.
+ */
+export function appMain(
+  program: 'flwr-serverapp' | 'flwr-clientapp',
+  runTask: (task: TaskContext) => Promise<void>,
+): Main {
+  return async (argv, signal) => {
+    const config = parseAppConfig(program, argv)
+    if (!config) return 0
+    const log = createAppLog()
+    guardParent(config.parentPid)
+    using channel = createChannel({
+      address: config.runtimeAddress,
+      tls: config.tls,
+      transport: 'http',
+      component: program,
+    })
+    let status = 0
+    for await (const token of taskTokens(config.token, signal)) {
+      status = await runOne({ config, log, token, channel, signal }, runTask)
+      if (signal.aborted) break
+    }
+    return signal.aborted ? 0 : status
+  }
+}
+
+async function runOne(
+  task: { config: AppConfig; log: AppLog; token: string; channel: Channel; signal: AbortSignal },
+  runTask: (task: TaskContext) => Promise<void>,
+): Promise<number> {
+  const { config, log, token, channel, signal } = task
+  const ended = new AbortController()
+  const client = new RuntimeClient({ channel, token, log, signal: AbortSignal.any([signal, ended.signal]) })
+  // A SuperExec of ours keeps the task alive itself.
+  using _heartbeats = config.token === undefined ? undefined : startHeartbeats(client, () => ended.abort())
+  try {
+    await runTask({ client, config, log })
+    return 0
+  } catch (error) {
+    if (isTaskEnded(error) || ended.signal.aborted) {
+      log.info('The task was ended by the server')
+      return 0
+    }
+    if (signal.aborted) return 0
+    log.error(`The task could not be run: ${errorText(error)}`)
+    return 1
+  }
+}

@@ -1,0 +1,32 @@
+/**
+ * The tokens of the tasks that this process shall run: the one it was started with, or those that the parent sends over
+ * the channel between the processes, one after the other. Ends when the parent is gone.
+ */
+export async function* taskTokens(fixed: string | undefined, signal: AbortSignal): AsyncGenerator<string> {
+  if (fixed !== undefined) {
+    yield fixed
+    return
+  }
+  const queue: string[] = []
+  let wake = (): void => {}
+  let open = true
+  process.on('message', (message: { token?: unknown }) => {
+    if (typeof message.token === 'string') queue.push(message.token)
+    wake()
+  })
+  const end = (): void => {
+    open = false
+    wake()
+  }
+  process.once('disconnect', end)
+  signal.addEventListener('abort', end, { once: true })
+  for (;;) {
+    const token = queue.shift()
+    if (token !== undefined) {
+      yield token
+      // The task is over: the parent may send the next.
+      if (process.connected) process.send?.({ idle: true })
+    } else if (open) await new Promise<void>((resolve) => (wake = resolve))
+    else return
+  }
+}

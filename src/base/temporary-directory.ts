@@ -1,0 +1,31 @@
+import { mkdtemp, readdir, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/**
+ * A folder for the life of this process. Folders of the same kind whose process was killed are removed on the way, so that
+ * they do not pile up.
+ */
+export async function createTemporaryDirectory(kind: string): Promise<{ path: string } & AsyncDisposable> {
+  await removeAbandoned(kind)
+  const path = await mkdtemp(join(tmpdir(), `${kind}-${process.pid}-`))
+  return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
+}
+
+async function removeAbandoned(kind: string): Promise<void> {
+  for (const name of await readdir(tmpdir())) {
+    const pid = new RegExp(`^${kind}-(\\d+)-`).exec(name)?.[1]
+    if (pid === undefined || isAlive(Number(pid))) continue
+    // Somebody else's folder stays: we may not remove it.
+    await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
+  }
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}

@@ -1,0 +1,50 @@
+import { readFileSync } from 'node:fs'
+import { parse } from 'smol-toml'
+import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import type { UserConfig } from '../message/context.ts'
+import { flattenConfig, type Table } from './pyproject.ts'
+
+/**
+ * Reads configuration from a command line: `key=value` pairs with TOML values, separated by white space, or the path of a
+ * `.toml` file. Tables become dotted keys. Throws a UsageError that names `what`.
+ *
+ * @example
+ * parseConfigPairs('partition-id=0 name="left ward"', '--node-config') // { 'partition-id': 0n, name: 'left ward' }
+ */
+export function parseConfigPairs(text: string, what: string): UserConfig {
+  const fail = (why: string, cause?: unknown): UsageError =>
+    new UsageError(
+      `${what}: ${why}: give key=value pairs with TOML values, e.g. 'epochs=3 name="a b"', or a .toml file.`,
+      {
+        cause,
+      },
+    )
+  const source =
+    text.trim().endsWith('.toml') && !text.includes('=') ? readToml(text.trim(), fail) : onePerLine(text, fail)
+  try {
+    return flattenConfig(parse(source, { integersAsBigInt: true }) as Table)
+  } catch (error) {
+    throw fail(error instanceof DomainError ? error.message : (errorText(error).split('\n')[0] ?? ''), error)
+  }
+}
+
+function readToml(path: string, fail: (why: string, cause?: unknown) => UsageError): string {
+  try {
+    return readFileSync(path, 'utf8')
+  } catch (error) {
+    throw fail(`${path} cannot be read`, error)
+  }
+}
+
+/** `a=1 b="x y"` with each pair on a line of its own. Quoted values may hold white space. */
+function onePerLine(text: string, fail: (why: string) => UsageError): string {
+  const pair = /\s*([^\s=]+)\s*=\s*("(?:[^"\\]|\\.)*"|'[^']*'|\[[^\]]*\]|\{[^}]*\}|[^\s]+)\s*/y
+  const lines: string[] = []
+  while (pair.lastIndex < text.length) {
+    const start = pair.lastIndex
+    const found = pair.exec(text)
+    if (!found) throw fail(`'${text.slice(start).trim().slice(0, 60)}' is not understood`)
+    lines.push(`${found[1]} = ${found[2]}`)
+  }
+  return lines.join('\n')
+}

@@ -1,0 +1,21 @@
+import { enableCompileCache } from 'node:module'
+import type { Main } from './base/program.ts'
+
+/** Starts one of the programs by its name. `bin/NAME` puts the right Node in front of it. */
+const programs: Readonly<Record<string, () => Promise<{ main: Main }>>> = {
+  'flower-superlink': () => import('./superlink/main.ts'),
+  'flower-supernode': () => import('./supernode/main.ts'),
+  'flower-superexec': () => import('./superexec/main.ts'),
+  'flwr-serverapp': () => import('./app-runtime/serverapp-main.ts'),
+  'flwr-clientapp': () => import('./app-runtime/clientapp-main.ts'),
+  flwr: () => import('./cli/main.ts'),
+}
+
+// Without a writable cache folder programs only start a little slower.
+enableCompileCache()
+const [name = '', ...argv] = process.argv.slice(2)
+const load = programs[name]
+if (!load) throw new Error(`There is no program '${name}'.`)
+const { runProgram } = await import('./base/program.ts')
+const { main } = await load()
+process.exit(await runProgram(main, argv))

@@ -1,0 +1,41 @@
+import { isoTimestamp } from '../../base/clock.ts'
+import type { RunId, TaskId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import type { RunEvent } from './events.ts'
+
+/** Queries of the `task_event` table; nobody else writes it. */
+
+export async function insert(
+  tx: Db,
+  event: { runId: RunId; taskId: TaskId; at: number; event: string; data: string },
+): Promise<void> {
+  const { runId, taskId, at, data } = event
+  await tx.insertInto('task_event').values({ run_id: runId, task_id: taskId, at, event: event.event, data }).execute()
+}
+
+export async function count(db: Db, runId: RunId): Promise<number> {
+  const row = await db
+    .selectFrom('task_event')
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .where('run_id', '=', runId)
+    .executeTakeFirst()
+  return Number(row?.count ?? 0)
+}
+
+export async function listAfter(db: Db, runId: RunId, afterId: bigint): Promise<RunEvent[]> {
+  const rows = await db
+    .selectFrom('task_event')
+    .selectAll()
+    .where('run_id', '=', runId)
+    .where('id', '>', Number(afterId))
+    .orderBy('id')
+    .execute()
+  return rows.map((row) => ({
+    id: BigInt(row.id),
+    timestamp: isoTimestamp(row.at),
+    runId: row.run_id,
+    taskId: row.task_id,
+    event: row.event,
+    data: row.data,
+  }))
+}

@@ -1,0 +1,128 @@
+import { Bell } from '../base/bell.ts'
+import { keepRunning, startProgram } from '../base/child-program.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import { createTemporaryDirectory } from '../base/temporary-directory.ts'
+import { inMemory, openDatabase } from '../db/database.ts'
+import { createObjectStore } from '../objects/object-store.ts'
+import { formatAddress, loopbackAddress } from '../rpc/address.ts'
+import { createChannel } from '../rpc/channel.ts'
+import { startHealthServer } from '../rpc/health.ts'
+import { type Listener, startListener } from '../rpc/listener.ts'
+import { createRuntimeService } from '../tasks/runtime-service.ts'
+import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
+import { Tasks } from '../tasks/tasks.ts'
+import type { SupernodeConfig } from './config.ts'
+import type { SupernodeContext } from './context.ts'
+import { FleetClient } from './fleet.ts'
+import { sendHeartbeats } from './heartbeats.ts'
+import { receiveInstructions } from './receive.ts'
+import { Runs } from './runs.ts'
+import { createSupernodeBackend } from './runtime-backend.ts'
+import { onTaskFinished } from './task-end.ts'
+import { WorkBook } from './work.ts'
+
+export interface Supernode {
+  readonly nodeId: NodeId
+  readonly runtime: Listener
+  /** Settles when the node can work no longer: rejects with the reason, resolves when it was stopped. */
+  readonly done: Promise<void>
+  [Symbol.asyncDispose](): Promise<void>
+}
+
+/** Builds the whole SuperNode in order and joins the SuperLink; what was built is taken down in reverse. */
+export async function startSupernode(
+  config: SupernodeConfig,
+  log: Logger,
+  signal: AbortSignal,
+  overrides: { clock?: Clock } = {},
+): Promise<Supernode> {
+  const clock = overrides.clock ?? systemClock
+  const stop = new AbortController()
+  const running = AbortSignal.any([signal, stop.signal])
+  await using stack = new AsyncDisposableStack()
+
+  const channel = stack.use(
+    createChannel({
+      address: config.superlinkAddress,
+      tls: config.tls,
+      transport: config.transport,
+      component: 'SuperNode',
+    }),
+  )
+  const fleet = new FleetClient({ config, channel, clock, log, signal: running })
+  const db = stack.use(openDatabase({ path: inMemory }))
+  const { path: directory } = stack.use(await createTemporaryDirectory('trellis-supernode'))
+  const ctx: SupernodeContext = {
+    config,
+    db,
+    objects: await createObjectStore({ db, directory, durable: false }),
+    tasks: new Tasks({
+      db,
+      clock,
+      log,
+      onFinished: async (_tx, afterCommit, task) => onTaskFinished(ctx, afterCommit, task),
+    }),
+    clock,
+    log,
+    fleet,
+    runs: new Runs(fleet, config.nodeConfig),
+    work: new WorkBook(),
+    room: new Bell(),
+    signal: running,
+  }
+
+  const runtime = stack.use(await listen(ctx))
+  if (config.healthAddress) {
+    const health = stack.use(await startHealthServer(config.healthAddress, log))
+    log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
+  }
+  await fleet.join()
+  log.info(`SuperNode ID: ${fleet.nodeId}`)
+
+  const children = config.isolation === 'subprocess' ? runSuperexec(ctx, runtime) : Promise.resolve()
+  const jobs = [receiveInstructions(ctx), sendHeartbeats(ctx), ctx.tasks.watchLeases(running)]
+  const done = firstEnd(jobs, running).finally(() => stop.abort())
+  done.catch(() => {})
+  // Taken down first: apps end, the SuperLink hears that we go, then listener and channel close.
+  stack.defer(async () => {
+    stop.abort()
+    await Promise.allSettled([...jobs, children])
+    await fleet.leave()
+  })
+  const owned = stack.move()
+  return { nodeId: fleet.nodeId, runtime, done, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+async function listen(ctx: SupernodeContext): Promise<Listener> {
+  const { config, clock, db, log } = ctx
+  const service = createRuntimeService({
+    tasks: ctx.tasks,
+    backend: createSupernodeBackend(ctx),
+    clock,
+    ...(config.superexecSecret
+      ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
+      : {}),
+  })
+  const runtime = await startListener({ name: 'Runtime API', address: config.runtimeAddress, services: [service], log })
+  log.info(`Starting Runtime API on ${formatAddress(runtime.address)}`)
+  return runtime
+}
+
+function runSuperexec({ config, clock, log, signal }: SupernodeContext, runtime: Listener): Promise<void> {
+  const args = ['--insecure', '--runtime-api-address', formatAddress(loopbackAddress(runtime.address))]
+  args.push('--parent-pid', String(process.pid))
+  if (config.python !== undefined) args.push('--python', config.python)
+  if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
+  return keepRunning(() => startProgram('flower-superexec', args), { name: 'flower-superexec', clock, log, signal })
+}
+
+/** The jobs run until the signal. One that ends before has failed, and then the node has. */
+async function firstEnd(jobs: readonly Promise<void>[], signal: AbortSignal): Promise<void> {
+  try {
+    await Promise.race(jobs)
+  } catch (error) {
+    if (!signal.aborted) throw error
+  }
+}

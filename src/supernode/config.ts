@@ -1,0 +1,177 @@
+import { readFileSync } from 'node:fs'
+import { UsageError } from '../base/errors.ts'
+import type { LogFormat } from '../base/log.ts'
+import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
+import { parseConfigPairs } from '../fab/config-pairs.ts'
+import { generateNodeKey, type NodeKey, toNodeKey } from '../identity/node-key.ts'
+import { readOpensshPrivateKey } from '../identity/openssh-key.ts'
+import { checkPairGiven, readClientTls } from '../identity/tls-files.ts'
+import { fixedTlsSource } from '../identity/tls-source.ts'
+import type { UserConfig } from '../message/context.ts'
+import { parseAddress } from '../rpc/address.ts'
+import type { ChannelTls } from '../rpc/dial.ts'
+
+/** Everything that `flower-supernode` can be told. */
+export interface SupernodeConfig {
+  readonly superlinkAddress: string
+  readonly tls: ChannelTls
+  readonly transport: 'auto' | 'grpc' | 'http'
+  /** Whether a client certificate speaks for this node. */
+  readonly hasCertificate: boolean
+  readonly key: NodeKey
+  /** The key was made for this start only: the node registers itself and leaves for good at the end. */
+  readonly keyIsAutomatic: boolean
+  readonly nodeConfig: UserConfig
+  readonly isolation: 'subprocess' | 'process'
+  /** Address of our own Runtime API. */
+  readonly runtimeAddress: string
+  readonly superexecSecret: Uint8Array | undefined
+  readonly maxRetries: number | undefined
+  readonly maxWaitMs: number | undefined
+  readonly healthAddress: string | undefined
+  readonly dependencyInstallation: boolean
+  readonly python: string | undefined
+  readonly logFormat: LogFormat
+  readonly warnings: readonly string[]
+}
+
+const defaultPort = '9094'
+
+export const rows: readonly OptionRow[] = [
+  { flags: '--superlink <address>', help: 'address of the Fleet API of the SuperLink', default: '127.0.0.1:9092' },
+  { flags: '--root-certificates <path>', help: "PEM file with the CA of the SuperLink's certificate" },
+  { flags: '--insecure', help: 'connect without TLS' },
+  { flags: '--ssl-client-certfile <path>', help: 'PEM file with the certificate (chain) of this node' },
+  { flags: '--ssl-client-keyfile <path>', help: 'PEM file with the private key of that certificate' },
+  { flags: '--auth-supernode-private-key <path>', help: 'OpenSSH private key (EC) that this node is registered by' },
+  { flags: '--node-config <pairs>', help: 'key=value pairs with TOML values, or a .toml file, for the ClientApps' },
+  {
+    flags: '--transport <wire>',
+    help: 'wire to speak; by default what the SuperLink picks',
+    choices: ['auto', 'grpc', 'http'],
+    default: 'auto',
+  },
+  { flags: '--max-retries <count>', help: 'how often a call is tried again before giving up; by default for ever' },
+  { flags: '--max-wait-time <seconds>', help: 'how long a call is tried again before giving up; by default for ever' },
+  {
+    flags: '--isolation <mode>',
+    help: 'subprocess: run apps in processes of our own; process: wait for a SuperExec',
+    default: 'subprocess',
+    choices: ['subprocess', 'process'],
+  },
+  { flags: '--host <host>', help: 'host of the Runtime API for apps', default: '127.0.0.1' },
+  {
+    flags: '--port <port>',
+    help: `port of the Runtime API for apps; by default a free one, or ${defaultPort} with --isolation process`,
+  },
+  { flags: '--clientappio-api-address <address>', help: 'old name for --host and --port together' },
+  { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that SuperExecs must know' },
+  { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
+  { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
+  { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
+  { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
+  { flags: '--auth-supernode-public-key <path>', help: '', hidden: true },
+  { flags: '--grpc-rere', help: '', hidden: true },
+  { flags: '--grpc-adapter', help: '', refused: 'is not supported: leave it out.' },
+  { flags: '--rest', help: '', refused: 'is not supported: leave it out.' },
+  {
+    flags: '--trusted-entities <path>',
+    help: '',
+    refused: 'is not supported yet: verified apps need a SuperNode of Flower.',
+  },
+]
+
+/** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
+export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig | undefined {
+  const values = parseOptions('flower-supernode', 'The agent at the data.', rows, argv)
+  if (!values) return undefined
+  const text = (name: string): string | undefined => values[name] as string | undefined
+  const warnings: string[] = []
+  const superlinkAddress = text('superlink') as string
+  parseAddress(superlinkAddress, '--superlink')
+  const tls = readTls(values, warnings)
+  const keyFile = text('authSupernodePrivateKey')
+  if (keyFile !== undefined && tls.tls === 'insecure') {
+    throw new UsageError('--auth-supernode-private-key needs TLS: give --root-certificates instead of --insecure.', {
+      flowerCode: 303,
+    })
+  }
+  if (text('authSupernodePublicKey') !== undefined)
+    warnings.push('--auth-supernode-public-key is ignored: the private key holds it.')
+  const isolation = text('isolation') as 'subprocess' | 'process'
+  const healthAddress = text('healthServerAddress')
+  if (healthAddress) parseAddress(healthAddress, '--health-server-address')
+  const maxWaitSeconds = wholeNumber(text('maxWaitTime'), '--max-wait-time', { min: 0 })
+  return {
+    superlinkAddress,
+    ...tls,
+    transport: text('transport') as SupernodeConfig['transport'],
+    key: keyFile === undefined ? generateNodeKey() : readKey(keyFile),
+    keyIsAutomatic: keyFile === undefined,
+    nodeConfig: parseConfigPairs(text('nodeConfig') ?? '', '--node-config'),
+    isolation,
+    runtimeAddress: readRuntimeAddress(values, isolation),
+    superexecSecret: isolation === 'process' ? readSecret(text('superexecAuthSecretFile')) : undefined,
+    maxRetries: wholeNumber(text('maxRetries'), '--max-retries', { min: 0 }),
+    maxWaitMs: maxWaitSeconds === undefined ? undefined : maxWaitSeconds * 1000,
+    healthAddress,
+    dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
+    python: text('python'),
+    logFormat: text('logFormat') as LogFormat,
+    warnings,
+  }
+}
+
+function readTls(values: OptionValues, warnings: string[]): Pick<SupernodeConfig, 'tls' | 'hasCertificate'> {
+  const file = (flag: string, value: unknown) => (typeof value === 'string' ? { flag, path: value } : undefined)
+  const roots = file('--root-certificates', values.rootCertificates)
+  const certfile = file('--ssl-client-certfile', values.sslClientCertfile)
+  const keyfile = file('--ssl-client-keyfile', values.sslClientKeyfile)
+  checkPairGiven(certfile, keyfile, { certfile: '--ssl-client-certfile', keyfile: '--ssl-client-keyfile' })
+  if (values.insecure === true) {
+    if (roots) throw new UsageError('Conflicting options: give --insecure or --root-certificates, not both.')
+    if (certfile)
+      throw new UsageError('--ssl-client-certfile needs TLS: give --root-certificates instead of --insecure.')
+    warnings.push('Option --insecure was set: the connection to the SuperLink is not encrypted.')
+    return { tls: 'insecure', hasCertificate: false }
+  }
+  const read = readClientTls({ roots, certfile, keyfile, now: Date.now() })
+  warnings.push(...read.warnings)
+  return { tls: fixedTlsSource(read.material), hasCertificate: certfile !== undefined }
+}
+
+function readKey(path: string): NodeKey {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new UsageError(`--auth-supernode-private-key: ${path} cannot be read.`, { flowerCode: 302, cause })
+  }
+  return toNodeKey(readOpensshPrivateKey(text, `--auth-supernode-private-key: ${path}`))
+}
+
+function readRuntimeAddress(values: OptionValues, isolation: 'subprocess' | 'process'): string {
+  const old = values.clientappioApiAddress as string | undefined
+  if (old !== undefined) {
+    parseAddress(old, '--clientappio-api-address')
+    return old
+  }
+  const host = values.host as string
+  const fallback = isolation === 'process' ? defaultPort : '0'
+  const port = (values.port as string | undefined) ?? fallback
+  wholeNumber(port, '--port', { min: 0, max: 65535 })
+  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  parseAddress(address, '--host and --port')
+  return address
+}
+
+function readSecret(path: string | undefined): Uint8Array | undefined {
+  if (path === undefined) return undefined
+  try {
+    const secret = readFileSync(path)
+    if (secret.length > 0) return secret
+  } catch (cause) {
+    throw new UsageError(`--superexec-auth-secret-file: ${path} cannot be read.`, { flowerCode: 401, cause })
+  }
+  throw new UsageError(`--superexec-auth-secret-file: ${path} is empty.`, { flowerCode: 401 })
+}

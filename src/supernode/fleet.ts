@@ -1,0 +1,147 @@
+import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import type { Clock } from '../base/clock.ts'
+import { UsageError } from '../base/errors.ts'
+import type { NodeId } from '../base/ids.ts'
+import type { Logger } from '../base/log.ts'
+import { backoffMs } from '../base/retry.ts'
+import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
+import { signNodeCall } from '../identity/node-key.ts'
+import { type Channel, RpcError } from '../rpc/channel.ts'
+import type { SupernodeConfig } from './config.ts'
+
+export const fleet = Fleet.method
+
+/** What upstream calls a heartbeat interval; the SuperLink takes a node for gone after two of them. */
+export const heartbeatIntervalSeconds = 30
+/** A call without an answer for longer than this beyond what it may be held was lost with its connection. */
+const answerMs = 30_000
+
+export interface FleetOptions {
+  readonly config: Pick<SupernodeConfig, 'key' | 'keyIsAutomatic' | 'hasCertificate' | 'maxRetries' | 'maxWaitMs'>
+  readonly channel: Channel
+  readonly clock: Clock
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+/**
+ * The Fleet API as this node sees it. Calls are tried again while the SuperLink cannot be reached, with one line that says
+ * what is waited for and one when it is over; a refusal that no waiting would mend ends the program with its sentence.
+ */
+export class FleetClient {
+  readonly #options: FleetOptions
+  /** Signing costs both ends: under mutual TLS it waits until the SuperLink asks for it. */
+  #signs: boolean
+  #nodeId = 0n as NodeId
+  #troubleSince: number | undefined
+
+  constructor(options: FleetOptions) {
+    this.#options = options
+    this.#signs = !options.config.hasCertificate || !options.config.keyIsAutomatic
+  }
+
+  get nodeId(): NodeId {
+    return this.#nodeId
+  }
+
+  /** Introduces this node and brings it online. */
+  async join(): Promise<void> {
+    const { key, keyIsAutomatic } = this.#options.config
+    const publicKey = key.publicKeyPem
+    if (keyIsAutomatic) {
+      await this.call(fleet.registerNode, { publicKey }).catch((error: unknown) => {
+        // The same key again: the answer to an earlier try was lost.
+        if (!(error instanceof RpcError && error.status === 'failed-precondition')) throw error
+      })
+    }
+    const { message } = await this.call(fleet.activateNode, { publicKey, heartbeatInterval: heartbeatIntervalSeconds })
+    this.#nodeId = message.nodeId as NodeId
+  }
+
+  /** Goes offline; a node that only this start knew goes for good. Errors do not matter any more. */
+  async leave(): Promise<void> {
+    if (this.#nodeId === 0n) return
+    const { config, channel } = this.#options
+    const request = { nodeId: this.#nodeId }
+    const options = async () => ({ ...(await this.#signature()), timeoutMs: 2000 })
+    await channel.call(fleet.deactivateNode, request, await options()).catch(() => {})
+    if (config.keyIsAutomatic && !config.hasCertificate)
+      await channel.call(fleet.unregisterNode, request, await options()).catch(() => {})
+  }
+
+  /** Throws an RpcError that waiting would not mend. */
+  async call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: { waitMs?: number } = {},
+  ): Promise<{ message: MessageShape<O>; waited: boolean }> {
+    const { clock, config, channel, signal } = this.#options
+    const pauses = backoffMs()
+    const startedAt = clock.now()
+    for (let tries = 0; ; tries++) {
+      signal.throwIfAborted()
+      try {
+        const answer = await channel.call(method, request, {
+          ...options,
+          ...(await this.#signature()),
+          timeoutMs: answerMs + (options.waitMs ?? 0),
+          signal,
+        })
+        this.#recovered()
+        return answer
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!(error instanceof RpcError)) throw error
+        if (this.#mustSign(error)) continue
+        const lost = error.status === 'deadline-exceeded'
+        if (lost) channel.reconnect()
+        if (!lost && !error.retryable) throw error
+        const spent =
+          tries >= (config.maxRetries ?? Number.POSITIVE_INFINITY) ||
+          clock.now() - startedAt > (config.maxWaitMs ?? Number.POSITIVE_INFINITY)
+        if (spent) throw new UsageError(`${error.message} Gave up after ${tries + 1} tries.`, { flowerCode: 305 })
+        const pauseMs = pauses.next().value
+        this.#waiting(error, pauseMs)
+        await clock.sleep(pauseMs, signal)
+      }
+    }
+  }
+
+  async #signature() {
+    return this.#signs ? signNodeCall(this.#options.config.key, this.#options.clock.now()) : {}
+  }
+
+  /** A SuperLink that did not ask for our certificate knows nodes by their keys. */
+  #mustSign(error: RpcError): boolean {
+    if (this.#signs || error.status !== 'unauthenticated' || error.refusalReason !== undefined) return false
+    this.#signs = true
+    return true
+  }
+
+  #waiting(error: RpcError, pauseMs: number): void {
+    const { log, clock } = this.#options
+    const now = clock.now()
+    if (this.#troubleSince === undefined) {
+      this.#troubleSince = now
+      log.warn(`Waiting for the SuperLink: ${error.message}`)
+      return
+    }
+    log.info(`Still waiting for the SuperLink, since ${new Date(this.#troubleSince).toISOString()}`, {
+      forSeconds: Math.round((now - this.#troubleSince) / 1000),
+      nextTryInMs: Math.round(pauseMs),
+      because: error.message,
+    })
+  }
+
+  #recovered(): void {
+    if (this.#troubleSince === undefined) return
+    const { log, clock } = this.#options
+    log.info('The SuperLink answers again', { afterSeconds: Math.round((clock.now() - this.#troubleSince) / 1000) })
+    this.#troubleSince = undefined
+  }
+}
+
+/** Whether an error says no more than that a run has ended. */
+export function isRunEnded(error: unknown): boolean {
+  return error instanceof RpcError && error.status === 'permission-denied' && error.refusalReason === undefined
+}

@@ -1,0 +1,16 @@
+import type { SupernodeContext } from './context.ts'
+import { fleet, heartbeatIntervalSeconds } from './fleet.ts'
+
+/** Tells the SuperLink that this node is there, until the signal. Throws what no waiting would mend. */
+export async function sendHeartbeats(ctx: SupernodeContext): Promise<void> {
+  const { clock, signal } = ctx
+  while (!signal.aborted) {
+    await clock.sleep(heartbeatIntervalSeconds * 1000, signal)
+    const node = { nodeId: ctx.fleet.nodeId }
+    const { message } = await ctx.fleet.call(fleet.sendNodeHeartbeat, {
+      node,
+      heartbeatInterval: heartbeatIntervalSeconds,
+    })
+    if (!message.success) throw new Error(`The SuperLink does not know node ${ctx.fleet.nodeId} any more.`)
+  }
+}

@@ -1,0 +1,30 @@
+import { UsageError } from '../base/errors.ts'
+import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
+import type { Main } from '../base/program.ts'
+import { RpcError } from '../rpc/channel.ts'
+import { startSupernode } from './compose.ts'
+import { parseSupernodeConfig } from './config.ts'
+
+/** `flower-supernode` */
+export const main: Main = async (argv, signal) => {
+  const config = parseSupernodeConfig(argv)
+  if (!config) return 0
+  const log = createProgramLogger({ ...consoleLog, format: config.logFormat })
+  log.info('Starting Flower SuperNode')
+  for (const warning of config.warnings) log.warn(warning)
+  try {
+    await using supernode = await startSupernode(config, log, signal)
+    await supernode.done
+  } catch (error) {
+    if (signal.aborted) return 0
+    throw explain(error)
+  }
+  log.info('SuperNode terminated gracefully.')
+  return 0
+}
+
+/** What the SuperLink, or the way to it, had against us is the user's to mend. */
+function explain(error: unknown): unknown {
+  if (!(error instanceof RpcError)) return error
+  return new UsageError(error.message, { flowerCode: 305, cause: error })
+}

@@ -1,0 +1,127 @@
+import { DomainError, errorText } from '../base/errors.ts'
+import type { RunId } from '../base/ids.ts'
+import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
+import { errorCodes } from '../message/message.ts'
+import { flattenTree } from '../objects/object-tree.ts'
+import { pullObjects } from '../objects/transfer.ts'
+import type { SupernodeContext } from './context.ts'
+import { fleet, isRunEnded } from './fleet.ts'
+import { answerWithError, dropWork } from './reply.ts'
+import type { Work } from './work.ts'
+
+/** Instructions that are taken and not answered yet, at most: the rest waits at the SuperLink. */
+const workMax = 16
+const waitMs = 25_000
+/** What upstream's SuperNode pauses between two questions, for a SuperLink that does not hold them. */
+const pollMs = 3000
+
+/** Takes one instruction after the other until the signal. Throws what no waiting would mend. */
+export async function receiveInstructions(ctx: SupernodeContext): Promise<void> {
+  const { clock, signal, work } = ctx
+  let endedRunsSeen = 0n
+  while (!signal.aborted) {
+    using room = ctx.room.subscribe('room')
+    if (work.size >= workMax) {
+      await room.wait(60_000, signal)
+      continue
+    }
+    const node = { nodeId: ctx.fleet.nodeId }
+    const { message, waited } = await ctx.fleet.call(fleet.pullMessages, { node, endedRunsSeen }, { waitMs })
+    endedRunsSeen = message.endedRunsSeen ?? 0n
+    for (const runId of message.endedRunIds) endRun(ctx, runId as RunId)
+    const [wire] = message.messagesList
+    const [tree] = message.messageObjectTrees
+    if (wire && tree) await take(ctx, wire, tree)
+    else if (!waited) await clock.sleep(pollMs, signal)
+  }
+}
+
+async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree): Promise<void> {
+  const expired = (work: Work): void => void expire(ctx, work)
+  const work = ctx.work.add(wire, tree, expired, ctx.clock.now())
+  if (!work) return
+  const { messageType, messageId } = work.metadata
+  ctx.log.info(`Received: ${messageType} message ${messageId.slice(0, 8)} of run ${work.runId}`)
+  try {
+    await ctx.runs.get(work.runId)
+  } catch (error) {
+    if (isRunEnded(error)) return dropWork(ctx, work, 'its run has ended')
+    if (!(error instanceof DomainError)) throw error
+    return answerWithError(ctx, work, { code: errorCodes.invalidFab, reason: error.message })
+  }
+  await startNext(ctx, work.runId)
+}
+
+/**
+ * Starts the next instruction of the run, unless one is worked on. The task exists before the objects are here, so that the
+ * start of the app and the download overlap.
+ */
+export async function startNext(ctx: SupernodeContext, runId: RunId): Promise<void> {
+  const work = ctx.work.nextOf(runId)
+  if (!work) return
+  const run = await ctx.runs.get(runId)
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const { messageId } = work.metadata
+    await ctx.objects.announce(tx, messageId, flattenTree(work.tree))
+    const taskId = await ctx.tasks.create(tx, afterCommit, {
+      runId,
+      type: 'flwr-clientapp',
+      fabHash: run.fab.hashStr,
+      messageId,
+    })
+    ctx.work.begin(work, taskId)
+  })
+  void download(ctx, work)
+}
+
+async function download(ctx: SupernodeContext, work: Work): Promise<void> {
+  const node = { nodeId: ctx.fleet.nodeId }
+  const { runId } = work
+  try {
+    await pullObjects({
+      ids: flattenTree(work.tree),
+      has: async (id) => (await ctx.objects.has(id)) === true,
+      async pull(objectId) {
+        const { message, waited } = await ctx.fleet.call(fleet.pullObject, { node, runId, objectId }, { waitMs })
+        return { ...message, waited }
+      },
+      async write(id, bytes) {
+        const outcome = await ctx.objects.put(id, bytes)
+        if (outcome === 'mismatch') throw new Error(`Object ${id} arrived with other bytes than its name says.`)
+      },
+      sleep: (ms) => ctx.clock.sleep(ms, ctx.signal),
+    })
+  } catch (error) {
+    if (ctx.signal.aborted) return
+    if (isRunEnded(error)) return endRun(ctx, runId)
+    await failTask(ctx, work, `The message could not be fetched: ${errorText(error)}`)
+  }
+}
+
+/** Ends the execution of an instruction; whoever waits for the reply hears why. */
+async function failTask(ctx: SupernodeContext, work: Work, details: string): Promise<void> {
+  const { taskId } = work
+  if (taskId === undefined) return
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    await ctx.tasks.finish(tx, afterCommit, taskId, 'failed', details)
+  })
+}
+
+async function expire(ctx: SupernodeContext, work: Work): Promise<void> {
+  ctx.log.warn('A ClientApp did not answer before its message expired', {
+    run: work.runId,
+    message: work.metadata.messageId.slice(0, 8),
+  })
+  if (work.taskId === undefined) return dropWork(ctx, work, 'it has expired')
+  await failTask(ctx, work, 'The ClientApp did not answer before its message expired.')
+}
+
+/** The SuperLink has ended a run: its apps end, and nothing of it is answered any more. */
+function endRun(ctx: SupernodeContext, runId: RunId): void {
+  ctx.runs.forget(runId)
+  ctx.tasks.endRun(runId)
+  for (const work of ctx.work.ofRun(runId)) {
+    if (work.taskId === undefined) void dropWork(ctx, work, 'its run has ended')
+    else void failTask(ctx, work, 'The run has ended.')
+  }
+}

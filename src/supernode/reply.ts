@@ -1,0 +1,92 @@
+import type { MessageShape } from '@bufbuild/protobuf'
+import { DomainError, errorText } from '../base/errors.ts'
+import type { MessageSchema, ObjectTree } from '../gen/flwr/proto/message_pb.ts'
+import { deflateMessage } from '../message/deflate.ts'
+import { Message, type MessageError } from '../message/message.ts'
+import { RecordDict } from '../message/records.ts'
+import { pushObjects } from '../objects/transfer.ts'
+import type { SupernodeContext } from './context.ts'
+import { fleet, isRunEnded } from './fleet.ts'
+import type { Work } from './work.ts'
+
+interface OutgoingReply {
+  readonly wire: MessageShape<typeof MessageSchema>
+  readonly tree: ObjectTree
+  readonly runtimeSeconds: number | undefined
+  readonly read: (objectId: string) => Uint8Array | Promise<Uint8Array>
+}
+
+/** Sends what the app answered. Its objects are read one by one from the store. */
+export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
+  const { reply } = work
+  if (!reply) throw new Error('There is no reply to send')
+  return send(ctx, work, {
+    ...reply,
+    async read(id) {
+      const object = await ctx.objects.get(id)
+      if (!object?.content) throw new DomainError('internal', `Object ${id} of a reply is gone`)
+      return object.content
+    },
+  })
+}
+
+/** Answers an instruction with an error: the ServerApp hears of it, whatever happened here. */
+export function answerWithError(ctx: SupernodeContext, work: Work, error: MessageError): Promise<void> {
+  const instruction = new Message(work.metadata, { content: new RecordDict() })
+  const reply = instruction.replyError(error)
+  if (reply.metadata.ttl <= 0) return dropWork(ctx, work, 'it has expired')
+  const { wire, tree, objects } = deflateMessage(reply)
+  return send(ctx, work, {
+    wire,
+    tree,
+    runtimeSeconds: undefined,
+    read: (id) => (objects.get(id) as () => Uint8Array)(),
+  })
+}
+
+async function send(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Promise<void> {
+  const node = { nodeId: ctx.fleet.nodeId }
+  const { runId } = work
+  try {
+    const { message } = await ctx.fleet.call(fleet.pushMessages, {
+      node,
+      messagesList: [reply.wire],
+      messageObjectTrees: [reply.tree],
+      clientappRuntimeList: reply.runtimeSeconds === undefined ? [] : [reply.runtimeSeconds],
+    })
+    if (!(reply.tree.objectId in message.results))
+      return await dropWork(ctx, work, 'the SuperLink does not take a reply to it any more')
+    const { sessionId } = message
+    await pushObjects({
+      ids: message.objectsToPush,
+      read: reply.read,
+      push: async (objectId, objectContent) =>
+        (await ctx.fleet.call(fleet.pushObject, { node, runId, objectId, objectContent, sessionId })).message.stored,
+    })
+    // Only now: should this node die before, the SuperLink hands the instruction out again.
+    await ctx.fleet.call(fleet.confirmMessageReceived, { node, runId, messageObjectId: work.metadata.messageId })
+    ctx.log.info(`Sent: reply to ${work.metadata.messageId.slice(0, 8)} of run ${runId}`, {
+      ...(reply.wire.error ? { error: reply.wire.error.reason } : {}),
+    })
+    await forget(ctx, work)
+  } catch (error) {
+    if (ctx.signal.aborted) return
+    await dropWork(ctx, work, isRunEnded(error) ? 'its run has ended' : `its reply was refused: ${errorText(error)}`)
+  }
+}
+
+/** Gives up on an instruction. */
+export async function dropWork(ctx: SupernodeContext, work: Work, reason: string): Promise<void> {
+  ctx.log.warn(`An instruction is not answered: ${reason}`, {
+    run: work.runId,
+    message: work.metadata.messageId.slice(0, 8),
+  })
+  await forget(ctx, work)
+}
+
+async function forget(ctx: SupernodeContext, work: Work): Promise<void> {
+  ctx.work.remove(work)
+  const ids = [work.metadata.messageId, ...(work.reply ? [work.reply.tree.objectId] : [])]
+  await ctx.db.transaction((tx, afterCommit) => ctx.objects.release(tx, afterCommit, ids))
+  ctx.room.ring('room')
+}

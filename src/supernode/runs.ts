@@ -1,0 +1,79 @@
+import type { MessageShape } from '@bufbuild/protobuf'
+import type { RunId } from '../base/ids.ts'
+import { readFab } from '../fab/bundle.ts'
+import { fuseConfig } from '../fab/pyproject.ts'
+import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
+import type { Context, UserConfig } from '../message/context.ts'
+import { RecordDict } from '../message/records.ts'
+import { userConfigFromWire } from '../message/wire.ts'
+import { type FleetClient, fleet } from './fleet.ts'
+
+/** A run that this node works for. */
+export interface KnownRun {
+  readonly runId: RunId
+  readonly wire: MessageShape<typeof RunSchema>
+  readonly fab: { readonly hashStr: string; readonly content: Uint8Array }
+  /** Component reference of the ClientApp. */
+  readonly component: string
+  /** What the ClientApp keeps from message to message; replaced at the end of each task. */
+  context: Context
+}
+
+/** More runs than this at the same time: the longest unused one is asked for again when it comes back. */
+const runsMax = 64
+
+/** The runs that this node has seen, each fetched once: its app, its configuration and its state. In memory only. */
+export class Runs {
+  readonly #nodeConfig: UserConfig
+  readonly #fleet: FleetClient
+  readonly #known = new Map<RunId, Promise<KnownRun>>()
+
+  constructor(fleetClient: FleetClient, nodeConfig: UserConfig) {
+    this.#fleet = fleetClient
+    this.#nodeConfig = nodeConfig
+  }
+
+  /** Throws an RpcError when the run has ended, and `fab-invalid` or `run-config-invalid` for an app that cannot be used. */
+  async get(runId: RunId): Promise<KnownRun> {
+    const known = this.#known.get(runId)
+    const run = known ?? this.#fetch(runId)
+    // The last used one is the last to be forgotten.
+    this.#known.delete(runId)
+    this.#known.set(runId, run)
+    if (this.#known.size > runsMax) this.#known.delete(this.#known.keys().next().value as RunId)
+    try {
+      return await run
+    } catch (error) {
+      this.#known.delete(runId)
+      throw error
+    }
+  }
+
+  forget(runId: RunId): void {
+    this.#known.delete(runId)
+  }
+
+  async #fetch(runId: RunId): Promise<KnownRun> {
+    const node = { nodeId: this.#fleet.nodeId }
+    const { message: runAnswer } = await this.#fleet.call(fleet.getRun, { node, runId })
+    const wire = runAnswer.run
+    if (!wire) throw new Error(`The SuperLink knows nothing of run ${runId}.`)
+    const { message: fabAnswer } = await this.#fleet.call(fleet.getFab, { node, runId, hashStr: wire.fabHash })
+    const { hashStr = '', content = new Uint8Array() } = fabAnswer.fab ?? {}
+    const { manifest } = await readFab(content)
+    return {
+      runId,
+      wire,
+      fab: { hashStr, content },
+      component: manifest.components.clientapp,
+      context: {
+        runId,
+        nodeId: this.#fleet.nodeId,
+        seriesId: wire.seriesId,
+        nodeConfig: this.#nodeConfig,
+        runConfig: fuseConfig(manifest.config, userConfigFromWire(wire.overrideConfig)),
+        state: new RecordDict(),
+      },
+    }
+  }
+}

@@ -1,0 +1,77 @@
+import { DomainError } from '../base/errors.ts'
+import type { RunId } from '../base/ids.ts'
+import { contextFromWire, contextToWire } from '../message/wire.ts'
+import { flattenTree } from '../objects/object-tree.ts'
+import type { RuntimeBackend } from '../tasks/runtime-service.ts'
+import type { Task } from '../tasks/task.ts'
+import type { SupernodeContext } from './context.ts'
+import type { Work } from './work.ts'
+
+/** What ClientApps ask of a SuperNode. */
+export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
+  const workOf = (task: Task): Work => {
+    const work = ctx.work.ofTask(task.taskId)
+    if (!work) throw new DomainError('task-state', 'The instruction of this task is gone.')
+    return work
+  }
+  const notHere = (): never => {
+    throw new DomainError('task-forbidden', 'ClientApps have no access to that.')
+  }
+  return {
+    component: async (task) => (await ctx.runs.get(task.runId)).component,
+    async taskInput(task) {
+      const run = await ctx.runs.get(task.runId)
+      return { context: contextToWire(run.context), run: run.wire, fab: run.fab }
+    },
+    async pullMessages(task) {
+      const work = workOf(task)
+      return { messagesList: [work.wire], messageObjectTrees: [work.tree] }
+    },
+    async pullObject(_task, request, wait) {
+      const object = await ctx.objects.get(request.objectId, wait)
+      if (!object) return { objectFound: false }
+      return object.content
+        ? { objectFound: true, objectAvailable: true, objectContent: object.content }
+        : { objectFound: true, objectAvailable: false }
+    },
+    // The instruction is kept until its reply has reached the SuperLink.
+    confirmMessageReceived: async () => {},
+    async pushMessages(task, request) {
+      const work = workOf(task)
+      const [wire] = request.messagesList
+      const [tree] = request.messageObjectTrees
+      if (!wire || !tree || request.messagesList.length !== 1)
+        throw new DomainError('invalid-request', 'A ClientApp pushes exactly one message and its object tree.')
+      if (wire.metadata?.replyToMessageId !== work.metadata.messageId || wire.metadata.messageId !== tree.objectId)
+        throw new DomainError('invalid-request', 'The message is not a reply to the one of this task.')
+      const missing = await ctx.db.transaction((tx) => ctx.objects.announce(tx, tree.objectId, flattenTree(tree)))
+      work.reply = { wire, tree, missing: new Set(missing), runtimeSeconds: undefined }
+      return { messageIds: [tree.objectId], objectsToPush: missing, sessionId: task.taskId.toString() }
+    },
+    async pushObject(task, request) {
+      const { reply } = workOf(task)
+      const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
+      if (stored) reply?.missing.delete(request.objectId)
+      return { stored }
+    },
+    getNodes: async () => notHere(),
+    pushLogs: async () => {},
+    pushTaskEvents: async () => {},
+    async pushTaskOutput(task, request) {
+      const { subStatus, details } = request
+      if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')
+        throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
+      const work = ctx.work.ofTask(task.taskId)
+      if (work?.reply) work.reply.runtimeSeconds = request.clientappRuntime ?? secondsOf(task, ctx.clock.now())
+      if (request.context) (await ctx.runs.get(task.runId as RunId)).context = contextFromWire(request.context)
+      await ctx.db.transaction(async (tx, afterCommit) => {
+        await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+      })
+    },
+  }
+}
+
+/** Python's apps do not say how long they took. */
+function secondsOf(task: Task, now: number): number | undefined {
+  return task.runningAt === undefined ? undefined : (now - task.runningAt) / 1000
+}

@@ -1,0 +1,35 @@
+import { errorText } from '../base/errors.ts'
+import type { AfterCommit } from '../db/database.ts'
+import { errorCodes } from '../message/message.ts'
+import type { Task } from '../tasks/task.ts'
+import type { SupernodeContext } from './context.ts'
+import { isRunEnded } from './fleet.ts'
+import { startNext } from './receive.ts'
+import { answerWithError, dropWork, sendReply } from './reply.ts'
+import type { Work } from './work.ts'
+
+/**
+ * However the execution of an instruction ends, an answer goes out: the app's when it is complete, else an error that says
+ * what happened. The next instruction of the run starts at once.
+ */
+export function onTaskFinished(ctx: SupernodeContext, afterCommit: AfterCommit, task: Task): void {
+  const work = ctx.work.ofTask(task.taskId)
+  if (!work) return
+  afterCommit(() => {
+    ctx.work.end(work)
+    void answer(ctx, work, task).catch((error: unknown) => {
+      ctx.log.error('An instruction could not be answered', { run: work.runId, error: errorText(error) })
+    })
+    void startNext(ctx, work.runId).catch(async (error: unknown) => {
+      const next = ctx.work.nextOf(work.runId)
+      if (next) await dropWork(ctx, next, isRunEnded(error) ? 'its run has ended' : errorText(error))
+    })
+  })
+}
+
+async function answer(ctx: SupernodeContext, work: Work, task: Task): Promise<void> {
+  if (task.subStatus === 'stopped') return dropWork(ctx, work, 'its task was stopped')
+  if (work.reply && work.reply.missing.size === 0) return sendReply(ctx, work)
+  const reason = `ClientApp stopped responding. ${task.details}`.trim()
+  return answerWithError(ctx, work, { code: errorCodes.clientAppCrashed, reason })
+}

@@ -1,0 +1,90 @@
+import type { MessageShape } from '@bufbuild/protobuf'
+import type { RunId, TaskId } from '../base/ids.ts'
+import type { MessageSchema, ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
+import type { Metadata } from '../message/message.ts'
+import { metadataFromWire } from '../message/wire.ts'
+
+/** One instruction that this node has taken and not yet answered. */
+export interface Work {
+  readonly metadata: Metadata
+  readonly runId: RunId
+  readonly wire: WireMessage
+  readonly tree: ObjectTree
+  /** Its execution; absent while an earlier instruction of the run is worked on. */
+  taskId: TaskId | undefined
+  /** What the app answered, once it has begun to. */
+  reply: WorkReply | undefined
+  readonly expiry: NodeJS.Timeout
+}
+
+export interface WorkReply {
+  readonly wire: MessageShape<typeof MessageSchema>
+  readonly tree: ObjectTree
+  /** Objects of the reply that the app has not handed over yet. */
+  readonly missing: Set<string>
+  /** Seconds that the app took, when it said so. */
+  runtimeSeconds: number | undefined
+}
+
+/** What this node has to do, by instruction and by task. Instructions of one run are worked on one after the other. */
+export class WorkBook {
+  readonly #byMessage = new Map<string, Work>()
+  readonly #byTask = new Map<TaskId, Work>()
+
+  get size(): number {
+    return this.#byMessage.size
+  }
+
+  /** Answers `undefined` when this instruction is worked on already. `onExpired` is called at the end of its life. */
+  add(wire: WireMessage, tree: ObjectTree, onExpired: (work: Work) => void, now: number): Work | undefined {
+    const metadata = metadataFromWire(wire.metadata)
+    if (this.#byMessage.has(metadata.messageId)) return undefined
+    const restMs = (metadata.createdAt + metadata.ttl) * 1000 - now
+    const work: Work = {
+      metadata,
+      runId: metadata.runId as RunId,
+      wire,
+      tree,
+      taskId: undefined,
+      reply: undefined,
+      expiry: setTimeout(() => onExpired(work), Math.min(Math.max(restMs, 0), timerMsMax)).unref(),
+    }
+    this.#byMessage.set(metadata.messageId, work)
+    return work
+  }
+
+  begin(work: Work, taskId: TaskId): void {
+    work.taskId = taskId
+    this.#byTask.set(taskId, work)
+  }
+
+  ofTask(taskId: TaskId): Work | undefined {
+    return this.#byTask.get(taskId)
+  }
+
+  /** The instruction of this run that waits longest for its turn, unless one is worked on. */
+  nextOf(runId: RunId): Work | undefined {
+    const ofRun = [...this.#byMessage.values()].filter((work) => work.runId === runId)
+    return ofRun.some((work) => work.taskId !== undefined && this.#byTask.has(work.taskId))
+      ? undefined
+      : ofRun.find((work) => work.taskId === undefined)
+  }
+
+  ofRun(runId: RunId): Work[] {
+    return [...this.#byMessage.values()].filter((work) => work.runId === runId)
+  }
+
+  /** Its task is over: the next instruction of the run may begin while this one's reply is sent. */
+  end(work: Work): void {
+    clearTimeout(work.expiry)
+    if (work.taskId !== undefined) this.#byTask.delete(work.taskId)
+  }
+
+  remove(work: Work): void {
+    this.end(work)
+    this.#byMessage.delete(work.metadata.messageId)
+  }
+}
+
+/** The longest that a timer can run. */
+const timerMsMax = 2 ** 31 - 1
