@@ -65,7 +65,7 @@ export async function startSuperlink(
     supernodeAuth: config.supernodeAuth,
   }
   stack.defer(() => ctx.traffic.flush())
-  await ctx.tasks.renewLeases()
+  await ctx.tasks.recover(config.isolation === 'subprocess' ? 'ended' : 'may-live')
 
   const fleet = createFleetService(ctx)
   const control = createControlService(ctx)

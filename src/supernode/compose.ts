@@ -15,7 +15,7 @@ import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
 import type { SupernodeConfig } from './config.ts'
 import type { SupernodeContext } from './context.ts'
-import { FleetClient } from './fleet.ts'
+import { FleetClient, isNodeForgotten } from './fleet.ts'
 import { sendHeartbeats } from './heartbeats.ts'
 import { receiveInstructions } from './receive.ts'
 import { Runs } from './runs.ts'
@@ -82,7 +82,7 @@ export async function startSupernode(
   log.info(`SuperNode ID: ${fleet.nodeId}`)
 
   const children = config.isolation === 'subprocess' ? runSuperexec(ctx, runtime) : Promise.resolve()
-  const jobs = [receiveInstructions(ctx), sendHeartbeats(ctx), ctx.tasks.watchLeases(running)]
+  const jobs = [staysJoined(ctx, receiveInstructions), staysJoined(ctx, sendHeartbeats), ctx.tasks.watchLeases(running)]
   const done = firstEnd(jobs, running).finally(() => stop.abort())
   done.catch(() => {})
   // Taken down first: apps end, the SuperLink hears that we go, then listener and channel close.
@@ -117,6 +117,26 @@ function runSuperexec({ config, clock, log, signal }: SupernodeContext, runtime:
   if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
   return keepRunning(() => startProgram('flower-superexec', args), { name: 'flower-superexec', clock, log, signal })
 }
+
+/** A SuperLink that lost its state does not know this node any more: it joins again, as a new node if need be. */
+async function staysJoined(ctx: SupernodeContext, job: (ctx: SupernodeContext) => Promise<void>): Promise<void> {
+  for (;;) {
+    const { nodeId } = ctx.fleet
+    try {
+      return await job(ctx)
+    } catch (error) {
+      if (ctx.signal.aborted || !isNodeForgotten(error)) throw error
+      ctx.log.warn(`The SuperLink does not know node ${nodeId} any more: joining again`)
+      await ctx.clock.sleep(rejoinPauseMs, ctx.signal)
+      await ctx.fleet.rejoin(nodeId)
+      ctx.runs.forgetAll()
+      ctx.log.info(`SuperNode ID: ${ctx.fleet.nodeId}`)
+    }
+  }
+}
+
+/** Bounds how fast a SuperLink can make a node join again and again. */
+const rejoinPauseMs = 1000
 
 /** The jobs run until the signal. One that ends before has failed, and then the node has. */
 async function firstEnd(jobs: readonly Promise<void>[], signal: AbortSignal): Promise<void> {

@@ -34,6 +34,7 @@ export class FleetClient {
   #signs: boolean
   #nodeId = 0n as NodeId
   #troubleSince: number | undefined
+  #joining: Promise<void> | undefined
 
   constructor(options: FleetOptions) {
     this.#options = options
@@ -56,6 +57,15 @@ export class FleetClient {
     }
     const { message } = await this.call(fleet.activateNode, { publicKey, heartbeatInterval: heartbeatIntervalSeconds })
     this.#nodeId = message.nodeId as NodeId
+  }
+
+  /** Joins anew when the SuperLink does not know node `nodeId` any more; several may ask for it at the same time. */
+  async rejoin(nodeId: NodeId): Promise<void> {
+    if (this.#nodeId !== nodeId) return
+    this.#joining ??= this.join().finally(() => {
+      this.#joining = undefined
+    })
+    await this.#joining
   }
 
   /** Goes offline; a node that only this start knew goes for good. Errors do not matter any more. */
@@ -139,6 +149,14 @@ export class FleetClient {
     log.info('The SuperLink answers again', { afterSeconds: Math.round((clock.now() - this.#troubleSince) / 1000) })
     this.#troubleSince = undefined
   }
+}
+
+/** Whether the SuperLink does not know this node (any more): it may have lost its state. */
+export function isNodeForgotten(error: unknown): boolean {
+  if (!(error instanceof RpcError)) return false
+  return error.refusalReason === undefined
+    ? error.status === 'unauthenticated'
+    : error.refusalReason === 'node-of-another-identity'
 }
 
 /** Whether an error says no more than that a run has ended. */

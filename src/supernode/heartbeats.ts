@@ -11,6 +11,6 @@ export async function sendHeartbeats(ctx: SupernodeContext): Promise<void> {
       node,
       heartbeatInterval: heartbeatIntervalSeconds,
     })
-    if (!message.success) throw new Error(`The SuperLink does not know node ${ctx.fleet.nodeId} any more.`)
+    if (!message.success) await ctx.fleet.rejoin(node.nodeId)
   }
 }

@@ -49,6 +49,11 @@ export class Runs {
     }
   }
 
+  /** Contexts name the node: after it got another id they are made anew. */
+  forgetAll(): void {
+    this.#known.clear()
+  }
+
   forget(runId: RunId): void {
     this.#known.delete(runId)
   }

@@ -163,15 +163,19 @@ export class Tasks {
     return true
   }
 
-  /** After a restart of this server apps get a whole lease to come back. */
-  async renewLeases(): Promise<void> {
+  /**
+   * After a restart of this server. Apps of a SuperExec of its own ended with it: what had not come up is launched again,
+   * what ran has failed. Apps of others get a whole lease to come back.
+   */
+  async recover(apps: 'ended' | 'may-live'): Promise<void> {
     const { db, clock } = this.#options
-    await db.transaction(async (tx) => {
-      for (const task of await taskStore.listOpen(tx)) {
-        if (task.leaseUntil === undefined) continue
-        await taskStore.update(tx, task.taskId, {
-          leaseUntil: clock.now() + leaseMs[task.status === 'running' ? 'running' : 'starting'],
-        })
+    await db.transaction(async (tx, afterCommit) => {
+      for (const { taskId, status, leaseUntil } of await taskStore.listOpen(tx)) {
+        if (leaseUntil === undefined || status === 'pending') continue
+        const kind = status === 'running' ? 'running' : 'starting'
+        if (apps === 'may-live') await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs[kind] })
+        else if (kind === 'running') await this.finish(tx, afterCommit, taskId, 'failed', endedWithServer)
+        else await taskStore.update(tx, taskId, backToPending)
       }
     })
   }
@@ -206,7 +210,7 @@ export class Tasks {
           run: task.runId,
           launches: task.launches,
         })
-        await taskStore.update(tx, taskId, { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null })
+        await taskStore.update(tx, taskId, backToPending)
         afterCommit(() => this.#pending.ring('pending'))
         return
       }
@@ -218,6 +222,9 @@ export class Tasks {
     })
   }
 }
+
+const backToPending = { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null } as const
+const endedWithServer = 'The server was restarted, and the app that it ran ended with it: start the run again'
 
 /** The token itself is never stored. */
 function hashToken(token: string): string {

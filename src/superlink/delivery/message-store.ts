@@ -1,7 +1,8 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import type { ExpressionBuilder } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import type { Row } from '../../db/schema.ts'
+import type { Row, Tables } from '../../db/schema.ts'
 import {
   MessageSchema,
   type ObjectTree,
@@ -104,7 +105,7 @@ export async function markDelivered(tx: Db, messageId: string, at: number | null
   await tx.updateTable('message').set({ delivered_at: at }).where('message_id', '=', messageId).execute()
 }
 
-/** Makes instructions available again that the node fetched but never confirmed. Answers how many. */
+/** Makes instructions available again that the node fetched but neither confirmed nor answered. Answers how many. */
 export async function undeliverUnconfirmed(tx: Db, nodeId: NodeId): Promise<number> {
   const result = await tx
     .updateTable('message')
@@ -112,15 +113,39 @@ export async function undeliverUnconfirmed(tx: Db, nodeId: NodeId): Promise<numb
     .where('dst_node_id', '=', nodeId)
     .where('kind', '=', 'instruction')
     .where('delivered_at', 'is not', null)
-    .where(({ exists, selectFrom }) =>
-      exists(
-        selectFrom('message_object')
-          .select('object_id')
-          .whereRef('message_object.message_id', '=', 'message.message_id'),
-      ),
-    )
+    .where(({ exists, selectFrom }) => exists(objectsOfMessage(selectFrom)))
+    .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
     .executeTakeFirstOrThrow()
   return Number(result.numUpdatedRows)
+}
+
+/** What the node confirmed and never answered: a confirmed instruction has let go of its objects. */
+export async function listConfirmedUnanswered(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
+  const rows = await db
+    .selectFrom('message')
+    .selectAll()
+    .where('dst_node_id', '=', nodeId)
+    .where('kind', '=', 'instruction')
+    .where('delivered_at', 'is not', null)
+    .where(({ not, exists, selectFrom }) => not(exists(objectsOfMessage(selectFrom))))
+    .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
+    .execute()
+  return rows.map(toMessage)
+}
+
+type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']
+
+function objectsOfMessage(selectFrom: SelectFrom) {
+  return selectFrom('message_object')
+    .select('object_id')
+    .whereRef('message_object.message_id', '=', 'message.message_id')
+}
+
+function repliesToMessage(selectFrom: SelectFrom) {
+  return selectFrom('message as reply')
+    .select('reply.position')
+    .whereRef('reply.reply_to', '=', 'message.message_id')
+    .where('reply.kind', '=', 'reply')
 }
 
 export async function remove(tx: Db, ids: readonly string[]): Promise<void> {

@@ -130,6 +130,19 @@ async function findUndeliverable(
   }
 }
 
+/**
+ * A node that starts anew will not answer what it confirmed in its former life: whoever waits for that hears so. (What it
+ * did not confirm is delivered again.)
+ */
+export async function failConfirmed(ctx: Ctx, nodeId: NodeId): Promise<void> {
+  for (const instruction of await messageStore.listConfirmedUnanswered(ctx.db.read, nodeId)) {
+    const { runId, messageId } = instruction.metadata
+    const reason = 'Error: Node Unavailable — The SuperNode was restarted before it answered this message.'
+    await storeErrorReply(ctx, runId as RunId, messageId, instruction, { code: errorCodes.nodeUnavailable, reason })
+    ctx.bells.replies.ring(runId as RunId)
+  }
+}
+
 async function storeErrorReply(
   ctx: Ctx,
   runId: RunId,

@@ -5,6 +5,7 @@ import type { CertificatePeer } from '../../identity/caller.ts'
 import type { Connection } from '../../rpc/call.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { redeliver } from '../delivery/instructions.ts'
+import { failConfirmed } from '../delivery/replies.ts'
 import { heartbeatIntervalMs, heartbeatPatience, type Node, noAccount } from './node.ts'
 import * as nodeStore from './node-store.ts'
 
@@ -63,6 +64,7 @@ export async function activateNode(
     return node.nodeId
   })
   ctx.liveConnections.set(nodeId, fields.connection)
+  await failConfirmed(ctx, nodeId)
   return nodeId
 }
 
