@@ -86,6 +86,13 @@ abstract class ValueRecord<Input, Value, Wire extends MetricRecordValue | Config
     return Object.fromEntries(this.entries())
   }
 
+  /** A record of its own with the same values, each of the same kind. */
+  copy(): this {
+    const copied = new (this.constructor as new () => this)()
+    for (const [key, wire] of this.#values) copied.setWire(key, wire)
+    return copied
+  }
+
   /** @internal The values with their kinds, for serialisation. */
   wireEntries(): IterableIterator<[string, Wire]> {
     return this.#values.entries()

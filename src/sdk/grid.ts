@@ -1,0 +1,33 @@
+import type { Message } from '../message/message.ts'
+
+/**
+ * What a ServerApp sends messages with and gets replies from. Node and message ids are those of the SuperLink; the grid
+ * fills in run and sender of each message.
+ */
+export interface Grid {
+  readonly runId: bigint
+  /** The SuperNodes that are online now. */
+  getNodeIds(): Promise<bigint[]>
+  /** Answers the ids of the messages in their order, `undefined` where a node was refused (unknown or unregistered). */
+  pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]>
+  /** The replies that are there, each handed out once; waits up to `waitMs` for at least one. */
+  pullMessages(messageIds: Iterable<string>, options?: { waitMs?: number; signal?: AbortSignal }): Promise<Message[]>
+  /**
+   * Sends messages and waits until each has its reply, or until `timeoutSeconds` have passed. Error replies count: a
+   * node that fails or goes away answers with one.
+   *
+   * @example
+   * const replies = await grid.sendAndReceive(messages, { timeoutSeconds: 600 })
+   */
+  sendAndReceive(messages: Iterable<Message>, options?: { timeoutSeconds?: number }): Promise<Message[]>
+  /** Tells whoever watches the run (`flwr run --stream`) how far it is. Never fails the run. */
+  reportProgress(progress: Progress): void
+}
+
+export interface Progress {
+  /** From 1. */
+  readonly round: number
+  readonly rounds: number
+  readonly phase: 'configure' | 'train' | 'evaluate' | 'round-end'
+  readonly metrics?: Readonly<Record<string, number>>
+}

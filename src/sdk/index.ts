@@ -1,0 +1,29 @@
+/** What authors of apps import as `trellis-fl`. */
+
+export type { Context, UserConfig, UserConfigValue } from '../message/context.ts'
+export {
+  defaultTtl,
+  errorCodes,
+  Message,
+  type MessageError,
+  type Metadata,
+  type NewMessage,
+} from '../message/message.ts'
+export { type DType, NdArray, NdArray as Array, type NumericArray } from '../message/nd-array.ts'
+export { type AnyRecord, ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../message/records.ts'
+export {
+  type ConfigInput,
+  type ConfigValue,
+  Float,
+  float,
+  type MetricInput,
+  type MetricValue,
+} from '../message/value.ts'
+export { ClientApp, type ClientFn, type Mod } from './client-app.ts'
+export type { Grid, Progress } from './grid.ts'
+export { log } from './log.ts'
+export { ServerApp, type ServerFn } from './server-app.ts'
+export { FedAvg, type FedAvgOptions } from './strategy/fed-avg.ts'
+export { InconsistentRepliesError } from './strategy/replies.ts'
+export type { Result } from './strategy/result.ts'
+export { type EvaluateFn, type StartOptions, Strategy } from './strategy/strategy.ts'
