@@ -16,4 +16,4 @@ fi
 # A packed release holds compiled code; the repository runs as it is.
 start="$root/src/start.ts"
 [ -f "$start" ] || start="$root/dist/start.js"
-exec "$node" "$start" "$(basename "$self")" "$@"
+exec "$node" --disable-warning=ExperimentalWarning "$start" "$(basename "$self")" "$@"

@@ -9,7 +9,7 @@ export function guardParent(parentPid: number | undefined): void {
   const worker = new Worker(script, {
     eval: true,
     workerData: { parentPid, ownPid: process.pid },
-    resourceLimits: { maxOldGenerationSizeMb: 4, maxYoungGenerationSizeMb: 1 },
+    resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 4 },
   })
   worker.unref()
 }

@@ -13,7 +13,7 @@ export function startProgram(
   args: readonly string[],
   options: { env?: NodeJS.ProcessEnv; stdio?: ('pipe' | 'inherit' | 'ignore' | 'ipc')[] } = {},
 ): ChildProcess {
-  return spawn(process.execPath, [startModule, name, ...args], {
+  return spawn(process.execPath, [...process.execArgv, startModule, name, ...args], {
     stdio: options.stdio ?? ['ignore', 'inherit', 'inherit'],
     env: options.env ?? process.env,
   })

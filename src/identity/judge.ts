@@ -57,7 +57,7 @@ export function judge(input: JudgementInput): PeerIdentity {
   if (leaf.keyUsages && !leaf.keyUsages.has('digitalSignature')) return refuse('wrong-key-usage')
   if (!allowsClientAuth(leaf)) return refuse('wrong-extended-key-usage')
 
-  const identity = readIdentity(leaf, input.policy.source)
+  const identity = identityOf(leaf, input.policy.source)
   if ('reason' in identity) return refuse(identity.reason, identity.about)
   const organization = leaf.subject.organizations[0] ?? ''
   if (!isPlainText(organization, true)) return refuse('no-identity', 'control characters in the organisation')
@@ -193,7 +193,7 @@ function verifies(certificate: Certificate, issuer: Certificate): boolean {
 }
 
 /** The one name of a certificate, by the policy's source. */
-function readIdentity({ names, subject }: Certificate, source: IdentitySource): { name: string } | Fault {
+export function identityOf({ names, subject }: Certificate, source: IdentitySource): { name: string } | Fault {
   if (names.uris.length > 1 && (source === 'auto' || source === 'uri')) {
     return { reason: 'ambiguous-identity', about: `${names.uris.length} URIs` }
   }

@@ -104,12 +104,13 @@ export class Launcher {
       // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
       stdio:
         task.type === 'flwr-serverapp'
-          ? ['ignore', 'ignore', 'ignore', 'ipc']
+          ? ['ignore', 'ignore', 'pipe', 'ipc']
           : ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     const app: AppProcess = { child, runId: task.runId, type: task.type, guard: undefined, idleTimer: undefined }
     child.on('message', () => this.#park(app))
-    this.#own(child, (outcome) => app.guard?.end(outcome))
+    const lastWords = child.stderr ? keepLastLine(child.stderr) : () => ''
+    this.#own(child, (outcome) => app.guard?.end(`${outcome}${lastWords()}`))
     return app
   }
 
@@ -136,6 +137,21 @@ export class Launcher {
     })
   }
 }
+
+/** What a process said last, for the report of its end: the error that ended it, where there is one. */
+function keepLastLine(stream: NodeJS.ReadableStream): () => string {
+  let tail = ''
+  stream.on('data', (chunk: Buffer) => {
+    tail = `${tail}${chunk.toString()}`.slice(-lastWordsMax)
+  })
+  return () => {
+    const lines = tail.trim().split('\n')
+    const line = lines.findLast((one) => /^\S*Error\b/.test(one)) ?? lines.at(-1) ?? ''
+    return line === '' ? '' : `: ${line}`
+  }
+}
+
+const lastWordsMax = 2000
 
 /** Asks a process to end, and ends it when it does not listen: an app may be busy computing. */
 function kill(child: ChildProcess): void {

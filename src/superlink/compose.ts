@@ -24,6 +24,7 @@ import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { onTaskFinished } from './runs/finish.ts'
+import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
 
 export interface Superlink {
@@ -60,6 +61,7 @@ export async function startSuperlink(
     }),
     bells: createBells(),
     traffic: new Traffic(db),
+    progress: new RunProgress(),
     liveConnections: new Map(),
     requireCertificates: config.clients.mode === 'require',
     supernodeAuth: config.supernodeAuth,

@@ -6,6 +6,7 @@ import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Connection } from '../rpc/call.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { RunProgress } from './runs/progress.ts'
 import type { Traffic } from './runs/traffic.ts'
 
 /** What the rules of the SuperLink work with. Functions ask for the parts they use. */
@@ -17,6 +18,7 @@ export interface SuperlinkContext {
   readonly log: Logger
   readonly bells: Bells
   readonly traffic: Traffic
+  readonly progress: RunProgress
   /** The connection over which a node spoke last: whether the node is still there. */
   readonly liveConnections: Map<NodeId, Connection>
   /** Whether every peer of the Fleet and Control APIs must present a certificate. */

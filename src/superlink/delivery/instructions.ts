@@ -20,7 +20,7 @@ import { findFault } from './validate.ts'
  * the objects whose content is missing. Throws `invalid-request` when a message is malformed.
  */
 export async function pushInstructions(
-  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress'>,
   runId: RunId,
   messages: readonly Omit<StoredMessage, 'deliveredAt'>[],
 ): Promise<{ messageIds: string[]; objectsToPush: string[] }> {
@@ -49,6 +49,7 @@ export async function pushInstructions(
       afterCommit(() => ctx.bells.instructions.ring(nodeId))
     }
     afterCommit(() => {
+      ctx.progress.asked(runId, messageIds.filter((id) => id !== '').length)
       ctx.bells.deadlines.ring('deadlines')
       ctx.bells.runs.ring(runId)
     })

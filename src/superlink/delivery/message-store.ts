@@ -158,27 +158,6 @@ export async function listIdsOfRun(db: Db, runId: RunId): Promise<string[]> {
   )
 }
 
-/** How many instructions of the run wait for a reply or have one, for progress. */
-export async function countOfRun(
-  db: Db,
-  runId: RunId,
-): Promise<{ instructions: number; replies: number; failures: number }> {
-  const row = await db
-    .selectFrom('message')
-    .select(({ fn, eb }) => [
-      fn.sum<number>(eb.case().when('kind', '=', 'instruction').then(1).else(0).end()).as('instructions'),
-      fn.sum<number>(eb.case().when('kind', '=', 'reply').then(1).else(0).end()).as('replies'),
-      fn.sum<number>(eb.case().when('error_code', 'is not', null).then(1).else(0).end()).as('failures'),
-    ])
-    .where('run_id', '=', runId)
-    .executeTakeFirst()
-  return {
-    instructions: Number(row?.instructions ?? 0),
-    replies: Number(row?.replies ?? 0),
-    failures: Number(row?.failures ?? 0),
-  }
-}
-
 /** The earliest end of an instruction's life after `now`, in epoch milliseconds; Infinity when there is none. */
 export async function nextExpiry(db: Db, now: number): Promise<number> {
   const row = await db

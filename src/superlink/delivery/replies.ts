@@ -16,7 +16,7 @@ import { findFault } from './validate.ts'
  * hears of it; a reply stays until it is confirmed, so that a broken connection loses none.
  */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'log'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'log' | 'progress'>
 
 /** How much later than the instruction a reply may expire, in seconds: clocks round differently. */
 const ttlToleranceSeconds = 0.1
@@ -36,10 +36,11 @@ export async function acceptReply(
       ctx.log.warn('A reply was refused', { node: nodeId, run: reply.metadata.runId, reason: fault })
       return { accepted: false, objectsToPush: [] }
     }
-    await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
+    const isNew = await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
     const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
     const runId = reply.metadata.runId as RunId
     afterCommit(() => {
+      if (isNew) ctx.progress.replied(runId, reply.error !== undefined)
       ctx.bells.replies.ring(runId)
       ctx.bells.runs.ring(runId)
     })
@@ -165,9 +166,13 @@ async function storeErrorReply(
   }
   const { messageId, tree, objects } = deflateMessage(new Message(metadata, { error }))
   const reply: StoredMessage = { metadata: { ...metadata, messageId }, error, tree, deliveredAt: undefined }
-  await ctx.db.transaction(async (tx) => {
+  await ctx.db.transaction(async (tx, afterCommit) => {
     await messageStore.insert(tx, reply)
     await ctx.objects.announce(tx, messageId, [messageId])
+    afterCommit(() => {
+      ctx.progress.replied(runId, true)
+      ctx.bells.runs.ring(runId)
+    })
   })
   await ctx.objects.put(messageId, (objects.get(messageId) as () => Uint8Array)())
   return reply

@@ -4,7 +4,6 @@ import { DomainError } from '../../base/errors.ts'
 import type { RunId, TaskId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { SuperlinkContext } from '../context.ts'
-import * as messageStore from '../delivery/message-store.ts'
 import * as eventStore from './event-store.ts'
 import { findRun } from './run.ts'
 
@@ -22,7 +21,7 @@ export interface RunEvent {
   readonly data: string
 }
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'bells' | 'clock'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'bells' | 'clock' | 'progress'>
 
 /** Keeps what an app reports. Events that are too large, no JSON objects, or too many are left out: they only inform. */
 export async function appendEvents(
@@ -41,8 +40,7 @@ export async function appendEvents(
 
 /**
  * What the app reported after event `afterId`, and how many replies the messages under way have, each time that changes,
- * at most every 100 ms, until the run has finished. Answered replies are forgotten once the ServerApp has them, so the
- * counts are of the current phase.
+ * at most every 100 ms, until the run has finished.
  */
 export async function* followEvents(
   ctx: Ctx,
@@ -58,8 +56,7 @@ export async function* followEvents(
     const look = async (): Promise<{ finished: boolean; events: RunEvent[]; counts: string } | undefined> => {
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
       const events = await eventStore.listAfter(ctx.db.read, runId, id)
-      const { instructions, replies, failures } = await messageStore.countOfRun(ctx.db.read, runId)
-      const counts = JSON.stringify({ asked: instructions, replied: replies, failed: failures })
+      const counts = JSON.stringify(ctx.progress.of(runId))
       return finished || events.length > 0 || counts !== lastCounts ? { finished, events, counts } : undefined
     }
     const found = await lookAgain(ctx.bells.runs, runId, look, { waitMs: 30_000, signal })

@@ -8,7 +8,7 @@ import { findRun } from './run.ts'
 
 /** The end of a run is the end of its primary task: messages and objects go, followers hear of it. */
 export async function onTaskFinished(
-  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log' | 'tasks'>,
+  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log' | 'tasks' | 'progress'>,
   tx: Db,
   afterCommit: AfterCommit,
   task: Task,
@@ -20,6 +20,7 @@ export async function onTaskFinished(
       status: task.subStatus,
       ...(task.details === '' ? {} : { details: task.details }),
     })
+    ctx.progress.forget(task.runId)
     ctx.tasks.endRun(task.runId)
     ctx.bells.instructions.ringAll()
     ctx.bells.runs.ring(task.runId)

@@ -1,0 +1,29 @@
+import { Command, Option } from 'commander'
+import { UsageError } from '../base/errors.ts'
+
+/** What commands share. The exit status of the program is left in `status`. */
+export interface CliContext {
+  readonly signal: AbortSignal
+  status: number
+}
+
+export type CreateCommand = (context: CliContext) => Command
+
+export const formatOption = (): Option => new Option('--format <format>', 'default or json').default('default')
+export const connectionArgument = ['[superlink]', 'name of a connection in config.toml; else the default one'] as const
+
+/** A command that only holds others. */
+export function group(name: string, description: string, commands: readonly Command[]): Command {
+  const command = new Command(name).description(description)
+  for (const sub of commands) command.addCommand(sub)
+  return command
+}
+
+/** An id of 64 bits, exact. Throws a UsageError (status 2) that names it. */
+export function parseId(text: string, what: string): bigint {
+  if (/^\d{1,20}$/.test(text)) {
+    const id = BigInt(text)
+    if (id < 2n ** 64n) return id
+  }
+  throw new UsageError(`${what} must be a whole number below 2^64, not '${text}'.`, { exitStatus: 2 })
+}

@@ -1,0 +1,81 @@
+import { Command } from 'commander'
+import { UsageError } from '../../base/errors.ts'
+import { wholeNumber } from '../../base/options.ts'
+import type { Run } from '../../gen/flwr/proto/run_pb.ts'
+import { type CreateCommand, connectionArgument, formatOption, parseId } from '../command.ts'
+import { openControl } from '../connect.ts'
+import { runCommand } from '../output.ts'
+import { appText, changedAt, elapsedSeconds, runToJson, statusText } from '../run-view.ts'
+import { details, table } from '../table.ts'
+import { bytesText, durationText, instantText } from '../units.ts'
+
+interface Options {
+  readonly runId?: string
+  readonly limit?: string
+  readonly format: string
+}
+
+export const listCommand: CreateCommand = (context) =>
+  new Command('list')
+    .alias('ls')
+    .description('list runs, the newest first')
+    .argument(...connectionArgument)
+    .option('--runs', 'list all runs (the default)')
+    .option('--run-id <id>', 'show one run in detail')
+    .option('--limit <count>', 'at most so many runs')
+    .addOption(formatOption())
+    .action(async (connectionName: string | undefined, options: Options) => {
+      const limit = wholeNumber(options.limit, '--limit', { min: 1 })
+      const runId = options.runId === undefined ? undefined : parseId(options.runId, '--run-id')
+      context.status = await runCommand(options.format, async (output) => {
+        if (runId !== undefined && limit !== undefined)
+          throw new UsageError(`The options '--run-id' and '--limit' cannot be used together.`)
+        using control = openControl(connectionName, output.note)
+        const { runDict, now } = await control.client.listRuns({
+          ...(runId === undefined ? {} : { runId }),
+          ...(limit === undefined ? {} : { limit: BigInt(limit) }),
+        })
+        const runs = Object.values(runDict).sort((a, b) => (a.pendingAt < b.pendingAt ? 1 : -1))
+        output.say(runId !== undefined && runs[0] ? runDetails(runs[0], now) : runTable(runs, now))
+        return { json: { success: true, runs: runs.map((run) => runToJson(run, now)) } }
+      })
+    })
+
+function runTable(runs: readonly Run[], now: string): string {
+  if (runs.length === 0) return 'There are no runs yet: start one with flwr run.'
+  return table(
+    ['Run ID', 'Federation', 'App', 'Status', 'Elapsed', 'Status Changed @'],
+    runs.map((run) => [
+      run.runId.toString(),
+      run.federation,
+      appText(run),
+      statusText(run),
+      durationText(elapsedSeconds(run, now)),
+      changedAt(run),
+    ]),
+  )
+}
+
+function runDetails(run: Run, now: string): string {
+  const elapsed = elapsedSeconds(run, now)
+  const why = run.status?.details
+  return details([
+    ['Run ID', run.runId.toString()],
+    ['Federation', run.federation],
+    ['App', appText(run)],
+    ['FAB Hash', `${run.fabHash.slice(0, 8)}...${run.fabHash.slice(-8)}`],
+    ['Status', statusText(run)],
+    ...(why ? ([['Details', why]] as const) : []),
+    ['Elapsed', durationText(elapsed)],
+    ['Pending At', instantText(run.pendingAt)],
+    ['Starting At', instantText(run.startingAt)],
+    ['Running At', instantText(run.runningAt)],
+    ['Finished At', instantText(run.finishedAt)],
+    ['Network traffic (inbound)', bytesText(Number(run.bytesRecv))],
+    ['Network traffic (outbound)', bytesText(Number(run.bytesSent))],
+    ['Network Traffic (total)', bytesText(Number(run.bytesRecv + run.bytesSent))],
+    ['Compute Time (ServerApp)', durationText(elapsed)],
+    ['Compute Time (ClientApp)', durationText(run.clientappRuntime)],
+    ['Compute Time (total)', durationText(elapsed + run.clientappRuntime)],
+  ])
+}

@@ -1,0 +1,142 @@
+import { readFileSync } from 'node:fs'
+import { Command } from 'commander'
+import { UsageError } from '../../base/errors.ts'
+import type { NodeInfo } from '../../gen/flwr/proto/node_pb.ts'
+import { readOpensshPublicKey } from '../../identity/openssh-key.ts'
+import { type CliContext, type CreateCommand, connectionArgument, formatOption, group, parseId } from '../command.ts'
+import { openControl } from '../connect.ts'
+import { type Json, runCommand } from '../output.ts'
+import { table } from '../table.ts'
+import { durationText, instantText, secondsBetween } from '../units.ts'
+
+export const supernodeCommand: CreateCommand = (context) =>
+  group('supernode', 'the SuperNodes of a SuperLink', [list(context), register(context), unregister(context)])
+
+function list(context: CliContext): Command {
+  return new Command('list')
+    .alias('ls')
+    .description('list SuperNodes, how each proves who it is, and when its certificate ends')
+    .argument(...connectionArgument)
+    .option('-v, --verbose', 'unregistered ones too')
+    .addOption(formatOption())
+    .action(async (connectionName: string | undefined, options: { verbose?: boolean; format: string }) => {
+      context.status = await runCommand(options.format, async (output) => {
+        using control = openControl(connectionName, output.note)
+        const { nodesInfo, now } = await control.client.listNodes({})
+        const nodes = nodesInfo.toSorted((a, b) => (a.registeredAt < b.registeredAt ? -1 : 1))
+        output.say(
+          nodeTable(
+            nodes.filter(({ status }) => options.verbose || status !== 'unregistered'),
+            now,
+          ),
+        )
+        return { json: { success: true, nodes: nodes.map((node) => nodeToJson(node, now)) } }
+      })
+    })
+}
+
+function register(context: CliContext): Command {
+  return new Command('register')
+    .description('register the public key of a SuperNode (not needed where certificates are required)')
+    .argument('<public-key>', 'file with an OpenSSH public key of a NIST curve')
+    .argument(...connectionArgument)
+    .addOption(formatOption())
+    .action(async (path: string, connectionName: string | undefined, options: { format: string }) => {
+      const publicKey = Buffer.from(readKeyFile(path))
+      context.status = await runCommand(options.format, async (output) => {
+        using control = openControl(connectionName, output.note)
+        const { nodeId = 0n } = await control.client.registerNode({ publicKey })
+        output.say(`SuperNode ${nodeId} registered successfully.`)
+        return { json: { success: true, 'node-id': nodeId } }
+      })
+    })
+}
+
+function unregister(context: CliContext): Command {
+  return new Command('unregister')
+    .description('remove a SuperNode for good')
+    .argument('<node-id>')
+    .argument(...connectionArgument)
+    .addOption(formatOption())
+    .action(async (nodeIdText: string, connectionName: string | undefined, options: { format: string }) => {
+      const nodeId = parseId(nodeIdText, 'NODE_ID')
+      context.status = await runCommand(options.format, async (output) => {
+        using control = openControl(connectionName, output.note)
+        await control.client.unregisterNode({ nodeId })
+        output.say(`SuperNode ${nodeId} unregistered successfully.`)
+        return { json: { success: true, 'node-id': nodeId } }
+      })
+    })
+}
+
+function readKeyFile(path: string): string {
+  let text: string
+  try {
+    text = readFileSync(path, 'utf8')
+  } catch (cause) {
+    throw new UsageError(`${path} cannot be read: give a file with an OpenSSH public key.`, { cause })
+  }
+  return readOpensshPublicKey(text, path)
+}
+
+function nodeTable(nodes: readonly NodeInfo[], now: string): string {
+  if (nodes.length === 0) return 'There are no SuperNodes.'
+  const certificates = nodes.some((node) => node.authMethod === 'certificate')
+  const header = ['Node ID', 'Owner', 'Status', 'Elapsed', 'Status Changed @']
+  if (certificates) header.push('Identity', 'Organization', 'Auth', 'Serial', 'Certificate Expires')
+  return table(
+    header,
+    nodes.map((node) => [
+      node.nodeId.toString(),
+      node.ownerName,
+      node.status,
+      node.status === 'online' ? durationText(secondsBetween(node.lastActivatedAt, now)) : '',
+      instantText(changedAt(node)),
+      ...(certificates
+        ? [
+            node.identity ?? '',
+            node.organization ?? '',
+            node.authMethod ?? '',
+            node.certificateSerial ?? '',
+            expiryText(node, now),
+          ]
+        : []),
+    ]),
+  )
+}
+
+function changedAt(node: NodeInfo): string | undefined {
+  if (node.status === 'online') return node.lastActivatedAt
+  if (node.status === 'offline') return node.lastDeactivatedAt
+  return node.status === 'unregistered' ? node.unregisteredAt : undefined
+}
+
+function expiresAt({ certificateNotAfter }: NodeInfo): string | undefined {
+  return certificateNotAfter === undefined ? undefined : new Date(certificateNotAfter * 1000).toISOString()
+}
+
+function expiryText(node: NodeInfo, now: string): string {
+  const at = expiresAt(node)
+  if (at === undefined) return ''
+  const seconds = secondsBetween(now, at)
+  return `${instantText(at)} (${seconds > 0 ? `in ${durationText(seconds)}` : 'expired'})`
+}
+
+function nodeToJson(node: NodeInfo, now: string): Json {
+  return {
+    'node-id': node.nodeId.toString(),
+    'owner-aid': node.ownerAid,
+    'owner-name': node.ownerName,
+    status: node.status,
+    'created-at': instantText(node.registeredAt),
+    'online-at': instantText(node.lastActivatedAt),
+    'online-elapsed': secondsBetween(node.lastActivatedAt, now),
+    'offline-at': instantText(node.lastDeactivatedAt),
+    'deleted-at': instantText(node.unregisteredAt),
+    identity: node.identity ?? null,
+    organization: node.organization ?? null,
+    'auth-method': node.authMethod ?? null,
+    'certificate-serial': node.certificateSerial ?? null,
+    'certificate-expires-at': instantText(expiresAt(node)),
+  }
+}

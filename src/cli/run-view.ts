@@ -1,0 +1,49 @@
+import type { Run } from '../gen/flwr/proto/run_pb.ts'
+import type { Json } from './output.ts'
+import { instantText, secondsBetween } from './units.ts'
+
+/** A run as the commands show it. */
+
+export function appText(run: Run): string {
+  return `@${run.fabId}==${run.fabVersion}`
+}
+
+export function statusText(run: Run): string {
+  const { status = '', subStatus = '' } = run.status ?? {}
+  return subStatus === '' ? status : `${status}:${subStatus}`
+}
+
+/** Seconds that the run has been running. */
+export function elapsedSeconds(run: Run, now: string): number {
+  return secondsBetween(run.runningAt, run.finishedAt || now)
+}
+
+export function changedAt(run: Run): string {
+  return instantText(run.finishedAt || run.runningAt || run.startingAt || run.pendingAt)
+}
+
+export function runToJson(run: Run, now: string): Json {
+  const elapsed = elapsedSeconds(run, now)
+  const inbound = Number(run.bytesRecv)
+  const outbound = Number(run.bytesSent)
+  return {
+    'run-id': run.runId.toString(),
+    federation: run.federation,
+    'fab-id': run.fabId,
+    'fab-name': run.fabId.split('/').at(-1) ?? '',
+    'fab-version': run.fabVersion,
+    'fab-hash': run.fabHash,
+    status: statusText(run),
+    elapsed,
+    'pending-at': instantText(run.pendingAt),
+    'starting-at': instantText(run.startingAt),
+    'running-at': instantText(run.runningAt),
+    'finished-at': instantText(run.finishedAt),
+    'network-traffic': { 'inbound-bytes': inbound, 'outbound-bytes': outbound, 'total-bytes': inbound + outbound },
+    'compute-time': {
+      'serverapp-seconds': elapsed,
+      'clientapp-seconds': run.clientappRuntime,
+      'total-seconds': elapsed + run.clientappRuntime,
+    },
+  }
+}

@@ -1,0 +1,35 @@
+import type { RunId } from '../../base/ids.ts'
+
+export interface ReplyCounts {
+  readonly asked: number
+  readonly replied: number
+  readonly failed: number
+}
+
+const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
+
+/**
+ * How many replies the messages of a run have, for those who watch it. Messages that are pushed when all earlier ones have
+ * been answered begin a new phase. In memory: a restart begins a phase too.
+ */
+export class RunProgress {
+  readonly #counts = new Map<RunId, ReplyCounts>()
+
+  of(runId: RunId): ReplyCounts {
+    return this.#counts.get(runId) ?? noReplies
+  }
+
+  asked(runId: RunId, count: number): void {
+    const { asked, replied, failed } = this.of(runId)
+    this.#counts.set(runId, replied >= asked ? { ...noReplies, asked: count } : { asked: asked + count, replied, failed })
+  }
+
+  replied(runId: RunId, failed: boolean): void {
+    const counts = this.of(runId)
+    this.#counts.set(runId, { ...counts, replied: counts.replied + 1, failed: counts.failed + (failed ? 1 : 0) })
+  }
+
+  forget(runId: RunId): void {
+    this.#counts.delete(runId)
+  }
+}
