@@ -81,3 +81,17 @@ test('a read-only database is refused with the remedy', {
   chmodSync(path, 0o400)
   assert.throws(() => openDatabase({ path }), /read-only/)
 })
+
+test('a transaction that begins as soon as another has ended is not left waiting', async () => {
+  await using database = openDatabase({ path: join(directory, 'chain.db') })
+  for (let round = 0; round < 20; round++) {
+    await database.transaction(async () => {})
+    for (let turn = 0; turn < round; turn++) await Promise.resolve()
+  }
+  const chained = (async () => {
+    await database.transaction(async () => {})
+    return database.transaction(async () => 'done')
+  })()
+  const timeout = new Promise((resolve) => setTimeout(resolve, 2000, 'left waiting').unref())
+  assert.equal(await Promise.race([chained, timeout]), 'done')
+})

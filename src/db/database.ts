@@ -70,9 +70,7 @@ class SqliteDatabase implements Database {
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       this.#jobs.push({ body, resolve: resolve as (value: unknown) => void, reject })
-      this.#draining ??= this.#drain().finally(() => {
-        this.#draining = undefined
-      })
+      this.#draining ??= this.#drain()
     })
   }
 
@@ -91,6 +89,8 @@ class SqliteDatabase implements Database {
     // Callers that arrive in the same turn of the event loop share the first commit.
     await Promise.resolve()
     while (this.#jobs.length > 0) await this.#commitTogether()
+    // In the same turn as the last look at the queue: who comes now must start the next drain.
+    this.#draining = undefined
   }
 
   async #commitTogether(): Promise<void> {
