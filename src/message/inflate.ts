@@ -1,7 +1,7 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import { MessageSchema } from '../gen/flwr/proto/message_pb.ts'
 import { ConfigRecordSchema, MetricRecordSchema } from '../gen/flwr/proto/recorddict_pb.ts'
-import { type ParsedObject, parseObject } from '../objects/object-format.ts'
+import { type ObjectType, type ParsedObject, parseObject } from '../objects/object-format.ts'
 import { Message } from './message.ts'
 import { NdArray } from './nd-array.ts'
 import { type AnyRecord, ArrayRecord, RecordDict } from './records.ts'
@@ -11,64 +11,92 @@ import { configRecordFromWire, metadataFromWire, metricRecordFromWire } from './
 export type GetObject = (objectId: string) => Uint8Array
 
 /**
- * Puts a message together again. The arrays are views of the objects' bytes where they came in one chunk.
- * Throws a TypeError when the objects do not fit together.
+ * Puts a message together again. The arrays are views of the objects' bytes where they came in one chunk whose numbers
+ * are aligned. Throws when the objects do not fit together, whatever a stranger put into them.
  */
 export function inflateMessage(messageId: string, getObject: GetObject): Message {
-  const { type, children, body } = parseObject(getObject(messageId))
-  if (type !== 'Message') throw new TypeError(`Object ${messageId} is a ${type}, not a Message.`)
+  const { children, body } = parseAs('Message', messageId, getObject)
   const wire = fromBinary(MessageSchema, body)
   const metadata = { ...metadataFromWire(wire.metadata), messageId }
   if (wire.error) return new Message(metadata, { error: { code: Number(wire.error.code), reason: wire.error.reason } })
   const [recordDictId] = children
   if (children.length !== 1 || !recordDictId) throw new TypeError('A message without an error has one RecordDict.')
-  return new Message(metadata, { content: inflateRecordDict(recordDictId, getObject) })
+  return new Message(metadata, { content: new Inflater(getObject).recordDict(recordDictId) })
 }
 
-function inflateRecordDict(id: string, getObject: GetObject): RecordDict {
-  const object = parseObject(getObject(id))
-  if (object.type !== 'RecordDict') throw new TypeError(`Object ${id} is a ${object.type}, not a RecordDict.`)
-  return new RecordDict(namedChildren(object).map(([name, child]) => [name, inflateRecord(child, getObject)] as const))
-}
+class Inflater {
+  readonly #getObject: GetObject
+  /** An array with several names is put together once. */
+  readonly #arrays = new Map<string, NdArray>()
 
-function inflateRecord(id: string, getObject: GetObject): AnyRecord {
-  const object = parseObject(getObject(id))
-  switch (object.type) {
-    case 'MetricRecord':
-      return metricRecordFromWire(fromBinary(MetricRecordSchema, object.body))
-    case 'ConfigRecord':
-      return configRecordFromWire(fromBinary(ConfigRecordSchema, object.body))
-    case 'ArrayRecord':
-      return new ArrayRecord(
-        namedChildren(object).map(([name, child]) => [name, inflateArray(child, getObject)] as const),
-      )
-    default:
-      throw new TypeError(`Object ${id} is a ${object.type}, not a record.`)
+  constructor(getObject: GetObject) {
+    this.#getObject = getObject
+  }
+
+  recordDict(id: string): RecordDict {
+    const named = namedChildren(parseAs('RecordDict', id, this.#getObject))
+    return new RecordDict(named.map(([name, child]) => [name, this.#record(child)] as const))
+  }
+
+  #record(id: string): AnyRecord {
+    const object = parseObject(this.#getObject(id))
+    switch (object.type) {
+      case 'MetricRecord':
+        return metricRecordFromWire(fromBinary(MetricRecordSchema, object.body))
+      case 'ConfigRecord':
+        return configRecordFromWire(fromBinary(ConfigRecordSchema, object.body))
+      case 'ArrayRecord':
+        return new ArrayRecord(namedChildren(object).map(([name, child]) => [name, this.#array(child)] as const))
+      default:
+        throw new TypeError(`Object ${id} is a ${object.type}, not a record.`)
+    }
+  }
+
+  #array(id: string): NdArray {
+    const array = this.#arrays.get(id) ?? this.#newArray(id)
+    this.#arrays.set(id, array)
+    return array
+  }
+
+  #newArray(id: string): NdArray {
+    const { children, body } = parseAs('Array', id, this.#getObject)
+    const { dtype, shape, stype, chunkIndexes } = arrayDescription(body)
+    if (new Set(chunkIndexes).size !== children.length)
+      throw new TypeError('An Array does not use the chunks that it has.')
+    const chunks = children.map((chunkId) => parseAs('ArrayChunk', chunkId, this.#getObject).body)
+    const inOrder = chunkIndexes.map((index) => {
+      const chunk = chunks[index]
+      if (!chunk) throw new TypeError('An Array names a chunk that it does not have.')
+      return chunk
+    })
+    return new NdArray({ dtype, shape, stype, data: joined(inOrder) })
   }
 }
 
-function inflateArray(id: string, getObject: GetObject): NdArray {
-  const { type, children, body } = parseObject(getObject(id))
-  if (type !== 'Array') throw new TypeError(`Object ${id} is a ${type}, not an Array.`)
-  const fields = JSON.parse(Buffer.from(body).toString()) as {
-    dtype: string
-    shape: number[]
-    stype: string
-    arraychunk_ids: number[]
-  }
-  const chunks = fields.arraychunk_ids.map((index) => {
-    const chunkId = children[index]
-    if (chunkId === undefined) throw new TypeError('An Array names a chunk that it does not have.')
-    const chunk = parseObject(getObject(chunkId))
-    if (chunk.type !== 'ArrayChunk') throw new TypeError('An Array has a child that is not a chunk.')
-    return chunk.body
-  })
-  const { dtype, shape, stype } = fields
-  return new NdArray({ dtype, shape, stype, data: joined(chunks) })
+function parseAs(type: ObjectType, id: string, getObject: GetObject): ParsedObject {
+  const object = parseObject(getObject(id))
+  if (object.type !== type) throw new TypeError(`Object ${id} is of type ${object.type}, not ${type}.`)
+  return object
 }
 
+function arrayDescription(body: Uint8Array) {
+  const { dtype, shape, stype, arraychunk_ids: chunkIndexes } = JSON.parse(textOf(body)) as Record<string, unknown>
+  const isNumbers = (list: unknown): list is number[] => Array.isArray(list) && list.every(Number.isSafeInteger)
+  if (typeof dtype !== 'string' || typeof stype !== 'string' || !isNumbers(shape) || !isNumbers(chunkIndexes))
+    throw new TypeError('The description of an Array is not understood.')
+  return { dtype, shape, stype, chunkIndexes }
+}
+
+/** The widest number. numpy's headers are multiples of it. */
+const alignment = 8
+
+/**
+ * One chunk is used in place, unless its numbers would lie across the machine's words: then every reader would have to
+ * copy them.
+ */
 function joined(chunks: readonly Uint8Array[]): Uint8Array {
-  if (chunks.length === 1) return chunks[0] as Uint8Array
+  const [first] = chunks
+  if (chunks.length === 1 && first && first.byteOffset % alignment === 0) return first
   const data = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
   let offset = 0
   for (const chunk of chunks) {
@@ -79,11 +107,10 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array {
 }
 
 function namedChildren({ body, children }: ParsedObject): [string, string][] {
-  const entries = orderedEntries(Buffer.from(body).toString())
+  const entries = orderedEntries(textOf(body))
   const referenced = new Set(entries.map(([, id]) => id))
-  if (referenced.size !== children.length || !children.every((id) => referenced.has(id))) {
+  if (referenced.size !== children.length || !children.every((id) => referenced.has(id)))
     throw new TypeError('The names of a record do not match its children.')
-  }
   return entries
 }
 
@@ -93,6 +120,10 @@ function orderedEntries(json: string): [string, string][] {
     ([, key, id]) => [JSON.parse(key as string) as string, id as string] as [string, string],
   )
   if (entries.length !== Object.keys(JSON.parse(json) as object).length)
-    throw new TypeError('A record is not understood.')
+    throw new TypeError('The names of a record are not understood.')
   return entries
+}
+
+function textOf(body: Uint8Array): string {
+  return new TextDecoder('utf-8', { fatal: true }).decode(body)
 }

@@ -1,48 +1,41 @@
+import {
+  type DType,
+  descrOf,
+  dtypeOfValues,
+  dtypes,
+  entriesPerNumber,
+  holds,
+  type NumericArray,
+  nameOf,
+  parseDescr,
+  type ValuesByType,
+} from './dtype.ts'
+import { swapBytes, toRowMajor } from './memory-order.ts'
 import { npyHeader, parseNpy } from './npy.ts'
-
-/** The numeric types of numpy, by the name that `str(dtype)` gives. */
-const dtypes = {
-  float16: { code: 'f2', size: 2, view: Float16Array },
-  float32: { code: 'f4', size: 4, view: Float32Array },
-  float64: { code: 'f8', size: 8, view: Float64Array },
-  int8: { code: 'i1', size: 1, view: Int8Array },
-  int16: { code: 'i2', size: 2, view: Int16Array },
-  int32: { code: 'i4', size: 4, view: Int32Array },
-  int64: { code: 'i8', size: 8, view: BigInt64Array },
-  uint8: { code: 'u1', size: 1, view: Uint8Array },
-  uint16: { code: 'u2', size: 2, view: Uint16Array },
-  uint32: { code: 'u4', size: 4, view: Uint32Array },
-  uint64: { code: 'u8', size: 8, view: BigUint64Array },
-  bool: { code: 'b1', size: 1, view: Uint8Array },
-  complex64: { code: 'c8', size: 4, view: Float32Array },
-  complex128: { code: 'c16', size: 8, view: Float64Array },
-} as const
-
-export type DType = keyof typeof dtypes
-export type NumericArray =
-  | Float16Array
-  | Float32Array
-  | Float64Array
-  | Int8Array
-  | Int16Array
-  | Int32Array
-  | BigInt64Array
-  | Uint8Array
-  | Uint16Array
-  | Uint32Array
-  | BigUint64Array
 
 export const numpyStype = 'numpy.ndarray'
 
+/** The numbers of an array as they lie in its file. */
+export interface StoredValues {
+  readonly dtype: DType
+  readonly shape: readonly number[]
+  /** Whether the first axis is the fastest. */
+  readonly fortranOrder: boolean
+  /** In this machine's byte order. */
+  readonly values: NumericArray
+}
+
 /**
- * A tensor as it travels: a whole NPY file with its type and shape beside it. Make one with {@link NdArray.from}, read one
- * with {@link NdArray.values}; frameworks' own blobs (another `stype`) are carried but not read.
+ * A tensor as it travels: a whole NPY file with its type and shape beside it. It cannot be changed: make one with
+ * {@link NdArray.from} or {@link NdArray.build}, read one with {@link NdArray.values}. Blobs of other frameworks (another
+ * `stype`) are carried but not read.
  *
  * @example
  * const weights = NdArray.from(new Float32Array([1, 2, 3, 4]), [2, 2])
- * weights.values() // Float32Array [1, 2, 3, 4], in C order
+ * weights.values('float32') // Float32Array [1, 2, 3, 4], row by row
  */
 export class NdArray {
+  /** `float32`, `int64`, …; what the sender says, which need not be so for arrays of old clients. */
   readonly dtype: string
   readonly shape: readonly number[]
   readonly stype: string
@@ -57,84 +50,90 @@ export class NdArray {
   }
 
   /**
-   * Copies `values`, given in C order, once. `shape` defaults to one axis; `dtype` to the type of the values (give `bool`,
-   * `complex64` or `complex128` by name: bools are bytes of 0 and 1, complex numbers pairs).
+   * Copies `values`, given row by row (in C order), once. `shape` defaults to one axis, `[]` is a single number; `dtype`
+   * to the type of the values: give `bool`, `complex64` or `complex128` by name (bools are bytes of 0 and 1, complex
+   * numbers pairs). Throws when values, type and shape do not fit.
+   *
+   * @example
+   * NdArray.from(new Float32Array(640), [64, 10])
+   * NdArray.from(new BigInt64Array([12n]), [])
+   * NdArray.from(new Uint8Array([1, 0, 1]), [3], 'bool')
    */
-  static from(values: NumericArray, shape?: readonly number[], dtype?: DType): NdArray {
-    const name = dtype ?? dtypeOf(values)
-    const { code, size, view } = dtypes[name]
-    if (values.BYTES_PER_ELEMENT !== view.BYTES_PER_ELEMENT) {
-      throw new TypeError(`Values of ${values.constructor.name} cannot be stored as ${name}.`)
-    }
-    const perElement = code.startsWith('c') ? 2 : 1
-    const finalShape = shape ?? [values.length / perElement]
-    const count = finalShape.reduce((product, dimension) => product * dimension, 1)
-    if (count * perElement !== values.length) {
-      throw new RangeError(
-        `Shape (${finalShape.join(', ')}) needs ${count} elements, got ${values.length / perElement}.`,
-      )
-    }
-    const header = npyHeader(size === 1 && perElement === 1 ? `|${code}` : `<${code}`, finalShape)
-    const data = new Uint8Array(header.length + values.byteLength)
-    data.set(header)
-    data.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength), header.length)
-    return new NdArray({ dtype: name, shape: finalShape, stype: numpyStype, data })
+  static from(values: NumericArray, shape?: readonly number[], dtype: DType = dtypeOfValues(values)): NdArray {
+    if (!(dtype in dtypes)) throw new TypeError(`There is no array type '${dtype}'.`)
+    if (!holds(values, dtype)) throw new TypeError(`Values of ${nameOf(values)} cannot be stored as ${dtype}.`)
+    const numbers = values.length / entriesPerNumber(dtype)
+    const finalShape = shape ?? [numbers]
+    if (countOf(finalShape) !== numbers)
+      throw new RangeError(`Shape (${finalShape.join(', ')}) needs ${countOf(finalShape)} values, got ${numbers}.`)
+    return NdArray.build(dtype, finalShape, (own) => (own.set as (source: NumericArray) => void)(values))
   }
 
   /**
-   * The values in C order. A view of `data` where byte order and alignment allow, else a copy: do not write to it.
-   * Throws a TypeError for arrays that numpy would need pickle for, and for other stypes.
+   * Makes an array in place, without a copy: `fill` writes the values, which are 0 before, row by row. It must not keep
+   * them.
+   *
+   * @example
+   * const bias = NdArray.build('float32', [10], (values) => values.fill(0.1))
    */
-  values(): NumericArray {
+  static build<D extends DType>(dtype: D, shape: readonly number[], fill: (values: ValuesByType[D]) => void): NdArray {
+    return NdArray.buildStored(dtype, shape, false, fill)
+  }
+
+  /** @internal As {@link NdArray.build}, in either memory order. */
+  static buildStored<D extends DType>(
+    dtype: D,
+    shape: readonly number[],
+    fortranOrder: boolean,
+    fill: (values: ValuesByType[D]) => void,
+  ): NdArray {
+    const { view } = dtypes[dtype]
+    const length = countOf(shape) * entriesPerNumber(dtype)
+    const header = npyHeader(descrOf(dtype), shape, fortranOrder)
+    const data = new Uint8Array(header.length + length * view.BYTES_PER_ELEMENT)
+    data.set(header)
+    fill(new view(data.buffer, header.length, length))
+    return new NdArray({ dtype, shape: [...shape], stype: numpyStype, data })
+  }
+
+  /**
+   * The values row by row (in C order), whatever order they came in. A view of the array's own bytes where byte order,
+   * memory order and alignment allow, else a copy: do not write to it, call `.slice()` for values of your own. With a
+   * type the result is of that type; throws a TypeError when the array has another, or is none of numbers.
+   *
+   * @example
+   * const weights = arrays.get('weights')!.values('float32').slice()
+   */
+  values(): NumericArray
+  values<D extends DType>(dtype: D): ValuesByType[D]
+  values(dtype?: DType): NumericArray {
+    const stored = this.stored()
+    if (dtype && stored.dtype !== dtype) throw new TypeError(`The array holds ${stored.dtype}, not ${dtype}.`)
+    return stored.fortranOrder ? toRowMajor(stored.values, stored.shape, entriesPerNumber(stored.dtype)) : stored.values
+  }
+
+  /** @internal The values without a change of order; as Python, it believes the file and not what is said beside it. */
+  stored(): StoredValues {
     if (this.stype !== numpyStype) throw new TypeError(`An array of stype '${this.stype}' cannot be read as numbers.`)
-    const header = parseNpy(this.data)
-    const match = /^([<>|=])(.+)$/.exec(header.descr)
-    const entry = Object.values(dtypes).find(({ code }) => code === match?.[2])
-    if (!match || !entry) throw new TypeError(`Arrays of numpy type '${header.descr}' are not supported.`)
-    const perElement = entry.code.startsWith('c') ? 2 : 1
-    const count = header.shape.reduce((product, dimension) => product * dimension, 1) * perElement
-    const bytes = this.data.subarray(header.dataOffset, header.dataOffset + count * entry.size)
-    if (bytes.length !== count * entry.size) throw new TypeError('The array holds fewer bytes than its shape needs.')
-    const bigEndian = match[1] === '>'
-    const aligned = bytes.byteOffset % entry.size === 0 && !bigEndian
-    const own = aligned ? bytes : Uint8Array.from(bytes)
-    if (bigEndian && entry.size > 1) swapBytes(own, entry.size)
-    const values = new entry.view(own.buffer as ArrayBuffer, own.byteOffset, count)
-    return header.fortranOrder && header.shape.length > 1 ? toCOrder(values, header.shape, perElement) : values
+    const { descr, shape, fortranOrder, dataOffset } = parseNpy(this.data)
+    const type = parseDescr(descr)
+    if (!type) throw new TypeError(`Arrays of numpy type '${descr}' are not supported.`)
+    const { view } = dtypes[type.dtype]
+    const size = view.BYTES_PER_ELEMENT
+    const length = countOf(shape) * entriesPerNumber(type.dtype)
+    const bytes = this.data.subarray(dataOffset, dataOffset + length * size)
+    if (bytes.length !== length * size) throw new TypeError('The array holds fewer bytes than its shape needs.')
+    const swapped = type.bigEndian && size > 1
+    const own = swapped || bytes.byteOffset % size !== 0 ? new Uint8Array(bytes) : bytes
+    if (swapped) swapBytes(own, size)
+    const values = new view(own.buffer, own.byteOffset, length)
+    return { dtype: type.dtype, shape, fortranOrder: fortranOrder && shape.length > 1, values }
   }
 }
 
-function dtypeOf(values: NumericArray): DType {
-  const found = (Object.keys(dtypes) as DType[]).find((name) => dtypes[name].view === values.constructor)
-  if (!found) throw new TypeError(`Values of ${values.constructor.name} have no numpy type.`)
-  return found
-}
-
-function swapBytes(bytes: Uint8Array, size: number): void {
-  for (let start = 0; start < bytes.length; start += size) bytes.subarray(start, start + size).reverse()
-}
-
-/** Column-major to row-major: the last axis becomes the fastest. */
-function toCOrder(values: NumericArray, shape: readonly number[], perElement: number): NumericArray {
-  const result = values.slice()
-  const strides: number[] = []
-  let stride = 1
-  for (const dimension of shape) {
-    strides.push(stride)
-    stride *= dimension
-  }
-  const index = shape.map(() => 0)
-  for (let target = 0; target < stride; target++) {
-    let source = 0
-    for (let axis = 0; axis < shape.length; axis++) source += (index[axis] as number) * (strides[axis] as number)
-    for (let part = 0; part < perElement; part++) {
-      result[target * perElement + part] = values[source * perElement + part] as never
-    }
-    for (let axis = shape.length - 1; axis >= 0; axis--) {
-      index[axis] = (index[axis] as number) + 1
-      if ((index[axis] as number) < (shape[axis] as number)) break
-      index[axis] = 0
-    }
-  }
-  return result
+/** How many numbers an array of that shape holds; a shape without axes holds one. */
+function countOf(shape: readonly number[]): number {
+  if (!shape.every((length) => Number.isSafeInteger(length) && length >= 0))
+    throw new RangeError(`(${shape.join(', ')}) is not a shape.`)
+  return shape.reduce((product, length) => product * length, 1)
 }

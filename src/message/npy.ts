@@ -14,13 +14,14 @@ export interface NpyHeader {
 
 const magic = Buffer.from('\x93NUMPY', 'latin1')
 const alignment = 64
-/** numpy leaves room for the first axis to grow to 21 digits. */
+/** numpy leaves room for the slowest axis to grow to 21 digits. */
 const growthDigits = 21
 
-export function npyHeader(descr: string, shape: readonly number[]): Uint8Array {
+export function npyHeader(descr: string, shape: readonly number[], fortranOrder: boolean): Uint8Array {
   const shapeText = shape.length === 1 ? `(${shape[0]},)` : `(${shape.join(', ')})`
-  let text = `{'descr': '${descr}', 'fortran_order': False, 'shape': ${shapeText}, }`
-  if (shape.length > 0) text += ' '.repeat(Math.max(0, growthDigits - String(shape[0]).length))
+  let text = `{'descr': '${descr}', 'fortran_order': ${fortranOrder ? 'True' : 'False'}, 'shape': ${shapeText}, }`
+  const slowest = fortranOrder ? shape.at(-1) : shape[0]
+  if (slowest !== undefined) text += ' '.repeat(Math.max(0, growthDigits - String(slowest).length))
   const unpadded = magic.length + 4 + text.length + 1
   text += `${' '.repeat(alignment - (unpadded % alignment))}\n`
   const header = Buffer.alloc(magic.length + 4 + text.length)

@@ -9,7 +9,5 @@ export function pythonJson(value: string | number | readonly unknown[] | Readonl
 }
 
 function escapeAscii(json: string): string {
-  return json.replace(/[\u007f-\uffff]/g, (unit) =>
-    unit === '\u007f' ? unit : `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`,
-  )
+  return json.replace(/[\u007f-\uffff]/g, (unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, '0')}`)
 }

@@ -1,5 +1,7 @@
 import type { ConfigRecordValue, MetricRecordValue } from '../gen/flwr/proto/recorddict_pb.ts'
-import { NdArray, type NumericArray } from './nd-array.ts'
+import type { NumericArray } from './dtype.ts'
+import { NdArray } from './nd-array.ts'
+import { pythonString, pythonText } from './python-text.ts'
 import {
   type ConfigInput,
   type ConfigValue,
@@ -11,10 +13,15 @@ import {
 } from './value.ts'
 
 /**
- * Named arrays, in order: the parameters of a model.
+ * Named arrays, in order: the parameters of a model. A `Map` with a few additions.
+ *
+ * The order is part of a record's identity. An object literal puts names that look like integers (`'0'`) first, whatever
+ * you write; give pairs where that matters.
  *
  * @example
  * const model = new ArrayRecord({ weights: NdArray.from(weights, [64, 10]), bias: NdArray.from(bias) })
+ * const layers = new ArrayRecord([['10', tenth], ['2', second]])
+ * model.getArray('weights').values('float32')
  */
 export class ArrayRecord extends Map<string, NdArray> {
   constructor(arrays: Readonly<Record<string, NdArray>> | Iterable<readonly [string, NdArray]> = {}) {
@@ -22,11 +29,23 @@ export class ArrayRecord extends Map<string, NdArray> {
     for (const [name, array] of entriesOf(arrays)) this.set(name, array)
   }
 
-  /** Arrays without names get `"0"`, `"1"`, …, as Python's list of ndarrays. */
+  /**
+   * Arrays without names get `"0"`, `"1"`, …, as Python's list of ndarrays.
+   *
+   * @example
+   * ArrayRecord.fromList([new Float32Array([1, 2]), NdArray.from(weights, [64, 10])])
+   */
   static fromList(arrays: readonly (NdArray | NumericArray)[]): ArrayRecord {
     return new ArrayRecord(
       arrays.map((array, index) => [String(index), array instanceof NdArray ? array : NdArray.from(array)] as const),
     )
+  }
+
+  /** The array of that name; throws a TypeError that lists the names when there is none. */
+  getArray(name: string): NdArray {
+    const array = this.get(name)
+    if (array) return array
+    throw new TypeError(`There is no array '${name}' among: ${[...this.keys()].join(', ') || 'none at all'}.`)
   }
 
   /** Bytes of all arrays together. */
@@ -35,6 +54,11 @@ export class ArrayRecord extends Map<string, NdArray> {
     for (const array of this.values()) sum += array.data.length
     return sum
   }
+}
+
+/** The text of a value that was read from a record, with integers and floats as Python tells them apart. */
+export function valueText({ value: wire }: MetricRecordValue | ConfigRecordValue): string {
+  return pythonText(fromWireValue(wire), wire.case === 'double' || wire.case === 'doubleList')
 }
 
 /** A record of plain values that remembers of each whether it is an integer or a float. */
@@ -81,6 +105,17 @@ abstract class ValueRecord<Input, Value, Wire extends MetricRecordValue | Config
     return this.entries()
   }
 
+  /** As Python prints it: `{'num-examples': 10, 'loss': 0.5}`. Bytes are not shown. */
+  toString(): string {
+    const pairs = [...this.#values].map(([key, wire]) => `${pythonString(key)}: ${valueText(wire)}`)
+    return `{${pairs.join(', ')}}`
+  }
+
+  /** What `console.log` shows. */
+  [Symbol.for('nodejs.util.inspect.custom')](): string {
+    return `${this.constructor.name} ${this.toString()}`
+  }
+
   /** The values as an ordinary object. */
   toObject(): Record<string, Value> {
     return Object.fromEntries(this.entries())
@@ -105,10 +140,12 @@ abstract class ValueRecord<Input, Value, Wire extends MetricRecordValue | Config
 }
 
 /**
- * Numbers that are measured: counts, losses, accuracies.
+ * Numbers that are measured: counts, losses, accuracies, and lists of numbers. Used like a `Map`; values that are no
+ * numbers are refused with a TypeError.
  *
  * @example
- * new MetricRecord({ 'num-examples': 600, accuracy: 0.93, loss: float(1) })
+ * const metrics = new MetricRecord({ 'num-examples': 600, accuracy: 0.93, loss: float(1) })
+ * metrics.set('per-class', [0.9, 0.95]).getNumber('accuracy') // 0.93
  */
 export class MetricRecord extends ValueRecord<MetricInput, MetricValue, MetricRecordValue> {
   protected toWire(value: MetricInput): MetricRecordValue {
@@ -124,16 +161,19 @@ export class MetricRecord extends ValueRecord<MetricInput, MetricValue, MetricRe
 }
 
 /**
- * Values that steer: learning rates, round numbers, flags, names, raw bytes.
+ * Values that steer: learning rates, round numbers, flags, names, raw bytes, and lists of one of these. Used like a
+ * `Map`.
  *
  * @example
- * new ConfigRecord({ lr: 0.1, 'local-epochs': 2, optimizer: 'sgd' })
+ * const config = new ConfigRecord({ lr: 0.1, 'local-epochs': 2, optimizer: 'sgd' })
+ * config.getNumber('lr') // 0.1
  */
 export class ConfigRecord extends ValueRecord<ConfigInput, ConfigValue, ConfigRecordValue> {
   protected toWire(value: ConfigInput): ConfigRecordValue {
     return toConfigValue(value)
   }
 
+  /** The value as a number; throws a TypeError when it is absent or something else. So do the others. */
   getNumber(key: string): number {
     const value = this.get(key)
     if (typeof value !== 'number' && typeof value !== 'bigint') throw new TypeError(`Config '${key}' is not a number.`)
@@ -145,11 +185,30 @@ export class ConfigRecord extends ValueRecord<ConfigInput, ConfigValue, ConfigRe
     if (typeof value !== 'string') throw new TypeError(`Config '${key}' is not a string.`)
     return value
   }
+
+  getBoolean(key: string): boolean {
+    const value = this.get(key)
+    if (typeof value !== 'boolean') throw new TypeError(`Config '${key}' is not a boolean.`)
+    return value
+  }
+
+  getBytes(key: string): Uint8Array {
+    const value = this.get(key)
+    if (!(value instanceof Uint8Array)) throw new TypeError(`Config '${key}' is not bytes.`)
+    return value
+  }
 }
 
 export type AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
 
-/** Named records, in order: the content of a Message, and the state of a Context. */
+/**
+ * Named records, in order: the content of a Message, and the state of a Context. A `Map` with a few additions.
+ *
+ * @example
+ * const content = new RecordDict({ arrays: model, config: new ConfigRecord({ lr: 0.1 }) })
+ * content.arrays('arrays').getArray('weights')
+ * content.config('config').getNumber('lr')
+ */
 export class RecordDict extends Map<string, AnyRecord> {
   constructor(records: Readonly<Record<string, AnyRecord>> | Iterable<readonly [string, AnyRecord]> = {}) {
     super()
@@ -169,10 +228,31 @@ export class RecordDict extends Map<string, AnyRecord> {
     return this.#of(name, ConfigRecord)
   }
 
+  /** All records of a kind by name, in order. */
+  get arrayRecords(): Map<string, ArrayRecord> {
+    return this.#all(ArrayRecord)
+  }
+
+  get metricRecords(): Map<string, MetricRecord> {
+    return this.#all(MetricRecord)
+  }
+
+  get configRecords(): Map<string, ConfigRecord> {
+    return this.#all(ConfigRecord)
+  }
+
+  #all<R extends AnyRecord>(kind: new (...args: never[]) => R): Map<string, R> {
+    return new Map([...this].filter((entry): entry is [string, R] => entry[1] instanceof kind))
+  }
+
   #of<R extends AnyRecord>(name: string, kind: new (...args: never[]) => R): R {
     const record = this.get(name)
     if (record instanceof kind) return record
-    throw new TypeError(record ? `Record '${name}' is not ${kind.name}.` : `There is no record '${name}'.`)
+    throw new TypeError(
+      record
+        ? `Record '${name}' is a ${record.constructor.name}, not a ${kind.name}.`
+        : `There is no record '${name}' among: ${[...this.keys()].join(', ') || 'none at all'}.`,
+    )
   }
 }
 

@@ -44,6 +44,8 @@ type WireNumber =
 type WireValue = ConfigRecordValue['value']
 
 const int64Max = 2n ** 63n - 1n
+const int64Min = -(2n ** 63n)
+const uint64Max = 2n ** 64n - 1n
 
 export function toMetricValue(input: MetricInput): MetricRecordValue {
   return create(MetricRecordValueSchema, { value: Array.isArray(input) ? numberList(input) : number(input as number) })
@@ -60,9 +62,9 @@ function configValue(input: ConfigInput): unknown {
   if (!Array.isArray(input)) return number(input as number)
   const list = input as readonly unknown[]
   // Python takes an empty list for one of booleans; every reader takes it as untyped.
-  if (list.every((item) => typeof item === 'boolean')) return { case: 'boolList', value: { vals: list } }
-  if (list.every((item) => typeof item === 'string')) return { case: 'stringList', value: { vals: list } }
-  if (list.every((item) => item instanceof Uint8Array)) return { case: 'bytesList', value: { vals: list } }
+  if (list.every((item) => typeof item === 'boolean')) return { case: 'boolList', value: { vals: [...list] } }
+  if (list.every((item) => typeof item === 'string')) return { case: 'stringList', value: { vals: [...list] } }
+  if (list.every((item) => item instanceof Uint8Array)) return { case: 'bytesList', value: { vals: [...list] } }
   return numberList(list as readonly number[])
 }
 
@@ -73,16 +75,27 @@ function number(input: number | bigint | Float): WireNumber {
     if (!Number.isSafeInteger(input)) return { case: 'double', value: input }
     return { case: 'sint64', value: BigInt(input) }
   }
-  if (typeof input !== 'bigint') throw new TypeError(`A ${typeof input} cannot be stored in a record.`)
+  if (typeof input !== 'bigint')
+    throw new TypeError(`A value of type ${kindOf(input)} cannot be stored in this record.`)
+  if (input < int64Min || input > uint64Max) throw new RangeError(`${input} does not fit into 64 bits.`)
   return { case: input > int64Max ? 'uint64' : 'sint64', value: input }
 }
 
+function kindOf(value: unknown): string {
+  return Array.isArray(value) ? 'list' : value === null ? 'null' : typeof value
+}
+
+/** Whole numbers beside others are floats too: in JavaScript `[1, 0.5]` is meant as a list of one kind. */
 function numberList(input: readonly (number | bigint | Float)[]): WireNumber {
+  if (!input.every((item) => typeof item === 'number' || typeof item === 'bigint' || item instanceof Float))
+    throw new TypeError('A list in a record must hold values of one kind.')
   const items = input.map(number)
   if (items.some((item) => item.case === 'double') || items.length === 0) {
     return { case: 'doubleList', value: { vals: items.map((item) => Number(item.value)) } }
   }
   const vals = items.map((item) => item.value as bigint)
+  if (vals.some((value) => value > int64Max) && vals.some((value) => value < 0n))
+    throw new RangeError('A list of integers cannot hold negative ones beside ones above 2^63.')
   return { case: vals.some((value) => value > int64Max) ? 'uintList' : 'sintList', value: { vals } }
 }
 
@@ -100,11 +113,19 @@ export function fromWireValue(wire: WireValue | MetricRecordValue['value']): Con
     case 'doubleList':
     case 'boolList':
     case 'stringList':
+      return [...wire.value.vals] as ConfigValue
     case 'bytesList':
-      return wire.value.vals
+      return wire.value.vals.map(plainBytes)
+    case 'bytes':
+      return plainBytes(wire.value)
     default:
       return wire.value
   }
+}
+
+/** A Buffer is a Uint8Array with surprises for who does not expect one. */
+function plainBytes({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
 }
 
 function toNumber(value: bigint): number | bigint {

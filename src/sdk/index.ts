@@ -1,6 +1,7 @@
 /** What authors of apps import as `trellis-fl`. */
 
 export type { Context, UserConfig, UserConfigValue } from '../message/context.ts'
+export type { DType, NumericArray, ValuesByType } from '../message/dtype.ts'
 export {
   defaultTtl,
   errorCodes,
@@ -9,7 +10,7 @@ export {
   type Metadata,
   type NewMessage,
 } from '../message/message.ts'
-export { type DType, NdArray, NdArray as Array, type NumericArray } from '../message/nd-array.ts'
+export { NdArray, NdArray as Array } from '../message/nd-array.ts'
 export { type AnyRecord, ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../message/records.ts'
 export {
   type ConfigInput,

@@ -1,4 +1,5 @@
-import { NdArray, type NumericArray } from '../../message/nd-array.ts'
+import type { NumericArray } from '../../message/dtype.ts'
+import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, MetricRecord } from '../../message/records.ts'
 import { Float } from '../../message/value.ts'
 
