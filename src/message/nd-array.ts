@@ -15,13 +15,16 @@ import { npyHeader, parseNpy } from './npy.ts'
 
 export const numpyStype = 'numpy.ndarray'
 
-/** The numbers of an array as they lie in its file. */
-export interface StoredValues {
+/** How an array lies in its file. */
+export interface ArrayLayout {
   readonly dtype: DType
   readonly shape: readonly number[]
-  /** Whether the first axis is the fastest. */
+  /** Whether the first axis is the fastest, where that makes a difference. */
   readonly fortranOrder: boolean
-  /** In this machine's byte order. */
+}
+
+/** The numbers of an array as they lie in its file, in this machine's byte order. */
+export interface StoredValues extends ArrayLayout {
   readonly values: NumericArray
 }
 
@@ -114,20 +117,31 @@ export class NdArray {
 
   /** @internal The values without a change of order; as Python, it believes the file and not what is said beside it. */
   stored(): StoredValues {
+    const { dataOffset, bigEndian, ...layout } = this.#header()
+    const { view } = dtypes[layout.dtype]
+    const size = view.BYTES_PER_ELEMENT
+    const length = countOf(layout.shape) * entriesPerNumber(layout.dtype)
+    const bytes = this.data.subarray(dataOffset, dataOffset + length * size)
+    if (bytes.length !== length * size) throw new TypeError('The array holds fewer bytes than its shape needs.')
+    const swapped = bigEndian && size > 1
+    const own = swapped || bytes.byteOffset % size !== 0 ? new Uint8Array(bytes) : bytes
+    if (swapped) swapBytes(own, size)
+    return { ...layout, values: new view(own.buffer, own.byteOffset, length) }
+  }
+
+  /** @internal */
+  layout(): ArrayLayout {
+    return this.#header()
+  }
+
+  #header(): ArrayLayout & { dataOffset: number; bigEndian: boolean } {
     if (this.stype !== numpyStype) throw new TypeError(`An array of stype '${this.stype}' cannot be read as numbers.`)
     const { descr, shape, fortranOrder, dataOffset } = parseNpy(this.data)
     const type = parseDescr(descr)
     if (!type) throw new TypeError(`Arrays of numpy type '${descr}' are not supported.`)
-    const { view } = dtypes[type.dtype]
-    const size = view.BYTES_PER_ELEMENT
-    const length = countOf(shape) * entriesPerNumber(type.dtype)
-    const bytes = this.data.subarray(dataOffset, dataOffset + length * size)
-    if (bytes.length !== length * size) throw new TypeError('The array holds fewer bytes than its shape needs.')
-    const swapped = type.bigEndian && size > 1
-    const own = swapped || bytes.byteOffset % size !== 0 ? new Uint8Array(bytes) : bytes
-    if (swapped) swapBytes(own, size)
-    const values = new view(own.buffer, own.byteOffset, length)
-    return { dtype: type.dtype, shape, fortranOrder: fortranOrder && shape.length > 1, values }
+    // With less than two axes to walk along, both orders are one.
+    const hasOrder = countOf(shape) > 0 && shape.filter((length) => length > 1).length > 1
+    return { ...type, shape, fortranOrder: fortranOrder && hasOrder, dataOffset }
   }
 }
 

@@ -56,11 +56,6 @@ export class ArrayRecord extends Map<string, NdArray> {
   }
 }
 
-/** The text of a value that was read from a record, with integers and floats as Python tells them apart. */
-export function valueText({ value: wire }: MetricRecordValue | ConfigRecordValue): string {
-  return pythonText(fromWireValue(wire), wire.case === 'double' || wire.case === 'doubleList')
-}
-
 /** A record of plain values that remembers of each whether it is an integer or a float. */
 abstract class ValueRecord<Input, Value, Wire extends MetricRecordValue | ConfigRecordValue> {
   readonly #values = new Map<string, Wire>()
@@ -79,6 +74,12 @@ abstract class ValueRecord<Input, Value, Wire extends MetricRecordValue | Config
   get(key: string): Value | undefined {
     const wire = this.#values.get(key)
     return wire && (fromWireValue(wire.value) as Value | undefined)
+  }
+
+  /** Whether the value is a float, or a list of floats: `float(1)` and `0.5` are, `1` is not. */
+  isFloat(key: string): boolean {
+    const kind = this.#values.get(key)?.value.case
+    return kind === 'double' || kind === 'doubleList'
   }
 
   has(key: string): boolean {
@@ -107,7 +108,7 @@ abstract class ValueRecord<Input, Value, Wire extends MetricRecordValue | Config
 
   /** As Python prints it: `{'num-examples': 10, 'loss': 0.5}`. Bytes are not shown. */
   toString(): string {
-    const pairs = [...this.#values].map(([key, wire]) => `${pythonString(key)}: ${valueText(wire)}`)
+    const pairs = [...this].map(([key, value]) => `${pythonString(key)}: ${pythonText(value, this.isFloat(key))}`)
     return `{${pairs.join(', ')}}`
   }
 

@@ -1,30 +1,33 @@
+import { UsageError } from '../../base/errors.ts'
 import { Message } from '../../message/message.ts'
 import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } from '../../message/records.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { contentsOf, partsOf } from './replies.ts'
 import { sampleNodes } from './sample.ts'
-import { Strategy } from './strategy.ts'
-import { meanOfArrays, meanOfMetrics } from './weighted-mean.ts'
+import { type Aggregate, Strategy } from './strategy.ts'
+import { meanOfArrays, meanOfMetrics, type WeightedMetrics } from './weighted-mean.ts'
 
 /** Puts the metrics of several replies together; `weightedByKey` names their weight. */
 export type AggregateMetricsFn = (contents: readonly RecordDict[], weightedByKey: string) => MetricRecord
 
 export interface FedAvgOptions {
-  /** Share of the online nodes that train in a round, by default 1; 0 skips training. */
-  readonly fractionTrain?: number
-  readonly fractionEvaluate?: number
+  /** Share of the online nodes that train in a round, by default 1 and rounded down; 0 skips training. */
+  readonly fractionTrain?: number | bigint
+  /** Share of the online nodes that evaluate in a round. */
+  readonly fractionEvaluate?: number | bigint
   /** At least as many nodes train in a round, by default 2. */
-  readonly minTrainNodes?: number
-  readonly minEvaluateNodes?: number
+  readonly minTrainNodes?: number | bigint
+  readonly minEvaluateNodes?: number | bigint
   /** A round waits until as many nodes are online, by default 2. */
-  readonly minAvailableNodes?: number
+  readonly minAvailableNodes?: number | bigint
   /** The metric that replies are weighted by, by default `num-examples`. */
   readonly weightedByKey?: string
-  /** Name of the record that carries the model, by default `arrays`. */
+  /** Name of the record that carries the model to the nodes, by default `arrays`. */
   readonly arrayrecordKey?: string
-  /** Name of the record that carries the configuration, by default `config`. */
+  /** Name of the record that carries the configuration to the nodes, by default `config`. */
   readonly configrecordKey?: string
+  /** In place of the weighted mean of the metrics of training. */
   readonly trainMetricsAggrFn?: AggregateMetricsFn
   readonly evaluateMetricsAggrFn?: AggregateMetricsFn
 }
@@ -35,9 +38,17 @@ type Phase = 'train' | 'evaluate'
  * Federated averaging (McMahan et al., "Communication-Efficient Learning of Deep Networks from Decentralized Data", 2017):
  * the new model is the mean of the nodes' models, weighted by their numbers of examples.
  *
+ * A node is sent the model as `arrays` and the configuration with `server-round` as `config`. It replies with one
+ * ArrayRecord (in training) and one MetricRecord that has `num-examples`, under names of its choice, the same at all nodes.
+ * Nodes that fail are left out of the round.
+ *
  * @example
  * const strategy = new FedAvg({ fractionTrain: 0.5, minAvailableNodes: 10 })
- * const { arrays } = await strategy.start(grid, initialArrays, { numRounds: 20 })
+ * const { arrays } = await strategy.start(grid, initialArrays, {
+ *   numRounds: 20,
+ *   trainConfig: new ConfigRecord({ lr: 0.1 }),
+ *   evaluateFn: async (round, arrays) => new MetricRecord({ accuracy: await accuracyOf(arrays) }),
+ * })
  */
 export class FedAvg extends Strategy {
   readonly fractionTrain: number
@@ -48,28 +59,25 @@ export class FedAvg extends Strategy {
   readonly weightedByKey: string
   readonly arrayrecordKey: string
   readonly configrecordKey: string
-  readonly #aggregators: Readonly<Record<Phase, AggregateMetricsFn | undefined>>
+  readonly #trainMetricsAggrFn: AggregateMetricsFn | undefined
+  readonly #evaluateMetricsAggrFn: AggregateMetricsFn | undefined
 
-  /** Throws a RangeError for a fraction outside of 0 to 1. */
+  /** Throws a UsageError for a fraction outside of 0 to 1, and a minimum that is no count. */
   constructor(options: FedAvgOptions = {}) {
     super()
     this.fractionTrain = fraction('fractionTrain', options.fractionTrain)
     this.fractionEvaluate = fraction('fractionEvaluate', options.fractionEvaluate)
     // A phase that is skipped waits for nobody.
-    this.minTrainNodes = this.fractionTrain === 0 ? 0 : (options.minTrainNodes ?? 2)
-    this.minEvaluateNodes = this.fractionEvaluate === 0 ? 0 : (options.minEvaluateNodes ?? 2)
-    this.minAvailableNodes = options.minAvailableNodes ?? 2
+    this.minTrainNodes = this.fractionTrain === 0 ? 0 : minimum('minTrainNodes', options.minTrainNodes)
+    this.minEvaluateNodes = this.fractionEvaluate === 0 ? 0 : minimum('minEvaluateNodes', options.minEvaluateNodes)
+    this.minAvailableNodes = minimum('minAvailableNodes', options.minAvailableNodes)
     this.weightedByKey = options.weightedByKey ?? 'num-examples'
     this.arrayrecordKey = options.arrayrecordKey ?? 'arrays'
     this.configrecordKey = options.configrecordKey ?? 'config'
-    this.#aggregators = { train: options.trainMetricsAggrFn, evaluate: options.evaluateMetricsAggrFn }
-    for (const [phase, name] of [
-      ['Train', 'training'],
-      ['Evaluate', 'evaluation'],
-    ] as const) {
-      if (this[`fraction${phase}`] === 0)
-        log.warn(`fraction_${phase.toLowerCase()} is set to 0.0. Federated ${name} will be skipped.`)
-    }
+    this.#trainMetricsAggrFn = options.trainMetricsAggrFn
+    this.#evaluateMetricsAggrFn = options.evaluateMetricsAggrFn
+    if (this.fractionEvaluate === 0) log.warn('fraction_evaluate is set to 0.0. Federated evaluation will be skipped.')
+    if (this.fractionTrain === 0) log.warn('fraction_train is set to 0.0. Federated training will be skipped.')
   }
 
   summary(): void {
@@ -89,17 +97,11 @@ export class FedAvg extends Strategy {
     return this.#configure('train', round, arrays, config, grid)
   }
 
-  async aggregateTrain(
-    _round: number,
-    replies: readonly Message[],
-  ): Promise<{ arrays?: ArrayRecord; metrics?: MetricRecord }> {
+  async aggregateTrain(_round: number, replies: readonly Message[]): Promise<Aggregate> {
     const contents = contentsOf(replies, 'aggregate_train')
     if (contents.length === 0) return {}
     const parts = partsOf(contents, this.weightedByKey, true)
-    return {
-      arrays: meanOfArrays(parts),
-      metrics: this.#aggregators.train?.(contents, this.weightedByKey) ?? meanOfMetrics(parts, this.weightedByKey),
-    }
+    return { arrays: meanOfArrays(parts), metrics: this.#metricsOf(contents, parts, this.#trainMetricsAggrFn) }
   }
 
   configureEvaluate(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
@@ -107,11 +109,17 @@ export class FedAvg extends Strategy {
   }
 
   async aggregateEvaluate(_round: number, replies: readonly Message[]): Promise<MetricRecord | undefined> {
-    if (this.fractionEvaluate === 0) return undefined
     const contents = contentsOf(replies, 'aggregate_evaluate')
     if (contents.length === 0) return undefined
-    const parts = partsOf(contents, this.weightedByKey, false)
-    return this.#aggregators.evaluate?.(contents, this.weightedByKey) ?? meanOfMetrics(parts, this.weightedByKey)
+    return this.#metricsOf(contents, partsOf(contents, this.weightedByKey, false), this.#evaluateMetricsAggrFn)
+  }
+
+  #metricsOf(
+    contents: readonly RecordDict[],
+    parts: readonly WeightedMetrics[],
+    aggregate: AggregateMetricsFn | undefined,
+  ): MetricRecord {
+    return aggregate ? aggregate(contents, this.weightedByKey) : meanOfMetrics(parts, this.weightedByKey)
   }
 
   async #configure(
@@ -122,21 +130,27 @@ export class FedAvg extends Strategy {
     grid: Grid,
   ): Promise<Message[]> {
     const share = phase === 'train' ? this.fractionTrain : this.fractionEvaluate
-    const minimum = phase === 'train' ? this.minTrainNodes : this.minEvaluateNodes
+    const minNodes = phase === 'train' ? this.minTrainNodes : this.minEvaluateNodes
     if (share === 0) return []
-    const sizeOf = (online: number): number => Math.max(Math.floor(share * online), minimum)
+    const sizeOf = (online: number): number => Math.max(Math.floor(online * share), minNodes)
     const { sampled, online } = await sampleNodes(grid, this.minAvailableNodes, sizeOf)
     log.info(`configure_${phase}: Sampled ${sampled.length} nodes (out of ${online.length})`)
     // After the caller's own entries, as in Flower: the order is part of the record's id.
-    const content = new RecordDict({
-      [this.arrayrecordKey]: arrays,
-      [this.configrecordKey]: config.copy().set('server-round', round),
-    })
+    const content = new RecordDict([
+      [this.arrayrecordKey, arrays],
+      [this.configrecordKey, config.copy().set('server-round', round)],
+    ])
     return sampled.map((dstNodeId) => Message.create({ content, messageType: phase, dstNodeId }))
   }
 }
 
-function fraction(name: string, value = 1): number {
-  if (value >= 0 && value <= 1) return value
-  throw new RangeError(`${name} must be from 0 to 1, not ${value}.`)
+function fraction(name: string, value: number | bigint = 1): number {
+  if (value >= 0 && value <= 1) return Number(value)
+  throw new UsageError(`${name} must be a number from 0 to 1, not ${value}.`)
+}
+
+function minimum(name: string, value: number | bigint = 2): number {
+  const number = Number(value)
+  if (Number.isSafeInteger(number) && number >= 0) return number
+  throw new UsageError(`${name} must be a whole number of nodes, not ${value}.`)
 }

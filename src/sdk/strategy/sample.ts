@@ -2,33 +2,51 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 
+/** Online nodes can only be asked for, not waited for. */
 const pollMs = 500
-/** While nothing changes, what is waited for is said this often. */
-const remindMs = 10_000
+/** While nothing changes, what is waited for is said again this often. */
+const remindMs = 60_000
+
+export interface Sample {
+  readonly sampled: bigint[]
+  readonly online: bigint[]
+}
 
 /**
- * Chooses `sampleSize` of the nodes that are online, without replacement, each set as likely as any other. Waits until at
- * least `max(minAvailable, sampleSize)` are.
+ * Chooses nodes that are online, without replacement, each set as likely as any other: `sizeOf` says how many of that
+ * many. Waits, without a bound as Flower does, until at least `minAvailable` and as many as are wanted are online.
  */
 export async function sampleNodes(
   grid: Pick<Grid, 'getNodeIds'>,
   minAvailable: number,
-  sampleSize: (online: number) => number,
+  sizeOf: (online: number) => number,
   random: () => number = Math.random,
-): Promise<{ sampled: bigint[]; online: bigint[] }> {
-  let saidAt = Number.NEGATIVE_INFINITY
-  let saidCount = -1
+): Promise<Sample> {
+  const waiting = new Waiting()
   for (;;) {
     const online = await grid.getNodeIds()
-    const size = sampleSize(online.length)
+    const size = sizeOf(online.length)
     const required = Math.max(minAvailable, size)
     if (online.length >= required) return { sampled: choose(online, size, random), online }
-    if (online.length !== saidCount || performance.now() - saidAt > remindMs) {
-      log.info(`Waiting for nodes to connect: ${online.length} connected (minimum required: ${required}).`)
-      saidAt = performance.now()
-      saidCount = online.length
-    }
+    waiting.say(online.length, required)
     await delay(pollMs)
+  }
+}
+
+/** Says what is waited for: at first, when it changes, and now and then since when. */
+class Waiting {
+  readonly #since = new Date()
+  #said = ''
+  #saidAt = 0
+
+  say(connected: number, required: number): void {
+    const line = `Waiting for nodes to connect: ${connected} connected (minimum required: ${required}).`
+    const now = performance.now()
+    if (line !== this.#said) log.info(line)
+    else if (now - this.#saidAt >= remindMs) log.info(`${line} Waiting since ${this.#since.toISOString()}.`)
+    else return
+    this.#said = line
+    this.#saidAt = now
   }
 }
 

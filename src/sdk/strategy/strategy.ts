@@ -1,8 +1,11 @@
+import { UsageError } from '../../base/errors.ts'
 import type { Message } from '../../message/message.ts'
 import { type ArrayRecord, ConfigRecord, type MetricRecord } from '../../message/records.ts'
-import type { Grid, Progress } from '../grid.ts'
+import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
-import { megabytes, Result, recordText } from './result.ts'
+import { missingReplies } from './replies.ts'
+import { Result } from './result.ts'
+import { logEnd, logStart } from './run-log.ts'
 
 /** Evaluates a model at the server. Round 0 is the model before training. Nothing is kept of `undefined`. */
 export type EvaluateFn = (
@@ -11,32 +14,49 @@ export type EvaluateFn = (
 ) => MetricRecord | undefined | Promise<MetricRecord | undefined>
 
 export interface StartOptions {
-  /** By default 3. */
-  readonly numRounds?: number
-  /** Seconds to wait for the replies of one phase; by default 3600. Nodes that did not answer by then are left out. */
-  readonly timeout?: number
-  /** Sent to the nodes with the model, with the number of the round as `server-round`. */
+  /** By default 3. A `bigint` is what a whole number in an app's configuration is. */
+  readonly numRounds?: number | bigint
+  /**
+   * Seconds to wait for the replies of one phase, by default 3600. Nodes that did not answer by then are left out of the
+   * round.
+   */
+  readonly timeout?: number | bigint
+  /** Sent with the model to the nodes that train; a strategy adds to a copy of it (FedAvg: `server-round`). */
   readonly trainConfig?: ConfigRecord
+  /** The same for the nodes that evaluate. */
   readonly evaluateConfig?: ConfigRecord
+  /** Evaluates at the server before the first round and after each. */
   readonly evaluateFn?: EvaluateFn
+}
+
+/** What {@link Strategy.aggregateTrain} makes of replies; a part that is absent stays as it was. */
+export interface Aggregate {
+  readonly arrays?: ArrayRecord | undefined
+  readonly metrics?: MetricRecord | undefined
 }
 
 /**
  * Federated learning in rounds: train at some nodes, aggregate, evaluate at some nodes. A strategy says who is asked and
- * how replies are put together.
+ * how replies are put together. To write one, extend this class, or {@link FedAvg} where only a step differs.
+ *
+ * @example
+ * class SlowStart extends FedAvg {
+ *   override configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) {
+ *     return super.configureTrain(round, arrays, config.copy().set('lr', Math.min(0.1, 0.01 * round)), grid)
+ *   }
+ * }
  */
 export abstract class Strategy {
-  /** The messages of a training phase; none skips it. */
+  /** The messages of a training phase; none skips it. `arrays` is the model so far. */
   abstract configureTrain(
     round: number,
     arrays: ArrayRecord,
     config: ConfigRecord,
     grid: Grid,
   ): Promise<Iterable<Message>>
-  abstract aggregateTrain(
-    round: number,
-    replies: readonly Message[],
-  ): Promise<{ arrays?: ArrayRecord | undefined; metrics?: MetricRecord | undefined }>
+  /** The next model. `replies` holds what came in time, error replies too, in any order. What it throws fails the run. */
+  abstract aggregateTrain(round: number, replies: readonly Message[]): Promise<Aggregate>
+  /** The messages of an evaluation phase; none skips it. */
   abstract configureEvaluate(
     round: number,
     arrays: ArrayRecord,
@@ -48,120 +68,132 @@ export abstract class Strategy {
   abstract summary(): void
 
   /**
-   * Runs all rounds. What a round could not improve stays as it was.
+   * Runs all rounds. What a round could not improve stays as it was. Throws a UsageError for options that make no sense.
    *
    * @example
    * const result = await new FedAvg().start(grid, initialArrays, { numRounds: 5, evaluateFn })
    */
   async start(grid: Grid, initialArrays: ArrayRecord, options: StartOptions = {}): Promise<Result> {
-    const { numRounds = 3, timeout = 3600, evaluateFn } = options
-    const trainConfig = options.trainConfig ?? new ConfigRecord()
-    const evaluateConfig = options.evaluateConfig ?? new ConfigRecord()
-    this.#logStart(numRounds, initialArrays, options)
-    const result = new Result()
-    const startedAt = performance.now()
-    if (evaluateFn) {
-      const metrics = await evaluateFn(0, initialArrays)
-      log.info(`Initial global evaluation results: ${metricsText(metrics)}`)
-      if (metrics) result.evaluateMetricsServerapp.set(0, metrics)
-    }
-    let arrays = initialArrays
-    for (let round = 1; round <= numRounds; round++) {
-      const report = (phase: Progress['phase'], metrics?: MetricRecord): void =>
-        grid.reportProgress({ round, rounds: numRounds, phase, ...(metrics ? { metrics: numbersOf(metrics) } : {}) })
-      log.info('')
-      log.info(`[ROUND ${round}/${numRounds}]`)
-      report('configure')
-      arrays = (await this.#train(grid, round, arrays, trainConfig, timeout, result, report)) ?? arrays
-      await this.#evaluate(grid, round, arrays, evaluateConfig, timeout, result, report)
-      const metrics = evaluateFn && (await evaluateGlobally(evaluateFn, round, arrays, result))
-      report('round-end', metrics ?? result.evaluateMetricsClientapp.get(round))
-    }
-    logEnd(result, (performance.now() - startedAt) / 1000)
-    return result
-  }
-
-  async #train(
-    grid: Grid,
-    round: number,
-    arrays: ArrayRecord,
-    config: ConfigRecord,
-    timeoutSeconds: number,
-    result: Result,
-    report: (phase: Progress['phase'], metrics?: MetricRecord) => void,
-  ): Promise<ArrayRecord | undefined> {
-    const messages = await this.configureTrain(round, arrays, config, grid)
-    report('train')
-    const replies = await grid.sendAndReceive(messages, { timeoutSeconds })
-    const aggregated = await this.aggregateTrain(round, replies)
-    if (aggregated.arrays) result.arrays = aggregated.arrays
-    if (aggregated.metrics) {
-      log.info(`\t└──> Aggregated MetricRecord: ${recordText(aggregated.metrics)}`)
-      result.trainMetricsClientapp.set(round, aggregated.metrics)
-      report('train', aggregated.metrics)
-    }
-    return aggregated.arrays
-  }
-
-  async #evaluate(
-    grid: Grid,
-    round: number,
-    arrays: ArrayRecord,
-    config: ConfigRecord,
-    timeoutSeconds: number,
-    result: Result,
-    report: (phase: Progress['phase'], metrics?: MetricRecord) => void,
-  ): Promise<void> {
-    const messages = await this.configureEvaluate(round, arrays, config, grid)
-    report('evaluate')
-    const replies = await grid.sendAndReceive(messages, { timeoutSeconds })
-    const metrics = await this.aggregateEvaluate(round, replies)
-    if (!metrics) return
-    log.info(`\t└──> Aggregated MetricRecord: ${recordText(metrics)}`)
-    result.evaluateMetricsClientapp.set(round, metrics)
-    report('evaluate', metrics)
-  }
-
-  #logStart(numRounds: number, arrays: ArrayRecord, options: StartOptions): void {
-    const configText = (config: ConfigRecord | undefined): string => (config?.size ? recordText(config) : '(empty!)')
-    log.info(`Starting ${this.constructor.name} strategy:`)
-    log.info(`\t├── Number of rounds: ${numRounds}`)
-    log.info(`\t├── ArrayRecord (${megabytes(arrays).toFixed(2)} MB)`)
-    log.info(`\t├── ConfigRecord (train): ${configText(options.trainConfig)}`)
-    log.info(`\t├── ConfigRecord (evaluate): ${configText(options.evaluateConfig)}`)
+    const rounds = wholeNumber('numRounds', options.numRounds ?? 3)
+    const timeoutSeconds = seconds('timeout', options.timeout ?? 3600)
+    logStart(this.constructor.name, rounds, initialArrays, options)
     this.summary()
     log.info('')
+    const startedAt = performance.now()
+    const run = new Run(this, grid, rounds, timeoutSeconds, options)
+    const result = await run.allRounds(initialArrays)
+    logEnd(result, performance.now() - startedAt)
+    return result
   }
 }
 
-async function evaluateGlobally(
-  evaluateFn: EvaluateFn,
-  round: number,
-  arrays: ArrayRecord,
-  result: Result,
-): Promise<MetricRecord | undefined> {
-  log.info('Global evaluation')
-  const metrics = await evaluateFn(round, arrays)
-  log.info(`\t└──> MetricRecord: ${metricsText(metrics)}`)
-  if (metrics) result.evaluateMetricsServerapp.set(round, metrics)
-  return metrics
+/** One call of `start`: the model and what was measured so far. */
+class Run {
+  readonly #strategy: Strategy
+  readonly #grid: Grid
+  readonly #rounds: number
+  readonly #timeoutSeconds: number
+  readonly #trainConfig: ConfigRecord
+  readonly #evaluateConfig: ConfigRecord
+  readonly #evaluateFn: EvaluateFn | undefined
+  readonly #result = new Result()
+
+  constructor(strategy: Strategy, grid: Grid, rounds: number, timeoutSeconds: number, options: StartOptions) {
+    this.#strategy = strategy
+    this.#grid = grid
+    this.#rounds = rounds
+    this.#timeoutSeconds = timeoutSeconds
+    this.#trainConfig = options.trainConfig ?? new ConfigRecord()
+    this.#evaluateConfig = options.evaluateConfig ?? new ConfigRecord()
+    this.#evaluateFn = options.evaluateFn
+  }
+
+  async allRounds(initialArrays: ArrayRecord): Promise<Result> {
+    let arrays = initialArrays
+    if (this.#evaluateFn) {
+      const metrics = await this.#evaluateAtServer(0, arrays)
+      log.info(`Initial global evaluation results: ${metrics ?? 'None'}`)
+    }
+    for (let round = 1; round <= this.#rounds; round++) {
+      log.info('')
+      log.info(`[ROUND ${round}/${this.#rounds}]`)
+      arrays = (await this.#train(round, arrays)) ?? arrays
+      const atNodes = await this.#evaluate(round, arrays)
+      const atServer = this.#evaluateFn && (await this.#evaluateGlobally(round, arrays))
+      this.#report(round, 'round-end', atServer ?? atNodes)
+    }
+    return this.#result
+  }
+
+  async #train(round: number, arrays: ArrayRecord): Promise<ArrayRecord | undefined> {
+    this.#report(round, 'configure')
+    const messages = await this.#strategy.configureTrain(round, arrays, this.#trainConfig, this.#grid)
+    const replies = await this.#ask(round, 'train', messages)
+    const aggregate = await this.#strategy.aggregateTrain(round, replies)
+    if (aggregate.arrays) this.#result.arrays = aggregate.arrays
+    if (aggregate.metrics) {
+      log.info(`\t└──> Aggregated MetricRecord: ${aggregate.metrics}`)
+      this.#result.trainMetricsClientapp.set(round, aggregate.metrics)
+      this.#report(round, 'train', aggregate.metrics)
+    }
+    return aggregate.arrays
+  }
+
+  async #evaluate(round: number, arrays: ArrayRecord): Promise<MetricRecord | undefined> {
+    const messages = await this.#strategy.configureEvaluate(round, arrays, this.#evaluateConfig, this.#grid)
+    const replies = await this.#ask(round, 'evaluate', messages)
+    const metrics = await this.#strategy.aggregateEvaluate(round, replies)
+    if (metrics) {
+      log.info(`\t└──> Aggregated MetricRecord: ${metrics}`)
+      this.#result.evaluateMetricsClientapp.set(round, metrics)
+      this.#report(round, 'evaluate', metrics)
+    }
+    return metrics
+  }
+
+  async #ask(round: number, phase: 'train' | 'evaluate', messages: Iterable<Message>): Promise<Message[]> {
+    const asked = [...messages]
+    if (asked.length === 0) return []
+    this.#report(round, phase)
+    const replies = await this.#grid.sendAndReceive(asked, { timeoutSeconds: this.#timeoutSeconds })
+    const missing = missingReplies(asked, replies)
+    if (missing) log.warn(`\t> ${missing} within ${this.#timeoutSeconds} s`)
+    return replies
+  }
+
+  async #evaluateGlobally(round: number, arrays: ArrayRecord): Promise<MetricRecord | undefined> {
+    log.info('Global evaluation')
+    const metrics = await this.#evaluateAtServer(round, arrays)
+    log.info(`\t└──> MetricRecord: ${metrics ?? 'None'}`)
+    return metrics
+  }
+
+  async #evaluateAtServer(round: number, arrays: ArrayRecord): Promise<MetricRecord | undefined> {
+    const metrics = await this.#evaluateFn?.(round, arrays)
+    if (metrics) this.#result.evaluateMetricsServerapp.set(round, metrics)
+    return metrics
+  }
+
+  #report(round: number, phase: 'configure' | 'train' | 'evaluate' | 'round-end', metrics?: MetricRecord): void {
+    const progress = { round, rounds: this.#rounds, phase }
+    this.#grid.reportProgress(metrics ? { ...progress, metrics: scalarsOf(metrics) } : progress)
+  }
 }
 
-function logEnd(result: Result, seconds: number): void {
-  log.info('')
-  log.info(`Strategy execution finished in ${seconds.toFixed(2)}s`)
-  log.info('')
-  log.info('Final results:')
-  log.info('')
-  for (const line of result.toString().trimEnd().split('\n')) log.info(`\t${line}`)
-  log.info('')
+function wholeNumber(name: string, value: number | bigint): number {
+  const number = Number(value)
+  if (Number.isSafeInteger(number) && number >= 0) return number
+  throw new UsageError(`${name} must be a whole number of 0 or more, not ${value}.`)
 }
 
-function metricsText(metrics: MetricRecord | undefined): string {
-  return metrics ? recordText(metrics) : 'None'
+function seconds(name: string, value: number | bigint): number {
+  const number = Number(value)
+  if (number > 0) return number
+  throw new UsageError(`${name} must be a number of seconds above 0, not ${value}.`)
 }
 
-function numbersOf(metrics: MetricRecord): Record<string, number> {
-  const entries = [...metrics].filter(([, value]) => typeof value === 'number' || typeof value === 'bigint')
-  return Object.fromEntries(entries.map(([key, value]) => [key, Number(value)]))
+/** Progress is for one look: lists are left out. */
+function scalarsOf(metrics: MetricRecord): Record<string, number> {
+  const scalars = [...metrics].filter(([, value]) => !Array.isArray(value))
+  return Object.fromEntries(scalars.map(([key, value]) => [key, Number(value)]))
 }

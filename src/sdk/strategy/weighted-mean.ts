@@ -1,12 +1,15 @@
-import type { NumericArray } from '../../message/dtype.ts'
-import { NdArray } from '../../message/nd-array.ts'
+import { type DType, isComplex, type NumericArray, type ValuesByType } from '../../message/dtype.ts'
+import { NdArray, type StoredValues } from '../../message/nd-array.ts'
 import { ArrayRecord, MetricRecord } from '../../message/records.ts'
 import { Float } from '../../message/value.ts'
+import { InconsistentRepliesError } from './inconsistent-replies.ts'
 
 /**
  * Weighted means of what nodes return: sum of w_i / W * x_i over the replies i, W the sum of the w_i (McMahan et al. 2017,
- * algorithm 1). Computed in the steps and precision of numpy, so that a Python server gets the same bits: floats keep
- * their type and are rounded after each product and each sum; integers become float64.
+ * algorithm 1). Computed in the steps, order and precision of Flower's with numpy, so that a Python server gets the same
+ * bits: each w_i / W in double precision, then rounded to the type of the array; every product and every sum rounded to
+ * it too. Floats and complex numbers keep their type, integers and bools become float64. When types differ between
+ * replies the first one's is kept. Arrays that come in column-major order stay so.
  */
 
 export interface WeightedArrays {
@@ -14,62 +17,137 @@ export interface WeightedArrays {
   readonly weight: number
 }
 
-/** Arrays by name. Throws a TypeError when shapes differ. Holds one sum beside the replies. */
+/**
+ * The mean by name, in the order of the first record; all must have the same names. Throws an InconsistentRepliesError
+ * when shapes differ. Holds one sum beside the replies, and writes it in place.
+ */
 export function meanOfArrays(parts: readonly WeightedArrays[]): ArrayRecord {
   const factors = factorsOf(parts)
-  const [first] = parts
-  if (!first) return new ArrayRecord()
-  const names = [...first.arrays.keys()]
+  const names = [...(parts[0]?.arrays.keys() ?? [])]
   return new ArrayRecord(
-    names.map((name) => {
-      const arrays = parts.map((part) => part.arrays.get(name) as NdArray)
-      return [name, meanOfArray(name, arrays, factors)] as const
-    }),
+    names.map(
+      (name) =>
+        [
+          name,
+          meanOfArray(
+            name,
+            parts.map((part) => part.arrays.getArray(name)),
+            factors,
+          ),
+        ] as const,
+    ),
   )
 }
 
+type SumType = 'float16' | 'float32' | 'float64' | 'complex64' | 'complex128'
+type SumArray = ValuesByType[SumType]
+
 function meanOfArray(name: string, arrays: readonly NdArray[], factors: readonly number[]): NdArray {
-  const { shape, dtype } = arrays[0] as NdArray
-  const sum = sumFor(dtype, shape)
-  for (const [index, array] of arrays.entries()) {
-    if (array.shape.join() !== shape.join())
-      throw new TypeError(
-        `The arrays '${name}' have different shapes: (${shape.join(', ')}) and (${array.shape.join(', ')}).`,
-      )
-    addScaled(sum, array.values(), factors[index] as number, index === 0)
-  }
-  return NdArray.from(sum, shape, dtype.startsWith('complex') ? (dtype as 'complex64' | 'complex128') : undefined)
+  const layouts = arrays.map((array) => array.layout())
+  const { shape, dtype } = layouts[0] as (typeof layouts)[0]
+  const different = layouts.find((layout) => layout.shape.join() !== shape.join())
+  if (different)
+    throw new InconsistentRepliesError(
+      `The arrays '${name}' of the replies have different shapes: (${shape.join(', ')}) and (${different.shape.join(', ')}).`,
+    )
+  const sumType = productType(dtype)
+  const fortranOrder = layouts.every((layout) => layout.fortranOrder)
+  return NdArray.buildStored(sumType, shape, fortranOrder, (sum) => {
+    for (const [index, array] of arrays.entries()) {
+      const part = fortranOrder ? array.stored() : { ...array.layout(), values: array.values() }
+      addProduct({ sum, sumType, part, factor: factors[index] as number, isFirst: index === 0, name })
+    }
+  })
 }
 
-type FloatArray = Float16Array | Float32Array | Float64Array
-
-function sumFor(dtype: string, shape: readonly number[]): FloatArray {
-  const length = shape.reduce((product, dimension) => product * dimension, dtype.startsWith('complex') ? 2 : 1)
-  if (dtype === 'float16') return new Float16Array(length)
-  if (dtype === 'float32' || dtype === 'complex64') return new Float32Array(length)
-  return new Float64Array(length)
+/** What numpy makes of a number of that type times a float. */
+function productType(dtype: DType): SumType {
+  return dtype === 'float16' || dtype === 'float32' || isComplex(dtype) ? (dtype as SumType) : 'float64'
 }
 
-/** Storing into the typed array rounds the sum; the product is rounded before. */
-function addScaled(sum: FloatArray, values: NumericArray, factor: number, isFirst: boolean): void {
-  if (sum instanceof Float32Array && values instanceof Float32Array) {
-    const scale = Math.fround(factor)
-    if (isFirst) for (let index = 0; index < sum.length; index++) sum[index] = (values[index] as number) * scale
-    else
-      for (let index = 0; index < sum.length; index++)
-        sum[index] = (sum[index] as number) + Math.fround((values[index] as number) * scale)
-    return
-  }
-  if (sum instanceof Float16Array) {
-    const scale = Math.f16round(factor)
+interface Addition {
+  readonly sum: SumArray
+  readonly sumType: SumType
+  readonly part: Pick<StoredValues, 'dtype' | 'values'>
+  readonly factor: number
+  /** The first product is taken as it is: 0 plus -0 would be 0. */
+  readonly isFirst: boolean
+  readonly name: string
+}
+
+function addProduct(addition: Addition): void {
+  const { sum, sumType, part, factor, isFirst, name } = addition
+  const type = productType(part.dtype)
+  if (isComplex(type) && !isComplex(sumType))
+    throw new InconsistentRepliesError(`The arrays '${name}' of the replies are complex in some and real in others.`)
+  if (isComplex(sumType)) addComplex(addition, type)
+  else if (sum instanceof Float32Array && part.values instanceof Float32Array)
+    addFloat32(sum, part.values, Math.fround(factor), isFirst)
+  else if (sum instanceof Float64Array && part.values instanceof Float64Array)
+    addFloat64(sum, part.values, factor, isFirst)
+  else addMixed(addition, type)
+}
+
+// The double product of two floats is exact, and a double sum rounded once more is the float sum.
+function addFloat32(sum: Float32Array, values: Float32Array, factor: number, isFirst: boolean): void {
+  if (isFirst) for (let index = 0; index < sum.length; index++) sum[index] = (values[index] as number) * factor
+  else
     for (let index = 0; index < sum.length; index++)
-      sum[index] = (sum[index] as number) + Math.f16round(Number(values[index]) * scale)
-    return
-  }
+      sum[index] = (sum[index] as number) + Math.fround((values[index] as number) * factor)
+}
+
+function addFloat64(sum: Float64Array, values: Float64Array, factor: number, isFirst: boolean): void {
+  if (isFirst) for (let index = 0; index < sum.length; index++) sum[index] = (values[index] as number) * factor
+  else
+    for (let index = 0; index < sum.length; index++)
+      sum[index] = (sum[index] as number) + (values[index] as number) * factor
+}
+
+function addMixed({ sum, sumType, part, factor, isFirst }: Addition, type: SumType): void {
+  const round = rounding[type]
+  const scale = round(factor)
+  // Sums are made in the wider of both types, then stored in the first.
+  const roundSum = rounding[precision[type] > precision[sumType] ? type : sumType]
   for (let index = 0; index < sum.length; index++) {
-    const product = Number(values[index]) * factor
-    sum[index] = isFirst ? product : (sum[index] as number) + product
+    const product = round(Number(part.values[index]) * scale)
+    sum[index] = isFirst ? product : roundSum((sum[index] as number) + product)
   }
+}
+
+function addComplex({ sum, sumType, part, factor, isFirst }: Addition, type: SumType): void {
+  const round = rounding[type]
+  const scale = round(factor)
+  const roundSum = rounding[precision[type] > precision[sumType] ? type : sumType]
+  const values: NumericArray = part.values
+  const isReal = !isComplex(type)
+  for (let index = 0; index < sum.length; index += 2) {
+    const real = Number(values[isReal ? index / 2 : index])
+    const imaginary = isReal ? 0 : Number(values[index + 1])
+    // The factor is a complex number too, with an imaginary part of 0: it matters for what is not finite.
+    const product = isReal
+      ? [round(real * scale), 0]
+      : [round(round(real * scale) - imaginary * 0), round(real * 0 + round(imaginary * scale))]
+    for (const part of [0, 1] as const) {
+      const value = product[part] as number
+      sum[index + part] = isFirst ? value : roundSum((sum[index + part] as number) + value)
+    }
+  }
+}
+
+const rounding: Readonly<Record<SumType, (value: number) => number>> = {
+  float16: Math.f16round,
+  float32: Math.fround,
+  float64: Number,
+  complex64: Math.fround,
+  complex128: Number,
+}
+
+const precision: Readonly<Record<SumType, number>> = {
+  float16: 11,
+  float32: 24,
+  float64: 53,
+  complex64: 24,
+  complex128: 53,
 }
 
 export interface WeightedMetrics {
@@ -88,7 +166,7 @@ export function meanOfMetrics(parts: readonly WeightedMetrics[], weightedByKey: 
     if (lists.length === 0) result.set(key, new Float(weightedSum(values.map(Number), factors)))
     else {
       if (lists.length !== values.length || lists.some((list) => list.length !== lists[0]?.length))
-        throw new TypeError(`The metric '${key}' has lists of different lengths.`)
+        throw new InconsistentRepliesError(`The metric '${key}' is a list of another length in some replies.`)
       const length = lists[0]?.length ?? 0
       const columns = Array.from({ length }, (_, index) => lists.map((list) => Number(list[index])))
       result.set(
@@ -101,11 +179,14 @@ export function meanOfMetrics(parts: readonly WeightedMetrics[], weightedByKey: 
 }
 
 function weightedSum(values: readonly number[], factors: readonly number[]): number {
-  return values.reduce((sum, value, index) => sum + value * (factors[index] as number), 0)
+  return values.map((value, index) => value * (factors[index] as number)).reduce((sum, product) => sum + product)
 }
 
 function factorsOf(parts: readonly { weight: number }[]): number[] {
   const total = parts.reduce((sum, { weight }) => sum + weight, 0)
-  if (parts.length > 0 && !(total > 0)) throw new TypeError(`The weights of the replies add up to ${total}.`)
+  if (parts.length > 0 && !(total > 0))
+    throw new InconsistentRepliesError(
+      `The weights of the replies add up to ${total}, which nothing can be divided by.`,
+    )
   return parts.map(({ weight }) => weight / total)
 }
