@@ -1,0 +1,52 @@
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** The environments with Python Flower that some tests compare with, by the variable that names them. */
+const environments = {
+  TRELLIS_PYTHON_129: { folder: 'python-1.29', packages: ['flwr==1.29.0', 'numpy==2.4.6'] },
+  TRELLIS_PYTHON_141: { folder: 'python-1.41', packages: ['flwr==1.41.0', 'numpy==2.4.6'] },
+} as const
+
+const cache = join(import.meta.dirname, '..', '.cache')
+
+/**
+ * Makes the environments under `.cache/` where they are missing. Without Python 3.10 or later, or without a package index,
+ * it says so, and the tests that need Python skip; in CI that is an error.
+ */
+export async function preparePython(): Promise<Record<string, string>> {
+  const found: Record<string, string> = {}
+  for (const [variable, { folder, packages }] of Object.entries(environments)) {
+    const given = process.env[variable]
+    const directory = given ?? join(cache, folder)
+    try {
+      if (!existsSync(join(directory, 'bin', 'flwr'))) install(directory, packages)
+      found[variable] = directory
+    } catch (error) {
+      if (process.env.CI === 'true') throw error
+      process.stdout.write(`Tests that need Python with ${packages[0]} are skipped: ${reason(error)}\n`)
+    }
+  }
+  return found
+}
+
+function install(directory: string, packages: readonly string[]): void {
+  const version = execFileSync('python3', ['-c', 'import sys; print(sys.version_info >= (3, 10))']).toString().trim()
+  if (version !== 'True') throw new Error('python3 is older than 3.10')
+  process.stdout.write(`Setting up ${directory} with ${packages.join(', ')}\n`)
+  mkdirSync(cache, { recursive: true })
+  rmSync(directory, { recursive: true, force: true })
+  try {
+    execFileSync('python3', ['-m', 'venv', directory])
+    execFileSync(join(directory, 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...packages], {
+      stdio: ['ignore', 'ignore', 'inherit'],
+    })
+  } catch (error) {
+    rmSync(directory, { recursive: true, force: true })
+    throw error
+  }
+}
+
+function reason(error: unknown): string {
+  return (error instanceof Error ? error.message : String(error)).split('\n')[0] ?? ''
+}

@@ -1,0 +1,16 @@
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { preparePython } from './python.ts'
+
+/** Runs the tests: all of them, or those of the patterns that are given. */
+const all = ['src/**/*.test.ts', 'examples/**/*.test.ts', 'test/**/*.test.ts']
+const patterns = process.argv.slice(2)
+
+const python = await preparePython()
+const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=2']
+const tests = spawn(process.execPath, [...args, ...(patterns.length > 0 ? patterns : all)], {
+  stdio: 'inherit',
+  env: { ...process.env, ...python },
+})
+const [status] = (await once(tests, 'exit')) as [number | null]
+process.exitCode = status ?? 1

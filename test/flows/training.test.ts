@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { countingClient, countingServer } from '../harness/apps.ts'
+import { Deployment } from '../harness/deployment.ts'
+import { eventually, isAlive } from '../harness/program.ts'
+
+test('two SuperNodes train over mutual TLS, and flwr shows it to whoever started it', async () => {
+  await using deployment = await Deployment.create({ mutualTls: true })
+  await deployment.startSupernode('node-1')
+  await deployment.startSupernode('node-2')
+  const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 3' })
+
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 0, run.said)
+  assert.match(run.said, /\[ROUND 3\/3\]/)
+  assert.match(run.said, /weights: 3 13/)
+  assert.match(run.said, /round \d\/3 · train · 2 of 2 nodes replied/)
+  assert.match(run.said, /finished:completed/)
+  // The state of a ClientApp lives from round to round.
+  assert.match(run.said, /'seen': 3\.0/)
+
+  const list = JSON.parse((await deployment.flwr('ls', '--format', 'json')).stdout)
+  assert.equal(list.success, true)
+  assert.equal(list.runs.length, 1)
+  assert.equal(list.runs[0].status, 'finished:completed')
+  assert.equal(list.runs[0]['fab-id'], 'test/testapp')
+  assert.ok(list.runs[0]['network-traffic']['total-bytes'] > 0)
+
+  const log = await deployment.flwr('log', list.runs[0]['run-id'], '--show')
+  assert.match(log.stdout, /weights: 3 13/)
+
+  const nodes = JSON.parse((await deployment.flwr('supernode', 'ls', '--format', 'json')).stdout).nodes
+  assert.deepEqual(nodes.map((node: { identity: string }) => node.identity).sort(), ['node-1', 'node-2'])
+  for (const node of nodes) {
+    assert.equal(node['auth-method'], 'certificate')
+    assert.equal(node.status, 'online')
+    assert.match(node['certificate-serial'], /^[0-9A-F]+$/)
+    assert.match(node['certificate-expires-at'], /^\d{4}-/)
+  }
+})
+
+test('app processes stay warm from round to round and are gone when the run has ended', async () => {
+  await using deployment = await Deployment.create()
+  await deployment.startSupernode('node-1')
+  await deployment.startSupernode('node-2')
+  const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 3' })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 0, run.said)
+  const pids = [...run.said.matchAll(/'pid': ([\d.]+)/g)].map(([, pid]) => pid)
+  assert.equal(pids.length, 3)
+  // The mean of the two process ids stays the same: no round had a process of its own.
+  assert.equal(new Set(pids).size, 1)
+  const nodeIds = [...deployment.children('flwr-clientapp'), ...deployment.children('flwr-serverapp')]
+  await eventually('the end of the app processes', () => nodeIds.every((pid) => !isAlive(pid)))
+})
+
+test('a run that is stopped ends at once, with its processes', async () => {
+  await using deployment = await Deployment.create()
+  await deployment.startSupernode('node-1')
+  await deployment.startSupernode('node-2')
+  const app = deployment.writeApp({
+    server: countingServer,
+    client: countingClient,
+    config: 'rounds = 50\npause-ms = 300',
+  })
+  const started = JSON.parse((await deployment.flwr('run', app, '--format', 'json')).stdout)
+  const follower = deployment.start('flwr', ['log', started['run-id'], '--stream'])
+  await follower.line(/\[ROUND 2\/50\]/)
+  const clients = await eventually('client processes', () => {
+    const found = deployment.children('flwr-clientapp')
+    return found.length === 2 && found
+  })
+
+  const stopped = JSON.parse((await deployment.flwr('stop', started['run-id'], '--format', 'json')).stdout)
+  assert.deepEqual(stopped, { success: true, 'run-id': started['run-id'] })
+  assert.equal(await follower.end(5000), 0)
+  await eventually('the end of the app processes', () => clients.every((pid) => !isAlive(pid)), 10_000)
+  const { runs } = JSON.parse((await deployment.flwr('ls', '--format', 'json')).stdout)
+  assert.equal(runs[0].status, 'finished:stopped')
+  const again = await deployment.flwr('stop', started['run-id'])
+  assert.equal(again.status, 1)
+  assert.match(again.said, /already finished/)
+})
+
+test('whoever follows a run leaves it with Ctrl-C and is told how to come back', async () => {
+  await using deployment = await Deployment.create()
+  await deployment.startSupernode('node-1')
+  await deployment.startSupernode('node-2')
+  const app = deployment.writeApp({
+    server: countingServer,
+    client: countingClient,
+    config: 'rounds = 4\npause-ms = 200',
+  })
+  const run = deployment.start('flwr', ['run', app, '--stream'])
+  await run.line(/\[ROUND 1\/4\]/)
+  run.kill('SIGINT')
+  assert.equal(await run.end(), 0)
+  const [, runId = ''] = /To come back: flwr log (\d+) test/.exec(run.said) ?? []
+  assert.match(run.said, new RegExp(`flwr stop ${runId} test`))
+  const follower = await deployment.flwr('log', runId, '--stream')
+  assert.equal(follower.status, 0)
+  assert.match(follower.said, /weights: 4 14/)
+})

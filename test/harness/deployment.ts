@@ -1,0 +1,171 @@
+import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { TestCa } from './certificates.ts'
+import { temporaryDirectory } from './directory.ts'
+import { run, type StartOptions, start, type TestProgram } from './program.ts'
+
+export interface DeploymentOptions {
+  /** Client certificates are required; else everything is plain. */
+  readonly mutualTls?: boolean
+  readonly superlinkArguments?: readonly string[]
+}
+
+/**
+ * A SuperLink, its SuperNodes and `flwr` as real processes in a folder of their own, on ports that the system chose. What
+ * was started last ends first.
+ */
+export class Deployment implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack()
+  readonly directory = this.#stack.use(temporaryDirectory())
+  readonly environment: Readonly<Record<string, string>> = {
+    FLWR_HOME: join(this.directory.path, 'home'),
+    NO_COLOR: '1',
+  }
+  readonly #options: DeploymentOptions
+  #ca: TestCa | undefined
+  superlink!: TestProgram
+  fleetAddress = ''
+  controlAddress = ''
+  mainAddress = ''
+
+  private constructor(options: DeploymentOptions) {
+    this.#options = options
+  }
+
+  static async create(options: DeploymentOptions = {}): Promise<Deployment> {
+    const deployment = new Deployment(options)
+    if (options.mutualTls) {
+      deployment.#ca = await TestCa.create(deployment.directory.path)
+      await deployment.#ca.server()
+      await deployment.#ca.issue('cli')
+    }
+    await deployment.startSuperlink()
+    return deployment
+  }
+
+  get ca(): TestCa {
+    if (!this.#ca) throw new Error('This deployment has no certificates')
+    return this.#ca
+  }
+
+  /** Starts it, or starts it again: then on the same addresses and, with a database file, with the same state. */
+  async startSuperlink(): Promise<void> {
+    const address = (known: string): string => known || '127.0.0.1:0'
+    const args = [
+      ...this.#superlinkTls(),
+      ...['--fleet-api-address', address(this.fleetAddress), '--control-api-address', address(this.controlAddress)],
+      ...['--port', this.mainAddress.split(':')[1] ?? '0'],
+      ...['--database', this.directory.file('state.db')],
+      ...(this.#options.superlinkArguments ?? []),
+    ]
+    this.superlink = this.#stack.use(this.start('flower-superlink', args))
+    const bound = async (name: string): Promise<string> =>
+      (await this.superlink.line(new RegExp(`Starting ${name} on (\\S+)`)))[1] as string
+    this.controlAddress = await bound('Control API')
+    this.fleetAddress = await bound('Fleet API')
+    this.mainAddress = await bound('API')
+    this.#writeConfig()
+  }
+
+  /** Starts a SuperNode; with mutual TLS it gets a certificate of its own. Resolves when it has joined. */
+  async startSupernode(name: string, args: readonly string[] = []): Promise<TestProgram> {
+    const tls = this.#ca ? await this.#nodeTls(name) : ['--insecure']
+    const node = this.#stack.use(this.start('flower-supernode', [...tls, '--superlink', this.fleetAddress, ...args]))
+    await node.line(/SuperNode ID: (\d+)/)
+    return node
+  }
+
+  start(name: string, args: readonly string[], options: StartOptions = {}): TestProgram {
+    return start(name, args, { cwd: this.directory.path, ...options, env: { ...this.environment, ...options.env } })
+  }
+
+  flwr(...args: string[]): ReturnType<typeof run> {
+    return run('flwr', args, { cwd: this.directory.path, env: this.environment })
+  }
+
+  /** Process ids of programs of that name that run for this deployment, whoever started them. */
+  children(program: string): number[] {
+    const home = this.environment.FLWR_HOME as string
+    return processes()
+      .filter(({ command, environment }) => command.includes(program) && environment.includes(home))
+      .map(({ pid }) => pid)
+  }
+
+  /** Writes an app and answers its folder. Component references are `app/server.ts:app` and `app/client.ts:app`. */
+  writeApp(files: { server: string; client: string; config?: string; name?: string }): string {
+    const name = files.name ?? 'testapp'
+    const folder = this.directory.file(name)
+    mkdirSync(join(folder, 'app'), { recursive: true })
+    writeFileSync(
+      join(folder, 'pyproject.toml'),
+      `[project]
+name = "${name}"
+version = "1.0.0"
+description = ""
+license = "Apache-2.0"
+[tool.flwr.app]
+publisher = "test"
+[tool.flwr.app.components]
+serverapp = "app/server.ts:app"
+clientapp = "app/client.ts:app"
+[tool.flwr.app.config]
+${files.config ?? ''}
+`,
+    )
+    writeFileSync(join(folder, 'app', 'server.ts'), files.server)
+    writeFileSync(join(folder, 'app', 'client.ts'), files.client)
+    return folder
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+  }
+
+  #superlinkTls(): string[] {
+    if (!this.#ca) return ['--insecure']
+    const { file } = this.directory
+    return [
+      ...[
+        '--ssl-ca-certfile',
+        this.#ca.certfile,
+        '--ssl-certfile',
+        file('server.pem'),
+        '--ssl-keyfile',
+        file('server.key'),
+      ],
+      '--ssl-require-client-auth',
+    ]
+  }
+
+  async #nodeTls(name: string): Promise<string[]> {
+    const { certfile, keyfile } = await this.ca.issue(name)
+    return ['--root-certificates', this.ca.certfile, '--ssl-client-certfile', certfile, '--ssl-client-keyfile', keyfile]
+  }
+
+  #writeConfig(): void {
+    const { file } = this.directory
+    const trust = this.#ca
+      ? `root-certificates = "${this.#ca.certfile}"\nclient-certificate = "${file('cli.pem')}"\nclient-private-key = "${file('cli.key')}"`
+      : 'insecure = true'
+    mkdirSync(this.environment.FLWR_HOME as string, { recursive: true })
+    writeFileSync(
+      join(this.environment.FLWR_HOME as string, 'config.toml'),
+      `[superlink]\ndefault = "test"\n[superlink.test]\naddress = "${this.controlAddress}"\n${trust}\n`,
+    )
+  }
+}
+
+/** From `/proc`: programs that our programs start are not our children. */
+function processes(): { pid: number; command: string; environment: string }[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const read = (file: string): string => readFileSync(`/proc/${name}/${file}`, 'utf8')
+        return [{ pid: Number(name), command: read('cmdline'), environment: read('environ') }]
+      } catch {
+        // It has ended in the meantime.
+        return []
+      }
+    })
+}
