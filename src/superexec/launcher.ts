@@ -65,7 +65,13 @@ export class Launcher {
     const child = startPythonApp(this.#config, task)
     // Python's app processes keep their task alive themselves.
     const guard = this.#guard(task, child)
-    this.#own(child, (outcome) => guard.end(outcome))
+    this.#own(child, (outcome) => {
+      const missing = outcome.startsWith('could not be started')
+      guard.end(
+        outcome,
+        missing ? `The app needs Python: ${child.spawnfile} cannot be started at this site` : undefined,
+      )
+    })
   }
 
   #guard(task: AcquiredTask, child: ChildProcess): TaskGuard {
@@ -103,9 +109,7 @@ export class Launcher {
     const child = startProgram(task.type, args, {
       // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
       stdio:
-        task.type === 'flwr-serverapp'
-          ? ['ignore', 'ignore', 'pipe', 'ipc']
-          : ['ignore', 'inherit', 'inherit', 'ipc'],
+        task.type === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     const app: AppProcess = { child, runId: task.runId, type: task.type, guard: undefined, idleTimer: undefined }
     child.on('message', () => this.#park(app))

@@ -37,13 +37,13 @@ export class TaskGuard {
   }
 
   /** The process has ended. When the task is not over, it failed: whoever waits for it hears of it now. */
-  end(outcome: string): void {
+  end(outcome: string, details = `The app process ended before its task was done (${outcome}).`): void {
     this.#stop.abort()
     const { channel, token, log } = this.#options
     channel
       .call(
         Runtime.method.pushTaskOutput,
-        { subStatus: 'failed', details: `The app process ended before its task was done (${outcome}).` },
+        { subStatus: 'failed', details },
         { headers: { 'flwr-task-token': token }, timeoutMs: 10_000 },
       )
       .then(

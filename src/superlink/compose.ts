@@ -176,6 +176,7 @@ function runSuperexec(
   const address = formatAddress(loopbackAddress(main.address))
   const trust = config.tls ? ['--root-certificates', config.tls.caFile] : ['--insecure']
   const args = [...trust, '--runtime-api-address', address, '--parent-pid', String(process.pid)]
+  if (config.python !== undefined) args.push('--python', config.python)
   if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
   return keepRunning(() => startProgram('flower-superexec', args), {
     name: 'flower-superexec',

@@ -23,6 +23,7 @@ export interface SuperlinkConfig {
   readonly supernodeAuth: boolean
   readonly superexecSecret: Uint8Array | undefined
   readonly dependencyInstallation: boolean
+  readonly python: string | undefined
   readonly log: {
     readonly format: LogFormat
     readonly file: string | undefined
@@ -75,6 +76,7 @@ const rows: readonly OptionRow[] = [
   },
   { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that SuperExecs must know' },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
+  { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
   { flags: '--disable-runtime-dependency-installation', help: 'the default', hidden: true },
   { flags: '--log-file <path>', help: 'also write the log to this file' },
   { flags: '--log-rotation-interval-hours <hours>', help: 'start a new log file after this time', default: '24' },
@@ -149,6 +151,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     supernodeAuth,
     superexecSecret: readSecret(text('superexecAuthSecretFile'), isolation, warnings),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
+    python: text('python'),
     log: {
       format: text('logFormat') as LogFormat,
       file: text('logFile'),

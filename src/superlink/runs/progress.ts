@@ -21,7 +21,10 @@ export class RunProgress {
 
   asked(runId: RunId, count: number): void {
     const { asked, replied, failed } = this.of(runId)
-    this.#counts.set(runId, replied >= asked ? { ...noReplies, asked: count } : { asked: asked + count, replied, failed })
+    this.#counts.set(
+      runId,
+      replied >= asked ? { ...noReplies, asked: count } : { asked: asked + count, replied, failed },
+    )
   }
 
   replied(runId: RunId, failed: boolean): void {

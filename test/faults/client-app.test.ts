@@ -1,0 +1,95 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { askingServer } from '../harness/apps.ts'
+import { Deployment } from '../harness/deployment.ts'
+import { eventually } from '../harness/program.ts'
+
+const faultyClient = `
+import { ClientApp, ConfigRecord, RecordDict } from 'trellis-fl'
+export const app = new ClientApp().query(async (message) => {
+  switch (message.content.config('config').get('action')) {
+    case 'throw':
+      throw new RangeError('no such partition')
+    case 'exit':
+      process.exit(3)
+    case 'spin':
+      for (;;) {}
+    case 'wait':
+      return new Promise(() => {})
+    case 'big':
+      return message.reply(new RecordDict({ c: new ConfigRecord({ blob: new Uint8Array(20 * 1024 * 1024) }) }))
+    case 'nothing':
+      return undefined
+    default:
+      return message.reply(new RecordDict())
+  }
+})
+`
+
+test('whatever a ClientApp does, the ServerApp gets an answer and the node goes on', async () => {
+  await using deployment = await Deployment.create()
+  await deployment.startSupernode('node-1')
+  const app = deployment.writeApp({
+    server: askingServer,
+    client: faultyClient,
+    config: 'actions = "throw,good,exit,good,spin,wait,big,nothing,good"\nttl = 4',
+  })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 0, run.said)
+  assert.match(run.said, /throw: error 2 RangeError: no such partition/)
+  assert.match(run.said, /exit: error 8 ClientApp stopped responding\. .*exit status 3/)
+  assert.match(run.said, /spin: error 3 /)
+  assert.match(run.said, /wait: error 3 /)
+  assert.match(run.said, /big: error 2 The reply is too large: .* 16777216 that are allowed/)
+  assert.match(run.said, /nothing: error 2 .*did not return a reply/)
+  assert.equal(run.said.match(/good: answered/g)?.length, 3)
+  // Nothing of the apps that hung is left.
+  await eventually('the end of all client processes', () => deployment.children('flwr-clientapp').length === 0)
+})
+
+test('a ClientApp that cannot be loaded answers with what is wrong with it', async () => {
+  await using deployment = await Deployment.create()
+  await deployment.startSupernode('node-1')
+  const app = deployment.writeApp({
+    server: askingServer,
+    client: `import './not-there.ts'\nexport const app = 1\n`,
+    config: 'actions = "any"\nttl = 20',
+  })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 0, run.said)
+  assert.match(run.said, /any: error 1 app\/client\.ts cannot be loaded: .*not-there/)
+  const wrong = deployment.writeApp({
+    name: 'wrong',
+    server: askingServer,
+    client: `export const app = 1\n`,
+    config: 'actions = "any"\nttl = 20',
+  })
+  const other = await deployment.flwr('run', wrong, '--stream')
+  assert.match(other.said, /any: error 1 'app' in app\/client\.ts is not a ClientApp/)
+})
+
+test('a ServerApp that fails ends the run with the reason, and flwr run fails with it', async () => {
+  await using deployment = await Deployment.create()
+  const app = deployment.writeApp({
+    server: `import { ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(() => { throw new Error('no idea what to do') })`,
+    client: faultyClient,
+  })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 1, run.said)
+  assert.match(run.said, /finished:failed: ServerApp failed with exception: no idea what to do/)
+})
+
+test('a Python app at a site without Python fails at once with a sentence', async () => {
+  await using deployment = await Deployment.create({ superlinkArguments: ['--python', '/nowhere/python'] })
+  const app = deployment.writeApp({ server: '', client: '' })
+  const pyproject = readFileSync(`${app}/pyproject.toml`, 'utf8')
+  writeFileSync(
+    `${app}/pyproject.toml`,
+    pyproject.replace('app/server.ts:app', 'pkg.server:app').replace('app/client.ts:app', 'pkg.client:app'),
+  )
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 1, run.said)
+  assert.match(run.said, /needs Python: \/nowhere\/flwr-serverapp cannot be started/)
+})
