@@ -1,5 +1,5 @@
 import { isMessageType } from './message-type.ts'
-import type { RecordDict } from './records.ts'
+import { RecordDict } from './records.ts'
 
 /** How long an instruction lives when nobody says otherwise, in seconds. */
 export const defaultTtl = 43_200
@@ -47,11 +47,19 @@ export interface NewMessage {
   readonly messageType: string
   readonly dstNodeId: bigint
   readonly groupId?: string
-  /** Seconds; by default 12 hours. */
+  /** Seconds after which it is no longer delivered or answered; by default 12 hours. */
   readonly ttl?: number
 }
 
-/** What ServerApps and ClientApps exchange: metadata, and either content or an error. */
+/**
+ * What ServerApps and ClientApps exchange: metadata, and either content or an error.
+ *
+ * @example
+ * const question = Message.create({ content, messageType: 'query', dstNodeId })
+ * const [reply] = await grid.sendAndReceive([question])
+ * if (reply?.error) log.warn(`node ${dstNodeId}: ${reply.error.reason}`)
+ * else log.info(reply.content.config('facts').getString('model'))
+ */
 export class Message {
   readonly metadata: Metadata
   readonly #content: RecordDict | undefined
@@ -75,6 +83,7 @@ export class Message {
         `Message type '${fields.messageType}' is not train, evaluate, query or system, optionally with .action.`,
       )
     }
+    ensureRecordDict(fields.content)
     return new Message(
       {
         runId: 0n,
@@ -112,9 +121,11 @@ export class Message {
    * return message.reply(new RecordDict({ arrays, metrics }))
    */
   reply(content: RecordDict, options: { ttl?: number } = {}): Message {
+    ensureRecordDict(content)
     return new Message(this.#replyMetadata(options.ttl), { content })
   }
 
+  /** The reply that says why there is none; what a ClientApp throws becomes one by itself. */
   replyError(error: MessageError): Message {
     return new Message(this.#replyMetadata(), { error })
   }
@@ -137,6 +148,12 @@ export class Message {
       ...(asked.srcTaskId === undefined ? {} : { dstTaskId: asked.srcTaskId }),
     }
   }
+}
+
+/** Apps need not be compiled, so that the types alone do not keep other objects out. */
+function ensureRecordDict(content: RecordDict): void {
+  if (!(content instanceof RecordDict))
+    throw new TypeError('The content of a message must be a RecordDict: new RecordDict({ name: record }).')
 }
 
 function nowSeconds(): number {

@@ -29,6 +29,13 @@ export class ArrayRecord extends Map<string, NdArray> {
     for (const [name, array] of entriesOf(arrays)) this.set(name, array)
   }
 
+  /** Throws a TypeError for anything but an {@link NdArray}. */
+  override set(name: string, array: NdArray): this {
+    if (!(array instanceof NdArray))
+      throw new TypeError(`'${name}' is no NdArray: make one with NdArray.from(values, shape).`)
+    return super.set(name, array)
+  }
+
   /**
    * Arrays without names get `"0"`, `"1"`, …, as Python's list of ndarrays.
    *
@@ -214,6 +221,13 @@ export class RecordDict extends Map<string, AnyRecord> {
   constructor(records: Readonly<Record<string, AnyRecord>> | Iterable<readonly [string, AnyRecord]> = {}) {
     super()
     for (const [name, record] of entriesOf(records)) this.set(name, record)
+  }
+
+  /** Throws a TypeError for anything but a record. */
+  override set(name: string, record: AnyRecord): this {
+    if (record instanceof ArrayRecord || record instanceof MetricRecord || record instanceof ConfigRecord)
+      return super.set(name, record)
+    throw new TypeError(`'${name}' is no ArrayRecord, MetricRecord or ConfigRecord.`)
   }
 
   /** The record of that name; throws a TypeError when it is absent or of another kind. */

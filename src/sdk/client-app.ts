@@ -1,5 +1,5 @@
 import type { Context } from '../message/context.ts'
-import type { Message } from '../message/message.ts'
+import { Message } from '../message/message.ts'
 import { splitMessageType } from '../message/message-type.ts'
 
 /** Answers a message with `message.reply(…)`. What it throws becomes an error reply. */
@@ -69,7 +69,9 @@ export class ClientApp {
     const { category, action } = splitMessageType(message.metadata.messageType)
     const handler = this.#handlers.get(`${category}.${action}`)
     if (!handler) throw new Error(`No ${category} function registered with name '${action}'`)
-    return throughMods(this.#mods, handler)(message, context)
+    const reply: unknown = await throughMods(this.#mods, handler)(message, context)
+    if (reply instanceof Message) return reply
+    throw new TypeError(`The ${category} function did not return a reply: it must return message.reply(…).`)
   }
 
   #register(category: Category, args: readonly unknown[]): this {
