@@ -1,4 +1,4 @@
-import { setTimeout as delay } from 'node:timers/promises'
+import { type Clock, systemClock } from '../../base/clock.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 
@@ -20,30 +20,36 @@ export async function sampleNodes(
   grid: Pick<Grid, 'getNodeIds'>,
   minAvailable: number,
   sizeOf: (online: number) => number,
-  random: () => number = Math.random,
+  { random = Math.random, clock = systemClock }: { random?: () => number; clock?: Clock } = {},
 ): Promise<Sample> {
-  const waiting = new Waiting()
+  const waiting = new Waiting(clock)
   for (;;) {
     const online = await grid.getNodeIds()
     const size = sizeOf(online.length)
     const required = Math.max(minAvailable, size)
     if (online.length >= required) return { sampled: choose(online, size, random), online }
     waiting.say(online.length, required)
-    await delay(pollMs)
+    await clock.sleep(pollMs)
   }
 }
 
 /** Says what is waited for: at first, when it changes, and now and then since when. */
 class Waiting {
-  readonly #since = new Date()
+  readonly #clock: Clock
+  readonly #since: number
   #said = ''
   #saidAt = 0
 
+  constructor(clock: Clock) {
+    this.#clock = clock
+    this.#since = clock.now()
+  }
+
   say(connected: number, required: number): void {
     const line = `Waiting for nodes to connect: ${connected} connected (minimum required: ${required}).`
-    const now = performance.now()
+    const now = this.#clock.now()
     if (line !== this.#said) log.info(line)
-    else if (now - this.#saidAt >= remindMs) log.info(`${line} Waiting since ${this.#since.toISOString()}.`)
+    else if (now - this.#saidAt >= remindMs) log.info(`${line} Waiting since ${new Date(this.#since).toISOString()}.`)
     else return
     this.#said = line
     this.#saidAt = now

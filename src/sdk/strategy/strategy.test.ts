@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { beforeEach, mock, test } from 'node:test'
+import { Message } from '../../message/message.ts'
+import { NdArray } from '../../message/nd-array.ts'
+import { ArrayRecord, type ConfigRecord, MetricRecord, RecordDict } from '../../message/records.ts'
+import { float } from '../../message/value.ts'
+import { ClientApp } from '../client-app.ts'
+import type { Grid } from '../grid.ts'
+import { InMemoryGrid } from '../in-memory-grid.ts'
+import { type Aggregate, Strategy } from './strategy.ts'
+
+let lines: string[] = []
+mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
+beforeEach(() => {
+  lines = []
+})
+
+/** The model is the number of replies so far. */
+class Counting extends Strategy {
+  async configureTrain(_round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
+    const content = new RecordDict({ arrays, config })
+    return (await grid.getNodeIds()).map((dstNodeId) => Message.create({ content, messageType: 'train', dstNodeId }))
+  }
+  async aggregateTrain(round: number, replies: readonly Message[]): Promise<Aggregate> {
+    return { arrays: modelOf(round * 100 + replies.length), metrics: new MetricRecord({ replies: replies.length }) }
+  }
+  async configureEvaluate(): Promise<Message[]> {
+    return []
+  }
+  async aggregateEvaluate(): Promise<undefined> {}
+  summary(): void {}
+}
+
+const modelOf = (value: number): ArrayRecord => new ArrayRecord({ w: NdArray.from(new Float32Array([value])) })
+const weightOf = (arrays: ArrayRecord): number => arrays.getArray('w').values('float32')[0] as number
+const echo = new ClientApp().train((message) => message.reply(message.content))
+const stuck = new ClientApp().train(() => new Promise(() => {}))
+
+test('a strategy of one’s own decides who is asked and what becomes of the replies', async () => {
+  const result = await new Counting().start(new InMemoryGrid([{ app: echo }, { app: echo }]), modelOf(0))
+  assert.equal(weightOf(result.arrays), 302)
+  assert.deepEqual([...result.trainMetricsClientapp.keys()], [1, 2, 3])
+  assert.ok(lines.includes('INFO :      Starting Counting strategy:\n'))
+})
+
+test('evaluation at the server sees the model before training and after each round', async () => {
+  const seen: [number, number][] = []
+  const result = await new Counting().start(new InMemoryGrid([{ app: echo }]), modelOf(7), {
+    numRounds: 2,
+    evaluateFn: async (round, arrays) => {
+      seen.push([round, weightOf(arrays)])
+      return round === 1 ? undefined : new MetricRecord({ accuracy: float(round / 2) })
+    },
+  })
+  assert.deepEqual(seen, [
+    [0, 7],
+    [1, 101],
+    [2, 201],
+  ])
+  assert.deepEqual([...result.evaluateMetricsServerapp.keys()], [0, 2])
+  assert.match(result.toString(), /ServerApp-side Evaluate Metrics:\n\{0: .*'0\.0000e\+00'.*2: .*'1\.0000e\+00'/)
+})
+
+test('whoever watches the run is told of each step, with what was measured', async () => {
+  const grid = new InMemoryGrid([{ app: echo }])
+  await new Counting().start(grid, modelOf(0), {
+    numRounds: 1,
+    evaluateFn: () => new MetricRecord({ accuracy: 0.5, 'per-class': [0.5, 0.5], 'num-examples': 10n }),
+  })
+  const at = { round: 1, rounds: 1 }
+  assert.deepEqual(grid.progress, [
+    { ...at, phase: 'configure' },
+    { ...at, phase: 'train' },
+    { ...at, phase: 'train', metrics: { replies: 1 } },
+    { ...at, phase: 'round-end', metrics: { accuracy: 0.5, 'num-examples': 10 } },
+  ])
+})
+
+test('nodes that do not reply in time are named, and the round goes on without them', async () => {
+  const grid = new InMemoryGrid([{ app: echo }, { app: stuck }])
+  const result = await new Counting().start(grid, modelOf(0), { numRounds: 1, timeout: 0.05 })
+  assert.equal(weightOf(result.arrays), 101)
+  assert.ok(lines.includes('WARNING :   \t> No reply from 1 of 2 nodes (3) within 0.05 s\n'))
+})
+
+test('no rounds give no model', async () => {
+  const result = await new Counting().start(new InMemoryGrid([]), modelOf(1), { numRounds: 0 })
+  assert.equal(result.arrays.size, 0)
+})
+
+test('numbers of rounds and seconds that make no sense are refused with their name', async () => {
+  const start = (options: Parameters<Strategy['start']>[2]) =>
+    new Counting().start(new InMemoryGrid([]), modelOf(1), options)
+  await assert.rejects(start({ numRounds: Number.NaN }), /numRounds must be a whole number of 0 or more, not NaN/)
+  await assert.rejects(start({ numRounds: 1.5 }), /numRounds/)
+  await assert.rejects(start({ numRounds: -1n }), /numRounds/)
+  await assert.rejects(start({ timeout: 0 }), /timeout must be a number of seconds above 0, not 0/)
+})
+
+test('what evaluation throws fails the run', async () => {
+  const failing = new Counting().start(new InMemoryGrid([]), modelOf(1), {
+    evaluateFn: () => {
+      throw new Error('no test data')
+    },
+  })
+  await assert.rejects(failing, /no test data/)
+})
