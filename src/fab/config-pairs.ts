@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { parse } from 'smol-toml'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
-import type { UserConfig } from '../message/context.ts'
+import type { UserConfig } from '../base/user-config.ts'
 import { flattenConfig, type Table } from './pyproject.ts'
 
 /**

@@ -1,6 +1,6 @@
 import { parse } from 'smol-toml'
 import { DomainError, errorText } from '../base/errors.ts'
-import type { UserConfig } from '../message/context.ts'
+import type { UserConfig } from '../base/user-config.ts'
 
 /** What a FAB says about itself, from its `pyproject.toml`. */
 export interface Manifest {

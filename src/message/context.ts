@@ -1,11 +1,5 @@
+import type { UserConfig } from '../base/user-config.ts'
 import type { RecordDict } from './records.ts'
-
-/**
- * Configuration values as TOML has them: an integer is a bigint, a float a number. `Number(value)` reads either.
- */
-export type UserConfigValue = boolean | bigint | number | string
-/** Nested tables are flattened to dotted keys. */
-export type UserConfig = Record<string, UserConfigValue>
 
 /** What an app knows about where it runs, and the state it keeps from one message to the next. */
 export interface Context {

@@ -1,4 +1,5 @@
 import { create } from '@bufbuild/protobuf'
+import type { UserConfig, UserConfigValue } from '../base/user-config.ts'
 import {
   ContextSchema,
   MessageSchema,
@@ -17,7 +18,7 @@ import {
   type RecordDict as WireRecordDict,
 } from '../gen/flwr/proto/recorddict_pb.ts'
 import { type Scalar, ScalarSchema } from '../gen/flwr/proto/transport_pb.ts'
-import type { Context, UserConfig, UserConfigValue } from './context.ts'
+import type { Context } from './context.ts'
 import type { MessageError, Metadata } from './message.ts'
 import { NdArray } from './nd-array.ts'
 import { type AnyRecord, ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from './records.ts'

@@ -1,6 +1,7 @@
 /** What authors of apps import as `trellis-fl`. */
 
-export type { Context, UserConfig, UserConfigValue } from '../message/context.ts'
+export type { UserConfig, UserConfigValue } from '../base/user-config.ts'
+export type { Context } from '../message/context.ts'
 export type { DType, NumericArray, ValuesByType } from '../message/dtype.ts'
 export {
   defaultTtl,

@@ -19,7 +19,7 @@ export interface SuperexecConfig {
   readonly warnings: readonly string[]
 }
 
-const rows: readonly OptionRow[] = [
+export const rows: readonly OptionRow[] = [
   { flags: '--runtime-api-address <address>', help: 'address of the Runtime API of a SuperLink or SuperNode' },
   { flags: '--appio-api-address <address>', help: 'old name of --runtime-api-address', hidden: true },
   { flags: '--insecure', help: 'connect without TLS' },

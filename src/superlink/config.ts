@@ -41,7 +41,7 @@ export type ClientCertificates =
 
 const memoryName = ':flwr-in-memory:'
 
-const rows: readonly OptionRow[] = [
+export const rows: readonly OptionRow[] = [
   { flags: '--insecure', help: 'serve without TLS' },
   { flags: '--ssl-certfile <path>', help: "PEM file with the server's certificate chain" },
   { flags: '--ssl-keyfile <path>', help: "PEM file with the server's private key" },

@@ -5,6 +5,7 @@ import { megabytes, type Result } from './result.ts'
 
 /** What a strategy logs before its first and after its last round, in the words of Flower. */
 
+/** Before the first round: what is trained, with which configuration. */
 export function logStart(
   strategyName: string,
   rounds: number,
@@ -18,6 +19,7 @@ export function logStart(
   log.info(`\t├── ConfigRecord (evaluate): ${configText(configs.evaluateConfig)}`)
 }
 
+/** After the last round: how long it took (milliseconds) and what came of it. */
 export function logEnd(result: Result, tookMs: number): void {
   log.info('')
   log.info(`Strategy execution finished in ${(tookMs / 1000).toFixed(2)}s`)
