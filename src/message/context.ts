@@ -1,7 +1,14 @@
 import type { UserConfig } from '../base/user-config.ts'
 import type { RecordDict } from './records.ts'
 
-/** What an app knows about where it runs, and the state it keeps from one message to the next. */
+/**
+ * What an app knows about where it runs, and the state it keeps from one message to the next.
+ *
+ * @example
+ * const rounds = Number(context.runConfig['num-server-rounds'])
+ * const seen = context.state.has('seen') ? context.state.config('seen').getNumber('messages') : 0
+ * context.state.set('seen', new ConfigRecord({ messages: seen + 1 }))
+ */
 export interface Context {
   readonly runId: bigint
   /** 1 for a ServerApp. */

@@ -65,7 +65,8 @@ test('whoever watches the run is told of each step, with what was measured', asy
   const grid = new InMemoryGrid([{ app: echo }])
   await new Counting().start(grid, modelOf(0), {
     numRounds: 1,
-    evaluateFn: () => new MetricRecord({ accuracy: 0.5, 'per-class': [0.5, 0.5], 'num-examples': 10n }),
+    evaluateFn: () =>
+      new MetricRecord({ accuracy: 0.5, 'per-class': [0.5, 0.5], loss: Number.NaN, 'num-examples': 10n }),
   })
   const at = { round: 1, rounds: 1 }
   assert.deepEqual(grid.progress, [

@@ -192,8 +192,8 @@ function seconds(name: string, value: number | bigint): number {
   throw new UsageError(`${name} must be a number of seconds above 0, not ${value}.`)
 }
 
-/** Progress is for one look: lists are left out. */
+/** Progress is for one look and travels as JSON: lists are left out, and so is what is not finite. */
 function scalarsOf(metrics: MetricRecord): Record<string, number> {
-  const scalars = [...metrics].filter(([, value]) => !Array.isArray(value))
+  const scalars = [...metrics].filter(([, value]) => !Array.isArray(value) && Number.isFinite(Number(value)))
   return Object.fromEntries(scalars.map(([key, value]) => [key, Number(value)]))
 }
