@@ -13,6 +13,8 @@ export interface ErrorRow {
   readonly httpSentence?: string
   /** Whether the detail of the error replaces the sentence. */
   readonly showsDetail?: boolean
+  /** The code is a reason for which a peer is refused for who it is: it travels with the error, and is audited. */
+  readonly refusesPeer?: boolean
 }
 
 /** Every refusal that a peer can see. Facts of the numbers and texts: `http-apis.md` 2.2 and `control-api-and-cli.md` 1.4. */
@@ -29,9 +31,30 @@ const catalog = {
 
   // Who is calling
   'certificate-refused': { status: 'unauthenticated', sentence: 'Certificate refused.', showsDetail: true },
-  'role-not-granted': { status: 'permission-denied', sentence: 'Role not granted.', showsDetail: true },
-  'node-of-another-identity': { status: 'permission-denied', sentence: 'Node of another identity.', showsDetail: true },
-  'identity-in-use': { status: 'permission-denied', sentence: 'Identity in use.', showsDetail: true },
+  'no-certificate': {
+    status: 'unauthenticated',
+    sentence: 'No certificate.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
+  'role-not-granted': {
+    status: 'permission-denied',
+    sentence: 'Role not granted.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
+  'node-of-another-identity': {
+    status: 'permission-denied',
+    sentence: 'Node of another identity.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
+  'identity-in-use': {
+    status: 'permission-denied',
+    sentence: 'Identity in use.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
   'node-authentication-missing': {
     status: 'unauthenticated',
     sentence: 'Missing authentication metadata',

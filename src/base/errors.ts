@@ -15,6 +15,11 @@ export class DomainError extends Error {
     this.detail = detail
   }
 
+  /** Stable code of why a peer was refused, when it was refused for who it is. */
+  get refusalReason(): string | undefined {
+    return errorCatalog[this.code].refusesPeer ? this.code : undefined
+  }
+
   /** What a peer is told. */
   get publicSentence(): string {
     const row = errorCatalog[this.code]

@@ -24,7 +24,8 @@ export function toWireError(error: unknown, method: string, log: Logger): WireEr
     if (error.code === 'internal') log.error('Call failed', { method, error })
     else log.debug('Call refused', { method, code: error.code, detail: error.detail, cause: error.cause })
     const detail = row.showsDetail ? error.detail : undefined
-    return wireError(row.status, row.number, detail ?? row.sentence, detail ?? row.httpSentence ?? row.sentence)
+    const wire = wireError(row.status, row.number, detail ?? row.sentence, detail ?? row.httpSentence ?? row.sentence)
+    return error.refusalReason === undefined ? wire : { ...wire, refusalReason: error.refusalReason }
   }
   if (isAbort(error)) return wireError('unavailable', undefined, 'The server is stopping. Try again.')
   log.error('Call failed', { method, error })

@@ -6,6 +6,7 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
+import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import { createAuditLog } from '../identity/audit.ts'
 import { judge as decide, noRevocation } from '../identity/judge.ts'
 import { fixedTlsSource } from '../identity/tls-source.ts'
@@ -17,6 +18,8 @@ import { type Listener, type ListenerOptions, startListener } from '../rpc/liste
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
+import { auditedMethods } from './api/access.ts'
+import { audited } from './api/audited.ts'
 import { createControlService } from './api/control.ts'
 import { createFleetService } from './api/fleet.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
@@ -127,7 +130,9 @@ function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
     const options: ListenerOptions = {
       name,
       address,
-      services,
+      services: services.map((service) =>
+        service.desc === Runtime ? service : audited(service, name, auditedMethods, audit),
+      ),
       log: ctx.log,
       ...(config.tls ? { tls: fixedTlsSource(config.tls.material) } : {}),
       ...(clients.mode === 'none'

@@ -67,7 +67,7 @@ function requireRole(ctx: SuperlinkContext, call: Call, role: Role): Certificate
   const { peer } = call.connection
   if (peer.kind === 'refused') throw new DomainError('certificate-refused', peer.sentence)
   if (peer.kind === 'anonymous') {
-    if (ctx.requireCertificates) throw new DomainError('certificate-refused', refusalSentence('no-certificate'))
+    if (ctx.requireCertificates) throw new DomainError('no-certificate', refusalSentence('no-certificate'))
     return undefined
   }
   if (!peer.roles.has(role))
