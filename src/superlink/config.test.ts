@@ -1,0 +1,118 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { TestCa } from '../../test/harness/certificates.ts'
+import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { UsageError } from '../base/errors.ts'
+import { parseSuperlinkConfig } from './config.ts'
+
+const directory = temporaryDirectory()
+const { file } = directory
+after(() => directory[Symbol.dispose]())
+
+before(async () => {
+  const ca = await TestCa.create(directory.path)
+  await ca.server()
+  await ca.issue('other', { usages: ['server'] })
+  const yesterday = new Date(Date.now() - 86_400_000)
+  await ca.issue('expired', {
+    usages: ['server'],
+    notBefore: new Date(Date.now() - 2 * 86_400_000),
+    notAfter: yesterday,
+  })
+  writeFileSync(file('empty.pem'), '')
+  writeFileSync(file('garbage.pem'), 'not a certificate')
+  writeFileSync(file('bad.toml'), '[[allow]]\nidentity = "*"\nrole = ["cli"]\n')
+  execFileSync(
+    'openssl',
+    ['ec', '-in', file('server.key'), '-aes256', '-passout', 'pass:x', '-out', file('locked.key')],
+    {
+      stdio: 'ignore',
+    },
+  )
+  writeFileSync(file('open.key'), readFileSync(file('server.key')))
+  chmodSync(file('open.key'), 0o644)
+})
+
+const tls = (files: { cert?: string; key?: string; ca?: string } = {}): string[] => [
+  ...['--ssl-certfile', file(files.cert ?? 'server.pem')],
+  ...['--ssl-keyfile', file(files.key ?? 'server.key')],
+  ...['--ssl-ca-certfile', file(files.ca ?? 'ca.crt')],
+]
+
+test('flags and files that cannot work together refuse the start with what would', () => {
+  const refused: readonly [args: () => string[], sentence: RegExp][] = [
+    [() => [], /Certificates are required: .* or --insecure/],
+    [() => ['--ssl-certfile', file('server.pem')], /Give all three of/],
+    [
+      () => ['--insecure', '--ssl-require-client-auth'],
+      /--ssl-require-client-auth and --insecure contradict each other/,
+    ],
+    [() => ['--insecure', '--ssl-client-auth', 'request'], /--ssl-client-auth and --insecure contradict each other/],
+    [() => ['--ssl-require-client-auth'], /Certificates are required/],
+    [
+      () => [...tls(), '--ssl-client-ca-certfile', file('ca.crt')],
+      /--ssl-client-ca-certfile has no effect without client certificates/,
+    ],
+    [() => [...tls(), '--ssl-client-policy', file('bad.toml')], /--ssl-client-policy has no effect/],
+    [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-auth', 'none'], /contradict each other/],
+    [() => [...tls(), '--ssl-client-auth', 'perhaps'], /Allowed choices are none, request, require/],
+    [
+      () => [...tls({ key: 'other.key' })],
+      /the key in .*other\.key does not belong to the certificate in .*server\.pem/,
+    ],
+    [() => [...tls({ cert: 'missing.pem' })], /`--ssl-certfile` does not point to a file: .*missing\.pem/],
+    [() => [...tls({ cert: 'empty.pem' })], /--ssl-certfile: .*empty\.pem is empty/],
+    [() => [...tls({ cert: 'garbage.pem' })], /--ssl-certfile: .*garbage\.pem is not a PEM file/],
+    [() => [...tls({ cert: 'server.key' })], /holds a private key where a certificate belongs/],
+    [() => [...tls({ key: 'server.pem' })], /holds a certificate where a private key belongs/],
+    [() => [...tls({ key: 'locked.key' })], /is encrypted: give it without a passphrase/],
+    [
+      () => [...tls(), '--ssl-require-client-auth', '--ssl-client-ca-certfile', file('server.pem')],
+      /holds no CA certificate/,
+    ],
+    [
+      () => [...tls(), '--ssl-require-client-auth', '--ssl-client-ca-certfile', file('server.key')],
+      /holds no certificate/,
+    ],
+    [
+      () => [...tls(), '--ssl-require-client-auth', '--ssl-client-policy', file('bad.toml')],
+      /unknown key 'role' in \[\[allow\]\]/,
+    ],
+    [() => ['--insecure', '--enable-supernode-auth'], /--enable-supernode-auth needs TLS/],
+    [() => ['--insecure', '--fleet-api-address', 'nowhere'], /--fleet-api-address 'nowhere' is not an address/],
+    [() => ['--insecure', '--port', '70000'], /--port must be a whole number/],
+    [() => ['--insecure', '--ssl-client-crl', 'x'], /unknown option '--ssl-client-crl'/],
+    [() => ['--insecure', '--executor', 'x'], /--executor was removed/],
+    [() => [...tls(), '--isolation', 'process', '--superexec-auth-secret-file', file('none')], /cannot be read/],
+  ]
+  for (const [args, sentence] of refused) {
+    assert.throws(
+      () => parseSuperlinkConfig(args()),
+      (error) => error instanceof UsageError && sentence.test(error.message) && !error.message.includes('\n    at '),
+      `${args().join(' ')} should say ${sentence}`,
+    )
+  }
+})
+
+test('what is questionable but works is a warning', () => {
+  const warningsOf = (...args: string[]): string => (parseSuperlinkConfig(args)?.warnings ?? []).join('\n')
+  assert.match(warningsOf(...tls({ cert: 'expired.pem', key: 'expired.key' })), /expired\.pem has expired/)
+  assert.match(
+    warningsOf(...tls({ key: 'open.key' })),
+    /everybody on this machine can read the private key .*chmod 600/,
+  )
+  assert.match(warningsOf(...tls(), '--ssl-require-client-auth'), /a node could submit code to all nodes/)
+  assert.match(warningsOf('--insecure'), /kept in memory and lost .* --database/)
+  assert.doesNotMatch(warningsOf('--insecure', '--database', file('state.db')), /kept in memory/)
+})
+
+test('client certificates have the CA of the server unless another is given', () => {
+  const trustOf = (...args: string[]): string[] => {
+    const clients = parseSuperlinkConfig([...tls(), '--ssl-require-client-auth', ...args])?.clients
+    return clients && clients.mode !== 'none' ? clients.trust.anchors.map(({ subject }) => subject.text) : []
+  }
+  assert.deepEqual(trustOf(), ['CN=ca of the test'])
+  assert.deepEqual(trustOf('--ssl-client-ca-certfile', file('ca.crt')), ['CN=ca of the test'])
+})
