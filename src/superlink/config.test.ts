@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { createPrivateKey } from 'node:crypto'
 import { chmodSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { TestCa } from '../../test/harness/certificates.ts'
@@ -24,13 +24,9 @@ before(async () => {
   writeFileSync(file('empty.pem'), '')
   writeFileSync(file('garbage.pem'), 'not a certificate')
   writeFileSync(file('bad.toml'), '[[allow]]\nidentity = "*"\nrole = ["cli"]\n')
-  execFileSync(
-    'openssl',
-    ['ec', '-in', file('server.key'), '-aes256', '-passout', 'pass:x', '-out', file('locked.key')],
-    {
-      stdio: 'ignore',
-    },
-  )
+  const key = createPrivateKey(readFileSync(file('server.key')))
+  const locked = key.export({ type: 'pkcs8', format: 'pem', cipher: 'aes-256-cbc', passphrase: 'x' })
+  writeFileSync(file('locked.key'), locked)
   writeFileSync(file('open.key'), readFileSync(file('server.key')))
   chmodSync(file('open.key'), 0o644)
 })

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { TestCa } from '../../test/harness/certificates.ts'
@@ -9,6 +9,7 @@ import { parseSupernodeConfig } from './config.ts'
 
 const directory = temporaryDirectory()
 const { file } = directory
+const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is not installed' : false
 after(() => directory[Symbol.dispose]())
 
 before(async () => {
@@ -19,16 +20,19 @@ before(async () => {
   await ca.issue('expired', { notBefore: new Date(Date.now() - 2 * day), notAfter: new Date(Date.now() - day) })
   await ca.issue('early', { notBefore: new Date(Date.now() + day), notAfter: new Date(Date.now() + 2 * day) })
   writeFileSync(file('bundle.pem'), one.issued.keyPem + one.issued.certificatePem)
+  writeFileSync(file('node.toml'), 'partition-id = 3\n[camera]\nname = "left"\n')
+  if (needsSshKeygen) return
   execFileSync('ssh-keygen', ['-q', '-t', 'ecdsa', '-b', '384', '-N', '', '-f', file('ssh-key')])
   execFileSync('ssh-keygen', ['-q', '-t', 'ed25519', '-N', '', '-f', file('ssh-ed25519')])
-  writeFileSync(file('node.toml'), 'partition-id = 3\n[camera]\nname = "left"\n')
 })
 
 const pair = (cert: string, key: string): string[] => [
   ...['--ssl-client-certfile', file(cert), '--ssl-client-keyfile', file(key), '--root-certificates', file('ca.crt')],
 ]
 
-test('a SuperNode that could only be refused does not start, and says what would help', () => {
+test('a SuperNode that could only be refused does not start, and says what would help', {
+  skip: needsSshKeygen,
+}, () => {
   const refused: readonly [args: () => string[], sentence: RegExp][] = [
     [() => ['--ssl-client-certfile', file('node-1.pem')], /--ssl-client-certfile needs --ssl-client-keyfile/],
     [() => ['--ssl-client-keyfile', file('node-1.key')], /--ssl-client-keyfile needs --ssl-client-certfile/],
@@ -62,7 +66,9 @@ test('a SuperNode that could only be refused does not start, and says what would
   }
 })
 
-test('certificate and key may be one file given twice, and an SSH key may be there beside them', () => {
+test('certificate and key may be one file given twice, and an SSH key may be there beside them', {
+  skip: needsSshKeygen,
+}, () => {
   const config = parseSupernodeConfig([
     ...pair('bundle.pem', 'bundle.pem'),
     ...['--auth-supernode-private-key', file('ssh-key')],
