@@ -144,7 +144,9 @@ function explain({ accuracy, secondsPerRound }: Summary, programs: Programs): vo
   say(
     `\n${styleText(['bold', color], `Final test accuracy ${accuracy.toFixed(4)} after ${rounds} rounds of ${secondsPerRound.toFixed(2)} s.`, { stream: process.stdout })}`,
   )
-  say('\nThe same by hand, in an empty folder with bin/ on PATH and FLWR_HOME=$PWD/.flwr:\n')
+  say(
+    '\nThe same by hand, in an empty folder with bin/ on PATH, FLWR_HOME=$PWD/.flwr, and .flwr/config.toml as in step 4:\n',
+  )
   for (const command of programs.commands) say(`  ${command}`)
 }
 

@@ -1,8 +1,8 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
-import { run, type StartOptions, start, type TestProgram } from './program.ts'
+import { processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
 
 export interface DeploymentOptions {
   /** Client certificates are required; else everything is plain. */
@@ -85,10 +85,8 @@ export class Deployment implements AsyncDisposable {
 
   /** Process ids of programs of that name that run for this deployment, whoever started them. */
   children(program: string): number[] {
-    const home = this.environment.FLWR_HOME as string
-    return processes()
-      .filter(({ command, environment }) => command.includes(program) && environment.includes(home))
-      .map(({ pid }) => pid)
+    const found = processesWith(this.environment.FLWR_HOME as string)
+    return found.filter(({ command }) => command.includes(program)).map(({ pid }) => pid)
   }
 
   /** Writes an app and answers its folder. Component references are `app/server.ts:app` and `app/client.ts:app`. */
@@ -153,19 +151,4 @@ ${files.config ?? ''}
       `[superlink]\ndefault = "test"\n[superlink.test]\naddress = "${this.controlAddress}"\n${trust}\n`,
     )
   }
-}
-
-/** From `/proc`: programs that our programs start are not our children. */
-function processes(): { pid: number; command: string; environment: string }[] {
-  return readdirSync('/proc')
-    .filter((name) => /^\d+$/.test(name))
-    .flatMap((name) => {
-      try {
-        const read = (file: string): string => readFileSync(`/proc/${name}/${file}`, 'utf8')
-        return [{ pid: Number(name), command: read('cmdline'), environment: read('environ') }]
-      } catch {
-        // It has ended in the meantime.
-        return []
-      }
-    })
 }

@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 
@@ -139,4 +140,19 @@ export function isAlive(pid: number): boolean {
   } catch {
     return false
   }
+}
+
+/** Processes with this text in their environment: programs that our programs start are not our children. */
+export function processesWith(text: string): { pid: number; command: string }[] {
+  return readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .flatMap((name) => {
+      try {
+        const read = (file: string): string => readFileSync(`/proc/${name}/${file}`, 'utf8')
+        return read('environ').includes(text) ? [{ pid: Number(name), command: read('cmdline') }] : []
+      } catch {
+        // It has ended in the meantime.
+        return []
+      }
+    })
 }
