@@ -3,6 +3,7 @@ import { UsageError } from '../base/errors.ts'
 
 /** What commands share. The exit status of the program is left in `status`. */
 export interface CliContext {
+  /** Aborted by Ctrl-C, and when nobody reads what we write any more. */
   readonly signal: AbortSignal
   status: number
 }
@@ -11,6 +12,9 @@ export type CreateCommand = (context: CliContext) => Command
 
 export const formatOption = (): Option => new Option('--format <format>', 'default or json').default('default')
 export const connectionArgument = ['[superlink]', 'name of a connection in config.toml; else the default one'] as const
+
+/** For options that may be given several times. */
+export const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value]
 
 /** A command that only holds others. */
 export function group(name: string, description: string, commands: readonly Command[]): Command {

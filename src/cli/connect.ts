@@ -1,33 +1,31 @@
-import { UsageError } from '../base/errors.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { readClientTls } from '../identity/tls-files.ts'
 import { fixedTlsSource } from '../identity/tls-source.ts'
-import { type Client, createChannel, createClient, RpcError } from '../rpc/channel.ts'
+import { type CallOptions, type Client, createChannel, createClient } from '../rpc/channel.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
+import type { CliContext } from './command.ts'
 import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
 import { flwrHome } from './home.ts'
+import type { Output } from './output.ts'
 
 export type ControlClient = Client<typeof Control>
 
 export interface OpenControl extends Disposable {
   readonly connection: Connection
+  /** Its calls end with the command. */
   readonly client: ControlClient
-  /** What the user should know, e.g. that a key is readable by everybody. */
-  readonly warnings: readonly string[]
 }
 
 /** Opens the Control API of a connection in `config.toml`. Nothing is sent yet. */
-export function openControl(name: string | undefined, onNotice: (text: string) => void): OpenControl {
-  const config = readFlowerConfig(flwrHome(), (path) =>
-    onNotice(`Flower configuration not found. Created default configuration at ${path}`),
-  )
+export function openControl(context: CliContext, name: string | undefined, output: Output): OpenControl {
+  const config = readFlowerConfig(flwrHome(), (path) => output.note(`Wrote ${path}, which names your SuperLinks.`))
   const connection = findConnection(config, name)
   const { tls, warnings } = readTls(connection)
-  const channel = createChannel({ address: connection.address, tls, component: 'flwr' })
+  for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
+  const channel = createChannel({ address: connection.address, tls, component: 'flwr CLI' })
   return {
     connection,
-    client: createClient(Control, channel),
-    warnings,
+    client: withSignal(createClient(Control, channel), context.signal),
     [Symbol.dispose]: () => channel.close(),
   }
 }
@@ -35,7 +33,7 @@ export function openControl(name: string | undefined, onNotice: (text: string) =
 function readTls(connection: Connection): { tls: ChannelTls; warnings: readonly string[] } {
   if (connection.insecure) return { tls: 'insecure', warnings: [] }
   const file = (key: string, path: string | undefined) =>
-    path === undefined ? undefined : { flag: `${key} of [superlink.${connection.name}]`, path }
+    path === undefined ? undefined : { flag: `${connection.where} ${key}`, path }
   const { material, warnings } = readClientTls({
     roots: file('root-certificates', connection.rootCertificates),
     certfile: file('client-certificate', connection.clientCertificate),
@@ -45,26 +43,12 @@ function readTls(connection: Connection): { tls: ChannelTls; warnings: readonly 
   return { tls: fixedTlsSource(material), warnings }
 }
 
-/** What a failed call means for the person at the keyboard, in one sentence. */
-export function explainRpcError(error: unknown): unknown {
-  if (!(error instanceof RpcError)) return error
-  return new UsageError(sentenceOf(error), { cause: error })
-}
-
-function sentenceOf(error: RpcError): string {
-  const { message, status } = error
-  if (error.kind !== 'peer' || error.refusalReason !== undefined) return message
-  if (status === 'not-found' && /^Run ID not found/.test(message)) return 'The run was not found: see flwr ls.'
-  if (status === 'not-found' && /^Node ID not found/.test(message))
-    return 'The SuperNode was not found, or belongs to another account: see flwr supernode ls.'
-  if (/^Public key already in use/.test(message)) return 'The public key is already in use by another SuperNode.'
-  if (/^The provided public key is not valid/.test(message))
-    return 'The public key is not valid: give an elliptic-curve key of a NIST curve.'
-  if (/ControlServicer initialized without account authentication/.test(message))
-    return 'Account authentication is not enabled on this SuperLink.'
-  if (/ControlServicer initialized without artifact provider/.test(message))
-    return 'This SuperLink does not support flwr pull.'
-  if (status === 'unauthenticated') return `Authentication failed: ${message}`
-  if (status === 'permission-denied') return `Permission denied.\n${message}`
-  return message
+function withSignal(client: ControlClient, signal: AbortSignal): ControlClient {
+  const calls = Object.entries(client) as [string, (request: unknown, options?: CallOptions) => unknown][]
+  return Object.fromEntries(
+    calls.map(([name, call]) => [
+      name,
+      (request: unknown, options?: CallOptions) => call(request, { signal, ...options }),
+    ]),
+  ) as ControlClient
 }

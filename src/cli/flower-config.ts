@@ -2,6 +2,7 @@ import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parse } from 'smol-toml'
 import { errorText, UsageError } from '../base/errors.ts'
+import { parseAddress } from '../rpc/address.ts'
 
 /** `config.toml`: the SuperLinks that this user connects to, by name. */
 export interface FlowerConfig {
@@ -9,12 +10,13 @@ export interface FlowerConfig {
   /** Names in the order of the file. */
   readonly names: readonly string[]
   readonly defaultName: string | undefined
-  readonly connections: Readonly<Record<string, unknown>>
+  readonly connections: ReadonlyMap<string, unknown>
 }
 
 /** One `[superlink.NAME]`, checked. Paths are absolute. */
 export interface Connection {
   readonly name: string
+  /** Host and port. */
   readonly address: string
   readonly insecure: boolean
   readonly rootCertificates: string | undefined
@@ -22,29 +24,50 @@ export interface Connection {
   readonly clientCertificate: string | undefined
   readonly clientPrivateKey: string | undefined
   readonly federation: string | undefined
-  readonly configPath: string
+  /** The file and the table, for sentences about its keys. */
+  readonly where: string
+  readonly warnings: readonly string[]
 }
 
 /** Reads the file, and writes one with comments when there is none. `onCreated` is told its path. */
 export function readFlowerConfig(home: string, onCreated: (path: string) => void = () => {}): FlowerConfig {
   const path = join(home, 'config.toml')
-  if (!existsSync(path)) {
-    mkdirSync(dirname(path), { recursive: true })
-    writeFileSync(path, initialConfig, { mode: 0o600 })
-    onCreated(path)
-  }
-  let toml: Record<string, unknown>
-  try {
-    toml = parse(readFileSync(path, 'utf8')) as Record<string, unknown>
-  } catch (error) {
-    throw new UsageError(`${path} is not valid TOML (${errorText(error).split('\n')[0]}): correct or remove it.`)
-  }
+  const toml = parseToml(path, readOrCreate(path, onCreated))
   const superlink = toml.superlink ?? {}
-  if (!isTable(superlink)) throw new UsageError(`${path}: [superlink] must be a table.`)
+  if (!isTable(superlink)) throw new UsageError(`${path}: 'superlink' must be a table: write [superlink.NAME].`)
   const { default: defaultName, ...connections } = superlink
   if (defaultName !== undefined && typeof defaultName !== 'string')
-    throw new UsageError(`${path}: 'default' in [superlink] must be the name of a connection.`)
-  return { path, names: Object.keys(connections), defaultName, connections }
+    throw new UsageError(`${path}: 'default' in [superlink] must be the name of a connection, in quotes.`)
+  return { path, names: Object.keys(connections), defaultName, connections: new Map(Object.entries(connections)) }
+}
+
+function readOrCreate(path: string, onCreated: (path: string) => void): string {
+  try {
+    if (!existsSync(path)) {
+      mkdirSync(dirname(path), { recursive: true })
+      // Somebody else may have been faster.
+      writeFileSync(path, initialConfig, { mode: 0o600, flag: 'wx' })
+      onCreated(path)
+    }
+    return readFileSync(path, 'utf8')
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    if (code === 'EEXIST') return readFileSync(path, 'utf8')
+    throw new UsageError(
+      `${path} cannot be read or made (${code}): check its permissions, or set FLWR_HOME to another folder.`,
+      { cause },
+    )
+  }
+}
+
+function parseToml(path: string, text: string): Record<string, unknown> {
+  try {
+    return parse(text) as Record<string, unknown>
+  } catch (error) {
+    const [line] = /\d+(?=:)/.exec(errorText(error).split('\n')[2] ?? '') ?? []
+    const what = errorText(error).split('\n')[0]?.replace('Invalid TOML document: ', '')
+    throw new UsageError(`${path} is not valid TOML (${what}${line ? `, line ${line}` : ''}): correct or remove it.`)
+  }
 }
 
 /** The connection of that name, or the default one. Only this one is checked: a broken sibling does no harm. */
@@ -53,56 +76,82 @@ export function findConnection(config: FlowerConfig, name: string | undefined): 
   const wanted = name ?? config.defaultName
   if (wanted === undefined)
     throw new UsageError(`${path} names no default connection: give one, or set 'default' in [superlink].`)
-  const table = config.connections[wanted]
-  if (table === undefined) {
-    const known = config.names.length === 0 ? 'there are none' : `known are ${config.names.join(', ')}`
-    throw new UsageError(
-      `There is no connection '${wanted}' in ${path} (${known}): add a [superlink.${wanted}] with its address.`,
-    )
+  const table = config.connections.get(wanted)
+  if (table !== undefined) return checkConnection(wanted, table, path)
+  const known = config.names.length === 0 ? 'there are none' : `there are ${config.names.join(', ')}`
+  if (/[./\\]/.test(wanted)) {
+    throw new UsageError(`'${wanted}' is no connection in ${path}: give the name of one (${known}), not a folder.`)
   }
-  return checkConnection(wanted, table, path)
+  const remedy =
+    name === undefined
+      ? `add a [superlink.${wanted}], or name another in 'default'`
+      : `add a [superlink.${wanted}] with its address`
+  throw new UsageError(`There is no connection '${wanted}' in ${path} (${known}): ${remedy}.`)
 }
 
+const knownKeys = [
+  'address',
+  'insecure',
+  'root-certificates',
+  'client-certificate',
+  'client-private-key',
+  'federation',
+  // Of simulations and of older releases.
+  'options',
+  'enable-account-auth',
+]
+
 function checkConnection(name: string, table: unknown, configPath: string): Connection {
-  const fail = (what: string): UsageError => new UsageError(`${configPath}: [superlink.${name}] ${what}.`)
-  if (!isTable(table)) throw fail('must be a table')
+  const where = `${configPath}: [superlink.${name}]`
+  const fail = (what: string): UsageError => new UsageError(`${where} ${what}.`)
+  if (!isTable(table)) throw fail(`must be a table: write [superlink.${name}] on a line of its own`)
   const text = (key: string): string | undefined => {
     const value = table[key]
-    if (value === undefined || typeof value === 'string') return value
-    throw fail(`'${key}' must be a text, not ${typeof value}`)
+    if (value === undefined || (typeof value === 'string' && value !== '')) return value
+    throw fail(`'${key}' must be a text in quotes, not ${value === '' ? 'empty' : tomlType(value)}`)
   }
   const path = (key: string): string | undefined => {
     const value = text(key)
-    if (value !== undefined && !isAbsolute(value)) throw fail(`'${key}' must be an absolute path, not '${value}'`)
-    return value
+    if (value === undefined || isAbsolute(value)) return value
+    throw fail(`'${key}' must be an absolute path, not '${value}': write it from / on`)
   }
   const { insecure = false } = table
-  if (typeof insecure !== 'boolean') throw fail(`'insecure' must be true or false`)
-  const address = text('address')
-  if (address === undefined) throw fail(`has no 'address': give HOST:PORT of the Control API`)
-  if (address === ':local:' || address === ':local-in-memory:')
-    throw fail(
-      `stands for a local simulation, which this release does not run: start flower-superlink and give its address, e.g. "127.0.0.1:9093"`,
-    )
+  if (typeof insecure !== 'boolean') throw fail(`'insecure' must be true or false, not ${tomlType(insecure)}`)
   const federation = text('federation')
   if (federation !== undefined && !isFederationName(federation))
-    throw fail(`'federation' must have the form @<account-name>/<federation-name>`)
+    throw fail(`'federation' must have the form @<account-name>/<federation-name>, not '${federation}'`)
   const connection = {
     name,
-    address,
+    address: readAddress(text('address'), where),
     insecure,
     rootCertificates: path('root-certificates'),
     clientCertificate: path('client-certificate'),
     clientPrivateKey: path('client-private-key'),
     federation,
-    configPath,
+    where,
+    warnings: Object.keys(table)
+      .filter((key) => !knownKeys.includes(key))
+      .map((key) => `${where} '${key}' is unknown and has no effect.`),
   }
   if (insecure && connection.rootCertificates)
-    throw fail(`'insecure = true' and 'root-certificates' contradict each other`)
-  if (insecure && connection.clientCertificate) throw fail(`'client-certificate' needs TLS: remove 'insecure = true'`)
+    throw fail(`'insecure = true' and 'root-certificates' contradict each other: remove one of them`)
+  if (insecure && (connection.clientCertificate || connection.clientPrivateKey))
+    throw fail(`'client-certificate' needs TLS: remove 'insecure = true'`)
   if ((connection.clientCertificate === undefined) !== (connection.clientPrivateKey === undefined))
     throw fail(`needs both 'client-certificate' and 'client-private-key', or neither`)
   return connection
+}
+
+/** As gRPC reads it: without a port it is that of HTTPS. */
+function readAddress(address: string | undefined, where: string): string {
+  if (address === undefined) throw new UsageError(`${where} has no 'address': give HOST:PORT of the Control API.`)
+  if (address === ':local:' || address === ':local-in-memory:')
+    throw new UsageError(
+      `${where} '${address}' stands for a local simulation, which Trellis does not run: start flower-superlink and give its address, e.g. "127.0.0.1:9093".`,
+    )
+  const complete = /^[^:/[\]]+$/.test(address) ? `${address}:443` : address
+  parseAddress(complete, `${where} 'address'`)
+  return complete
 }
 
 export function isFederationName(text: string): boolean {
@@ -110,7 +159,13 @@ export function isFederationName(text: string): boolean {
 }
 
 function isTable(value: unknown): value is Record<string, unknown> {
-  return typeof value === 'object' && value !== null && !Array.isArray(value)
+  return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
+}
+
+function tomlType(value: unknown): string {
+  if (Array.isArray(value)) return 'an array'
+  if (value instanceof Date) return 'a date'
+  return isTable(value) ? 'a table' : String(value)
 }
 
 const initialConfig = `# The SuperLinks that \`flwr\` connects to. Each is a [superlink.NAME]; \`flwr run APP NAME\` uses one by its name.
@@ -130,4 +185,5 @@ insecure = true
 # root-certificates = "/etc/flower/ca.crt"            # the CA of the SuperLink's certificate
 # client-certificate = "/etc/flower/client.pem"       # your certificate and its key, when the SuperLink asks for one
 # client-private-key = "/etc/flower/client.key"
+# federation = "@none/default"                        # where runs go that name none
 `

@@ -1,110 +1,180 @@
 import { systemClock } from '../base/clock.ts'
+import { errorText, UsageError } from '../base/errors.ts'
 import { backoffMs } from '../base/retry.ts'
+import type { Run } from '../gen/flwr/proto/run_pb.ts'
 import { RpcError } from '../rpc/channel.ts'
-import type { ControlClient } from './connect.ts'
+import type { CliContext } from './command.ts'
+import type { ControlClient, OpenControl } from './connect.ts'
 import { LiveLine } from './live-line.ts'
-import { isMilestone, noProgress, progressText, type RunProgress, withEvent } from './progress.ts'
+import { type Output, paint, plain } from './output.ts'
+import { isMilestone, noProgress, progressBar, progressText, type RunProgress, withEvent } from './progress.ts'
+import { elapsedSeconds, statusText } from './run-view.ts'
 import { durationText } from './units.ts'
 
 /** How long a SuperLink may be away before the follower gives up. */
 const patienceMs = 10 * 60_000
+const barCells = 20
+
+export interface FollowOptions {
+  /** Where nothing can be redrawn: a line at each milestone too, or the log alone. */
+  readonly milestones: boolean
+  /** Writes nothing and only waits. */
+  readonly silent?: boolean
+}
 
 /**
- * Prints the log of a run as it comes, with a live line of its progress on a terminal and a line at each milestone
- * elsewhere. Resolves when the run has ended, or when the signal was aborted.
+ * Prints the log of a run as it comes, with a live line of its progress on a terminal. Answers the run when it has ended,
+ * `undefined` when the user left it; then the way back has been told.
  */
 export async function followRun(
-  client: ControlClient,
+  context: CliContext,
+  control: OpenControl,
   runId: bigint,
-  options: { signal: AbortSignal; progress: boolean; stream?: NodeJS.WriteStream },
-): Promise<void> {
-  const { signal, stream = process.stdout } = options
-  const startedAt = performance.now()
-  let progress = noProgress
-  const statusLine = (): string =>
-    [progressText(progress) || 'waiting for the ServerApp', durationText((performance.now() - startedAt) / 1000)].join(
-      ' · ',
-    )
-  const ended = new AbortController()
-  const following = AbortSignal.any([signal, ended.signal])
-  using line = new LiveLine(stream, options.progress ? statusLine : () => '')
-  const notice = (text: string): void => line.write(`${text}\n`)
-  const onProgress = (now: RunProgress): void => {
-    if (!line.isLive && isMilestone(progress, now)) notice(`>> ${progressText(now)}`)
-    progress = now
-  }
-  const events = options.progress ? followProgress(client, runId, following, onProgress) : Promise.resolve()
+  output: Output,
+  options: FollowOptions,
+): Promise<Run | undefined> {
+  const { client, connection } = control
+  const follower = new Follower(context, client, runId, options)
+  const again = `flwr log ${runId} ${connection.name}`
   try {
-    await followLog(client, runId, signal, (text) => line.write(text), notice)
-  } finally {
-    ended.abort()
-    await events
+    const run = await follower.follow()
+    if (run) return run
+  } catch (error) {
+    if (!(error instanceof RpcError) || !error.retryable) throw error
+    throw new UsageError(`${errorText(error)} The run may go on. To come back: ${again}`, { cause: error })
   }
+  output.note(`\nThe run goes on. To come back: ${again}`)
+  output.note(`To stop it: flwr stop ${runId} ${connection.name}`)
+  return undefined
 }
 
-async function followLog(
-  client: ControlClient,
-  runId: bigint,
-  signal: AbortSignal,
-  write: (text: string) => void,
-  notice: (text: string) => void,
-): Promise<void> {
-  let afterTimestamp = 0
-  await keepFollowing(signal, notice, async () => {
-    for await (const part of client.streamLogs({ runId, afterTimestamp }, { signal })) {
-      write(part.logOutput)
-      afterTimestamp = part.latestTimestamp
+/** How a run ended: `Run 1 finished:failed: the reason`. */
+export function endText(run: Run): string {
+  const status = statusText(run)
+  const color = status === 'finished:completed' ? 'green' : status === 'finished:failed' ? 'red' : 'yellow'
+  const why = run.status?.details
+  return `Run ${run.runId} ${paint(color, status)}${why ? `: ${plain(why)}` : ''}`
+}
+
+class Follower {
+  readonly #client: ControlClient
+  readonly #runId: bigint
+  readonly #signal: AbortSignal
+  readonly #options: FollowOptions
+  #startedAt = performance.now()
+  #progress = noProgress
+  #waiting = false
+
+  constructor(context: CliContext, client: ControlClient, runId: bigint, options: FollowOptions) {
+    this.#signal = context.signal
+    this.#client = client
+    this.#runId = runId
+    this.#options = options
+  }
+
+  async follow(): Promise<Run | undefined> {
+    const { silent = false, milestones } = this.#options
+    const out = silent ? ({ write: () => true, isTTY: false } as unknown as NodeJS.WriteStream) : process.stdout
+    using line = new LiveLine(out, () => this.#liveText())
+    const ended = new AbortController()
+    const events =
+      line.isLive || (milestones && !silent)
+        ? this.#followProgress(AbortSignal.any([this.#signal, ended.signal]), (before, now) => {
+            if (!line.isLive && isMilestone(before, now)) line.write(`>> ${progressText(now)}\n`)
+          })
+        : undefined
+    try {
+      return await this.#followLog(line)
+    } finally {
+      ended.abort()
+      await events
     }
-  })
-}
+  }
 
-/** Progress only informs: a SuperLink that does not tell it, or stops telling it, is no error. */
-async function followProgress(
-  client: ControlClient,
-  runId: bigint,
-  signal: AbortSignal,
-  onProgress: (progress: RunProgress) => void,
-): Promise<void> {
-  let progress = noProgress
-  let afterTaskEventId = 0n
-  await keepFollowing(
-    signal,
-    () => {},
-    async () => {
-      for await (const { taskEvent } of client.streamRunEvents({ runId, afterTaskEventId }, { signal })) {
+  /** The log, until the SuperLink says that the run has finished. */
+  async #followLog(line: LiveLine): Promise<Run | undefined> {
+    const signal = this.#signal
+    let afterTimestamp = 0
+    const once = async (onAnswer: () => void): Promise<Run> => {
+      const { runDict, now } = await this.#client.listRuns({ runId: this.#runId })
+      onAnswer()
+      const run = Object.values(runDict)[0]
+      if (run) this.#startedAt = performance.now() - elapsedSeconds(run, now) * 1000
+      for await (const part of this.#client.streamLogs({ runId: this.#runId, afterTimestamp }, { signal })) {
+        line.write(part.logOutput)
+        afterTimestamp = part.latestTimestamp
+      }
+      return this.#finished()
+    }
+    return keepFollowing(signal, once, (sentence) => {
+      this.#waiting = sentence !== undefined
+      line.note(sentence === undefined ? 'The SuperLink is back.' : `Waiting for the SuperLink: ${sentence}`)
+    })
+  }
+
+  /** A SuperLink that stops ends the stream too. */
+  async #finished(): Promise<Run> {
+    const { runDict } = await this.#client.listRuns({ runId: this.#runId })
+    const run = Object.values(runDict)[0]
+    if (run?.status?.status === 'finished') return run
+    throw new RpcError('unavailable', 'The log ended before the run did.', { kind: 'unreachable' })
+  }
+
+  /** Progress only informs: a SuperLink that does not tell it, or stops telling it, is no error. */
+  async #followProgress(signal: AbortSignal, onChange: (before: RunProgress, now: RunProgress) => void): Promise<void> {
+    let afterTaskEventId = 0n
+    const once = async (onAnswer: () => void): Promise<void> => {
+      const request = { runId: this.#runId, afterTaskEventId }
+      for await (const { taskEvent } of this.#client.streamRunEvents(request, { signal })) {
+        onAnswer()
         if (!taskEvent) continue
         afterTaskEventId = taskEvent.id
-        progress = withEvent(progress, taskEvent)
-        onProgress(progress)
+        const before = this.#progress
+        this.#progress = withEvent(before, taskEvent)
+        onChange(before, this.#progress)
       }
-    },
-  ).catch(() => {})
+    }
+    await keepFollowing(signal, once, () => {}).catch(() => {})
+  }
+
+  #liveText(): string {
+    const progress = this.#progress
+    const what = progressText(progress) || 'waiting for the ServerApp'
+    const elapsed = durationText((performance.now() - this.#startedAt) / 1000)
+    return [progressBar(progress, barCells), elapsed, this.#waiting ? 'waiting for the SuperLink' : what]
+      .filter((part) => part !== '')
+      .join(' · ')
+  }
 }
 
-/** Starts a broken stream again from where it was, and says what it waits for. */
-async function keepFollowing(
+/**
+ * Follows again from where it was when the connection breaks, with growing pauses. `onOutage` is told why once an outage,
+ * and `undefined` when it is over. Answers `undefined` when the signal was aborted.
+ */
+async function keepFollowing<T>(
   signal: AbortSignal,
-  notice: (text: string) => void,
-  follow: () => Promise<void>,
-): Promise<void> {
+  follow: (onAnswer: () => void) => Promise<T>,
+  onOutage: (sentence: string | undefined) => void,
+): Promise<T | undefined> {
   let pauses = backoffMs()
   let brokenSince: number | undefined
-  for (;;) {
-    const startedAt = performance.now()
+  const onAnswer = (): void => {
+    if (brokenSince === undefined) return
+    brokenSince = undefined
+    pauses = backoffMs()
+    onOutage(undefined)
+  }
+  while (!signal.aborted) {
     try {
-      return await follow()
+      return await follow(onAnswer)
     } catch (error) {
-      if (signal.aborted) return
+      if (signal.aborted) return undefined
       if (!(error instanceof RpcError) || !(error.retryable || error.status === 'deadline-exceeded')) throw error
-      // It had worked in between: this is a new outage.
-      if (performance.now() - startedAt > 5000) {
-        brokenSince = undefined
-        pauses = backoffMs()
-      }
-      if (brokenSince === undefined) notice(`Waiting for the SuperLink: ${error.message}`)
+      if (brokenSince === undefined) onOutage(error.message)
       brokenSince ??= performance.now()
       if (performance.now() - brokenSince > patienceMs) throw error
       await systemClock.sleep(pauses.next().value, signal).catch(() => {})
     }
   }
+  return undefined
 }

@@ -16,24 +16,27 @@ import { pkiCommand } from './commands/pki.ts'
 import { runCommand } from './commands/run.ts'
 import { stopCommand } from './commands/stop.ts'
 import { supernodeCommand } from './commands/supernode.ts'
+import { abortWhenUnread } from './output.ts'
 
 /** `flwr` */
 export const main: Main = async (argv, signal) => {
-  const context: CliContext = { signal, status: 0 }
+  const context: CliContext = { signal: AbortSignal.any([signal, abortWhenUnread()]), status: 0 }
   const program = createProgram(context)
   if (argv.length === 0) {
     program.outputHelp()
-    return 0
+    return helpStatus
   }
   try {
     await program.parseAsync([...argv], { from: 'user' })
   } catch (error) {
     if (!(error instanceof CommanderError)) throw error
-    if (error.exitCode === 0 || error.code === 'commander.help') return 0
-    throw new UsageError(`flwr: ${error.message.replace(/^error: /, '')}\nTry 'flwr --help'.`, { exitStatus: 2 })
+    return error.exitCode === 0 ? 0 : helpStatus
   }
   return context.status
 }
+
+/** Help that nobody asked for: a command was missing. */
+const helpStatus = 2
 
 export function createProgram(context: CliContext): Command {
   const program = new Command('flwr')
@@ -57,15 +60,19 @@ export function createProgram(context: CliContext): Command {
     pkiCommand,
   ]
   for (const create of commands) program.addCommand(create(context))
-  return quiet(program)
+  return throwFaults(program, 'flwr')
 }
 
-/** Every level reports its faults by throwing: one place writes them. */
-function quiet(command: Command): Command {
+/** Every level reports its faults by throwing, with the name of the command: one place writes them. */
+function throwFaults(command: Command, path: string): Command {
   command
-    .exitOverride()
-    .configureOutput({ writeErr: () => {} })
+    .exitOverride((error) => {
+      if (error.exitCode === 0 || error.code === 'commander.help') throw error
+      const fault = error.message.replace(/^error: /, '').replace(/\.$/, '')
+      throw new UsageError(`${path}: ${fault}.\nTry '${path} --help'.`, { exitStatus: 2 })
+    })
+    .configureOutput({ outputError: () => {} })
     .allowExcessArguments(false)
-  for (const sub of command.commands) quiet(sub)
+  for (const sub of command.commands) throwFaults(sub, `${path} ${sub.name()}`)
   return command
 }

@@ -1,6 +1,9 @@
 import { stripVTControlCharacters, styleText } from 'node:util'
+import { systemClock } from '../base/clock.ts'
 import { errorText, UsageError } from '../base/errors.ts'
-import { explainRpcError } from './connect.ts'
+import { pythonFloat } from '../base/python-float.ts'
+import type { CliContext } from './command.ts'
+import { explainRpcError } from './rpc-sentences.ts'
 
 export type Format = 'default' | 'json'
 
@@ -21,37 +24,73 @@ export interface Output {
   say(text: string): void
   /** For people; on standard error. */
   note(text: string): void
+  /** The document of success, for `--format json`. It comes out at once, though the command may go on. */
+  answer(json: Json): void
 }
 
+/** As a shell tells of a program that Ctrl-C ended. */
+const interruptedStatus = 130
+/** How long an interrupted command may take to put things in order. */
+const graceMs = 1000
+
 /**
- * Runs a command. Its answer is the JSON document of success and, optionally, the exit status. With `--format json` errors are a document
- * too, with status 0, as scripts for Flower expect.
+ * Runs a command and answers its exit status. With `--format json` errors are a document too, with status 0, as scripts
+ * for Flower expect.
  */
 export async function runCommand(
+  context: CliContext,
   formatText: string | undefined,
-  body: (output: Output) => Promise<{ json?: Json; status?: number } | undefined>,
+  body: (output: Output) => Promise<number | undefined>,
 ): Promise<number> {
   const format = readFormat(formatText)
   const kept: string[] = []
+  let answered = false
   const output: Output =
     format === 'json'
-      ? { format, say: (text) => kept.push(text), note: (text) => kept.push(text) }
-      : { format, say: (text) => writeLine(process.stdout, text), note: (text) => writeLine(process.stderr, text) }
+      ? {
+          format,
+          say: (text) => kept.push(text),
+          note: (text) => kept.push(text),
+          answer(json) {
+            answered = true
+            writeLine(process.stdout, toJson(json))
+          },
+        }
+      : {
+          format,
+          say: (text) => writeLine(process.stdout, text),
+          note: (text) => writeLine(process.stderr, text),
+          answer: () => {},
+        }
   try {
-    const result = await body(output)
-    if (format === 'json' && result?.json !== undefined) writeLine(process.stdout, toJson(result.json))
-    return format === 'json' ? 0 : (result?.status ?? 0)
+    const status = (await Promise.race([body(output), interruption(context.signal)])) ?? 0
+    return format === 'json' ? 0 : status
   } catch (thrown) {
     const error = explainRpcError(thrown)
+    if (context.signal.aborted && !(thrown instanceof UsageError)) return interruptedStatus
     if (!(error instanceof UsageError)) throw error
     if (format !== 'json') {
-      writeLine(process.stderr, paint('red', `Error: ${error.message}`, process.stderr))
+      writeError(error.message)
       return error.exitStatus
     }
+    if (answered) return 0
     const text = stripVTControlCharacters([...kept, errorText(error)].join('\n'))
     writeLine(process.stdout, toJson({ success: false, 'error-message': text }))
     return 0
   }
+}
+
+async function interruption(signal: AbortSignal): Promise<never> {
+  if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+  await systemClock.sleep(graceMs)
+  throw signal.reason
+}
+
+/** A signal for the moment when nobody reads our output any more, as in `flwr log 1 | head`. */
+export function abortWhenUnread(): AbortSignal {
+  const unread = new AbortController()
+  for (const stream of [process.stdout, process.stderr]) stream.on('error', () => unread.abort())
+  return unread.signal
 }
 
 function readFormat(text = 'default'): Format {
@@ -68,6 +107,11 @@ export function toJson(value: Json): string {
   )
 }
 
+/** A number that stays a floating-point one in the document, as Python writes it: `55.0`. */
+export function float(value: number): Json {
+  return (JSON as RawJson).rawJSON(pythonFloat(value)) as Json
+}
+
 /** Newer than TypeScript's description of JSON. */
 type RawJson = typeof JSON & { rawJSON(text: string): unknown }
 
@@ -78,6 +122,15 @@ export function paint(
   stream: NodeJS.WriteStream = process.stdout,
 ): string {
   return styleText(style, text, { stream, validateStream: true })
+}
+
+/** Text from elsewhere, without what could steer the terminal. */
+export function plain(text: string): string {
+  return stripVTControlCharacters(text).replace(/\p{Cc}+/gu, ' ')
+}
+
+export function writeError(sentence: string): void {
+  writeLine(process.stderr, paint('red', `Error: ${sentence}`, process.stderr))
 }
 
 function writeLine(stream: NodeJS.WriteStream, text: string): void {

@@ -1,3 +1,5 @@
+import { plain } from './output.ts'
+
 /** How far a run is, gathered from its events, and the words for it. Pure: drawing is somebody else's. */
 export interface RunProgress {
   readonly round: number
@@ -7,6 +9,7 @@ export interface RunProgress {
   readonly asked: number
   readonly replied: number
   readonly failed: number
+  /** The latest of each. */
   readonly metrics: Readonly<Record<string, number>>
 }
 
@@ -14,12 +17,8 @@ export const noProgress: RunProgress = { round: 0, rounds: 0, phase: '', asked: 
 
 /** Events that are not understood change nothing: they may come from another release. */
 export function withEvent(progress: RunProgress, event: { event: string; data: string }): RunProgress {
-  let data: Record<string, unknown>
-  try {
-    data = JSON.parse(event.data) as Record<string, unknown>
-  } catch {
-    return progress
-  }
+  const data = parseObject(event.data)
+  if (!data) return progress
   const number = (key: string): number => (typeof data[key] === 'number' ? data[key] : 0)
   if (event.event === 'trellis.replies')
     return { ...progress, asked: number('asked'), replied: number('replied'), failed: number('failed') }
@@ -32,26 +31,38 @@ export function withEvent(progress: RunProgress, event: { event: string; data: s
     round: number('round'),
     rounds: number('rounds'),
     phase,
-    metrics: { ...progress.metrics, ...(data.metrics as Record<string, number> | undefined) },
+    metrics: { ...progress.metrics, ...numbersIn(data.metrics) },
   }
 }
 
-/** One line: `round 2/3 · train · 2 of 3 nodes replied · accuracy 0.91`. Empty while nothing is known. */
+/** `round 2/3 · train · 2 of 3 nodes replied · accuracy 0.91`. Empty while nothing is known. */
 export function progressText(progress: RunProgress): string {
   const { round, rounds, phase, asked, replied, failed, metrics } = progress
   const parts: string[] = []
   if (round > 0) parts.push(`round ${round}/${rounds}`)
   if (phase === 'round-end') parts.push('done')
-  else if (phase !== '') parts.push(phase)
+  else if (phase !== '') parts.push(plain(phase))
   if (asked > 0 && phase !== 'round-end') {
     parts.push(`${replied} of ${asked} nodes replied${failed > 0 ? `, ${failed} with an error` : ''}`)
   }
-  parts.push(
-    ...Object.entries(metrics)
-      .slice(0, metricsMax)
-      .map(([name, value]) => `${name} ${metricText(value)}`),
-  )
+  const shown = Object.entries(metrics).slice(0, metricsMax)
+  parts.push(...shown.map(([name, value]) => `${plain(name)} ${metricText(value)}`))
   return parts.join(' · ')
+}
+
+/** A bar of `cells` cells, as far as the rounds are. Empty where there are no rounds to tell. */
+export function progressBar(progress: RunProgress, cells: number): string {
+  if (progress.rounds < 1) return ''
+  const full = Math.round(fractionDone(progress) * cells)
+  return '━'.repeat(full) + '╌'.repeat(cells - full)
+}
+
+/** Training is taken for one half of a round and evaluation for the other. From 0 to 1. */
+function fractionDone({ round, rounds, phase, asked, replied }: RunProgress): number {
+  const replies = asked > 0 ? Math.min(1, replied / asked) : 0
+  const ofRound =
+    phase === 'round-end' ? 1 : phase === 'evaluate' ? 0.5 + replies / 2 : phase === 'train' ? replies / 2 : 0
+  return Math.min(1, Math.max(0, (round - 1 + ofRound) / rounds))
 }
 
 /** Whether this is worth a line of its own where nothing can be redrawn: a phase has all its replies, or a round is over. */
@@ -64,4 +75,18 @@ const metricsMax = 4
 
 function metricText(value: number): string {
   return Number.isInteger(value) ? String(value) : value.toPrecision(4)
+}
+
+function parseObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function numbersIn(value: unknown): Record<string, number> {
+  const entries = Object.entries(value ?? {}).filter(([, item]) => typeof item === 'number')
+  return Object.fromEntries(entries) as Record<string, number>
 }

@@ -1,5 +1,5 @@
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
-import type { Json } from './output.ts'
+import { float, type Json } from './output.ts'
 import { instantText, secondsBetween } from './units.ts'
 
 /** A run as the commands show it. */
@@ -34,16 +34,16 @@ export function runToJson(run: Run, now: string): Json {
     'fab-version': run.fabVersion,
     'fab-hash': run.fabHash,
     status: statusText(run),
-    elapsed,
+    elapsed: float(elapsed),
     'pending-at': instantText(run.pendingAt),
     'starting-at': instantText(run.startingAt),
     'running-at': instantText(run.runningAt),
     'finished-at': instantText(run.finishedAt),
     'network-traffic': { 'inbound-bytes': inbound, 'outbound-bytes': outbound, 'total-bytes': inbound + outbound },
     'compute-time': {
-      'serverapp-seconds': elapsed,
-      'clientapp-seconds': run.clientappRuntime,
-      'total-seconds': elapsed + run.clientappRuntime,
+      'serverapp-seconds': float(elapsed),
+      'clientapp-seconds': float(run.clientappRuntime),
+      'total-seconds': float(elapsed + run.clientappRuntime),
     },
   }
 }

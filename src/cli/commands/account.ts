@@ -1,34 +1,40 @@
 import { Command } from 'commander'
+import { UsageError } from '../../base/errors.ts'
 import { type CreateCommand, connectionArgument, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
 
-/** Logging in needs a SuperLink with account authentication: ours says that it has none. */
+/** Logging in needs a SuperLink with accounts. Ours knows who calls by their certificate. */
 export const loginCommand: CreateCommand = (context) =>
   new Command('login')
-    .description('log in to a SuperLink with accounts')
+    .description('log in to a SuperLink with accounts (not supported)')
     .argument(...connectionArgument)
     .action(async (connectionName: string | undefined) => {
-      context.status = await runCommand('default', async (output) => {
-        using control = openControl(connectionName, output.note)
+      context.status = await runCommand(context, 'default', async (output) => {
+        using control = openControl(context, connectionName, output)
+        if (control.connection.insecure)
+          throw new UsageError(`${control.connection.where} has 'insecure = true': logging in needs TLS.`)
         const { authnType } = await control.client.getLoginDetails({})
-        if (authnType !== 'noop') await control.client.getAuthTokens({ deviceCode: '' })
-        output.say('No login is needed for this SuperLink.')
-        return undefined
+        throw new UsageError(
+          authnType === 'noop'
+            ? 'Account authentication is not enabled on this SuperLink: there is nothing to log in to.'
+            : `This SuperLink wants a login by '${authnType}', which Trellis does not have: use the flwr command of Flower.`,
+        )
       })
     })
 
 export const pullCommand: CreateCommand = (context) =>
   new Command('pull')
-    .description('get the artifacts of a run')
+    .description('print where the artifacts of a run can be fetched')
     .argument('<run-id>')
     .argument(...connectionArgument)
     .action(async (runIdText: string, connectionName: string | undefined) => {
-      context.status = await runCommand('default', async (output) => {
-        const runId = parseId(runIdText, 'RUN_ID')
-        using control = openControl(connectionName, output.note)
+      const runId = parseId(runIdText, 'RUN_ID')
+      context.status = await runCommand(context, 'default', async (output) => {
+        using control = openControl(context, connectionName, output)
         const { url } = await control.client.pullArtifacts({ runId })
-        output.say(url ?? '')
+        if (!url) throw new UsageError(`The SuperLink has no artifacts of run ${runId}.`)
+        output.say(url)
         return undefined
       })
     })

@@ -10,9 +10,12 @@ export const appCommand: CreateCommand = () =>
   ])
 
 function unsupported(name: string, argument: string): Command {
-  return new Command(name).argument(argument).action(() => {
-    throw new UsageError(
-      `flwr app ${name} talks to Flower Hub, which Trellis does not: use the flwr command of Flower for it, or share the .fab that flwr build makes.`,
-    )
-  })
+  return new Command(name)
+    .description('not supported')
+    .argument(argument)
+    .action(() => {
+      throw new UsageError(
+        `flwr app ${name} talks to Flower Hub, which Trellis does not: use the flwr command of Flower for it, or share the .fab that flwr build makes.`,
+      )
+    })
 }

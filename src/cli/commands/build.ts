@@ -11,20 +11,19 @@ export const buildCommand: CreateCommand = (context) =>
     .option('--app <path>', 'folder of the app', '.')
     .addOption(formatOption())
     .action(async (options: { app: string; format: string }) => {
-      context.status = await runCommand(options.format, async (output) => {
+      context.status = await runCommand(context, options.format, async (output) => {
         const { bytes, hash, manifest, filename, warnings } = buildFab(resolve(options.app))
         for (const warning of warnings) output.note(`Warning: ${warning}`)
         writeFileSync(filename, bytes)
         output.say(`Successfully built ${filename} (${bytes.length} bytes, hash ${hash})`)
-        return {
-          json: {
-            success: true,
-            'fab-id': manifest.fabId,
-            'fab-name': manifest.name,
-            'fab-version': manifest.version,
-            'fab-hash': hash.slice(0, 8),
-            'fab-filename': filename,
-          },
-        }
+        output.answer({
+          success: true,
+          'fab-id': manifest.fabId,
+          'fab-name': manifest.name,
+          'fab-version': manifest.version,
+          'fab-hash': hash.slice(0, 8),
+          'fab-filename': filename,
+        })
+        return undefined
       })
     })

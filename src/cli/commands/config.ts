@@ -11,14 +11,15 @@ export const configCommand: CreateCommand = (context) =>
       .description('list the connections in config.toml')
       .addOption(formatOption())
       .action(async (options: { format: string }) => {
-        context.status = await runCommand(options.format, async (output) => {
+        context.status = await runCommand(context, options.format, async (output) => {
           const { path, names, defaultName } = readFlowerConfig(flwrHome(), (created) =>
-            output.say(`Flower configuration not found. Created default configuration at ${created}`),
+            output.note(`Wrote ${created}, which names your SuperLinks.`),
           )
           output.say(`Flower Config file: ${path}`)
           output.say('SuperLink connections:')
           for (const name of names) output.say(`  ${name}${name === defaultName ? ' (default)' : ''}`)
-          return { json: { superlink: names, default: defaultName ?? null } }
+          output.answer({ superlink: names, default: defaultName ?? null })
+          return undefined
         })
       }),
   ])

@@ -1,30 +1,17 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { Federation } from '../../gen/flwr/proto/federation_pb.ts'
-import { type CliContext, type CreateCommand, connectionArgument, formatOption, group, parseId } from '../command.ts'
-import { type ControlClient, openControl } from '../connect.ts'
-import { type Json, runCommand } from '../output.ts'
+import { type CliContext, type CreateCommand, connectionArgument, formatOption, group } from '../command.ts'
+import { openControl } from '../connect.ts'
+import { float, type Json, runCommand } from '../output.ts'
 import { appText, elapsedSeconds, statusText } from '../run-view.ts'
+import { simulationToJson } from '../simulation-config.ts'
 import { table } from '../table.ts'
 import { durationText } from '../units.ts'
+import { managementCommands } from './federation-management.ts'
 
 export const federationCommand: CreateCommand = (context) =>
-  group('federation', 'the federations of a SuperLink', [
-    list(context),
-    show(context),
-    managed(context, 'create', ['<name>'], (client, [federationName = '']) =>
-      client.createFederation({ federationName }),
-    ),
-    managed(context, 'archive', ['<federation>'], (client, [federationName = '']) =>
-      client.archiveFederation({ federationName }),
-    ),
-    managed(context, 'add-supernode', ['<node-id>', '<federation>'], (client, [nodeId = '', federationName = '']) =>
-      client.addNodeToFederation({ nodeId: parseId(nodeId, 'NODE_ID'), federationName }),
-    ),
-    managed(context, 'remove-supernode', ['<node-id>', '<federation>'], (client, [nodeId = '', federationName = '']) =>
-      client.removeNodeFromFederation({ nodeId: parseId(nodeId, 'NODE_ID'), federationName }),
-    ),
-  ])
+  group('federation', 'the federations of a SuperLink', [list(context), show(context), ...managementCommands(context)])
 
 interface ListOptions {
   readonly federation?: string
@@ -42,8 +29,8 @@ function list(context: CliContext): Command {
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: ListOptions) => {
       if (options.federation !== undefined) return showFederation(context, options.federation, connectionName, options)
-      context.status = await runCommand(options.format, async (output) => {
-        using control = openControl(connectionName, output.note)
+      context.status = await runCommand(context, options.format, async (output) => {
+        using control = openControl(context, connectionName, output)
         const { federations } = await control.client.listFederations({})
         const shown = federations.filter(({ archived }) => options.verbose || !archived)
         output.say(
@@ -63,7 +50,8 @@ function list(context: CliContext): Command {
           archived,
           simulation,
         }))
-        return { json: { federations: rows } }
+        output.answer({ federations: rows })
+        return undefined
       })
     })
 }
@@ -85,12 +73,13 @@ async function showFederation(
   connectionName: string | undefined,
   options: { format: string },
 ): Promise<void> {
-  context.status = await runCommand(options.format, async (output) => {
-    using control = openControl(connectionName, output.note)
+  context.status = await runCommand(context, options.format, async (output) => {
+    using control = openControl(context, connectionName, output)
     const { federation, now } = await control.client.showFederation({ federationName })
     if (!federation) throw new UsageError(`The SuperLink says nothing of federation '${federationName}'.`)
     output.say(federationText(federation, now))
-    return { json: { federation: federationToJson(federation, now) } }
+    output.answer({ federation: federationToJson(federation, now) })
+    return undefined
   })
 }
 
@@ -119,18 +108,6 @@ function federationText(federation: Federation, now: string): string {
   ].join('\n')
 }
 
-const simulationFields = [
-  'num_supernodes',
-  'client_resources_num_cpus',
-  'client_resources_num_gpus',
-  'backend',
-  'verbose',
-  'init_args_num_cpus',
-  'init_args_num_gpus',
-  'init_args_logging_level',
-  'init_args_log_to_driver',
-] as const
-
 function federationToJson(federation: Federation, now: string): Json {
   return {
     members: federation.members.map(({ account, role }) => ({ member_id: account?.name ?? '', role })),
@@ -143,34 +120,10 @@ function federationToJson(federation: Federation, now: string): Json {
       run_id: run.runId.toString(),
       app: appText(run),
       status: statusText(run),
-      elapsed: elapsedSeconds(run, now),
+      elapsed: float(elapsedSeconds(run, now)),
     })),
     archived: federation.archived,
     simulation: federation.simulation,
-    'simulation-config': Object.fromEntries(simulationFields.map((field) => [field, null])),
+    'simulation-config': simulationToJson(federation.config),
   }
-}
-
-/** What a SuperLink with managed federations does; ours answers that it has but one. */
-function managed(
-  context: CliContext,
-  name: string,
-  parameters: readonly string[],
-  call: (client: ControlClient, values: readonly string[]) => Promise<unknown>,
-): Command {
-  const command = new Command(name).description('needs a SuperLink with federation management')
-  for (const parameter of parameters) command.argument(parameter)
-  return command
-    .argument(...connectionArgument)
-    .addOption(formatOption())
-    .action(async (...args: unknown[]) => {
-      const values = args.slice(0, parameters.length) as string[]
-      const connectionName = args[parameters.length] as string | undefined
-      const { format } = args[parameters.length + 1] as { format: string }
-      context.status = await runCommand(format, async (output) => {
-        using control = openControl(connectionName, output.note)
-        await call(control.client, values)
-        return { json: { success: true } }
-      })
-    })
 }

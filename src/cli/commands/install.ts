@@ -1,3 +1,4 @@
+import { hash } from 'node:crypto'
 import { readFileSync } from 'node:fs'
 import { basename } from 'node:path'
 import { Command } from 'commander'
@@ -12,14 +13,8 @@ export const installCommand: CreateCommand = (context) =>
     .description('unpack a FAB, checked, below FLWR_HOME')
     .argument('<fab>', 'file that flwr build made')
     .action(async (path: string) => {
-      context.status = await runCommand('default', async (output) => {
-        if (!path.endsWith('.fab')) throw new UsageError(`${path} is not a .fab file: make one with flwr build.`)
-        let bytes: Uint8Array
-        try {
-          bytes = readFileSync(path)
-        } catch (cause) {
-          throw new UsageError(`${path} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, { cause })
-        }
+      context.status = await runCommand(context, 'default', async (output) => {
+        const bytes = readFab(path)
         const { directory, manifest, installed } = await installFab(bytes, flwrHome()).catch((error: unknown) => {
           throw error instanceof DomainError ? new UsageError(`${basename(path)}: ${error.message}`) : error
         })
@@ -31,3 +26,21 @@ export const installCommand: CreateCommand = (context) =>
         return undefined
       })
     })
+
+/** The name of the file tells the hash, so a damaged or exchanged file is found before it is opened. */
+function readFab(path: string): Uint8Array {
+  if (!path.endsWith('.fab')) throw new UsageError(`${path} is not a .fab file: make one with flwr build.`)
+  let bytes: Uint8Array
+  try {
+    bytes = readFileSync(path)
+  } catch (cause) {
+    throw new UsageError(`${path} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, { cause })
+  }
+  const [, told] = /\.([0-9a-f]{8})\.fab$/.exec(path) ?? []
+  const real = hash('sha256', bytes, 'hex').slice(0, 8)
+  if (told === undefined)
+    throw new UsageError(`The name of ${path} lacks the hash: flwr build names it PUBLISHER.NAME.VERSION.${real}.fab.`)
+  if (told !== real)
+    throw new UsageError(`${path} was changed after it was built: its hash is ${real}, not ${told}. Build it again.`)
+  return bytes
+}

@@ -27,17 +27,20 @@ export const listCommand: CreateCommand = (context) =>
     .action(async (connectionName: string | undefined, options: Options) => {
       const limit = wholeNumber(options.limit, '--limit', { min: 1 })
       const runId = options.runId === undefined ? undefined : parseId(options.runId, '--run-id')
-      context.status = await runCommand(options.format, async (output) => {
+      context.status = await runCommand(context, options.format, async (output) => {
         if (runId !== undefined && limit !== undefined)
           throw new UsageError(`The options '--run-id' and '--limit' cannot be used together.`)
-        using control = openControl(connectionName, output.note)
+        using control = openControl(context, connectionName, output)
         const { runDict, now } = await control.client.listRuns({
           ...(runId === undefined ? {} : { runId }),
           ...(limit === undefined ? {} : { limit: BigInt(limit) }),
         })
-        const runs = Object.values(runDict).sort((a, b) => (a.pendingAt < b.pendingAt ? 1 : -1))
+        const runs = Object.values(runDict).sort((a, b) =>
+          a.pendingAt === b.pendingAt ? 0 : a.pendingAt < b.pendingAt ? 1 : -1,
+        )
         output.say(runId !== undefined && runs[0] ? runDetails(runs[0], now) : runTable(runs, now))
-        return { json: { success: true, runs: runs.map((run) => runToJson(run, now)) } }
+        output.answer({ success: true, runs: runs.map((run) => runToJson(run, now)) })
+        return undefined
       })
     })
 

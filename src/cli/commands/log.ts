@@ -1,8 +1,9 @@
 import { Command } from 'commander'
-import { type CreateCommand, connectionArgument, parseId } from '../command.ts'
+import { type CliContext, type CreateCommand, connectionArgument, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
-import { followRun } from '../follow.ts'
-import { runCommand } from '../output.ts'
+import { endText, followRun } from '../follow.ts'
+import { runCommand, writeError } from '../output.ts'
+import { explainRpcError } from '../rpc-sentences.ts'
 
 const showMs = 5000
 
@@ -15,23 +16,28 @@ export const logCommand: CreateCommand = (context) =>
     .option('--show', 'print what is there and end')
     .action(async (runIdText: string, connectionName: string | undefined, options: { show?: boolean }) => {
       const runId = parseId(runIdText, 'RUN_ID')
-      context.status = await runCommand('default', async (output) => {
-        using control = openControl(connectionName, output.note)
-        if (options.show) await showLog(control.client, runId)
-        else await followRun(control.client, runId, { signal: context.signal, progress: false })
-        return undefined
+      context.status = await runCommand(context, 'default', async (output) => {
+        using control = openControl(context, connectionName, output)
+        if (options.show) return await showLog(context, control.client, runId)
+        const ended = await followRun(context, control, runId, output, { milestones: false })
+        // Standard output is the log and nothing else.
+        if (ended) output.note(endText(ended))
+        return 0
       })
     })
 
-/** The first part of the stream is everything that is there. */
-async function showLog(client: ControlClient, runId: bigint): Promise<void> {
-  const signal = AbortSignal.timeout(showMs)
+/** The first part of the stream is everything that is there. As Flower's, it succeeds for a run that is unknown. */
+async function showLog(context: CliContext, client: ControlClient, runId: bigint): Promise<number> {
+  const signal = AbortSignal.any([context.signal, AbortSignal.timeout(showMs)])
   try {
     for await (const part of client.streamLogs({ runId, afterTimestamp: 0 }, { signal })) {
-      process.stdout.write(`${part.logOutput}\n`)
-      return
+      process.stdout.write(part.logOutput.endsWith('\n') ? part.logOutput : `${part.logOutput}\n`)
+      break
     }
   } catch (error) {
-    if (!signal.aborted) throw error
+    const explained = explainRpcError(error)
+    if (explained instanceof Error && /^The run was not found/.test(explained.message)) writeError(explained.message)
+    else if (!signal.aborted || context.signal.aborted) throw error
   }
+  return 0
 }

@@ -1,33 +1,66 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
+import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
+import { createInterface } from 'node:readline/promises'
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
-import type { CreateCommand } from '../command.ts'
+import type { CliContext, CreateCommand } from '../command.ts'
 import { newAppFiles } from '../new-app.ts'
 import { runCommand } from '../output.ts'
 
 export const newCommand: CreateCommand = (context) =>
   new Command('new')
     .description('write a new TypeScript app that runs as it is')
-    .argument('<name>', 'name of the app and of its folder')
-    .option('--publisher <name>', 'who publishes the app', process.env.USER ?? 'me')
-    .action(async (name: string, options: { publisher: string }) => {
-      context.status = await runCommand('default', async (output) => {
-        if (name.startsWith('@'))
-          throw new UsageError(`'${name}' is an app on Flower Hub, which Trellis does not fetch from: give a new name.`)
-        if (!/^[a-zA-Z][a-zA-Z0-9-]{0,31}$/.test(name))
-          throw new UsageError(
-            `'${name}' cannot be the name of an app: start with a letter, then letters, digits and hyphens, 32 at most.`,
-          )
+    .argument('[name]', 'name of the app and of its folder')
+    .option('--publisher <name>', 'who publishes the app')
+    .action(async (given: string | undefined, options: { publisher?: string }) => {
+      context.status = await runCommand(context, 'default', async (output) => {
+        const name = given ?? (await askName(context))
+        const publisher = options.publisher ?? userName()
+        ensureNames(name, publisher)
         if (existsSync(name))
           throw new UsageError(`There is a '${name}' here already: choose another name or move it away.`)
-        for (const [path, content] of Object.entries(newAppFiles(name, options.publisher))) {
-          mkdirSync(dirname(join(name, path)), { recursive: true })
-          writeFileSync(join(name, path), content)
-        }
+        writeFiles(name, newAppFiles(name, publisher))
         output.say(
           `Created the app '${name}'. Run it on the SuperLink of your default connection with:\n\n  flwr run ${name} --stream\n`,
         )
         return undefined
       })
     })
+
+async function askName(context: CliContext): Promise<string> {
+  if (!process.stdin.isTTY) throw new UsageError('flwr new needs a name for the app: flwr new NAME', { exitStatus: 2 })
+  using lines = createInterface({ input: process.stdin, output: process.stdout })
+  return (await lines.question('Name of the app: ', { signal: context.signal })).trim()
+}
+
+function ensureNames(name: string, publisher: string): void {
+  if (name.startsWith('@'))
+    throw new UsageError(`'${name}' is an app on Flower Hub, which Trellis does not fetch from: give a new name.`)
+  if (!/^[a-zA-Z][a-zA-Z0-9-]{0,31}$/.test(name))
+    throw new UsageError(
+      `'${name}' cannot be the name of an app: start with a letter, then letters, digits and hyphens, 32 at most.`,
+    )
+  if (!/^[\w.-]+$/.test(publisher))
+    throw new UsageError(`--publisher must consist of letters, digits, points, hyphens and underscores.`)
+}
+
+function userName(): string {
+  try {
+    return userInfo().username.replace(/[^\w.-]/g, '') || 'me'
+  } catch {
+    // Containers run under ids that have no name.
+    return 'me'
+  }
+}
+
+function writeFiles(folder: string, files: Readonly<Record<string, string>>): void {
+  try {
+    for (const [path, content] of Object.entries(files)) {
+      mkdirSync(dirname(join(folder, path)), { recursive: true })
+      writeFileSync(join(folder, path), content)
+    }
+  } catch (cause) {
+    throw new UsageError(`${folder} cannot be written here (${(cause as NodeJS.ErrnoException).code}).`, { cause })
+  }
+}

@@ -7,7 +7,7 @@ import { parseCertificate } from '../../identity/certificate.ts'
 import { pemCertificates } from '../../identity/pem.ts'
 import { type Issued, issue } from '../../identity/pki.ts'
 import { certificateText } from '../certificate-view.ts'
-import { type CliContext, type CreateCommand, group } from '../command.ts'
+import { type CliContext, type CreateCommand, collect, group } from '../command.ts'
 import { type Output, runCommand } from '../output.ts'
 
 const warning = 'This CA is for trying things out, not for production: its key lies in a file and nothing is recorded.'
@@ -38,7 +38,7 @@ function init(context: CliContext): Command {
     .option('--force', 'replace what is there')
     .action(async (directory: string, options: InitOptions) => {
       const validity = validFor(options.days)
-      context.status = await runCommand('default', async (output) => {
+      context.status = await runCommand(context, 'default', async (output) => {
         const { name, organization } = options
         const made = await issue({ commonName: name, ...optional({ organization }), ca: true, ...validity })
         mkdirSync(directory, { recursive: true })
@@ -67,8 +67,6 @@ interface IssueOptions {
   readonly force?: boolean
 }
 
-const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value]
-
 function issueCommand(context: CliContext): Command {
   return new Command('issue')
     .description('issue a certificate: DIRECTORY/NAME.pem and NAME.key')
@@ -84,7 +82,7 @@ function issueCommand(context: CliContext): Command {
     .option('--force', 'replace what is there')
     .action(async (name: string, options: IssueOptions) => {
       const validity = validFor(options.days)
-      context.status = await runCommand('default', async (output) => {
+      context.status = await runCommand(context, 'default', async (output) => {
         if (!/^[A-Za-z0-9._-]+$/.test(name))
           throw new UsageError(`'${name}' cannot name a file: use letters, digits, points, hyphens and underscores.`)
         const { directory, server, organization, uri } = options
@@ -113,7 +111,7 @@ function show(context: CliContext): Command {
     .description('show what certificates say')
     .argument('<files...>', 'PEM files')
     .action(async (files: string[]) => {
-      context.status = await runCommand('default', async (output) => {
+      context.status = await runCommand(context, 'default', async (output) => {
         const texts = files.flatMap((path) =>
           readCertificates(path).map((one) => certificateText(path, one, Date.now())),
         )

@@ -12,12 +12,13 @@ export const stopCommand: CreateCommand = (context) =>
     .addOption(formatOption())
     .action(async (runIdText: string, connectionName: string | undefined, options: { format: string }) => {
       const runId = parseId(runIdText, 'RUN_ID')
-      context.status = await runCommand(options.format, async (output) => {
-        using control = openControl(connectionName, output.note)
-        output.say(`Stopping run ID ${runId}...`)
+      context.status = await runCommand(context, options.format, async (output) => {
+        using control = openControl(context, connectionName, output)
+        output.say(`Stopping run ${runId} ...`)
         const { success } = await control.client.stopRun({ runId })
-        if (!success) throw new UsageError(`Run ${runId} couldn't be stopped.`)
-        output.say(`Run ${runId} successfully stopped.`)
-        return { json: { success: true, 'run-id': runId.toString() } }
+        if (!success) throw new UsageError(`Run ${runId} could not be stopped: see flwr ls --run-id ${runId}.`)
+        output.say(`Run ${runId} was stopped.`)
+        output.answer({ success: true, 'run-id': runId.toString() })
+        return undefined
       })
     })

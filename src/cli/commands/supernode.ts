@@ -5,7 +5,7 @@ import type { NodeInfo } from '../../gen/flwr/proto/node_pb.ts'
 import { readOpensshPublicKey } from '../../identity/openssh-key.ts'
 import { type CliContext, type CreateCommand, connectionArgument, formatOption, group, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
-import { type Json, runCommand } from '../output.ts'
+import { float, type Json, runCommand } from '../output.ts'
 import { table } from '../table.ts'
 import { durationText, instantText, secondsBetween } from '../units.ts'
 
@@ -20,8 +20,8 @@ function list(context: CliContext): Command {
     .option('-v, --verbose', 'unregistered ones too')
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: { verbose?: boolean; format: string }) => {
-      context.status = await runCommand(options.format, async (output) => {
-        using control = openControl(connectionName, output.note)
+      context.status = await runCommand(context, options.format, async (output) => {
+        using control = openControl(context, connectionName, output)
         const { nodesInfo, now } = await control.client.listNodes({})
         const nodes = nodesInfo.toSorted((a, b) => (a.registeredAt < b.registeredAt ? -1 : 1))
         output.say(
@@ -30,7 +30,8 @@ function list(context: CliContext): Command {
             now,
           ),
         )
-        return { json: { success: true, nodes: nodes.map((node) => nodeToJson(node, now)) } }
+        output.answer({ success: true, nodes: nodes.map((node) => nodeToJson(node, now)) })
+        return undefined
       })
     })
 }
@@ -43,11 +44,13 @@ function register(context: CliContext): Command {
     .addOption(formatOption())
     .action(async (path: string, connectionName: string | undefined, options: { format: string }) => {
       const publicKey = Buffer.from(readKeyFile(path))
-      context.status = await runCommand(options.format, async (output) => {
-        using control = openControl(connectionName, output.note)
-        const { nodeId = 0n } = await control.client.registerNode({ publicKey })
+      context.status = await runCommand(context, options.format, async (output) => {
+        using control = openControl(context, connectionName, output)
+        const { nodeId } = await control.client.registerNode({ publicKey })
+        if (!nodeId) throw new UsageError('The SuperLink did not register the SuperNode: try again.')
         output.say(`SuperNode ${nodeId} registered successfully.`)
-        return { json: { success: true, 'node-id': nodeId } }
+        output.answer({ success: true, 'node-id': nodeId })
+        return undefined
       })
     })
 }
@@ -60,11 +63,12 @@ function unregister(context: CliContext): Command {
     .addOption(formatOption())
     .action(async (nodeIdText: string, connectionName: string | undefined, options: { format: string }) => {
       const nodeId = parseId(nodeIdText, 'NODE_ID')
-      context.status = await runCommand(options.format, async (output) => {
-        using control = openControl(connectionName, output.note)
+      context.status = await runCommand(context, options.format, async (output) => {
+        using control = openControl(context, connectionName, output)
         await control.client.unregisterNode({ nodeId })
         output.say(`SuperNode ${nodeId} unregistered successfully.`)
-        return { json: { success: true, 'node-id': nodeId } }
+        output.answer({ success: true, 'node-id': nodeId })
+        return undefined
       })
     })
 }
@@ -74,7 +78,10 @@ function readKeyFile(path: string): string {
   try {
     text = readFileSync(path, 'utf8')
   } catch (cause) {
-    throw new UsageError(`${path} cannot be read: give a file with an OpenSSH public key.`, { cause })
+    throw new UsageError(
+      `The public key ${path} cannot be read (${(cause as NodeJS.ErrnoException).code}): give an OpenSSH .pub file.`,
+      { cause },
+    )
   }
   return readOpensshPublicKey(text, path)
 }
@@ -130,7 +137,7 @@ function nodeToJson(node: NodeInfo, now: string): Json {
     status: node.status,
     'created-at': instantText(node.registeredAt),
     'online-at': instantText(node.lastActivatedAt),
-    'online-elapsed': secondsBetween(node.lastActivatedAt, now),
+    'online-elapsed': float(secondsBetween(node.lastActivatedAt, now)),
     'offline-at': instantText(node.lastDeactivatedAt),
     'deleted-at': instantText(node.unregisteredAt),
     identity: node.identity ?? null,

@@ -1,0 +1,33 @@
+import { UsageError } from '../base/errors.ts'
+import { RpcError } from '../rpc/channel.ts'
+
+/** What a SuperLink's words mean for the person at the keyboard, where Flower's own words do not say it. */
+const sentences: readonly (readonly [RegExp, string])[] = [
+  [/^Run ID not found/, 'The run was not found: see flwr ls.'],
+  [/^Node ID not found/, 'The SuperNode was not found, or belongs to another account: see flwr supernode ls.'],
+  [/^Public key already in use/, 'The public key is already in use by another SuperNode.'],
+  [
+    /^The provided public key is not valid/,
+    'The public key is not valid: give an elliptic-curve key of a NIST curve, e.g. from ssh-keygen -t ecdsa -b 384.',
+  ],
+  [/^(Federation '.+' does not exist)/, '$1, or you are not a member of it: see flwr federation ls.'],
+  [/without account authentication/, 'Account authentication is not enabled on this SuperLink.'],
+  [/without artifact provider/, 'This SuperLink does not support flwr pull.'],
+]
+
+/** A failed call as one sentence; anything else stays what it is. */
+export function explainRpcError(error: unknown): unknown {
+  return error instanceof RpcError ? new UsageError(sentenceOf(error), { cause: error }) : error
+}
+
+function sentenceOf({ kind, message, refusalReason, status }: RpcError): string {
+  // Our own words about the connection, and the SuperLink's about a refused certificate, are meant for people.
+  if (kind !== 'peer' || refusalReason !== undefined) return message
+  for (const [pattern, sentence] of sentences) {
+    const found = pattern.exec(message)
+    if (found) return sentence.replace('$1', found[1] ?? '')
+  }
+  if (status === 'unauthenticated') return `Authentication failed: ${message}`
+  if (status === 'permission-denied') return `Permission denied.\n${message}`
+  return message
+}
