@@ -1,0 +1,260 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
+import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { type Issued, issue } from '../../src/identity/pki.ts'
+import { type Channel, RpcError } from '../../src/rpc/channel.ts'
+import { TestCa, validFor } from '../harness/certificates.ts'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+import { eventually } from '../harness/program.ts'
+
+const heartbeatInterval = 30
+const activate = (channel: Channel, publicKey = Buffer.from('key')): Promise<bigint> =>
+  channel.call(Fleet.method.activateNode, { publicKey, heartbeatInterval }).then(({ message }) => message.nodeId)
+
+async function refusalOf(call: Promise<unknown>): Promise<RpcError> {
+  const error = await call.then(
+    () => undefined,
+    (thrown: unknown) => thrown,
+  )
+  assert.ok(error instanceof RpcError, `refused with an RpcError, not ${String(error)}`)
+  return error
+}
+
+test('a peer whose certificate is not good is told why over either door, and its connection is closed', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  using elsewhere = temporaryDirectory()
+  const foreign = await TestCa.create(elsewhere.path, 'foreign')
+  const { ca } = deployment
+  const day = 86_400_000
+  const intermediate = await issue(
+    { commonName: 'intermediate', organization: 'X', ca: true, ...validFor(1) },
+    ca.issued,
+  )
+  const last = await issue({ commonName: 'last', ca: true, pathLength: 0, ...validFor(1) }, ca.issued)
+  const beyond = await issue({ commonName: 'beyond', ca: true, ...validFor(1) }, last)
+  const cases: readonly [reason: string, status: string, issued: Issued | undefined, sentence: RegExp][] = [
+    ['no-certificate', 'unauthenticated', undefined, /requires a client certificate and none was presented/],
+    [
+      'unknown-ca',
+      'unauthenticated',
+      (await foreign.issue('node')).issued,
+      /not signed by a CA that this SuperLink trusts/,
+    ],
+    [
+      'unknown-ca',
+      'unauthenticated',
+      await issue({ commonName: 'x', ...validFor(1) }, intermediate),
+      /not signed by a CA/,
+    ],
+    [
+      'certificate-expired',
+      'unauthenticated',
+      (await ca.issue('old', { notBefore: new Date(Date.now() - 2 * day), notAfter: new Date(Date.now() - day) }))
+        .issued,
+      /has expired/,
+    ],
+    [
+      'certificate-not-yet-valid',
+      'unauthenticated',
+      (await ca.issue('new', { notBefore: new Date(Date.now() + day), notAfter: new Date(Date.now() + 2 * day) }))
+        .issued,
+      /not valid yet .*clocks/,
+    ],
+    [
+      'wrong-extended-key-usage',
+      'unauthenticated',
+      (await ca.issue('s', { usages: ['server'] })).issued,
+      /usages: \[client auth\]/,
+    ],
+    [
+      'wrong-key-usage',
+      'unauthenticated',
+      (await ca.issue('k', { keyUsage: 0x20 })).issued,
+      /lacks key usage digitalSignature/,
+    ],
+    ['ca-used-as-client', 'unauthenticated', ca.issued, /CA certificate was presented as client/],
+    [
+      'invalid-chain',
+      'unauthenticated',
+      chained(await issue({ commonName: 'y', ...validFor(1) }, beyond), beyond, last),
+      /CN=last allows fewer intermediates/,
+    ],
+    [
+      'ambiguous-identity',
+      'unauthenticated',
+      (await ca.issue('u', { uris: ['spiffe://a/1', 'spiffe://a/2'] })).issued,
+      /exactly one/,
+    ],
+    [
+      'no-identity',
+      'unauthenticated',
+      await issue({ organization: 'only', usages: ['client'], ...validFor(1) }, ca.issued),
+      /names nobody/,
+    ],
+  ]
+  for (const transport of ['grpc', 'http'] as const) {
+    for (const [reason, status, issued, sentence] of cases) {
+      const channel = deployment.connect('fleet', issued, transport)
+      const error = await refusalOf(activate(channel))
+      assert.equal(error.refusalReason, reason, `${transport} ${reason}: ${error.message}`)
+      assert.equal(error.status, status)
+      assert.match(error.message, sentence)
+      const control = await refusalOf(
+        deployment.connect('control', issued, transport).call(Control.method.listRuns, {}),
+      )
+      assert.equal(control.refusalReason, reason)
+    }
+  }
+  await eventually(
+    'the end of all refused connections',
+    () => deployment.superlink.fleet.connections().length === 0,
+    5000,
+  )
+
+  // A chain that leads to the CA is good when the intermediate comes along, and no node was made for anybody else.
+  const good = chained(await issue({ commonName: 'good', ...validFor(1) }, intermediate), intermediate)
+  await activate(deployment.connect('fleet', good))
+  const { message } = await deployment
+    .connect('control', (await ca.issue('cli')).issued)
+    .call(Control.method.listNodes, {})
+  assert.deepEqual(
+    message.nodesInfo.map((node) => node.identity),
+    ['good'],
+  )
+})
+
+test('the policy says who may be a SuperNode and who may use the Control API', async () => {
+  await using deployment = await MutualTlsSuperlink.start((file) => {
+    writeFileSync(
+      file('policy.toml'),
+      `[identity]
+source = "uri"
+[[allow]]
+identity = "spiffe://fl.example/supernode/*"
+roles = ["supernode"]
+[[allow]]
+organization = "Coordinators"
+roles = ["cli"]
+`,
+    )
+    return ['--ssl-client-policy', file('policy.toml')]
+  })
+  const node = (await deployment.ca.issue('n', { uris: ['spiffe://fl.example/supernode/7'] })).issued
+  const person = (await deployment.ca.issue('p', { uris: ['spiffe://fl.example/ada'], organization: 'Coordinators' }))
+    .issued
+  await activate(deployment.connect('fleet', node))
+  await deployment.connect('control', person).call(Control.method.listRuns, {})
+  for (const transport of ['grpc', 'http'] as const) {
+    for (const refused of [
+      activate(deployment.connect('fleet', person, transport)),
+      deployment.connect('control', node, transport).call(Control.method.listRuns, {}),
+      deployment.connect('main', node, transport).call(Control.method.listRuns, {}),
+    ]) {
+      const error = await refusalOf(refused)
+      assert.equal(error.status, 'permission-denied')
+      assert.equal(error.refusalReason, 'role-not-granted')
+      assert.match(error.message, /add an \[\[allow\]\] entry/)
+    }
+  }
+})
+
+test('a node id belongs to its identity: over a new key and a new certificate, and for nobody else', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const { ca } = deployment
+  const first = deployment.connect('fleet', (await ca.issue('node-1')).issued)
+  const nodeId = await activate(first, Buffer.from('first key'))
+  first.close()
+  await eventually('the end of the first connection', () => deployment.superlink.fleet.connections().length === 0)
+
+  const renewed = deployment.connect('fleet', (await ca.issue('node-1')).issued)
+  assert.equal(await activate(renewed, Buffer.from('second key')), nodeId)
+  const other = deployment.connect('fleet', (await ca.issue('node-2')).issued)
+  const otherId = await activate(other)
+  assert.notEqual(otherId, nodeId)
+  for (const call of [
+    other.call(Fleet.method.pullMessages, { node: { nodeId } }),
+    other.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId }, heartbeatInterval }),
+    other.call(Fleet.method.deactivateNode, { nodeId }),
+  ]) {
+    const error = await refusalOf(call)
+    assert.equal(error.refusalReason, 'node-of-another-identity')
+    assert.equal(error.status, 'permission-denied')
+  }
+})
+
+test('a second SuperNode with the same identity is refused while the first is connected, and takes over at once when it is gone', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const { issued } = await deployment.ca.issue('node-1')
+  const first = deployment.connect('fleet', issued)
+  const nodeId = await activate(first)
+  const second = deployment.connect('fleet', issued)
+  const error = await refusalOf(activate(second))
+  assert.equal(error.refusalReason, 'identity-in-use')
+  assert.match(error.message, /identity-sharing = "allow"/)
+  first.close()
+  await eventually('the end of the first connection', () => deployment.superlink.fleet.connections().length === 1)
+  assert.equal(await activate(second), nodeId)
+})
+
+test('a shared identity makes every process a node of its own where the policy allows it', async () => {
+  await using deployment = await MutualTlsSuperlink.start((file) => {
+    writeFileSync(file('policy.toml'), '[identity]\nidentity-sharing = "allow"\n')
+    return ['--ssl-client-policy', file('policy.toml')]
+  })
+  const { issued } = await deployment.ca.issue('pool')
+  const ids = await Promise.all(
+    ['one', 'two'].map((key) => activate(deployment.connect('fleet', issued), Buffer.from(key))),
+  )
+  assert.notEqual(ids[0], ids[1])
+})
+
+test('registering a key is not needed, says so, and changes nothing', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const control = deployment.connect('control', (await deployment.ca.issue('cli')).issued)
+  const error = await refusalOf(control.call(Control.method.registerNode, { publicKey: Buffer.from('x') }))
+  assert.match(error.message, /Not needed and nothing was changed/)
+})
+
+test('the audit log has every refusal and every change, with whom, from where and why, and nothing secret', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const { issued } = await deployment.ca.issue('node-1', { organization: 'Hospital A' })
+  const node = deployment.connect('fleet', issued)
+  const nodeId = await activate(node)
+  await refusalOf(activate(deployment.connect('fleet', undefined)))
+  await refusalOf(node.call(Fleet.method.pullMessages, { node: { nodeId: nodeId + 1n } }))
+  await node.call(Fleet.method.deactivateNode, { nodeId })
+  const lines = await eventually('the lines', () => {
+    const text = readFileSync(deployment.file('audit.jsonl'), 'utf8')
+    const parsed = text
+      .trim()
+      .split('\n')
+      .filter(Boolean)
+      .map((line) => JSON.parse(line))
+    return parsed.some(({ method }) => method === '/flwr.proto.Fleet/DeactivateNode') && parsed
+  })
+  const seen = lines.map(({ method, decision, reason }) => `${method} ${decision} ${reason}`.trim())
+  assert.deepEqual(seen, [
+    'connect allow',
+    '/flwr.proto.Fleet/ActivateNode allow',
+    'connect refuse no-certificate',
+    '/flwr.proto.Fleet/PullMessages refuse node-of-another-identity',
+    '/flwr.proto.Fleet/DeactivateNode allow',
+  ])
+  const [, activated] = lines
+  assert.equal(activated.identity, 'node-1')
+  assert.equal(activated.organization, 'Hospital A')
+  assert.equal(activated.listener, 'Fleet API')
+  assert.match(activated.serial, /^[0-9A-F]+$/)
+  assert.match(activated.fingerprint, /^([0-9A-F]{2}:){31}[0-9A-F]{2}$/)
+  assert.match(activated.peer, /^127\.0\.0\.1:\d+$/)
+  assert.match(activated.time, /^\d{4}-.*Z$/)
+  assert.doesNotMatch(JSON.stringify(lines), /PRIVATE|BEGIN/)
+})
+
+/** A leaf with its issuers behind it, as a client sends it. */
+function chained(leaf: Issued, ...issuers: Issued[]): Issued {
+  return { certificatePem: [leaf, ...issuers].map((one) => one.certificatePem).join(''), keyPem: leaf.keyPem }
+}

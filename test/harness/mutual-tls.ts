@@ -1,0 +1,59 @@
+import { silentLogger } from '../../src/base/log.ts'
+import { fixedTlsSource } from '../../src/identity/tls-source.ts'
+import { formatAddress } from '../../src/rpc/address.ts'
+import { type Channel, createChannel } from '../../src/rpc/channel.ts'
+import { type Superlink, startSuperlink } from '../../src/superlink/compose.ts'
+import { parseSuperlinkConfig } from '../../src/superlink/config.ts'
+import { TestCa } from './certificates.ts'
+import { temporaryDirectory } from './directory.ts'
+
+/** A SuperLink in this process that requires certificates, and channels to it. */
+export class MutualTlsSuperlink implements AsyncDisposable {
+  readonly #stack: AsyncDisposableStack
+  readonly superlink: Superlink
+  readonly ca: TestCa
+  readonly file: (name: string) => string
+
+  private constructor(stack: AsyncDisposableStack, superlink: Superlink, ca: TestCa, file: (name: string) => string) {
+    this.#stack = stack
+    this.superlink = superlink
+    this.ca = ca
+    this.file = file
+  }
+
+  static async start(
+    args: (file: (name: string) => string) => readonly string[] = () => [],
+  ): Promise<MutualTlsSuperlink> {
+    await using stack = new AsyncDisposableStack()
+    const { path, file } = stack.use(temporaryDirectory())
+    const ca = await TestCa.create(path)
+    const { certfile, keyfile } = await ca.server()
+    const config = parseSuperlinkConfig([
+      ...['--ssl-certfile', certfile, '--ssl-keyfile', keyfile, '--ssl-ca-certfile', ca.certfile],
+      ...['--ssl-require-client-auth', '--isolation', 'process', '--audit-log', file('audit.jsonl')],
+      ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
+      ...args(file),
+    ])
+    if (!config) throw new Error('No configuration')
+    const superlink = stack.use(await startSuperlink(config, silentLogger))
+    return new MutualTlsSuperlink(stack.move(), superlink, ca, file)
+  }
+
+  /** A channel of a client with this pair, or with none. */
+  connect(
+    listener: 'fleet' | 'control' | 'main',
+    issued: { certificatePem: string; keyPem: string } | undefined,
+    transport: 'grpc' | 'http' = 'grpc',
+  ): Channel {
+    const tls = fixedTlsSource({
+      rootsPem: this.ca.issued.certificatePem,
+      ...(issued ? { certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem } } : {}),
+    })
+    const address = formatAddress(this.superlink[listener].address)
+    return this.#stack.use(createChannel({ address, tls, transport, component: 'test' }))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+  }
+}
