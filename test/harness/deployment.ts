@@ -3,6 +3,7 @@ import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
 import { processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
+import { type AppSources, writeApp } from './write-app.ts'
 
 export interface DeploymentOptions {
   /** Client certificates are required; else everything is plain. */
@@ -89,30 +90,9 @@ export class Deployment implements AsyncDisposable {
     return found.filter(({ command }) => command.includes(program)).map(({ pid }) => pid)
   }
 
-  /** Writes an app and answers its folder. Component references are `app/server.ts:app` and `app/client.ts:app`. */
-  writeApp(files: { server: string; client: string; config?: string; name?: string }): string {
-    const name = files.name ?? 'testapp'
-    const folder = this.directory.file(name)
-    mkdirSync(join(folder, 'app'), { recursive: true })
-    writeFileSync(
-      join(folder, 'pyproject.toml'),
-      `[project]
-name = "${name}"
-version = "1.0.0"
-description = ""
-license = "Apache-2.0"
-[tool.flwr.app]
-publisher = "test"
-[tool.flwr.app.components]
-serverapp = "app/server.ts:app"
-clientapp = "app/client.ts:app"
-[tool.flwr.app.config]
-${files.config ?? ''}
-`,
-    )
-    writeFileSync(join(folder, 'app', 'server.ts'), files.server)
-    writeFileSync(join(folder, 'app', 'client.ts'), files.client)
-    return folder
+  /** Writes an app into the folder of the deployment and answers its folder. */
+  writeApp({ name = 'testapp', ...sources }: AppSources & { name?: string }): string {
+    return writeApp(this.directory.file(name), sources)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
