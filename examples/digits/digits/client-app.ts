@@ -1,11 +1,11 @@
 import { ClientApp, type Context, float, MetricRecord, RecordDict } from 'trellis-fl'
-import { type Images, readPartition } from './images.ts'
+import { readShare, type Share } from './images.ts'
 import { evaluate, fromArrays, toArrays, train } from './network.ts'
 
 /** Trains and evaluates on this node's share of the images. */
 export const app = new ClientApp()
   .train((message, context) => {
-    const { train: images } = partitionOf(context)
+    const { train: images } = shareOf(context)
     const network = fromArrays(message.content.arrays('arrays'))
     const loss = train(network, images, {
       epochs: Number(context.runConfig['local-epochs']),
@@ -17,16 +17,12 @@ export const app = new ClientApp()
     return message.reply(new RecordDict({ arrays: toArrays(network), metrics }))
   })
   .evaluate((message, context) => {
-    const { test: images } = partitionOf(context)
+    const { heldBack: images } = shareOf(context)
     const { loss, accuracy } = evaluate(fromArrays(message.content.arrays('arrays')), images)
     const metrics = new MetricRecord({ 'num-examples': images.count, loss: float(loss), accuracy: float(accuracy) })
     return message.reply(new RecordDict({ metrics }))
   })
 
-let partition: { train: Images; test: Images } | undefined
-
-/** Read once: the process stays for the messages of one run. */
-function partitionOf({ nodeConfig }: Context): { train: Images; test: Images } {
-  partition ??= readPartition(Number(nodeConfig['partition-id'] ?? 0), Number(nodeConfig['num-partitions'] ?? 1))
-  return partition
+function shareOf({ nodeConfig }: Context): Share {
+  return readShare(Number(nodeConfig['partition-id'] ?? 0), Number(nodeConfig['num-partitions'] ?? 1))
 }

@@ -10,22 +10,42 @@ export interface Images {
   readonly digits: Uint8Array
 }
 
+export interface Share {
+  readonly train: Images
+  readonly heldBack: Images
+}
+
 export const pixelsPerImage = 64
+/** One image in six belongs to the server's test set; the others are shared out. */
+const testEvery = 6
+/** One image in five of a share is held back to evaluate with. */
+const heldBackEvery = 5
 
 /**
- * The share of one node: every n-th image, so that shares are disjoint and alike. One in five is held back for evaluation.
+ * The share of one node: every n-th of the images that the server does not keep, so that shares are disjoint and alike.
  * Throws a RangeError for a share that does not exist.
  */
-export function readPartition(partition: number, partitions: number): { train: Images; test: Images } {
+export function readShare(partition: number, partitions: number): Share {
   if (!(Number.isInteger(partition) && partition >= 0 && partition < partitions))
     throw new RangeError(
-      `There is no share ${partition} of ${partitions}: give --node-config "partition-id=0 num-partitions=3".`,
+      `There is no share ${partition} of ${partitions}: give the SuperNode --node-config "partition-id=0 num-partitions=3".`,
     )
-  const own = readLines().filter((_, index) => index % partitions === partition)
+  const own = readLines()
+    .filter((_, index) => index % testEvery !== 0)
+    .filter((_, index) => index % partitions === partition)
   return {
-    train: toImages(own.filter((_, index) => index % 5 !== 0)),
-    test: toImages(own.filter((_, index) => index % 5 === 0)),
+    train: toImages(own.filter((_, index) => index % heldBackEvery !== 0)),
+    heldBack: toImages(own.filter((_, index) => index % heldBackEvery === 0)),
   }
+}
+
+/** The server's own test set. No share has an image of it. */
+export function readTestSet(): Images {
+  return toImages(readLines().filter((_, index) => index % testEvery === 0))
+}
+
+export function imageAt(images: Images, index: number): Float32Array {
+  return images.pixels.subarray(index * pixelsPerImage, (index + 1) * pixelsPerImage)
 }
 
 function readLines(): string[] {
@@ -36,11 +56,13 @@ function readLines(): string[] {
 function toImages(lines: readonly string[]): Images {
   const pixels = new Float32Array(lines.length * pixelsPerImage)
   const digits = new Uint8Array(lines.length)
-  for (const [image, line] of lines.entries()) {
+  for (const [index, line] of lines.entries()) {
     const values = line.split(',').map(Number)
-    for (let pixel = 0; pixel < pixelsPerImage; pixel++)
-      pixels[image * pixelsPerImage + pixel] = (values[pixel] as number) / 16
-    digits[image] = values[pixelsPerImage] as number
+    pixels.set(
+      values.slice(0, pixelsPerImage).map((value) => value / 16),
+      index * pixelsPerImage,
+    )
+    digits[index] = values[pixelsPerImage]!
   }
   return { count: lines.length, pixels, digits }
 }

@@ -1,7 +1,11 @@
 import { ArrayRecord, NdArray } from 'trellis-fl'
-import { type Images, pixelsPerImage } from './images.ts'
+import { type Images, imageAt, pixelsPerImage } from './images.ts'
+import { createRandom, shuffle } from './random.ts'
 
-/** A network with one hidden layer: softmax(relu(x W1 + b1) W2 + b2). */
+/**
+ * A network with one hidden layer: softmax(relu(x W1 + b1) W2 + b2). Matrices are stored row after row, and a row holds
+ * the weights that leave one input, so that everything below is dot products and sums of rows.
+ */
 export interface Network {
   /** 64 x 32 */
   readonly w1: Float32Array
@@ -11,15 +15,23 @@ export interface Network {
   readonly b2: Float32Array
 }
 
+export interface TrainOptions {
+  readonly epochs: number
+  readonly learningRate: number
+  readonly batchSize: number
+  /** The same seed gives the same order of images, and so the same network. */
+  readonly seed: number
+}
+
 const hiddenUnits = 32
-const classes = 10
+const digitCount = 10
 const shapes = {
   w1: [pixelsPerImage, hiddenUnits],
   b1: [hiddenUnits],
-  w2: [hiddenUnits, classes],
-  b2: [classes],
+  w2: [hiddenUnits, digitCount],
+  b2: [digitCount],
 } as const
-const names = Object.keys(shapes) as (keyof Network)[]
+const names = ['w1', 'b1', 'w2', 'b2'] as const
 
 /** Weights drawn as He et al. (2015) propose, the same for the same seed. */
 export function initialNetwork(seed: number): Network {
@@ -27,10 +39,9 @@ export function initialNetwork(seed: number): Network {
   const draw = (length: number, inputs: number): Float32Array =>
     Float32Array.from({ length }, () => (random() * 2 - 1) * Math.sqrt(6 / inputs))
   return {
+    ...zeros(),
     w1: draw(pixelsPerImage * hiddenUnits, pixelsPerImage),
-    b1: new Float32Array(hiddenUnits),
-    w2: draw(hiddenUnits * classes, hiddenUnits),
-    b2: new Float32Array(classes),
+    w2: draw(hiddenUnits * digitCount, hiddenUnits),
   }
 }
 
@@ -38,32 +49,26 @@ export function toArrays(network: Network): ArrayRecord {
   return new ArrayRecord(names.map((name) => [name, NdArray.from(network[name], shapes[name])] as const))
 }
 
-/** A network of its own: training does not change the record. */
+/** A network of its own: training it does not change the record. Throws when the record is no such network. */
 export function fromArrays(arrays: ArrayRecord): Network {
-  const values = (name: keyof Network): Float32Array => {
-    const array = arrays.get(name)
-    if (!array) throw new TypeError(`The model has no '${name}'.`)
-    return Float32Array.from(array.values() as Float32Array)
-  }
+  // `values` may be a view of the record, hence the copy.
+  const values = (name: keyof Network): Float32Array => arrays.getArray(name).values('float32').slice()
   return { w1: values('w1'), b1: values('b1'), w2: values('w2'), b2: values('b2') }
 }
 
 /** Mini-batch gradient descent on the cross entropy, in place. Answers the mean loss of the last epoch. */
-export function train(
-  network: Network,
-  images: Images,
-  options: { epochs: number; learningRate: number; batchSize: number; seed: number },
-): number {
-  const random = createRandom(options.seed)
-  const order = Array.from({ length: images.count }, (_, index) => index)
+export function train(network: Network, images: Images, options: TrainOptions): number {
+  const { epochs, learningRate, batchSize, seed } = options
+  const random = createRandom(seed)
+  const order = [...images.digits.keys()]
   let meanLoss = 0
-  for (let epoch = 0; epoch < options.epochs; epoch++) {
+  for (let epoch = 0; epoch < epochs; epoch++) {
     shuffle(order, random)
     let lossSum = 0
-    for (let start = 0; start < order.length; start += options.batchSize) {
-      const batch = order.slice(start, start + options.batchSize)
+    for (let start = 0; start < order.length; start += batchSize) {
+      const batch = order.slice(start, start + batchSize)
       const { gradients, loss } = backpropagate(network, images, batch)
-      for (const name of names) descend(network[name], gradients[name], options.learningRate)
+      for (const name of names) addScaled(network[name], -learningRate, gradients[name])
       lossSum += loss * batch.length
     }
     meanLoss = lossSum / images.count
@@ -73,70 +78,55 @@ export function train(
 
 /** Mean loss, and the share of images whose digit is found. */
 export function evaluate(network: Network, images: Images): { loss: number; accuracy: number } {
-  let loss = 0
+  let lossSum = 0
   let found = 0
-  for (let image = 0; image < images.count; image++) {
-    const { output } = forward(network, images, image)
-    const digit = images.digits[image] as number
-    loss -= Math.log(output[digit] as number)
-    if (output.every((probability) => probability <= (output[digit] as number))) found += 1
+  for (const [index, digit] of images.digits.entries()) {
+    const { output } = forward(network, imageAt(images, index))
+    lossSum -= Math.log(output[digit]!)
+    if (output.indexOf(Math.max(...output)) === digit) found += 1
   }
-  return { loss: loss / images.count, accuracy: found / images.count }
+  return { loss: lossSum / images.count, accuracy: found / images.count }
 }
 
-/** The gradients of the mean cross entropy of some images. */
+/** The mean cross entropy of some images, and its gradients. */
 export function backpropagate(
   network: Network,
   images: Images,
   batch: readonly number[],
-): { gradients: Network; loss: number } {
-  const gradients: Network = {
-    w1: new Float32Array(network.w1.length),
-    b1: new Float32Array(network.b1.length),
-    w2: new Float32Array(network.w2.length),
-    b2: new Float32Array(network.b2.length),
-  }
+): { loss: number; gradients: Network } {
+  const gradients = zeros()
   let loss = 0
-  for (const image of batch) {
-    const { hidden, output } = forward(network, images, image)
-    const digit = images.digits[image] as number
-    loss -= Math.log(output[digit] as number)
-    const hiddenError = new Float32Array(hiddenUnits)
-    for (let unit = 0; unit < classes; unit++) {
-      // The derivative of softmax and cross entropy together.
-      const error = ((output[unit] as number) - (unit === digit ? 1 : 0)) / batch.length
-      add(gradients.b2, unit, error)
-      for (let from = 0; from < hiddenUnits; from++) {
-        add(gradients.w2, from * classes + unit, error * (hidden[from] as number))
-        add(hiddenError, from, error * (network.w2[from * classes + unit] as number))
-      }
-    }
-    for (let unit = 0; unit < hiddenUnits; unit++) {
-      if ((hidden[unit] as number) <= 0) continue
-      const error = hiddenError[unit] as number
-      add(gradients.b1, unit, error)
-      for (let pixel = 0; pixel < pixelsPerImage; pixel++)
-        add(gradients.w1, pixel * hiddenUnits + unit, error * (images.pixels[image * pixelsPerImage + pixel] as number))
-    }
+  for (const index of batch) {
+    const pixels = imageAt(images, index)
+    const digit = images.digits[index]!
+    const { hidden, output } = forward(network, pixels)
+    loss -= Math.log(output[digit]!) / batch.length
+
+    // The derivative of softmax and cross entropy together is what was said less what is true.
+    const outputError = output.map((probability, unit) => (probability - (unit === digit ? 1 : 0)) / batch.length)
+    addScaled(gradients.b2, 1, outputError)
+    addOuter(gradients.w2, hidden, outputError)
+
+    const hiddenError = hidden.map((value, unit) =>
+      value > 0 ? dot(row(network.w2, unit, digitCount), outputError) : 0,
+    )
+    addScaled(gradients.b1, 1, hiddenError)
+    addOuter(gradients.w1, pixels, hiddenError)
   }
-  return { gradients, loss: loss / batch.length }
+  return { loss, gradients }
 }
 
-function forward(network: Network, images: Images, image: number): { hidden: Float32Array; output: Float32Array } {
-  const hidden = Float32Array.from(network.b1)
-  for (let pixel = 0; pixel < pixelsPerImage; pixel++) {
-    const value = images.pixels[image * pixelsPerImage + pixel] as number
-    if (value === 0) continue
-    for (let unit = 0; unit < hiddenUnits; unit++)
-      add(hidden, unit, value * (network.w1[pixel * hiddenUnits + unit] as number))
-  }
-  for (let unit = 0; unit < hiddenUnits; unit++) hidden[unit] = Math.max(0, hidden[unit] as number)
-  const output = Float32Array.from(network.b2)
-  for (let from = 0; from < hiddenUnits; from++) {
-    for (let unit = 0; unit < classes; unit++)
-      add(output, unit, (hidden[from] as number) * (network.w2[from * classes + unit] as number))
-  }
-  return { hidden, output: softmax(output) }
+function forward(network: Network, pixels: Float32Array): { hidden: Float32Array; output: Float32Array } {
+  const hidden = layer(pixels, network.w1, network.b1).map((value) => Math.max(0, value))
+  return { hidden, output: softmax(layer(hidden, network.w2, network.b2)) }
+}
+
+/** inputs W + bias */
+function layer(inputs: Float32Array, weights: Float32Array, bias: Float32Array): Float32Array {
+  const outputs = bias.slice()
+  for (const [index, input] of inputs.entries())
+    if (input !== 0) addScaled(outputs, input, row(weights, index, bias.length))
+  return outputs
 }
 
 function softmax(values: Float32Array): Float32Array {
@@ -146,27 +136,30 @@ function softmax(values: Float32Array): Float32Array {
   return exponentials.map((value) => value / sum)
 }
 
-function descend(values: Float32Array, gradients: Float32Array, learningRate: number): void {
-  for (let index = 0; index < values.length; index++) add(values, index, -learningRate * (gradients[index] as number))
+/** matrix += column × row */
+function addOuter(matrix: Float32Array, column: Float32Array, rowValues: Float32Array): void {
+  for (const [index, factor] of column.entries())
+    if (factor !== 0) addScaled(row(matrix, index, rowValues.length), factor, rowValues)
 }
 
-function add(values: Float32Array, index: number, amount: number): void {
-  values[index] = (values[index] as number) + amount
+/** target += factor × values */
+function addScaled(target: Float32Array, factor: number, values: Float32Array): void {
+  for (let index = 0; index < target.length; index++) target[index]! += factor * values[index]!
 }
 
-/** Fisher and Yates. */
-function shuffle(items: number[], random: () => number): void {
-  for (let index = items.length - 1; index > 0; index--) {
-    const other = Math.floor(random() * (index + 1))
-    ;[items[index], items[other]] = [items[other] as number, items[index] as number]
-  }
+function dot(left: Float32Array, right: Float32Array): number {
+  let sum = 0
+  for (let index = 0; index < left.length; index++) sum += left[index]! * right[index]!
+  return sum
 }
 
-/** Numbers in [0, 1) that depend on the seed alone (a 32-bit linear congruential generator, constants of Numerical Recipes). */
-function createRandom(seed: number): () => number {
-  let state = seed >>> 0
-  return () => {
-    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
-    return state / 2 ** 32
-  }
+/** A view, not a copy. */
+function row(matrix: Float32Array, index: number, length: number): Float32Array {
+  return matrix.subarray(index * length, (index + 1) * length)
+}
+
+function zeros(): Network {
+  const zerosOf = (name: keyof Network): Float32Array =>
+    new Float32Array(shapes[name].reduce((size, dimension) => size * dimension, 1))
+  return { w1: zerosOf('w1'), b1: zerosOf('b1'), w2: zerosOf('w2'), b2: zerosOf('b2') }
 }
