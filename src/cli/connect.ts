@@ -43,12 +43,17 @@ function readTls(connection: Connection): { tls: ChannelTls; warnings: readonly 
   return { tls: fixedTlsSource(material), warnings }
 }
 
+/** How long a SuperLink may take for an answer; an app of many megabytes is sent in that time too. */
+const answerMs = 120_000
+
+/** Calls end with the command; those that have one answer do not wait for it for ever. */
 function withSignal(client: ControlClient, signal: AbortSignal): ControlClient {
-  const calls = Object.entries(client) as [string, (request: unknown, options?: CallOptions) => unknown][]
+  const calls = Object.entries(client) as [keyof ControlClient, (request: unknown, options?: CallOptions) => unknown][]
   return Object.fromEntries(
-    calls.map(([name, call]) => [
-      name,
-      (request: unknown, options?: CallOptions) => call(request, { signal, ...options }),
-    ]),
+    calls.map(([name, call]) => {
+      const defaults: CallOptions =
+        Control.method[name].methodKind === 'unary' ? { signal, timeoutMs: answerMs } : { signal }
+      return [name, (request: unknown, options?: CallOptions) => call(request, { ...defaults, ...options })]
+    }),
   ) as ControlClient
 }

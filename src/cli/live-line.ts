@@ -16,10 +16,10 @@ export class LiveLine implements Disposable {
   #frame = 0
 
   /** `text` is asked for what to show; nothing is shown while it is empty. */
-  constructor(stream: NodeJS.WriteStream, text: () => string) {
+  constructor(stream: NodeJS.WriteStream, text: () => string, terminal = process.env.TERM) {
     this.#stream = stream
     this.#text = text
-    if (stream.isTTY && process.env.TERM !== 'dumb') this.#timer = setInterval(() => this.#draw(), redrawMs)
+    if (stream.isTTY && terminal !== 'dumb') this.#timer = setInterval(() => this.#draw(), redrawMs)
   }
 
   get isLive(): boolean {

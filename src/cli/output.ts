@@ -31,7 +31,7 @@ export interface Output {
 /** As a shell tells of a program that Ctrl-C ended. */
 const interruptedStatus = 130
 /** How long an interrupted command may take to put things in order. */
-const graceMs = 1000
+const graceMs = 500
 
 /**
  * Runs a command and answers its exit status. With `--format json` errors are a document too, with status 0, as scripts

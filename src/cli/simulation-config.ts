@@ -52,7 +52,10 @@ function checked(key: string, value: boolean | bigint | number | string): boolea
     'text in quotes': typeof value === 'string',
     'true or false': typeof value === 'boolean',
   }
-  if (!good[kind]) throw new UsageError(`--federation-config: '${key}' must be a ${kind}, not ${value}.`)
+  if (!good[kind])
+    throw new UsageError(
+      `--federation-config: '${key}' must be ${kind === 'true or false' ? '' : 'a '}${kind}, not ${value}.`,
+    )
   return typeof value === 'bigint' ? Number(value) : value
 }
 

@@ -1,8 +1,9 @@
 import { stripVTControlCharacters } from 'node:util'
-import { paint } from './output.ts'
+import { paint, plain } from './output.ts'
 
 /** Rows of text in aligned columns under a header. Cells are never cut: ids must be copied whole. */
-export function table(header: readonly string[], rows: readonly (readonly string[])[]): string {
+export function table(header: readonly string[], cells: readonly (readonly string[])[]): string {
+  const rows = cells.map((row) => row.map(plain))
   const widths = header.map((title, column) => Math.max(width(title), ...rows.map((row) => width(row[column] ?? ''))))
   const line = (cells: readonly string[]): string =>
     cells
@@ -19,7 +20,7 @@ export function table(header: readonly string[], rows: readonly (readonly string
 /** Names and values, one pair a line. */
 export function details(pairs: readonly (readonly [string, string])[]): string {
   const size = Math.max(...pairs.map(([name]) => name.length))
-  return pairs.map(([name, value]) => `${paint('bold', name.padEnd(size))}   ${value}`).join('\n')
+  return pairs.map(([name, value]) => `${paint('bold', name.padEnd(size))}   ${plain(value)}`).join('\n')
 }
 
 function width(text: string): number {

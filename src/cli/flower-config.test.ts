@@ -1,0 +1,130 @@
+import assert from 'node:assert/strict'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { UsageError } from '../base/errors.ts'
+import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
+
+const home = mkdtempSync(join(tmpdir(), 'trellis-config-'))
+const path = join(home, 'config.toml')
+after(() => rmSync(home, { recursive: true }))
+
+function connection(toml: string, name?: string): Connection {
+  writeFileSync(path, toml)
+  return findConnection(readFlowerConfig(home), name)
+}
+
+/** The sentence with which a file is refused; the file's path stands for itself as FILE. */
+function refusal(toml: string, name?: string): string {
+  try {
+    connection(toml, name)
+  } catch (error) {
+    assert.ok(error instanceof UsageError, String(error))
+    assert.equal(error.exitStatus, 1)
+    return error.message.replaceAll(path, 'FILE')
+  }
+  throw new Error('It was accepted')
+}
+
+test('a missing config.toml is written with comments, once, and names a SuperLink on this machine', () => {
+  rmSync(path, { force: true })
+  const created: string[] = []
+  const first = readFlowerConfig(home, (at) => created.push(at))
+  const text = readFileSync(path, 'utf8')
+  readFlowerConfig(home, (at) => created.push(at))
+  assert.deepEqual(created, [path])
+  assert.match(text, /^#/)
+  assert.match(text, /client-certificate/)
+  assert.equal(first.defaultName, 'local')
+  const { address, insecure } = findConnection(first, undefined)
+  assert.deepEqual({ address, insecure }, { address: '127.0.0.1:9093', insecure: true })
+})
+
+test('a connection with a client certificate is read whole, and the default one is found without a name', () => {
+  const found = connection(`[superlink]
+default = "my-deployment"
+[superlink.my-deployment]
+address = "superlink.example.org:9093"
+root-certificates = "/c/ca.crt"
+client-certificate = "/c/me.pem"
+client-private-key = "/c/me.key"
+federation = "@none/default"
+`)
+  assert.deepEqual(found, {
+    name: 'my-deployment',
+    address: 'superlink.example.org:9093',
+    insecure: false,
+    rootCertificates: '/c/ca.crt',
+    clientCertificate: '/c/me.pem',
+    clientPrivateKey: '/c/me.key',
+    federation: '@none/default',
+    where: `${path}: [superlink.my-deployment]`,
+    warnings: [],
+  })
+})
+
+test('an address without a port means the port of HTTPS, as in gRPC', () => {
+  assert.equal(connection('[superlink.a]\naddress = "superlink.example.org"', 'a').address, 'superlink.example.org:443')
+  assert.equal(connection('[superlink.a]\naddress = "[::1]:9093"', 'a').address, '[::1]:9093')
+})
+
+test('an unknown key is pointed out, because a misspelt one would have no effect', () => {
+  const { warnings } = connection(
+    '[superlink.a]\naddress = "h:1"\nroot-certificate = "/ca"\noptions.verbose = true',
+    'a',
+  )
+  assert.equal(warnings.length, 1)
+  assert.match(warnings[0] ?? '', /'root-certificate' is unknown/)
+})
+
+test('a fault in another connection does no harm', () => {
+  assert.equal(connection('[superlink.a]\naddress = "h:1"\n[superlink.b]\naddress = 1', 'a').name, 'a')
+})
+
+test('whatever is wrong in config.toml is one sentence with the file, the key and the remedy', () => {
+  const a = (lines: string): string => `[superlink.a]\naddress = "h:1"\n${lines}`
+  const faults: readonly (readonly [string, string | undefined, RegExp])[] = [
+    ['[superlink', 'a', /^FILE is not valid TOML \(.*line 1\): correct or remove it/],
+    ['superlink = 1', 'a', /^FILE: 'superlink' must be a table: write \[superlink.NAME\]/],
+    ['[superlink]\ndefault = 1', undefined, /^FILE: 'default' in \[superlink\] must be the name/],
+    ['[superlink.a]\naddress = "h:1"', undefined, /^FILE names no default connection: give one, or set 'default'/],
+    [
+      '[superlink.a]\naddress = "h:1"',
+      'b',
+      /^There is no connection 'b' in FILE \(there are a\): add a \[superlink.b\]/,
+    ],
+    ['[superlink]\ndefault = "x"', undefined, /'x' in FILE \(there are none\): .* or name another in 'default'/],
+    ['[superlink.a]\naddress = "h:1"', './app', /'.\/app' is no connection in FILE: .* not a folder/],
+    ['', 'constructor', /There is no connection 'constructor'/],
+    ['[superlink]\na = "h:1"', 'a', /^FILE: \[superlink.a\] must be a table/],
+    ['[superlink.a]\ninsecure = true', 'a', /^FILE: \[superlink.a\] has no 'address': give HOST:PORT/],
+    ['[superlink.a]\naddress = 9093', 'a', /'address' must be a text in quotes, not 9093/],
+    ['[superlink.a]\naddress = ""', 'a', /'address' must be a text in quotes, not empty/],
+    ['[superlink.a]\naddress = "http://h:1"', 'a', /'address' 'http:\/\/h:1' is not an address: give HOST:PORT/],
+    ['[superlink.a]\naddress = ":local:"', 'a', /local simulation.*start flower-superlink and give its address/],
+    [a('insecure = "yes"'), 'a', /'insecure' must be true or false, not yes/],
+    [a('root-certificates = "ca.crt"'), 'a', /'root-certificates' must be an absolute path, not 'ca.crt'/],
+    [a('root-certificates = ["/ca"]'), 'a', /'root-certificates' must be a text in quotes, not an array/],
+    [a('client-certificate = "me.pem"'), 'a', /'client-certificate' must be an absolute path/],
+    [a('client-certificate = "/me.pem"'), 'a', /needs both 'client-certificate' and 'client-private-key'/],
+    [a('client-private-key = "/me.key"'), 'a', /needs both 'client-certificate' and 'client-private-key'/],
+    [a('insecure = true\nroot-certificates = "/ca"'), 'a', /contradict each other: remove one/],
+    [
+      a('insecure = true\nclient-certificate = "/m"\nclient-private-key = "/k"'),
+      'a',
+      /'client-certificate' needs TLS: remove 'insecure = true'/,
+    ],
+    [a('federation = "default"'), 'a', /'federation' must have the form @<account-name>\/<federation-name>/],
+  ]
+  for (const [toml, name, expected] of faults) {
+    const sentence = refusal(toml, name)
+    assert.match(sentence, expected)
+    assert.equal(sentence.split('\n').length, 1)
+  }
+})
+
+test('a folder that cannot be written is named, with FLWR_HOME as a way out', () => {
+  writeFileSync(join(home, 'file'), '')
+  assert.throws(() => readFlowerConfig(join(home, 'file', 'below')), /cannot be read or made \(ENOTDIR\).*FLWR_HOME/)
+})
