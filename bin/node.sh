@@ -9,7 +9,11 @@ if [ -z "$node" ]; then
   node=$(command -v node || echo node)
   major=$("$node" -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
   if [ "$major" -lt 26 ]; then
-    echo "Trellis needs Node 26 and found version ${major}: run npm ci in ${root}, which brings it." >&2
+    remedy="run npm ci in ${root}, which brings it"
+    [ -d "$root/src" ] || remedy="put it on PATH, or let npm run the install script of the package 'node', which brings it"
+    found="version ${major}"
+    [ "$major" -gt 0 ] || found=none
+    echo "Trellis needs Node 26 and found ${found}: ${remedy}." >&2
     exit 1
   fi
 fi

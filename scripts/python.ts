@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, rmSync } from 'node:fs'
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** The environments with Python Flower that some tests compare with, by the variable that names them. */
@@ -20,7 +20,7 @@ export async function preparePython(): Promise<Record<string, string>> {
     const given = process.env[variable]
     const directory = given ?? join(cache, folder)
     try {
-      if (!existsSync(join(directory, 'bin', 'flwr'))) install(directory, packages)
+      if (given === undefined && !isComplete(directory, packages)) install(directory, packages)
       found[variable] = directory
     } catch (error) {
       if (process.env.CI === 'true') throw error
@@ -28,6 +28,17 @@ export async function preparePython(): Promise<Record<string, string>> {
     }
   }
   return found
+}
+
+/** Written last: an installation that was cut off, or that holds other versions, is made anew. */
+const markerOf = (directory: string): string => join(directory, 'trellis-packages.json')
+
+function isComplete(directory: string, packages: readonly string[]): boolean {
+  try {
+    return readFileSync(markerOf(directory), 'utf8') === JSON.stringify(packages)
+  } catch {
+    return false
+  }
 }
 
 function install(directory: string, packages: readonly string[]): void {
@@ -41,6 +52,7 @@ function install(directory: string, packages: readonly string[]): void {
     execFileSync(join(directory, 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...packages], {
       stdio: ['ignore', 'ignore', 'inherit'],
     })
+    writeFileSync(markerOf(directory), JSON.stringify(packages))
   } catch (error) {
     rmSync(directory, { recursive: true, force: true })
     throw error

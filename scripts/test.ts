@@ -7,8 +7,10 @@ const all = ['src/**/*.test.ts', 'examples/**/*.test.ts', 'test/**/*.test.ts']
 const patterns = process.argv.slice(2)
 
 const python = await preparePython()
-const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test', '--test-concurrency=2']
-const tests = spawn(process.execPath, [...args, ...(patterns.length > 0 ? patterns : all)], {
+const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
+// A test that hangs fails by itself, long before whoever runs them loses patience.
+const limits = ['--test-concurrency=2', '--test-timeout=300000']
+const tests = spawn(process.execPath, [...args, ...limits, ...(patterns.length > 0 ? patterns : all)], {
   stdio: 'inherit',
   env: { ...process.env, ...python },
 })

@@ -47,7 +47,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--ssl-keyfile <path>', help: "PEM file with the server's private key" },
   {
     flags: '--ssl-ca-certfile <path>',
-    help: "PEM file with the CA of the server's certificate, and of client certificates unless the next-but-one says otherwise",
+    help: "PEM file with the CA of the server's certificate, and of client certificates unless --ssl-client-ca-certfile names another",
   },
   { flags: '--ssl-require-client-auth', help: 'let in only peers with a certificate of the client CA' },
   { flags: '--ssl-client-ca-certfile <path>', help: 'PEM file with the CAs of client certificates' },

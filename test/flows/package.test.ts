@@ -8,7 +8,25 @@ import { run, start } from '../harness/program.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
-test('the packed release works where it is installed: programs, a new app, and the SDK', async () => {
+/** An app that must compile against the published types, and one line that must not. */
+const typedApp = `
+import { ArrayRecord, ClientApp, FedAvg, type Grid, MetricRecord, NdArray, RecordDict, ServerApp } from 'trellis-fl'
+export const client = new ClientApp().train(async (message, context) => {
+  const nodeId: bigint = context.nodeId
+  const arrays = new ArrayRecord({ w: NdArray.from(new Float32Array([Number(nodeId)])) })
+  return message.reply(new RecordDict({ arrays, metrics: new MetricRecord({ 'num-examples': 1 }) }))
+})
+export const server = new ServerApp().main(async (grid: Grid) => {
+  await new FedAvg({ minTrainNodes: 2 }).start(grid, new ArrayRecord({}), { numRounds: 1 })
+})
+client.query((message, context) => {
+  // @ts-expect-error The id of a node is a bigint.
+  const nodeId: number = context.nodeId
+  return message.reply(new RecordDict({ metrics: new MetricRecord({ nodeId }) }))
+})
+`
+
+test('the packed release works where it is installed: programs, a new app, the SDK and its types', async () => {
   using directory = temporaryDirectory()
   const npm = (cwd: string, ...args: string[]): string =>
     execFileSync('npm', args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] }).toString()
@@ -48,6 +66,9 @@ test('the packed release works where it is installed: programs, a new app, and t
     `[superlink]\ndefault = "here"\n[superlink.here]\naddress = "${control}"\ninsecure = true\n`,
   )
   assert.equal((await run('flwr', ['new', 'fresh-app'], options)).status, 0)
+  const built = await run('flwr', ['build', '--app', 'fresh-app'], options)
+  assert.equal(built.status, 0, built.said)
+  assert.match(built.said, /Successfully built \S+\.fab/)
   const trained = await run('flwr', ['run', 'fresh-app', '--stream'], options)
   assert.equal(trained.status, 0, trained.said)
   assert.match(trained.said, /Final line: slope = 2\.9/)
@@ -59,4 +80,9 @@ test('the packed release works where it is installed: programs, a new app, and t
   const node26 = join(directory.path, 'node_modules', 'node', 'bin')
   const used = await run('node', ['use-sdk.js'], { ...options, bin: node26 })
   assert.equal(used.stdout.trim(), 'true float32', used.said)
+
+  writeFileSync(directory.file('typed-app.ts'), typedApp)
+  const compiler = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'esnext', '--types', '', 'typed-app.ts']
+  const checked = await run('tsc', compiler, { ...options, bin: join(root, 'node_modules', '.bin') })
+  assert.equal(checked.status, 0, checked.said)
 })

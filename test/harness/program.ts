@@ -77,6 +77,12 @@ export class TestProgram implements AsyncDisposable {
     return this.child.exitCode ?? this.child.signalCode
   }
 
+  /** Waits until everything that an ended program had said is read; not for programs that it left behind with its pipes. */
+  async heard(): Promise<void> {
+    const open = [this.child.stdout, this.child.stderr].filter((stream) => stream && !stream.readableEnded)
+    if (open.length > 0) await once(this.child, 'close', { signal: AbortSignal.timeout(1000) }).catch(() => {})
+  }
+
   kill(signal: NodeJS.Signals = 'SIGTERM'): void {
     this.child.kill(signal)
   }
@@ -84,7 +90,10 @@ export class TestProgram implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.hasEnded) return
     this.kill()
-    await this.end(8000).catch(() => this.kill('SIGKILL'))
+    await this.end(8000).catch(() => {
+      this.kill('SIGKILL')
+      return this.end()
+    })
   }
 }
 
@@ -113,8 +122,7 @@ export async function run(
 ): Promise<{ status: number | NodeJS.Signals | null; stdout: string; said: string }> {
   await using program = start(name, args, options)
   const status = await program.end(options.timeoutMs ?? 60_000)
-  // The pipes may be read a moment after the end.
-  await new Promise((resolve) => setTimeout(resolve, 20))
+  await program.heard()
   return { status, stdout: program.stdout, said: program.said }
 }
 

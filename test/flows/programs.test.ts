@@ -1,0 +1,58 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { run } from '../harness/program.ts'
+
+const bin = join(import.meta.dirname, '..', '..', 'bin')
+const names = ['flower-superlink', 'flower-supernode', 'flower-superexec', 'flwr', 'flwr-serverapp', 'flwr-clientapp']
+
+/** A folder with a `node` that says it is of this version, in front of what the system has. */
+function pathWithNode(folder: string, version: number): string {
+  mkdirSync(folder)
+  writeFileSync(join(folder, 'node'), `#!/bin/sh\necho ${version}\n`, { mode: 0o755 })
+  return `${folder}:/usr/bin:/bin`
+}
+
+test('every program runs from any folder by its name, and brings its own Node when the one on PATH is too old', async () => {
+  using directory = temporaryDirectory()
+  const PATH = `${bin}:${pathWithNode(directory.file('old'), 18)}`
+  for (const name of names) {
+    const line = `exec ${name} --version`
+    const { status, stdout, said } = await run('sh', ['-c', line], { bin: '/bin', cwd: '/', env: { PATH } })
+    assert.equal(status, 0, said)
+    assert.match(stdout, /Trellis \d+\.\d+\.\d+/)
+  }
+})
+
+test('a program may be a link', async () => {
+  using directory = temporaryDirectory()
+  symlinkSync(join(bin, 'flwr'), directory.file('flwr'))
+  const { stdout } = await run('flwr', ['--version'], { bin: directory.path, cwd: directory.path })
+  assert.match(stdout, /Trellis/)
+})
+
+test('without the Node that npm brings, a Node that is too old or missing is refused with the remedy', async () => {
+  using directory = temporaryDirectory()
+  cpSync(bin, directory.file('bin'), { recursive: true })
+  const remedy = "put it on PATH, or let npm run the install script of the package 'node', which brings it."
+  for (const [version, found] of [
+    [20, 'version 20'],
+    [0, 'none'],
+  ] as const) {
+    const PATH = pathWithNode(directory.file(`node-${version}`), version)
+    const { status, said } = await run('flwr', ['--version'], { bin: directory.file('bin'), env: { PATH } })
+    assert.deepEqual(
+      { status, said: said.trim() },
+      { status: 1, said: `Trellis needs Node 26 and found ${found}: ${remedy}` },
+    )
+  }
+  mkdirSync(directory.file('src'))
+  const PATH = pathWithNode(directory.file('node-22'), 22)
+  const { said } = await run('flwr', ['--version'], { bin: directory.file('bin'), env: { PATH } })
+  assert.equal(
+    said.trim(),
+    `Trellis needs Node 26 and found version 22: run npm ci in ${directory.path}, which brings it.`,
+  )
+})
