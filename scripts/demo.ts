@@ -1,8 +1,9 @@
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { parseArgs, styleText } from 'node:util'
-import { freePorts, Programs } from './demo-programs.ts'
+import { parseArgs } from 'node:util'
+import { freePorts, Programs, shellWord } from './demo-programs.ts'
+import { Screen } from './demo-screen.ts'
 
 /**
  * A federated training over mutual TLS, with the same programs and flags that an operator would use: one CA, a SuperLink
@@ -10,8 +11,10 @@ import { freePorts, Programs } from './demo-programs.ts'
  */
 
 const accuracyMin = 0.9
-const rounds = 5
+const demoMsMax = 5 * 60_000
 const root = join(import.meta.dirname, '..')
+const bin = join(root, 'bin')
+const app = join(root, 'examples', 'digits')
 
 interface Refusal {
   readonly node: string
@@ -20,138 +23,175 @@ interface Refusal {
 }
 
 interface Summary {
+  /** Of the server's test set, which no node has. */
   readonly accuracy: number
   readonly rounds: number
   readonly secondsPerRound: number
   readonly refusals: readonly Refusal[]
 }
 
-const { values } = parseArgs({ options: { format: { type: 'string', default: 'default' } } })
-const json = values.format === 'json'
-const say = (text = ''): void => void (json || process.stdout.write(`${text}\n`))
-let stepNumber = 0
-const step = (text: string): void => {
-  stepNumber += 1
-  say(`\n${styleText(['bold', 'cyan'], `${stepNumber}. ${text}`, { stream: process.stdout })}`)
-}
-
-const stop = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM'] as const) process.once(name, () => stop.abort())
-
 process.exitCode = await main()
 
 async function main(): Promise<number> {
+  const format = readFormat()
+  if (!format) return 2
+  const screen = new Screen(format === 'json')
+  const stop = new AbortController()
+  // A second Ctrl-C changes nothing: cleaning up is bounded and has begun.
+  for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
+    process.on(name, () => stop.abort(new Error('The demo was interrupted.')))
+  process.stdout.on('error', () => stop.abort(new Error('Nobody reads what the demo says.')))
+  const late = setTimeout(
+    () => stop.abort(new Error(`The demo took more than ${demoMsMax / 60_000} minutes.`)),
+    demoMsMax,
+  )
+
   const directory = await mkdtemp(join(tmpdir(), 'trellis-demo-'))
   try {
-    await using programs = new Programs({ directory, bin: join(root, 'bin'), quiet: json, signal: stop.signal })
-    const summary = await demo(programs, directory)
-    if (json) process.stdout.write(`${JSON.stringify(summary)}\n`)
-    else explain(summary, programs)
-    return summary.accuracy >= accuracyMin && summary.refusals.every(({ exitStatus }) => exitStatus !== 0) ? 0 : 1
+    const summary = await inDirectory(directory, screen, stop.signal)
+    if (format === 'json') process.stdout.write(`${JSON.stringify(summary)}\n`)
+    else conclude(summary, screen)
+    return summary.accuracy >= accuracyMin ? 0 : 1
   } catch (error) {
-    process.stderr.write(`${stop.signal.aborted ? 'The demo was stopped.' : `The demo failed: ${String(error)}`}\n`)
+    const why = error instanceof Error ? error.message : String(error)
+    process.stderr.write(`\n${why}\nEverything that had been started is stopped, and its files are removed.\n`)
     return 1
   } finally {
+    clearTimeout(late)
     await rm(directory, { recursive: true, force: true })
   }
 }
 
-async function demo(programs: Programs, directory: string): Promise<Summary> {
+/** Everything has ended when this answers or throws. */
+async function inDirectory(directory: string, screen: Screen, signal: AbortSignal): Promise<Summary> {
+  await using programs = new Programs({
+    directory,
+    bin,
+    signal,
+    onCommand: (command) => screen.command(command),
+    show: (text) => screen.write(text),
+    terminal: screen.isTerminal,
+  })
   const [fleet = 0, control = 0, main = 0] = await freePorts([9092, 9093, 8000])
 
-  step('One CA, and a certificate for everybody')
+  screen.step('One CA, and a certificate for everybody')
   await programs.run('flwr', ['pki', 'init'])
   await programs.run('flwr', ['pki', 'issue', 'server', '--server'])
-  for (const name of ['node-1', 'node-2', 'node-3'])
-    await programs.run('flwr', ['pki', 'issue', name, '--organization', `Hospital ${name.at(-1)}`])
+  for (const site of [1, 2, 3])
+    await programs.run('flwr', ['pki', 'issue', `node-${site}`, '--organization', `Hospital ${site}`])
   await programs.run('flwr', ['pki', 'issue', 'data-scientist', '--organization', 'Coordinators'])
 
-  step('A SuperLink that trusts this CA and nothing else')
+  screen.step('A SuperLink that trusts this CA and nothing else')
   const superlink = programs.start('flower-superlink', [
     ...['--ssl-ca-certfile', 'certificates/ca.crt'],
     ...['--ssl-certfile', 'certificates/server.pem', '--ssl-keyfile', 'certificates/server.key'],
     '--ssl-require-client-auth',
-    ...['--database', 'state.db'],
+    ...['--database', 'state.db', '--isolation', 'subprocess'],
     ...['--fleet-api-address', `127.0.0.1:${fleet}`, '--control-api-address', `127.0.0.1:${control}`],
     ...['--port', String(main)],
   ])
-  await superlink.line(/Starting API on/)
+  await superlink.says(/Starting Fleet API on/)
 
-  step('Three SuperNodes, each with its own certificate and a third of the images')
-  const nodeArguments = (certificate: string[]): string[] => [
-    ...['--root-certificates', 'certificates/ca.crt'],
-    ...certificate,
-    ...['--superlink', `127.0.0.1:${fleet}`],
+  screen.step('Three SuperNodes, each with a certificate and a third of the images')
+  const superlinkFlags = ['--superlink', `127.0.0.1:${fleet}`, '--root-certificates', 'certificates/ca.crt']
+  const pair = (name: string): string[] => [
+    '--ssl-client-certfile',
+    `${name}.pem`,
+    '--ssl-client-keyfile',
+    `${name}.key`,
   ]
-  const pair = (folder: string, name: string): string[] => [
-    ...['--ssl-client-certfile', `${folder}/${name}.pem`],
-    ...['--ssl-client-keyfile', `${folder}/${name}.key`],
-  ]
-  const nodes = [1, 2, 3].map((number) =>
+  const nodes = [0, 1, 2].map((partition) =>
     programs.start('flower-supernode', [
-      ...nodeArguments(pair('certificates', `node-${number}`)),
-      ...['--node-config', `partition-id=${number - 1} num-partitions=3`],
+      ...superlinkFlags,
+      ...pair(`certificates/node-${partition + 1}`),
+      ...['--node-config', `partition-id=${partition} num-partitions=3`],
     ]),
   )
-  await Promise.all(nodes.map((node) => node.line(/SuperNode ID/)))
+  await Promise.all(nodes.map((node) => node.says(/SuperNode ID/)))
 
-  step('A training run, started with a certificate too')
+  screen.step('A training, started with a certificate too')
   await mkdir(join(directory, '.flwr'))
   await writeFile(join(directory, '.flwr', 'config.toml'), configToml(directory, control))
-  say(`# .flwr/config.toml\n${configToml('…', control)}`)
-  const app = join(root, 'examples', 'digits')
-  const output = await programs.run(
-    'flwr',
-    ['run', app, 'my-deployment', '--stream', '--run-config', `num-server-rounds=${rounds} min-nodes=3`],
-    { live: true },
-  )
+  screen.command(`mkdir .flwr && cat > .flwr/config.toml <<END\n${configToml('$PWD', control)}END`)
+  await programs.run('flwr', ['run', app, 'my-deployment', '--stream'], { live: true })
   await programs.run('flwr', ['supernode', 'ls', 'my-deployment'])
+  const figures = await readFigures(programs)
 
-  step('A SuperNode with a certificate of another CA, and one with none')
+  screen.step('A SuperNode with a certificate of another CA, and one with none')
   await programs.run('flwr', ['pki', 'init', 'elsewhere', '--name', 'Some other CA'])
   await programs.run('flwr', ['pki', 'issue', 'intruder', '--directory', 'elsewhere'])
-  const foreign = programs.start('flower-supernode', nodeArguments(pair('elsewhere', 'intruder')))
-  const none = programs.start('flower-supernode', nodeArguments([]))
-  const refusals: Refusal[] = [
-    { node: 'foreign certificate', ...(await foreign.refusal()) },
-    { node: 'no certificate', ...(await none.refusal()) },
-  ]
-  for (const { node, exitStatus, sentence } of refusals) say(`${node}: exit status ${exitStatus}\n  ${sentence}`)
-  return {
-    accuracy: numberIn(output, /Final test accuracy: ([\d.]+)/),
-    rounds,
-    secondsPerRound: numberIn(output, /Strategy execution finished in ([\d.]+)s/) / rounds,
-    refusals,
+  const refusals: Refusal[] = []
+  for (const { node, certificate, reason } of [
+    { node: 'foreign certificate', certificate: pair('elsewhere/intruder'), reason: /not signed by a CA/ },
+    { node: 'no certificate', certificate: [], reason: /requires a client certificate/ },
+  ]) {
+    const refusal = {
+      node,
+      ...(await programs.try('flower-supernode', [...superlinkFlags, ...certificate]).isRefused()),
+    }
+    screen.say(`${refusal.sentence}\n(exit status ${refusal.exitStatus})`)
+    if (refusal.exitStatus === 0 || !reason.test(refusal.sentence))
+      throw new Error(`The SuperNode with ${node} was not refused for that: ${refusal.sentence}`)
+    refusals.push(refusal)
   }
+  return { ...figures, refusals }
+}
+
+/** As the log of the run has them. */
+async function readFigures(programs: Programs): Promise<Omit<Summary, 'refusals'>> {
+  const { runs } = JSON.parse(await programs.read('flwr', ['ls', 'my-deployment', '--format', 'json'])) as {
+    runs: { 'run-id': string }[]
+  }
+  const log = await programs.read('flwr', ['log', runs[0]?.['run-id'] ?? '', 'my-deployment', '--show'])
+  const figure = (pattern: RegExp): number => {
+    const found = pattern.exec(log)?.[1]
+    if (found === undefined) throw new Error(`The log of the run does not say ${pattern.source}:\n${log}`)
+    return Number(found)
+  }
+  const rounds = figure(/Number of rounds: (\d+)/)
+  const seconds = figure(/Strategy execution finished in ([\d.]+)s/)
+  const secondsPerRound = Number((seconds / rounds).toFixed(3))
+  return { accuracy: figure(/Final test accuracy: ([\d.]+)/), rounds, secondsPerRound }
 }
 
 function configToml(directory: string, port: number): string {
-  const path = (name: string): string => JSON.stringify(join(directory, 'certificates', name))
   return `[superlink]
 default = "my-deployment"
 
 [superlink.my-deployment]
 address = "127.0.0.1:${port}"
-root-certificates = ${path('ca.crt')}
-client-certificate = ${path('data-scientist.pem')}
-client-private-key = ${path('data-scientist.key')}
+root-certificates = "${directory}/certificates/ca.crt"
+client-certificate = "${directory}/certificates/data-scientist.pem"
+client-private-key = "${directory}/certificates/data-scientist.key"
 `
 }
 
-function explain({ accuracy, secondsPerRound }: Summary, programs: Programs): void {
+function conclude({ accuracy, rounds, secondsPerRound, refusals }: Summary, screen: Screen): void {
   const good = accuracy >= accuracyMin
-  const color = good ? 'green' : 'red'
-  say(
-    `\n${styleText(['bold', color], `Final test accuracy ${accuracy.toFixed(4)} after ${rounds} rounds of ${secondsPerRound.toFixed(2)} s.`, { stream: process.stdout })}`,
+  const verdict = good ? '' : `, which is less than ${accuracyMin}`
+  screen.headline(
+    `Final test accuracy ${accuracy.toFixed(4)} after ${rounds} rounds of ${secondsPerRound.toFixed(2)} s${verdict}; ${refusals.length} strangers refused.`,
+    good ? 'green' : 'red',
   )
-  say(
-    '\nThe same by hand, in an empty folder with bin/ on PATH, FLWR_HOME=$PWD/.flwr, and .flwr/config.toml as in step 4:\n',
-  )
-  for (const command of programs.commands) say(`  ${command}`)
+  screen.say('Everything has been stopped and removed. The same by hand:\n')
+  screen.say('mkdir federation && cd federation')
+  screen.say(`export PATH=${shellWord(bin)}:$PATH FLWR_HOME=$PWD/.flwr`)
+  for (const command of screen.commands) {
+    if (command.startsWith('mkdir .flwr')) screen.say('sleep 5 # until the SuperLink is there')
+    screen.say(command)
+  }
+  screen.say('kill $(jobs -p)')
 }
 
-function numberIn(text: string, pattern: RegExp): number {
-  const found = pattern.exec(text)?.[1]
-  if (found === undefined) throw new Error(`The run did not say ${pattern.source}.`)
-  return Number(found)
+function readFormat(): 'default' | 'json' | undefined {
+  try {
+    const { format } = parseArgs({ options: { format: { type: 'string', default: 'default' } } }).values
+    if (format === 'default' || format === 'json') return format
+    process.stderr.write(`--format must be default or json, not '${format}'.\n`)
+  } catch (error) {
+    process.stderr.write(
+      `${error instanceof Error ? error.message : String(error)}\nUsage: npm run demo [-- --format json]\n`,
+    )
+  }
+  return undefined
 }

@@ -1,18 +1,20 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { processesWith, start } from '../harness/program.ts'
+import { processesWith, start, type TestProgram } from '../harness/program.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
 test('the demo trains to 0.90 or better over mutual TLS, refuses strangers with the reason, and leaves nothing behind', async () => {
   using directory = temporaryDirectory()
-  const node = { bin: join(process.execPath, '..'), cwd: root, env: { TMPDIR: directory.path } }
-  await using demo = start('node', ['scripts/demo.ts', '--format', 'json'], node)
+  await using demo = startDemo(directory.path, '--format', 'json')
   assert.equal(await demo.end(120_000), 0, demo.said)
 
+  assert.match(demo.stdout, /^[^\n]+\n$/, 'one line of JSON')
   const summary = JSON.parse(demo.stdout)
+  assert.deepEqual(Object.keys(summary), ['accuracy', 'rounds', 'secondsPerRound', 'refusals'])
   assert.ok(summary.accuracy >= 0.9, demo.stdout)
   assert.equal(summary.rounds, 5)
   assert.ok(summary.secondsPerRound > 0)
@@ -20,5 +22,48 @@ test('the demo trains to 0.90 or better over mutual TLS, refuses strangers with 
   assert.match(foreign.sentence, /not signed by a CA that this SuperLink trusts \(CN=Some other CA\)/)
   assert.match(none.sentence, /requires a client certificate and none was presented/)
   assert.deepEqual([foreign.exitStatus, none.exitStatus], [1, 1])
+  assertNothingLeft(directory.path)
+})
+
+test('a demo that is interrupted in the middle of the training stops what it started', async () => {
+  using directory = temporaryDirectory()
+  await using demo = startDemo(directory.path)
+  await demo.line(/ROUND 1/, 60_000)
+  assert.notDeepEqual(processesWith(directory.path), [], 'the programs run')
+  demo.kill('SIGINT')
+  assert.equal(await demo.end(), 1)
+  assert.match(demo.said, /The demo was interrupted/)
+  assertNothingLeft(directory.path)
+})
+
+test('the commands that the demo ends with do the same when they are pasted into a shell', async () => {
+  using directory = temporaryDirectory()
+  await using demo = startDemo(directory.path)
+  assert.equal(await demo.end(120_000), 0, demo.said)
+  const [, commands] = demo.stdout.split(/The same by hand:\n\n/)
+  assert.ok(commands, demo.stdout)
+
+  const own = directory.file('by-hand')
+  mkdirSync(own)
+  writeFileSync(directory.file('commands.sh'), `trap 'kill $(jobs -p)' EXIT\ncd '${own}'\n${commands}\nwait\n`)
+  const env = { TMPDIR: directory.path }
+  await using shell = start('bash', [directory.file('commands.sh')], { bin: '/bin', cwd: own, env })
+  await shell.end(120_000)
+  const [, accuracy] = /Final test accuracy: ([\d.]+)/.exec(shell.said) ?? []
+  assert.ok(Number(accuracy) >= 0.9, shell.said)
+  assert.match(shell.said, /^The client certificate is not signed by a CA/m)
+  assert.match(shell.said, /^This SuperLink requires a client certificate/m)
   assert.deepEqual(processesWith(directory.path), [])
 })
+
+function startDemo(temporary: string, ...args: string[]): TestProgram {
+  const node = { bin: join(process.execPath, '..'), cwd: root, env: { TMPDIR: temporary } }
+  return start('node', ['scripts/demo.ts', ...args], node)
+}
+
+function assertNothingLeft(temporary: string): void {
+  assert.deepEqual(processesWith(temporary), [], 'processes')
+  // Node's cache of compiled code is for the next start.
+  const files = readdirSync(temporary).filter((name) => name !== 'node-compile-cache')
+  assert.deepEqual(files, [], 'files')
+}

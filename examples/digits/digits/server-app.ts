@@ -11,7 +11,7 @@ export const app = new ServerApp().main(async (grid, context) => {
   const testSet = readTestSet()
   const evaluateFn = (_round: number, arrays: ArrayRecord): MetricRecord => {
     const { loss, accuracy } = evaluate(fromArrays(arrays), testSet)
-    return new MetricRecord({ 'test-loss': float(loss), 'test-accuracy': float(accuracy) })
+    return new MetricRecord({ 'test-accuracy': float(accuracy), 'test-loss': float(loss) })
   }
 
   const result = await strategy.start(grid, toArrays(initialNetwork(1)), { numRounds, evaluateFn })
