@@ -1,0 +1,104 @@
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { Command } from 'commander'
+import { rows as appRows } from '../src/app-runtime/config.ts'
+import type { OptionRow } from '../src/base/options.ts'
+import { createProgram } from '../src/cli/main.ts'
+import { rows as superexecRows } from '../src/superexec/config.ts'
+import { rows as superlinkRows } from '../src/superlink/config.ts'
+import { rows as supernodeRows } from '../src/supernode/config.ts'
+
+/**
+ * Writes `docs/reference/options.md` and `docs/reference/flwr.md` from what the programs parse by; with `--check` it only
+ * compares.
+ */
+const folder = join(import.meta.dirname, '..', 'docs', 'reference')
+const programs = {
+  'flower-superlink': superlinkRows,
+  'flower-supernode': supernodeRows,
+  'flower-superexec': superexecRows,
+  'flwr-serverapp, flwr-clientapp': appRows,
+}
+
+const pages = {
+  'options.md': [
+    '# Options of the programs',
+    'Made from the tables in the code by `npm run gen`. Every program knows `--help` and `--version`. The commands of `flwr` are on [their own page](flwr.md).',
+    ...Object.entries(programs).map(([name, rows]) => programSection(name, rows)),
+  ],
+  'flwr.md': [
+    '# The commands of flwr',
+    'Made from the commands in the code by `npm run gen`. Every command knows `--help`.',
+    ...createProgram({ signal: new AbortController().signal, status: 0 }).commands.flatMap((command) =>
+      commandSections(command, 'flwr'),
+    ),
+  ],
+}
+
+for (const [name, parts] of Object.entries(pages)) {
+  const path = join(folder, name)
+  const text = `${parts.join('\n\n')}\n`
+  if (!process.argv.includes('--check')) writeFileSync(path, text)
+  else if (readFileSync(path, 'utf8') !== text) {
+    process.stderr.write(`docs/reference/${name} is not what the programs know: run npm run gen.\n`)
+    process.exitCode = 1
+  }
+}
+
+function programSection(name: string, rows: readonly OptionRow[]): string {
+  const shown = rows.filter((row) => !row.hidden && row.refused === undefined)
+  const refused = rows.filter((row) => row.refused !== undefined)
+  const lines = shown.map(({ flags, help, choices, default: value }) => [
+    code(flags),
+    value === undefined ? '' : code(value),
+    choices ? `${help} (${choices.join(', ')})` : help,
+  ])
+  const old = refused.map((row) => `- \`${row.flags.split(' ')[0]}\` ${row.refused}`)
+  return [
+    `## ${name}`,
+    table(['option', 'default', 'meaning'], lines),
+    ...(old.length > 0 ? [`Options of Flower that are refused:\n\n${old.join('\n')}`] : []),
+  ].join('\n\n')
+}
+
+/** A command that does something, or those that it holds. */
+function commandSections(command: Command, above: string): string[] {
+  const name = `${above} ${command.name()}`
+  if (command.commands.length > 0) return command.commands.flatMap((sub) => commandSections(sub, name))
+  const values = [
+    ...command.registeredArguments.map((argument) => [
+      code(argument.required ? `<${argument.name()}>` : `[${argument.name()}]`),
+      argument.defaultValue === undefined ? '' : code(String(argument.defaultValue)),
+      argument.description,
+    ]),
+    ...command.options
+      .filter((option) => !option.hidden)
+      .map((option) => [
+        code(option.flags),
+        option.defaultValue === undefined || isEmpty(option.defaultValue) ? '' : code(String(option.defaultValue)),
+        option.description,
+      ]),
+  ]
+  const alias = command.alias() ? ` Also \`${above} ${command.alias()}\`.` : ''
+  return [
+    `## ${name}`,
+    `${sentence(command.description())}${alias}`,
+    ...(values.length > 0 ? [table(['argument or option', 'default', 'meaning'], values)] : []),
+  ]
+}
+
+function table(head: readonly string[], lines: readonly (readonly string[])[]): string {
+  return [head, head.map(() => '---'), ...lines].map((cells) => `| ${cells.join(' | ')} |`).join('\n')
+}
+
+function code(text: string): string {
+  return `\`${text.replaceAll('|', '\\|')}\``
+}
+
+function sentence(text: string): string {
+  return `${text.charAt(0).toUpperCase()}${text.slice(1).replace(/\.$/, '')}.`
+}
+
+function isEmpty(value: unknown): boolean {
+  return Array.isArray(value) && value.length === 0
+}
