@@ -77,7 +77,7 @@ export class Programs implements AsyncDisposable {
       // A group of its own: Ctrl-C reaches the demo alone, and what is left of the group can be found.
       detached: true,
     })
-    const program = new Program(`${name} ${args[0] ?? ''}`.trim(), child, signal)
+    const program = new Program(args[0]?.startsWith('-') ? name : `${name} ${args[0]}`, child, signal)
     among.push(program)
     return program
   }
