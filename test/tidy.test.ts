@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
-import { basename, join, normalize, relative } from 'node:path'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { basename, dirname, join, normalize, relative } from 'node:path'
 import { test } from 'node:test'
 
 /** The rules of the house that a machine can check. */
@@ -44,6 +44,33 @@ test('arrows between folders point down', () => {
   assert.deepEqual(wrong, [])
 })
 
+test('every table is written in one folder', () => {
+  const writers = new Map<string, Set<string>>()
+  for (const path of sources.filter((path) => !path.endsWith('.test.ts'))) {
+    for (const [, table = ''] of textOf(path).matchAll(/(?:insertInto|updateTable|deleteFrom|replaceInto)\('(\w+)'/g))
+      writers.set(table, (writers.get(table) ?? new Set()).add(dirname(path)))
+  }
+  assert.ok(writers.size > 5, 'no statements were found')
+  assert.deepEqual(
+    [...writers].filter(([, folders]) => folders.size > 1),
+    [],
+  )
+})
+
+test('what talks to peers is imported by nothing that decides', () => {
+  const deciding = sources.filter((path) => /^src\/superlink\/(?!api\/)\w+\//.test(path))
+  const upwards = deciding.filter((path) => /from '\.\.\/api\//.test(textOf(path)))
+  assert.ok(deciding.length > 0, 'no rules were found')
+  assert.deepEqual(upwards, [])
+})
+
+test('examples import what the author of an app has', () => {
+  for (const path of walk('examples').filter((path) => path.endsWith('.ts'))) {
+    for (const [, specifier = ''] of textOf(path).matchAll(/from '([^']+)'/g))
+      assert.match(specifier, /^(trellis-fl$|node:|\.\/)/, `${path}: ${specifier}`)
+  }
+})
+
 test('relative imports name files, and only the SDK has an index', () => {
   for (const path of sources) {
     for (const [, specifier = ''] of textOf(path).matchAll(/from '(\.[^']+)'/g))
@@ -56,7 +83,7 @@ test('relative imports name files, and only the SDK has an index', () => {
 })
 
 test('files are named in kebab-case and hold domain words', () => {
-  for (const path of [...sources, ...walk('test'), ...walk('scripts')]) {
+  for (const path of [...sources, ...walk('test'), ...walk('scripts'), ...walk('docs')]) {
     for (const part of relative('.', path).split('/')) {
       assert.match(part, /^[a-z0-9]+([-.][a-z0-9]+)*$/, path)
       assert.doesNotMatch(part, /^(utils?|helpers?|common|misc|types)(\.|$)/, path)
@@ -72,17 +99,59 @@ test('no file is longer than 300 lines', () => {
   assert.deepEqual(long, [])
 })
 
-test('TypeScript stays erasable, processes end in one place, and markers name an issue', () => {
+test('processes end in one place, suppressions have reasons, and markers name an issue', () => {
   const wrong = sources.flatMap((path) => {
     const text = textOf(path)
     const mayExit = path === 'src/start.ts' || path === 'src/base/program.ts' || path.endsWith('.test.ts')
     return [
-      ...(/^\s*(export )?(const )?enum /m.test(text) ? [`${path} has an enum`] : []),
       ...(/TODO(?!\(#\d+\))|FIXME|XXX/.test(text) ? [`${path} has a marker without an issue`] : []),
+      ...(/biome-ignore \S+:\s*(<|$)|@ts-(ignore|nocheck)|@ts-expect-error\s*$/m.test(text)
+        ? [`${path} suppresses a rule without a reason`]
+        : []),
       ...(!mayExit && /process\.exit\(/.test(text) ? [`${path} ends the process`] : []),
     ]
   })
   assert.deepEqual(wrong, [])
+})
+
+test('the environment is read where programs are configured', () => {
+  const readers = sources.filter((path) => !path.endsWith('.test.ts') && /\bprocess\.env\b/.test(textOf(path)))
+  assert.deepEqual(
+    readers.filter((path) => !mayReadEnvironment.includes(path)),
+    [],
+  )
+})
+
+/** Configuration, the terminal and the log of a program; and children, who inherit it. */
+const mayReadEnvironment = [
+  'src/app-runtime/config.ts',
+  'src/base/child-program.ts',
+  'src/base/log-sinks.ts',
+  'src/cli/home.ts',
+  'src/cli/live-line.ts',
+]
+
+test('packages are pinned, and each is imported somewhere', () => {
+  const { dependencies: packages, devDependencies } = JSON.parse(textOf('package.json'))
+  for (const [name, version] of Object.entries({ ...packages, ...devDependencies }))
+    assert.match(String(version), /^\d+\.\d+\.\d+$/, name)
+  const text = [...sources, ...walk('src/gen')].map(textOf).join('\n')
+  const unused = Object.keys(packages).filter((name) => !new RegExp(`from ['"]${name}['"/]`).test(text))
+  // Node itself is no import.
+  assert.deepEqual(unused, ['node'])
+})
+
+test('links between documents lead somewhere', () => {
+  const pages = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', ...walk('docs'), ...walk('examples')].filter((path) =>
+    path.endsWith('.md'),
+  )
+  const broken = pages.flatMap((path) =>
+    [...textOf(path).matchAll(/\]\((?!https?:)([^)#\s]+)/g)]
+      .map(([, target = '']) => join(root, dirname(path), target))
+      .filter((target) => !existsSync(target))
+      .map((target) => `${path} links to ${target}`),
+  )
+  assert.deepEqual(broken, [])
 })
 
 test('every test asserts, and none is skipped without a reason', () => {
