@@ -27,6 +27,8 @@ interface AppProcess {
   /** The task it works on; absent while it waits for the next. */
   guard: TaskGuard | undefined
   idleTimer: NodeJS.Timeout | undefined
+  /** Its run has ended: it finishes its task, if it may, and then ends. */
+  runEnded: boolean
 }
 
 /**
@@ -38,6 +40,7 @@ export class Launcher {
   readonly #log: Logger
   readonly #channel: Channel
   readonly #children = new Set<ChildProcess>()
+  readonly #apps = new Set<AppProcess>()
   readonly #idle: AppProcess[] = []
 
   constructor(config: SuperexecConfig, channel: Channel, log: Logger) {
@@ -78,9 +81,13 @@ export class Launcher {
     return new TaskGuard({ channel: this.#channel, token: task.token, log: this.#log, kill: () => kill(child) })
   }
 
-  /** Processes that wait for the next task of these runs wait in vain. */
+  /** Processes that wait for the next task of these runs wait in vain, and those at work will. */
   endRuns(runIds: readonly bigint[]): void {
-    for (const app of this.#idle.filter((one) => runIds.includes(one.runId))) kill(app.child)
+    for (const app of this.#apps) {
+      if (!runIds.includes(app.runId)) continue
+      app.runEnded = true
+      if (this.#idle.includes(app)) kill(app.child)
+    }
   }
 
   /** Ends every app that was launched here. */
@@ -111,10 +118,15 @@ export class Launcher {
       stdio:
         task.type === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
     })
-    const app: AppProcess = { child, runId: task.runId, type: task.type, guard: undefined, idleTimer: undefined }
+    const { runId, type } = task
+    const app: AppProcess = { child, runId, type, guard: undefined, idleTimer: undefined, runEnded: false }
+    this.#apps.add(app)
     child.on('message', () => this.#park(app))
     const lastWords = child.stderr ? keepLastLine(child.stderr) : () => ''
-    this.#own(child, (outcome) => app.guard?.end(`${outcome}${lastWords()}`))
+    this.#own(child, (outcome) => {
+      this.#apps.delete(app)
+      app.guard?.end(`${outcome}${lastWords()}`)
+    })
     return app
   }
 
@@ -122,7 +134,7 @@ export class Launcher {
   #park(app: AppProcess): void {
     app.guard?.release()
     app.guard = undefined
-    if (app.type === 'flwr-serverapp') {
+    if (app.type === 'flwr-serverapp' || app.runEnded) {
       kill(app.child)
       return
     }
