@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
@@ -42,8 +42,7 @@ function isComplete(directory: string, packages: readonly string[]): boolean {
 }
 
 function install(directory: string, packages: readonly string[]): void {
-  const version = execFileSync('python3', ['-c', 'import sys; print(sys.version_info >= (3, 10))']).toString().trim()
-  if (version !== 'True') throw new Error('python3 is older than 3.10')
+  if (!hasPython()) throw new Error('there is no python3 of version 3.10 or later')
   process.stdout.write(`Setting up ${directory} with ${packages.join(', ')}\n`)
   mkdirSync(cache, { recursive: true })
   rmSync(directory, { recursive: true, force: true })
@@ -57,6 +56,11 @@ function install(directory: string, packages: readonly string[]): void {
     rmSync(directory, { recursive: true, force: true })
     throw error
   }
+}
+
+function hasPython(): boolean {
+  const { status } = spawnSync('python3', ['-c', 'import sys; sys.exit(sys.version_info < (3, 10))'])
+  return status === 0
 }
 
 function reason(error: unknown): string {
