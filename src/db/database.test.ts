@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { chmodSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -73,14 +73,27 @@ test('a database in use, of a newer release, of Flower, damaged or in no folder 
   assert.throws(() => openDatabase({ path: join(directory, 'nowhere/x.db') }), /check that its folder exists/)
 })
 
-test('a read-only database is refused with the remedy', {
-  skip: process.getuid?.() === 0 && 'root may write anything',
-}, () => {
-  const path = join(directory, 'readonly.db')
+test('a read-only database is refused with the remedy', () => {
+  const folder = join(directory, 'readonly')
+  const path = join(folder, 'x.db')
+  mkdirSync(folder)
   writeFileSync(path, '')
   chmodSync(path, 0o400)
-  assert.throws(() => openDatabase({ path }), /read-only/)
+  // Root may write anything: be somebody else for a moment.
+  const isRoot = process.getuid?.() === 0
+  if (isRoot) {
+    chmodSync(directory, 0o755)
+    for (const owned of [folder, path]) chownSync(owned, nobody, nobody)
+    process.seteuid?.(nobody)
+  }
+  try {
+    assert.throws(() => openDatabase({ path }), /read-only/)
+  } finally {
+    if (isRoot) process.seteuid?.(0)
+  }
 })
+
+const nobody = 65534
 
 test('a transaction that begins as soon as another has ended is not left waiting', async () => {
   await using database = openDatabase({ path: join(directory, 'chain.db') })
