@@ -1,5 +1,5 @@
-import { X509Certificate } from 'node:crypto'
-import type { BitString, OctetString } from 'asn1js'
+import { type KeyObject, X509Certificate } from 'node:crypto'
+import type { BaseBlock, BitString } from 'asn1js'
 import * as pkijs from 'pkijs'
 
 /**
@@ -28,8 +28,11 @@ export interface Certificate {
   /** `undefined` when the certificate has no such extension. */
   readonly keyUsages: ReadonlySet<KeyUsage> | undefined
   readonly extendedKeyUsages: readonly string[] | undefined
-  /** Critical extensions that we do not process. */
-  readonly unknownCritical: readonly string[]
+  /** Extensions that limit what the certificate is good for in ways that we do not check: it is not to be relied on. */
+  readonly unsupported: readonly string[]
+  /** Why the key could be broken, or the issuer's signature forged; `undefined` when neither is known. */
+  readonly weakKey: string | undefined
+  readonly weakSignature: string | undefined
 }
 
 export interface DistinguishedName {
@@ -43,6 +46,7 @@ export interface SubjectNames {
   readonly uris: readonly string[]
   readonly dns: readonly string[]
   readonly emails: readonly string[]
+  readonly ips: readonly string[]
 }
 
 const keyUsageBits = [
@@ -67,7 +71,11 @@ const oids = {
   keyUsage: '2.5.29.15',
   extendedKeyUsage: '2.5.29.37',
 } as const
-const processedOids: readonly string[] = Object.values(oids)
+/** Policies limit nothing as long as nobody asks for one; the extensions that ask are not among these. */
+const certificatePoliciesOid = '2.5.29.32'
+const processedOids: readonly string[] = [...Object.values(oids), certificatePoliciesOid]
+/** A limit whether or not it is marked critical. */
+const nameConstraintsOid = '2.5.29.30'
 
 const nameLabels: Readonly<Record<string, string>> = {
   '2.5.4.3': 'CN',
@@ -85,6 +93,9 @@ const nameLabels: Readonly<Record<string, string>> = {
 export function parseCertificate(der: Uint8Array): Certificate {
   if (der.length > certificateBytesMax) throw new Error('larger than 64 KiB')
   const x509 = new X509Certificate(der)
+  const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()]
+  // Comparing with NaN is always false: such a certificate would never expire.
+  if (!Number.isFinite(notBefore) || !Number.isFinite(notAfter)) throw new Error('its dates cannot be read')
   const parsed = pkijs.Certificate.fromBER(der as Uint8Array<ArrayBuffer>)
   const extension = (oid: string): pkijs.Extension | undefined => parsed.extensions?.find((one) => one.extnID === oid)
   const seen = new Set<string>()
@@ -104,20 +115,32 @@ export function parseCertificate(der: Uint8Array): Certificate {
     issuerText: readName(parsed.issuer).text,
     serial: x509.serialNumber,
     fingerprint: x509.fingerprint256,
-    notBefore: parsed.notBefore.value.getTime(),
-    notAfter: parsed.notAfter.value.getTime(),
+    notBefore,
+    notAfter,
     names: readAltNames(extension(oids.subjectAltName)),
     isCa: constraints?.cA === true,
     pathLength: typeof constraints?.pathLenConstraint === 'number' ? constraints.pathLenConstraint : undefined,
     keyUsages: usages && readKeyUsages(usages),
     extendedKeyUsages: extended?.keyPurposes,
-    unknownCritical: (parsed.extensions ?? [])
-      .filter((one) => one.critical && !processedOids.includes(one.extnID))
+    unsupported: (parsed.extensions ?? [])
+      .filter((one) => (one.critical && !processedOids.includes(one.extnID)) || one.extnID === nameConstraintsOid)
       .map((one) => one.extnID),
+    weakKey: weakKey(x509.publicKey),
+    weakSignature: /md[245]|sha-?1\b|sha1with/i.test(x509.signatureAlgorithm ?? '')
+      ? `signed with ${x509.signatureAlgorithm}`
+      : undefined,
   }
 }
 
 const certificateBytesMax = 64 * 1024
+
+/** Below 112 bits of security, as OpenSSL's level 2 counts it; the handshake does not look at a client's key. */
+function weakKey({ asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject): string | undefined {
+  const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {}
+  if (modulusLength !== undefined && modulusLength < 2048) return `its ${type} key has ${modulusLength} bits`
+  const curveBits = Number(/\d{3}/.exec(namedCurve ?? '')?.[0] ?? 256)
+  return curveBits < 224 ? `its key is on the curve ${namedCurve}` : undefined
+}
 
 export function allowsClientAuth({ extendedKeyUsages }: Certificate): boolean {
   return (
@@ -141,15 +164,13 @@ function readKeyUsages(bits: BitString): ReadonlySet<KeyUsage> {
 function readAltNames(extension: pkijs.Extension | undefined): SubjectNames {
   const names = parsedValue<pkijs.AltName>(extension)?.altNames ?? []
   const ofType = (type: number): string[] =>
-    names.filter((name) => name.type === type).map((name) => String(name.value))
-  return { emails: ofType(1), dns: ofType(2), uris: ofType(6) }
+    names.filter((name) => name.type === type).map((name) => ascii(String(name.value)))
+  const ips = names.filter((name) => name.type === 7).map(({ value }) => ipText(value.valueBlock.valueHexView))
+  return { emails: ofType(1), dns: ofType(2), uris: ofType(6), ips }
 }
 
 function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {
-  const parts = name.typesAndValues.map(({ type, value }) => ({
-    type: String(type),
-    text: String((value as unknown as OctetString & { valueBlock: { value: string } }).valueBlock.value),
-  }))
+  const parts = name.typesAndValues.map(({ type, value }) => ({ type: String(type), text: textOf(value) }))
   const ofType = (oid: string): string[] => parts.filter((part) => part.type === oid).map((part) => part.text)
   const escaped = (text: string): string => text.replace(/[,+"\\<>;]/g, '\\$&')
   return {
@@ -160,6 +181,26 @@ function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {
       .map((part) => `${nameLabels[part.type] ?? part.type}=${escaped(part.text)}`)
       .join(','),
   }
+}
+
+const utf8StringTag = 12
+
+/** The reader takes broken UTF-8 for Latin-1: then two names would look the same. */
+function textOf(value: BaseBlock): string {
+  const { valueBlock, idBlock } = value as BaseBlock & { valueBlock: { value: unknown; valueHexView: Uint8Array } }
+  if (idBlock.tagNumber !== utf8StringTag) return String(valueBlock.value)
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(valueBlock.valueHexView)
+}
+
+function ascii(text: string): string {
+  if (/[^\0-\x7f]/.test(text)) throw new Error('a subject alternative name is not ASCII')
+  return text
+}
+
+function ipText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join('.')
+  const groups = Array.from({ length: bytes.length >> 1 }, (_, index) => Buffer.from(bytes).readUInt16BE(index * 2))
+  return groups.map((group) => group.toString(16)).join(':')
 }
 
 function hex(bytes: ArrayBuffer): string {

@@ -4,7 +4,7 @@ import { parseCertificate } from './certificate.ts'
 import { judge, noRevocation } from './judge.ts'
 import { pemCertificates } from './pem.ts'
 import { type CertificateRequest, type Issued, issue } from './pki.ts'
-import { defaultPolicy, type Policy } from './policy.ts'
+import { caKey, defaultPolicy, type Policy } from './policy.ts'
 import { toTrustBundle } from './trust.ts'
 
 const now = Date.parse('2026-11-24T12:00:00Z')
@@ -110,11 +110,10 @@ test('a spiffe URI comes before the common name, and a single DNS name after it'
 })
 
 test('a policy narrows roles, and what a CA may vouch for', async () => {
-  const fingerprint = parseCertificate(der(ca)).fingerprint
   const policy: Policy = {
     ...defaultPolicy,
     allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'] }],
-    cas: [{ fingerprints: new Set([fingerprint]), organizations: ['Hospital A'] }],
+    cas: [{ cas: new Set([caKey(parseCertificate(der(ca)))]), file: 'ca.crt', organizations: ['Hospital A'] }],
   }
   const peer = decide([await leaf()], { policy })
   assert.deepEqual(peer.kind === 'certificate' && [...peer.roles], ['supernode'])

@@ -1,9 +1,9 @@
 import { errorText } from '../base/errors.ts'
-import type { PeerIdentity, RefusalReason, RefusedPeer } from './caller.ts'
+import type { PeerIdentity, RefusalReason, RefusedPeer, Role } from './caller.ts'
 import { allowsClientAuth, type Certificate, parseCertificate } from './certificate.ts'
 import { allowsOrganization, type IdentitySource, type Policy, rolesOf } from './policy.ts'
 import { refusalSentence } from './refusal-sentence.ts'
-import type { TrustBundle } from './trust.ts'
+import { hasSigned, type TrustBundle } from './trust.ts'
 
 /**
  * Decides about a peer from its certificates. Pure, and the only place that decides. Knows nothing of sockets: the
@@ -19,6 +19,8 @@ export interface JudgementInput {
   readonly now: number
   /** Whether a peer without a certificate is refused, or left to key authentication. */
   readonly requireCertificate: boolean
+  /** What the peer must be allowed to be; absent where calls of several roles come in and each is checked. */
+  readonly role?: Role
 }
 
 /** What is known about revoked certificates at this moment. */
@@ -70,11 +72,13 @@ export function judge(input: JudgementInput): PeerIdentity {
     const revoked = issuer && input.revocation.check(certificate, issuer, input.now)
     if (revoked) return refuse(revoked.reason, revoked.about)
   }
+  const roles = rolesOf(input.policy, identity.name, organization)
+  if (input.role && !roles.has(input.role)) return refuse('role-not-granted', `${identity.name} as ${input.role}`)
   return {
     kind: 'certificate',
     identity: identity.name,
     organization,
-    roles: rolesOf(input.policy, identity.name, organization),
+    roles,
     serial: leaf.serial,
     fingerprint: leaf.fingerprint,
     notAfter: leaf.notAfter,
@@ -96,7 +100,7 @@ function findPath(
   sent: readonly Certificate[],
   input: JudgementInput,
 ): { issuers: Certificate[] } | Fault {
-  const leafFault = ownFault(leaf, input.now)
+  const leafFault = ownFault(leaf, input.now) ?? weakness(leaf, [leaf.weakKey, leaf.weakSignature])
   if (leafFault) return leafFault
   const candidates = [...input.trust.anchors, ...input.trust.intermediates, ...sent.filter((one) => one.isCa)]
   let best: { fault: Fault; depth: number } | undefined
@@ -108,13 +112,14 @@ function findPath(
     for (const issuer of named) {
       // Bounds the work for a peer that sends many certificates of one name.
       if (++steps > 64) return undefined
-      const fault = issuerFault(certificate, issuer, issuers, input.now)
+      const isAnchor = input.trust.anchors.includes(issuer)
+      const fault = issuerFault(certificate, issuer, issuers, { now: input.now, isAnchor })
       if (fault) {
         note(fault, issuers.length + 1)
         continue
       }
       const path = [...issuers, issuer]
-      if (input.trust.anchors.includes(issuer)) return path
+      if (isAnchor) return path
       const found = path.length < chainMax ? search(issuer, path) : undefined
       if (found) return found
     }
@@ -155,7 +160,7 @@ function issuerFault(
   certificate: Certificate,
   issuer: Certificate,
   below: readonly Certificate[],
-  now: number,
+  { now, isAnchor }: { now: number; isAnchor: boolean },
 ): Fault | undefined {
   const invalid = (what: string): Fault => ({ reason: 'invalid-chain', about: `${issuer.subject.text} ${what}` })
   if (!issuer.isCa) return invalid('is not a CA')
@@ -163,33 +168,36 @@ function issuerFault(
   const intermediates = below.filter((one) => one.subjectDer !== one.issuerDer).length
   if (issuer.pathLength !== undefined && intermediates > issuer.pathLength) return invalid('allows fewer intermediates')
   if (issuer.keyUsages && !issuer.keyUsages.has('keyCertSign')) return invalid('may not sign certificates (key usage)')
-  if (!verifies(certificate, issuer)) return { reason: 'unknown-ca', about: `${issuer.subject.text}, but not its key` }
-  const fault = ownFault(issuer, now)
-  return (
-    fault && {
-      reason: fault.reason === 'invalid-chain' ? fault.reason : 'invalid-chain',
-      about: `${issuer.subject.text}: ${fault.about || fault.reason}`,
-    }
-  )
+  // What a CA is limited to, it cannot vouch beyond: as OpenSSL and Go see it, though RFC 5280 does not say so.
+  if (!allowsClientAuth(issuer)) return invalid('may not vouch for clients (extended key usage)')
+  if (!hasSigned(issuer, certificate)) return { reason: 'unknown-ca', about: `${issuer.subject.text}, but not its key` }
+  const own = ownFault(issuer, now)
+  if (own) return invalid(own.what)
+  // Nobody relies on what an anchor's signature says of itself.
+  return weakness(issuer, isAnchor ? [issuer.weakKey] : [issuer.weakKey, issuer.weakSignature])
 }
 
-function ownFault(certificate: Certificate, now: number): Fault | undefined {
-  if (certificate.notBefore > now)
-    return { reason: 'certificate-not-yet-valid', about: `from ${new Date(certificate.notBefore).toISOString()}` }
-  if (certificate.notAfter < now)
-    return { reason: 'certificate-expired', about: `on ${new Date(certificate.notAfter).toISOString()}` }
-  const [unknown] = certificate.unknownCritical
-  return unknown === undefined
-    ? undefined
-    : { reason: 'invalid-chain', about: `critical extension ${unknown} is not supported` }
-}
-
-function verifies(certificate: Certificate, issuer: Certificate): boolean {
-  try {
-    return certificate.x509.verify(issuer.x509.publicKey)
-  } catch {
-    return false
+/** What is wrong with a certificate whoever issued it. */
+function ownFault(certificate: Certificate, now: number): (Fault & { what: string }) | undefined {
+  const { notBefore, notAfter, unsupported } = certificate
+  const instant = (at: number): string => new Date(at).toISOString()
+  if (notBefore > now) {
+    const about = `from ${instant(notBefore)}`
+    return { reason: 'certificate-not-yet-valid', about, what: `is not valid yet, but ${about}` }
   }
+  if (notAfter < now) {
+    const about = `on ${instant(notAfter)}`
+    return { reason: 'certificate-expired', about, what: `has expired ${about}` }
+  }
+  const [extension] = unsupported
+  if (extension === undefined) return undefined
+  const what = `has extension ${extension}, which is not supported`
+  return { reason: 'invalid-chain', about: `it ${what}`, what }
+}
+
+function weakness({ subject }: Certificate, known: readonly (string | undefined)[]): Fault | undefined {
+  const found = known.find((one) => one !== undefined)
+  return found === undefined ? undefined : { reason: 'invalid-chain', about: `${subject.text} is too weak: ${found}` }
 }
 
 /** The one name of a certificate, by the policy's source. */
@@ -216,8 +224,12 @@ export function identityOf({ names, subject }: Certificate, source: IdentitySour
 }
 
 function isPlainText(text: string, mayBeEmpty: boolean): boolean {
-  return (mayBeEmpty || text.trim() !== '') && text.length <= 1024 && !/[\p{Cc}\u2028\u2029]/u.test(text)
+  return (mayBeEmpty || text.trim() !== '') && text.length <= nameLengthMax && !unprintable.test(text)
 }
+
+const nameLengthMax = 1024
+/** Control characters, line ends, and those that turn the direction of writing: in a log they would look like another name. */
+const unprintable = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
 
 function refused(reason: RefusalReason, about = '', leaf?: Certificate): RefusedPeer {
   const name = leaf?.names.uris[0] ?? leaf?.subject.commonNames[0] ?? leaf?.names.dns[0]
@@ -225,9 +237,15 @@ function refused(reason: RefusalReason, about = '', leaf?: Certificate): Refused
   return {
     kind: 'refused',
     reason,
-    sentence: refusalSentence(reason, about),
-    ...(name === undefined ? {} : { identity: name }),
-    ...(organization === undefined ? {} : { organization }),
+    sentence: refusalSentence(reason, printable(about)),
+    ...(name === undefined ? {} : { identity: printable(name) }),
+    ...(organization === undefined ? {} : { organization: printable(organization) }),
     ...(leaf ? { serial: leaf.serial, fingerprint: leaf.fingerprint } : {}),
   }
+}
+
+/** Nobody has vouched for the words of a refused peer: they must not be able to forge lines of a log. */
+function printable(text: string): string {
+  const shown = text.replace(new RegExp(unprintable, 'gu'), '\ufffd')
+  return shown.length > 200 ? `${shown.slice(0, 200)}\u2026` : shown
 }

@@ -1,10 +1,16 @@
-/** The certificates of a PEM text, as DER, in their order. Other blocks and comments are skipped. */
+/**
+ * The certificates of a PEM text, as DER, in their order. Other blocks and comments are skipped; a certificate that is cut
+ * off or not base64 is an Error, for a bundle must not lose one silently.
+ */
 export function pemCertificates(text: string): Uint8Array[] {
-  return [
+  const found = [
     ...text.matchAll(
       /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+?)-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g,
     ),
-  ].map(([, base64]) => Buffer.from(base64 as string, 'base64'))
+  ]
+  const begun = text.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/g)?.length ?? 0
+  if (found.length < begun) throw new Error('a certificate is cut off or damaged')
+  return found.map(([, base64]) => Buffer.from(base64 as string, 'base64'))
 }
 
 /** Whether the text holds a private key of any kind. */

@@ -3,9 +3,7 @@ import { parse } from 'smol-toml'
 import { errorText, UsageError } from '../base/errors.ts'
 import type { Role } from './caller.ts'
 import type { Certificate } from './certificate.ts'
-import { parseCertificate } from './certificate.ts'
-import { pemCertificates } from './pem.ts'
-import { type FileFlag, readTextFile } from './tls-files.ts'
+import { type FileFlag, readCertificates, readTextFile } from './tls-files.ts'
 
 /** Who may do what: how identities are read from certificates, and which roles they get. */
 export interface Policy {
@@ -28,8 +26,10 @@ export interface AllowRule {
 
 /** What a CA may vouch for. */
 export interface CaRule {
-  readonly fingerprints: ReadonlySet<string>
-  readonly organizations: readonly string[] | undefined
+  /** Name and key of the CA: renewed or cross-signed, its certificate is another, but it is the same CA. */
+  readonly cas: ReadonlySet<string>
+  readonly file: string
+  readonly organizations: readonly string[]
 }
 
 export const defaultPolicy: Policy = { source: 'auto', sharing: 'refuse', allow: [], cas: [] }
@@ -43,8 +43,13 @@ export function rolesOf(policy: Policy, identity: string, organization: string):
 
 /** Whether the CA may vouch for the organisation. */
 export function allowsOrganization(policy: Policy, issuer: Certificate, organization: string): boolean {
-  const rules = policy.cas.filter((rule) => rule.fingerprints.has(issuer.fingerprint) && rule.organizations)
-  return rules.every((rule) => rule.organizations?.includes(organization))
+  const rules = policy.cas.filter((rule) => rule.cas.has(caKey(issuer)))
+  return rules.every((rule) => rule.organizations.includes(organization))
+}
+
+/** Identifies a CA over all its certificates. */
+export function caKey({ subjectDer, x509 }: Certificate): string {
+  return `${subjectDer} ${x509.publicKey.export({ type: 'spki', format: 'der' }).toString('base64')}`
 }
 
 /** Matches without regular expressions: patterns come from operators, names from strangers, and both may be long. */
@@ -113,24 +118,19 @@ function readAllow(rule: Record<string, unknown>, fail: Fail): AllowRule {
 }
 
 function readCaRule(rule: Record<string, unknown>, policyFile: FileFlag, fail: Fail): CaRule {
-  ensureKeys(rule, ['file', 'organizations', 'crl-unavailable', 'crl-grace'], '[[ca]]', fail)
+  for (const key of ['crl-unavailable', 'crl-grace']) {
+    if (key in rule) throw fail(`${key} of [[ca]] is about revocation lists, which are not supported yet: leave it out`)
+  }
+  ensureKeys(rule, ['file', 'organizations'], '[[ca]]', fail)
   if (typeof rule.file !== 'string') throw fail('[[ca]] needs file, the PEM file of the CA')
   const path = resolve(dirname(policyFile.path), rule.file)
-  const certificates = pemCertificates(readTextFile({ flag: `${policyFile.flag}: [[ca]] file`, path })).map(
-    parseCertificate,
-  )
-  if (certificates.length === 0) throw fail(`[[ca]] file ${path} holds no certificate`)
+  const cas = readCertificates({ flag: `${policyFile.flag}: [[ca]] file`, path }).filter(({ isCa }) => isCa)
+  if (cas.length === 0) throw fail(`[[ca]] file ${path} holds no CA certificate`)
   const { organizations } = rule
-  if (
-    organizations !== undefined &&
-    !(Array.isArray(organizations) && organizations.every((one) => typeof one === 'string'))
-  ) {
+  if (!(Array.isArray(organizations) && organizations.every((one) => typeof one === 'string'))) {
     throw fail('organizations of [[ca]] must be a list of texts')
   }
-  return {
-    fingerprints: new Set(certificates.map(({ fingerprint }) => fingerprint)),
-    organizations: organizations as string[] | undefined,
-  }
+  return { cas: new Set(cas.map(caKey)), file: path, organizations }
 }
 
 function tableOf(value: unknown, what: string, fail: Fail): Record<string, unknown> {

@@ -1,5 +1,6 @@
 import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
+import { createSecureContext } from 'node:tls'
 import { errorText, UsageError } from '../base/errors.ts'
 import { type Certificate, parseCertificate } from './certificate.ts'
 import { hasPrivateKey, isPem, pemCertificates } from './pem.ts'
@@ -98,45 +99,64 @@ function readPair(
   keyfile: FileFlag,
   warnings: string[],
 ): { chainPem: string; keyPem: string; leaf: Certificate } {
-  const [leaf] = readCertificates(certfile)
-  const keyPem = readTextFile(keyfile)
-  const key = readKey(keyfile, keyPem)
-  if (!leaf?.x509.checkPrivateKey(key)) {
+  const [leaf, ...issuers] = readCertificates(certfile)
+  const key = readKey(keyfile, readTextFile(keyfile))
+  if (!leaf.x509.checkPrivateKey(key)) {
+    const leafIsLater = issuers.some(({ x509 }) => x509.checkPrivateKey(key))
     throw new UsageError(
-      `${keyfile.flag}: the key in ${keyfile.path} does not belong to the certificate in ${certfile.path}.`,
+      leafIsLater
+        ? `${certfile.flag}: the certificate of ${keyfile.path} is not the first one in ${certfile.path}: put it before the certificates of its issuers.`
+        : `${keyfile.flag}: the key in ${keyfile.path} does not belong to the certificate in ${certfile.path}.`,
     )
   }
   if ((statSync(keyfile.path).mode & 0o004) !== 0) {
     warnings.push(`${keyfile.flag}: everybody on this machine can read the private key ${keyfile.path}: chmod 600 it.`)
   }
-  return { chainPem: readTextFile(certfile), keyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString(), leaf }
+  const pair = { chainPem: readTextFile(certfile), keyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString() }
+  ensureUsable(certfile, pair, leaf)
+  return { ...pair, leaf }
 }
 
-function readCertificates(file: FileFlag): [Certificate, ...Certificate[]] {
-  const text = readTextFile(file)
-  if (!isPem(text)) throw new UsageError(`${file.flag}: ${file.path} is not a PEM file.`)
-  const [first, ...rest] = pemCertificates(text)
-  if (!first) {
+/** What TLS itself would refuse later, such as a key that is too short. */
+function ensureUsable(file: FileFlag, pair: { chainPem: string; keyPem: string }, leaf: Certificate): void {
+  try {
+    createSecureContext({ cert: pair.chainPem, key: pair.keyPem, minVersion: 'TLSv1.2' })
+  } catch (cause) {
+    const why = leaf.weakKey ?? errorText(cause)
     throw new UsageError(
-      hasPrivateKey(text)
-        ? `${file.flag}: ${file.path} holds a private key where a certificate belongs: were the two files swapped?`
-        : `${file.flag}: ${file.path} holds no certificate.`,
+      `${file.flag}: the certificate in ${file.path} cannot be used for TLS (${why}): have one issued for an EC key, or an RSA key of 2048 bits or more.`,
+      { cause },
+    )
+  }
+}
+
+/** All certificates of a PEM file, of which there is at least one. Throws a UsageError that names flag and file. */
+export function readCertificates(file: FileFlag): [Certificate, ...Certificate[]] {
+  const text = readTextFile(file)
+  if (!isPem(text)) {
+    throw new UsageError(
+      `${file.flag}: ${file.path} is not a PEM file: PEM is text with -----BEGIN CERTIFICATE----- (openssl x509 -inform der converts).`,
     )
   }
   try {
-    return [parseCertificate(first), ...rest.map(parseCertificate)]
-  } catch (error) {
-    throw new UsageError(`${file.flag}: a certificate in ${file.path} cannot be read (${errorText(error)}).`, {
-      cause: error,
-    })
+    const [first, ...rest] = pemCertificates(text).map(parseCertificate)
+    if (first) return [first, ...rest]
+  } catch (cause) {
+    throw new UsageError(`${file.flag}: a certificate in ${file.path} cannot be read (${errorText(cause)}).`, { cause })
   }
+  throw new UsageError(
+    hasPrivateKey(text)
+      ? `${file.flag}: ${file.path} holds a private key where a certificate belongs: were the two files swapped?`
+      : `${file.flag}: ${file.path} holds no certificate.`,
+  )
 }
 
 function readKey(file: FileFlag, text: string): KeyObject {
-  if (!isPem(text)) throw new UsageError(`${file.flag}: ${file.path} is not a PEM file.`)
+  if (!isPem(text))
+    throw new UsageError(`${file.flag}: ${file.path} is not a PEM file: PEM is text with -----BEGIN PRIVATE KEY-----.`)
   if (!hasPrivateKey(text)) {
     throw new UsageError(
-      pemCertificates(text).length > 0
+      /-----BEGIN (?:[A-Z0-9]+ )?CERTIFICATE-----/.test(text)
         ? `${file.flag}: ${file.path} holds a certificate where a private key belongs: were the two files swapped?`
         : `${file.flag}: ${file.path} holds no private key.`,
     )

@@ -1,7 +1,6 @@
-import { errorText, UsageError } from '../base/errors.ts'
-import { type Certificate, parseCertificate } from './certificate.ts'
-import { pemCertificates } from './pem.ts'
-import { type FileFlag, readTextFile } from './tls-files.ts'
+import { UsageError } from '../base/errors.ts'
+import type { Certificate } from './certificate.ts'
+import { type FileFlag, readCertificates } from './tls-files.ts'
 
 /**
  * The CAs whose clients are let in. Self-signed ones are trust anchors; others are intermediates that help to build a
@@ -14,19 +13,7 @@ export interface TrustBundle {
 
 /** Reads a bundle file. Throws a UsageError that names flag and file. */
 export function readTrustBundle(file: FileFlag): TrustBundle {
-  const text = readTextFile(file)
-  const found = pemCertificates(text)
-  if (found.length === 0)
-    throw new UsageError(`${file.flag}: ${file.path} holds no certificate: give a PEM file with the CA certificates.`)
-  let certificates: Certificate[]
-  try {
-    certificates = found.map(parseCertificate)
-  } catch (error) {
-    throw new UsageError(`${file.flag}: ${file.path} holds a certificate that cannot be read (${errorText(error)}).`, {
-      cause: error,
-    })
-  }
-  const cas = certificates.filter((certificate) => certificate.isCa)
+  const cas = readCertificates(file).filter((certificate) => certificate.isCa)
   if (cas.length === 0)
     throw new UsageError(`${file.flag}: ${file.path} holds no CA certificate: a CA has basicConstraints CA:TRUE.`)
   return toTrustBundle(cas)
@@ -34,10 +21,24 @@ export function readTrustBundle(file: FileFlag): TrustBundle {
 
 export function toTrustBundle(cas: readonly Certificate[]): TrustBundle {
   const selfIssued = cas.filter((ca) => ca.subjectDer === ca.issuerDer)
-  const issuedHere = (ca: Certificate): boolean => selfIssued.some((anchor) => anchor.subjectDer === ca.issuerDer)
+  const issuedHere = (ca: Certificate): boolean => selfIssued.some((anchor) => isIssuer(anchor, ca))
   const others = cas.filter((ca) => !selfIssued.includes(ca))
   return {
     anchors: [...selfIssued, ...others.filter((ca) => !issuedHere(ca))],
     intermediates: others.filter(issuedHere),
+  }
+}
+
+/** By name and by signature: a CA that was made anew has the old one's name. */
+export function isIssuer(issuer: Certificate, certificate: Certificate): boolean {
+  return issuer.subjectDer === certificate.issuerDer && hasSigned(issuer, certificate)
+}
+
+export function hasSigned(issuer: Certificate, certificate: Certificate): boolean {
+  try {
+    return certificate.x509.verify(issuer.x509.publicKey)
+  } catch {
+    // Kinds of key and signature that do not fit.
+    return false
   }
 }

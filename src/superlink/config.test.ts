@@ -70,7 +70,7 @@ test('flags and files that cannot work together refuse the start with what would
     ],
     [
       () => [...tls(), '--ssl-require-client-auth', '--ssl-client-ca-certfile', file('server.key')],
-      /holds no certificate/,
+      /holds a private key where a certificate belongs/,
     ],
     [
       () => [...tls(), '--ssl-require-client-auth', '--ssl-client-policy', file('bad.toml')],

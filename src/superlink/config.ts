@@ -3,7 +3,7 @@ import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
-import { defaultPolicy, type Policy, readPolicy } from '../identity/policy.ts'
+import { caKey, defaultPolicy, type Policy, readPolicy } from '../identity/policy.ts'
 import { readServerTls } from '../identity/tls-files.ts'
 import type { TlsMaterial } from '../identity/tls-source.ts'
 import { readTrustBundle, type TrustBundle } from '../identity/trust.ts'
@@ -118,6 +118,11 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
       { flowerCode: 104 },
     )
   }
+  if (supernodeAuth && clients.mode === 'require') {
+    warnings.push(
+      '--enable-supernode-auth has no effect: with client certificates required, a SuperNode is known by its certificate and not by a registered key.',
+    )
+  }
   if (!supernodeAuth && clients.mode === 'none') {
     warnings.push('SuperNode authentication is disabled. The SuperLink will accept connections from any SuperNode.')
   }
@@ -215,14 +220,26 @@ function readClients(values: OptionValues, hasTls: boolean, warnings: string[]):
   if (!hasTls) throw new UsageError(`${flag} needs TLS: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.`)
   const caFlag = values.sslClientCaCertfile === undefined ? '--ssl-ca-certfile' : '--ssl-client-ca-certfile'
   const trust = readTrustBundle({ flag: caFlag, path: (values.sslClientCaCertfile ?? values.sslCaCertfile) as string })
-  const policyFile = values.sslClientPolicy as string | undefined
-  if (policyFile === undefined) {
-    warnings.push(
-      'Any certificate of the client CA may act as SuperNode and as CLI: a node could submit code to all nodes. Narrow it with --ssl-client-policy.',
-    )
-    return { mode, trust, policy: defaultPolicy }
+  for (const { subject, notAfter } of trust.anchors) {
+    if (notAfter <= Date.now())
+      warnings.push(`${caFlag}: the CA ${subject.text} has expired: nobody is let in by a certificate of it.`)
   }
-  return { mode, trust, policy: readPolicy({ flag: '--ssl-client-policy', path: policyFile }) }
+  const policyFile = values.sslClientPolicy as string | undefined
+  const policy =
+    policyFile === undefined ? defaultPolicy : readPolicy({ flag: '--ssl-client-policy', path: policyFile })
+  if (policy.allow.length === 0) {
+    warnings.push(
+      `Any certificate of the client CA may act as SuperNode and as CLI: a node could submit code to all nodes. Narrow it with ${policyFile === undefined ? '--ssl-client-policy' : '[[allow]] entries in the file of --ssl-client-policy'}.`,
+    )
+  }
+  const known = new Set([...trust.anchors, ...trust.intermediates].map(caKey))
+  for (const { cas, file } of policy.cas) {
+    if (cas.isDisjointFrom(known))
+      warnings.push(
+        `--ssl-client-policy: no CA of ${file} is among the client CAs: its rule limits only chains over it.`,
+      )
+  }
+  return { mode, trust, policy }
 }
 
 function readSecret(path: string | undefined, isolation: string, warnings: string[]): Uint8Array | undefined {
