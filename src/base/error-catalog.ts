@@ -30,27 +30,36 @@ const catalog = {
   'too-many-calls': { status: 'resource-exhausted', sentence: 'Too many calls.', showsDetail: true },
 
   // Who is calling
-  'certificate-refused': { status: 'unauthenticated', sentence: 'Certificate refused.', showsDetail: true },
+  'certificate-refused': {
+    status: 'unauthenticated',
+    number: 1008,
+    sentence: 'Certificate refused.',
+    showsDetail: true,
+  },
   'no-certificate': {
     status: 'unauthenticated',
+    number: 1008,
     sentence: 'No certificate.',
     showsDetail: true,
     refusesPeer: true,
   },
   'role-not-granted': {
     status: 'permission-denied',
+    number: 9,
     sentence: 'Role not granted.',
     showsDetail: true,
     refusesPeer: true,
   },
   'node-of-another-identity': {
     status: 'permission-denied',
+    number: 9,
     sentence: 'Node of another identity.',
     showsDetail: true,
     refusesPeer: true,
   },
   'identity-in-use': {
     status: 'permission-denied',
+    number: 9,
     sentence: 'Identity in use.',
     showsDetail: true,
     refusesPeer: true,

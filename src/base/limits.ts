@@ -16,7 +16,11 @@ export const limits = {
   heldCallsPerNodeMax: 4,
   connectionsUnjudgedMax: 64,
   unjudgedConnectionMs: 10_000,
+  /** Refused peers that are being told why; one more is cut off without a word. */
+  connectionsRefusedMax: 256,
   refusedConnectionMs: 2_000,
+  /** What is read and thrown away while a refused peer is told why. */
+  refusedBytesMax: 1 * MiB,
   logLineBytesMax: 64 * 1024,
   runLogBytesMax: 64 * MiB,
   /** What an app reports of itself while it runs. */

@@ -27,6 +27,8 @@ export interface ChannelOptions {
   readonly transport?: 'auto' | 'grpc' | 'http'
   /** Who we say we are, e.g. `SuperNode`. */
   readonly component: string
+  /** Sent with every call. */
+  readonly headers?: Readonly<Record<string, string>>
 }
 
 export interface CallOptions {
@@ -129,6 +131,7 @@ export class Channel {
         'flwr-package-name': 'flwr',
         'flwr-package-version': flowerHttpVersion,
         'flwr-component-name': this.#options.component,
+        ...this.#options.headers,
         ...(options.waitMs === undefined ? {} : { 'trellis-wait-ms': String(Math.round(options.waitMs)) }),
         ...options.headers,
       },

@@ -8,16 +8,13 @@ import { refusalError, toWireError, type WireError } from './translate-errors.ts
 
 /** Serves gRPC on sockets that a listener has accepted and judged. */
 export interface GrpcDoor {
-  accept(socket: Duplex): void
+  accept(socket: Duplex, connection: Connection): void
   close(graceMs: number): Promise<void>
 }
 
-/** `findConnection` maps `host:port` of a peer to the judged connection. */
-export function createGrpcDoor(
-  methods: readonly Method[],
-  findConnection: (remoteAddress: string) => Connection | undefined,
-  log: Logger,
-): GrpcDoor {
+export function createGrpcDoor(methods: readonly Method[], log: Logger): GrpcDoor {
+  const connections = new Map<string, Connection>()
+  const findConnection = (peer: string): Connection | undefined => connections.get(peer.split(':', 1)[0] as string)
   const server = new grpc.Server({
     'grpc.max_receive_message_length': limits.messageBytesMax,
     'grpc.max_send_message_length': -1,
@@ -28,7 +25,15 @@ export function createGrpcDoor(
   for (const method of methods) register(server, method, findConnection, log)
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
   return {
-    accept: (socket) => injector.injectConnection(socket),
+    accept(socket, connection) {
+      // A handler learns nothing of its socket but the peer's address and port, and these do not tell connections apart: a
+      // peer that reaches several of our addresses may use one port for all of them. So the socket is named after its own.
+      const name = `connection-${connection.id}`
+      Object.defineProperty(socket, 'remoteAddress', { value: name })
+      connections.set(name, connection)
+      socket.once('close', () => connections.delete(name))
+      injector.injectConnection(socket)
+    },
     async close(graceMs) {
       injector.drain(graceMs)
       injector.destroy()

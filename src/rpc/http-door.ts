@@ -6,28 +6,24 @@ import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { type Call, type Connection, waitMsOf } from './call.ts'
 import type { Method } from './dispatch.ts'
-import { refusalError, toWireError, type WireError } from './translate-errors.ts'
+import { httpErrorBody, refusalError, toWireError, type WireError } from './translate-errors.ts'
 
 /** Serves protobuf over HTTP/1.1 (Flower's HTTP generation) and plain pages, on sockets that a listener has judged. */
 export interface HttpDoor {
-  accept(socket: Duplex): void
+  accept(socket: Duplex, connection: Connection): void
   close(): void
 }
 
 /** A plain page such as `/metrics`; answers `undefined` when the path is not its own. */
 export type Page = (path: string) => Promise<{ contentType: string; body: string } | undefined>
 
-export function createHttpDoor(
-  methods: readonly Method[],
-  pages: readonly Page[],
-  findConnection: (socket: IncomingMessage['socket']) => Connection | undefined,
-  log: Logger,
-): HttpDoor {
+export function createHttpDoor(methods: readonly Method[], pages: readonly Page[], log: Logger): HttpDoor {
+  const connections = new WeakMap<object, Connection>()
   const routes = new Map(methods.map((method) => [`/v1/${method.route}`, method]))
   const server = createServer(
     { maxHeaderSize: limits.headerBytesMax, keepAliveTimeout: 75_000, requestTimeout: 0, noDelay: true },
     (request, response) => {
-      const connection = findConnection(request.socket)
+      const connection = connections.get(request.socket)
       if (!connection) return response.destroy()
       serve(request, response, connection).catch((error: unknown) => {
         log.error('HTTP request failed', { path: request.url, error })
@@ -45,13 +41,13 @@ export function createHttpDoor(
     }
     const method = routes.get(path)
     if (method) return serveMethod(method, request, response, connection)
-    if (request.method !== 'GET' && request.method !== 'HEAD') return sendJson(response, 404, { detail: 'Not Found' })
+    if (request.method !== 'GET' && request.method !== 'HEAD') return sendJson(response, 404, notFound)
     if (path === '/health') return void response.writeHead(200).end()
     for (const page of pages) {
       const found = await page(path)
       if (found) return void response.writeHead(200, { 'content-type': found.contentType }).end(found.body)
     }
-    sendJson(response, 404, { detail: 'Not Found' })
+    sendJson(response, 404, notFound)
   }
 
   async function serveMethod(
@@ -62,7 +58,7 @@ export function createHttpDoor(
   ): Promise<void> {
     if (request.method !== 'POST') {
       response.setHeader('allow', 'POST')
-      return sendJson(response, 405, { detail: 'Method Not Allowed' })
+      return sendJson(response, 405, JSON.stringify({ detail: 'Method Not Allowed' }))
     }
     try {
       const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
@@ -83,7 +79,10 @@ export function createHttpDoor(
   }
 
   return {
-    accept: (socket) => void server.emit('connection', socket),
+    accept(socket, connection) {
+      connections.set(socket, connection)
+      server.emit('connection', socket)
+    },
     close: () => server.closeAllConnections(),
   }
 }
@@ -175,14 +174,13 @@ const firstFrameMs = 10
 function sendError(response: ServerResponse, error: WireError): void {
   if (error.refusalReason) response.setHeader('trellis-refusal-reason', error.refusalReason)
   response.setHeader('connection', 'close')
-  sendJson(response, error.httpStatus === 400 && error.number === 1002 ? 415 : error.httpStatus, {
-    ...(error.number === undefined ? {} : { code: error.number }),
-    detail: error.httpSentence,
-  })
+  sendJson(response, error.httpStatus === 400 && error.number === 1002 ? 415 : error.httpStatus, httpErrorBody(error))
 }
 
-function sendJson(response: ServerResponse, status: number, body: unknown): void {
-  const bytes = Buffer.from(JSON.stringify(body))
+const notFound = JSON.stringify({ detail: 'Not Found' })
+
+function sendJson(response: ServerResponse, status: number, body: string): void {
+  const bytes = Buffer.from(body)
   response.writeHead(status, { 'content-type': 'application/json', 'content-length': bytes.length })
   response.end(bytes)
 }

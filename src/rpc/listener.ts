@@ -6,16 +6,19 @@ import {
   type TLSSocket,
   type TlsOptions,
 } from 'node:tls'
-import { errorText, UsageError } from '../base/errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
+import { LogThrottle } from '../base/log-throttle.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
 import type { TlsMaterial, TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import type { Connection, Service } from './call.ts'
 import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
+import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
+import { tellRefusal } from './refusal-door.ts'
 
 /**
  * Owns a socket: TLS, the judgement of each peer (once a connection, before anything is dispatched), and the bounds on
@@ -53,41 +56,38 @@ const anonymous: PeerIdentity = { kind: 'anonymous' }
 let lastConnectionId = 0
 
 export async function startListener(options: ListenerOptions): Promise<Listener> {
-  const { log, judge } = options
-  const wanted = parseAddress(options.address, options.name)
-  const open = new Map<string, JudgedConnection>()
-  const sockets = new Map<string, Socket>()
-  let unjudged = 0
+  const { log, judge, name } = options
+  const wanted = parseAddress(options.address, name)
+  const open = new Set<JudgedConnection>()
+  const sockets = new Set<Socket>()
+  const unjudged = new Map<string, () => void>()
+  let refused = 0
+  const throttle = new LogThrottle()
   const methods = [...methodsOf(options.services), ...(options.rawMethods ?? [])]
-  const grpcDoor = createGrpcDoor(methods, (remoteAddress) => open.get(remoteAddress), log)
-  const httpDoor = createHttpDoor(
-    methods,
-    options.pages ?? [],
-    (socket) => open.get(`${socket.remoteAddress}:${socket.remotePort}`),
-    log,
-  )
+  const grpcDoor = createGrpcDoor(methods, log)
+  const httpDoor = createHttpDoor(methods, options.pages ?? [], log)
 
   const tlsServer = options.tls && createTlsServer(tlsOptions(options.tls.current(), options.clientAuth))
   const server: Server = tlsServer ?? createTcpServer()
   server.on('connection', (socket: Socket) => {
-    // grpc-js and Node's parser own the socket later; until then a reset must not become an uncaught error.
+    // The doors own the socket later; until then a reset must not become an uncaught error.
     socket.on('error', () => socket.destroy())
-    if (++unjudged > limits.connectionsUnjudgedMax) {
-      unjudged -= 1
+    if (unjudged.size >= limits.connectionsUnjudgedMax) {
+      warn('crowd', `${limits.connectionsUnjudgedMax} connections are waiting to be judged: more are closed.`, socket)
       return socket.destroy()
     }
+    const key = endpointsOf(socket)
     const timer = setTimeout(() => socket.destroy(), limits.unjudgedConnectionMs)
     const settle = (): void => {
       clearTimeout(timer)
-      unjudged -= 1
-      socket.off('close', settle)
-      socket.off('trellis-judged', settle)
+      if (unjudged.get(key) === settle) unjudged.delete(key)
     }
-    socket.once('close', settle)
-    socket.once('trellis-judged', settle)
-    const key = `${socket.remoteAddress}:${socket.remotePort}`
-    sockets.set(key, socket)
-    socket.once('close', () => sockets.delete(key))
+    unjudged.set(key, settle)
+    sockets.add(socket)
+    socket.once('close', () => {
+      settle()
+      sockets.delete(socket)
+    })
     if (!options.tls) pickPlainDoor(socket)
   })
   if (options.tls) {
@@ -96,10 +96,18 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
       admit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', true, chain)
     })
-    server.on('tlsClientError', (error: Error, socket: TLSSocket) => {
-      log.debug('TLS handshake failed', { listener: options.name, peer: socket.remoteAddress, error: errorText(error) })
+    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      const sentence = handshakeFailure(error)
+      if (sentence) warn(error.code ?? sentence, sentence, socket)
+      else log.debug('A client hung up during the TLS handshake', { listener: name, peer: socket.remoteAddress })
       socket.destroy()
     })
+  }
+
+  /** One line a minute for each cause and peer: whoever can connect could fill the log. */
+  function warn(cause: string, sentence: string, { remoteAddress }: Socket): void {
+    const fields = throttle.admit(`${cause} ${remoteAddress}`)
+    if (fields) log.warn(`${name}: ${sentence}`, { peer: remoteAddress, ...fields })
   }
 
   function pickPlainDoor(socket: Socket): void {
@@ -108,26 +116,34 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       if (!first) return
       socket.unshift(first)
       // 0x16 opens a TLS handshake: nothing we could answer would be understood.
-      if (first[0] === 0x16) return socket.destroy()
+      if (first[0] === 0x16) {
+        warn('tls', tlsOnPlainPort, socket)
+        return socket.destroy()
+      }
       admit(socket, first[0] === 0x50 && first[1] === 0x52 ? 'grpc' : 'http', false, [])
     })
   }
 
-  function admit(socket: Socket, door: 'grpc' | 'http', secure: boolean, chain: readonly Uint8Array[]): void {
+  function admit(socket: Socket, wire: 'grpc' | 'http', secure: boolean, chain: readonly Uint8Array[]): void {
     if (socket.destroyed || socket.remotePort === undefined) return
-    const key = `${socket.remoteAddress}:${socket.remotePort}`
-    const connection = new JudgedConnection(socket, key, secure, chain, judge)
-    open.set(key, connection)
-    socket.once('close', () => open.delete(key))
-    // Under TLS `socket` is a wrapper: the bounds were set on the TCP socket below it.
-    sockets.get(key)?.emit('trellis-judged')
+    const connection = new JudgedConnection(socket, secure, chain, judge)
+    open.add(connection)
+    socket.once('close', () => open.delete(connection))
+    // Under TLS `socket` is a wrapper: the bounds were set on the TCP socket below it, which has the same endpoints.
+    unjudged.get(endpointsOf(socket))?.()
     options.onJudged?.(connection)
-    if (connection.peer.kind === 'refused') {
-      setTimeout(() => connection.close(), limits.refusedConnectionMs).unref()
-    }
     socket.setNoDelay(true)
-    if (door === 'grpc') grpcDoor.accept(socket)
-    else httpDoor.accept(socket)
+    const { peer } = connection
+    if (peer.kind === 'refused') {
+      if (refused >= limits.connectionsRefusedMax) return void socket.destroy()
+      refused += 1
+      socket.once('close', () => {
+        refused -= 1
+      })
+      setTimeout(() => connection.close(), limits.refusedConnectionMs).unref()
+      tellRefusal(socket, peer, wire)
+    } else if (wire === 'grpc') grpcDoor.accept(socket, connection)
+    else httpDoor.accept(socket, connection)
   }
 
   await listen(server, wanted, options)
@@ -142,15 +158,15 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     const closed = new Promise((resolve) => server.close(resolve))
     await grpcDoor.close(graceMs)
     httpDoor.close()
-    for (const socket of sockets.values()) socket.destroy()
+    for (const socket of sockets) socket.destroy()
     await closed
   }
   return {
     address,
-    connections: () => [...open.values()],
+    connections: () => [...open],
     judgeAgain() {
       let closed = 0
-      for (const connection of open.values()) {
+      for (const connection of open) {
         if (!connection.judgeAgain()) continue
         closed += 1
         options.onJudged?.(connection)
@@ -173,17 +189,11 @@ class JudgedConnection implements Connection {
   readonly #judge: ListenerOptions['judge']
   #peer: PeerIdentity
 
-  constructor(
-    socket: Socket,
-    key: string,
-    secure: boolean,
-    chain: readonly Uint8Array[],
-    judge: ListenerOptions['judge'],
-  ) {
+  constructor(socket: Socket, secure: boolean, chain: readonly Uint8Array[], judge: ListenerOptions['judge']) {
     const controller = new AbortController()
     socket.once('close', () => controller.abort())
     this.closed = controller.signal
-    this.remoteAddress = key
+    this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`
     this.secure = secure
     this.#socket = socket
     this.#chain = chain
@@ -251,6 +261,11 @@ function peerChain(socket: TLSSocket): Uint8Array[] {
     certificate = certificate.issuerCertificate
   }
   return chain
+}
+
+/** Tells apart every connection that is open: a peer may use one port for several of our addresses. */
+function endpointsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
+  return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }
 
 function listen(server: Server, address: Address, options: ListenerOptions): Promise<void> {

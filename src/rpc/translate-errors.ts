@@ -35,8 +35,13 @@ export function toWireError(error: unknown, method: string, log: Logger): WireEr
 
 /** A refused peer learns why, whatever it calls. */
 export function refusalError(peer: RefusedPeer): WireError {
-  const status = peer.reason === 'role-not-granted' ? 'permission-denied' : 'unauthenticated'
-  return { ...wireError(status, undefined, peer.sentence), refusalReason: peer.reason }
+  const { status, number } = errorCatalog[peer.reason === 'role-not-granted' ? peer.reason : 'certificate-refused']
+  return { ...wireError(status, number, peer.sentence), refusalReason: peer.reason }
+}
+
+/** Flower's JSON error body. */
+export function httpErrorBody({ number, httpSentence }: WireError): string {
+  return JSON.stringify({ ...(number === undefined ? {} : { code: number }), detail: httpSentence })
 }
 
 function wireError(
