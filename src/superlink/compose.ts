@@ -5,9 +5,11 @@ import { keepRunning, startProgram } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import { LogThrottle } from '../base/log-throttle.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import { createAuditLog } from '../identity/audit.ts'
+import type { Role } from '../identity/caller.ts'
 import { judge as decide, noRevocation } from '../identity/judge.ts'
 import { fixedTlsSource } from '../identity/tls-source.ts'
 import { createObjectStore } from '../objects/object-store.ts'
@@ -26,6 +28,7 @@ import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
+import { LiveNodes } from './nodes/live-nodes.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
@@ -65,7 +68,7 @@ export async function startSuperlink(
     bells: createBells(),
     traffic: new Traffic(db),
     progress: new RunProgress(),
-    liveConnections: new Map(),
+    liveNodes: new LiveNodes(),
     requireCertificates: config.clients.mode === 'require',
     supernodeAuth: config.supernodeAuth,
   }
@@ -84,10 +87,10 @@ export async function startSuperlink(
   })
   const listen = createListen(config, ctx)
   const listeners = {
-    control: stack.use(await listen('Control API', config.controlAddress, [control], true)),
-    fleet: stack.use(await listen('Fleet API', config.fleetAddress, [fleet], true)),
+    control: stack.use(await listen('Control API', config.controlAddress, [control], 'cli')),
+    fleet: stack.use(await listen('Fleet API', config.fleetAddress, [fleet], 'supernode')),
     // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
-    main: stack.use(await listen('API', config.address, [fleet, control, runtime], false)),
+    main: stack.use(await listen('API', config.address, [fleet, control, runtime], undefined)),
   }
   if (config.healthAddress) {
     const health = stack.use(await startHealthServer(config.healthAddress, log))
@@ -119,13 +122,16 @@ async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableSt
 }
 
 function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
+  const throttle = new LogThrottle(ctx.clock)
+  const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
   const audit = createAuditLog(config.auditFile, ctx.clock)
   const { clients } = config
   return async (
     name: string,
     address: string,
     services: readonly Service[],
-    certificates: boolean,
+    /** What peers must be; `undefined` where those with and without certificates come in. */
+    role: Role | undefined,
   ): Promise<Listener> => {
     const options: ListenerOptions = {
       name,
@@ -146,7 +152,8 @@ function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
                 policy: clients.policy,
                 revocation: noRevocation,
                 now: ctx.clock.now(),
-                requireCertificate: certificates && clients.mode === 'require',
+                requireCertificate: role !== undefined && clients.mode === 'require',
+                ...(role ? { role } : {}),
               }),
             onJudged: ({ peer, remoteAddress }) => {
               const refused = peer.kind === 'refused'
@@ -157,11 +164,13 @@ function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
                 peer,
                 decision: refused ? 'refuse' : 'allow',
               })
-              if (refused)
+              const fields = refused && throttle.admit(`${peer.reason} ${peer.identity} ${hostOf(remoteAddress)}`)
+              if (fields)
                 ctx.log.warn(`Refused a peer of the ${name}: ${peer.sentence}`, {
                   reason: peer.reason,
                   peer: remoteAddress,
                   identity: peer.identity,
+                  ...fields,
                 })
             },
           }),

@@ -4,8 +4,8 @@ import type { NodeId, RunId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
-import type { Connection } from '../rpc/call.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunProgress } from './runs/progress.ts'
 import type { Traffic } from './runs/traffic.ts'
 
@@ -19,8 +19,8 @@ export interface SuperlinkContext {
   readonly bells: Bells
   readonly traffic: Traffic
   readonly progress: RunProgress
-  /** The connection over which a node spoke last: whether the node is still there. */
-  readonly liveConnections: Map<NodeId, Connection>
+  /** Who speaks for which node now. */
+  readonly liveNodes: LiveNodes
   /** Whether every peer of the Fleet and Control APIs must present a certificate. */
   readonly requireCertificates: boolean
   /** Only registered keys may join (`--enable-supernode-auth`). */

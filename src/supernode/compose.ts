@@ -1,3 +1,4 @@
+import { randomUUID } from 'node:crypto'
 import { Bell } from '../base/bell.ts'
 import { keepRunning, startProgram } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
@@ -49,6 +50,8 @@ export async function startSupernode(
       tls: config.tls,
       transport: config.transport,
       component: 'SuperNode',
+      // Tells this start of the program from another with the same certificate, over all its connections.
+      headers: { 'trellis-process': randomUUID() },
     }),
   )
   const fleet = new FleetClient({ config, channel, clock, log, signal: running })

@@ -5,6 +5,7 @@ import { verifyNodeCall } from '../../identity/node-key.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { Call } from '../../rpc/call.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { processOf, type Speaker } from '../nodes/live-nodes.ts'
 import { noAccount } from '../nodes/node.ts'
 import { findCredentialNode, type NodeCredential } from '../nodes/nodes.ts'
 import type { FleetMethod } from './access.ts'
@@ -14,6 +15,7 @@ export interface FleetCaller {
   readonly credential: NodeCredential
   /** The node of the credential; 0 while it registers or activates. */
   readonly nodeId: NodeId
+  readonly speaker: Speaker
 }
 
 /** Who calls the Control API. Under mutual TLS the identity in the certificate is the account. */
@@ -35,11 +37,17 @@ export async function authenticateFleet(
     ? { kind: 'certificate', peer: certificate }
     : { kind: 'key', publicKey: await verifyKeyHeaders(ctx, call) }
   // A node that has a certificate and was given a key proves both.
-  if (certificate && call.binaryHeader('flwr-public-key').length > 0) await verifyKeyHeaders(ctx, call)
+  const both = certificate && call.binaryHeader('flwr-public-key').length > 0
+  const provenKey = both
+    ? await verifyKeyHeaders(ctx, call)
+    : credential.kind === 'key'
+      ? credential.publicKey
+      : undefined
+  const speaker = { connection: call.connection, process: processOf(call.header('trellis-process')) }
   if (access === 'joining-node') {
     const key = Buffer.from(request.publicKey ?? []).toString('latin1')
-    if (credential.kind === 'key' && key !== credential.publicKey) throw new DomainError('node-id-invalid')
-    return { credential, nodeId: 0n as NodeId }
+    if (provenKey !== undefined && key !== provenKey) throw new DomainError('node-id-invalid')
+    return { credential, nodeId: 0n as NodeId, speaker }
   }
   const claimed = (request.node?.nodeId ?? request.nodeId ?? 0n) as NodeId
   const node = await findCredentialNode(ctx, credential, claimed)
@@ -51,8 +59,10 @@ export async function authenticateFleet(
           refusalSentence('node-of-another-identity', credential.peer.identity),
         )
   }
-  ctx.liveConnections.set(node.nodeId, call.connection)
-  return { credential, nodeId: node.nodeId }
+  if (credential.kind === 'certificate' && ctx.liveNodes.isAnotherProcess(node.nodeId, speaker))
+    throw new DomainError('identity-in-use', refusalSentence('identity-in-use', credential.peer.identity))
+  ctx.liveNodes.note(node.nodeId, speaker)
+  return { credential, nodeId: node.nodeId, speaker }
 }
 
 /** Lets a person or a pipeline in: by certificate where those are asked for, else as the one account there is. */

@@ -26,11 +26,11 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       async registerNode(request, _call, { credential }) {
         return { nodeId: await nodes.registerNode(ctx, credential, pemText(request.publicKey)) }
       },
-      async activateNode(request, call, { credential }) {
+      async activateNode(request, call, { credential, speaker }) {
         const nodeId = await nodes.activateNode(ctx, credential, {
           publicKey: pemText(request.publicKey),
           heartbeatIntervalMs: request.heartbeatInterval * 1000,
-          connection: call.connection,
+          speaker,
         })
         ctx.log.info('SuperNode activated', {
           node: nodeId,

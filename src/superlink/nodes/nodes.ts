@@ -2,10 +2,11 @@ import { DomainError } from '../../base/errors.ts'
 import { type NodeId, randomId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
-import type { Connection } from '../../rpc/call.ts'
+import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { redeliver } from '../delivery/instructions.ts'
 import { failConfirmed } from '../delivery/replies.ts'
+import type { Speaker } from './live-nodes.ts'
 import { heartbeatIntervalMs, heartbeatPatience, type Node, noAccount } from './node.ts'
 import * as nodeStore from './node-store.ts'
 
@@ -41,7 +42,7 @@ export function registerKey(ctx: Ctx, publicKey: string, owner: { id: string; na
 export async function activateNode(
   ctx: Ctx,
   credential: NodeCredential,
-  fields: { publicKey: string; heartbeatIntervalMs: number; connection: Connection },
+  fields: { publicKey: string; heartbeatIntervalMs: number; speaker: Speaker },
 ): Promise<NodeId> {
   const nodeId = await ctx.db.transaction(async (tx, afterCommit) => {
     const node =
@@ -51,19 +52,18 @@ export async function activateNode(
     if (!node || node.status === 'unregistered') throw new DomainError('node-not-registered')
     ensureHeartbeatInterval(fields.heartbeatIntervalMs)
     const now = ctx.clock.now()
-    if (node.status === 'online' && (node.onlineUntil ?? 0) > now && isElsewhere(ctx, node, fields.connection)) {
+    const isOnline = node.status === 'online' && (node.onlineUntil ?? 0) > now
+    if (isOnline && ctx.liveNodes.isTaken(node.nodeId, fields.speaker)) {
       throw credential.kind === 'certificate'
-        ? new DomainError(
-            'identity-in-use',
-            `Identity '${credential.peer.identity}' is in use by a connected SuperNode: stop that one, give this one a certificate of its own, or set identity-sharing = "allow" in the policy.`,
-          )
+        ? new DomainError('identity-in-use', refusalSentence('identity-in-use', credential.peer.identity))
         : new DomainError('node-not-activated', `SuperNode with node ID ${node.nodeId} could not be activated.`)
     }
+    // Within the transaction: of two that come at once, the second finds the first.
+    ctx.liveNodes.note(node.nodeId, fields.speaker)
     await bringOnline(ctx, tx, afterCommit, node, fields.heartbeatIntervalMs)
     await redeliver(ctx, tx, afterCommit, node.nodeId)
     return node.nodeId
   })
-  ctx.liveConnections.set(nodeId, fields.connection)
   await failConfirmed(ctx, nodeId)
   return nodeId
 }
@@ -89,7 +89,7 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
     await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: now, onlineUntil: now })
     afterCommit(() => wakeWaiters(ctx))
   })
-  ctx.liveConnections.delete(nodeId)
+  ctx.liveNodes.forget(nodeId)
 }
 
 export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
@@ -104,7 +104,7 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
     })
     afterCommit(() => wakeWaiters(ctx))
   })
-  ctx.liveConnections.delete(nodeId)
+  ctx.liveNodes.forget(nodeId)
 }
 
 /** Marks nodes whose heartbeats ended as offline; answers when the next one would. */
@@ -213,12 +213,6 @@ async function bringOnline(ctx: Ctx, tx: Db, afterCommit: AfterCommit, node: Nod
 function ensureHeartbeatInterval(intervalMs: number): void {
   const valid = intervalMs >= heartbeatIntervalMs.min && intervalMs <= heartbeatIntervalMs.max
   if (!valid) throw new DomainError('heartbeat-interval-invalid')
-}
-
-/** Whether the node is connected over another connection that is still open. */
-function isElsewhere(ctx: Ctx, node: Node, connection: Connection): boolean {
-  const live = ctx.liveConnections.get(node.nodeId)
-  return live !== undefined && live !== connection && !live.closed.aborted
 }
 
 /** ServerApps wait for nodes and for replies; both may depend on who is online. */

@@ -1,0 +1,62 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { NodeId } from '../../base/ids.ts'
+import type { Connection } from '../../rpc/call.ts'
+import { LiveNodes, processOf } from './live-nodes.ts'
+
+const node = 7n as NodeId
+
+function connection(): Connection & { end(): void } {
+  const controller = new AbortController()
+  return {
+    ...{ id: 1, remoteAddress: '127.0.0.1:1', secure: true, peer: { kind: 'anonymous' } },
+    closed: controller.signal,
+    close() {},
+    end: () => controller.abort(),
+  }
+}
+
+test('a node is taken while somebody else speaks for it, and free when the connection is gone', () => {
+  const live = new LiveNodes()
+  const first = connection()
+  live.note(node, { connection: first, process: undefined })
+  assert.equal(live.isTaken(node, { connection: first, process: undefined }), false)
+  assert.equal(live.isTaken(node, { connection: connection(), process: undefined }), true)
+  first.end()
+  assert.equal(live.isTaken(node, { connection: connection(), process: undefined }), false)
+})
+
+test('a process may have several connections and is there until the last is gone', () => {
+  const live = new LiveNodes()
+  const [one, two] = [connection(), connection()]
+  live.note(node, { connection: one, process: 'a' })
+  live.note(node, { connection: two, process: 'a' })
+  const other = { connection: connection(), process: 'b' }
+  one.end()
+  assert.equal(live.isTaken(node, other), true)
+  assert.equal(live.isAnotherProcess(node, other), true)
+  assert.equal(live.isTaken(node, { connection: connection(), process: 'a' }), false, 'the same process reconnects')
+  two.end()
+  assert.equal(live.isTaken(node, other), false)
+  assert.equal(live.isAnotherProcess(node, other), false)
+})
+
+test('who does not say which process it is cannot be told from one that reconnects', () => {
+  const live = new LiveNodes()
+  live.note(node, { connection: connection(), process: 'a' })
+  assert.equal(live.isAnotherProcess(node, { connection: connection(), process: undefined }), false)
+})
+
+test('the end of an old connection takes nothing from its successor', () => {
+  const live = new LiveNodes()
+  const [old, next] = [connection(), connection()]
+  live.note(node, { connection: old, process: 'a' })
+  live.note(node, { connection: next, process: 'b' })
+  old.end()
+  assert.equal(live.isTaken(node, { connection: connection(), process: 'c' }), true)
+})
+
+test('the name of a process is short and plain, or none', () => {
+  assert.equal(processOf(['abc-1']), 'abc-1')
+  for (const values of [[], [''], ['a b'], ['x'.repeat(65)], ['a', 'b']]) assert.equal(processOf(values), undefined)
+})

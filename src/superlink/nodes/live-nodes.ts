@@ -1,0 +1,65 @@
+import type { NodeId } from '../../base/ids.ts'
+import type { Connection } from '../../rpc/call.ts'
+
+/** Who speaks for a node: over which connection, and which start of which program, where it says so. */
+export interface Speaker {
+  readonly connection: Connection
+  /** Value of the `trellis-process` header: connections come and go while a process lives, and over HTTP it has several. */
+  readonly process: string | undefined
+}
+
+/** Remembers who speaks for each node, so that one identity is one SuperNode. */
+export class LiveNodes {
+  readonly #speakers = new Map<NodeId, { process: string | undefined; connections: Set<Connection> }>()
+  readonly #nodes = new WeakMap<Connection, Set<NodeId>>()
+
+  /** Whether somebody else speaks for the node over a connection that is still open. */
+  isTaken(nodeId: NodeId, { connection, process }: Speaker): boolean {
+    const known = this.#speakers.get(nodeId)
+    if (!known) return false
+    if (process !== undefined && known.process === process) return false
+    return [...known.connections].some((one) => one !== connection && !one.closed.aborted)
+  }
+
+  /** Whether the speaker is known to be another process than the one that is there: without names nobody can tell. */
+  isAnotherProcess(nodeId: NodeId, speaker: Speaker): boolean {
+    const known = this.#speakers.get(nodeId)
+    const named = known?.process !== undefined && speaker.process !== undefined
+    return named && known.process !== speaker.process && this.isTaken(nodeId, speaker)
+  }
+
+  note(nodeId: NodeId, { connection, process }: Speaker): void {
+    const known = this.#speakers.get(nodeId)
+    if (known?.connections.has(connection) && known.process === process) return
+    if (!known || process === undefined || known.process !== process) {
+      this.#speakers.set(nodeId, { process, connections: new Set([connection]) })
+    } else known.connections.add(connection)
+    this.#nodesOf(connection).add(nodeId)
+  }
+
+  forget(nodeId: NodeId): void {
+    this.#speakers.delete(nodeId)
+  }
+
+  /** Listens once a connection, however often its nodes change. */
+  #nodesOf(connection: Connection): Set<NodeId> {
+    const known = this.#nodes.get(connection)
+    if (known) return known
+    const nodes = new Set<NodeId>()
+    this.#nodes.set(connection, nodes)
+    const onClosed = (): void => nodes.forEach((nodeId) => void this.#gone(nodeId, connection))
+    connection.closed.addEventListener('abort', onClosed, { once: true })
+    return nodes
+  }
+
+  #gone(nodeId: NodeId, connection: Connection): void {
+    const known = this.#speakers.get(nodeId)
+    if (known?.connections.delete(connection) && known.connections.size === 0) this.#speakers.delete(nodeId)
+  }
+}
+
+/** Reads the header; nonsense counts as absent. */
+export function processOf(values: readonly string[]): string | undefined {
+  const [value] = values
+  return values.length === 1 && value !== undefined && /^[A-Za-z0-9-]{1,64}$/.test(value) ? value : undefined
+}
