@@ -1,6 +1,8 @@
-import { createWriteStream } from 'node:fs'
+import { appendFileSync, closeSync, openSync } from 'node:fs'
 import type { Clock } from '../base/clock.ts'
-import type { LineSink } from '../base/log.ts'
+import { errorText, UsageError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { LogThrottle } from '../base/log-throttle.ts'
 import type { PeerIdentity } from './caller.ts'
 
 /** One decision about a peer: let in or refused at its connection, or a call that changed something. */
@@ -17,11 +19,39 @@ export interface AuditEntry {
 
 export type AuditLog = (entry: AuditEntry) => void
 
-/** Writes JSON lines. Without a file nothing is written. */
-export function createAuditLog(file: string | undefined, clock: Clock): AuditLog {
-  if (file === undefined) return () => {}
-  const sink: LineSink = createWriteStream(file, { flags: 'a', mode: 0o600 })
-  return (entry) => sink.write(`${JSON.stringify(toLine(entry, clock.now()))}\n`)
+/**
+ * Writes JSON lines, each before the call it is about is answered. Without a file nothing is written. A file that cannot be
+ * opened is a UsageError; one that cannot be written later (a full disk) is an error in the log, and tried again.
+ */
+export function createAuditLog(
+  file: string | undefined,
+  { clock, log }: { clock: Pick<Clock, 'now'>; log: Pick<Logger, 'error'> },
+): { write: AuditLog } & Disposable {
+  if (file === undefined) return { write: () => {}, [Symbol.dispose]() {} }
+  const descriptor = open(file)
+  const throttle = new LogThrottle(clock)
+  return {
+    write(entry) {
+      try {
+        appendFileSync(descriptor, `${JSON.stringify(toLine(entry, clock.now()))}\n`)
+      } catch (error) {
+        const fields = throttle.admit('audit')
+        if (fields) log.error(`The audit log ${file} cannot be written: ${errorText(error)}`, fields)
+      }
+    },
+    [Symbol.dispose]: () => closeSync(descriptor),
+  }
+}
+
+function open(file: string): number {
+  try {
+    return openSync(file, 'a', 0o600)
+  } catch (cause) {
+    throw new UsageError(
+      `--audit-log: ${file} cannot be written (${(cause as NodeJS.ErrnoException).code}): give a file in a folder that is there and may be written to.`,
+      { cause },
+    )
+  }
 }
 
 function toLine(

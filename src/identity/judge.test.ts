@@ -122,6 +122,105 @@ test('a policy narrows roles, and what a CA may vouch for', async () => {
   assert.equal(reasonOf(decide([await leaf({ organization: 'Hospital B' })], { policy })), 'organization-not-allowed')
 })
 
+test('a CA that is limited vouches for nobody beyond its limits', async () => {
+  const limited = (request: Partial<CertificateRequest>) =>
+    issue({ commonName: 'Limited CA', ca: true, ...valid, ...request }, ca)
+  for (const [request, about] of [
+    [{ usages: ['server'] }, /Limited CA may not vouch for clients/],
+    [{ criticalExtension: '2.5.29.30' }, /Limited CA has extension 2\.5\.29\.30, which is not supported/],
+    [{ notAfter: new Date(now - 1000), notBefore: new Date(now - day) }, /Limited CA has expired on 2026-11-24/],
+    [{ notBefore: new Date(now + 1000) }, /Limited CA is not valid yet, but from/],
+  ] as const) {
+    const issuer = await limited(request as Partial<CertificateRequest>)
+    const peer = decide([await leaf({}, issuer), issuer])
+    assert.ok(peer.kind === 'refused')
+    assert.equal(peer.reason, 'invalid-chain')
+    assert.match(peer.sentence, about)
+  }
+  const forClients = await limited({ usages: ['client'] })
+  assert.equal(reasonOf(decide([await leaf({}, forClients), forClients])), 'certificate node-1')
+})
+
+test('an expired CA lets nobody in, though the peer is valid', async () => {
+  const past = await issue({ commonName: 'Past CA', ca: true, notBefore: valid.notBefore, notAfter: new Date(now - 1) })
+  assert.equal(reasonOf(decide([await leaf({}, past)], { trust: [past] })), 'invalid-chain')
+})
+
+test('a role that the policy does not grant is refused where the listener has one role', async () => {
+  const policy: Policy = {
+    ...defaultPolicy,
+    allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'] }],
+  }
+  const as = async (commonName: string, role: 'supernode' | 'cli') =>
+    judge({
+      chain: [der(await leaf({ commonName }))],
+      trust: toTrustBundle([parseCertificate(der(ca))]),
+      ...{ revocation: noRevocation, policy, now, requireCertificate: true, role },
+    })
+  assert.equal(reasonOf(await as('node-1', 'supernode')), 'certificate node-1')
+  const refused = await as('node-1', 'cli')
+  assert.ok(refused.kind === 'refused')
+  assert.deepEqual([refused.reason, refused.identity], ['role-not-granted', 'node-1'])
+  assert.match(refused.sentence, /\(node-1 as cli\): add an \[\[allow\]\] entry/)
+  assert.equal(reasonOf(await as('alice', 'supernode')), 'role-not-granted')
+})
+
+test('what is known to be revoked is refused, and so is what cannot be told, anywhere on the path', async () => {
+  const member = await leaf({}, intermediate)
+  const revoked = parseCertificate(der(intermediate)).serial
+  for (const reason of ['revoked-by-crl', 'revoked-by-ocsp', 'revocation-unknown'] as const) {
+    const peer = judge({
+      chain: [member, intermediate].map(der),
+      trust: toTrustBundle([parseCertificate(der(ca))]),
+      revocation: {
+        check: ({ serial }, issuer) =>
+          serial === revoked && issuer.subject.text.startsWith('CN=Fleet CA') ? { reason, about: 'x' } : undefined,
+      },
+      ...{ policy: defaultPolicy, now, requireCertificate: true },
+    })
+    assert.equal(reasonOf(peer), reason)
+  }
+})
+
+test('a renewed CA stays under its rule in the policy', async () => {
+  const renewed = parseCertificate(der(ca))
+  const rule = { cas: new Set([caKey(renewed)]), file: 'ca.crt', organizations: ['Hospital B'] }
+  assert.equal(
+    reasonOf(decide([await leaf()], { policy: { ...defaultPolicy, cas: [rule] } })),
+    'organization-not-allowed',
+  )
+  const other = { ...rule, cas: new Set([caKey(parseCertificate(der(foreign)))]) }
+  assert.equal(reasonOf(decide([await leaf()], { policy: { ...defaultPolicy, cas: [other] } })), 'certificate node-1')
+})
+
+test('the words of a refused peer cannot forge lines of a log', async () => {
+  const peer = decide([await leaf({ commonName: 'x\nINFO : all is well \u202e', organization: 'a\u001b[2J' }, foreign)])
+  assert.ok(peer.kind === 'refused')
+  assert.equal(peer.identity, 'x\ufffdINFO : all is well \ufffd')
+  assert.equal(peer.organization, 'a\ufffd[2J')
+  const longName = decide([await leaf({}, await issue({ commonName: `y\n${'z'.repeat(5000)}`, ca: true, ...valid }))])
+  assert.ok(longName.kind === 'refused')
+  assert.doesNotMatch(longName.sentence, /\n/)
+  assert.ok(longName.sentence.length < 600)
+})
+
+test('names that look like others, or like nothing, are no identity', async () => {
+  for (const commonName of ['', '   ', 'a\u0000b', 'a\u202eb', 'x'.repeat(1025)])
+    assert.equal(reasonOf(decide([await leaf({ commonName })])), 'no-identity', JSON.stringify(commonName.slice(0, 20)))
+  assert.equal(reasonOf(decide([await leaf({ commonName: 'Node-1' })])), 'certificate Node-1', 'case is kept')
+})
+
+test('more certificates than a chain has are refused unread', async () => {
+  const member = await leaf()
+  assert.equal(reasonOf(decide(new Array(9).fill(member))), 'malformed-certificate')
+})
+
+test('broken UTF-8 is not taken for another name', async () => {
+  const bytes = Buffer.from(der(await leaf({ commonName: 'node-xx' })))
+  bytes.set([0xe9], bytes.indexOf('node-xx') + 5)
+  assert.throws(() => parseCertificate(bytes))
+})
+
 test('garbage is refused and never thrown', () => {
   const peer = judge({
     chain: [new Uint8Array([1, 2, 3])],

@@ -7,8 +7,7 @@ import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
-import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
-import { createAuditLog } from '../identity/audit.ts'
+import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
 import { judge as decide, noRevocation } from '../identity/judge.ts'
 import { fixedTlsSource } from '../identity/tls-source.ts'
@@ -20,7 +19,6 @@ import { type Listener, type ListenerOptions, startListener } from '../rpc/liste
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
-import { auditedMethods } from './api/access.ts'
 import { audited } from './api/audited.ts'
 import { createControlService } from './api/control.ts'
 import { createFleetService } from './api/fleet.ts'
@@ -85,7 +83,9 @@ export async function startSuperlink(
       ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
       : {}),
   })
-  const listen = createListen(config, ctx)
+  const audit = createAuditLog(config.auditFile, ctx)
+  stack.use(audit)
+  const listen = createListen(config, ctx, audit.write)
   const listeners = {
     control: stack.use(await listen('Control API', config.controlAddress, [control], 'cli')),
     fleet: stack.use(await listen('Fleet API', config.fleetAddress, [fleet], 'supernode')),
@@ -121,10 +121,9 @@ async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableSt
   return directory
 }
 
-function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
+function createListen(config: SuperlinkConfig, ctx: SuperlinkContext, audit: AuditLog) {
   const throttle = new LogThrottle(ctx.clock)
   const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
-  const audit = createAuditLog(config.auditFile, ctx.clock)
   const { clients } = config
   return async (
     name: string,
@@ -136,9 +135,7 @@ function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
     const options: ListenerOptions = {
       name,
       address,
-      services: services.map((service) =>
-        service.desc === Runtime ? service : audited(service, name, auditedMethods, audit),
-      ),
+      services: services.map((service) => audited(service, name, audit)),
       log: ctx.log,
       ...(config.tls ? { tls: fixedTlsSource(config.tls.material) } : {}),
       ...(clients.mode === 'none'
@@ -157,6 +154,8 @@ function createListen(config: SuperlinkConfig, ctx: SuperlinkContext) {
               }),
             onJudged: ({ peer, remoteAddress }) => {
               const refused = peer.kind === 'refused'
+              // Apps come without a certificate, and prove who they are call by call.
+              if (peer.kind === 'anonymous') return
               audit({
                 listener: name,
                 method: 'connect',

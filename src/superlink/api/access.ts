@@ -1,5 +1,5 @@
-import type { Control } from '../../gen/flwr/proto/control_pb.ts'
-import type { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
+import { Control } from '../../gen/flwr/proto/control_pb.ts'
+import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 
 /** Who may call what. A new RPC without a row does not compile. */
 export type FleetMethod = 'joining-node' | 'node'
@@ -20,25 +20,54 @@ export const fleetAccess = {
 } as const satisfies Record<keyof typeof Fleet.method, FleetMethod>
 
 /**
- * Calls that change what others see are written to the audit log. What a node does all the time (heartbeats, objects) is
- * not: the reply that the objects belong to is.
+ * Calls that change what others see are written to the audit log; refusals of every call are. What a node does all the time
+ * (heartbeats, objects) is no change: the reply that the objects belong to is. Apps act for a run whose start is there.
  */
-export const auditedMethods: ReadonlySet<keyof typeof Fleet.method | keyof typeof Control.method> = new Set([
-  'registerNode',
-  'activateNode',
-  'deactivateNode',
-  'unregisterNode',
-  'pushMessages',
-  'startRun',
-  'stopRun',
-  'createFederation',
-  'archiveFederation',
-  'addNodeToFederation',
-  'removeNodeFromFederation',
-  'removeAccountFromFederation',
-  'createInvitation',
-  'acceptInvitation',
-  'rejectInvitation',
-  'revokeInvitation',
-  'configureSimulationFederation',
-])
+const fleetChanges = {
+  registerNode: true,
+  activateNode: true,
+  deactivateNode: true,
+  unregisterNode: true,
+  sendNodeHeartbeat: false,
+  pullMessages: false,
+  pushMessages: true,
+  getRun: false,
+  getFab: false,
+  pushObject: false,
+  pullObject: false,
+  confirmMessageReceived: false,
+} as const satisfies Record<keyof typeof Fleet.method, boolean>
+
+const controlChanges = {
+  startRun: true,
+  stopRun: true,
+  streamLogs: false,
+  streamRunEvents: false,
+  listRuns: false,
+  getLoginDetails: false,
+  getAuthTokens: true,
+  pullArtifacts: false,
+  registerNode: true,
+  unregisterNode: true,
+  listNodes: false,
+  listFederations: false,
+  showFederation: false,
+  createFederation: true,
+  archiveFederation: true,
+  addNodeToFederation: true,
+  removeNodeFromFederation: true,
+  removeAccountFromFederation: true,
+  createInvitation: true,
+  listInvitations: false,
+  acceptInvitation: true,
+  rejectInvitation: true,
+  revokeInvitation: true,
+  configureSimulationFederation: true,
+} as const satisfies Record<keyof typeof Control.method, boolean>
+
+/** Whether a call of this service, by its local name, changes what others see. */
+export function changesState(service: string, method: string): boolean {
+  const changes: Readonly<Record<string, boolean>> =
+    service === Fleet.typeName ? fleetChanges : service === Control.typeName ? controlChanges : {}
+  return changes[method] === true
+}

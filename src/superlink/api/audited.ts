@@ -2,11 +2,12 @@ import { errorCatalog } from '../../base/error-catalog.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { AuditLog } from '../../identity/audit.ts'
 import type { Call, Service } from '../../rpc/call.ts'
+import { changesState } from './access.ts'
 
 type AnyHandler = (request: unknown, call: Call, caller: unknown) => unknown
 
-/** The same service, with every refusal and every call of `methods` in the audit log. */
-export function audited(service: Service, listener: string, methods: ReadonlySet<string>, audit: AuditLog): Service {
+/** The same service, with every refusal and every call that changes something in the audit log. */
+export function audited(service: Service, listener: string, audit: AuditLog): Service {
   const write = (call: Call, decision: 'allow' | 'refuse', reason = ''): void =>
     audit({
       listener,
@@ -26,7 +27,7 @@ export function audited(service: Service, listener: string, methods: ReadonlySet
     }
   }
   const handlers = Object.entries(service.handlers).map(([name, handler]) => {
-    if (!methods.has(name)) return [name, handler] as const
+    if (!changesState(service.desc.typeName, name)) return [name, handler] as const
     const wrapped: AnyHandler = async (request, call, caller) => {
       const response = await refusing(call, async () => (handler as AnyHandler)(request, call, caller))
       write(call, 'allow')

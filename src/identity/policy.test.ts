@@ -1,0 +1,91 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { after, before, test } from 'node:test'
+import { TestCa } from '../../test/harness/certificates.ts'
+import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { UsageError } from '../base/errors.ts'
+import { readPolicy, rolesOf } from './policy.ts'
+
+const directory = temporaryDirectory()
+const { file } = directory
+after(() => directory[Symbol.dispose]())
+before(async () => {
+  const ca = await TestCa.create(directory.path, 'hospital-a')
+  await ca.issue('node')
+})
+
+function policyOf(text: string) {
+  writeFileSync(file('policy.toml'), text)
+  return readPolicy({ flag: '--ssl-client-policy', path: file('policy.toml') })
+}
+
+test('the policy of the guide is read as it says', () => {
+  const policy = policyOf(`[identity]
+source = "uri"
+identity-sharing = "allow"
+[[allow]]
+identity = "spiffe://fl.example/supernode/*"
+roles = ["supernode"]
+[[allow]]
+organization = "Coordinators"
+roles = ["cli"]
+[[ca]]
+file = "hospital-a.crt"
+organizations = ["Hospital A"]
+`)
+  assert.deepEqual([policy.source, policy.sharing], ['uri', 'allow'])
+  assert.deepEqual([...(policy.cas[0]?.organizations ?? [])], ['Hospital A'])
+  assert.equal(policy.cas[0]?.cas.size, 1)
+  const roles = (identity: string, organization = ''): string[] => [...rolesOf(policy, identity, organization)].sort()
+  assert.deepEqual(roles('spiffe://fl.example/supernode/7'), ['supernode'])
+  assert.deepEqual(roles('spiffe://fl.example/supernode/7', 'Coordinators'), ['cli', 'supernode'])
+  assert.deepEqual(roles('spiffe://fl.example/ada', 'Coordinators'), ['cli'])
+  assert.deepEqual(roles('spiffe://fl.example/ada', 'coordinators'), [], 'case counts')
+  assert.deepEqual(roles('spiffe://other.example/supernode/7'), [])
+})
+
+test('a star stands for any text, also for none, and the rest must be there in order', () => {
+  const fits = (pattern: string, identity: string): boolean =>
+    rolesOf(policyOf(`[[allow]]\nidentity = ${JSON.stringify(pattern)}\nroles = ["cli"]\n`), identity, '').size > 0
+  for (const [pattern, yes, no] of [
+    ['node-1', ['node-1'], ['node-10', 'Node-1', '']],
+    ['node-*', ['node-', 'node-12'], ['anode-1', 'node']],
+    ['*-gpu', ['-gpu', 'a-gpu'], ['a-gpu-']],
+    ['a*b*c', ['abc', 'a-b-c', 'abbc'], ['ac', 'acb', 'ab']],
+    ['ab*ba', ['abba', 'ab-ba'], ['aba']],
+    ['*', ['', 'anything'], []],
+    ['a.c', ['a.c'], ['abc']],
+  ] as const) {
+    for (const identity of yes) assert.ok(fits(pattern, identity), `${pattern} fits ${identity}`)
+    for (const identity of no) assert.ok(!fits(pattern, identity), `${pattern} does not fit ${identity}`)
+  }
+})
+
+test('what is not understood in a policy is an error that names file and key', () => {
+  for (const [text, sentence] of [
+    ['[identity', /policy\.toml: not valid TOML/],
+    ['identity = 1', /\[identity\] must be a table/],
+    ['[identity]\nsource = "ip"', /identity\.source must be one of auto, uri, dns, email, cn, subject/],
+    ['[identity]\nsharing = "allow"', /unknown key 'sharing' in \[identity\]/],
+    ['[identity]\nidentity-sharing = true', /must be "refuse" or "allow"/],
+    ['[allow]\nroles = ["cli"]', /\[\[allow\]\] must be written with double brackets/],
+    ['[[allow]]\nroles = ["cli"]', /needs identity or organization/],
+    ['[[allow]]\nidentity = ""\nroles = ["cli"]', /identity of \[\[allow\]\] must be a text/],
+    ['[[allow]]\nidentity = "*"\nroles = ["admin"]', /must be a list of "supernode" and "cli"/],
+    ['[[allow]]\nidentity = "*"\nroles = []', /must be a list of "supernode" and "cli"/],
+    ['[[ca]]\norganizations = ["x"]', /\[\[ca\]\] needs file/],
+    ['[[ca]]\nfile = "none.crt"\norganizations = ["x"]', /\[\[ca\]\] file` does not point to a file: .*none\.crt/],
+    ['[[ca]]\nfile = "node.pem"\norganizations = ["x"]', /holds no CA certificate/],
+    ['[[ca]]\nfile = "node.key"\norganizations = ["x"]', /holds a private key where a certificate belongs/],
+    ['[[ca]]\nfile = "hospital-a.crt"', /organizations of \[\[ca\]\] must be a list of texts/],
+    ['[[ca]]\nfile = "hospital-a.crt"\ncrl-grace = "24h"', /revocation lists, which are not supported yet/],
+    ['[[ca]]\nfile = "hospital-a.crt"\ncrl-unavailable = "allow"', /not supported yet: leave it out/],
+    ['[[deny]]\nidentity = "*"', /unknown key 'deny' in the file/],
+  ] as const) {
+    assert.throws(
+      () => policyOf(text),
+      (error) => error instanceof UsageError && sentence.test(error.message),
+      `${text} should say ${sentence}`,
+    )
+  }
+})

@@ -1,0 +1,64 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+
+/** Why tests that need the `openssl` program cannot run here, or `false`. */
+export const needsOpenssl = spawnSync('openssl', ['version']).error ? 'openssl is not installed' : false
+
+export interface OpensslRequest {
+  /** As `-subj` takes it. */
+  readonly subject: string
+  /** Arguments for `openssl genpkey`. */
+  readonly key?: readonly string[]
+  /** Lines of an extension section. */
+  readonly extensions?: readonly string[]
+  readonly digest?: string
+}
+
+export const rsa2048 = ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] as const
+export const p256 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'] as const
+
+/** A CA whose certificates the `openssl` program makes, as an operator without tools of ours would. */
+export class OpensslCa {
+  readonly #directory: string
+  readonly name: string
+
+  constructor(directory: string, name = 'openssl-ca', key: readonly string[] = rsa2048) {
+    this.#directory = directory
+    this.name = name
+    this.#openssl('genpkey', ...key, '-out', this.#file(`${name}.key`))
+    this.#openssl(
+      ...['req', '-x509', '-new', '-key', this.#file(`${name}.key`), '-days', '2', '-subj', `/O=Fleet/CN=${name}`],
+      ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign', '-out', this.#file(`${name}.crt`)],
+    )
+  }
+
+  get certificatePem(): string {
+    return readFileSync(this.#file(`${this.name}.crt`), 'utf8')
+  }
+
+  issue(name: string, request: OpensslRequest): { certificatePem: string; keyPem: string } {
+    const { subject, key = p256, extensions = [], digest = 'sha256' } = request
+    const [keyFile, requestFile] = [this.#file(`${name}.key`), this.#file(`${name}.csr`)]
+    writeFileSync(this.#file(`${name}.ext`), `${extensions.join('\n')}\n`)
+    this.#openssl('genpkey', ...key, '-out', keyFile)
+    this.#openssl('req', '-new', '-utf8', '-key', keyFile, '-subj', subject, '-out', requestFile)
+    this.#openssl(
+      ...['x509', '-req', '-in', requestFile, '-CA', this.#file(`${this.name}.crt`), '-CAkey'],
+      ...[this.#file(`${this.name}.key`), '-CAcreateserial', '-days', '1', `-${digest}`],
+      ...['-extfile', this.#file(`${name}.ext`), '-out', this.#file(`${name}.pem`)],
+    )
+    return {
+      certificatePem: readFileSync(this.#file(`${name}.pem`), 'utf8'),
+      keyPem: readFileSync(keyFile, 'utf8'),
+    }
+  }
+
+  #file(name: string): string {
+    return join(this.#directory, name)
+  }
+
+  #openssl(...args: string[]): void {
+    execFileSync('openssl', args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  }
+}
