@@ -2,7 +2,10 @@ import assert from 'node:assert/strict'
 import { request as httpsRequest } from 'node:https'
 import { test } from 'node:test'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
+import { silentLogger } from '../../src/base/log.ts'
 import type { Issued } from '../../src/identity/pki.ts'
+import { fixedTlsSource } from '../../src/identity/tls-source.ts'
+import { startListener } from '../../src/rpc/listener.ts'
 import { TestCa, validFor } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
@@ -65,6 +68,26 @@ test('resumption never gives more than a handshake', async () => {
     `${version} foreign resumed without certificate: 401 no-certificate`,
   ])
   assert.deepEqual(rows, expected)
+})
+
+test('a listener that asks for no certificates does resume sessions, so the test above would see it', async () => {
+  using directory = temporaryDirectory()
+  const ca = await TestCa.create(directory.path)
+  const { issued } = await ca.server()
+  const tls = fixedTlsSource({ certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem } })
+  await using listener = await startListener({
+    ...{ name: 'API', address: '127.0.0.1:0', services: [], log: silentLogger, tls },
+  })
+  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
+    const options: ConnectionOptions = {
+      ...{ host: '127.0.0.1', port: listener.address.port, ca: ca.issued.certificatePem },
+      ...{ minVersion: version, maxVersion: version, ALPNProtocols: ['http/1.1'] },
+    }
+    const first = await callOver(options)
+    assert.ok(first.session)
+    const second = await callOver({ ...options, session: first.session })
+    assert.deepEqual([first.answer.resumed, second.answer.resumed], [false, true], version)
+  }
 })
 
 test('old versions of TLS and suites without authenticated encryption are refused', async () => {

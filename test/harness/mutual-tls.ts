@@ -1,4 +1,4 @@
-import { silentLogger } from '../../src/base/log.ts'
+import { type Logger, silentLogger } from '../../src/base/log.ts'
 import { fixedTlsSource } from '../../src/identity/tls-source.ts'
 import { formatAddress } from '../../src/rpc/address.ts'
 import { type Channel, createChannel } from '../../src/rpc/channel.ts'
@@ -23,6 +23,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
 
   static async start(
     args: (file: (name: string) => string) => readonly string[] = () => [],
+    log: Logger = silentLogger,
   ): Promise<MutualTlsSuperlink> {
     await using stack = new AsyncDisposableStack()
     const { path, file } = stack.use(temporaryDirectory())
@@ -35,7 +36,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
       ...args(file),
     ])
     if (!config) throw new Error('No configuration')
-    const superlink = stack.use(await startSuperlink(config, silentLogger))
+    const superlink = stack.use(await startSuperlink(config, log))
     return new MutualTlsSuperlink(stack.move(), superlink, ca, file)
   }
 
