@@ -11,6 +11,10 @@ const sentences: readonly (readonly [RegExp, string])[] = [
     'The public key is not valid: give an elliptic-curve key of a NIST curve, e.g. from ssh-keygen -t ecdsa -b 384.',
   ],
   [/^(Federation '.+' does not exist)/, '$1, or you are not a member of it: see flwr federation ls.'],
+  [
+    /does not implement the method \/flwr\.proto\.Control/,
+    "What answers at this address is not the Control API: correct 'address' in config.toml (its port is 9093 by default).",
+  ],
   [/without account authentication/, 'Account authentication is not enabled on this SuperLink.'],
   [/without artifact provider/, 'This SuperLink does not support flwr pull.'],
 ]

@@ -9,6 +9,7 @@ import type { Answer, OutgoingCall, Transport } from './transport.ts'
 export function openHttpTransport(address: Address, tls: ChannelTls): Transport {
   const where = formatAddress(address)
   const agent = new Agent({ keepAlive: true, maxSockets: 32 })
+  const plain = tls === 'insecure'
   Object.assign(agent, {
     createConnection(_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined {
       dial(address, tls, ['http/1.1']).then(
@@ -22,8 +23,8 @@ export function openHttpTransport(address: Address, tls: ChannelTls): Transport 
     get usable() {
       return !closed
     },
-    unary: (call) => unary(agent, call, where),
-    stream: (call) => frames(agent, call, where),
+    unary: (call) => unary(agent, call, where, plain),
+    stream: (call) => frames(agent, call, where, plain),
     close() {
       closed = true
       agent.destroy()
@@ -31,15 +32,15 @@ export function openHttpTransport(address: Address, tls: ChannelTls): Transport 
   }
 }
 
-async function unary(agent: Agent, call: OutgoingCall, where: string): Promise<Answer> {
-  const response = await exchange(agent, call, where, 'application/protobuf')
+async function unary(agent: Agent, call: OutgoingCall, where: string, plain: boolean): Promise<Answer> {
+  const response = await exchange(agent, call, where, plain, 'application/protobuf')
   const body = await readAll(response, where)
   if (response.statusCode !== 200) throw toError(response, body, where)
   return { body, waited: response.headers['trellis-waited'] === '1' }
 }
 
-async function* frames(agent: Agent, call: OutgoingCall, where: string): AsyncGenerator<Uint8Array> {
-  const response = await exchange(agent, call, where, 'application/flower-protobuf-stream')
+async function* frames(agent: Agent, call: OutgoingCall, where: string, plain: boolean): AsyncGenerator<Uint8Array> {
+  const response = await exchange(agent, call, where, plain, 'application/flower-protobuf-stream')
   if (response.statusCode !== 200) throw toError(response, await readAll(response, where), where)
   let pending: Buffer = Buffer.alloc(0)
   for await (const chunk of response as AsyncIterable<Buffer>) {
@@ -54,7 +55,13 @@ async function* frames(agent: Agent, call: OutgoingCall, where: string): AsyncGe
   if (pending.length > 0) throw broke(where)
 }
 
-function exchange(agent: Agent, call: OutgoingCall, where: string, accept: string): Promise<IncomingMessage> {
+function exchange(
+  agent: Agent,
+  call: OutgoingCall,
+  where: string,
+  plain: boolean,
+  accept: string,
+): Promise<IncomingMessage> {
   return new Promise((resolve, reject) => {
     const request: ClientRequest = httpRequest({
       agent,
@@ -87,7 +94,12 @@ function exchange(agent: Agent, call: OutgoingCall, where: string, accept: strin
       call.signal?.removeEventListener('abort', onAbort)
     })
     request.once('response', resolve)
-    request.once('error', (error) => reject(error instanceof RpcError ? error : broke(where, error)))
+    request.once('error', (error: NodeJS.ErrnoException) => {
+      if (error instanceof RpcError) reject(error)
+      // A TLS port closes such a connection without a word; so does a server that stops, hence no certainty.
+      else if (plain && error.code === 'ECONNRESET' && !request.reusedSocket) reject(closedUnanswered(where, error))
+      else reject(broke(where, error))
+    })
     if (call.signal?.aborted) onAbort()
     else request.end(call.body)
   })
@@ -137,4 +149,12 @@ function toError(response: IncomingMessage, body: Uint8Array, where: string): Rp
 
 function broke(where: string, cause?: unknown): RpcError {
   return new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'unreachable', cause })
+}
+
+function closedUnanswered(where: string, cause: unknown): RpcError {
+  return new RpcError(
+    'unavailable',
+    `${where} closed the connection without an answer: if it is a TLS port, connect without --insecure (insecure = true) and give its root certificate.`,
+    { kind: 'unreachable', cause },
+  )
 }
