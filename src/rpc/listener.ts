@@ -115,10 +115,10 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       const first: Buffer | null = socket.read()
       if (!first) return
       socket.unshift(first)
-      // 0x16 opens a TLS handshake: nothing we could answer would be understood.
+      // 0x16 opens a TLS handshake. Words that are not TLS tell the client what it met; a mere end could be a bad network.
       if (first[0] === 0x16) {
         warn('tls', tlsOnPlainPort, socket)
-        return socket.destroy()
+        return void socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
       }
       admit(socket, first[0] === 0x50 && first[1] === 0x52 ? 'grpc' : 'http', false, [])
     })

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { UsageError } from '../base/errors.ts'
+import { issue } from '../identity/pki.ts'
 import { parseSuperlinkConfig } from './config.ts'
 
 const directory = temporaryDirectory()
@@ -21,6 +22,9 @@ before(async () => {
     notBefore: new Date(Date.now() - 2 * 86_400_000),
     notAfter: yesterday,
   })
+  await TestCa.create(directory.path, 'elsewhere')
+  const past = await issue({ commonName: 'past', ca: true, notBefore: new Date(0), notAfter: yesterday })
+  writeFileSync(file('past.crt'), past.certificatePem)
   writeFileSync(file('empty.pem'), '')
   writeFileSync(file('garbage.pem'), 'not a certificate')
   writeFileSync(file('bad.toml'), '[[allow]]\nidentity = "*"\nrole = ["cli"]\n')
@@ -79,7 +83,16 @@ test('flags and files that cannot work together refuse the start with what would
     [() => ['--insecure', '--enable-supernode-auth'], /--enable-supernode-auth needs TLS/],
     [() => ['--insecure', '--fleet-api-address', 'nowhere'], /--fleet-api-address 'nowhere' is not an address/],
     [() => ['--insecure', '--port', '70000'], /--port must be a whole number/],
-    [() => ['--insecure', '--ssl-client-crl', 'x'], /unknown option '--ssl-client-crl'/],
+    [
+      () => ['--insecure', '--ssl-client-ca-certfile', file('ca.crt')],
+      /--ssl-client-ca-certfile has no effect without client certificates: add --ssl-require-client-auth/,
+    ],
+    [() => ['--ssl-require-client-auth', '--ssl-client-ca-certfile', file('ca.crt')], /Certificates are required/],
+    [() => ['--ssl-client-auth', 'require', '--insecure'], /--ssl-client-auth and --insecure contradict each other/],
+    [() => [...tls(), '--ssl-client-auth', 'none', '--ssl-client-ca-certfile', file('ca.crt')], /has no effect/],
+    // Revocation is not there yet: a flag that was taken and did nothing would be worse than none.
+    [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-crl', 'x'], /unknown option '--ssl-client-crl'/],
+    [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-ocsp', 'lax'], /unknown option '--ssl-client-ocsp'/],
     [() => ['--insecure', '--executor', 'x'], /--executor was removed/],
     [() => [...tls(), '--isolation', 'process', '--superexec-auth-secret-file', file('none')], /cannot be read/],
   ]
@@ -100,6 +113,29 @@ test('what is questionable but works is a warning', () => {
     /everybody on this machine can read the private key .*chmod 600/,
   )
   assert.match(warningsOf(...tls(), '--ssl-require-client-auth'), /a node could submit code to all nodes/)
+  writeFileSync(
+    file('names.toml'),
+    '[identity]\nsource = "cn"\n[[ca]]\nfile = "elsewhere.crt"\norganizations = ["A"]\n',
+  )
+  const named = warningsOf(...tls(), '--ssl-require-client-auth', '--ssl-client-policy', file('names.toml'))
+  assert.match(
+    named,
+    /could submit code to all nodes\. Narrow it with \[\[allow\]\] entries in the file of --ssl-client-policy/,
+  )
+  assert.match(named, /no CA of .*elsewhere\.crt is among the client CAs/)
+  writeFileSync(file('narrow.toml'), '[[allow]]\nidentity = "node-*"\nroles = ["supernode"]\n')
+  assert.doesNotMatch(
+    warningsOf(...tls(), '--ssl-require-client-auth', '--ssl-client-policy', file('narrow.toml')),
+    /submit code|among the client CAs/,
+  )
+  assert.match(
+    warningsOf(...tls(), '--ssl-require-client-auth', '--enable-supernode-auth'),
+    /--enable-supernode-auth has no effect/,
+  )
+  assert.match(
+    warningsOf(...tls(), '--ssl-require-client-auth', '--ssl-client-ca-certfile', file('past.crt')),
+    /--ssl-client-ca-certfile: the CA CN=past has expired: nobody is let in by a certificate of it/,
+  )
   assert.match(warningsOf('--insecure'), /kept in memory and lost .* --database/)
   assert.doesNotMatch(warningsOf('--insecure', '--database', file('state.db')), /kept in memory/)
 })
