@@ -1,14 +1,19 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
+import { buildFab } from '../../src/fab/bundle.ts'
 import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { Runtime } from '../../src/gen/flwr/proto/runtime_pb.ts'
+import { generateNodeKey, signNodeCall } from '../../src/identity/node-key.ts'
 import { type Issued, issue } from '../../src/identity/pki.ts'
 import { type Channel, RpcError } from '../../src/rpc/channel.ts'
+import { countingClient, countingServer } from '../harness/apps.ts'
 import { TestCa, validFor } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
 import { eventually } from '../harness/program.ts'
+import { writeApp } from '../harness/write-app.ts'
 
 const heartbeatInterval = 30
 const activate = (channel: Channel, publicKey = Buffer.from('key')): Promise<bigint> =>
@@ -149,11 +154,11 @@ roles = ["cli"]
   await deployment.connect('control', person).call(Control.method.listRuns, {})
   for (const transport of ['grpc', 'http'] as const) {
     for (const refused of [
-      activate(deployment.connect('fleet', person, transport)),
-      deployment.connect('control', node, transport).call(Control.method.listRuns, {}),
-      deployment.connect('main', node, transport).call(Control.method.listRuns, {}),
+      () => activate(deployment.connect('fleet', person, transport)),
+      () => deployment.connect('control', node, transport).call(Control.method.listRuns, {}),
+      () => deployment.connect('main', node, transport).call(Control.method.listRuns, {}),
     ]) {
-      const error = await refusalOf(refused)
+      const error = await refusalOf(refused())
       assert.equal(error.status, 'permission-denied')
       assert.equal(error.refusalReason, 'role-not-granted')
       assert.match(error.message, /add an \[\[allow\]\] entry/)
@@ -161,25 +166,41 @@ roles = ["cli"]
   }
 })
 
-test('a node id belongs to its identity: over a new key and a new certificate, and for nobody else', async () => {
-  await using deployment = await MutualTlsSuperlink.start()
+test('a node id belongs to its identity: over a new key, certificate and CA, and for nobody else', async () => {
+  using elsewhere = temporaryDirectory()
+  const next = await TestCa.create(elsewhere.path, 'next')
+  await using deployment = await MutualTlsSuperlink.start((file) => {
+    writeFileSync(file('clients.crt'), readFileSync(file('ca.crt'), 'utf8') + next.issued.certificatePem)
+    return ['--ssl-client-ca-certfile', file('clients.crt')]
+  })
   const { ca } = deployment
-  const first = deployment.connect('fleet', (await ca.issue('node-1')).issued)
-  const nodeId = await activate(first, Buffer.from('first key'))
-  first.close()
-  await eventually('the end of the first connection', () => deployment.superlink.fleet.connections().length === 0)
-
-  const renewed = deployment.connect('fleet', (await ca.issue('node-1')).issued)
-  assert.equal(await activate(renewed, Buffer.from('second key')), nodeId)
+  const ids: bigint[] = []
+  for (const [key, issuer] of [
+    ['first key', ca],
+    ['second key', ca],
+    ['third key', next],
+  ] as const) {
+    const channel = deployment.connect('fleet', (await issuer.issue('node-1')).issued)
+    ids.push(await activate(channel, Buffer.from(key)))
+    channel.close()
+    await eventually('the end of the connection', () => deployment.superlink.fleet.connections().length === 0)
+  }
+  const [nodeId = 0n] = ids
+  assert.deepEqual(ids, [nodeId, nodeId, nodeId])
   const other = deployment.connect('fleet', (await ca.issue('node-2')).issued)
   const otherId = await activate(other)
   assert.notEqual(otherId, nodeId)
   for (const call of [
-    other.call(Fleet.method.pullMessages, { node: { nodeId } }),
-    other.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId }, heartbeatInterval }),
-    other.call(Fleet.method.deactivateNode, { nodeId }),
+    () => other.call(Fleet.method.pullMessages, { node: { nodeId } }),
+    () => other.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId }, heartbeatInterval }),
+    () => other.call(Fleet.method.pushMessages, { node: { nodeId } }),
+    () => other.call(Fleet.method.getRun, { node: { nodeId }, runId: 1n }),
+    () => other.call(Fleet.method.pullObject, { node: { nodeId }, runId: 1n, objectId: 'x' }),
+    () => other.call(Fleet.method.deactivateNode, { nodeId }),
+    () => other.call(Fleet.method.unregisterNode, { nodeId }),
+    () => other.call(Fleet.method.pullMessages, {}),
   ]) {
-    const error = await refusalOf(call)
+    const error = await refusalOf(call())
     assert.equal(error.refusalReason, 'node-of-another-identity')
     assert.equal(error.status, 'permission-denied')
   }
@@ -197,6 +218,79 @@ test('a second SuperNode with the same identity is refused while the first is co
   first.close()
   await eventually('the end of the first connection', () => deployment.superlink.fleet.connections().length === 1)
   assert.equal(await activate(second), nodeId)
+})
+
+test('a process keeps its node over all its connections, and no other process comes in beside it', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const { issued } = await deployment.ca.issue('node-1')
+  const connect = (process: string, transport?: 'grpc' | 'http'): Channel =>
+    deployment.connect('fleet', issued, transport, { 'trellis-process': process })
+  const beat = (channel: Channel, nodeId: bigint): Promise<unknown> =>
+    channel.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId }, heartbeatInterval })
+  const first = connect('first', 'http')
+  const nodeId = await activate(first)
+  // The same process over another connection, as after a network that went away without a word.
+  const again = connect('first')
+  await beat(again, nodeId)
+  assert.equal(await activate(again), nodeId)
+
+  const second = connect('second')
+  for (const call of [
+    () => activate(second),
+    () => beat(second, nodeId),
+    () => second.call(Fleet.method.deactivateNode, { nodeId }),
+  ])
+    assert.equal((await refusalOf(call())).refusalReason, 'identity-in-use')
+  first.close()
+  again.close()
+  await eventually('the end of the first process', () => deployment.superlink.fleet.connections().length === 1)
+  assert.equal(await activate(second), nodeId)
+  assert.equal((await refusalOf(beat(connect('first'), nodeId))).refusalReason, 'identity-in-use')
+})
+
+test('of two SuperNodes with one identity that come at the same time one is let in', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const { issued } = await deployment.ca.issue('node-1')
+  const channels = ['a', 'b', 'c'].map((process) =>
+    deployment.connect('fleet', issued, 'grpc', { 'trellis-process': process }),
+  )
+  const ends = await Promise.allSettled(channels.map((channel) => activate(channel)))
+  assert.equal(ends.filter(({ status }) => status === 'fulfilled').length, 1)
+  for (const end of ends) if (end.status === 'rejected') assert.equal(end.reason.refusalReason, 'identity-in-use')
+})
+
+test('who has a certificate and signs with a key proves both', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const { issued } = await deployment.ca.issue('node-1')
+  const key = generateNodeKey()
+  const now = Date.now()
+  const signed = await signNodeCall(key, now)
+  const call = (headers: typeof signed, publicKey: Uint8Array) =>
+    deployment
+      .connect('fleet', issued)
+      .call(Fleet.method.activateNode, { publicKey, heartbeatInterval }, { ...headers })
+  const forged = { ...signed, binaryHeaders: { ...signed.binaryHeaders, 'flwr-signature': Buffer.from('nonsense') } }
+  assert.equal((await refusalOf(call(forged, key.publicKeyPem))).status, 'unauthenticated')
+  const other = generateNodeKey().publicKeyPem
+  assert.equal((await refusalOf(call(signed, other))).status, 'unauthenticated', 'another key than the one it proves')
+  assert.ok((await call(signed, key.publicKeyPem)).message.nodeId > 0n)
+})
+
+test('runs belong to the identity that started them', async () => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const fab = {
+    content: buildFab(writeApp(deployment.file('app'), { server: countingServer, client: countingClient })).bytes,
+  }
+  const ada = deployment.connect('control', (await deployment.ca.issue('ada')).issued)
+  const bob = deployment.connect('control', (await deployment.ca.issue('bob')).issued)
+  const { runId = 0n } = (await ada.call(Control.method.startRun, { fab })).message
+  const runsOf = async (channel: Channel) =>
+    Object.values((await channel.call(Control.method.listRuns, {})).message.runDict)
+  assert.deepEqual(
+    (await runsOf(ada)).map((run) => [run.runId, run.flwrAid]),
+    [[runId, 'ada']],
+  )
+  assert.deepEqual(await runsOf(bob), [])
 })
 
 test('a shared identity makes every process a node of its own where the policy allows it', async () => {
@@ -226,6 +320,16 @@ test('the audit log has every refusal and every change, with whom, from where an
   await refusalOf(activate(deployment.connect('fleet', undefined)))
   await refusalOf(node.call(Fleet.method.pullMessages, { node: { nodeId: nodeId + 1n } }))
   await node.call(Fleet.method.deactivateNode, { nodeId })
+  const fab = {
+    content: buildFab(writeApp(deployment.file('app'), { server: countingServer, client: countingClient })).bytes,
+  }
+  const person = deployment.connect('control', (await deployment.ca.issue('ada')).issued)
+  const { runId = 0n } = (await person.call(Control.method.startRun, { fab })).message
+  await person.call(Control.method.listRuns, {})
+  await person.call(Control.method.stopRun, { runId })
+  await person.call(Control.method.unregisterNode, { nodeId })
+  await refusalOf(deployment.connect('main', undefined).call(Runtime.method.pullTaskInput, {}))
+  await refusalOf(deployment.connect('main', undefined).call(Control.method.stopRun, { runId }))
   const lines = await eventually('the lines', () => {
     const text = readFileSync(deployment.file('audit.jsonl'), 'utf8')
     const parsed = text
@@ -233,7 +337,7 @@ test('the audit log has every refusal and every change, with whom, from where an
       .split('\n')
       .filter(Boolean)
       .map((line) => JSON.parse(line))
-    return parsed.some(({ method }) => method === '/flwr.proto.Fleet/DeactivateNode') && parsed
+    return parsed.length >= 11 && parsed
   })
   const seen = lines.map(({ method, decision, reason }) => `${method} ${decision} ${reason}`.trim())
   assert.deepEqual(seen, [
@@ -242,6 +346,12 @@ test('the audit log has every refusal and every change, with whom, from where an
     'connect refuse no-certificate',
     '/flwr.proto.Fleet/PullMessages refuse node-of-another-identity',
     '/flwr.proto.Fleet/DeactivateNode allow',
+    'connect allow',
+    '/flwr.proto.Control/StartRun allow',
+    '/flwr.proto.Control/StopRun allow',
+    '/flwr.proto.Control/UnregisterNode allow',
+    '/flwr.proto.Runtime/PullTaskInput refuse token-invalid',
+    '/flwr.proto.Control/StopRun refuse no-certificate',
   ])
   const [, activated] = lines
   assert.equal(activated.identity, 'node-1')

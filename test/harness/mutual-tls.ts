@@ -45,13 +45,14 @@ export class MutualTlsSuperlink implements AsyncDisposable {
     listener: 'fleet' | 'control' | 'main',
     issued: { certificatePem: string; keyPem: string } | undefined,
     transport: 'grpc' | 'http' = 'grpc',
+    headers: Readonly<Record<string, string>> = {},
   ): Channel {
     const tls = fixedTlsSource({
       rootsPem: this.ca.issued.certificatePem,
       ...(issued ? { certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem } } : {}),
     })
     const address = formatAddress(this.superlink[listener].address)
-    return this.#stack.use(createChannel({ address, tls, transport, component: 'test' }))
+    return this.#stack.use(createChannel({ address, tls, transport, component: 'test', headers }))
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
