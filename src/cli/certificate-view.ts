@@ -1,6 +1,7 @@
 import type { Certificate } from '../identity/certificate.ts'
 import { clientAuthOid, serverAuthOid } from '../identity/certificate.ts'
 import { identityOf } from '../identity/judge.ts'
+import { plain } from './output.ts'
 import { details } from './table.ts'
 import { instantText } from './units.ts'
 
@@ -9,22 +10,27 @@ const usageNames: Readonly<Record<string, string>> = { [clientAuthOid]: 'clientA
 /** What a certificate says, and whom a SuperLink would take its holder for. */
 export function certificateText(path: string, certificate: Certificate, now: number): string {
   const { names } = certificate
-  const sans = [...names.uris, ...names.dns, ...names.emails]
+  const sans = [...names.uris, ...names.dns, ...names.emails, ...names.ips]
   const identity = certificate.isCa ? undefined : identityOf(certificate, 'auto')
   const daysLeft = Math.floor((certificate.notAfter - now) / 86_400_000)
   return details([
     ['File', path],
-    ['Subject', certificate.subject.text],
-    ['Issuer', certificate.issuerText],
+    ['Subject', plain(certificate.subject.text)],
+    ['Issuer', plain(certificate.issuerText)],
     ['Kind', certificate.isCa ? 'CA' : 'end entity'],
     ...(identity
-      ? ([['Identity', 'name' in identity ? identity.name : `none (${identity.about || identity.reason})`]] as const)
+      ? ([
+          ['Identity', 'name' in identity ? identity.name : plain(`none (${identity.about || identity.reason})`)],
+        ] as const)
       : []),
-    ['Organization', certificate.subject.organizations[0] ?? ''],
-    ['Other names', sans.join(', ')],
+    ['Organization', plain(certificate.subject.organizations[0] ?? '')],
+    ['Other names', plain(sans.join(', '))],
     ['Key usage', certificate.keyUsages ? [...certificate.keyUsages].join(', ') : 'any'],
     ['Extended usage', certificate.extendedKeyUsages?.map((oid) => usageNames[oid] ?? oid).join(', ') ?? 'any'],
-    ['Valid from', instantText(new Date(certificate.notBefore).toISOString())],
+    [
+      'Valid from',
+      `${instantText(new Date(certificate.notBefore).toISOString())}${certificate.notBefore > now ? ' (not valid yet)' : ''}`,
+    ],
     [
       'Valid until',
       `${instantText(new Date(certificate.notAfter).toISOString())} (${daysLeft < 0 ? 'expired' : `${daysLeft} days left`})`,

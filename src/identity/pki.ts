@@ -1,6 +1,7 @@
-import { randomBytes, webcrypto } from 'node:crypto'
+import { createHash, createPrivateKey, randomBytes, webcrypto } from 'node:crypto'
 import * as asn1js from 'asn1js'
 import * as pkijs from 'pkijs'
+import { errorText, UsageError } from '../base/errors.ts'
 import { clientAuthOid, serverAuthOid } from './certificate.ts'
 import { toPem } from './pem.ts'
 
@@ -50,16 +51,57 @@ export async function issue(request: CertificateRequest, issuer?: Issued): Promi
   const parent = issuer && parsePem(issuer.certificatePem)
   certificate.issuer = parent ? parent.subject : certificate.subject
   await certificate.subjectPublicKeyInfo.importKey(keys.publicKey as unknown as CryptoKey, crypto)
-  certificate.extensions = extensionsOf(request)
-  const signingKey = issuer
-    ? await webcrypto.subtle.importKey('pkcs8', pemBytes(issuer.keyPem), algorithm, false, ['sign'])
-    : keys.privateKey
+  certificate.extensions = [
+    ...extensionsOf(request),
+    // Python from 3.13 on refuses certificates without these.
+    keyIdentifier('2.5.29.14', keyIdOf(certificate)),
+    keyIdentifier('2.5.29.35', keyIdOf(parent ?? certificate)),
+  ]
+  const signingKey = issuer ? await importSigningKey(issuer.keyPem) : keys.privateKey
   await certificate.sign(signingKey as unknown as CryptoKey, 'SHA-256', crypto)
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
   return {
     certificatePem: toPem('CERTIFICATE', new Uint8Array(certificate.toSchema(true).toBER())),
     keyPem: toPem('PRIVATE KEY', new Uint8Array(pkcs8)),
   }
+}
+
+/** The key of a CA that another program made may be of another kind than ours. */
+async function importSigningKey(pem: string): Promise<webcrypto.CryptoKey> {
+  try {
+    const key = createPrivateKey(pem)
+    const { asymmetricKeyType: type, asymmetricKeyDetails } = key
+    const curve = { prime256v1: 'P-256', secp384r1: 'P-384', secp521r1: 'P-521' }[
+      asymmetricKeyDetails?.namedCurve ?? ''
+    ]
+    const params =
+      type === 'ec' && curve
+        ? { name: 'ECDSA', namedCurve: curve }
+        : type === 'rsa'
+          ? { name: 'RSASSA-PKCS1-v1_5', hash: 'SHA-256' }
+          : undefined
+    if (!params) throw new Error(`keys of the kind ${type} cannot sign here`)
+    const pkcs8 = key.export({ type: 'pkcs8', format: 'der' })
+    return await webcrypto.subtle.importKey('pkcs8', pkcs8, params, false, ['sign'])
+  } catch (cause) {
+    throw new UsageError(`The key of the CA cannot be used: ${errorText(cause)}.`, { cause })
+  }
+}
+
+/** RFC 5280 section 4.2.1.2: what the certificate says of itself, else SHA-1 of the key. */
+function keyIdOf(certificate: pkijs.Certificate): ArrayBuffer {
+  const own = certificate.extensions?.find(({ extnID }) => extnID === '2.5.29.14')?.parsedValue
+  if (own instanceof asn1js.OctetString) return Uint8Array.from(own.valueBlock.valueHexView).buffer
+  const key = Buffer.from(certificate.subjectPublicKeyInfo.subjectPublicKey.valueBlock.valueHexView)
+  return Uint8Array.from(createHash('sha1').update(key).digest()).buffer
+}
+
+function keyIdentifier(extnID: '2.5.29.14' | '2.5.29.35', id: ArrayBuffer): pkijs.Extension {
+  const value =
+    extnID === '2.5.29.14'
+      ? new asn1js.OctetString({ valueHex: id })
+      : new pkijs.AuthorityKeyIdentifier({ keyIdentifier: new asn1js.OctetString({ valueHex: id }) }).toSchema()
+  return new pkijs.Extension({ extnID, critical: false, extnValue: value.toBER() })
 }
 
 function setName(name: pkijs.RelativeDistinguishedNames, request: CertificateRequest): void {
@@ -90,12 +132,15 @@ function extensionsOf(request: CertificateRequest): pkijs.Extension[] {
     ),
   ]
   if (request.keyUsage !== 'none') {
-    const bits = new Uint8Array([request.keyUsage ?? (request.ca ? usageBits.ca : usageBits.leaf)])
+    const usage = request.keyUsage ?? (request.ca ? usageBits.ca : usageBits.leaf)
+    const bits = new Uint8Array([usage])
+    // DER counts no trailing zeros of a list of named bits.
+    const unusedBits = 31 - Math.clz32(usage & -usage)
     extensions.push(
       new pkijs.Extension({
         extnID: '2.5.29.15',
         critical: true,
-        extnValue: new asn1js.BitString({ valueHex: bits.buffer, unusedBits: 0 }).toBER(),
+        extnValue: new asn1js.BitString({ valueHex: bits.buffer, unusedBits }).toBER(),
       }),
     )
   }

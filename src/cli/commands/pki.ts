@@ -1,11 +1,12 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { isIP } from 'node:net'
+import { basename, join } from 'node:path'
 import { Command } from 'commander'
-import { errorText, UsageError } from '../../base/errors.ts'
+import { UsageError } from '../../base/errors.ts'
 import { wholeNumber } from '../../base/options.ts'
-import { parseCertificate } from '../../identity/certificate.ts'
-import { pemCertificates } from '../../identity/pem.ts'
+import type { Certificate } from '../../identity/certificate.ts'
 import { type Issued, issue } from '../../identity/pki.ts'
+import { readCertificates, readClientTls, readTextFile } from '../../identity/tls-files.ts'
 import { certificateText } from '../certificate-view.ts'
 import { type CliContext, type CreateCommand, collect, group } from '../command.ts'
 import { type Output, runCommand } from '../output.ts'
@@ -41,7 +42,6 @@ function init(context: CliContext): Command {
       context.status = await runCommand(context, 'default', async (output) => {
         const { name, organization } = options
         const made = await issue({ commonName: name, ...optional({ organization }), ca: true, ...validity })
-        mkdirSync(directory, { recursive: true })
         write(
           output,
           directory,
@@ -86,6 +86,19 @@ function issueCommand(context: CliContext): Command {
         if (!/^[A-Za-z0-9._-]+$/.test(name))
           throw new UsageError(`'${name}' cannot name a file: use letters, digits, points, hyphens and underscores.`)
         const { directory, server, organization, uri } = options
+        for (const ip of options.ip)
+          if (isIP(ip) === 0) throw new UsageError(`--ip: '${ip}' is not an IP address: give host names with --dns.`)
+        for (const [flag, value] of [
+          ['--uri', uri ?? 'urn:x'] as const,
+          ...options.dns.map((dns) => ['--dns', dns] as const),
+        ])
+          if (!/^[!-~]+$/.test(value)) throw new UsageError(`${flag}: '${value}' must be ASCII without spaces.`)
+        if (uri !== undefined && !URL.canParse(uri))
+          throw new UsageError(`--uri: '${uri}' is not a URI, e.g. spiffe://fl.example/supernode/1.`)
+        const ca = readCa(directory, options.ca)
+        const notAfter = Math.min(validity.notAfter.getTime(), ca.certificate.notAfter)
+        if (notAfter < validity.notAfter.getTime())
+          output.note(`The certificate ends with its CA, on ${new Date(notAfter).toISOString()}.`)
         // A server without names can be reached by nobody.
         const local = server && options.dns.length === 0 && options.ip.length === 0
         const made = await issue(
@@ -96,9 +109,10 @@ function issueCommand(context: CliContext): Command {
             dns: local ? ['localhost'] : options.dns,
             ips: local ? ['127.0.0.1', '::1'] : options.ip,
             usages: [server ? 'server' : 'client'],
-            ...validity,
+            notBefore: validity.notBefore,
+            notAfter: new Date(notAfter),
           },
-          readCa(directory, options.ca),
+          ca.issued,
         )
         write(output, directory, { certificate: `${name}.pem`, key: `${name}.key` }, made, options.force)
         return undefined
@@ -113,7 +127,7 @@ function show(context: CliContext): Command {
     .action(async (files: string[]) => {
       context.status = await runCommand(context, 'default', async (output) => {
         const texts = files.flatMap((path) =>
-          readCertificates(path).map((one) => certificateText(path, one, Date.now())),
+          readCertificates({ flag: 'flwr pki show', path }).map((one) => certificateText(path, one, Date.now())),
         )
         output.say(texts.join('\n\n'))
         return undefined
@@ -121,36 +135,31 @@ function show(context: CliContext): Command {
     })
 }
 
-function readCertificates(path: string): ReturnType<typeof parseCertificate>[] {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new UsageError(`${path} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, { cause })
-  }
-  const found = pemCertificates(text)
-  if (found.length === 0) throw new UsageError(`${path} holds no certificate.`)
-  try {
-    return found.map(parseCertificate)
-  } catch (cause) {
-    throw new UsageError(`A certificate in ${path} cannot be read (${errorText(cause)}).`, { cause })
-  }
-}
-
-function readCa(directory: string, file: string): Issued {
-  const read = (name: string): string => {
-    try {
-      return readFileSync(join(directory, name), 'utf8')
-    } catch (cause) {
-      throw new UsageError(
-        `There is no CA in ${directory} (${name} is missing): make one with flwr pki init ${directory}.`,
-        {
-          cause,
-        },
-      )
-    }
-  }
-  return { certificatePem: read(`${file}.crt`), keyPem: read(`${file}.key`) }
+function readCa(directory: string, file: string): { issued: Issued; certificate: Certificate } {
+  const paths = { certificate: join(directory, `${file}.crt`), key: join(directory, `${file}.key`) }
+  const missing = Object.values(paths).find((path) => !existsSync(path))
+  if (missing !== undefined)
+    throw new UsageError(
+      `There is no CA in ${directory} (${basename(missing)} is missing): make one with flwr pki init ${directory}.`,
+    )
+  const certfile = { flag: '--ca', path: paths.certificate }
+  const [certificate] = readCertificates(certfile)
+  if (!certificate.isCa) throw new UsageError(`--ca: ${paths.certificate} is not the certificate of a CA.`)
+  const now = Date.now()
+  if (certificate.notAfter <= now)
+    throw new UsageError(
+      `The CA in ${paths.certificate} has expired: make another with flwr pki init --force ${directory}.`,
+    )
+  const { material } = readClientTls({
+    ...{
+      roots: undefined,
+      certfile,
+      keyfile: { flag: '--ca', path: paths.key },
+      now: Math.max(now, certificate.notBefore),
+    },
+  })
+  const keyPem = material.certificate?.keyPem as string
+  return { issued: { certificatePem: readTextFile(certfile), keyPem }, certificate }
 }
 
 function write(
@@ -164,8 +173,16 @@ function write(
   for (const path of Object.values(paths)) {
     if (!force && existsSync(path)) throw new UsageError(`${path} is there already: give --force to replace it.`)
   }
-  writeFileSync(paths.certificate, made.certificatePem)
-  writeFileSync(paths.key, made.keyPem, { mode: 0o600 })
+  try {
+    mkdirSync(directory, { recursive: true })
+    // Removed first: a file that is replaced keeps its permissions.
+    for (const path of Object.values(paths)) rmSync(path, { force: true })
+    writeFileSync(paths.key, made.keyPem, { mode: 0o600, flag: 'wx' })
+    writeFileSync(paths.certificate, made.certificatePem, { flag: 'wx' })
+  } catch (cause) {
+    const { code, path = directory } = cause as NodeJS.ErrnoException
+    throw new UsageError(`${path} cannot be written (${code}): choose another folder.`, { cause })
+  }
   output.say(`Wrote ${paths.certificate} and ${paths.key}`)
 }
 
