@@ -78,7 +78,12 @@ function deflateReply(reply: Message, instruction: Message): ReturnType<typeof d
     deflateMessage(instruction.replyError({ code: errorCodes.clientAppRaisedException, reason }))
   if (reply.metadata.replyToMessageId !== instruction.metadata.messageId)
     return refuse('The ClientApp did not return a reply to its message: return message.reply(…).')
-  const deflated = deflateMessage(reply)
+  let deflated: ReturnType<typeof deflateMessage>
+  try {
+    deflated = deflateMessage(reply)
+  } catch (error) {
+    return refuse(`The reply cannot be sent: ${reasonOf(error)}`)
+  }
   const oversize = findOversize(deflated)
   return oversize ? refuse(`The reply is too large: ${oversize}.`) : deflated
 }

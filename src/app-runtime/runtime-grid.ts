@@ -1,8 +1,11 @@
 import { isoTimestamp, systemClock } from '../base/clock.ts'
+import { errorText } from '../base/errors.ts'
 import { superlinkNodeId } from '../base/ids.ts'
+import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../message/deflate.ts'
-import { errorCodes, Message } from '../message/message.ts'
+import { errorCodes, Message, type Metadata } from '../message/message.ts'
 import { ObjectsUnavailableError } from '../objects/transfer.ts'
+import { RpcError } from '../rpc/channel.ts'
 import type { Grid, Progress } from '../sdk/grid.ts'
 import { type RuntimeClient, runtime } from './runtime-client.ts'
 import { fetchMessage, sendMessages } from './task-messages.ts'
@@ -93,31 +96,28 @@ export class RuntimeGrid implements Grid {
     return { replies, waited }
   }
 
-  /** A reply whose objects are gone becomes an error reply, as it would have come from the SuperLink. */
-  async #fetch(tree: Parameters<typeof fetchMessage>[1], replyToMessageId: string): Promise<Message> {
+  /** A reply whose objects are gone, or do not fit together, becomes an error reply: one node must not fail the run. */
+  async #fetch(tree: ObjectTree, replyToMessageId: string): Promise<Message> {
     try {
       return await fetchMessage(this.#route(), tree)
     } catch (error) {
-      if (!(error instanceof ObjectsUnavailableError)) throw error
-      return new Message(
-        {
-          runId: this.runId,
-          messageId: tree.objectId,
-          srcNodeId: superlinkNodeId,
-          dstNodeId: superlinkNodeId,
-          replyToMessageId,
-          groupId: '',
-          ttl: 0,
-          messageType: 'system',
-          createdAt: systemClock.now() / 1000,
-        },
-        {
-          error: {
-            code: errorCodes.messageUnavailable,
-            reason: `Reply message objects are unavailable. ${error.message}`,
-          },
-        },
-      )
+      if (error instanceof RpcError || this.#client.signal.aborted) throw error
+      const gone = error instanceof ObjectsUnavailableError
+      const reason = gone ? 'Reply message objects are unavailable.' : 'The reply message cannot be read.'
+      const metadata: Metadata = {
+        runId: this.runId,
+        messageId: tree.objectId,
+        srcNodeId: superlinkNodeId,
+        dstNodeId: superlinkNodeId,
+        replyToMessageId,
+        groupId: '',
+        ttl: 0,
+        messageType: 'system',
+        createdAt: systemClock.now() / 1000,
+      }
+      return new Message(metadata, {
+        error: { code: errorCodes.messageUnavailable, reason: `${reason} ${errorText(error)}` },
+      })
     }
   }
 

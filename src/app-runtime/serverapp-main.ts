@@ -1,5 +1,5 @@
 import { inspect } from 'node:util'
-import { DomainError, errorText } from '../base/errors.ts'
+import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, userConfigFromWire } from '../message/wire.ts'
 import { ServerApp } from '../sdk/server-app.ts'
@@ -48,7 +48,7 @@ async function runServerApp(task: TaskContext, input: TaskInput): Promise<Outcom
     if (isTaskEnded(error) || client.signal.aborted) throw error
     const details = `ServerApp failed with exception: ${errorText(error)}`
     // A stack helps the author of the app; the faults that we found ourselves explain themselves.
-    const known = error instanceof AppLoadError || error instanceof DomainError
+    const known = [AppLoadError, DomainError, UsageError].some((kind) => error instanceof kind)
     process.stderr.write(`${known ? '' : `${inspect(error)}\n`}`)
     task.log.error(details)
     return { context: contextToWire(context), subStatus: 'failed', details: details.slice(0, detailsLengthMax) }

@@ -73,7 +73,9 @@ export function isMilestone(before: RunProgress, now: RunProgress): boolean {
 
 const metricsMax = 4
 
-function metricText(value: number): string {
+/** Another release may send `null` for what JSON cannot say. */
+function metricText(value: number | null): string {
+  if (value === null) return '?'
   return Number.isInteger(value) ? String(value) : value.toPrecision(4)
 }
 

@@ -1,0 +1,86 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { preparePython } from '../scripts/python.ts'
+import { type Flower, residentMegabytes, withDeployment } from './deployment.ts'
+import { countFleetCalls } from './fleet-load.ts'
+import { ourFlower } from './our-flower.ts'
+import { pythonFlower } from './python-flower.ts'
+
+/**
+ * Figures of Trellis beside those of Python Flower 1.29, both taken in this run, one after the other, on this machine:
+ * read the ratios. Loads are bounded in count and time, and stay on the loopback interface.
+ */
+
+const small = { floats: 1000, rounds: 6 }
+const large = { floats: 25_000_000, rounds: 2 }
+
+interface Figures {
+  readonly secondsPerSmallRound: number
+  readonly secondsForLargeRun: number
+  readonly fleetCallsPerSecond: number
+  readonly idleMegabytes: number
+}
+
+const python = (await preparePython()).TRELLIS_PYTHON_129
+const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
+try {
+  const ours = await measure(ourFlower, 'Trellis')
+  const theirs = python === undefined ? undefined : await measure(pythonFlower(python), 'Flower 1.29')
+  print(ours, theirs)
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}
+
+async function measure(flower: Flower, name: string): Promise<Figures> {
+  const say = (text: string): void => void process.stderr.write(`${name}: ${text}\n`)
+  const fresh = (what: string): string => join(directory, `${name.replaceAll(' ', '-')}-${what}`)
+  say('idle memory, and small Fleet calls')
+  const { idleMegabytes, fleetCallsPerSecond } = await withDeployment(
+    flower,
+    fresh('calls'),
+    0,
+    async (deployment) => ({
+      idleMegabytes: residentMegabytes(deployment.superlinkPid),
+      fleetCallsPerSecond: await countFleetCalls(deployment),
+    }),
+  )
+  say(`${small.rounds} rounds with 4 KB`)
+  const smallSeconds = await withDeployment(flower, fresh('small'), 2, (deployment) => deployment.train(small))
+  say(`${large.rounds} rounds with 100 MB`)
+  const largeSeconds = await withDeployment(flower, fresh('large'), 2, (deployment) => deployment.train(large))
+  return {
+    secondsPerSmallRound: smallSeconds / small.rounds,
+    secondsForLargeRun: largeSeconds,
+    fleetCallsPerSecond,
+    idleMegabytes,
+  }
+}
+
+function print(ours: Figures, theirs: Figures | undefined): void {
+  const row = (what: string, key: keyof Figures, digits: number, better: 'less' | 'more'): string[] => {
+    const [mine, other] = [ours[key], theirs?.[key]]
+    const ratio = other === undefined ? undefined : better === 'less' ? other / mine : mine / other
+    return [
+      what,
+      mine.toFixed(digits),
+      other?.toFixed(digits) ?? 'no Python',
+      ratio === undefined ? '' : `${ratio.toFixed(ratio < 10 ? 2 : 1)} times ${better === 'less' ? 'less' : 'as many'}`,
+    ]
+  }
+  const rows = [
+    ['', 'Trellis (mutual TLS)', 'Flower 1.29 (TLS, keys)', 'ratio'],
+    row('s a round, 2 nodes, 4 KB model, beyond the app', 'secondsPerSmallRound', 3, 'less'),
+    row('small Fleet calls a second, SQLite file', 'fleetCallsPerSecond', 0, 'more'),
+    row('s for 2 rounds, 2 nodes, 100 MB model', 'secondsForLargeRun', 2, 'less'),
+    row('MB resident, idle SuperLink', 'idleMegabytes', 0, 'less'),
+  ]
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)))
+  for (const cells of rows)
+    process.stdout.write(
+      `${cells
+        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
+        .join('   ')
+        .trimEnd()}\n`,
+    )
+}

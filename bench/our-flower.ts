@@ -1,0 +1,57 @@
+import { join } from 'node:path'
+import { generateNodeKey } from '../src/identity/node-key.ts'
+import { writeApp } from '../test/harness/write-app.ts'
+import type { Flower } from './deployment.ts'
+
+/** Trellis as an operator starts it: mutual TLS, state in a file. */
+export const ourFlower: Flower = {
+  bin: undefined,
+  async superlinkArguments(ca) {
+    const { certfile, keyfile } = await ca.server()
+    return [
+      '--ssl-ca-certfile',
+      ca.certfile,
+      '--ssl-certfile',
+      certfile,
+      '--ssl-keyfile',
+      keyfile,
+      '--ssl-require-client-auth',
+    ]
+  },
+  async supernodeArguments(ca, name) {
+    const { certfile, keyfile } = await ca.issue(name)
+    return ['--root-certificates', ca.certfile, '--ssl-client-certfile', certfile, '--ssl-client-keyfile', keyfile]
+  },
+  async connection(ca) {
+    const { certfile, keyfile } = await ca.issue('cli')
+    return `root-certificates = "${ca.certfile}"\nclient-certificate = "${certfile}"\nclient-private-key = "${keyfile}"`
+  },
+  ready: /Starting API on/,
+  async loadCredential(ca) {
+    const { issued } = await ca.issue('load')
+    return { certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem }, key: generateNodeKey() }
+  },
+  signsCalls: false,
+  writeApp: (directory, { floats, rounds }) =>
+    writeApp(join(directory, 'app'), { server, client, config: `floats = ${floats}\nrounds = ${rounds}` }),
+}
+
+const server = `
+import { ArrayRecord, FedAvg, NdArray, ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(async (grid, context) => {
+  const weights = new Float32Array(Number(context.runConfig.floats))
+  const strategy = new FedAvg({ fractionEvaluate: 0 })
+  await strategy.start(grid, new ArrayRecord({ w: NdArray.from(weights) }), { numRounds: Number(context.runConfig.rounds) })
+})
+`
+
+const client = `
+import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
+export const app = new ClientApp().train((message) => {
+  const weights = message.content.arrays('arrays').get('w').values()
+  const next = new Float32Array(weights.length)
+  for (let index = 0; index < next.length; index++) next[index] = weights[index] + 1
+  const metrics = new MetricRecord({ 'num-examples': 1 })
+  return message.reply(new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(next) }), metrics }))
+})
+`
