@@ -5,12 +5,49 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { run, type StartOptions, start } from '../harness/program.ts'
+import { run, type StartOptions, start, type TestProgram } from '../harness/program.ts'
 import { writeApp } from '../harness/write-app.ts'
 
 const guide = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'guides', 'mutual-tls.md'), 'utf8')
 const bin = join(import.meta.dirname, '..', '..', 'bin')
 const noOpenssl = spawnSync('openssl', ['version']).error ? 'openssl is not installed' : false
+
+test('a site issues for its own nodes with an intermediate, as the guide says', { skip: noOpenssl }, async () => {
+  using directory = temporaryDirectory()
+  mkdirSync(directory.file('certificates'))
+  for (const heading of ['With openssl', 'A CA of its own for clients, with an intermediate'])
+    execFileSync('sh', ['-e', '-c', commandsBelow(heading)], {
+      cwd: directory.path,
+      stdio: ['ignore', 'ignore', 'pipe'],
+    })
+  const options: StartOptions = { cwd: directory.path }
+  await using superlink = start(
+    'flower-superlink',
+    [
+      ...['--ssl-ca-certfile', 'certificates/ca.crt', '--ssl-certfile', 'certificates/server.pem'],
+      ...['--ssl-keyfile', 'certificates/server.key', '--ssl-require-client-auth'],
+      ...['--ssl-client-ca-certfile', 'certificates/client-ca.crt', '--port', '0'],
+      ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0'],
+    ],
+    options,
+  )
+  const [, fleet = ''] = await superlink.line(/Starting Fleet API on (\S+)/)
+  const node = (name: string): TestProgram =>
+    start(
+      'flower-supernode',
+      [
+        ...['--root-certificates', 'certificates/ca.crt', '--ssl-client-certfile', `certificates/${name}.pem`],
+        ...['--ssl-client-keyfile', `certificates/${name}.key`, '--superlink', fleet],
+      ],
+      options,
+    )
+  await using member = node('node-3')
+  await member.line(/SuperNode ID/)
+  await superlink.line(/identity=spiffe:\/\/fl\.example\/supernode\/3/)
+  await using stranger = node('node-1')
+  await stranger.line(/not signed by a CA that this SuperLink trusts \(CN=Federation CA\)/)
+  assert.notEqual(await stranger.end(), 0)
+})
 
 /** The first block of commands below a heading of the guide. */
 function commandsBelow(heading: string): string {
