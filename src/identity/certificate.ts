@@ -30,8 +30,8 @@ export interface Certificate {
   readonly extendedKeyUsages: readonly string[] | undefined
   /** Extensions that limit what the certificate is good for in ways that we do not check: it is not to be relied on. */
   readonly unsupported: readonly string[]
-  /** Why the key could be broken, or the issuer's signature forged; `undefined` when neither is known. */
-  readonly weakKey: string | undefined
+  /** Why the key is not to be used (broken too easily, or too costly to use), or the issuer's signature could be forged. */
+  readonly unfitKey: string | undefined
   readonly weakSignature: string | undefined
 }
 
@@ -125,7 +125,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
     unsupported: (parsed.extensions ?? [])
       .filter((one) => (one.critical && !processedOids.includes(one.extnID)) || one.extnID === nameConstraintsOid)
       .map((one) => one.extnID),
-    weakKey: weakKey(x509.publicKey),
+    unfitKey: unfitKey(x509.publicKey),
     weakSignature: /md[245]|sha-?1\b|sha1with/i.test(x509.signatureAlgorithm ?? '')
       ? `signed with ${x509.signatureAlgorithm}`
       : undefined,
@@ -134,10 +134,14 @@ export function parseCertificate(der: Uint8Array): Certificate {
 
 const certificateBytesMax = 64 * 1024
 
-/** Below 112 bits of security, as OpenSSL's level 2 counts it; the handshake does not look at a client's key. */
-function weakKey({ asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject): string | undefined {
+/**
+ * Below 112 bits of security, as OpenSSL's level 2 counts it, for the handshake does not look at a client's key; or so long
+ * that a stranger could keep us busy with it.
+ */
+function unfitKey({ asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject): string | undefined {
   const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {}
-  if (modulusLength !== undefined && modulusLength < 2048) return `its ${type} key has ${modulusLength} bits`
+  if (modulusLength !== undefined && (modulusLength < 2048 || modulusLength > 8192))
+    return `its ${type} key has ${modulusLength} bits`
   const curveBits = Number(/\d{3}/.exec(namedCurve ?? '')?.[0] ?? 256)
   return curveBits < 224 ? `its key is on the curve ${namedCurve}` : undefined
 }

@@ -61,7 +61,8 @@ export function judge(input: JudgementInput): PeerIdentity {
 
   const identity = identityOf(leaf, input.policy.source)
   if ('reason' in identity) return refuse(identity.reason, identity.about)
-  const organization = leaf.subject.organizations[0] ?? ''
+  const [organization = '', ...others] = leaf.subject.organizations
+  if (others.length > 0) return refuse('ambiguous-identity', `organisations ${leaf.subject.organizations.join(', ')}`)
   if (!isPlainText(organization, true)) return refuse('no-identity', 'control characters in the organisation')
   for (const issuer of path.issuers) {
     if (!allowsOrganization(input.policy, issuer, organization))
@@ -100,7 +101,7 @@ function findPath(
   sent: readonly Certificate[],
   input: JudgementInput,
 ): { issuers: Certificate[] } | Fault {
-  const leafFault = ownFault(leaf, input.now) ?? weakness(leaf, [leaf.weakKey, leaf.weakSignature])
+  const leafFault = ownFault(leaf, input.now) ?? weakness(leaf, [leaf.unfitKey, leaf.weakSignature])
   if (leafFault) return leafFault
   const candidates = [...input.trust.anchors, ...input.trust.intermediates, ...sent.filter((one) => one.isCa)]
   let best: { fault: Fault; depth: number } | undefined
@@ -170,11 +171,12 @@ function issuerFault(
   if (issuer.keyUsages && !issuer.keyUsages.has('keyCertSign')) return invalid('may not sign certificates (key usage)')
   // What a CA is limited to, it cannot vouch beyond: as OpenSSL and Go see it, though RFC 5280 does not say so.
   if (!allowsClientAuth(issuer)) return invalid('may not vouch for clients (extended key usage)')
+  // Before the key is used. Nobody relies on what an anchor's signature says of itself.
+  const weak = weakness(issuer, isAnchor ? [issuer.unfitKey] : [issuer.unfitKey, issuer.weakSignature])
+  if (weak) return weak
   if (!hasSigned(issuer, certificate)) return { reason: 'unknown-ca', about: `${issuer.subject.text}, but not its key` }
   const own = ownFault(issuer, now)
-  if (own) return invalid(own.what)
-  // Nobody relies on what an anchor's signature says of itself.
-  return weakness(issuer, isAnchor ? [issuer.weakKey] : [issuer.weakKey, issuer.weakSignature])
+  return own && invalid(own.what)
 }
 
 /** What is wrong with a certificate whoever issued it. */
@@ -197,7 +199,9 @@ function ownFault(certificate: Certificate, now: number): (Fault & { what: strin
 
 function weakness({ subject }: Certificate, known: readonly (string | undefined)[]): Fault | undefined {
   const found = known.find((one) => one !== undefined)
-  return found === undefined ? undefined : { reason: 'invalid-chain', about: `${subject.text} is too weak: ${found}` }
+  return found === undefined
+    ? undefined
+    : { reason: 'invalid-chain', about: `${subject.text} is not to be relied on: ${found}` }
 }
 
 /** The one name of a certificate, by the policy's source. */

@@ -120,11 +120,11 @@ function readPair(
 /** What TLS itself would refuse later, such as a key that is too short. */
 function ensureUsable(file: FileFlag, pair: { chainPem: string; keyPem: string }, leaf: Certificate): void {
   try {
+    if (leaf.unfitKey) throw new Error(leaf.unfitKey)
     createSecureContext({ cert: pair.chainPem, key: pair.keyPem, minVersion: 'TLSv1.2' })
   } catch (cause) {
-    const why = leaf.weakKey ?? errorText(cause)
     throw new UsageError(
-      `${file.flag}: the certificate in ${file.path} cannot be used for TLS (${why}): have one issued for an EC key, or an RSA key of 2048 bits or more.`,
+      `${file.flag}: the certificate in ${file.path} cannot be used for TLS (${errorText(cause)}): have one issued for an EC key, or an RSA key of 2048 bits or more (8192 at most).`,
       { cause },
     )
   }
