@@ -30,6 +30,8 @@ interface Job {
 
 export const inMemory = ':memory:'
 const jobsPerCommitMax = 128
+/** Nobody waits longer than this for others to share a commit with. */
+const companyMs = 2
 
 /**
  * Opens or creates the database. Throws a UsageError with a remedy when the file is of a newer version, of another
@@ -59,6 +61,7 @@ class SqliteDatabase implements Database {
   readonly #lock: DatabaseSync | undefined
   readonly #jobs: Job[] = []
   #draining: Promise<void> | undefined
+  #lastCompany = 1
 
   constructor(writer: DatabaseSync, reader: DatabaseSync, lock: DatabaseSync | undefined) {
     this.#writer = writer
@@ -88,9 +91,22 @@ class SqliteDatabase implements Database {
   async #drain(): Promise<void> {
     // Callers that arrive in the same turn of the event loop share the first commit.
     await Promise.resolve()
-    while (this.#jobs.length > 0) await this.#commitTogether()
+    while (this.#jobs.length > 0) {
+      if (this.read !== this.#write) await this.#gatherCompany()
+      await this.#commitTogether()
+    }
     // In the same turn as the last look at the queue: who comes now must start the next drain.
     this.#draining = undefined
+  }
+
+  /**
+   * A commit blocks this thread while the disk works: those who came in the meantime wait in their sockets. They are let
+   * in first, and where the last commit had company, so will this one: it is waited for, but not for long.
+   */
+  async #gatherCompany(): Promise<void> {
+    const endsAt = performance.now() + companyMs
+    do await new Promise((resolve) => setImmediate(resolve))
+    while (this.#jobs.length < this.#lastCompany && performance.now() < endsAt)
   }
 
   async #commitTogether(): Promise<void> {
@@ -106,6 +122,7 @@ class SqliteDatabase implements Database {
         settled.push(await this.#runInSavepoint(job, effects))
       }
       this.#writer.exec('COMMIT')
+      this.#lastCompany = settled.length
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
       const failure = new DomainError('unavailable', `The database cannot be written: ${errorText(error)}.`, {

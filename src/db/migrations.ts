@@ -19,7 +19,7 @@ export const migrations: readonly string[] = [
   CREATE TABLE run (
     run_id INTEGER PRIMARY KEY, series_id INTEGER NOT NULL, primary_task_id INTEGER NOT NULL, fab_id TEXT NOT NULL,
     fab_version TEXT NOT NULL, fab_hash TEXT NOT NULL, override_config BLOB NOT NULL, federation TEXT NOT NULL,
-    owner_aid TEXT NOT NULL, owner_name TEXT NOT NULL, bytes_sent INTEGER NOT NULL DEFAULT 0,
+    owner_aid TEXT NOT NULL, owner_name TEXT NOT NULL, owner_organization TEXT NOT NULL, bytes_sent INTEGER NOT NULL DEFAULT 0,
     bytes_recv INTEGER NOT NULL DEFAULT 0, clientapp_runtime REAL NOT NULL DEFAULT 0, log_bytes INTEGER NOT NULL DEFAULT 0
   ) STRICT;
   CREATE INDEX run_owner ON run (owner_aid);

@@ -57,6 +57,7 @@ export interface RunTable {
   federation: string
   owner_aid: string
   owner_name: string
+  owner_organization: string
   bytes_sent: number
   bytes_recv: number
   clientapp_runtime: number

@@ -281,14 +281,14 @@ test('runs belong to the identity that started them', async () => {
   const fab = {
     content: buildFab(writeApp(deployment.file('app'), { server: countingServer, client: countingClient })).bytes,
   }
-  const ada = deployment.connect('control', (await deployment.ca.issue('ada')).issued)
+  const ada = deployment.connect('control', (await deployment.ca.issue('ada', { organization: 'Lab' })).issued)
   const bob = deployment.connect('control', (await deployment.ca.issue('bob')).issued)
   const { runId = 0n } = (await ada.call(Control.method.startRun, { fab })).message
   const runsOf = async (channel: Channel) =>
     Object.values((await channel.call(Control.method.listRuns, {})).message.runDict)
   assert.deepEqual(
-    (await runsOf(ada)).map((run) => [run.runId, run.flwrAid]),
-    [[runId, 'ada']],
+    (await runsOf(ada)).map((run) => [run.runId, run.flwrAid, run.accountName, run.organization]),
+    [[runId, 'ada', 'ada', 'Lab']],
   )
   assert.deepEqual(await runsOf(bob), [])
 })

@@ -4,7 +4,7 @@ import { wholeNumber } from '../../base/options.ts'
 import type { Run } from '../../gen/flwr/proto/run_pb.ts'
 import { type CreateCommand, connectionArgument, formatOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
-import { runCommand } from '../output.ts'
+import { plain, runCommand } from '../output.ts'
 import { appText, changedAt, elapsedSeconds, runToJson, statusText } from '../run-view.ts'
 import { details, table } from '../table.ts'
 import { bytesText, durationText, instantText } from '../units.ts'
@@ -67,6 +67,8 @@ function runDetails(run: Run, now: string): string {
     ['Federation', run.federation],
     ['App', appText(run)],
     ['FAB Hash', `${run.fabHash.slice(0, 8)}...${run.fabHash.slice(-8)}`],
+    ...(run.flwrAid.startsWith('<') ? [] : ([['Account', plain(run.accountName || run.flwrAid)]] as const)),
+    ...(run.organization ? ([['Organization', plain(run.organization)]] as const) : []),
     ['Status', statusText(run)],
     ...(why ? ([['Details', why]] as const) : []),
     ['Elapsed', durationText(elapsed)],

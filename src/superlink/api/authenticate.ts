@@ -22,6 +22,8 @@ export interface FleetCaller {
 export interface AccountCaller {
   readonly id: string
   readonly name: string
+  /** Empty unless a certificate names one. */
+  readonly organization: string
   readonly certificate: CertificatePeer | undefined
 }
 
@@ -69,8 +71,8 @@ export async function authenticateFleet(
 export async function authenticateControl(ctx: SuperlinkContext, call: Call): Promise<AccountCaller> {
   const certificate = requireRole(ctx, call, 'cli')
   return certificate
-    ? { id: certificate.identity, name: certificate.identity, certificate }
-    : { ...noAccount, certificate: undefined }
+    ? { id: certificate.identity, name: certificate.identity, organization: certificate.organization, certificate }
+    : { ...noAccount, organization: '', certificate: undefined }
 }
 
 function requireRole(ctx: SuperlinkContext, call: Call, role: Role): CertificatePeer | undefined {

@@ -22,6 +22,8 @@ export interface Run {
   readonly federation: string
   readonly ownerAid: string
   readonly ownerName: string
+  /** Empty unless a certificate named one. */
+  readonly ownerOrganization: string
   readonly bytesSent: number
   readonly bytesRecv: number
   readonly clientappRuntime: number
@@ -53,6 +55,7 @@ export function toRun(row: runStore.RunRow): Run {
     federation: row.federation,
     ownerAid: row.owner_aid,
     ownerName: row.owner_name,
+    ownerOrganization: row.owner_organization,
     bytesSent: row.bytes_sent,
     bytesRecv: row.bytes_recv,
     clientappRuntime: row.clientapp_runtime,
@@ -83,6 +86,7 @@ export function runToWire(run: Run): MessageInitShape<typeof RunSchema> {
     primaryTaskId: task.taskId,
     seriesId: run.seriesId,
     accountName: run.ownerName,
+    ...(run.ownerOrganization === '' ? {} : { organization: run.ownerOrganization }),
   }
 }
 

@@ -14,7 +14,7 @@ export interface NewRun {
   readonly fab: Uint8Array
   readonly overrides: UserConfig
   readonly federation: string
-  readonly owner: { readonly id: string; readonly name: string }
+  readonly owner: { readonly id: string; readonly name: string; readonly organization: string }
 }
 
 /** Starts a run: the app is checked first, then run, series, context and primary task appear together. */
@@ -50,6 +50,7 @@ export async function startRun(
       federation: request.federation,
       owner_aid: request.owner.id,
       owner_name: request.owner.name,
+      owner_organization: request.owner.organization,
       bytes_sent: 0,
       bytes_recv: 0,
       clientapp_runtime: 0,
