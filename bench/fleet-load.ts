@@ -4,13 +4,13 @@ import { fixedTlsSource } from '../src/identity/tls-source.ts'
 import { type CallOptions, createChannel } from '../src/rpc/channel.ts'
 import type { Deployment } from './deployment.ts'
 
-const callsAtOnce = 32
+const callsAtOnce = 100
 const warmUpMs = 1000
 const measureMs = 5000
 const heartbeatInterval = 30
 
 /**
- * Heartbeats a second of one node over one connection, 32 at a time: the smallest call that is written to the database.
+ * Heartbeats a second of one node over one connection, 100 at a time: the smallest call that is written to the database.
  * The signature that Python demands is made once, so that this client costs the same at both.
  */
 export async function countFleetCalls(deployment: Deployment): Promise<number> {
