@@ -35,7 +35,11 @@ test('with a SuperLink that is not what config.toml says, one sentence tells wha
     ],
     ['wrong-name', `address = "[::ffff:127.0.0.1]:${port}"\n${trust}\n${mine}`, /is not for that host name/],
     ['plain-to-tls', `address = "${controlAddress}"\ninsecure = true`, /if it is a TLS port, connect without/],
-    ['tls-to-plain', `address = "${open.controlAddress}"\n${trust}`, /does not speak TLS: start the server with certificates/],
+    [
+      'tls-to-plain',
+      `address = "${open.controlAddress}"\n${trust}`,
+      /does not speak TLS: start the server with certificates/,
+    ],
     ['unreachable', 'address = "127.0.0.1:9"\ninsecure = true', /Nobody listens on 127\.0\.0\.1:9/],
     ['no-host', 'address = "nothing.invalid:9093"\ninsecure = true', /host name of nothing\.invalid:9093/],
     ['fleet', `address = "${fleetAddress}"\n${trust}\n${mine}`, /is not the Control API: correct 'address'/],
