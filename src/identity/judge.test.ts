@@ -221,6 +221,52 @@ test('broken UTF-8 is not taken for another name', async () => {
   assert.throws(() => parseCertificate(bytes))
 })
 
+test('a certificate is let in when everything about it is right, and only then', async () => {
+  const dates = {
+    now: valid,
+    past: { notBefore: new Date(0), notAfter: new Date(1) },
+    future: { notBefore: new Date(now + 1000), notAfter: new Date(now + day) },
+  }
+  const issuers = { ca: [ca], foreign: [foreign], sent: [intermediate, intermediate], unsent: [intermediate] }
+  const names = { cn: {}, uri: { uris: ['spiffe://a/1'] }, 'two uris': { uris: ['spiffe://a/1', 'spiffe://a/2'] } }
+  const usages = {
+    any: {},
+    client: { usages: ['client'] },
+    server: { usages: ['server'] },
+    both: { usages: ['client', 'server'] },
+  } as const
+  const keyUsages = { any: 'none', sign: 0x80, encipher: 0x20 } as const
+  let count = 0
+  const seen = new Set<string>()
+  for (const [date, validity] of Object.entries(dates))
+    for (const [issuer, [by, ...sent]] of Object.entries(issuers))
+      for (const [name, naming] of Object.entries(names))
+        for (const [usage, extended] of Object.entries(usages))
+          for (const [keyUsage, bits] of Object.entries(keyUsages))
+            for (const isCa of [false, true]) {
+              // Every fifth: all of them would take seconds.
+              if (count++ % 5 !== 0) continue
+              const request = { commonName: 'n', ca: isCa, keyUsage: bits, ...validity, ...naming, ...extended }
+              const member = await issue(request as CertificateRequest, by)
+              const isGood =
+                date === 'now' &&
+                issuer !== 'foreign' &&
+                issuer !== 'unsent' &&
+                name !== 'two uris' &&
+                usage !== 'server' &&
+                keyUsage !== 'encipher' &&
+                !isCa
+              const outcome = reasonOf(decide([member, ...sent]))
+              seen.add(outcome)
+              assert.equal(
+                outcome.startsWith('certificate '),
+                isGood,
+                `${[date, issuer, name, usage, keyUsage, isCa]}: ${outcome}`,
+              )
+            }
+  assert.ok(seen.size >= 9, [...seen].join())
+})
+
 test('garbage is refused and never thrown', () => {
   const peer = judge({
     chain: [new Uint8Array([1, 2, 3])],

@@ -11,7 +11,7 @@ const sentences: Record<RefusalReason, string> = {
     'This SuperLink requires a client certificate and none was presented: give --ssl-client-certfile and --ssl-client-keyfile (SuperNode) or client-certificate and client-private-key (config.toml).',
   'malformed-certificate': 'The client certificate cannot be read{}: have it issued anew.',
   'unknown-ca':
-    "The client certificate is not signed by a CA that this SuperLink trusts{}: use a certificate of the SuperLink's client CA, or add this CA to --ssl-client-ca-certfile.",
+    "The client certificate is not signed by a CA that this SuperLink trusts{}: use a certificate of the SuperLink's client CA, or add this CA to --ssl-client-ca-certfile; if it is an intermediate of that CA, append its certificate to the client certificate file.",
   'missing-intermediate':
     'The client certificate was issued by an intermediate CA{} that was not sent: append the intermediate certificate to the client certificate file.',
   'certificate-expired': 'The client certificate has expired{}: renew it.',

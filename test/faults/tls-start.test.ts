@@ -96,6 +96,17 @@ test('a SuperNode and flwr that are refused print why and end; a wrong kind of p
   )
   await plain.line(/WARNING : +Fleet API: A client with TLS connected to this port/)
 
+  const second = ['--superlink', fleet, ...roots(), ...pair('node-1')]
+  await using first = start('flower-supernode', second)
+  const [, nodeId] = await first.line(/SuperNode ID: (\d+)/)
+  const beside = await run('flower-supernode', second)
+  assert.match(complaint(beside.said), /identity is in use by a connected SuperNode \(node-1\): stop that one/)
+  assert.ok(typeof beside.status === 'number' && beside.status > 0)
+  first.kill('SIGKILL')
+  await first.end()
+  await using after = start('flower-supernode', second)
+  assert.equal((await after.line(/SuperNode ID: (\d+)/))[1], nodeId)
+
   const app = writeApp(file('app'), { server: 'export const app = 1', client: 'export const app = 1' })
   const address = control.replace('127.0.0.1', 'localhost')
   const link = (name: string, lines: string): string => `[superlink.${name}]\naddress = "${address}"\n${lines}\n`
