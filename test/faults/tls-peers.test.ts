@@ -3,8 +3,10 @@ import { once } from 'node:events'
 import { connect as connectTcp, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { limits } from '../../src/base/limits.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { SendNodeHeartbeatRequestSchema } from '../../src/gen/flwr/proto/heartbeat_pb.ts'
 import { RpcError } from '../../src/rpc/channel.ts'
 import { openGrpcTransport } from '../../src/rpc/grpc-transport.ts'
 import { startListener } from '../../src/rpc/listener.ts'
@@ -68,6 +70,37 @@ test('two connections from one port of a peer to two addresses of ours are two p
   assert.equal(await reasonOf(grpcCall(secondTransport, new Uint8Array(), heartbeat)), 'node-of-another-identity')
   assert.equal(await reasonOf(grpcCall(firstTransport, new Uint8Array(), heartbeat)), 'no-certificate')
   for (const transport of [goodTransport, badTransport, firstTransport, secondTransport]) transport.close()
+})
+
+test('two SuperNodes behind one address and port, which reach two addresses of ours, are not taken for each other', async () => {
+  await using deployment = await MutualTlsSuperlink.start(() => ['--fleet-api-address', '0.0.0.0:0'])
+  const { port } = deployment.superlink.fleet.address
+  const ids: bigint[] = []
+  const transports: Transport[] = []
+  let localPort: number | undefined
+  for (const [index, host] of ['127.0.0.1', '127.0.0.2'].entries()) {
+    const { issued } = await deployment.ca.issue(`node-${index}`)
+    const joining = deployment.connect('fleet', issued)
+    const joined = await joining.call(Fleet.method.activateNode, { publicKey: Buffer.from('k'), heartbeatInterval: 30 })
+    joining.close()
+    ids.push(joined.message.nodeId)
+    const socket: TLSSocket = await secure({
+      ...{ host, port, localAddress: '127.0.0.1', ALPNProtocols: ['h2'] },
+      ...{ cert: issued.certificatePem, key: issued.keyPem },
+      ...(localPort === undefined ? {} : { localPort }),
+    })
+    localPort = socket.localPort
+    transports.push(await openGrpcTransport(socket, 'localhost', host))
+  }
+  for (const [index, transport] of transports.entries()) {
+    for (const [owner, nodeId] of ids.entries()) {
+      const message = create(SendNodeHeartbeatRequestSchema, { node: { nodeId }, heartbeatInterval: 30 })
+      const call = grpcCall(transport, toBinary(SendNodeHeartbeatRequestSchema, message), heartbeat)
+      if (owner === index) await call
+      else assert.equal(await reasonOf(call), 'node-of-another-identity', `${index} as ${owner}`)
+    }
+  }
+  for (const transport of transports) transport.close()
 })
 
 test('a refused peer hears why whatever it calls and however much it sends, and none of it is taken in', async () => {

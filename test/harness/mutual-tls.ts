@@ -1,6 +1,6 @@
 import { type Logger, silentLogger } from '../../src/base/log.ts'
 import { fixedTlsSource } from '../../src/identity/tls-source.ts'
-import { formatAddress } from '../../src/rpc/address.ts'
+import { formatAddress, loopbackAddress } from '../../src/rpc/address.ts'
 import { type Channel, createChannel } from '../../src/rpc/channel.ts'
 import { type Superlink, startSuperlink } from '../../src/superlink/compose.ts'
 import { parseSuperlinkConfig } from '../../src/superlink/config.ts'
@@ -51,7 +51,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
       rootsPem: this.ca.issued.certificatePem,
       ...(issued ? { certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem } } : {}),
     })
-    const address = formatAddress(this.superlink[listener].address)
+    const address = formatAddress(loopbackAddress(this.superlink[listener].address))
     return this.#stack.use(createChannel({ address, tls, transport, component: 'test', headers }))
   }
 
