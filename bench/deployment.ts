@@ -6,7 +6,10 @@ import { start, type TestProgram } from '../test/harness/program.ts'
 
 /** How to start one of the two systems, and where its programs and apps are. */
 export interface Flower {
-  readonly bin: string | undefined
+  readonly bin: string
+  /** Address flag of the API for apps, and what the programs need in their environment. */
+  readonly runtimeAddress: (port: number) => string[]
+  readonly environment: Readonly<Record<string, string>>
   /** The arguments beyond addresses and database. */
   readonly superlinkArguments: (ca: TestCa) => Promise<string[]>
   readonly supernodeArguments: (ca: TestCa, name: string) => Promise<string[]>
@@ -45,20 +48,14 @@ export async function withDeployment<T>(
     FLWR_TELEMETRY_ENABLED: '0',
     FLWR_DISABLE_UPDATE_CHECK: '1',
   }
-  const path =
-    flower.bin === undefined ? {} : { PATH: `${flower.bin}:${process.env.PATH}`, VIRTUAL_ENV: join(flower.bin, '..') }
-  const options = {
-    cwd: directory,
-    env: { ...environment, ...path },
-    ...(flower.bin === undefined ? {} : { bin: flower.bin }),
-  }
+  const options = { cwd: directory, env: { ...environment, ...flower.environment }, bin: flower.bin }
   await using stack = new AsyncDisposableStack()
-  const [fleet, control, runtime] = [++lastPort, ++lastPort, ++lastPort]
+  const [fleet, control, runtime] = [++lastPort, ++lastPort, ++lastPort] as const
   const launch = (name: string, args: readonly string[]): TestProgram => stack.use(start(name, args, options))
   const superlink = launch('flower-superlink', [
     ...(await flower.superlinkArguments(ca)),
     ...['--fleet-api-address', `127.0.0.1:${fleet}`, '--control-api-address', `127.0.0.1:${control}`],
-    ...(flower.bin === undefined ? ['--port', String(runtime)] : ['--serverappio-api-address', `127.0.0.1:${runtime}`]),
+    ...flower.runtimeAddress(runtime),
     ...['--database', join(directory, 'state.db')],
   ])
   await superlink.line(flower.ready, 60_000)

@@ -25,7 +25,7 @@ interface Figures {
 const python = (await preparePython()).TRELLIS_PYTHON_129
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 try {
-  const ours = await measure(ourFlower, 'Trellis')
+  const ours = await measure(ourFlower(directory), 'Trellis')
   const theirs = python === undefined ? undefined : await measure(pythonFlower(python), 'Flower 1.29')
   print(ours, theirs)
 } finally {

@@ -1,11 +1,27 @@
+import { execFileSync } from 'node:child_process'
+import { symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { generateNodeKey } from '../src/identity/node-key.ts'
 import { writeApp } from '../test/harness/write-app.ts'
 import type { Flower } from './deployment.ts'
 
-/** Trellis as an operator starts it: mutual TLS, state in a file. */
-export const ourFlower: Flower = {
-  bin: undefined,
+/** Trellis as an operator starts it: the packed release, mutual TLS, state in a file. */
+export function ourFlower(directory: string): Flower {
+  return { ...trellis, bin: unpackRelease(directory) }
+}
+
+/** What `npm install` would put there, with the packages of this clone. */
+function unpackRelease(directory: string): string {
+  const root = join(import.meta.dirname, '..')
+  const packed = execFileSync('npm', ['pack', '--silent', '--pack-destination', directory], { cwd: root })
+  execFileSync('tar', ['-xzf', join(directory, packed.toString().trim().split('\n').at(-1) ?? ''), '-C', directory])
+  symlinkSync(join(root, 'node_modules'), join(directory, 'package', 'node_modules'))
+  return join(directory, 'package', 'bin')
+}
+
+const trellis: Omit<Flower, 'bin'> = {
+  runtimeAddress: (port) => ['--port', String(port)],
+  environment: {},
   async superlinkArguments(ca) {
     const { certfile, keyfile } = await ca.server()
     return [

@@ -7,6 +7,8 @@ import type { Flower } from './deployment.ts'
 export function pythonFlower(environment: string): Flower {
   return {
     bin: join(environment, 'bin'),
+    runtimeAddress: (port) => ['--serverappio-api-address', `127.0.0.1:${port}`],
+    environment: { PATH: `${join(environment, 'bin')}:${process.env.PATH}`, VIRTUAL_ENV: environment },
     async superlinkArguments(ca) {
       const { certfile, keyfile } = await ca.server()
       return ['--ssl-ca-certfile', ca.certfile, '--ssl-certfile', certfile, '--ssl-keyfile', keyfile]
