@@ -52,7 +52,7 @@ export class FleetClient {
     if (keyIsAutomatic) {
       await this.call(fleet.registerNode, { publicKey }).catch((error: unknown) => {
         // The same key again: the answer to an earlier try was lost.
-        if (!(error instanceof RpcError && error.status === 'failed-precondition')) throw error
+        if (!(error instanceof RpcError && /already in use/.test(error.message))) throw error
       })
     }
     const { message } = await this.call(fleet.activateNode, { publicKey, heartbeatInterval: heartbeatIntervalSeconds })
