@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
 import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -107,4 +108,31 @@ test('a transaction that begins as soon as another has ended is not left waiting
   })()
   const timeout = new Promise((resolve) => setTimeout(resolve, 2000, 'left waiting').unref())
   assert.equal(await Promise.race([chained, timeout]), 'done')
+})
+
+test('a full disk refuses what cannot be kept, loses nothing, and works again when there is room', async (t) => {
+  const small = join(directory, 'small')
+  mkdirSync(small)
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small]).status === 0
+  if (!mounted) return t.skip('only root may mount a file system that fills up')
+  try {
+    await using database = openDatabase({ path: join(small, 'full.db') })
+    const insert = (id: bigint, size: number): Promise<unknown> =>
+      database.transaction((tx) =>
+        tx
+          .insertInto('series')
+          .values({ ...series(id), context: new Uint8Array(size) })
+          .execute(),
+      )
+    await insert(1n, 10)
+    await assert.rejects(insert(2n, 2_000_000), /The database cannot be written: database or disk is full/)
+    await insert(3n, 10)
+    const rows = await database.read.selectFrom('series').select('series_id').orderBy('series_id').execute()
+    assert.deepEqual(
+      rows.map((row) => row.series_id),
+      [1n, 3n],
+    )
+  } finally {
+    spawnSync('umount', [small])
+  }
 })

@@ -17,7 +17,7 @@ const source = 'export const app: number = 1\n'
 const newApp = (name: string, sources: { server?: string; client?: string } = {}): string =>
   writeApp(file(name), { server: source, client: source, ...sources })
 
-test('the same files give the same bytes, and what Git ignores stays out', () => {
+test('the same files give the same bytes, and what Git ignores stays out', async () => {
   const app = newApp('same')
   writeFileSync(`${app}/.gitignore`, 'secret.md\n# a comment\n')
   writeFileSync(`${app}/secret.md`, 'not for others')
@@ -28,6 +28,11 @@ test('the same files give the same bytes, and what Git ignores stays out', () =>
   const second = buildFab(app)
   assert.equal(first.hash, second.hash)
   assert.deepEqual(first.bytes, second.bytes)
+  const { members } = await readFab(first.bytes)
+  assert.deepEqual(
+    ['notes.md', 'secret.md', 'link.md'].map((path) => members.has(path)),
+    [true, false, false],
+  )
   assert.match(first.filename, /^test\.same\.1-0-0\.[0-9a-f]{8}\.fab$/)
 })
 
