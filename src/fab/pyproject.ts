@@ -121,11 +121,6 @@ export function fuseConfig(config: UserConfig, overrides: UserConfig): UserConfi
   return { ...config, ...overrides }
 }
 
-/** `folder/file.ts:export` is TypeScript, `package.module:object` is Python. */
-export function componentLanguage(reference: string): 'typescript' | 'python' {
-  return /\.(ts|mts|js|mjs)$/.test(reference.split(':', 1)[0] ?? '') ? 'typescript' : 'python'
-}
-
 function isTable(value: unknown): value is Table {
   return typeof value === 'object' && value !== null && !Array.isArray(value) && !(value instanceof Date)
 }

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { UsageError } from '../base/errors.ts'
 import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
+import { readSecretFile } from '../identity/secret-file.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 import { readTrust } from '../rpc/trust-arguments.ts'
 
@@ -56,12 +56,5 @@ export function parseSuperexecConfig(argv: readonly string[]): SuperexecConfig |
 }
 
 function readSecret(path: string | undefined): Uint8Array | undefined {
-  if (path === undefined) return undefined
-  try {
-    const secret = readFileSync(path)
-    if (secret.length > 0) return secret
-  } catch (cause) {
-    throw new UsageError(`--superexec-auth-secret-file: ${path} cannot be read.`, { flowerCode: 401, cause })
-  }
-  throw new UsageError(`--superexec-auth-secret-file: ${path} is empty.`, { flowerCode: 401 })
+  return path === undefined ? undefined : readSecretFile({ flag: '--superexec-auth-secret-file', path }, 401)
 }

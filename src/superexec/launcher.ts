@@ -1,6 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import { ended, startProgram } from '../base/child-program.ts'
 import type { Logger } from '../base/log.ts'
+import { componentLanguage } from '../fab/component.ts'
 import type { Channel } from '../rpc/channel.ts'
 import type { SuperexecConfig } from './config.ts'
 import { startPythonApp } from './python-app.ts'
@@ -51,7 +52,7 @@ export class Launcher {
 
   launch(task: AcquiredTask): void {
     this.#log.info('Launching an app', { type: task.type, run: task.runId, task: task.taskId })
-    if (task.component !== undefined && isPython(task.component)) {
+    if (task.component !== undefined && componentLanguage(task.component) === 'python') {
       this.#launchPython(task)
       return
     }
@@ -178,7 +179,3 @@ function kill(child: ChildProcess): void {
 }
 
 const killAfterMs = 2000
-
-function isPython(component: string): boolean {
-  return !/\.m?[jt]s(:|$)/.test(component)
-}

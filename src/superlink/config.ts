@@ -1,13 +1,13 @@
-import { readFileSync } from 'node:fs'
 import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
 import { caKey, defaultPolicy, type Policy, readPolicy } from '../identity/policy.ts'
+import { readSecretFile } from '../identity/secret-file.ts'
 import { readServerTls } from '../identity/tls-files.ts'
 import type { TlsMaterial } from '../identity/tls-source.ts'
 import { readTrustBundle, type TrustBundle } from '../identity/trust.ts'
-import { parseAddress } from '../rpc/address.ts'
+import { formatAddress, parseAddress } from '../rpc/address.ts'
 import type { ClientAuth } from '../rpc/listener.ts'
 
 /** Everything that `flower-superlink` can be told. */
@@ -131,7 +131,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
   const addresses = {
     fleetAddress: text('fleetApiAddress') as string,
     controlAddress: text('controlApiAddress') as string,
-    address: host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`,
+    address: formatAddress({ host, port }),
     healthAddress: text('healthServerAddress'),
   }
   parseAddress(addresses.controlAddress, '--control-api-address')
@@ -248,12 +248,5 @@ function readSecret(path: string | undefined, isolation: string, warnings: strin
     warnings.push('--superexec-auth-secret-file is ignored with --isolation subprocess.')
     return undefined
   }
-  let secret: Uint8Array
-  try {
-    secret = readFileSync(path)
-  } catch (cause) {
-    throw new UsageError(`--superexec-auth-secret-file: ${path} cannot be read.`, { flowerCode: 104, cause })
-  }
-  if (secret.length === 0) throw new UsageError(`--superexec-auth-secret-file: ${path} is empty.`, { flowerCode: 104 })
-  return secret
+  return readSecretFile({ flag: '--superexec-auth-secret-file', path }, 104)
 }

@@ -6,9 +6,10 @@ import type { UserConfig } from '../base/user-config.ts'
 import { parseConfigPairs } from '../fab/config-pairs.ts'
 import { generateNodeKey, type NodeKey, toNodeKey } from '../identity/node-key.ts'
 import { readOpensshPrivateKey } from '../identity/openssh-key.ts'
+import { readSecretFile } from '../identity/secret-file.ts'
 import { checkPairGiven, readClientTls } from '../identity/tls-files.ts'
 import { fixedTlsSource } from '../identity/tls-source.ts'
-import { parseAddress } from '../rpc/address.ts'
+import { formatAddress, parseAddress } from '../rpc/address.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 
 /** Everything that `flower-supernode` can be told. */
@@ -159,19 +160,11 @@ function readRuntimeAddress(values: OptionValues, isolation: 'subprocess' | 'pro
   const host = values.host as string
   const fallback = isolation === 'process' ? defaultPort : '0'
   const port = (values.port as string | undefined) ?? fallback
-  wholeNumber(port, '--port', { min: 0, max: 65535 })
-  const address = host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
+  const address = formatAddress({ host, port: wholeNumber(port, '--port', { min: 0, max: 65535 }) as number })
   parseAddress(address, '--host and --port')
   return address
 }
 
 function readSecret(path: string | undefined): Uint8Array | undefined {
-  if (path === undefined) return undefined
-  try {
-    const secret = readFileSync(path)
-    if (secret.length > 0) return secret
-  } catch (cause) {
-    throw new UsageError(`--superexec-auth-secret-file: ${path} cannot be read.`, { flowerCode: 401, cause })
-  }
-  throw new UsageError(`--superexec-auth-secret-file: ${path} is empty.`, { flowerCode: 401 })
+  return path === undefined ? undefined : readSecretFile({ flag: '--superexec-auth-secret-file', path }, 401)
 }
