@@ -1,0 +1,159 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { TestCa } from './certificates.ts'
+import { temporaryDirectory } from './directory.ts'
+import { run, start, type TestProgram } from './program.ts'
+import { freePort, type Maker, pythonOf, runPython, startPython } from './python-flower.ts'
+
+/** How long Python's programs may take to start on a busy machine. */
+const startMs = 60_000
+
+export interface MixedFleetOptions {
+  readonly superlink: Maker
+  /** The release whose environment runs Python apps where SuperLink or SuperNode is ours. */
+  readonly python?: Exclude<Maker, 'trellis'>
+  readonly superlinkArguments?: readonly string[]
+  /** `process` leaves starting the apps to a SuperExec of `startSuperexec`. */
+  readonly isolation?: 'subprocess' | 'process'
+}
+
+/**
+ * A fleet under TLS whose every place is taken by ours or by an unmodified Python release: SuperLink, SuperNodes, SuperExecs
+ * and whoever types `flwr`.
+ */
+export class MixedFleet implements AsyncDisposable {
+  readonly #stack = new AsyncDisposableStack()
+  readonly directory = this.#stack.use(temporaryDirectory())
+  readonly superlinkMaker: Maker
+  readonly #options: MixedFleetOptions
+  readonly #addresses = new Map<TestProgram, string>()
+  #ca!: TestCa
+  superlink!: TestProgram
+  fleetAddress = ''
+  controlAddress = ''
+  /** Where a SuperExec finds the ServerApps of this SuperLink. */
+  appAddress = ''
+
+  private constructor(options: MixedFleetOptions) {
+    this.#options = options
+    this.superlinkMaker = options.superlink
+  }
+
+  static async create(options: MixedFleetOptions): Promise<MixedFleet> {
+    const fleet = new MixedFleet(options)
+    fleet.#ca = await TestCa.create(fleet.directory.path)
+    await fleet.#ca.server()
+    await fleet.startSuperlink()
+    return fleet
+  }
+
+  get ca(): TestCa {
+    return this.#ca
+  }
+
+  /** Starts it, or starts it again on the same addresses and the same state. */
+  async startSuperlink(): Promise<void> {
+    const { superlink: maker, superlinkArguments = [], isolation } = this.#options
+    const ports = this.fleetAddress ? undefined : [await freePort(), await freePort(), await freePort()]
+    if (ports) {
+      const [first, second, third] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string]
+      this.fleetAddress = first
+      this.controlAddress = maker === '1.41' ? first : second
+      this.appAddress = maker === '1.29' ? third : maker === '1.41' ? first : third
+    }
+    const args = [
+      ...(isolation ? ['--isolation', isolation] : []),
+      ...this.#serverTls(),
+      ...this.#addressArguments(maker),
+      ...['--database', this.directory.file('state.db')],
+      ...(maker === 'trellis' ? this.#pythonArguments() : []),
+      ...superlinkArguments,
+    ]
+    this.superlink = this.#stack.use(this.start(maker, 'flower-superlink', args))
+    await this.superlink.line(maker === '1.41' ? /Uvicorn running on|Starting.*API/ : /Starting Fleet API/, startMs)
+  }
+
+  /** Starts a SuperNode; resolves when it has joined. */
+  async startSupernode(maker: Maker, args: readonly string[] = []): Promise<TestProgram> {
+    const address = `127.0.0.1:${await freePort()}`
+    const node = this.#stack.use(
+      this.start(maker, 'flower-supernode', [
+        ...['--root-certificates', this.#ca.certfile, '--superlink', this.fleetAddress],
+        ...this.#nodeAddressArguments(maker, address),
+        ...(maker === 'trellis' ? this.#pythonArguments() : []),
+        ...args,
+      ]),
+    )
+    this.#addresses.set(node, address)
+    await node.line(/SuperNode ID: (\d+)/, startMs)
+    return node
+  }
+
+  /** Where a SuperExec finds the ClientApps of this SuperNode. */
+  appAddressOf(node: TestProgram): string {
+    return this.#addresses.get(node) ?? ''
+  }
+
+  start(maker: Maker, program: string, args: readonly string[]): TestProgram {
+    const options = this.#programOptions(maker)
+    return maker === 'trellis' ? start(program, args, options) : startPython(maker, program, args, options)
+  }
+
+  /** Starts a program that ends with the fleet. */
+  use(maker: Maker, program: string, args: readonly string[]): TestProgram {
+    return this.#stack.use(this.start(maker, program, args))
+  }
+
+  /** Runs `flwr`; its connection to this SuperLink is called `fleet` and is the default. */
+  flwr(maker: Maker, args: readonly string[], timeoutMs = 120_000): ReturnType<typeof run> {
+    this.#writeConfig(maker)
+    const options = { ...this.#programOptions(maker), timeoutMs }
+    return maker === 'trellis' ? run('flwr', args, options) : runPython(maker, 'flwr', args, options)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stack.disposeAsync()
+  }
+
+  #programOptions(maker: Maker): { cwd: string; env: Record<string, string> } {
+    return { cwd: this.directory.path, env: { FLWR_HOME: this.#home(maker), NO_COLOR: '1' } }
+  }
+
+  #home(maker: Maker): string {
+    const home = this.directory.file(`home-${maker}`)
+    mkdirSync(home, { recursive: true })
+    return home
+  }
+
+  #serverTls(): string[] {
+    const { file } = this.directory
+    const server = ['--ssl-certfile', file('server.pem'), '--ssl-keyfile', file('server.key')]
+    return ['--ssl-ca-certfile', this.#ca.certfile, ...server]
+  }
+
+  #addressArguments(maker: Maker): string[] {
+    if (maker === '1.41') return ['--host', '127.0.0.1', '--port', portOf(this.fleetAddress)]
+    const grpc = ['--fleet-api-address', this.fleetAddress, '--control-api-address', this.controlAddress]
+    if (maker === '1.29') return [...grpc, '--serverappio-api-address', this.appAddress]
+    return [...grpc, '--port', portOf(this.appAddress)]
+  }
+
+  #nodeAddressArguments(maker: Maker, address: string): string[] {
+    return maker === '1.29' ? ['--clientappio-api-address', address] : ['--port', portOf(address)]
+  }
+
+  #pythonArguments(): string[] {
+    return this.#options.python ? ['--python', pythonOf(this.#options.python)] : []
+  }
+
+  #writeConfig(maker: Maker): void {
+    writeFileSync(
+      join(this.#home(maker), 'config.toml'),
+      `[superlink]\ndefault = "fleet"\n[superlink.fleet]\naddress = "${this.controlAddress}"\nroot-certificates = "${this.#ca.certfile}"\n`,
+    )
+  }
+}
+
+function portOf(address: string): string {
+  return address.slice(address.lastIndexOf(':') + 1)
+}

@@ -1,0 +1,79 @@
+import { createServer } from 'node:net'
+import { join } from 'node:path'
+import { run, type StartOptions, start, type TestProgram } from './program.ts'
+
+/** Who takes a place in a fleet: our program, or the unmodified one of a release of Python Flower. */
+export type Maker = 'trellis' | '1.29' | '1.41'
+
+const environmentVariables = {
+  '1.29': 'TRELLIS_PYTHON_129',
+  '1.41': 'TRELLIS_PYTHON_141',
+} as const
+
+/** The virtual environment with that release, or undefined where the tests' set-up has none. */
+export function pythonEnvironment(maker: Exclude<Maker, 'trellis'>): string | undefined {
+  return process.env[environmentVariables[maker]]
+}
+
+/** Why tests that need both releases skip; in CI the set-up fails before. */
+export const withoutPython =
+  pythonEnvironment('1.29') && pythonEnvironment('1.41') ? false : 'there is no Python with Flower here'
+
+/** The interpreter of a release, for `--python`. */
+export function pythonOf(maker: Exclude<Maker, 'trellis'>): string {
+  return join(required(maker), 'bin', 'python')
+}
+
+/** Starts a program of a release as its user would: its environment first on PATH. */
+export function startPython(
+  maker: Exclude<Maker, 'trellis'>,
+  program: string,
+  args: readonly string[],
+  options: StartOptions = {},
+): TestProgram {
+  return start(program, args, pythonOptions(maker, options))
+}
+
+/** Runs a program of a release to its end. */
+export function runPython(
+  maker: Exclude<Maker, 'trellis'>,
+  program: string,
+  args: readonly string[],
+  options: StartOptions & { timeoutMs?: number } = {},
+): ReturnType<typeof run> {
+  return run(program, args, { ...options, ...pythonOptions(maker, options) })
+}
+
+function pythonOptions(maker: Exclude<Maker, 'trellis'>, options: StartOptions): StartOptions {
+  const environment = required(maker)
+  const bin = join(environment, 'bin')
+  return {
+    ...options,
+    bin,
+    env: {
+      PATH: `${bin}:${process.env.PATH}`,
+      VIRTUAL_ENV: environment,
+      PYTHONUNBUFFERED: '1',
+      FLWR_TELEMETRY_ENABLED: '0',
+      FLWR_DISABLE_UPDATE_CHECK: '1',
+      NO_COLOR: '1',
+      ...options.env,
+    },
+  }
+}
+
+function required(maker: Exclude<Maker, 'trellis'>): string {
+  const environment = pythonEnvironment(maker)
+  if (!environment) throw new Error(`${environmentVariables[maker]} names no environment with flwr ${maker}`)
+  return environment
+}
+
+/** A port that was free a moment ago: Python's servers do not say which one the system chose. */
+export async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const address = server.address()
+  await new Promise((resolve) => server.close(resolve))
+  if (typeof address !== 'object' || !address) throw new Error('The system gave no port')
+  return address.port
+}
