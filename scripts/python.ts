@@ -5,6 +5,7 @@ import { join } from 'node:path'
 /** The environments with Python Flower that some tests compare with, by the variable that names them. */
 const environments = {
   TRELLIS_PYTHON_129: { folder: 'python-1.29', packages: ['flwr==1.29.0', 'numpy==2.4.6'] },
+  TRELLIS_PYTHON_136: { folder: 'python-1.36', packages: ['flwr==1.36.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_141: { folder: 'python-1.41', packages: ['flwr==1.41.0', 'numpy==2.4.6'] },
 } as const
 

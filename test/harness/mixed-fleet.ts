@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
 import { run, start, type TestProgram } from './program.ts'
-import { freePort, type Maker, pythonOf, runPython, startPython } from './python-flower.ts'
+import { freePort, type Maker, pythonOf, type Release, runPython, startPython } from './python-flower.ts'
 
 /** How long Python's programs may take to start on a busy machine. */
 const startMs = 60_000
@@ -11,7 +11,7 @@ const startMs = 60_000
 export interface MixedFleetOptions {
   readonly superlink: Maker
   /** The release whose environment runs Python apps where SuperLink or SuperNode is ours. */
-  readonly python?: Exclude<Maker, 'trellis'>
+  readonly python?: Release
   readonly superlinkArguments?: readonly string[]
   /** `process` leaves starting the apps to a SuperExec of `startSuperexec`. */
   readonly isolation?: 'subprocess' | 'process'
@@ -87,6 +87,18 @@ export class MixedFleet implements AsyncDisposable {
     this.#addresses.set(node, address)
     await node.line(/SuperNode ID: (\d+)/, startMs)
     return node
+  }
+
+  /** Starts our SuperExec for the apps of a program that is not ours. */
+  startSuperexec(address: string, type: 'serverapp' | 'clientapp'): TestProgram {
+    // What Python's SuperNode serves its apps has no TLS.
+    const isNode = type === 'clientapp'
+    const trust = isNode ? ['--insecure'] : ['--root-certificates', this.#ca.certfile]
+    return this.use('trellis', 'flower-superexec', [
+      ...trust,
+      ...['--runtime-api-address', address, '--plugin-type', type],
+      ...this.#pythonArguments(),
+    ])
   }
 
   /** Where a SuperExec finds the ClientApps of this SuperNode. */

@@ -3,30 +3,33 @@ import { join } from 'node:path'
 import { run, type StartOptions, start, type TestProgram } from './program.ts'
 
 /** Who takes a place in a fleet: our program, or the unmodified one of a release of Python Flower. */
-export type Maker = 'trellis' | '1.29' | '1.41'
+export type Maker = 'trellis' | Release
+export type Release = '1.29' | '1.36' | '1.41'
 
 const environmentVariables = {
   '1.29': 'TRELLIS_PYTHON_129',
+  '1.36': 'TRELLIS_PYTHON_136',
   '1.41': 'TRELLIS_PYTHON_141',
 } as const
 
 /** The virtual environment with that release, or undefined where the tests' set-up has none. */
-export function pythonEnvironment(maker: Exclude<Maker, 'trellis'>): string | undefined {
+export function pythonEnvironment(maker: Release): string | undefined {
   return process.env[environmentVariables[maker]]
 }
 
-/** Why tests that need both releases skip; in CI the set-up fails before. */
-export const withoutPython =
-  pythonEnvironment('1.29') && pythonEnvironment('1.41') ? false : 'there is no Python with Flower here'
+/** Why tests that need Python skip; in CI the set-up fails before. */
+export const withoutPython = Object.values(environmentVariables).every((variable) => process.env[variable])
+  ? false
+  : 'there is no Python with Flower here'
 
 /** The interpreter of a release, for `--python`. */
-export function pythonOf(maker: Exclude<Maker, 'trellis'>): string {
+export function pythonOf(maker: Release): string {
   return join(required(maker), 'bin', 'python')
 }
 
 /** Starts a program of a release as its user would: its environment first on PATH. */
 export function startPython(
-  maker: Exclude<Maker, 'trellis'>,
+  maker: Release,
   program: string,
   args: readonly string[],
   options: StartOptions = {},
@@ -36,7 +39,7 @@ export function startPython(
 
 /** Runs a program of a release to its end. */
 export function runPython(
-  maker: Exclude<Maker, 'trellis'>,
+  maker: Release,
   program: string,
   args: readonly string[],
   options: StartOptions & { timeoutMs?: number } = {},
@@ -44,7 +47,7 @@ export function runPython(
   return run(program, args, { ...options, ...pythonOptions(maker, options) })
 }
 
-function pythonOptions(maker: Exclude<Maker, 'trellis'>, options: StartOptions): StartOptions {
+function pythonOptions(maker: Release, options: StartOptions): StartOptions {
   const environment = required(maker)
   const bin = join(environment, 'bin')
   return {
@@ -62,7 +65,7 @@ function pythonOptions(maker: Exclude<Maker, 'trellis'>, options: StartOptions):
   }
 }
 
-function required(maker: Exclude<Maker, 'trellis'>): string {
+function required(maker: Release): string {
   const environment = pythonEnvironment(maker)
   if (!environment) throw new Error(`${environmentVariables[maker]} names no environment with flwr ${maker}`)
   return environment

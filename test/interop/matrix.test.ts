@@ -1,0 +1,90 @@
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { countingClient, countingServer } from '../harness/apps.ts'
+import { MixedFleet } from '../harness/mixed-fleet.ts'
+import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
+import { type Maker, withoutPython } from '../harness/python-flower.ts'
+import { type Cell, type Column, columns, matrixTable } from './cells.ts'
+
+const cells: Cell[] = []
+after(() => process.stdout.write(`\n${matrixTable(cells)}\n\n`))
+
+for (const column of columns) {
+  const { superlink, supernodes, language } = column
+  const name = `SuperLink ${superlink}, SuperNodes ${supernodes}, a ${language} app`
+  test(`${name}: two rounds, and every flwr shows and stops its runs`, { skip: withoutPython }, async (context) => {
+    await using fleet = await startFleet(column)
+    for (const cli of column.clis) {
+      await context.test(`flwr ${cli}`, async () => {
+        const cell = { ...column, cli, outcome: 'FAILED', seconds: undefined as number | undefined }
+        cells.push(cell)
+        const seconds = await trainAndStop(fleet, column, cli)
+        cells[cells.indexOf(cell)] = {
+          ...cell,
+          seconds,
+          outcome: seconds === undefined ? 'OK (started by ours)' : 'OK',
+        }
+      })
+    }
+  })
+}
+
+/** Two SuperNodes; apps that a Python SuperLink or SuperNode cannot start itself get a SuperExec of ours. */
+async function startFleet({ superlink, supernodes, language, python }: Column): Promise<MixedFleet> {
+  const foreign = (maker: Maker): boolean => language === 'typescript' && maker !== 'trellis'
+  const fleet = await MixedFleet.create({ superlink, python, ...(foreign(superlink) ? { isolation: 'process' } : {}) })
+  if (foreign(superlink)) fleet.startSuperexec(fleet.appAddress, 'serverapp')
+  for (let node = 1; node <= 2; node++) {
+    const supernode = await fleet.startSupernode(supernodes, foreign(supernodes) ? ['--isolation', 'process'] : [])
+    if (foreign(supernodes)) fleet.startSuperexec(fleet.appAddressOf(supernode), 'clientapp')
+  }
+  return fleet
+}
+
+/** A person's day with one `flwr`: run, ls, log, and a second run that is stopped. Answers the seconds of the training. */
+async function trainAndStop(fleet: MixedFleet, column: Column, cli: Maker): Promise<number | undefined> {
+  const starter = column.language === 'typescript' ? 'trellis' : cli
+  const app = writeApp(fleet, column)
+  const training = await fleet.flwr(starter, ['run', app, '--stream'])
+  assert.equal(training.status, 0, training.said)
+  assert.match(training.said, /\[ROUND 2\/2\]/)
+  // [0, 10] and one more in each of two rounds, at both nodes.
+  assert.match(training.said, /weights: 2 12/)
+  assert.match(training.said, /Received 2 results and 0 failures/)
+  assert.doesNotMatch(training.said, /[1-9] failures/)
+  const [, runId = ''] = /run (\d+)/.exec(training.said) ?? []
+
+  const runs = await listRuns(fleet, cli)
+  assert.equal(runs.get(runId), 'finished:completed')
+  const log = await fleet.flwr(cli, ['log', runId, '--show'])
+  assert.match(log.said, /weights: 2 12/)
+
+  const options = ['--run-config', 'rounds=50 pause-ms=500', '--format', 'json']
+  const second = await fleet.flwr(starter, ['run', app, ...options])
+  const started = JSON.parse(second.stdout)
+  assert.equal(started.success, true, second.said)
+  const stopped = JSON.parse((await fleet.flwr(cli, ['stop', started['run-id'], '--format', 'json'])).stdout)
+  assert.equal(stopped.success, true)
+  assert.equal((await listRuns(fleet, cli)).get(String(started['run-id'])), 'finished:stopped')
+
+  const seconds = /Strategy execution finished in ([\d.]+)s/.exec(training.said)?.[1]
+  return starter === cli ? Number(seconds) : undefined
+}
+
+function writeApp(fleet: MixedFleet, { language }: Column): string {
+  const [server, client] =
+    language === 'python' ? [countingServerPython, countingClientPython] : [countingServer, countingClient]
+  return writeMixedApp(fleet.directory.file('testapp'), {
+    server: { language, source: server },
+    client: { language, source: client },
+    config: 'rounds = 2\npause-ms = 0',
+  })
+}
+
+/** Status by run id. */
+async function listRuns(fleet: MixedFleet, cli: Maker): Promise<Map<string, string>> {
+  const { stdout, said } = await fleet.flwr(cli, ['ls', '--format', 'json'])
+  const list = JSON.parse(stdout)
+  assert.equal(list.success, true, said)
+  return new Map(list.runs.map((run: Record<string, unknown>) => [String(run['run-id']), run.status]))
+}
