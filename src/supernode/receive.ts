@@ -17,8 +17,9 @@ const pollMs = 3000
 
 /** Takes one instruction after the other until the signal. Throws what no waiting would mend. */
 export async function receiveInstructions(ctx: SupernodeContext): Promise<void> {
-  const { clock, signal, work } = ctx
+  const { clock, log, signal, work } = ctx
   let endedRunsSeen = 0n
+  let polls = false
   while (!signal.aborted) {
     using room = ctx.room.subscribe('room')
     if (work.size >= workMax) {
@@ -32,7 +33,11 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
     const [wire] = message.messagesList
     const [tree] = message.messageObjectTrees
     if (wire && tree) await take(ctx, wire, tree)
-    else if (!waited) await clock.sleep(pollMs, signal)
+    else if (!waited) {
+      if (!polls) log.info(`The SuperLink does not hold requests: asking every ${pollMs / 1000} s for instructions`)
+      polls = true
+      await clock.sleep(pollMs, signal)
+    }
   }
 }
 

@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
@@ -114,6 +115,23 @@ export class MixedFleet implements AsyncDisposable {
   /** Starts a program that ends with the fleet. */
   use(maker: Maker, program: string, args: readonly string[]): TestProgram {
     return this.#stack.use(this.start(maker, program, args))
+  }
+
+  /** Makes an SSH key as its owner would; answers the file of the private one. */
+  createKey(name: string): string {
+    const file = this.directory.file(name)
+    execFileSync('ssh-keygen', ['-q', '-t', 'ecdsa', '-b', '384', '-N', '', '-f', file])
+    return file
+  }
+
+  /** Makes a key and registers it at the SuperLink. */
+  async registerKey(maker: Maker, name: string): Promise<{ file: string; nodeId: string }> {
+    const file = this.createKey(name)
+    const { stdout, said } = await this.flwr(maker, ['supernode', 'register', `${file}.pub`, '--format', 'json'])
+    // More digits than a number has.
+    const nodeId = /"node-id": "?(\d+)/.exec(stdout)?.[1]
+    if (nodeId === undefined) throw new Error(`The key was not registered:\n${said}`)
+    return { file, nodeId }
   }
 
   /** Runs `flwr`; its connection to this SuperLink is called `fleet` and is the default. */
