@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/run.proto.
  */
 export const file_flwr_proto_run: GenFile = /*@__PURE__*/
-  fileDesc("ChRmbHdyL3Byb3RvL3J1bi5wcm90bxIKZmx3ci5wcm90byLaBAoDUnVuEg4KBnJ1bl9pZBgBIAEoBBIOCgZmYWJfaWQYAiABKAkSEwoLZmFiX3ZlcnNpb24YAyABKAkSPAoPb3ZlcnJpZGVfY29uZmlnGAQgAygLMiMuZmx3ci5wcm90by5SdW4uT3ZlcnJpZGVDb25maWdFbnRyeRIQCghmYWJfaGFzaBgFIAEoCRISCgpwZW5kaW5nX2F0GAYgASgJEhMKC3N0YXJ0aW5nX2F0GAcgASgJEhIKCnJ1bm5pbmdfYXQYCCABKAkSEwoLZmluaXNoZWRfYXQYCSABKAkSJQoGc3RhdHVzGAogASgLMhUuZmx3ci5wcm90by5SdW5TdGF0dXMSEAoIZmx3cl9haWQYCyABKAkSEgoKZmVkZXJhdGlvbhgMIAEoCRISCgpieXRlc19zZW50GA0gASgEEhIKCmJ5dGVzX3JlY3YYDiABKAQSGQoRY2xpZW50YXBwX3J1bnRpbWUYDyABKAESGQoRcHJpbWFyeV90YXNrX3R5cGUYECABKAkSHAoPcHJpbWFyeV90YXNrX2lkGBEgASgESACIAQESEQoJc2VyaWVzX2lkGBIgASgEEhQKDGFjY291bnRfbmFtZRgTIAEoCRIaCgxvcmdhbml6YXRpb24Y6QcgASgJSAGIAQEaSQoTT3ZlcnJpZGVDb25maWdFbnRyeRILCgNrZXkYASABKAkSIQoFdmFsdWUYAiABKAsyEi5mbHdyLnByb3RvLlNjYWxhcjoCOAFCEgoQX3ByaW1hcnlfdGFza19pZEIPCg1fb3JnYW5pemF0aW9uIkAKCVJ1blN0YXR1cxIOCgZzdGF0dXMYASABKAkSEgoKc3ViX3N0YXR1cxgCIAEoCRIPCgdkZXRhaWxzGAMgASgJIj8KDUdldFJ1blJlcXVlc3QSHgoEbm9kZRgBIAEoCzIQLmZsd3IucHJvdG8uTm9kZRIOCgZydW5faWQYAiABKAQiLgoOR2V0UnVuUmVzcG9uc2USHAoDcnVuGAEgASgLMg8uZmx3ci5wcm90by5SdW5iBnByb3RvMw", [file_flwr_proto_node, file_flwr_proto_transport]);
+  fileDesc("ChRmbHdyL3Byb3RvL3J1bi5wcm90bxIKZmx3ci5wcm90byLaBAoDUnVuEg4KBnJ1bl9pZBgBIAEoBBIOCgZmYWJfaWQYAiABKAkSEwoLZmFiX3ZlcnNpb24YAyABKAkSPAoPb3ZlcnJpZGVfY29uZmlnGAQgAygLMiMuZmx3ci5wcm90by5SdW4uT3ZlcnJpZGVDb25maWdFbnRyeRIQCghmYWJfaGFzaBgFIAEoCRISCgpwZW5kaW5nX2F0GAYgASgJEhMKC3N0YXJ0aW5nX2F0GAcgASgJEhIKCnJ1bm5pbmdfYXQYCCABKAkSEwoLZmluaXNoZWRfYXQYCSABKAkSJQoGc3RhdHVzGAogASgLMhUuZmx3ci5wcm90by5SdW5TdGF0dXMSEAoIZmx3cl9haWQYCyABKAkSEgoKZmVkZXJhdGlvbhgMIAEoCRISCgpieXRlc19zZW50GA0gASgEEhIKCmJ5dGVzX3JlY3YYDiABKAQSGQoRY2xpZW50YXBwX3J1bnRpbWUYDyABKAESGQoRcHJpbWFyeV90YXNrX3R5cGUYECABKAkSHAoPcHJpbWFyeV90YXNrX2lkGBEgASgESACIAQESEQoJc2VyaWVzX2lkGBIgASgEEhQKDGFjY291bnRfbmFtZRgTIAEoCRIaCgxvcmdhbml6YXRpb24Y6QcgASgJSAGIAQEaSQoTT3ZlcnJpZGVDb25maWdFbnRyeRILCgNrZXkYASABKAkSIQoFdmFsdWUYAiABKAsyEi5mbHdyLnByb3RvLlNjYWxhcjoCOAFCEgoQX3ByaW1hcnlfdGFza19pZEIPCg1fb3JnYW5pemF0aW9uIkAKCVJ1blN0YXR1cxIOCgZzdGF0dXMYASABKAkSEgoKc3ViX3N0YXR1cxgCIAEoCRIPCgdkZXRhaWxzGAMgASgJIj8KDUdldFJ1blJlcXVlc3QSHgoEbm9kZRgBIAEoCzIQLmZsd3IucHJvdG8uTm9kZRIOCgZydW5faWQYAiABKAQiLgoOR2V0UnVuUmVzcG9uc2USHAoDcnVuGAEgASgLMg8uZmx3ci5wcm90by5SdW4iUwoWVXBkYXRlUnVuU3RhdHVzUmVxdWVzdBIOCgZydW5faWQYASABKAQSKQoKcnVuX3N0YXR1cxgCIAEoCzIVLmZsd3IucHJvdG8uUnVuU3RhdHVzIhkKF1VwZGF0ZVJ1blN0YXR1c1Jlc3BvbnNlYgZwcm90bzM", [file_flwr_proto_node, file_flwr_proto_transport]);
 
 /**
  * @generated from message flwr.proto.Run
@@ -198,4 +198,39 @@ export type GetRunResponse = Message<"flwr.proto.GetRunResponse"> & {
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
   messageDesc(file_flwr_proto_run, 3);
+
+/**
+ * @generated from message flwr.proto.UpdateRunStatusRequest
+ */
+export type UpdateRunStatusRequest = Message<"flwr.proto.UpdateRunStatusRequest"> & {
+  /**
+   * @generated from field: uint64 run_id = 1;
+   */
+  runId: bigint;
+
+  /**
+   * @generated from field: flwr.proto.RunStatus run_status = 2;
+   */
+  runStatus?: RunStatus | undefined;
+};
+
+/**
+ * Describes the message flwr.proto.UpdateRunStatusRequest.
+ * Use `create(UpdateRunStatusRequestSchema)` to create a new message.
+ */
+export const UpdateRunStatusRequestSchema: GenMessage<UpdateRunStatusRequest> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_run, 4);
+
+/**
+ * @generated from message flwr.proto.UpdateRunStatusResponse
+ */
+export type UpdateRunStatusResponse = Message<"flwr.proto.UpdateRunStatusResponse"> & {
+};
+
+/**
+ * Describes the message flwr.proto.UpdateRunStatusResponse.
+ * Use `create(UpdateRunStatusResponseSchema)` to create a new message.
+ */
+export const UpdateRunStatusResponseSchema: GenMessage<UpdateRunStatusResponse> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_run, 5);
 
