@@ -171,6 +171,12 @@ const catalog = {
     sentence: 'Invalid run configuration.',
     showsDetail: true,
   },
+  'simulation-invalid': {
+    status: 'failed-precondition',
+    number: 15,
+    sentence: 'Invalid simulation settings.',
+    showsDetail: true,
+  },
   'fab-invalid': { status: 'failed-precondition', number: 14, sentence: 'Invalid FAB.', showsDetail: true },
   'object-malformed': { status: 'failed-precondition', sentence: 'Malformed object.', showsDetail: true },
   'task-state': {

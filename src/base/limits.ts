@@ -33,5 +33,8 @@ export const limits = {
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
   taskLaunchesMax: 5,
+  /** Nodes of one simulation, and the ClientApps of one that run at the same time. */
+  virtualNodesMax: 10_000,
+  virtualAppsAtOnceMax: 256,
   transfersAtOnce: 4,
 } as const

@@ -63,4 +63,11 @@ export const migrations: readonly string[] = [
     namespace TEXT NOT NULL, nonce TEXT NOT NULL, expires_at REAL NOT NULL, PRIMARY KEY (namespace, nonce)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE run ADD COLUMN simulation BLOB;
+  CREATE TABLE simulation_settings (federation TEXT PRIMARY KEY, settings BLOB NOT NULL) STRICT, WITHOUT ROWID;
+  CREATE TABLE virtual_node (
+    run_id INTEGER NOT NULL, node_id INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (run_id, node_id)
+  ) STRICT, WITHOUT ROWID;
+  `,
 ]

@@ -17,6 +17,8 @@ export interface Tables {
   object: ObjectTable
   push_session: PushSessionTable
   nonce: NonceTable
+  simulation_settings: SimulationSettingsTable
+  virtual_node: VirtualNodeTable
 }
 
 type Id = bigint
@@ -62,6 +64,8 @@ export interface RunTable {
   bytes_recv: number
   clientapp_runtime: number
   log_bytes: number
+  /** protobuf `SimulationConfig`, complete; null when SuperNodes work for the run. */
+  simulation: Uint8Array | null
 }
 
 export interface RunLogTable {
@@ -167,6 +171,19 @@ export interface NonceTable {
   namespace: string
   nonce: string
   expires_at: Instant
+}
+
+export interface SimulationSettingsTable {
+  federation: string
+  /** protobuf `SimulationConfig`. */
+  settings: Uint8Array
+}
+
+export interface VirtualNodeTable {
+  run_id: Id
+  node_id: Id
+  /** protobuf `RecordDict`: what its ClientApp keeps. */
+  state: Uint8Array
 }
 
 export type Row<T extends keyof Tables> = Selectable<Tables[T]>

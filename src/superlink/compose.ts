@@ -27,11 +27,16 @@ import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
+import { joinedNodes } from './nodes/run-nodes.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
+import { byTaskType, createClientBackend } from './simulation/client-backend.ts'
+import { thisMachine } from './simulation/machine.ts'
+import { VirtualFleet } from './simulation/virtual-fleet.ts'
 
 export interface Superlink {
+  /** Where nodes are simulated there is no Fleet API: then this is `main`. */
   readonly fleet: Listener
   readonly control: Listener
   /** Serves every API, and the Runtime API of our own SuperExec. */
@@ -52,6 +57,9 @@ export async function startSuperlink(
   const db = stack.use(openDatabase({ path: config.database.path }))
   const durable = config.database.path !== inMemory
   const objects = await createObjectStore({ db, durable, directory: await objectDirectory(config, stack) })
+  const bells = createBells()
+  const machine = thisMachine()
+  const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined
   const ctx: SuperlinkContext = {
     db,
     objects,
@@ -63,9 +71,11 @@ export async function startSuperlink(
       log,
       onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
     }),
-    bells: createBells(),
+    bells,
     traffic: new Traffic(db),
     progress: new RunProgress(),
+    runNodes: simulation?.fleet ?? joinedNodes({ db, clock, bells }),
+    simulation,
     liveNodes: new LiveNodes(),
     requireCertificates: config.clients.mode === 'require',
     supernodeAuth: config.supernodeAuth,
@@ -73,11 +83,14 @@ export async function startSuperlink(
   stack.defer(() => ctx.traffic.flush())
   await ctx.tasks.recover(config.isolation === 'subprocess' ? 'ended' : 'may-live')
 
-  const fleet = createFleetService(ctx)
+  // Virtual nodes need no API, and no SuperNode can join them.
+  const fleet = simulation ? [] : [createFleetService(ctx)]
   const control = createControlService(ctx)
   const runtime = createRuntimeService({
     tasks: ctx.tasks,
-    backend: createSuperlinkBackend(ctx),
+    backend: simulation
+      ? byTaskType(createSuperlinkBackend(ctx), createClientBackend(ctx, simulation.fleet))
+      : createSuperlinkBackend(ctx),
     clock,
     ...(config.superexecSecret
       ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
@@ -86,12 +99,13 @@ export async function startSuperlink(
   const audit = createAuditLog(config.auditFile, ctx)
   stack.use(audit)
   const listen = createListen(config, ctx, audit.write)
-  const listeners = {
-    control: stack.use(await listen('Control API', config.controlAddress, [control], 'cli')),
-    fleet: stack.use(await listen('Fleet API', config.fleetAddress, [fleet], 'supernode')),
-    // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
-    main: stack.use(await listen('API', config.address, [fleet, control, runtime], undefined)),
-  }
+  const controlListener = stack.use(await listen('Control API', config.controlAddress, [control], 'cli'))
+  const fleetListener = simulation
+    ? undefined
+    : stack.use(await listen('Fleet API', config.fleetAddress, fleet, 'supernode'))
+  // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
+  const main = stack.use(await listen('API', config.address, [...fleet, control, runtime], undefined))
+  const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
     const health = stack.use(await startHealthServer(config.healthAddress, log))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
@@ -101,6 +115,7 @@ export async function startSuperlink(
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
   ]
+  if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
   if (config.isolation === 'subprocess') jobs.push(runSuperexec(config, ctx, listeners.main, stop.signal))
   // Taken down first: jobs end, held calls are answered, then listeners close.
   stack.defer(async () => {

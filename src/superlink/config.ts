@@ -21,6 +21,8 @@ export interface SuperlinkConfig {
   readonly isolation: 'subprocess' | 'process'
   readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
   readonly supernodeAuth: boolean
+  /** Virtual nodes instead of SuperNodes: there is no Fleet API. */
+  readonly simulation: boolean
   readonly superexecSecret: Uint8Array | undefined
   readonly dependencyInstallation: boolean
   readonly python: string | undefined
@@ -62,6 +64,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--host <host>', help: 'host of the address that serves every API', default: '127.0.0.1' },
   { flags: '--port <port>', help: 'port of the address that serves every API', default: '8000' },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
+  { flags: '--simulation', help: 'let virtual nodes on this machine work for the runs, instead of SuperNodes' },
   {
     flags: '--isolation <mode>',
     help: 'subprocess: run apps in processes of our own; process: wait for a SuperExec',
@@ -99,7 +102,6 @@ export const rows: readonly OptionRow[] = [
   { flags: '--executor <name>', help: '', refused: 'was removed.' },
   { flags: '--executor-dir <path>', help: '', refused: 'was removed.' },
   { flags: '--executor-config <text>', help: '', refused: 'was removed.' },
-  { flags: '--simulation', help: '', refused: 'is not supported: start SuperNodes instead.' },
 ]
 
 /** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
@@ -111,6 +113,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
   const tls = readTls(values, warnings)
   const clients = readClients(values, tls !== undefined, warnings)
   const isolation = text('isolation') as 'subprocess' | 'process'
+  const simulation = values.simulation === true
   const supernodeAuth = values.enableSupernodeAuth === true
   if (supernodeAuth && !tls) {
     throw new UsageError(
@@ -123,7 +126,9 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
       '--enable-supernode-auth has no effect: with client certificates required, a SuperNode is known by its certificate and not by a registered key.',
     )
   }
-  if (!supernodeAuth && clients.mode === 'none') {
+  if (supernodeAuth && simulation)
+    warnings.push('--enable-supernode-auth has no effect with --simulation: there are no SuperNodes.')
+  if (!supernodeAuth && !simulation && clients.mode === 'none') {
     warnings.push('SuperNode authentication is disabled. The SuperLink will accept connections from any SuperNode.')
   }
   const port = wholeNumber(text('port'), '--port', { min: 0, max: 65535 }) as number
@@ -154,6 +159,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
       storageDirectory: text('storageDir'),
     },
     supernodeAuth,
+    simulation,
     superexecSecret: readSecret(text('superexecAuthSecretFile'), isolation, warnings),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),

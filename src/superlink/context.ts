@@ -6,8 +6,11 @@ import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
+import type { RunNodes } from './nodes/run-nodes.ts'
 import type { RunProgress } from './runs/progress.ts'
 import type { Traffic } from './runs/traffic.ts'
+import type { Machine } from './simulation/settings.ts'
+import type { VirtualFleet } from './simulation/virtual-fleet.ts'
 
 /** What the rules of the SuperLink work with. Functions ask for the parts they use. */
 export interface SuperlinkContext {
@@ -19,6 +22,10 @@ export interface SuperlinkContext {
   readonly bells: Bells
   readonly traffic: Traffic
   readonly progress: RunProgress
+  /** The nodes that runs may use. */
+  readonly runNodes: RunNodes
+  /** Set when runs are simulated (`--simulation`); then `runNodes` is its fleet. */
+  readonly simulation: { readonly fleet: VirtualFleet; readonly machine: Machine } | undefined
   /** Who speaks for which node now. */
   readonly liveNodes: LiveNodes
   /** Whether every peer of the Fleet and Control APIs must present a certificate. */

@@ -61,6 +61,10 @@ export async function listOpen(db: Db): Promise<Task[]> {
   return (await db.selectFrom('task').selectAll().where('status', '!=', 'finished').execute()).map(toTask)
 }
 
+export async function remove(tx: Db, taskId: TaskId): Promise<void> {
+  await tx.deleteFrom('task').where('task_id', '=', taskId).execute()
+}
+
 export async function update(
   tx: Db,
   taskId: TaskId,

@@ -131,8 +131,21 @@ export class Tasks {
     })
     if (!alive || wait.waitMs <= 0) return alive
     const ended = async (): Promise<true | undefined> =>
-      (await taskStore.find(db.read, taskId))?.status === 'finished' ? true : undefined
+      ((await taskStore.find(db.read, taskId))?.status ?? 'finished') === 'finished' ? true : undefined
     return (await lookAgain(this.#ended, taskId, ended, wait)) === undefined
+  }
+
+  /** Ends the tasks of a run that are still open, but for one. */
+  async finishOthers(tx: Db, afterCommit: AfterCommit, runId: RunId, taskId: TaskId): Promise<void> {
+    for (const task of await taskStore.listByRun(tx, runId)) {
+      if (task.taskId !== taskId && task.status !== 'finished')
+        await this.finish(tx, afterCommit, task.taskId, 'stopped', 'The run has ended.')
+    }
+  }
+
+  /** Nobody will ask for this task again. */
+  forget(tx: Db, taskId: TaskId): Promise<void> {
+    return taskStore.remove(tx, taskId)
   }
 
   /** Answers false, and changes nothing, when the task may not finish like that. The token is void afterwards. */

@@ -7,7 +7,7 @@ import { isNistPublicKey } from '../../identity/node-key.ts'
 import { userConfigFromWire } from '../../message/wire.ts'
 import { type Call, defineService, type Service } from '../../rpc/call.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { defaultFederation } from '../federations/federation.ts'
+import { defaultFederation, describeFederation } from '../federations/federation.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import { expireNodes, registerKey, unregisterNode } from '../nodes/nodes.ts'
 import { followEvents } from '../runs/events.ts'
@@ -16,6 +16,7 @@ import { followLog } from '../runs/logs.ts'
 import { findRun, runToWire, toRun } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
 import { ensureFabGiven, startRun } from '../runs/start.ts'
+import { configureFederation } from '../simulation/federation-settings.ts'
 import { type AccountCaller, authenticateControl } from './authenticate.ts'
 import { nodeToWire } from './node-wire.ts'
 
@@ -50,6 +51,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
           fab: ensureFabGiven(request.fab?.content),
           overrides: userConfigFromWire(request.overrideConfig),
           federation,
+          simulation: request.overrideFederationConfig,
           owner: caller,
         })
         return { runId, seriesId, federation }
@@ -100,7 +102,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
         return { nodesInfo: nodes.map(nodeToWire), now: now() }
       },
-      listFederations: () => ({ federations: [defaultFederation] }),
+      listFederations: async () => ({ federations: [await describeFederation(ctx)] }),
       async showFederation(request, _call, caller) {
         if (request.federationName !== defaultFederation.name) {
           throw new DomainError(
@@ -112,7 +114,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         const runs = await runStore.list(ctx.db.read, { ownerAid: caller.id })
         return {
           federation: {
-            ...defaultFederation,
+            ...(await describeFederation(ctx)),
             members: [{ account: { id: caller.id, name: caller.name }, role: 'owner' }],
             nodes: nodes.map(nodeToWire),
             runs: runs.map((row) => runToWire(toRun(row))),
@@ -137,8 +139,11 @@ export function createControlService(ctx: SuperlinkContext): Service {
       acceptInvitation: noManagement,
       rejectInvitation: noManagement,
       revokeInvitation: noManagement,
-      configureSimulationFederation() {
-        throw new DomainError('federation-not-found')
+      async configureSimulationFederation(request) {
+        const federationName = request.federationName || defaultFederation.name
+        if (!ctx.simulation || federationName !== defaultFederation.name) throw new DomainError('federation-not-found')
+        await configureFederation(ctx, ctx.simulation.machine, federationName, request.config)
+        return { federationName }
       },
     },
   })

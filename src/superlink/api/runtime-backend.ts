@@ -9,8 +9,6 @@ import type { SuperlinkContext } from '../context.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { collectReplies, confirmReceived } from '../delivery/replies.ts'
-import { isReachable } from '../nodes/node.ts'
-import * as nodeStore from '../nodes/node-store.ts'
 import { appendEvents } from '../runs/events.ts'
 import { appendLog } from '../runs/logs.ts'
 import { findRun, runToWire } from '../runs/run.ts'
@@ -60,10 +58,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         : { objectFound: true, objectAvailable: false }
     },
     confirmMessageReceived: (_task, request) => confirmReceived(ctx, request.messageObjectId),
-    async getNodes() {
-      const now = ctx.clock.now()
-      const nodes = (await nodeStore.listOnline(ctx.db.read)).filter((node) => isReachable(node, now))
-      return { nodes: nodes.map(nodeToWire) }
+    async getNodes(task) {
+      return { nodes: (await ctx.runNodes.listReachable(task.runId)).map(nodeToWire) }
     },
     pushLogs: (task, request) => appendLog(ctx, task.runId, request.logs),
     pushTaskEvents: (task, request) => appendEvents(ctx, task, request.events),

@@ -5,7 +5,6 @@ import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
-import * as nodeStore from '../nodes/node-store.ts'
 import type { StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 import { findFault } from './validate.ts'
@@ -20,7 +19,7 @@ import { findFault } from './validate.ts'
  * the objects whose content is missing. Throws `invalid-request` when a message is malformed.
  */
 export async function pushInstructions(
-  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes'>,
   runId: RunId,
   messages: readonly Omit<StoredMessage, 'deliveredAt'>[],
 ): Promise<{ messageIds: string[]; objectsToPush: string[] }> {
@@ -35,10 +34,10 @@ export async function pushInstructions(
   return ctx.db.transaction(async (tx, afterCommit) => {
     const messageIds: string[] = []
     const missing = new Set<string>()
+    const receivers: NodeId[] = []
     for (const message of messages) {
       const nodeId = message.metadata.dstNodeId as NodeId
-      const node = await nodeStore.find(tx, nodeId)
-      if (node?.status !== 'online' && node?.status !== 'offline') {
+      if (!(await ctx.runNodes.takes(tx, runId, nodeId))) {
         messageIds.push('')
         continue
       }
@@ -46,10 +45,11 @@ export async function pushInstructions(
       await messageStore.insert(tx, { ...message, deliveredAt: undefined })
       for (const id of await ctx.objects.announce(tx, messageId, flattenTree(message.tree))) missing.add(id)
       messageIds.push(messageId)
-      afterCommit(() => ctx.bells.instructions.ring(nodeId))
+      receivers.push(nodeId)
     }
     afterCommit(() => {
-      ctx.progress.asked(runId, messageIds.filter((id) => id !== '').length)
+      ctx.runNodes.wake(runId, receivers)
+      ctx.progress.asked(runId, receivers.length)
       ctx.bells.deadlines.ring('deadlines')
       ctx.bells.runs.ring(runId)
     })

@@ -101,6 +101,25 @@ export async function findPending(db: Db, nodeId: NodeId, now: number): Promise<
   return row && toMessage(row)
 }
 
+/** The oldest instruction of a run that nobody has fetched and that has not expired, for a node that is not among `busy`. */
+export async function findPendingOfRun(
+  db: Db,
+  runId: RunId,
+  busy: readonly NodeId[],
+  now: number,
+): Promise<StoredMessage | undefined> {
+  let query = db
+    .selectFrom('message')
+    .selectAll()
+    .where('run_id', '=', runId)
+    .where('kind', '=', 'instruction')
+    .where('delivered_at', 'is', null)
+    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
+  if (busy.length > 0) query = query.where('dst_node_id', 'not in', busy)
+  const row = await query.orderBy('position').limit(1).executeTakeFirst()
+  return row && toMessage(row)
+}
+
 export async function markDelivered(tx: Db, messageId: string, at: number | null): Promise<void> {
   await tx.updateTable('message').set({ delivered_at: at }).where('message_id', '=', messageId).execute()
 }

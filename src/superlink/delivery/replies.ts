@@ -5,8 +5,6 @@ import { deflateMessage } from '../../message/deflate.ts'
 import { errorCodes, Message, type MessageError, type Metadata } from '../../message/message.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { isReachable } from '../nodes/node.ts'
-import * as nodeStore from '../nodes/node-store.ts'
 import * as messageStore from './message-store.ts'
 import { expiresAt, type StoredMessage } from './message-store.ts'
 import { findFault } from './validate.ts'
@@ -16,7 +14,8 @@ import { findFault } from './validate.ts'
  * hears of it; a reply stays until it is confirmed, so that a broken connection loses none.
  */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'log' | 'progress'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'log' | 'progress' | 'runNodes'>
+type TakingCtx = Omit<Ctx, 'runNodes'>
 
 /** How much later than the instruction a reply may expire, in seconds: clocks round differently. */
 const ttlToleranceSeconds = 0.1
@@ -25,31 +24,40 @@ const ttlToleranceSeconds = 0.1
  * Takes a node's reply. `accepted` is false, and nothing is stored, when nobody waits for it (any more). The same reply
  * again is accepted again; a second, different reply to one instruction is not.
  */
-export async function acceptReply(
-  ctx: Ctx,
+export function acceptReply(
+  ctx: TakingCtx,
   nodeId: NodeId,
   reply: Omit<StoredMessage, 'deliveredAt'>,
 ): Promise<{ accepted: boolean; objectsToPush: string[] }> {
-  return ctx.db.transaction(async (tx, afterCommit) => {
-    const fault = await findReplyFault(ctx, tx, nodeId, reply)
-    if (fault) {
-      ctx.log.warn('A reply was refused', { node: nodeId, run: reply.metadata.runId, reason: fault })
-      return { accepted: false, objectsToPush: [] }
-    }
-    const isNew = await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
-    const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
-    const runId = reply.metadata.runId as RunId
-    afterCommit(() => {
-      if (isNew) ctx.progress.replied(runId, reply.error !== undefined)
-      ctx.bells.replies.ring(runId)
-      ctx.bells.runs.ring(runId)
-    })
-    return { accepted: true, objectsToPush }
+  return ctx.db.transaction((tx, afterCommit) => takeReply(ctx, tx, afterCommit, nodeId, reply))
+}
+
+/** As `acceptReply`, within a transaction. */
+export async function takeReply(
+  ctx: TakingCtx,
+  tx: Db,
+  afterCommit: AfterCommit,
+  nodeId: NodeId,
+  reply: Omit<StoredMessage, 'deliveredAt'>,
+): Promise<{ accepted: boolean; objectsToPush: string[] }> {
+  const fault = await findReplyFault(ctx, tx, nodeId, reply)
+  if (fault) {
+    ctx.log.warn('A reply was refused', { node: nodeId, run: reply.metadata.runId, reason: fault })
+    return { accepted: false, objectsToPush: [] }
+  }
+  const isNew = await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
+  const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
+  const runId = reply.metadata.runId as RunId
+  afterCommit(() => {
+    if (isNew) ctx.progress.replied(runId, reply.error !== undefined)
+    ctx.bells.replies.ring(runId)
+    ctx.bells.runs.ring(runId)
   })
+  return { accepted: true, objectsToPush }
 }
 
 async function findReplyFault(
-  ctx: Ctx,
+  ctx: Pick<Ctx, 'clock'>,
   tx: Db,
   nodeId: NodeId,
   reply: Omit<StoredMessage, 'deliveredAt'>,
@@ -122,8 +130,8 @@ async function findUndeliverable(
         'Error: Message Unavailable - The requested message could not be found in the database. It may have expired or never existed.',
     }
   }
-  const node = await nodeStore.find(ctx.db.read, instruction.metadata.dstNodeId as NodeId)
-  if (node && isReachable(node, now)) return undefined
+  const { runId, dstNodeId } = instruction.metadata
+  if (await ctx.runNodes.isReachable(ctx.db.read, runId as RunId, dstNodeId as NodeId)) return undefined
   return {
     code: errorCodes.nodeUnavailable,
     reason:
@@ -144,13 +152,44 @@ export async function failConfirmed(ctx: Ctx, nodeId: NodeId): Promise<void> {
   }
 }
 
+/** Answers an instruction with an error, within a transaction. */
+export async function answerWithError(
+  ctx: TakingCtx,
+  tx: Db,
+  afterCommit: AfterCommit,
+  instruction: StoredMessage,
+  error: MessageError,
+): Promise<void> {
+  const { runId, messageId } = instruction.metadata
+  const { reply, content } = createErrorReply(ctx, runId as RunId, messageId, instruction, error)
+  await insertErrorReply(ctx, tx, afterCommit, reply)
+  afterCommit(() => {
+    // Whoever asks for the object before it is here waits for it.
+    void ctx.objects.put(reply.metadata.messageId, content).catch(() => {})
+    ctx.bells.replies.ring(runId as RunId)
+  })
+}
+
 async function storeErrorReply(
-  ctx: Ctx,
+  ctx: TakingCtx,
   runId: RunId,
   replyToMessageId: string,
   instruction: StoredMessage | undefined,
   error: MessageError,
 ): Promise<StoredMessage> {
+  const { reply, content } = createErrorReply(ctx, runId, replyToMessageId, instruction, error)
+  await ctx.db.transaction((tx, afterCommit) => insertErrorReply(ctx, tx, afterCommit, reply))
+  await ctx.objects.put(reply.metadata.messageId, content)
+  return reply
+}
+
+function createErrorReply(
+  ctx: Pick<Ctx, 'clock'>,
+  runId: RunId,
+  replyToMessageId: string,
+  instruction: StoredMessage | undefined,
+  error: MessageError,
+): { reply: StoredMessage; content: Uint8Array } {
   const nowSeconds = ctx.clock.now() / 1000
   const asked = instruction?.metadata
   const metadata: Metadata = {
@@ -165,17 +204,26 @@ async function storeErrorReply(
     createdAt: nowSeconds,
   }
   const { messageId, tree, objects } = deflateMessage(new Message(metadata, { error }))
-  const reply: StoredMessage = { metadata: { ...metadata, messageId }, error, tree, deliveredAt: undefined }
-  await ctx.db.transaction(async (tx, afterCommit) => {
-    await messageStore.insert(tx, reply)
-    await ctx.objects.announce(tx, messageId, [messageId])
-    afterCommit(() => {
-      ctx.progress.replied(runId, true)
-      ctx.bells.runs.ring(runId)
-    })
+  return {
+    reply: { metadata: { ...metadata, messageId }, error, tree, deliveredAt: undefined },
+    content: (objects.get(messageId) as () => Uint8Array)(),
+  }
+}
+
+async function insertErrorReply(
+  ctx: Pick<Ctx, 'objects' | 'progress' | 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  reply: StoredMessage,
+): Promise<void> {
+  const { messageId } = reply.metadata
+  const runId = reply.metadata.runId as RunId
+  await messageStore.insert(tx, reply)
+  await ctx.objects.announce(tx, messageId, [messageId])
+  afterCommit(() => {
+    ctx.progress.replied(runId, true)
+    ctx.bells.runs.ring(runId)
   })
-  await ctx.objects.put(messageId, (objects.get(messageId) as () => Uint8Array)())
-  return reply
 }
 
 /**

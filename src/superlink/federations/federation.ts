@@ -1,7 +1,16 @@
+import type { SuperlinkContext } from '../context.ts'
+import { federationSettings } from '../simulation/federation-settings.ts'
+
 /** The one federation of a SuperLink: every node and every account belongs to it. */
 export const defaultFederation = {
   name: '@none/default',
   description: 'A federation for testing and development purposes.',
   archived: false,
-  simulation: false,
 } as const
+
+/** As clients are told of it: also whether, and how, its nodes are simulated. */
+export async function describeFederation(ctx: Pick<SuperlinkContext, 'db' | 'simulation'>) {
+  const simulation = ctx.simulation !== undefined
+  const config = simulation ? await federationSettings(ctx, defaultFederation.name) : undefined
+  return { ...defaultFederation, simulation, ...(config ? { config } : {}) }
+}

@@ -6,14 +6,18 @@ import type { SuperlinkContext } from '../context.ts'
 import { forgetRunMessages } from '../delivery/replies.ts'
 import { findRun } from './run.ts'
 
-/** The end of a run is the end of its primary task: messages and objects go, followers hear of it. */
+/** The end of a run is the end of its primary task: other tasks end, messages and objects go, followers hear of it. */
 export async function onTaskFinished(
-  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log' | 'tasks' | 'progress'>,
+  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log' | 'tasks' | 'progress' | 'simulation'>,
   tx: Db,
   afterCommit: AfterCommit,
   task: Task,
 ): Promise<void> {
+  const fleet = ctx.simulation?.fleet
+  if (task.type === 'flwr-clientapp') return fleet?.onTaskFinished(tx, afterCommit, task)
+  await ctx.tasks.finishOthers(tx, afterCommit, task.runId, task.taskId)
   await forgetRunMessages(ctx, tx, afterCommit, task.runId)
+  await fleet?.endRun(tx, afterCommit, task.runId)
   afterCommit(() => {
     ctx.log.info('Run finished', {
       run: task.runId,

@@ -5,10 +5,12 @@ import type { RunId, SeriesId, TaskId } from '../../base/ids.ts'
 import type { UserConfig } from '../../base/user-config.ts'
 import type { Db } from '../../db/database.ts'
 import { StartRunRequestSchema } from '../../gen/flwr/proto/control_pb.ts'
+import type { SimulationConfig } from '../../gen/flwr/proto/federation_config_pb.ts'
 import type { RunSchema } from '../../gen/flwr/proto/run_pb.ts'
 import { userConfigFromWire, userConfigToWire } from '../../message/wire.ts'
 import type { Task } from '../../tasks/task.ts'
 import { toTask } from '../../tasks/task-store.ts'
+import { decodeSettings } from '../simulation/settings-store.ts'
 import * as runStore from './run-store.ts'
 
 /** A run with its primary task, whose status is the status of the run. */
@@ -27,6 +29,8 @@ export interface Run {
   readonly bytesSent: number
   readonly bytesRecv: number
   readonly clientappRuntime: number
+  /** Set when virtual nodes work for it. */
+  readonly simulation: SimulationConfig | undefined
   readonly task: Task
 }
 
@@ -59,6 +63,7 @@ export function toRun(row: runStore.RunRow): Run {
     bytesSent: row.bytes_sent,
     bytesRecv: row.bytes_recv,
     clientappRuntime: row.clientapp_runtime,
+    simulation: row.simulation ? decodeSettings(row.simulation) : undefined,
     task: toTask({ ...row, run_id: row.run_id, task_id: row.primary_task_id as TaskId }),
   }
 }
@@ -82,7 +87,7 @@ export function runToWire(run: Run): MessageInitShape<typeof RunSchema> {
     bytesSent: BigInt(run.bytesSent),
     bytesRecv: BigInt(run.bytesRecv),
     clientappRuntime: run.clientappRuntime,
-    primaryTaskType: task.type,
+    primaryTaskType: run.simulation ? 'flwr-simulation' : task.type,
     primaryTaskId: task.taskId,
     seriesId: run.seriesId,
     accountName: run.ownerName,

@@ -4,9 +4,12 @@ import { type RunId, randomId, type SeriesId, superlinkNodeId, type TaskId } fro
 import type { UserConfig } from '../../base/user-config.ts'
 import { readFab } from '../../fab/bundle.ts'
 import { fuseConfig } from '../../fab/pyproject.ts'
+import type { SimulationConfig } from '../../gen/flwr/proto/federation_config_pb.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { keepFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { resolveSettings } from '../simulation/federation-settings.ts'
+import { encodeSettings } from '../simulation/settings-store.ts'
 import { encodeOverrides } from './run.ts'
 import * as runStore from './run-store.ts'
 
@@ -14,16 +17,19 @@ export interface NewRun {
   readonly fab: Uint8Array
   readonly overrides: UserConfig
   readonly federation: string
+  /** What the run wants otherwise than its federation, where runs are simulated. */
+  readonly simulation: SimulationConfig | undefined
   readonly owner: { readonly id: string; readonly name: string; readonly organization: string }
 }
 
 /** Starts a run: the app is checked first, then run, series, context and primary task appear together. */
 export async function startRun(
-  ctx: Pick<SuperlinkContext, 'db' | 'tasks' | 'log'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'tasks' | 'log' | 'simulation'>,
   request: NewRun,
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
   const { manifest } = await readFab(request.fab)
   fuseConfig(manifest.config, request.overrides)
+  const simulation = ctx.simulation && (await resolveSettings(ctx, ctx.simulation.machine, request))
   const runId = randomId<RunId>()
   const seriesId = randomId<SeriesId>()
   await ctx.db.transaction(async (tx, afterCommit) => {
@@ -55,13 +61,15 @@ export async function startRun(
       bytes_recv: 0,
       clientapp_runtime: 0,
       log_bytes: 0,
+      simulation: simulation ? encodeSettings(simulation) : null,
     })
   })
-  ctx.log.info('Created serverapp run', {
+  ctx.log.info(simulation ? 'Created simulation run' : 'Created serverapp run', {
     run: runId,
     app: manifest.fabId,
     version: manifest.version,
     owner: request.owner.name,
+    ...(simulation ? { virtualNodes: simulation.numSupernodes } : {}),
   })
   return { runId, seriesId }
 }

@@ -1,0 +1,37 @@
+import type { NodeId, RunId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { isReachable, type Node } from './node.ts'
+import * as nodeStore from './node-store.ts'
+
+/** The nodes that a run may use: the SuperNodes that have joined, or the virtual ones of a simulation. */
+export interface RunNodes {
+  /** Those that messages can reach now, in a fixed order. */
+  listReachable(runId: RunId): Promise<readonly Node[]>
+  /** Whether messages to this node are taken, be it there now or not. */
+  takes(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean>
+  isReachable(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean>
+  /** There are instructions of the run for these nodes. Called after commit. */
+  wake(runId: RunId, nodeIds: readonly NodeId[]): void
+}
+
+/** The SuperNodes that have joined this SuperLink: every run may use them. */
+export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>): RunNodes {
+  return {
+    async listReachable() {
+      const now = ctx.clock.now()
+      return (await nodeStore.listOnline(ctx.db.read)).filter((node) => isReachable(node, now))
+    },
+    async takes(db, _runId, nodeId) {
+      const node = await nodeStore.find(db, nodeId)
+      return node?.status === 'online' || node?.status === 'offline'
+    },
+    async isReachable(db, _runId, nodeId) {
+      const node = await nodeStore.find(db, nodeId)
+      return node !== undefined && isReachable(node, ctx.clock.now())
+    },
+    wake(_runId, nodeIds) {
+      for (const nodeId of nodeIds) ctx.bells.instructions.ring(nodeId)
+    },
+  }
+}

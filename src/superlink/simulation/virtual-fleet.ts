@@ -1,0 +1,205 @@
+import { Bell } from '../../base/bell.ts'
+import { errorText } from '../../base/errors.ts'
+import type { NodeId, RunId, TaskId } from '../../base/ids.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
+import { errorCodes } from '../../message/message.ts'
+import type { Task } from '../../tasks/task.ts'
+import type { SuperlinkContext } from '../context.ts'
+import type { StoredMessage } from '../delivery/message-store.ts'
+import * as messageStore from '../delivery/message-store.ts'
+import { answerWithError, takeReply } from '../delivery/replies.ts'
+import { type Node, noAccount } from '../nodes/node.ts'
+import type { RunNodes } from '../nodes/run-nodes.ts'
+import * as nodeStateStore from './node-state-store.ts'
+import type { Machine } from './settings.ts'
+import { VirtualRuns } from './virtual-runs.ts'
+
+/** One instruction that a ClientApp works on, and what it has answered so far. */
+export interface VirtualWork {
+  readonly runId: RunId
+  readonly nodeId: NodeId
+  readonly instruction: StoredMessage
+  /** The part of the machine that it takes. */
+  readonly share: number
+  readonly expiry: NodeJS.Timeout
+  reply: Omit<StoredMessage, 'deliveredAt'> | undefined
+  /** Objects of the reply that the app has not handed over yet. */
+  missing: Set<string>
+}
+
+type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'tasks' | 'clock' | 'log' | 'bells' | 'progress' | 'traffic'>
+
+/** The longest that a timer can run. */
+const timerMsMax = 2 ** 31 - 1
+
+/**
+ * The nodes of simulations: they exist as numbers, and as ClientApp tasks while they work. A SuperExec runs these tasks as
+ * it runs those of a SuperNode, as many at a time as the machine is large enough for; each node works on one message at a
+ * time. However an execution ends, the ServerApp gets an answer.
+ */
+export class VirtualFleet implements RunNodes {
+  readonly runs: VirtualRuns
+  readonly #ctx: () => Ctx
+  readonly #works = new Map<TaskId, VirtualWork>()
+  /** Runs that may have instructions nobody works on. */
+  readonly #waiting = new Set<RunId>()
+  readonly #bell = new Bell<'work'>()
+
+  /** The context is asked for late: fleet and context know each other. */
+  constructor(ctx: () => Ctx, db: Db, machine: Machine) {
+    this.#ctx = ctx
+    this.runs = new VirtualRuns(db, machine)
+  }
+
+  async listReachable(runId: RunId): Promise<readonly Node[]> {
+    return (await this.runs.get(runId)).nodeIds.map(toNode)
+  }
+
+  async takes(_db: Db, runId: RunId, nodeId: NodeId): Promise<boolean> {
+    return (await this.runs.get(runId)).partitions.has(nodeId)
+  }
+
+  isReachable(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean> {
+    return this.takes(db, runId, nodeId)
+  }
+
+  wake(runId: RunId): void {
+    this.#waiting.add(runId)
+    this.#bell.ring('work')
+  }
+
+  workOf(taskId: TaskId): VirtualWork | undefined {
+    return this.#works.get(taskId)
+  }
+
+  /** Background job: starts ClientApps while there are instructions and room for them. */
+  async run(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted) {
+      using subscription = this.#bell.subscribe('work')
+      while (!signal.aborted && (await this.#startNext())) {}
+      await subscription.wait(60_000, signal)
+    }
+  }
+
+  /** Ends the execution of a ClientApp: its answer, or an error that says what happened, goes to the ServerApp. */
+  async onTaskFinished(tx: Db, afterCommit: AfterCommit, task: Task): Promise<void> {
+    const ctx = this.#ctx()
+    await ctx.tasks.forget(tx, task.taskId)
+    const work = this.#works.get(task.taskId)
+    if (!work) return
+    const { reply, missing, nodeId, instruction } = work
+    const complete = reply && missing.size === 0
+    const taken = complete && (await takeReply(ctx, tx, afterCommit, nodeId, reply)).accepted
+    if (reply && !taken) await ctx.objects.release(tx, afterCommit, [reply.metadata.messageId])
+    if (!complete && task.subStatus !== 'stopped') {
+      const reason = `ClientApp stopped responding. ${task.details}`.trim()
+      await answerWithError(ctx, tx, afterCommit, instruction, { code: errorCodes.clientAppCrashed, reason })
+    }
+    afterCommit(() => {
+      clearTimeout(work.expiry)
+      this.#works.delete(task.taskId)
+      this.wake(work.runId)
+    })
+  }
+
+  /** The run is over: what its nodes still do ends, and what they kept goes. */
+  async endRun(tx: Db, afterCommit: AfterCommit, runId: RunId): Promise<void> {
+    await nodeStateStore.removeOfRun(tx, runId)
+    afterCommit(() => {
+      this.#waiting.delete(runId)
+      this.runs.forget(runId)
+    })
+  }
+
+  /** Answers whether there may be more to start. */
+  async #startNext(): Promise<boolean> {
+    const used = this.#shares()
+    const free = 1 - [...used.values()].reduce((sum, share) => sum + share, 0)
+    // The run that has least of the machine comes first.
+    const runIds = [...this.#waiting].sort((a, b) => (used.get(a) ?? 0) - (used.get(b) ?? 0))
+    for (const runId of runIds) {
+      if (await this.#startOf(runId, free)) return true
+    }
+    return false
+  }
+
+  async #startOf(runId: RunId, free: number): Promise<boolean> {
+    const { log, clock, db, tasks } = this.#ctx()
+    try {
+      const { atOnce, fabHash } = await this.runs.get(runId)
+      const share = 1 / atOnce
+      if (share > free + rounding) return false
+      return await db.transaction(async (tx, afterCommit) => {
+        const instruction = await messageStore.findPendingOfRun(tx, runId, this.#busyNodes(runId), clock.now())
+        if (!instruction) {
+          this.#waiting.delete(runId)
+          return false
+        }
+        const { messageId } = instruction.metadata
+        await messageStore.markDelivered(tx, messageId, clock.now())
+        const taskId = await tasks.create(tx, afterCommit, { runId, type: 'flwr-clientapp', fabHash, messageId })
+        afterCommit(() => this.#works.set(taskId, this.#begin(taskId, runId, instruction, share)))
+        return true
+      })
+    } catch (error) {
+      this.#waiting.delete(runId)
+      log.warn('A virtual node could not start to work', { run: runId, error: errorText(error) })
+      return false
+    }
+  }
+
+  #begin(taskId: TaskId, runId: RunId, instruction: StoredMessage, share: number): VirtualWork {
+    const restMs = messageStore.expiresAt(instruction) - this.#ctx().clock.now()
+    return {
+      runId,
+      nodeId: instruction.metadata.dstNodeId as NodeId,
+      instruction,
+      share,
+      expiry: setTimeout(() => void this.#expire(taskId), Math.min(Math.max(restMs, 0), timerMsMax)).unref(),
+      reply: undefined,
+      missing: new Set(),
+    }
+  }
+
+  async #expire(taskId: TaskId): Promise<void> {
+    const { db, tasks } = this.#ctx()
+    const details = 'The ClientApp did not answer before its message expired.'
+    await db.transaction(async (tx, afterCommit) => {
+      await tasks.finish(tx, afterCommit, taskId, 'failed', details)
+    })
+  }
+
+  #shares(): Map<RunId, number> {
+    const shares = new Map<RunId, number>()
+    for (const { runId, share } of this.#works.values()) shares.set(runId, (shares.get(runId) ?? 0) + share)
+    return shares
+  }
+
+  #busyNodes(runId: RunId): NodeId[] {
+    return [...this.#works.values()].filter((work) => work.runId === runId).map(({ nodeId }) => nodeId)
+  }
+}
+
+/** Thirds do not sum up to one. */
+const rounding = 1e-9
+
+function toNode(nodeId: NodeId): Node {
+  return {
+    nodeId,
+    publicKey: undefined,
+    identity: undefined,
+    organization: undefined,
+    authMethod: 'key',
+    certificateSerial: undefined,
+    certificateNotAfter: undefined,
+    ownerAid: noAccount.id,
+    ownerName: noAccount.name,
+    status: 'online',
+    registeredAt: 0,
+    lastActivatedAt: undefined,
+    lastDeactivatedAt: undefined,
+    unregisteredAt: undefined,
+    onlineUntil: undefined,
+    heartbeatIntervalMs: 0,
+  }
+}
