@@ -1,30 +1,29 @@
 import { inspect } from 'node:util'
+import type { TaskInput } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import { errorCodes, type Message } from '../message/message.ts'
 import { contextFromWire, contextToWire } from '../message/wire.ts'
 import { ClientApp } from '../sdk/client-app.ts'
 import { AppLoadError, installApp, loadComponent } from './load-app.ts'
-import { runtime } from './runtime-client.ts'
 import { sdkUrl } from './sdk-url.ts'
 import { fetchMessage, findOversize, sendMessages } from './task-messages.ts'
-import { appMain, type TaskContext, type TaskInput } from './task-run.ts'
+import { appMain, type TaskContext } from './task-run.ts'
 
 /** Apps of this process by the hash of their FAB: warm processes load an app once. */
 const loaded = new Map<string, Promise<ClientApp>>()
 
 /** `flwr-clientapp`: answers one message a task. Whatever the app does, a reply goes back. */
 export const main = appMain('flwr-clientapp', async (task) => {
-  const { client } = task
-  const { message: input } = await client.call(runtime.pullTaskInput, {})
-  if (!input.context) throw new Error('The server sent no context.')
+  const { api } = task
+  const input = await api.pullInput()
   const context = contextFromWire(input.context)
   const { nodeId, runId } = context
-  const route = { client, nodeId, runId }
+  const route = { api, nodeId, runId }
   const app = loadOnce(task, input)
   app.catch(() => {})
-  const { message: pulled } = await client.call(runtime.pullMessages, {})
-  const [tree] = pulled.messageObjectTrees
+  const { messageObjectTrees } = await api.pullMessages([])
+  const [tree] = messageObjectTrees
   if (!tree) throw new Error('The server has no message for this task.')
   const instruction = await fetchMessage(route, tree)
 
@@ -33,7 +32,7 @@ export const main = appMain('flwr-clientapp', async (task) => {
   const clientappRuntime = (performance.now() - startedAt) / 1000
   if (reply.error) task.log.error(`The ClientApp failed: ${reply.error.reason}`)
   await sendMessages(route, [deflateReply(reply, instruction)])
-  await client.call(runtime.pushTaskOutput, {
+  await api.finish({
     context: contextToWire(context),
     subStatus: reply.error ? 'failed' : 'completed',
     details: reply.error?.reason ?? '',

@@ -1,14 +1,16 @@
 import { readFileSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join } from 'node:path'
+import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
 import { UsageError } from '../base/errors.ts'
-import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
+import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 import { readTrust } from '../rpc/trust-arguments.ts'
 
 /** What an app process is told by its launcher. */
 export interface AppConfig {
-  readonly runtimeAddress: string
+  readonly generation: AppGeneration
+  readonly serverAddress: string
   readonly tls: ChannelTls
   /** The token of the one task; absent when tokens come over the channel to the parent. */
   readonly token: string | undefined
@@ -19,6 +21,14 @@ export interface AppConfig {
 
 export const rows: readonly OptionRow[] = [
   { flags: '--runtime-api-address <address>', help: 'address of the Runtime API of a SuperLink or SuperNode' },
+  {
+    flags: '--serverappio-api-address <address>',
+    help: 'address of the ServerAppIo API of a SuperLink of Flower 1.29, instead',
+  },
+  {
+    flags: '--clientappio-api-address <address>',
+    help: 'address of the ClientAppIo API of a SuperNode of Flower 1.29, instead',
+  },
   { flags: '--insecure', help: 'connect without TLS' },
   { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
   { flags: '--token <token>', help: 'token of the task (everybody on this machine can see it: prefer --token-file)' },
@@ -28,10 +38,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--allow-runtime-dependency-installation', help: '', hidden: true },
 ]
 
-export function parseAppConfig(
-  program: 'flwr-serverapp' | 'flwr-clientapp',
-  argv: readonly string[],
-): AppConfig | undefined {
+export function parseAppConfig(program: AppProgram, argv: readonly string[]): AppConfig | undefined {
   const values = parseOptions(program, 'Runs an app for one task. A SuperExec starts it.', rows, argv)
   if (!values) return undefined
   const text = (name: string): string | undefined => values[name] as string | undefined
@@ -39,11 +46,27 @@ export function parseAppConfig(
   if (sources.length !== 1)
     throw new UsageError(`${program}: give exactly one of --token and --token-file.`, { exitStatus: 2 })
   return {
-    runtimeAddress: text('runtimeApiAddress') ?? (program === 'flwr-serverapp' ? '127.0.0.1:8000' : '127.0.0.1:9094'),
+    ...readAddress(program, values),
     tls: readTrust(values.insecure === true, text('rootCertificates')).tls,
     token: text('token') ?? readTokenFile(text('tokenFile')),
     parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
     home: process.env.FLWR_HOME || join(homedir(), '.flwr'),
+  }
+}
+
+/** Each program has one API of the older generation, whose flag Flower 1.29 gives it. */
+function readAddress(program: AppProgram, values: OptionValues): Pick<AppConfig, 'generation' | 'serverAddress'> {
+  const [own, other] = program === 'flwr-serverapp' ? ['serverappio', 'clientappio'] : ['clientappio', 'serverappio']
+  if (values[`${other}ApiAddress`] !== undefined)
+    throw new UsageError(`${program}: --${other}-api-address is for the other program.`, { exitStatus: 2 })
+  const [runtime, appio] = [values.runtimeApiAddress, values[`${own}ApiAddress`]] as (string | undefined)[]
+  if (runtime !== undefined && appio !== undefined) {
+    throw new UsageError(`${program}: give --runtime-api-address or --${own}-api-address, not both.`, { exitStatus: 2 })
+  }
+  if (appio !== undefined) return { generation: 'appio', serverAddress: appio }
+  return {
+    generation: 'runtime',
+    serverAddress: runtime ?? (program === 'flwr-serverapp' ? '127.0.0.1:8000' : '127.0.0.1:9094'),
   }
 }
 

@@ -1,5 +1,5 @@
+import type { TaskApi } from '../app-api/task-api.ts'
 import { systemClock } from '../base/clock.ts'
-import { type RuntimeClient, runtime } from './runtime-client.ts'
 
 const intervalMs = 20_000
 
@@ -7,12 +7,12 @@ const intervalMs = 20_000
  * Keeps the task of a process alive that was not started by a SuperExec of ours. A server that knows how holds each beat
  * until the task ends, so a stop is heard at once. Calls back when the server has ended the task.
  */
-export function startHeartbeats(client: RuntimeClient, onEnded: () => void): Disposable {
+export function startHeartbeats(api: TaskApi, onEnded: () => void): Disposable {
   const stop = new AbortController()
   const beat = async (): Promise<void> => {
     while (!stop.signal.aborted) {
-      const { message, waited } = await client.call(runtime.sendTaskHeartbeat, {}, { waitMs: intervalMs })
-      if (!message.success) return onEnded()
+      const { success, waited } = await api.sendHeartbeat({ waitMs: intervalMs })
+      if (!success) return onEnded()
       if (!waited) await systemClock.sleep(intervalMs, stop.signal)
     }
   }

@@ -1,6 +1,6 @@
+import { type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import { systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
-import { isTaskEnded, type RuntimeClient, runtime } from './runtime-client.ts'
 
 /** How much unsent log is kept while the server is away. */
 const pendingBytesMax = 4 * 1024 * 1024
@@ -9,17 +9,15 @@ const gatherMs = 50
 
 /** Sends what the app writes to its standard output and error to the SuperLink as the log of the run. */
 export class LogForwarder {
-  readonly #client: RuntimeClient
-  readonly #runId: bigint
+  readonly #api: TaskApi
   readonly #restore: (() => void)[] = []
   #pending: string[] = []
   #pendingBytes = 0
   #lost = false
   #sending: Promise<void> | undefined
 
-  constructor(client: RuntimeClient, runId: bigint) {
-    this.#client = client
-    this.#runId = runId
+  constructor(api: TaskApi) {
+    this.#api = api
     for (const stream of [process.stdout, process.stderr]) this.#capture(stream)
   }
 
@@ -64,10 +62,10 @@ export class LogForwarder {
       this.#pendingBytes = 0
       this.#lost = false
       try {
-        await this.#client.call(runtime.pushLogs, { node: {}, runId: this.#runId, logs })
+        await this.#api.pushLogs(logs)
       } catch (error) {
         // The run was stopped, or this process is, or the server stayed away: nobody reads on.
-        if (!isTaskEnded(error) && !this.#client.signal.aborted)
+        if (!(error instanceof TaskEndedError) && !this.#api.signal.aborted)
           process.stderr.write(`Log lines were lost: ${errorText(error)}\n`)
         return
       }

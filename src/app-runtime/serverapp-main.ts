@@ -1,43 +1,36 @@
 import { inspect } from 'node:util'
+import { TaskEndedError, type TaskInput, type TaskOutcome } from '../app-api/task-api.ts'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, userConfigFromWire } from '../message/wire.ts'
 import { ServerApp } from '../sdk/server-app.ts'
 import { AppLoadError, installApp, loadComponent, runConfigOf } from './load-app.ts'
 import { LogForwarder } from './log-forwarder.ts'
-import { isTaskEnded, runtime } from './runtime-client.ts'
-import { RuntimeGrid } from './runtime-grid.ts'
 import { sdkUrl } from './sdk-url.ts'
-import { appMain, type TaskContext, type TaskInput } from './task-run.ts'
+import { TaskGrid } from './task-grid.ts'
+import { appMain, type TaskContext } from './task-run.ts'
 
 /** `flwr-serverapp`: runs one ServerApp to its end. What it writes is the log of the run. */
 export const main = appMain('flwr-serverapp', async (task) => {
-  const { client } = task
-  const { message: input } = await client.call(runtime.pullTaskInput, {})
-  if (!input.context || !input.run) throw new Error('The server sent no run.')
-  const log = new LogForwarder(client, input.run.runId)
-  let outcome: Outcome
+  const { api } = task
+  const input = await api.pullInput()
+  const log = new LogForwarder(api)
+  let outcome: TaskOutcome
   try {
     outcome = await runServerApp(task, input)
   } finally {
     await log.close()
   }
-  await client.call(runtime.pushTaskOutput, outcome)
+  await api.finish(outcome)
 })
 
-interface Outcome {
-  readonly context: ReturnType<typeof contextToWire>
-  readonly subStatus: 'completed' | 'failed'
-  readonly details: string
-}
-
-async function runServerApp(task: TaskContext, input: TaskInput): Promise<Outcome> {
-  const { client, config } = task
-  let context = contextFromWire(input.context as NonNullable<TaskInput['context']>)
-  const grid = new RuntimeGrid(client, { runId: context.runId, taskId: input.taskId })
+async function runServerApp(task: TaskContext, input: TaskInput): Promise<TaskOutcome> {
+  const { api, config } = task
+  let context = contextFromWire(input.context)
+  const grid = new TaskGrid(api, { runId: context.runId, taskId: input.taskId })
   try {
     const installed = await installApp(input.fab, config.home)
-    const overrides = userConfigFromWire(input.run?.overrideConfig ?? {})
+    const overrides = userConfigFromWire(input.run.overrideConfig)
     context = { ...context, runConfig: runConfigOf(installed.manifest, overrides) }
     const app = await loadComponent(installed, installed.manifest.components.serverapp, ServerApp, sdkUrl)
     await app.run(grid, context)
@@ -45,7 +38,7 @@ async function runServerApp(task: TaskContext, input: TaskInput): Promise<Outcom
     // As upstream: nothing of a ServerApp's state outlives a run that went well.
     return { context: contextToWire({ ...context, state: new RecordDict() }), subStatus: 'completed', details: '' }
   } catch (error) {
-    if (isTaskEnded(error) || client.signal.aborted) throw error
+    if (error instanceof TaskEndedError || api.signal.aborted) throw error
     const details = `ServerApp failed with exception: ${errorText(error)}`
     // A stack helps the author of the app; the faults that we found ourselves explain themselves.
     const known = [AppLoadError, DomainError, UsageError].some((kind) => error instanceof kind)

@@ -1,3 +1,4 @@
+import type { TaskApi } from '../app-api/task-api.ts'
 import { limits } from '../base/limits.ts'
 import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import type { DeflatedMessage } from '../message/deflate.ts'
@@ -5,12 +6,11 @@ import { inflateMessage } from '../message/inflate.ts'
 import type { Message } from '../message/message.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects, pushObjects } from '../objects/transfer.ts'
-import { type RuntimeClient, runtime } from './runtime-client.ts'
 
-/** Moves whole messages over the Runtime API: their objects, each once, and what goes before and after. */
+/** Moves whole messages between an app and its server: their objects, each once, and what goes before and after. */
 
 export interface TaskRoute {
-  readonly client: RuntimeClient
+  readonly api: TaskApi
   readonly nodeId: bigint
   readonly runId: bigint
 }
@@ -19,24 +19,17 @@ export interface TaskRoute {
 const objectWaitMs = 20_000
 
 /** Fetches the objects of a message that was handed out, confirms it and puts it together. */
-export async function fetchMessage({ client, nodeId, runId }: TaskRoute, tree: ObjectTree): Promise<Message> {
+export async function fetchMessage({ api, nodeId, runId }: TaskRoute, tree: ObjectTree): Promise<Message> {
   const messageId = tree.objectId
   const objects = new Map<string, Uint8Array>()
   const node = { nodeId }
   await pullObjects({
     ids: flattenTree(tree),
-    async pull(objectId) {
-      const { message, waited } = await client.call(
-        runtime.pullObject,
-        { node, runId, objectId },
-        { waitMs: objectWaitMs },
-      )
-      return { ...message, waited }
-    },
+    pull: (objectId) => api.pullObject({ node, runId, objectId }, { waitMs: objectWaitMs }),
     write: (id, bytes) => void objects.set(id, bytes),
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
   })
-  await client.call(runtime.confirmMessageReceived, { node, runId, messageObjectId: messageId })
+  await api.confirmMessageReceived({ node, runId, messageObjectId: messageId })
   return inflateMessage(messageId, (id) => objects.get(id) as Uint8Array)
 }
 
@@ -45,10 +38,10 @@ export async function fetchMessage({ client, nodeId, runId }: TaskRoute, tree: O
  * travels once. Answers the message ids, empty where a message was refused.
  */
 export async function sendMessages(
-  { client, nodeId, runId }: TaskRoute,
+  { api, nodeId, runId }: TaskRoute,
   messages: readonly DeflatedMessage[],
 ): Promise<string[]> {
-  const { message } = await client.call(runtime.pushMessages, {
+  const { messageIds, objectsToPush, sessionId } = await api.pushMessages({
     messagesList: messages.map(({ wire }) => wire),
     messageObjectTrees: messages.map(({ tree }) => tree),
   })
@@ -60,20 +53,11 @@ export async function sendMessages(
     throw new Error(`The server asks for object ${id}, which is not part of the messages.`)
   }
   await pushObjects({
-    ids: message.objectsToPush,
+    ids: objectsToPush,
     read: find,
-    push: async (objectId, objectContent) =>
-      (
-        await client.call(runtime.pushObject, {
-          node: { nodeId },
-          runId,
-          objectId,
-          objectContent,
-          sessionId: message.sessionId,
-        })
-      ).message.stored,
+    push: (objectId, objectContent) => api.pushObject({ node: { nodeId }, runId, objectId, objectContent, sessionId }),
   })
-  return message.messageIds
+  return messageIds
 }
 
 /** What makes a message too large to be sent, as a sentence, or `undefined`. */

@@ -1,4 +1,6 @@
-import type { MessageShape } from '@bufbuild/protobuf'
+import { createAppioTask } from '../app-api/appio-task.ts'
+import { createRuntimeTask } from '../app-api/runtime-task.ts'
+import { type AppProgram, type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
 import type { Main } from '../base/program.ts'
 import { type Channel, createChannel } from '../rpc/channel.ts'
@@ -6,14 +8,11 @@ import { type AppLog, createAppLog } from './app-log.ts'
 import { type AppConfig, parseAppConfig } from './config.ts'
 import { guardParent } from './guard.ts'
 import { startHeartbeats } from './heartbeats.ts'
-import { isTaskEnded, RuntimeClient, type runtime } from './runtime-client.ts'
 import { taskTokens } from './tokens.ts'
-
-export type TaskInput = MessageShape<typeof runtime.pullTaskInput.output>
 
 /** One task in the making: what the work of either kind of app needs. */
 export interface TaskContext {
-  readonly client: RuntimeClient
+  readonly api: TaskApi
   readonly config: AppConfig
   readonly log: AppLog
 }
@@ -22,24 +21,21 @@ export interface TaskContext {
  * The frame of both app programs: takes one token after the other and runs a task with each. Answers a non-zero status
  * when the last task could not be run to an end that the server was told of.
  */
-export function appMain(
-  program: 'flwr-serverapp' | 'flwr-clientapp',
-  runTask: (task: TaskContext) => Promise<void>,
-): Main {
+export function appMain(program: AppProgram, runTask: (task: TaskContext) => Promise<void>): Main {
   return async (argv, signal) => {
     const config = parseAppConfig(program, argv)
     if (!config) return 0
     const log = createAppLog()
     guardParent(config.parentPid)
     using channel = createChannel({
-      address: config.runtimeAddress,
+      address: config.serverAddress,
       tls: config.tls,
-      transport: 'http',
+      transport: config.generation === 'runtime' ? 'http' : 'grpc',
       component: program,
     })
     let status = 0
     for await (const token of taskTokens(config.token, signal)) {
-      status = await runOne({ config, log, token, channel, signal }, runTask)
+      status = await runOne({ program, config, log, token, channel, signal }, runTask)
       if (signal.aborted) break
     }
     return signal.aborted ? 0 : status
@@ -47,19 +43,20 @@ export function appMain(
 }
 
 async function runOne(
-  task: { config: AppConfig; log: AppLog; token: string; channel: Channel; signal: AbortSignal },
+  task: { program: AppProgram; config: AppConfig; log: AppLog; token: string; channel: Channel; signal: AbortSignal },
   runTask: (task: TaskContext) => Promise<void>,
 ): Promise<number> {
-  const { config, log, token, channel, signal } = task
+  const { program, config, log, token, channel, signal } = task
   const ended = new AbortController()
-  const client = new RuntimeClient({ channel, token, log, signal: AbortSignal.any([signal, ended.signal]) })
+  const options = { channel, token, log, signal: AbortSignal.any([signal, ended.signal]) }
+  const api = config.generation === 'runtime' ? createRuntimeTask(options) : createAppioTask(program, options)
   // A SuperExec of ours keeps the task alive itself.
-  using _heartbeats = config.token === undefined ? undefined : startHeartbeats(client, () => ended.abort())
+  using _heartbeats = config.token === undefined ? undefined : startHeartbeats(api, () => ended.abort())
   try {
-    await runTask({ client, config, log })
+    await runTask({ api, config, log })
     return 0
   } catch (error) {
-    if (isTaskEnded(error) || ended.signal.aborted) {
+    if (error instanceof TaskEndedError || ended.signal.aborted) {
       log.info('The task was ended by the server')
       return 0
     }

@@ -1,3 +1,4 @@
+import type { AppProgram } from '../app-api/task-api.ts'
 import { UsageError } from '../base/errors.ts'
 import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
@@ -6,7 +7,9 @@ import { readTrust } from '../rpc/trust-arguments.ts'
 
 /** Everything that `flower-superexec` can be told. */
 export interface SuperexecConfig {
-  readonly runtimeAddress: string
+  readonly serverAddress: string
+  /** Which apps a server of Flower 1.29 has; others say it with each task. */
+  readonly program: AppProgram | undefined
   readonly tls: ChannelTls
   /** What apps are told about trust: the same as we were. */
   readonly trustArguments: readonly string[]
@@ -16,12 +19,14 @@ export interface SuperexecConfig {
   readonly dependencyInstallation: boolean
   /** The interpreter whose environment runs Python apps; by default the first on PATH. */
   readonly python: string | undefined
-  readonly warnings: readonly string[]
 }
 
 export const rows: readonly OptionRow[] = [
   { flags: '--runtime-api-address <address>', help: 'address of the Runtime API of a SuperLink or SuperNode' },
-  { flags: '--appio-api-address <address>', help: 'old name of --runtime-api-address', hidden: true },
+  {
+    flags: '--appio-api-address <address>',
+    help: 'the same; for a server of Flower 1.29, its ServerAppIo or ClientAppIo API',
+  },
   { flags: '--insecure', help: 'connect without TLS' },
   { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
   { flags: '--parent-pid <pid>', help: 'end when this process ends' },
@@ -29,7 +34,11 @@ export const rows: readonly OptionRow[] = [
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
   { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
-  { flags: '--plugin-type <type>', help: '', hidden: true },
+  {
+    flags: '--plugin-type <type>',
+    help: 'which apps a server of Flower 1.29 has; by default it is asked',
+    choices: ['serverapp', 'clientapp', 'simulation'],
+  },
   { flags: '--executor <name>', help: '', hidden: true, choices: ['subprocess'] },
 ]
 
@@ -37,22 +46,25 @@ export function parseSuperexecConfig(argv: readonly string[]): SuperexecConfig |
   const values = parseOptions('flower-superexec', 'Launches the apps of a SuperLink or SuperNode.', rows, argv)
   if (!values) return undefined
   const text = (name: string): string | undefined => values[name] as string | undefined
-  const warnings: string[] = []
-  if (values.pluginType !== undefined)
-    warnings.push('--plugin-type is ignored: one SuperExec serves every type of app.')
-  const runtimeAddress = text('runtimeApiAddress') ?? text('appioApiAddress')
-  if (runtimeAddress === undefined)
+  const serverAddress = text('runtimeApiAddress') ?? text('appioApiAddress')
+  if (serverAddress === undefined)
     throw new UsageError('flower-superexec: --runtime-api-address is missing.', { exitStatus: 2 })
   return {
-    runtimeAddress,
+    serverAddress,
+    program: programOf(text('pluginType')),
     ...readTrust(values.insecure === true, text('rootCertificates')),
     parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
     secret: readSecret(text('superexecAuthSecretFile')),
     healthAddress: text('healthServerAddress'),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
-    warnings,
   }
+}
+
+/** `simulation` is Flower's old word for the apps of a SuperLink. */
+function programOf(pluginType: string | undefined): AppProgram | undefined {
+  if (pluginType === undefined) return undefined
+  return pluginType === 'clientapp' ? 'flwr-clientapp' : 'flwr-serverapp'
 }
 
 function readSecret(path: string | undefined): Uint8Array | undefined {

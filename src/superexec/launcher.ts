@@ -1,21 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
+import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
+import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { ended, startProgram } from '../base/child-program.ts'
 import type { Logger } from '../base/log.ts'
 import { componentLanguage } from '../fab/component.ts'
-import type { Channel } from '../rpc/channel.ts'
 import type { SuperexecConfig } from './config.ts'
 import { startPythonApp } from './python-app.ts'
 import { TaskGuard } from './task-guard.ts'
-
-/** A task to be run, as the server handed it out. */
-export interface AcquiredTask {
-  readonly taskId: bigint
-  readonly runId: bigint
-  /** The program: `flwr-serverapp` or `flwr-clientapp`. */
-  readonly type: string
-  readonly component: string | undefined
-  readonly token: string
-}
 
 /** How long a warm process waits for the next task of its run. */
 const idleMs = 60_000
@@ -24,7 +15,7 @@ const idleMs = 60_000
 interface AppProcess {
   readonly child: ChildProcess
   readonly runId: bigint
-  readonly type: string
+  readonly program: AppProgram
   /** The task it works on; absent while it waits for the next. */
   guard: TaskGuard | undefined
   idleTimer: NodeJS.Timeout | undefined
@@ -39,19 +30,19 @@ interface AppProcess {
 export class Launcher {
   readonly #config: SuperexecConfig
   readonly #log: Logger
-  readonly #channel: Channel
+  readonly #source: TaskSource
   readonly #children = new Set<ChildProcess>()
   readonly #apps = new Set<AppProcess>()
   readonly #idle: AppProcess[] = []
 
-  constructor(config: SuperexecConfig, channel: Channel, log: Logger) {
+  constructor(config: SuperexecConfig, source: TaskSource, log: Logger) {
     this.#config = config
-    this.#channel = channel
+    this.#source = source
     this.#log = log
   }
 
   launch(task: AcquiredTask): void {
-    this.#log.info('Launching an app', { type: task.type, run: task.runId, task: task.taskId })
+    this.#log.info('Launching an app', { type: task.program, run: task.runId, task: task.taskId })
     if (task.component !== undefined && componentLanguage(task.component) === 'python') {
       this.#launchPython(task)
       return
@@ -79,7 +70,7 @@ export class Launcher {
   }
 
   #guard(task: AcquiredTask, child: ChildProcess): TaskGuard {
-    return new TaskGuard({ channel: this.#channel, token: task.token, log: this.#log, kill: () => kill(child) })
+    return new TaskGuard({ source: this.#source, task, log: this.#log, kill: () => kill(child) })
   }
 
   /** Processes that wait for the next task of these runs wait in vain, and those at work will. */
@@ -102,7 +93,7 @@ export class Launcher {
 
   #takeIdle(task: AcquiredTask): AppProcess | undefined {
     const index = this.#idle.findIndex(
-      (one) => one.runId === task.runId && one.type === task.type && one.child.connected,
+      (one) => one.runId === task.runId && one.program === task.program && one.child.connected,
     )
     if (index < 0) return undefined
     const [app] = this.#idle.splice(index, 1)
@@ -111,16 +102,16 @@ export class Launcher {
   }
 
   #start(task: AcquiredTask): AppProcess {
-    const { runtimeAddress, trustArguments } = this.#config
-    const args = ['--runtime-api-address', runtimeAddress, ...trustArguments]
+    const { serverAddress, trustArguments } = this.#config
+    const { program, runId } = task
+    const args = [addressFlag(this.#source.generation, program), serverAddress, ...trustArguments]
     args.push('--parent-pid', String(process.pid), '--token-ipc')
-    const child = startProgram(task.type, args, {
+    const child = startProgram(program, args, {
       // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
       stdio:
-        task.type === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
+        program === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
     })
-    const { runId, type } = task
-    const app: AppProcess = { child, runId, type, guard: undefined, idleTimer: undefined, runEnded: false }
+    const app: AppProcess = { child, runId, program, guard: undefined, idleTimer: undefined, runEnded: false }
     this.#apps.add(app)
     child.on('message', () => this.#park(app))
     const lastWords = child.stderr ? keepLastLine(child.stderr) : () => ''
@@ -135,7 +126,7 @@ export class Launcher {
   #park(app: AppProcess): void {
     app.guard?.release()
     app.guard = undefined
-    if (app.type === 'flwr-serverapp' || app.runEnded) {
+    if (app.program === 'flwr-serverapp' || app.runEnded) {
       kill(app.child)
       return
     }
@@ -153,6 +144,12 @@ export class Launcher {
       onEnd(outcome)
     })
   }
+}
+
+/** How an app process is told where its server is, in the words of the server's generation. */
+function addressFlag(generation: AppGeneration, program: AppProgram): string {
+  if (generation === 'runtime') return '--runtime-api-address'
+  return program === 'flwr-serverapp' ? '--serverappio-api-address' : '--clientappio-api-address'
 }
 
 /** What a process said last, for the report of its end: the error that ended it, where there is one. */

@@ -1,19 +1,16 @@
-import { create, toBinary } from '@bufbuild/protobuf'
+import { createAppioSource } from '../app-api/appio-source.ts'
+import { findGeneration } from '../app-api/generation.ts'
+import { createRuntimeSource } from '../app-api/runtime-source.ts'
+import type { AppGeneration } from '../app-api/task-api.ts'
+import type { TaskSource } from '../app-api/task-source.ts'
 import { systemClock } from '../base/clock.ts'
-import { errorText } from '../base/errors.ts'
+import { errorText, UsageError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
 import { watchParent } from '../base/parent-watch.ts'
 import type { Main } from '../base/program.ts'
 import { backoffMs } from '../base/retry.ts'
-import {
-  type AcquireTaskRequest,
-  AcquireTaskRequestSchema,
-  type AcquireTaskResponse,
-  Runtime,
-} from '../gen/flwr/proto/runtime_pb.ts'
-import { acquireTaskMethod, signSuperexecCall } from '../identity/superexec-signature.ts'
-import { type Channel, createChannel, RpcError } from '../rpc/channel.ts'
+import { createChannel, RpcError } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { parseSuperexecConfig, type SuperexecConfig } from './config.ts'
 import { Launcher } from './launcher.ts'
@@ -23,80 +20,79 @@ export const main: Main = async (argv, signal) => {
   const config = parseSuperexecConfig(argv)
   if (!config) return 0
   const log = createProgramLogger(consoleLog)
-  for (const warning of config.warnings) log.warn(warning)
   const parentGone = new AbortController()
   using _watch = watchParent(config.parentPid, () => parentGone.abort())
   const stop = AbortSignal.any([signal, parentGone.signal])
   await using stack = new AsyncDisposableStack()
-  const channel = stack.use(
-    createChannel({ address: config.runtimeAddress, tls: config.tls, transport: 'http', component: 'SuperExec' }),
-  )
-  const launcher = new Launcher(config, channel, log)
-  stack.defer(() => launcher.close())
   if (config.healthAddress) stack.use(await startHealthServer(config.healthAddress, log))
-  await acquireAndLaunch(config, channel, launcher, log, stop)
+  const trouble = new Trouble(config.serverAddress, log, stop)
+  const generation = await trouble.overcome(() => findGeneration(config.serverAddress, config.tls))
+  if (generation === undefined) return 0
+  const source = stack.use(openSource(config, generation, log))
+  const launcher = new Launcher(config, source, log)
+  stack.defer(() => launcher.close())
+  while (!stop.aborted) {
+    const acquired = await trouble.overcome(() => source.acquire(stop))
+    if (!acquired) break
+    launcher.endRuns(acquired.endedRunIds)
+    if (acquired.task) launcher.launch(acquired.task)
+    else if (!acquired.waited) await systemClock.sleep(pollMs, stop).catch(() => {})
+  }
   return 0
 }
 
-const supportedTaskTypes = ['flwr-serverapp', 'flwr-clientapp']
 /** What upstream's SuperExec waits between two questions, for servers that do not hold them. */
 const pollMs = 1000
-const waitMs = 25_000
 
-async function acquireAndLaunch(
-  config: SuperexecConfig,
-  channel: Channel,
-  launcher: Launcher,
-  log: Logger,
-  signal: AbortSignal,
-): Promise<void> {
-  let pauses = backoffMs()
-  let troubleSince: number | undefined
-  let endedRunsSeen = 0n
-  while (!signal.aborted) {
-    try {
-      const request = create(AcquireTaskRequestSchema, { supportedTaskTypes, endedRunsSeen })
-      const { message, waited } = await channel.call(Runtime.method.acquireTask, request, {
-        signal,
-        waitMs,
-        headers: signedHeaders(config, request),
-      })
-      endedRunsSeen = message.endedRunsSeen ?? 0n
-      launcher.endRuns(message.endedRunIds)
-      if (troubleSince !== undefined)
-        log.info('Connection successful again', { afterMs: systemClock.now() - troubleSince })
-      troubleSince = undefined
-      pauses = backoffMs()
-      if (message.task) launch(launcher, message)
-      else if (!waited) await systemClock.sleep(pollMs, signal)
-    } catch (error) {
-      if (signal.aborted) return
-      if (!(error instanceof RpcError && error.retryable)) throw error
-      const pauseMs = pauses.next().value
-      if (troubleSince === undefined) log.warn(`Waiting for ${config.runtimeAddress}: ${errorText(error)}`)
-      troubleSince ??= systemClock.now()
-      await systemClock.sleep(pauseMs, signal).catch(() => {})
-    }
+function openSource(config: SuperexecConfig, generation: AppGeneration, log: Logger): TaskSource & Disposable {
+  const { serverAddress: address, tls, program, secret } = config
+  const transport = generation === 'runtime' ? 'http' : 'grpc'
+  const channel = createChannel({ address, tls, transport, component: 'SuperExec' })
+  const options = { channel, secret, program, log }
+  const source = generation === 'runtime' ? createRuntimeSource(options) : createAppioSource(options)
+  return Object.assign(source, { [Symbol.dispose]: () => channel.close() })
+}
+
+/** Tries again while the server cannot be reached, and tells of it once, and again when it is over. */
+class Trouble {
+  readonly #address: string
+  readonly #log: Logger
+  readonly #signal: AbortSignal
+  #pauses = backoffMs()
+  #since: number | undefined
+
+  constructor(address: string, log: Logger, signal: AbortSignal) {
+    this.#address = address
+    this.#log = log
+    this.#signal = signal
   }
-}
 
-function launch(launcher: Launcher, { task, token, component }: AcquireTaskResponse): void {
-  if (!task) return
-  launcher.launch({ taskId: task.taskId, runId: task.runId, type: task.type, component, token })
-}
+  /** `undefined` when the program ends. Throws what no waiting would mend. */
+  async overcome<T>(ask: () => Promise<T>): Promise<T | undefined> {
+    while (!this.#signal.aborted) {
+      try {
+        const answer = await ask()
+        if (this.#since !== undefined)
+          this.#log.info('Connection successful again', { afterMs: systemClock.now() - this.#since })
+        this.#since = undefined
+        this.#pauses = backoffMs()
+        return answer
+      } catch (error) {
+        if (this.#signal.aborted) return undefined
+        if (!(error instanceof RpcError && error.retryable)) throw this.#explain(error)
+        if (this.#since === undefined) this.#log.warn(`Waiting for ${this.#address}: ${errorText(error)}`)
+        this.#since ??= systemClock.now()
+        await systemClock.sleep(this.#pauses.next().value, this.#signal).catch(() => {})
+      }
+    }
+    return undefined
+  }
 
-function signedHeaders({ secret }: SuperexecConfig, request: AcquireTaskRequest): Record<string, string> {
-  if (!secret) return {}
-  const signed = signSuperexecCall(
-    secret,
-    acquireTaskMethod,
-    toBinary(AcquireTaskRequestSchema, request),
-    systemClock.now(),
-  )
-  return {
-    'flwr-superexec-ts': signed.timestamp,
-    'flwr-superexec-nonce': signed.nonce,
-    'flwr-superexec-body-sha256': signed.bodySha256,
-    'flwr-superexec-signature': signed.signature,
+  #explain(error: unknown): unknown {
+    if (!(error instanceof RpcError && error.status === 'unauthenticated')) return error
+    return new UsageError(
+      `${this.#address} does not accept this SuperExec (${error.message}): give the file with the server's secret as --superexec-auth-secret-file.`,
+      { cause: error },
+    )
   }
 }

@@ -2,8 +2,8 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import type { AcquiredTask } from '../app-api/task-source.ts'
 import type { SuperexecConfig } from './config.ts'
-import type { AcquiredTask } from './launcher.ts'
 
 /**
  * Starts the app process of a Python environment. It speaks the Runtime API since Flower 1.35; the token travels in a file
@@ -13,10 +13,10 @@ export function startPythonApp(config: SuperexecConfig, task: AcquiredTask): Chi
   const directory = mkdtempSync(join(tmpdir(), 'trellis-token-'))
   const tokenFile = join(directory, 'token')
   writeFileSync(tokenFile, task.token, { mode: 0o600 })
-  const program = config.python === undefined ? task.type : join(dirname(config.python), task.type)
+  const program = config.python === undefined ? task.program : join(dirname(config.python), task.program)
   const args = [
     '--runtime-api-address',
-    config.runtimeAddress,
+    config.serverAddress,
     ...config.trustArguments,
     '--token-file',
     tokenFile,

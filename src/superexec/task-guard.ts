@@ -1,15 +1,16 @@
+import { type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
+import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { systemClock } from '../base/clock.ts'
+import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
-import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
-import { type Channel, RpcError } from '../rpc/channel.ts'
 
 /** How long the server may hold a heartbeat, and how often one is sent to a server that does not. */
 const intervalMs = 20_000
 
 export interface TaskGuardOptions {
-  readonly channel: Channel
-  readonly token: string
+  readonly source: TaskSource
+  readonly task: AcquiredTask
   readonly log: Logger
   /** Ends the process of the task. */
   readonly kill: () => void
@@ -39,46 +40,47 @@ export class TaskGuard {
   /** The process has ended. When the task is not over, it failed: whoever waits for it hears of it now. */
   end(outcome: string, details = `The app process ended before its task was done (${outcome}).`): void {
     this.#stop.abort()
-    const { channel, token, log } = this.#options
-    channel
-      .call(
-        Runtime.method.pushTaskOutput,
-        { subStatus: 'failed', details },
-        { headers: { 'flwr-task-token': token }, timeoutMs: 10_000 },
-      )
+    const { source, task, log } = this.#options
+    if (source.reportsLostClientApps && task.program === 'flwr-clientapp') {
+      log.debug('A ClientApp process ended', { outcome, run: task.runId })
+      return
+    }
+    this.#open(AbortSignal.timeout(reportMs))
+      .finish({ subStatus: 'failed', details })
       .then(
         () => log.warn('An app process ended before its task was done', { outcome }),
         // The usual case: the app reported the end itself, and the token is good for nothing any more.
-        () => {},
+        (error: unknown) => log.debug('The end of an app is known already', { because: errorText(error) }),
       )
   }
 
   async #beat(): Promise<void> {
-    const { channel, token, kill } = this.#options
     const { signal } = this.#stop
-    let pauses = backoffMs()
+    const api = this.#open(signal)
+    const pauses = backoffMs()
     while (!signal.aborted) {
       try {
-        const { message, waited } = await channel.call(
-          Runtime.method.sendTaskHeartbeat,
-          {},
-          { headers: { 'flwr-task-token': token }, waitMs: intervalMs, signal },
-        )
-        pauses = backoffMs()
-        if (!message.success) return this.#endProcess(kill)
-        if (!waited) await systemClock.sleep(intervalMs, signal).catch(() => {})
+        const { success, waited } = await api.sendHeartbeat({ waitMs: intervalMs })
+        if (!success) return this.#endProcess()
+        if (!waited) await systemClock.sleep(intervalMs, signal)
       } catch (error) {
         if (signal.aborted) return
-        if (error instanceof RpcError && error.status === 'unauthenticated') return this.#endProcess(kill)
+        if (error instanceof TaskEndedError) return this.#endProcess()
         await systemClock.sleep(pauses.next().value, signal).catch(() => {})
       }
     }
   }
 
+  #open(signal: AbortSignal): TaskApi {
+    const { source, task } = this.#options
+    return source.open(task, { log: undefined, signal })
+  }
+
   /** An app that has just finished hands its process back in a moment; one that was stopped does not. */
-  #endProcess(kill: () => void): void {
-    systemClock.sleep(graceMs, this.#stop.signal).then(kill, () => {})
+  #endProcess(): void {
+    systemClock.sleep(graceMs, this.#stop.signal).then(this.#options.kill, () => {})
   }
 }
 
 const graceMs = 500
+const reportMs = 10_000

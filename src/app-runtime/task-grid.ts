@@ -1,3 +1,4 @@
+import type { TaskApi } from '../app-api/task-api.ts'
 import { isoTimestamp, systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import { superlinkNodeId } from '../base/ids.ts'
@@ -7,29 +8,27 @@ import { errorCodes, Message, type Metadata } from '../message/message.ts'
 import { ObjectsUnavailableError } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/channel.ts'
 import type { Grid, Progress } from '../sdk/grid.ts'
-import { type RuntimeClient, runtime } from './runtime-client.ts'
 import { fetchMessage, sendMessages } from './task-messages.ts'
 
 /** What upstream's clients pause between two questions, for servers that do not hold them. */
 const pollMs = 3000
 const waitMs = 25_000
 
-/** The Grid of a ServerApp over the Runtime API of its SuperLink. */
-export class RuntimeGrid implements Grid {
+/** The Grid of a ServerApp: what it asks its SuperLink. */
+export class TaskGrid implements Grid {
   readonly runId: bigint
-  readonly #client: RuntimeClient
-  readonly #taskId: bigint
+  readonly #api: TaskApi
+  readonly #taskId: bigint | undefined
   #events: Promise<void> = Promise.resolve()
 
-  constructor(client: RuntimeClient, run: { runId: bigint; taskId: bigint }) {
-    this.#client = client
+  constructor(api: TaskApi, run: { runId: bigint; taskId: bigint | undefined }) {
+    this.#api = api
     this.runId = run.runId
     this.#taskId = run.taskId
   }
 
-  async getNodeIds(): Promise<bigint[]> {
-    const { message } = await this.#client.call(runtime.getNodes, {})
-    return message.nodes.map(({ nodeId }) => nodeId)
+  getNodeIds(): Promise<bigint[]> {
+    return this.#api.getNodeIds()
   }
 
   async pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]> {
@@ -63,7 +62,7 @@ export class RuntimeGrid implements Grid {
       const { replies, waited } = await this.#pull([...open], Math.min(waitMs, restMs))
       for (const reply of replies) open.delete(reply.metadata.replyToMessageId)
       received.push(...replies)
-      if (open.size > 0 && !waited) await systemClock.sleep(Math.min(pollMs, restMs), this.#client.signal)
+      if (open.size > 0 && !waited) await systemClock.sleep(Math.min(pollMs, restMs), this.#api.signal)
     }
     return received
   }
@@ -75,9 +74,7 @@ export class RuntimeGrid implements Grid {
       data: JSON.stringify(progress),
     }
     // In order, and never in the way of the run.
-    this.#events = this.#events
-      .then(async () => void (await this.#client.call(runtime.pushTaskEvents, { events: [event] })))
-      .catch(() => {})
+    this.#events = this.#events.then(() => this.#api.pushEvent(event)).catch(() => {})
   }
 
   /** Resolves when everything that was reported has been sent. */
@@ -87,10 +84,10 @@ export class RuntimeGrid implements Grid {
 
   async #pull(messageIds: string[], holdMs: number): Promise<{ replies: Message[]; waited: boolean }> {
     if (messageIds.length === 0) return { replies: [], waited: false }
-    const { message, waited } = await this.#client.call(runtime.pullMessages, { messageIds }, { waitMs: holdMs })
+    const { messageObjectTrees, messagesList, waited } = await this.#api.pullMessages(messageIds, { waitMs: holdMs })
     const replies: Message[] = []
-    for (const tree of message.messageObjectTrees) {
-      const wire = message.messagesList.find(({ metadata }) => metadata?.messageId === tree.objectId)
+    for (const tree of messageObjectTrees) {
+      const wire = messagesList.find(({ metadata }) => metadata?.messageId === tree.objectId)
       replies.push(await this.#fetch(tree, wire?.metadata?.replyToMessageId ?? ''))
     }
     return { replies, waited }
@@ -101,7 +98,7 @@ export class RuntimeGrid implements Grid {
     try {
       return await fetchMessage(this.#route(), tree)
     } catch (error) {
-      if (error instanceof RpcError || this.#client.signal.aborted) throw error
+      if (error instanceof RpcError || this.#api.signal.aborted) throw error
       const gone = error instanceof ObjectsUnavailableError
       const reason = gone ? 'Reply message objects are unavailable.' : 'The reply message cannot be read.'
       const metadata: Metadata = {
@@ -122,6 +119,6 @@ export class RuntimeGrid implements Grid {
   }
 
   #route() {
-    return { client: this.#client, nodeId: superlinkNodeId, runId: this.runId }
+    return { api: this.#api, nodeId: superlinkNodeId, runId: this.runId }
   }
 }

@@ -1,0 +1,83 @@
+import type { MessageShape } from '@bufbuild/protobuf'
+import type { PullAppInputsResponseSchema } from '../gen/flwr/proto/appio_pb.ts'
+import { ClientAppIo } from '../gen/flwr/proto/clientappio_pb.ts'
+import { ServerAppIo } from '../gen/flwr/proto/serverappio_pb.ts'
+import type { AppProgram, TaskApi, TaskInput, TaskOutcome } from './task-api.ts'
+import { TaskCalls, type TaskCallsOptions } from './task-calls.ts'
+
+const server = ServerAppIo.method
+const client = ClientAppIo.method
+
+type AppioTaskOptions = TaskCallsOptions & {
+  /** Known to those who took the task; an app process reads it from its input. */
+  readonly runId?: bigint
+}
+
+/**
+ * A task over the services of Flower 1.29: a run's one execution, or that of one message of a run at a node. The token is
+ * the run's. Both services say of a run that has ended that the caller may do nothing any more.
+ */
+export function createAppioTask(program: AppProgram, options: AppioTaskOptions): TaskApi {
+  const calls = new TaskCalls(options, {
+    tokenHeader: 'flwr-app-token',
+    endedBy: ['unauthenticated', 'permission-denied'],
+  })
+  return program === 'flwr-serverapp' ? serverAppTask(calls, options) : clientAppTask(calls, options)
+}
+
+function serverAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
+  const { token } = calls
+  let runId = options.runId ?? 0n
+  return {
+    signal: calls.signal,
+    async pullInput() {
+      const input = inputOf(await calls.call(server.pullAppInputs, { token }))
+      runId = input.run.runId
+      return input
+    },
+    sendHeartbeat: (how) => calls.call(server.sendAppHeartbeat, { token }, how),
+    pullMessages: (messageIds, how) => calls.call(server.pullMessages, { runId, messageIds }, how),
+    pushMessages: (messages) => calls.call(server.pushMessages, { runId, ...messages }),
+    pushObject: async (request) => (await calls.call(server.pushObject, request)).stored,
+    pullObject: (request, how) => calls.call(server.pullObject, request, how),
+    confirmMessageReceived: async (request) => void (await calls.call(server.confirmMessageReceived, request)),
+    getNodeIds: async () => (await calls.call(server.getNodes, { runId })).nodes.map(({ nodeId }) => nodeId),
+    pushLogs: async (logs) => void (await calls.call(server.pushLogs, { node: {}, runId, logs })),
+    pushEvent: async () => {},
+    async finish({ context, subStatus, details }: TaskOutcome) {
+      if (subStatus === 'completed' && context) await calls.call(server.pushAppOutputs, { token, runId, context })
+      await calls.call(server.updateRunStatus, { runId, runStatus: { status: 'finished', subStatus, details } })
+    },
+  }
+}
+
+function clientAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
+  const { token } = calls
+  let runId = options.runId ?? 0n
+  return {
+    signal: calls.signal,
+    async pullInput() {
+      const input = inputOf(await calls.call(client.pullAppInputs, { token }))
+      runId = input.run.runId
+      return input
+    },
+    sendHeartbeat: (how) => calls.call(client.sendAppHeartbeat, { token }, how),
+    pullMessages: (_messageIds, how) => calls.call(client.pullMessage, { token }, how),
+    pushMessages: (messages) => calls.call(client.pushMessage, { token, ...messages }),
+    pushObject: async (request) => (await calls.call(client.pushObject, request)).stored,
+    pullObject: (request, how) => calls.call(client.pullObject, request, how),
+    confirmMessageReceived: async (request) => void (await calls.call(client.confirmMessageReceived, request)),
+    getNodeIds: async () => [],
+    pushLogs: async () => {},
+    pushEvent: async () => {},
+    async finish({ context }: TaskOutcome) {
+      // Without a reply there is nothing to hand over: the SuperNode finds out when the token expires.
+      if (context) await calls.call(client.pushAppOutputs, { token, runId, context })
+    },
+  }
+}
+
+function inputOf({ context, run, fab }: MessageShape<typeof PullAppInputsResponseSchema>): TaskInput {
+  if (!context || !run) throw new Error('The server sent no run.')
+  return { context, run, fab, taskId: undefined }
+}

@@ -1,0 +1,37 @@
+import { create } from '@bufbuild/protobuf'
+import { AcquireTaskRequestSchema, type AcquireTaskResponse, Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import { createRuntimeTask } from './runtime-task.ts'
+import { superexecHeaders } from './superexec-headers.ts'
+import type { AppProgram } from './task-api.ts'
+import type { AcquiredTask, TaskSource, TaskSourceOptions } from './task-source.ts'
+
+const supportedTaskTypes: readonly AppProgram[] = ['flwr-serverapp', 'flwr-clientapp']
+const waitMs = 25_000
+
+/** Tasks of the Runtime API, of SuperLinks and SuperNodes alike. */
+export function createRuntimeSource({ channel, secret }: TaskSourceOptions): TaskSource {
+  let endedRunsSeen = 0n
+  let isOurs = false
+  return {
+    generation: 'runtime',
+    async acquire(signal) {
+      const method = Runtime.method.acquireTask
+      const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: [...supportedTaskTypes], endedRunsSeen })
+      const headers = superexecHeaders(secret, method, request)
+      const { message, waited } = await channel.call(method, request, { signal, waitMs, headers })
+      endedRunsSeen = message.endedRunsSeen ?? 0n
+      isOurs = waited
+      return { task: taskOf(message), endedRunIds: message.endedRunIds, waited }
+    },
+    open: (task, options) => createRuntimeTask({ ...options, channel, token: task.token }),
+    // Told of such an end, Python's SuperNode waits for the reply for ever.
+    get reportsLostClientApps() {
+      return !isOurs
+    },
+  }
+}
+
+function taskOf({ task, token, component }: AcquireTaskResponse): AcquiredTask | undefined {
+  if (!task) return undefined
+  return { taskId: task.taskId, runId: task.runId, program: task.type as AppProgram, component, token }
+}

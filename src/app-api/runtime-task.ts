@@ -1,0 +1,30 @@
+import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import type { TaskApi } from './task-api.ts'
+import { TaskCalls, type TaskCallsOptions } from './task-calls.ts'
+
+const runtime = Runtime.method
+
+/** A task over the Runtime API. The server knows task and run by the token. */
+export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
+  let runId = 0n
+  const calls = new TaskCalls(options, { tokenHeader: 'flwr-task-token', endedBy: ['unauthenticated'] })
+  return {
+    signal: calls.signal,
+    async pullInput() {
+      const { context, run, fab, taskId } = await calls.call(runtime.pullTaskInput, {})
+      if (!context || !run) throw new Error('The server sent no run.')
+      runId = run.runId
+      return { context, run, fab, taskId }
+    },
+    sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
+    pullMessages: (messageIds, how) => calls.call(runtime.pullMessages, { messageIds }, how),
+    pushMessages: (messages) => calls.call(runtime.pushMessages, messages),
+    pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,
+    pullObject: (request, how) => calls.call(runtime.pullObject, request, how),
+    confirmMessageReceived: async (request) => void (await calls.call(runtime.confirmMessageReceived, request)),
+    getNodeIds: async () => (await calls.call(runtime.getNodes, {})).nodes.map(({ nodeId }) => nodeId),
+    pushLogs: async (logs) => void (await calls.call(runtime.pushLogs, { node: {}, runId, logs })),
+    pushEvent: async (event) => void (await calls.call(runtime.pushTaskEvents, { events: [event] })),
+    finish: async (outcome) => void (await calls.call(runtime.pushTaskOutput, outcome)),
+  }
+}

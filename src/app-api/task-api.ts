@@ -1,0 +1,79 @@
+import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import type { FabSchema } from '../gen/flwr/proto/fab_pb.ts'
+import type {
+  ConfirmMessageReceivedRequestSchema,
+  ContextSchema,
+  MessageSchema,
+  ObjectTree,
+  PullObjectRequestSchema,
+  PullObjectResponseSchema,
+  PushObjectRequestSchema,
+} from '../gen/flwr/proto/message_pb.ts'
+import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
+import type { PullAppMessagesResponseSchema, PushAppMessagesResponseSchema } from '../gen/flwr/proto/runtime_pb.ts'
+
+/** The programs that run apps. */
+export type AppProgram = 'flwr-serverapp' | 'flwr-clientapp'
+
+/** The API for apps of a SuperLink or SuperNode: tasks over HTTP, or runs over the two gRPC services of Flower 1.29. */
+export type AppGeneration = 'runtime' | 'appio'
+
+/** What a task is to be done with. */
+export interface TaskInput {
+  readonly context: MessageShape<typeof ContextSchema>
+  readonly run: MessageShape<typeof RunSchema>
+  readonly fab: MessageShape<typeof FabSchema> | undefined
+  /** Absent where the server knows runs only. */
+  readonly taskId: bigint | undefined
+}
+
+/** How a task ended. */
+export interface TaskOutcome {
+  readonly context?: MessageInitShape<typeof ContextSchema>
+  readonly subStatus: 'completed' | 'failed'
+  readonly details: string
+  /** Seconds that a ClientApp took. */
+  readonly clientappRuntime?: number
+}
+
+export interface OutgoingMessages {
+  readonly messagesList: MessageInitShape<typeof MessageSchema>[]
+  readonly messageObjectTrees: ObjectTree[]
+}
+
+/** An answer, and whether the server held the call: then the next may follow at once. */
+export type Held<T> = T & { readonly waited: boolean }
+
+/**
+ * What one task asks of the SuperLink or SuperNode that it belongs to, in either generation. Calls are tried again while
+ * the server cannot be reached. Throws a {@link TaskEndedError} when the server has ended the task, and an RpcError for
+ * what no waiting would mend.
+ */
+export interface TaskApi {
+  /** Aborted when this process stops or the task was ended. */
+  readonly signal: AbortSignal
+  pullInput(): Promise<TaskInput>
+  /** Answers whether the task still goes on. */
+  sendHeartbeat(options: { waitMs: number }): Promise<Held<{ success: boolean }>>
+  pullMessages(
+    messageIds: string[],
+    options?: { waitMs?: number },
+  ): Promise<Held<MessageShape<typeof PullAppMessagesResponseSchema>>>
+  pushMessages(messages: OutgoingMessages): Promise<MessageShape<typeof PushAppMessagesResponseSchema>>
+  pushObject(request: MessageInitShape<typeof PushObjectRequestSchema>): Promise<boolean>
+  pullObject(
+    request: MessageInitShape<typeof PullObjectRequestSchema>,
+    options: { waitMs: number },
+  ): Promise<Held<MessageShape<typeof PullObjectResponseSchema>>>
+  confirmMessageReceived(request: MessageInitShape<typeof ConfirmMessageReceivedRequestSchema>): Promise<void>
+  getNodeIds(): Promise<bigint[]>
+  pushLogs(logs: string[]): Promise<void>
+  /** Tells those who follow the run; servers that know no events are not bothered. */
+  pushEvent(event: { timestamp: string; event: string; data: string }): Promise<void>
+  finish(outcome: TaskOutcome): Promise<void>
+}
+
+/** The server has ended the task: its token is good for nothing any more. */
+export class TaskEndedError extends Error {
+  override readonly name = 'TaskEndedError'
+}

@@ -1,0 +1,74 @@
+import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { systemClock } from '../base/clock.ts'
+import type { Logger } from '../base/log.ts'
+import { backoffMs } from '../base/retry.ts'
+import type { WireStatus } from '../base/wire-status.ts'
+import { type CallOptions, type Channel, RpcError } from '../rpc/channel.ts'
+import { type Held, TaskEndedError } from './task-api.ts'
+
+/** How long an app waits for its SuperLink or SuperNode to come back before it gives up. */
+const patienceMs = 30 * 60_000
+
+export interface TaskCallsOptions {
+  readonly channel: Channel
+  readonly token: string
+  /** Where waiting for the server is told of; absent when somebody else does. */
+  readonly log: Logger | undefined
+  readonly signal: AbortSignal
+}
+
+/**
+ * Calls that carry a task's token. Each is tried again while the server cannot be reached; what is waited for is said once,
+ * and again when it is back.
+ */
+export class TaskCalls {
+  readonly #options: TaskCallsOptions
+  readonly #tokenHeader: string
+  readonly #endedBy: readonly WireStatus[]
+
+  /** `endedBy` are the statuses by which this generation of servers says that a task is over. */
+  constructor(options: TaskCallsOptions, how: { tokenHeader: string; endedBy: readonly WireStatus[] }) {
+    this.#options = options
+    this.#tokenHeader = how.tokenHeader
+    this.#endedBy = how.endedBy
+  }
+
+  get signal(): AbortSignal {
+    return this.#options.signal
+  }
+
+  get token(): string {
+    return this.#options.token
+  }
+
+  async call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    options: Pick<CallOptions, 'waitMs'> = {},
+  ): Promise<Held<MessageShape<O>>> {
+    const { channel, log, signal, token } = this.#options
+    const pauses = backoffMs()
+    const startedAt = systemClock.now()
+    let troubled = false
+    for (;;) {
+      try {
+        const { message, waited } = await channel.call(method, request, {
+          ...options,
+          signal,
+          headers: { [this.#tokenHeader]: token },
+        })
+        if (troubled) log?.info('Connection successful again')
+        return { ...message, waited }
+      } catch (error) {
+        signal.throwIfAborted()
+        if (!(error instanceof RpcError)) throw error
+        if (error.kind === 'peer' && this.#endedBy.includes(error.status))
+          throw new TaskEndedError(error.message, { cause: error })
+        if (!error.retryable || systemClock.now() - startedAt > patienceMs) throw error
+        if (!troubled) log?.warn(`Waiting for the server: ${error.message}`)
+        troubled = true
+        await systemClock.sleep(pauses.next().value, signal)
+      }
+    }
+  }
+}

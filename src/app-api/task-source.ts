@@ -1,0 +1,39 @@
+import type { Channel } from '../rpc/channel.ts'
+import type { AppGeneration, AppProgram, TaskApi } from './task-api.ts'
+import type { TaskCallsOptions } from './task-calls.ts'
+
+/** A task to be run, as the server handed it out. */
+export interface AcquiredTask {
+  /** Absent where the server knows runs only. */
+  readonly taskId: bigint | undefined
+  readonly runId: bigint
+  readonly program: AppProgram
+  /** Component reference of the app, where the server says it. */
+  readonly component: string | undefined
+  readonly token: string
+}
+
+export interface Acquired {
+  readonly task: AcquiredTask | undefined
+  /** Runs that have ended since the last question. */
+  readonly endedRunIds: readonly bigint[]
+  /** The server held the call: the next may follow at once. */
+  readonly waited: boolean
+}
+
+/** Where a SuperExec gets its tasks. */
+export interface TaskSource {
+  readonly generation: AppGeneration
+  /** Takes the next task if there is one. Throws an RpcError. */
+  acquire(signal: AbortSignal): Promise<Acquired>
+  /** Speaks for a task that was taken here. */
+  open(task: AcquiredTask, options: Omit<TaskCallsOptions, 'channel' | 'token'>): TaskApi
+  /** Whether the server reports an app that ended without a reply itself, once nothing keeps its task alive. */
+  readonly reportsLostClientApps: boolean
+}
+
+export interface TaskSourceOptions {
+  readonly channel: Channel
+  /** What the server and its SuperExecs know. */
+  readonly secret: Uint8Array | undefined
+}
