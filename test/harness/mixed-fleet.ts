@@ -90,15 +90,20 @@ export class MixedFleet implements AsyncDisposable {
     return node
   }
 
-  /** Starts our SuperExec for the apps of a program that is not ours. */
-  startSuperexec(address: string, type: 'serverapp' | 'clientapp'): TestProgram {
-    // What Python's SuperNode serves its apps has no TLS.
-    const isNode = type === 'clientapp'
-    const trust = isNode ? ['--insecure'] : ['--root-certificates', this.#ca.certfile]
-    return this.use('trellis', 'flower-superexec', [
+  /** Starts a SuperExec, ours unless `maker` says otherwise, for the apps of a program that is not of its own fleet. */
+  startSuperexec(
+    address: string,
+    type: 'serverapp' | 'clientapp',
+    { maker = 'trellis', args = [] }: { maker?: Maker; args?: readonly string[] } = {},
+  ): TestProgram {
+    // What Python's SuperNode serves its apps has no TLS, and nothing of 1.29 that apps talk to has.
+    const isPlain = type === 'clientapp' || this.superlinkMaker === '1.29'
+    const trust = isPlain ? ['--insecure'] : ['--root-certificates', this.#ca.certfile]
+    return this.use(maker, 'flower-superexec', [
       ...trust,
-      ...['--runtime-api-address', address, '--plugin-type', type],
-      ...this.#pythonArguments(),
+      ...[maker === '1.29' ? '--appio-api-address' : '--runtime-api-address', address, '--plugin-type', type],
+      ...(maker === 'trellis' ? this.#pythonArguments() : []),
+      ...args,
     ])
   }
 
