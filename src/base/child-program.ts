@@ -11,11 +11,16 @@ const startModule = join(import.meta.dirname, '..', `start${extname(import.meta.
 export function startProgram(
   name: string,
   args: readonly string[],
-  options: { env?: NodeJS.ProcessEnv; stdio?: ('pipe' | 'inherit' | 'ignore' | 'ipc')[] } = {},
+  options: {
+    env?: NodeJS.ProcessEnv
+    stdio?: ('pipe' | 'inherit' | 'ignore' | 'ipc' | number)[]
+    detached?: boolean
+  } = {},
 ): ChildProcess {
   return spawn(process.execPath, [...process.execArgv, startModule, name, ...args], {
     stdio: options.stdio ?? ['ignore', 'inherit', 'inherit'],
     env: options.env ?? process.env,
+    detached: options.detached ?? false,
   })
 }
 

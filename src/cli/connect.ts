@@ -6,6 +6,7 @@ import type { ChannelTls } from '../rpc/dial.ts'
 import type { CliContext } from './command.ts'
 import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
 import { flwrHome } from './home.ts'
+import { findLocalSuperlink } from './local-superlink.ts'
 import type { Output } from './output.ts'
 
 export type ControlClient = Client<typeof Control>
@@ -16,13 +17,16 @@ export interface OpenControl extends Disposable {
   readonly client: ControlClient
 }
 
-/** Opens the Control API of a connection in `config.toml`. Nothing is sent yet. */
-export function openControl(context: CliContext, name: string | undefined, output: Output): OpenControl {
+/** Opens the Control API of a connection in `config.toml`; the SuperLink of a local one is started when it is not there. */
+export async function openControl(context: CliContext, name: string | undefined, output: Output): Promise<OpenControl> {
   const config = readFlowerConfig(flwrHome(), (path) => output.note(`Wrote ${path}, which names your SuperLinks.`))
   const connection = findConnection(config, name)
   const { tls, warnings } = readTls(connection)
   for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
-  const channel = createChannel({ address: connection.address, tls, component: 'flwr CLI' })
+  const address = connection.local
+    ? await findLocalSuperlink({ home: flwrHome(), kind: connection.local, signal: context.signal, output })
+    : connection.address
+  const channel = createChannel({ address, tls, component: 'flwr CLI' })
   return {
     connection,
     client: withSignal(createClient(Control, channel), context.signal),

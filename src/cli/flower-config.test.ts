@@ -37,7 +37,9 @@ test('a missing config.toml is written with comments, once, and names a SuperLin
   assert.match(text, /^#/)
   assert.match(text, /client-certificate/)
   assert.equal(first.defaultName, 'local')
-  const { address, insecure } = findConnection(first, undefined)
+  const { local, simulation } = findConnection(first, undefined)
+  assert.deepEqual({ local, simulation }, { local: 'disk', simulation: { numSupernodes: 10 } })
+  const { address, insecure } = findConnection(first, 'local-deployment')
   assert.deepEqual({ address, insecure }, { address: '127.0.0.1:9093', insecure: true })
 })
 
@@ -54,6 +56,8 @@ federation = "@none/default"
   assert.deepEqual(found, {
     name: 'my-deployment',
     address: 'superlink.example.org:9093',
+    local: undefined,
+    simulation: undefined,
     insecure: false,
     rootCertificates: '/c/ca.crt',
     clientCertificate: '/c/me.pem',
@@ -69,13 +73,39 @@ test('an address without a port means the port of HTTPS, as in gRPC', () => {
   assert.equal(connection('[superlink.a]\naddress = "[::1]:9093"', 'a').address, '[::1]:9093')
 })
 
-test('an unknown key is pointed out, because a misspelt one would have no effect', () => {
-  const { warnings } = connection(
-    '[superlink.a]\naddress = "h:1"\nroot-certificate = "/ca"\noptions.verbose = true',
+test('options say how runs are simulated, in tables or in dotted keys, and stand for a simulation here when alone', () => {
+  const dotted = connection(
+    '[superlink.a]\noptions.num-supernodes = 3\noptions.backend.client-resources.num-gpus = 0.5',
     'a',
   )
-  assert.equal(warnings.length, 1)
+  const tables = connection(
+    '[superlink.a]\naddress = ":local:"\n[superlink.a.options]\nnum-supernodes = 3\n[superlink.a.options.backend.client-resources]\nnum-gpus = 0.5',
+    'a',
+  )
+  for (const { local, simulation, insecure } of [dotted, tables])
+    assert.deepEqual(
+      { local, simulation, insecure },
+      {
+        local: 'disk',
+        simulation: { numSupernodes: 3, clientResourcesNumGpus: 0.5 },
+        insecure: true,
+      },
+    )
+})
+
+test('the local SuperLink needs no entry in config.toml', () => {
+  assert.equal(connection('', ':local:').local, 'disk')
+  assert.equal(connection('', ':local-in-memory:').local, 'memory')
+})
+
+test('an unknown key is pointed out, because a misspelt one would have no effect', () => {
+  const { warnings } = connection(
+    '[superlink.a]\naddress = "h:1"\nroot-certificate = "/ca"\noptions.verbose = true\noptions.num-nodes = 3',
+    'a',
+  )
+  assert.equal(warnings.length, 2)
   assert.match(warnings[0] ?? '', /'root-certificate' is unknown/)
+  assert.match(warnings[1] ?? '', /'options.num-nodes' is unknown/)
 })
 
 test('a fault in another connection does no harm', () => {
@@ -102,7 +132,21 @@ test('whatever is wrong in config.toml is one sentence with the file, the key an
     ['[superlink.a]\naddress = 9093', 'a', /'address' must be a text in quotes, not 9093/],
     ['[superlink.a]\naddress = ""', 'a', /'address' must be a text in quotes, not empty/],
     ['[superlink.a]\naddress = "http://h:1"', 'a', /'address' 'http:\/\/h:1' is not an address: give HOST:PORT/],
-    ['[superlink.a]\naddress = ":local:"', 'a', /local simulation.*start flower-superlink and give its address/],
+    [
+      '[superlink.a]\naddress = ":local:"\nroot-certificates = "/ca"',
+      'a',
+      /needs no certificates with address ':local:': remove them/,
+    ],
+    [a('options = 1'), 'a', /'options' must hold options, e\.g\. options\.num-supernodes = 10/],
+    [a('options.num-supernodes = "ten"'), 'a', /'options.num-supernodes' must be a whole number, not "ten"/],
+    [a('options.num-supernodes = -1'), 'a', /'options.num-supernodes' must be a whole number, not -1/],
+    [
+      a('options.backend.client-resources.num-cpus = 0.5'),
+      'a',
+      /'options.backend.client-resources.num-cpus' must be a whole number, not 0.5/,
+    ],
+    [a('options.backend.init-args = true'), 'a', /'options.backend.init-args' must hold options/],
+    [a('options.verbose = 1'), 'a', /'options.verbose' must be true or false, not 1/],
     [a('insecure = "yes"'), 'a', /'insecure' must be true or false, not yes/],
     [a('root-certificates = "ca.crt"'), 'a', /'root-certificates' must be an absolute path, not 'ca.crt'/],
     [a('root-certificates = ["/ca"]'), 'a', /'root-certificates' must be a text in quotes, not an array/],

@@ -3,6 +3,7 @@ import { dirname, isAbsolute, join } from 'node:path'
 import { parse } from 'smol-toml'
 import { errorText, UsageError } from '../base/errors.ts'
 import { parseAddress } from '../rpc/address.ts'
+import { readSimulationOptions, type SimulationSettings } from './simulation-options.ts'
 
 /** `config.toml`: the SuperLinks that this user connects to, by name. */
 export interface FlowerConfig {
@@ -16,8 +17,12 @@ export interface FlowerConfig {
 /** One `[superlink.NAME]`, checked. Paths are absolute. */
 export interface Connection {
   readonly name: string
-  /** Host and port. */
+  /** Host and port; empty for `local`. */
   readonly address: string
+  /** A SuperLink of this user on this machine that simulates runs and is started when needed; where its state is. */
+  readonly local: 'disk' | 'memory' | undefined
+  /** How runs over this connection are simulated (`options`). */
+  readonly simulation: SimulationSettings | undefined
   readonly insecure: boolean
   readonly rootCertificates: string | undefined
   /** Certificate chain and key of this user, both or neither. */
@@ -76,7 +81,7 @@ export function findConnection(config: FlowerConfig, name: string | undefined): 
   const wanted = name ?? config.defaultName
   if (wanted === undefined)
     throw new UsageError(`${path} names no default connection: give one, or set 'default' in [superlink].`)
-  const table = config.connections.get(wanted)
+  const table = config.connections.get(wanted) ?? (localKinds.has(wanted) ? { address: wanted } : undefined)
   if (table !== undefined) return checkConnection(wanted, table, path)
   const known = config.names.length === 0 ? 'there are none' : `there are ${config.names.join(', ')}`
   if (/[./\\]/.test(wanted)) {
@@ -89,6 +94,12 @@ export function findConnection(config: FlowerConfig, name: string | undefined): 
   throw new UsageError(`There is no connection '${wanted}' in ${path} (${known}): ${remedy}.`)
 }
 
+/** Addresses, and names, of the SuperLink that is started when needed. */
+const localKinds: ReadonlyMap<string, Connection['local']> = new Map([
+  [':local:', 'disk'],
+  [':local-in-memory:', 'memory'],
+])
+
 const knownKeys = [
   'address',
   'insecure',
@@ -96,8 +107,8 @@ const knownKeys = [
   'client-certificate',
   'client-private-key',
   'federation',
-  // Of simulations and of older releases.
   'options',
+  // Of older releases.
   'enable-account-auth',
 ]
 
@@ -120,19 +131,29 @@ function checkConnection(name: string, table: unknown, configPath: string): Conn
   const federation = text('federation')
   if (federation !== undefined && !isFederationName(federation))
     throw fail(`'federation' must have the form @<account-name>/<federation-name>, not '${federation}'`)
+  const warnings = Object.keys(table)
+    .filter((key) => !knownKeys.includes(key))
+    .map((key) => `${where} '${key}' is unknown and has no effect.`)
+  const ineffective = (option: string): unknown => warnings.push(`${where} '${option}' is unknown and has no effect.`)
+  const simulation = table.options === undefined ? undefined : readSimulationOptions(table.options, where, ineffective)
+  // As in Flower, options alone stand for a simulation on this machine.
+  const address = text('address') ?? (simulation ? ':local:' : undefined)
+  const local = localKinds.get(address ?? '')
   const connection = {
     name,
-    address: readAddress(text('address'), where),
-    insecure,
+    address: local ? '' : readAddress(address, where),
+    local,
+    simulation,
+    insecure: insecure || local !== undefined,
     rootCertificates: path('root-certificates'),
     clientCertificate: path('client-certificate'),
     clientPrivateKey: path('client-private-key'),
     federation,
     where,
-    warnings: Object.keys(table)
-      .filter((key) => !knownKeys.includes(key))
-      .map((key) => `${where} '${key}' is unknown and has no effect.`),
+    warnings,
   }
+  if (connection.local && (connection.rootCertificates || connection.clientCertificate))
+    throw fail(`needs no certificates with address '${address}': remove them`)
   if (insecure && connection.rootCertificates)
     throw fail(`'insecure = true' and 'root-certificates' contradict each other: remove one of them`)
   if (insecure && (connection.clientCertificate || connection.clientPrivateKey))
@@ -145,10 +166,6 @@ function checkConnection(name: string, table: unknown, configPath: string): Conn
 /** As gRPC reads it: without a port it is that of HTTPS. */
 function readAddress(address: string | undefined, where: string): string {
   if (address === undefined) throw new UsageError(`${where} has no 'address': give HOST:PORT of the Control API.`)
-  if (address === ':local:' || address === ':local-in-memory:')
-    throw new UsageError(
-      `${where} '${address}' stands for a local simulation, which Trellis does not run: start flower-superlink and give its address, e.g. "127.0.0.1:9093".`,
-    )
   const complete = /^[^:/[\]]+$/.test(address) ? `${address}:443` : address
   parseAddress(complete, `${where} 'address'`)
   return complete
@@ -174,8 +191,14 @@ const initialConfig = `# The SuperLinks that \`flwr\` connects to. Each is a [su
 # Used when a command names no connection.
 default = "local"
 
-# A SuperLink on this machine, started with: flower-superlink --insecure
+# Runs apps on this machine with virtual SuperNodes: nothing needs to be started for it.
 [superlink.local]
+address = ":local:"
+options.num-supernodes = 10
+# options.backend.client-resources.num-cpus = 1       # processors for each ClientApp: as many run at a time as there are
+
+# A SuperLink on this machine, started with: flower-superlink --insecure
+[superlink.local-deployment]
 address = "127.0.0.1:9093"
 insecure = true
 

@@ -164,7 +164,7 @@ function open(path: string): DatabaseSync {
 }
 
 /** Held for the life of the process and given back by the system even after `kill -9`. */
-function takeLock(path: string): DatabaseSync {
+export function takeLock(path: string): DatabaseSync {
   const lock = open(`${path}.lock`)
   try {
     lock.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE')

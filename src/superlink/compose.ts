@@ -19,6 +19,7 @@ import { type Listener, type ListenerOptions, startListener } from '../rpc/liste
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
+import { claimAddressFile } from './address-file.ts'
 import { audited } from './api/audited.ts'
 import { createControlService } from './api/control.ts'
 import { createFleetService } from './api/fleet.ts'
@@ -26,6 +27,7 @@ import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
+import { IdleWatch } from './idle.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
 import { onTaskFinished } from './runs/finish.ts'
@@ -41,6 +43,8 @@ export interface Superlink {
   readonly control: Listener
   /** Serves every API, and the Runtime API of our own SuperExec. */
   readonly main: Listener
+  /** Resolves when nobody needs this SuperLink any more, where it shall end then; else never. */
+  readonly idle: Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -54,6 +58,7 @@ export async function startSuperlink(
   const stop = new AbortController()
   await using stack = new AsyncDisposableStack()
 
+  const addressFile = config.addressFile === undefined ? undefined : stack.use(claimAddressFile(config.addressFile))
   const db = stack.use(openDatabase({ path: config.database.path }))
   const durable = config.database.path !== inMemory
   const objects = await createObjectStore({ db, durable, directory: await objectDirectory(config, stack) })
@@ -85,7 +90,10 @@ export async function startSuperlink(
 
   // Virtual nodes need no API, and no SuperNode can join them.
   const fleet = simulation ? [] : [createFleetService(ctx)]
-  const control = createControlService(ctx)
+  const idleWatch =
+    config.idleMs === undefined ? undefined : new IdleWatch({ tasks: ctx.tasks, clock, idleMs: config.idleMs })
+  const controlService = createControlService(ctx)
+  const control = idleWatch?.watched(controlService) ?? controlService
   const runtime = createRuntimeService({
     tasks: ctx.tasks,
     backend: simulation
@@ -123,8 +131,10 @@ export async function startSuperlink(
     for (const bell of Object.values(ctx.bells)) bell.ringAll()
     await Promise.all(jobs)
   })
+  addressFile?.write(formatAddress(controlListener.address))
+  const idle = idleWatch?.wait(stop.signal) ?? new Promise<void>(() => {})
   const owned = stack.move()
-  return { ...listeners, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return { ...listeners, idle, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableStack): Promise<string> {

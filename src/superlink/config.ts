@@ -33,6 +33,10 @@ export interface SuperlinkConfig {
     readonly backups: number
   }
   readonly auditFile: string | undefined
+  /** Where the address of the Control API is written. */
+  readonly addressFile: string | undefined
+  /** Ends when nobody has needed it for so long. */
+  readonly idleMs: number | undefined
   /** What the operator should know, to be logged at start. */
   readonly warnings: readonly string[]
 }
@@ -86,6 +90,8 @@ export const rows: readonly OptionRow[] = [
   { flags: '--log-rotation-backup-count <count>', help: 'how many old log files to keep', default: '7' },
   { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
   { flags: '--audit-log <path>', help: 'write every decision about a peer to this file, as JSON lines' },
+  { flags: '--address-file <path>', help: 'write the address of the Control API to this file, while it is served' },
+  { flags: '--end-when-idle <minutes>', help: 'end when no run is under way and no command has come for so long' },
   { flags: '--fleet-api-type <type>', help: '', hidden: true, choices: ['grpc-rere'] },
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
   {
@@ -172,6 +178,8 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
       backups: wholeNumber(text('logRotationBackupCount'), '--log-rotation-backup-count', { min: 1 }) as number,
     },
     auditFile: text('auditLog'),
+    addressFile: text('addressFile'),
+    idleMs: readIdle(text('endWhenIdle')),
     warnings,
   }
 }
@@ -246,6 +254,11 @@ function readClients(values: OptionValues, hasTls: boolean, warnings: string[]):
       )
   }
   return { mode, trust, policy }
+}
+
+function readIdle(minutes: string | undefined): number | undefined {
+  const count = wholeNumber(minutes, '--end-when-idle', { min: 1, max: 10_000 })
+  return count === undefined ? undefined : count * 60_000
 }
 
 function readSecret(path: string | undefined, isolation: string, warnings: string[]): Uint8Array | undefined {

@@ -11,8 +11,9 @@ export const main: Main = async (argv, signal) => {
   const log = createProgramLogger(config.log)
   log.info('Starting Flower SuperLink')
   for (const warning of config.warnings) log.warn(warning)
-  await using _superlink = await startSuperlink(config, log)
-  if (!signal.aborted) await once(signal, 'abort')
+  await using superlink = await startSuperlink(config, log)
+  if (!signal.aborted) await Promise.race([once(signal, 'abort'), superlink.idle])
+  if (!signal.aborted) log.info('Nobody has needed this SuperLink for a while: it ends.')
   log.info('SuperLink terminated gracefully.')
   return 0
 }

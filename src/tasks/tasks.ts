@@ -143,6 +143,11 @@ export class Tasks {
     }
   }
 
+  /** Whether any task is not finished. */
+  async haveWork(): Promise<boolean> {
+    return (await taskStore.listOpen(this.#options.db.read)).length > 0
+  }
+
   /** Nobody will ask for this task again. */
   forget(tx: Db, taskId: TaskId): Promise<void> {
     return taskStore.remove(tx, taskId)

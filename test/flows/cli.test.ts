@@ -163,7 +163,10 @@ test('config.toml is written where there is none, and its connections are listed
   const config = join(deployment.environment.FLWR_HOME as string, 'config.toml')
   rmSync(config)
   const listed = await deployment.flwr('config', 'list', '--format', 'json')
-  assert.deepEqual(JSON.parse(listed.stdout), { superlink: ['local'], default: 'local' })
+  assert.deepEqual(JSON.parse(listed.stdout), {
+    superlink: ['local', 'local-deployment'],
+    default: 'local',
+  })
   assert.match(readFileSync(config, 'utf8'), /^#/)
   assert.match((await deployment.flwr('config', 'ls')).stdout, /^ {2}local \(default\)$/m)
 })

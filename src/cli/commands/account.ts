@@ -11,7 +11,7 @@ export const loginCommand: CreateCommand = (context) =>
     .argument(...connectionArgument)
     .action(async (connectionName: string | undefined) => {
       context.status = await runCommand(context, 'default', async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         if (control.connection.insecure)
           throw new UsageError(`${control.connection.where} has 'insecure = true': logging in needs TLS.`)
         const { authnType } = await control.client.getLoginDetails({})
@@ -31,7 +31,7 @@ export const pullCommand: CreateCommand = (context) =>
     .action(async (runIdText: string, connectionName: string | undefined) => {
       const runId = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, 'default', async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         const { url } = await control.client.pullArtifacts({ runId })
         if (!url) throw new UsageError(`The SuperLink has no artifacts of run ${runId}.`)
         output.say(url)

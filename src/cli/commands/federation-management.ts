@@ -48,7 +48,7 @@ function managed(
       const connectionName = args[parameters.length] as string | undefined
       const { format } = args[parameters.length + 1] as { format: string }
       context.status = await runCommand(context, format, async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         const answer = await call(control.client, values)
         output.say(`Done: flwr federation ${name} ${values.join(' ')}`)
         output.answer(answer)

@@ -30,7 +30,7 @@ function list(context: CliContext): Command {
     .action(async (connectionName: string | undefined, options: ListOptions) => {
       if (options.federation !== undefined) return showFederation(context, options.federation, connectionName, options)
       context.status = await runCommand(context, options.format, async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         const { federations } = await control.client.listFederations({})
         const shown = federations.filter(({ archived }) => options.verbose || !archived)
         output.say(
@@ -74,7 +74,7 @@ async function showFederation(
   options: { format: string },
 ): Promise<void> {
   context.status = await runCommand(context, options.format, async (output) => {
-    using control = openControl(context, connectionName, output)
+    using control = await openControl(context, connectionName, output)
     const { federation, now } = await control.client.showFederation({ federationName })
     if (!federation) throw new UsageError(`The SuperLink says nothing of federation '${federationName}'.`)
     output.say(federationText(federation, now))
@@ -92,13 +92,7 @@ function federationText(federation: Federation, now: string): string {
       members.map(({ account, role }) => [account?.name ?? '', role]),
     ),
     '',
-    'SuperNodes in the Federation',
-    table(
-      ['Node ID', 'Owner', 'Status'],
-      nodes
-        .filter(({ status }) => status !== 'unregistered')
-        .map(({ nodeId, ownerName, status }) => [nodeId.toString(), ownerName, status]),
-    ),
+    ...(federation.simulation ? simulationLines(federation.config) : nodeLines(nodes)),
     '',
     'Runs in the Federation',
     table(
@@ -106,6 +100,22 @@ function federationText(federation: Federation, now: string): string {
       runs.map((run) => [run.runId.toString(), appText(run), statusText(run), durationText(elapsedSeconds(run, now))]),
     ),
   ].join('\n')
+}
+
+function nodeLines(nodes: Federation['nodes']): string[] {
+  const shown = nodes.filter(({ status }) => status !== 'unregistered')
+  const rows = shown.map(({ nodeId, ownerName, status }) => [nodeId.toString(), ownerName, status])
+  return ['SuperNodes in the Federation', table(['Node ID', 'Owner', 'Status'], rows)]
+}
+
+function simulationLines(config: Federation['config']): string[] {
+  const rows = [
+    ['Number of SuperNodes', 'num-supernodes', config?.numSupernodes],
+    ['CPUs of each ClientApp', 'client-resources-num-cpus', config?.clientResourcesNumCpus],
+    ['GPUs of each ClientApp', 'client-resources-num-gpus', config?.clientResourcesNumGpus],
+    ['Backend', 'backend', config?.backend],
+  ].map(([setting, key, value]) => [String(setting), String(key), String(value ?? '')])
+  return ['Simulation Configuration', table(['Setting', 'Key', 'Value'], rows)]
 }
 
 function federationToJson(federation: Federation, now: string): Json {

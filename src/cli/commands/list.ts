@@ -30,7 +30,7 @@ export const listCommand: CreateCommand = (context) =>
       context.status = await runCommand(context, options.format, async (output) => {
         if (runId !== undefined && limit !== undefined)
           throw new UsageError(`The options '--run-id' and '--limit' cannot be used together.`)
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         const { runDict, now } = await control.client.listRuns({
           ...(runId === undefined ? {} : { runId }),
           ...(limit === undefined ? {} : { limit: BigInt(limit) }),

@@ -17,7 +17,7 @@ export const logCommand: CreateCommand = (context) =>
     .action(async (runIdText: string, connectionName: string | undefined, options: { show?: boolean }) => {
       const runId = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, 'default', async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         if (options.show) return await showLog(context, control.client, runId)
         const ended = await followRun(context, control, runId, output, { milestones: false })
         // Standard output is the log and nothing else.

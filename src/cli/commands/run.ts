@@ -52,7 +52,7 @@ async function run(
   if (connectionName === undefined) ensureNoConnection(app, folder)
   const fab = buildFab(folder)
   for (const warning of fab.warnings) output.note(`Warning: ${warning}`)
-  using control = openControl(context, connectionName, output)
+  using control = await openControl(context, connectionName, output)
   const runId = await start(context, control, fab, options, output)
   output.say(`${paint('green', 'Successfully started run')} ${runId}`)
   output.answer({
@@ -92,8 +92,10 @@ async function start(
   if (federation !== '' && !isFederationName(federation))
     throw new UsageError(`--federation must have the form @<account-name>/<federation-name>, not '${federation}'.`)
   const overrides = readRunConfig(options.runConfig, fab.manifest.config)
-  const simulation = readSimulationConfig(options.federationConfig)
-  if (simulation)
+  // What is said for this run goes over what the connection says.
+  const given = readSimulationConfig(options.federationConfig)
+  const simulation = given || control.connection.simulation ? { ...control.connection.simulation, ...given } : undefined
+  if (options.federationConfig.length > 0 && !control.connection.local)
     output.note('Warning: --federation-config is for simulations: a SuperLink with SuperNodes ignores it.')
   const starting = control.client.startRun({
     fab: { hashStr: fab.hash, content: fab.bytes },

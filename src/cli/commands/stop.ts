@@ -13,7 +13,7 @@ export const stopCommand: CreateCommand = (context) =>
     .action(async (runIdText: string, connectionName: string | undefined, options: { format: string }) => {
       const runId = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, options.format, async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         output.say(`Stopping run ${runId} ...`)
         const { success } = await control.client.stopRun({ runId })
         if (!success) throw new UsageError(`Run ${runId} could not be stopped: see flwr ls --run-id ${runId}.`)

@@ -21,7 +21,7 @@ function list(context: CliContext): Command {
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: { verbose?: boolean; format: string }) => {
       context.status = await runCommand(context, options.format, async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         const { nodesInfo, now } = await control.client.listNodes({})
         const nodes = nodesInfo.toSorted((a, b) => (a.registeredAt < b.registeredAt ? -1 : 1))
         output.say(
@@ -45,7 +45,7 @@ function register(context: CliContext): Command {
     .action(async (path: string, connectionName: string | undefined, options: { format: string }) => {
       const publicKey = Buffer.from(readKeyFile(path))
       context.status = await runCommand(context, options.format, async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         const { nodeId } = await control.client.registerNode({ publicKey })
         if (!nodeId) throw new UsageError('The SuperLink did not register the SuperNode: try again.')
         output.say(`SuperNode ${nodeId} registered successfully.`)
@@ -64,7 +64,7 @@ function unregister(context: CliContext): Command {
     .action(async (nodeIdText: string, connectionName: string | undefined, options: { format: string }) => {
       const nodeId = parseId(nodeIdText, 'NODE_ID')
       context.status = await runCommand(context, options.format, async (output) => {
-        using control = openControl(context, connectionName, output)
+        using control = await openControl(context, connectionName, output)
         await control.client.unregisterNode({ nodeId })
         output.say(`SuperNode ${nodeId} unregistered successfully.`)
         output.answer({ success: true, 'node-id': nodeId })

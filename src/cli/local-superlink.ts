@@ -1,0 +1,133 @@
+import type { ChildProcess } from 'node:child_process'
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { startProgram } from '../base/child-program.ts'
+import { systemClock } from '../base/clock.ts'
+import { UsageError } from '../base/errors.ts'
+import { Control } from '../gen/flwr/proto/control_pb.ts'
+import { createChannel } from '../rpc/channel.ts'
+import type { Output } from './output.ts'
+
+/**
+ * The SuperLink of this user that simulates runs on this machine. It is started when a command needs it, outlives the
+ * command, and ends by itself when nobody has needed it for a while; where it listens is in a file. Of several that are
+ * started at the same time one stays: it holds the file.
+ */
+
+export interface LocalSuperlinkOptions {
+  /** Flower's folder of this user. */
+  readonly home: string
+  /** Where its state is: on disk runs are still listed when it was away. */
+  readonly kind: 'disk' | 'memory'
+  readonly signal: AbortSignal
+  readonly output: Output
+}
+
+const startMs = 30_000
+const lookMs = 50
+const probeMs = 2000
+const idleMinutes = { disk: 10, memory: 60 } as const
+/** A larger log makes room for a new one when a SuperLink starts; one old one is kept. */
+const logBytesMax = 16 * 1024 * 1024
+
+/** Answers the address of its Control API. Throws a UsageError that names its log when it does not come up. */
+export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promise<string> {
+  const files = localFiles(options)
+  const running = await probe(files.address, options.signal)
+  if (running !== undefined) return running
+  makeFolder(files.folder)
+  options.output.note(`Starting a local SuperLink; its log is ${files.log}`)
+  const endsAt = systemClock.now() + startMs
+  let child = launch(options, files)
+  for (;;) {
+    options.signal.throwIfAborted()
+    await systemClock.sleep(lookMs, options.signal)
+    const address = await probe(files.address, options.signal)
+    if (address !== undefined) return address
+    if (systemClock.now() > endsAt) throw failure(files.log, `did not answer in ${startMs / 1000} s`)
+    if (!hasEnded(child)) continue
+    const words = lastLine(files.log)
+    // Another command was faster, and that SuperLink is about to answer; or an old one is about to end.
+    if (!/is in use by another SuperLink/.test(words)) throw failure(files.log, `did not start: ${words}`)
+    await systemClock.sleep(retryMs, options.signal)
+    child = launch(options, files)
+  }
+}
+
+const retryMs = 300
+
+interface LocalFiles {
+  readonly folder: string
+  readonly log: string
+  readonly address: string
+  readonly database: string
+}
+
+function localFiles({ home, kind }: LocalSuperlinkOptions): LocalFiles {
+  const folder = join(home, 'local-superlink')
+  const name = kind === 'disk' ? 'trellis' : 'trellis-in-memory'
+  return {
+    folder,
+    log: join(folder, `${name}.log`),
+    address: join(folder, `${name}.address`),
+    // Flower's own local SuperLink keeps its state beside it, in another form.
+    database: kind === 'disk' ? join(folder, `${name}.db`) : ':memory:',
+  }
+}
+
+function makeFolder(folder: string): void {
+  try {
+    mkdirSync(folder, { recursive: true, mode: 0o700 })
+  } catch (cause) {
+    const { code } = cause as NodeJS.ErrnoException
+    throw new UsageError(`${folder} cannot be made (${code}): check permissions, or set FLWR_HOME to another folder.`, {
+      cause,
+    })
+  }
+}
+
+/** Lives on when this command ends, whatever ends it. */
+function launch({ kind }: LocalSuperlinkOptions, files: LocalFiles): ChildProcess {
+  if ((statSync(files.log, { throwIfNoEntry: false })?.size ?? 0) > logBytesMax) renameSync(files.log, `${files.log}.1`)
+  const log = openSync(files.log, 'a', 0o600)
+  const args = [
+    ...['--insecure', '--simulation', '--control-api-address', '127.0.0.1:0', '--port', '0'],
+    ...['--database', files.database, '--address-file', files.address],
+    ...['--end-when-idle', String(idleMinutes[kind])],
+  ]
+  const child = startProgram('flower-superlink', args, { stdio: ['ignore', log, log], detached: true })
+  closeSync(log)
+  child.unref()
+  child.once('error', () => {})
+  return child
+}
+
+/** The address in the file, when a SuperLink that simulates answers there. */
+async function probe(file: string, signal: AbortSignal): Promise<string | undefined> {
+  let address: string
+  try {
+    address = readFileSync(file, 'utf8').trim()
+  } catch {
+    return undefined
+  }
+  try {
+    using channel = createChannel({ address, tls: 'insecure', component: 'flwr CLI' })
+    const { message } = await channel.call(Control.method.listFederations, {}, { timeoutMs: probeMs, signal })
+    return message.federations.some(({ simulation }) => simulation) ? address : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function hasEnded(child: ChildProcess): boolean {
+  return child.exitCode !== null || child.signalCode !== null || child.pid === undefined
+}
+
+function failure(log: string, what: string): UsageError {
+  return new UsageError(`The local SuperLink ${what} Its log: ${log}`)
+}
+
+function lastLine(file: string): string {
+  const lines = readFileSync(file, 'utf8').slice(-4000).trim().split('\n')
+  return lines.at(-1) ?? ''
+}

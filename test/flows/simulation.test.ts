@@ -1,0 +1,170 @@
+import assert from 'node:assert/strict'
+import { readFileSync, writeFileSync } from 'node:fs'
+import { availableParallelism } from 'node:os'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { countingClient, countingServer } from '../harness/apps.ts'
+import { LocalSimulation } from '../harness/local-simulation.ts'
+import { eventually, isAlive } from '../harness/program.ts'
+
+/** Says when each of its messages began and ended to be worked on, and which part of the data the node has. */
+const watchedClient = `
+import { appendFileSync } from 'node:fs'
+import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
+const note = (context, what) =>
+  appendFileSync(String(context.runConfig['notes']), JSON.stringify({ what, at: Date.now(), node: String(context.nodeId),
+    partition: String(context.nodeConfig['partition-id']), of: String(context.nodeConfig['num-partitions']) }) + '\\n')
+export const app = new ClientApp()
+  .train(async (message, context) => {
+    note(context, 'begin')
+    await new Promise((resolve) => setTimeout(resolve, 100))
+    const partition = Number(context.nodeConfig['partition-id'])
+    const values = Float32Array.from(message.content.arrays('arrays').get('w').values(), (value) => value + partition)
+    note(context, 'end')
+    const metrics = new MetricRecord({ 'num-examples': 1 })
+    return message.reply(new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(values) }), metrics }))
+  })
+  .evaluate((message) => message.reply(new RecordDict({ metrics: new MetricRecord({ 'num-examples': 1, loss: 0.5 }) })))
+`
+
+interface Note {
+  readonly what: 'begin' | 'end'
+  readonly at: number
+  readonly node: string
+  readonly partition: string
+  readonly of: string
+}
+
+function readNotes(file: string): Note[] {
+  const lines = readFileSync(file, 'utf8').trim().split('\n')
+  return lines.map((line) => JSON.parse(line) as Note).sort((a, b) => a.at - b.at || (a.what === 'end' ? -1 : 1))
+}
+
+/** How many worked at the same time at most. */
+function mostAtOnce(notes: readonly Note[]): number {
+  let [now, most] = [0, 0]
+  for (const { what } of notes) {
+    now += what === 'begin' ? 1 : -1
+    most = Math.max(most, now)
+  }
+  return most
+}
+
+test('without a SuperLink an app runs on ten virtual SuperNodes, as many at a time as there are processors', async () => {
+  await using user = new LocalSimulation()
+  const notes = user.file('notes')
+  user.writeApp({ server: countingServer, client: watchedClient, config: `nodes = 10\nrounds = 2\nnotes = "${notes}"` })
+  const ran = await user.flwr('run', 'testapp', '--stream')
+  assert.equal(ran.status, 0, ran.said)
+  assert.match(ran.said, /Starting a local SuperLink; its log is \S+\/trellis\.log/)
+  // Each round adds the mean of the partitions 0 to 9.
+  const [, first, second] = /weights: (\S+) (\S+)/.exec(ran.stdout) ?? []
+  assert.ok(Math.abs(Number(first) - 9) < 1e-4 && Math.abs(Number(second) - 19) < 1e-4, `${first} ${second}`)
+  assert.match(ran.stdout, />> round 1\/2 · .*of 10 nodes replied/)
+  assert.match(ran.stdout, /finished:completed/)
+
+  const seen = readNotes(notes)
+  assert.equal(seen.length, 40)
+  assert.equal(mostAtOnce(seen), Math.min(availableParallelism(), 10))
+  assert.equal(new Set(seen.map(({ node }) => node)).size, 10)
+  assert.deepEqual(new Set(seen.map(({ partition }) => partition)), new Set([...'0123456789']))
+  assert.deepEqual(new Set(seen.map(({ of }) => of)), new Set(['10']))
+  await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0, 5000)
+
+  const listed = JSON.parse((await user.flwr('ls', '--format', 'json')).stdout)
+  assert.equal(listed.runs[0].status, 'finished:completed')
+  assert.ok(listed.runs[0]['compute-time']['clientapp-seconds'] >= 2, JSON.stringify(listed.runs[0]))
+})
+
+test('a node keeps its state from message to message, and settings of config.toml and of the command count', async () => {
+  await using user = new LocalSimulation()
+  await user.flwr('config', 'ls')
+  const config = '[superlink]\ndefault = "two"\n[superlink.two]\noptions.num-supernodes = 2\n'
+  writeFileSync(join(user.home, 'config.toml'), config)
+  user.writeApp({ server: countingServer, client: countingClient, config: 'nodes = 2\nrounds = 3\npause-ms = 0' })
+  const two = await user.flwr('run', 'testapp', '--stream')
+  assert.match(two.stdout, /Sampled 2 nodes \(out of 2\)/)
+  assert.match(two.stdout, /3: \{'pid': '\S+', 'seen': '3\.0000e\+00'\}/)
+  const five = await user.flwr('run', 'testapp', '--stream', '--federation-config', 'num-supernodes=5')
+  assert.match(five.stdout, /Sampled 5 nodes \(out of 5\)/)
+  assert.match(five.stdout, /3: \{'pid': '\S+', 'seen': '3\.0000e\+00'\}/)
+  const shown = await user.flwr('federation', 'ls', '--federation', '@none/default')
+  assert.match(shown.stdout, /num-supernodes +10/)
+})
+
+test('settings that make no sense are refused in a sentence, and nothing is started', async () => {
+  await using user = new LocalSimulation()
+  user.writeApp({ server: countingServer, client: countingClient })
+  const refuse = async (settings: string): Promise<string> => {
+    const ran = await user.flwr('run', 'testapp', ':local:', '--federation-config', settings)
+    assert.equal(ran.status, 1, ran.said)
+    assert.doesNotMatch(ran.said, /Successfully started|\n {4}at /)
+    return ran.said
+  }
+  assert.match(await refuse('num-supernodes=0'), /num-supernodes must be from 1 to 10000, not 0\./)
+  assert.match(await refuse('num-supernodes="ten"'), /'num-supernodes' must be a whole number, not ten/)
+  assert.match(
+    await refuse('client-resources-num-cpus=2 init-args-num-cpus=1'),
+    /more than the 1 of init-args-num-cpus/,
+  )
+  assert.match(await refuse('client-resources-num-gpus=1000'), /there are \d+ GPUs: set it to 0/)
+  assert.match(await refuse('nodes=1'), /'nodes' is unknown: there are num-supernodes/)
+  assert.match((await user.flwr('ls', ':local:')).stdout, /There are no runs yet/)
+})
+
+test('a run goes on when its command is killed, and a stop ends its processes', async () => {
+  await using user = new LocalSimulation()
+  user.writeApp({ server: countingServer, client: countingClient, config: 'nodes = 10\nrounds = 100\npause-ms = 200' })
+  await using cli = user.start('flwr', 'run', 'testapp', '--stream')
+  const [, runId = ''] = await cli.line(/Successfully started run (\d+)/)
+  await cli.line(/ROUND 1/)
+  cli.kill('SIGKILL')
+  await cli.end()
+  await using log = user.start('flwr', 'log', runId, ':local:')
+  await log.line(/ROUND 2/)
+  assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.* running`))
+  const working = user.processes('flwr-clientapp')
+  assert.ok(working.length > 0 && working.length <= availableParallelism(), String(working))
+  assert.match((await user.flwr('stop', runId)).stdout, /was stopped/)
+  await eventually('the end of the app', () => user.processes('app').every((pid) => !isAlive(pid)), 8000)
+  assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.*finished:stopped`))
+})
+
+test('an app that fails, or computes without an end, is reported and leaves no process behind', async () => {
+  await using user = new LocalSimulation()
+  const client = `
+import { ClientApp } from 'trellis-fl'
+export const app = new ClientApp().query((message, context) => {
+  const partition = Number(context.nodeConfig['partition-id'])
+  if (partition === 0) throw new Error('no data here')
+  if (partition === 1) process.exit(3)
+  for (;;) {}
+})
+`
+  const server = `
+import { log, Message, RecordDict, ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(async (grid) => {
+  const nodes = await grid.getNodeIds()
+  const messages = nodes.map((dstNodeId) =>
+    Message.create({ content: new RecordDict(), messageType: 'query', dstNodeId, ttl: 4 }))
+  for (const reply of await grid.sendAndReceive(messages)) log.info(\`error \${reply.error.code}: \${reply.error.reason}\`)
+})
+`
+  user.writeApp({ server, client })
+  const ran = await user.flwr('run', 'testapp', ':local:', '--stream', '--federation-config', 'num-supernodes=3')
+  assert.equal(ran.status, 0, ran.said)
+  assert.match(ran.stdout, /error \d+: Error: no data here/)
+  assert.match(ran.stdout, /error \d+: ClientApp stopped responding\. .*exit status 3/)
+  assert.match(ran.stdout, /error \d+: .*(did not answer before its message expired|Message Unavailable)/)
+  await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0, 8000)
+})
+
+test('a local SuperLink that cannot start is told with its log', async () => {
+  await using user = new LocalSimulation()
+  user.writeApp({ server: countingServer, client: countingClient })
+  await user.flwr('config', 'ls')
+  writeFileSync(join(user.home, 'local-superlink'), '')
+  const blocked = await user.flwr('ls')
+  assert.equal(blocked.status, 1)
+  assert.match(blocked.said, /local-superlink cannot be made \(\w+\): check permissions, or set FLWR_HOME/)
+})

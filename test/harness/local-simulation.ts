@@ -1,0 +1,59 @@
+import { join } from 'node:path'
+import { temporaryDirectory } from './directory.ts'
+import { eventually, isAlive, processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
+import { type MixedAppSources, writeMixedApp } from './python-apps.ts'
+import { type AppSources, writeApp } from './write-app.ts'
+
+/** A user with `flwr` and nothing else: no SuperLink runs until a command needs the local one. */
+export class LocalSimulation implements AsyncDisposable {
+  readonly #directory = temporaryDirectory()
+  readonly home = this.#directory.file('home')
+  readonly #environment: Readonly<Record<string, string>>
+
+  /** `environment` is what the user's shell has beside that. */
+  constructor(environment: Readonly<Record<string, string>> = {}) {
+    this.#environment = { FLWR_HOME: this.home, NO_COLOR: '1', ...environment }
+  }
+
+  file(name: string): string {
+    return this.#directory.file(name)
+  }
+
+  flwr(...args: string[]): ReturnType<typeof run> {
+    return run('flwr', args, { ...this.#options(), timeoutMs: 100_000 })
+  }
+
+  start(program: string, ...args: string[]): TestProgram {
+    return start(program, args, this.#options())
+  }
+
+  writeApp(sources: AppSources): string {
+    return writeApp(this.file('testapp'), sources)
+  }
+
+  writeMixedApp(sources: MixedAppSources): string {
+    return writeMixedApp(this.file('testapp'), sources)
+  }
+
+  /** Process ids of programs of that name that run for this user. */
+  processes(program: string): number[] {
+    const found = processesWith(this.#directory.path)
+    return found.filter(({ command }) => command.includes(program)).map(({ pid }) => pid)
+  }
+
+  /** The local SuperLink outlives every command: here it ends with the test, and with it everything that it started. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const pid of this.processes('flower-superlink')) process.kill(pid, 'SIGTERM')
+    await eventually('the end of all programs', () => processesWith(this.#directory.path).length === 0).catch(
+      (error) => {
+        for (const { pid } of processesWith(this.#directory.path)) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+        throw error
+      },
+    )
+    this.#directory[Symbol.dispose]()
+  }
+
+  #options(): StartOptions {
+    return { cwd: join(this.home, '..'), env: this.#environment }
+  }
+}
