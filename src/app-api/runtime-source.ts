@@ -1,5 +1,9 @@
 import { create } from '@bufbuild/protobuf'
+import { UsageError } from '../base/errors.ts'
+import { flowerGrpcVersion, trellisVersion } from '../base/version.ts'
 import { AcquireTaskRequestSchema, type AcquireTaskResponse, Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import { formatAddress } from '../rpc/address.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 import { createRuntimeTask } from './runtime-task.ts'
 import { superexecHeaders } from './superexec-headers.ts'
 import type { AppProgram } from './task-api.ts'
@@ -18,7 +22,11 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
       const method = Runtime.method.acquireTask
       const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: [...supportedTaskTypes], endedRunsSeen })
       const headers = superexecHeaders(secret, method, request)
-      const { message, waited } = await channel.call(method, request, { signal, waitMs, headers })
+      const { message, waited } = await channel
+        .call(method, request, { signal, waitMs, headers })
+        .catch((error: unknown) => {
+          throw explain(error, formatAddress(channel.address))
+        })
       endedRunsSeen = message.endedRunsSeen ?? 0n
       isOurs = waited
       return { task: taskOf(message), endedRunIds: message.endedRunIds, waited }
@@ -30,6 +38,17 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
     },
   }
 }
+
+/** Flower had other names for this before. */
+function explain(error: unknown, where: string): unknown {
+  if (!(error instanceof RpcError) || !['not-found', 'unimplemented'].includes(error.status)) return error
+  return new UsageError(
+    `${where} does not know AcquireTask: its Flower is older than 1.39 and newer than 1.29. Trellis ${trellisVersion} runs apps for Flower ${flowerGrpcVersion} and ${supportedReleases}.`,
+    { cause: error },
+  )
+}
+
+const supportedReleases = '1.39 to 1.42'
 
 function taskOf({ task, token, component }: AcquireTaskResponse): AcquiredTask | undefined {
   if (!task) return undefined

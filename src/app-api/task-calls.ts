@@ -8,6 +8,8 @@ import { type Held, TaskEndedError } from './task-api.ts'
 
 /** How long an app waits for its SuperLink or SuperNode to come back before it gives up. */
 const patienceMs = 30 * 60_000
+/** A call without an answer for longer than this beyond what it may be held is made again on a new connection. */
+const answerMs = 60_000
 
 export interface TaskCallsOptions {
   readonly channel: Channel
@@ -55,6 +57,7 @@ export class TaskCalls {
         const { message, waited } = await channel.call(method, request, {
           ...options,
           signal,
+          timeoutMs: answerMs + (options.waitMs ?? 0),
           headers: { [this.#tokenHeader]: token },
         })
         if (troubled) log?.info('Connection successful again')
@@ -64,7 +67,9 @@ export class TaskCalls {
         if (!(error instanceof RpcError)) throw error
         if (error.kind === 'peer' && this.#endedBy.includes(error.status))
           throw new TaskEndedError(error.message, { cause: error })
-        if (!error.retryable || systemClock.now() - startedAt > patienceMs) throw error
+        const lost = error.status === 'deadline-exceeded'
+        if (lost) channel.reconnect()
+        if ((!lost && !error.retryable) || systemClock.now() - startedAt > patienceMs) throw error
         if (!troubled) log?.warn(`Waiting for the server: ${error.message}`)
         troubled = true
         await systemClock.sleep(pauses.next().value, signal)

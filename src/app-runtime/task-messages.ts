@@ -45,6 +45,7 @@ export async function sendMessages(
     messagesList: messages.map(({ wire }) => wire),
     messageObjectTrees: messages.map(({ tree }) => tree),
   })
+  const node = { nodeId }
   const find = (id: string): Uint8Array => {
     for (const { objects } of messages) {
       const bytes = objects.get(id)
@@ -55,7 +56,8 @@ export async function sendMessages(
   await pushObjects({
     ids: objectsToPush,
     read: find,
-    push: (objectId, objectContent) => api.pushObject({ node: { nodeId }, runId, objectId, objectContent, sessionId }),
+    push: (objectId, objectContent) => api.pushObject({ node, runId, objectId, objectContent, sessionId }),
+    isStored: async (objectId) => (await api.pullObject({ node, runId, objectId }, { waitMs: 0 })).objectAvailable,
   })
   return messageIds
 }

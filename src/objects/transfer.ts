@@ -2,14 +2,25 @@ import { limits } from '../base/limits.ts'
 
 /** Moves the objects of messages between two programs: several in flight, each read only when its turn comes. */
 
-/** Uploads `ids` in order. `push` answers whether the object was stored; a refusal ends the transfer with an Error. */
+/** The other end does not take an object: its bytes are not what its name says, or nobody waits for it (any more). */
+export class ObjectRefusedError extends Error {
+  override readonly name = 'ObjectRefusedError'
+}
+
+/**
+ * Uploads `ids` in order. `push` answers whether the object was stored. A refusal ends the transfer with an
+ * ObjectRefusedError, unless `isStored` knows better: a server that has the object from an earlier try, whose answer was
+ * lost, refuses it.
+ */
 export async function pushObjects(options: {
   readonly ids: readonly string[]
   readonly read: (id: string) => Uint8Array | Promise<Uint8Array>
   readonly push: (id: string, bytes: Uint8Array) => Promise<boolean>
+  readonly isStored?: (id: string) => Promise<boolean>
 }): Promise<void> {
   await forEachAtOnce(options.ids, async (id) => {
-    if (!(await options.push(id, await options.read(id)))) throw new Error(`Object ${id} was refused.`)
+    if (await options.push(id, await options.read(id))) return
+    if (!(await options.isStored?.(id))) throw new ObjectRefusedError(`Object ${id} was refused.`)
   })
 }
 

@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { createServer, type IncomingHttpHeaders } from 'node:http'
+import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { DomainError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
@@ -94,4 +97,34 @@ test('a port in use ends the start with a sentence', async () => {
   await assert.rejects(startListener({ name: 'test', address, services, log: silentLogger }), {
     message: `Port in server address ${address} is already in use.`,
   })
+})
+
+test('a server of another release is spoken to without a version when it speaks the same wire, else its refusal is heard', async () => {
+  for (const [release, sameWire] of [
+    ['1.40.0', true],
+    ['1.36.0', false],
+  ] as const) {
+    const seen: IncomingHttpHeaders[] = []
+    const server = createServer((request, response) => {
+      seen.push(request.headers)
+      if (request.headers['flwr-package-version'] === undefined)
+        return void response.writeHead(200, { 'content-type': 'application/protobuf' }).end()
+      const detail = 'Runtime version compatibility check failed.'
+      const extra = `SuperLink version ${release} detected a mismatch: received test version 1.41.0.`
+      response.writeHead(412, { 'content-type': 'application/json' }).end(JSON.stringify({ code: 1001, detail, extra }))
+    }).listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+    using channel = createChannel({ address, tls: 'insecure', transport: 'http', component: 'test' })
+    const call = createClient(Fleet, channel).activateNode({})
+    if (sameWire) assert.equal((await call).nodeId, 0n)
+    else await assert.rejects(call, /version 1\.36\.0 detected .* version 1\.41\.0/)
+    assert.equal(seen.length, sameWire ? 2 : 1)
+    assert.equal(seen[0]?.['flwr-component-name'], 'test')
+    assert.deepEqual(
+      Object.keys(seen[1] ?? {}).filter((name) => name.startsWith('flwr-')),
+      [],
+    )
+    server.close()
+  }
 })

@@ -16,7 +16,7 @@ import { openGrpcTransport } from './grpc-transport.ts'
 import { openHttpTransport } from './http-transport.ts'
 import { routeOf } from './route.ts'
 import { RpcError } from './rpc-error.ts'
-import type { OutgoingCall, Transport } from './transport.ts'
+import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
 export { RpcError } from './rpc-error.ts'
 
@@ -48,11 +48,18 @@ export class Channel {
   readonly address: Address
   readonly #options: ChannelOptions
   readonly #replaced: Disposable | undefined
+  readonly #version: Readonly<Record<string, string>>
   #transport: Promise<Transport> | undefined
+  #silentAboutVersion = false
   #closed = false
 
   constructor(options: ChannelOptions) {
     this.#options = options
+    this.#version = {
+      'flwr-package-name': 'flwr',
+      'flwr-package-version': flowerHttpVersion,
+      'flwr-component-name': options.component,
+    }
     this.address = parseAddress(options.address, 'The server address')
     this.#replaced = options.tls === 'insecure' ? undefined : options.tls.subscribe(() => this.#forget())
   }
@@ -63,9 +70,20 @@ export class Channel {
     request: MessageInitShape<I>,
     options: CallOptions = {},
   ): Promise<{ message: MessageShape<O>; waited: boolean }> {
-    const transport = await this.#usable()
-    const { body, waited } = await transport.unary(this.#outgoing(method, request, options))
+    const { body, waited } = await this.#answer(method, request, options)
     return { message: decode(method, body) as MessageShape<O>, waited }
+  }
+
+  async #answer(method: DescMethodUnary, request: unknown, options: CallOptions): Promise<Answer> {
+    for (;;) {
+      const transport = await this.#usable()
+      try {
+        return await transport.unary(this.#outgoing(method, request, options))
+      } catch (error) {
+        if (this.#silentAboutVersion || !isReleaseOfSameWire(error)) throw error
+        this.#silentAboutVersion = true
+      }
+    }
   }
 
   async *stream<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
@@ -128,9 +146,7 @@ export class Channel {
       route: `/v1/${routeOf(method)}`,
       body: toBinary(method.input, create(method.input, request as MessageInitShape<typeof method.input>)),
       headers: {
-        'flwr-package-name': 'flwr',
-        'flwr-package-version': flowerHttpVersion,
-        'flwr-component-name': this.#options.component,
+        ...(this.#silentAboutVersion ? {} : this.#version),
         ...this.#options.headers,
         ...(options.waitMs === undefined ? {} : { 'trellis-wait-ms': String(Math.round(options.waitMs)) }),
         ...options.headers,
@@ -165,6 +181,20 @@ export function createClient<S extends DescService>(service: S, channel: Channel
   ])
   return Object.fromEntries(methods) as Client<S>
 }
+
+/**
+ * Flower's Runtime API wants callers of its own minor release, or such that do not say theirs. These releases speak as the
+ * one that we name; of any other, its refusal names both versions.
+ */
+function isReleaseOfSameWire(error: unknown): boolean {
+  if (!(error instanceof RpcError) || error.number !== versionMismatch) return false
+  // The server names itself first.
+  const [, release = ''] = /version (\d+\.\d+)\./.exec(error.message) ?? []
+  return ['1.39', '1.40', '1.41', '1.42'].includes(release)
+}
+
+/** Flower's number of that refusal. */
+const versionMismatch = 1001
 
 function decode(method: DescMethod, body: Uint8Array): unknown {
   try {

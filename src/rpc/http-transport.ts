@@ -8,7 +8,7 @@ import type { Answer, OutgoingCall, Transport } from './transport.ts'
 /** Protobuf over HTTP/1.1 with kept-alive connections, as Flower's HTTP generation speaks it. */
 export function openHttpTransport(address: Address, tls: ChannelTls): Transport {
   const where = formatAddress(address)
-  const agent = new Agent({ keepAlive: true, maxSockets: 32 })
+  const agent = new Agent({ keepAlive: true, maxSockets: 32, timeout: idleMs })
   const plain = tls === 'insecure'
   Object.assign(agent, {
     createConnection(_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined {
@@ -31,6 +31,9 @@ export function openHttpTransport(address: Address, tls: ChannelTls): Transport 
     },
   }
 }
+
+/** Python's servers close connections that were idle for 5 s: a call must not meet that moment. */
+const idleMs = 4000
 
 async function unary(agent: Agent, call: OutgoingCall, where: string, plain: boolean): Promise<Answer> {
   const response = await exchange(agent, call, where, plain, 'application/protobuf')

@@ -89,10 +89,9 @@ class Trouble {
   }
 
   #explain(error: unknown): unknown {
-    if (!(error instanceof RpcError && error.status === 'unauthenticated')) return error
-    return new UsageError(
-      `${this.#address} does not accept this SuperExec (${error.message}): give the file with the server's secret as --superexec-auth-secret-file.`,
-      { cause: error },
-    )
+    if (!(error instanceof RpcError)) return error
+    const refused = `${this.#address} does not accept this SuperExec (${error.message})`
+    const secret = `${refused}: give the file with the server's secret as --superexec-auth-secret-file.`
+    return new UsageError(error.status === 'unauthenticated' ? secret : error.message, { cause: error })
   }
 }

@@ -15,6 +15,9 @@ export const fleet = Fleet.method
 export const heartbeatIntervalSeconds = 30
 /** A call without an answer for longer than this beyond what it may be held was lost with its connection. */
 const answerMs = 30_000
+/** The same for what carries an object or an app: a slow line takes its time, and heartbeats notice a dead one. */
+const transferAnswerMs = 300_000
+const transfers: readonly DescMethodUnary[] = [fleet.pushObject, fleet.pullObject, fleet.getFab]
 
 export interface FleetOptions {
   readonly config: Pick<SupernodeConfig, 'key' | 'keyIsAutomatic' | 'hasCertificate' | 'maxRetries' | 'maxWaitMs'>
@@ -34,6 +37,7 @@ export class FleetClient {
   #signs: boolean
   #nodeId = 0n as NodeId
   #troubleSince: number | undefined
+  #holds = true
   #joining: Promise<void> | undefined
 
   constructor(options: FleetOptions) {
@@ -94,10 +98,11 @@ export class FleetClient {
         const answer = await channel.call(method, request, {
           ...options,
           ...(await this.#signature()),
-          timeoutMs: answerMs + (options.waitMs ?? 0),
+          timeoutMs: (transfers.includes(method) ? transferAnswerMs : answerMs) + this.#heldMs(options),
           signal,
         })
         this.#recovered()
+        if (options.waitMs !== undefined) this.#holds = answer.waited
         return answer
       } catch (error) {
         signal.throwIfAborted()
@@ -115,6 +120,11 @@ export class FleetClient {
         await clock.sleep(pauseMs, signal)
       }
     }
+  }
+
+  /** How long the SuperLink may hold a call: not at all once it has shown that it does not. */
+  #heldMs({ waitMs = 0 }: { waitMs?: number }): number {
+    return this.#holds ? waitMs : 0
   }
 
   async #signature() {

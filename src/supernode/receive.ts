@@ -1,11 +1,14 @@
+import { create } from '@bufbuild/protobuf'
 import { DomainError, errorText } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
+import { PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
 import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import { errorCodes } from '../message/message.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects } from '../objects/transfer.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 import type { SupernodeContext } from './context.ts'
-import { fleet, isRunEnded } from './fleet.ts'
+import { fleet, isNodeForgotten, isRunEnded } from './fleet.ts'
 import { answerWithError, dropWork } from './reply.ts'
 import type { Work } from './work.ts'
 
@@ -26,8 +29,7 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
       await room.wait(60_000, signal)
       continue
     }
-    const node = { nodeId: ctx.fleet.nodeId }
-    const { message, waited } = await ctx.fleet.call(fleet.pullMessages, { node, endedRunsSeen }, { waitMs })
+    const { message, waited } = await pullMessages(ctx, endedRunsSeen)
     endedRunsSeen = message.endedRunsSeen ?? 0n
     for (const runId of message.endedRunIds) endRun(ctx, runId as RunId)
     const [wire] = message.messagesList
@@ -41,6 +43,17 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
   }
 }
 
+/** What a SuperLink forbids now it may allow later: upstream's SuperNodes ask again too. */
+async function pullMessages({ fleet: client, log }: SupernodeContext, endedRunsSeen: bigint) {
+  try {
+    return await client.call(fleet.pullMessages, { node: { nodeId: client.nodeId }, endedRunsSeen }, { waitMs })
+  } catch (error) {
+    if (!isRunEnded(error)) throw error
+    log.info(`The SuperLink has no instructions for this node now: ${errorText(error)}`)
+    return { message: create(PullMessagesResponseSchema, { endedRunsSeen }), waited: false }
+  }
+}
+
 async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree): Promise<void> {
   const expired = (work: Work): void => void expire(ctx, work)
   const work = ctx.work.add(wire, tree, expired, ctx.clock.now())
@@ -51,8 +64,11 @@ async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree):
     await ctx.runs.get(work.runId)
   } catch (error) {
     if (isRunEnded(error)) return dropWork(ctx, work, 'its run has ended')
-    if (!(error instanceof DomainError)) throw error
-    return answerWithError(ctx, work, { code: errorCodes.invalidFab, reason: error.message })
+    if (error instanceof DomainError)
+      return answerWithError(ctx, work, { code: errorCodes.invalidFab, reason: error.message })
+    if (!(error instanceof RpcError) || isNodeForgotten(error)) throw error
+    const reason = `The SuperLink did not hand the app over: ${error.message}`
+    return answerWithError(ctx, work, { code: errorCodes.unknown, reason })
   }
   await startNext(ctx, work.runId)
 }

@@ -4,7 +4,7 @@ import type { MessageSchema, ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import { Message, type MessageError } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
-import { pushObjects } from '../objects/transfer.ts'
+import { ObjectRefusedError, pushObjects } from '../objects/transfer.ts'
 import type { SupernodeContext } from './context.ts'
 import { fleet, isRunEnded } from './fleet.ts'
 import type { Work } from './work.ts'
@@ -48,21 +48,8 @@ async function send(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Pr
   const node = { nodeId: ctx.fleet.nodeId }
   const { runId } = work
   try {
-    const { message } = await ctx.fleet.call(fleet.pushMessages, {
-      node,
-      messagesList: [reply.wire],
-      messageObjectTrees: [reply.tree],
-      clientappRuntimeList: reply.runtimeSeconds === undefined ? [] : [reply.runtimeSeconds],
-    })
-    if (!(reply.tree.objectId in message.results))
+    if (!(await pushReply(ctx, work, reply)))
       return await dropWork(ctx, work, 'the SuperLink does not take a reply to it any more')
-    const { sessionId } = message
-    await pushObjects({
-      ids: message.objectsToPush,
-      read: reply.read,
-      push: async (objectId, objectContent) =>
-        (await ctx.fleet.call(fleet.pushObject, { node, runId, objectId, objectContent, sessionId })).message.stored,
-    })
     // Only now: should this node die before, the SuperLink hands the instruction out again.
     await ctx.fleet.call(fleet.confirmMessageReceived, { node, runId, messageObjectId: work.metadata.messageId })
     ctx.log.info(`Sent: reply to ${work.metadata.messageId.slice(0, 8)} of run ${runId}`, {
@@ -74,6 +61,39 @@ async function send(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Pr
     await dropWork(ctx, work, isRunEnded(error) ? 'its run has ended' : `its reply was refused: ${errorText(error)}`)
   }
 }
+
+/**
+ * Announces the reply and uploads the objects that are missing. When one is refused the reply is announced anew, for the
+ * SuperLink may have it from an upload whose answer was lost, or may have been restarted. Answers whether it was taken.
+ */
+async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Promise<boolean> {
+  const node = { nodeId: ctx.fleet.nodeId }
+  const { runId } = work
+  for (let tries = 1; ; tries++) {
+    const { message } = await ctx.fleet.call(fleet.pushMessages, {
+      node,
+      messagesList: [reply.wire],
+      messageObjectTrees: [reply.tree],
+      clientappRuntimeList: reply.runtimeSeconds === undefined ? [] : [reply.runtimeSeconds],
+    })
+    if (!(reply.tree.objectId in message.results)) return false
+    const { sessionId } = message
+    try {
+      await pushObjects({
+        ids: message.objectsToPush,
+        read: reply.read,
+        push: async (objectId, objectContent) =>
+          (await ctx.fleet.call(fleet.pushObject, { node, runId, objectId, objectContent, sessionId })).message.stored,
+      })
+      return true
+    } catch (error) {
+      if (!(error instanceof ObjectRefusedError) || tries === announcementsMax) throw error
+      ctx.log.info('Objects of a reply are sent again', { run: runId, because: error.message })
+    }
+  }
+}
+
+const announcementsMax = 3
 
 /** Gives up on an instruction. */
 export async function dropWork(ctx: SupernodeContext, work: Work, reason: string): Promise<void> {

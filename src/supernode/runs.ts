@@ -16,18 +16,22 @@ export interface KnownRun {
   readonly fab: { readonly hashStr: string; readonly content: Uint8Array }
   /** Component reference of the ClientApp. */
   readonly component: string
-  /** What the ClientApp keeps from message to message; replaced at the end of each task. */
+  /** What the ClientApp keeps from message to message; see {@link Runs.keep}. */
   context: Context
 }
 
 /** More runs than this at the same time: the longest unused one is asked for again when it comes back. */
 const runsMax = 64
+/** Series whose state is kept for their next run; the one that was used least recently is forgotten first. */
+const seriesMax = 16
 
 /** The runs that this node has seen, each fetched once: its app, its configuration and its state. In memory only. */
 export class Runs {
   readonly #nodeConfig: UserConfig
   readonly #fleet: FleetClient
   readonly #known = new Map<RunId, Promise<KnownRun>>()
+  /** What ClientApps keep, by the series of their run: it outlives the run. Flower 1.29 has no series. */
+  readonly #states = new Map<bigint, RecordDict>()
 
   constructor(fleetClient: FleetClient, nodeConfig: UserConfig) {
     this.#fleet = fleetClient
@@ -48,6 +52,16 @@ export class Runs {
       this.#known.delete(runId)
       throw error
     }
+  }
+
+  /** Takes over what a ClientApp left behind at the end of a task. */
+  keep(run: KnownRun, context: Context): void {
+    run.context = context
+    const { seriesId } = run.wire
+    if (seriesId === 0n) return
+    this.#states.delete(seriesId)
+    this.#states.set(seriesId, context.state)
+    if (this.#states.size > seriesMax) this.#states.delete(this.#states.keys().next().value as bigint)
   }
 
   /** Contexts name the node: after it got another id they are made anew. */
@@ -78,7 +92,7 @@ export class Runs {
         seriesId: wire.seriesId,
         nodeConfig: this.#nodeConfig,
         runConfig: fuseConfig(manifest.config, userConfigFromWire(wire.overrideConfig)),
-        state: new RecordDict(),
+        state: this.#states.get(wire.seriesId) ?? new RecordDict(),
       },
     }
   }

@@ -63,7 +63,7 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
       const work = ctx.work.ofTask(task.taskId)
       if (work?.reply) work.reply.runtimeSeconds = request.clientappRuntime ?? secondsOf(task, ctx.clock.now())
-      if (request.context) (await ctx.runs.get(task.runId as RunId)).context = contextFromWire(request.context)
+      if (request.context) ctx.runs.keep(await ctx.runs.get(task.runId as RunId), contextFromWire(request.context))
       await ctx.db.transaction(async (tx, afterCommit) => {
         await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
       })
