@@ -3,6 +3,8 @@ import type { TaskApi } from './task-api.ts'
 import { TaskCalls, type TaskCallsOptions } from './task-calls.ts'
 
 const runtime = Runtime.method
+/** How long a server may hold the question for another number of nodes. */
+const nodesWaitMs = 25_000
 
 /** A task over the Runtime API. The server knows task and run by the token. */
 export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
@@ -22,7 +24,12 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
     pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,
     pullObject: (request, how) => calls.call(runtime.pullObject, request, how),
     confirmMessageReceived: async (request) => void (await calls.call(runtime.confirmMessageReceived, request)),
-    getNodeIds: async () => (await calls.call(runtime.getNodes, {})).nodes.map(({ nodeId }) => nodeId),
+    async getNodeIds({ knownNodes } = {}) {
+      const question = knownNodes === undefined ? {} : { knownNodes }
+      const how = knownNodes === undefined ? {} : { waitMs: nodesWaitMs }
+      const { nodes } = await calls.call(runtime.getNodes, question, how)
+      return nodes.map(({ nodeId }) => nodeId)
+    },
     pushLogs: async (logs) => void (await calls.call(runtime.pushLogs, { node: {}, runId, logs })),
     pushEvent: async (event) => void (await calls.call(runtime.pushTaskEvents, { events: [event] })),
     finish: async (outcome) => void (await calls.call(runtime.pushTaskOutput, outcome)),

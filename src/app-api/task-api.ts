@@ -66,7 +66,8 @@ export interface TaskApi {
     options: { waitMs: number },
   ): Promise<Held<MessageShape<typeof PullObjectResponseSchema>>>
   confirmMessageReceived(request: MessageInitShape<typeof ConfirmMessageReceivedRequestSchema>): Promise<void>
-  getNodeIds(): Promise<bigint[]>
+  /** Waits a while for another number of nodes than `knownNodes`, where the server can. */
+  getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]>
   pushLogs(logs: string[]): Promise<void>
   /** Tells those who follow the run; servers that know no events are not bothered. */
   pushEvent(event: { timestamp: string; event: string; data: string }): Promise<void>

@@ -27,8 +27,8 @@ export class TaskGrid implements Grid {
     this.#taskId = run.taskId
   }
 
-  getNodeIds(): Promise<bigint[]> {
-    return this.#api.getNodeIds()
+  getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]> {
+    return this.#api.getNodeIds(options)
   }
 
   async pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]> {

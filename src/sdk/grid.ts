@@ -6,8 +6,11 @@ import type { Message } from '../message/message.ts'
  */
 export interface Grid {
   readonly runId: bigint
-  /** The SuperNodes that are online now. */
-  getNodeIds(): Promise<bigint[]>
+  /**
+   * The SuperNodes that are online now. With `knownNodes`, waits a while for their number to be another one; it may answer
+   * before that.
+   */
+  getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]>
   /** Answers the ids of the messages in their order, `undefined` where a node was refused (unknown or unregistered). */
   pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]>
   /** The replies that are there, each handed out once; waits up to `waitMs` for at least one. */

@@ -30,7 +30,11 @@ export interface RuntimeBackend {
     wait: { waitMs: number; signal: AbortSignal },
   ): Promise<Response<'pullObject'>>
   confirmMessageReceived(task: Task, request: Request<'confirmMessageReceived'>): Promise<void>
-  getNodes(task: Task): Promise<Response<'getNodes'>>
+  /** Waits up to `waitMs` while exactly `knownNodes` are online. */
+  getNodes(
+    task: Task,
+    wait?: { knownNodes: number; waitMs: number; signal: AbortSignal },
+  ): Promise<Response<'getNodes'>>
   pushLogs(task: Task, request: Request<'pushLogs'>): Promise<void>
   pushTaskEvents(task: Task, request: Request<'pushTaskEvents'>): Promise<void>
   /** Stores what the app left and finishes the task; a refused end is not an error. */
@@ -129,7 +133,11 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
         await backend.confirmMessageReceived(taskOf(caller), request)
         return {}
       },
-      getNodes: (_request, _call, caller) => backend.getNodes(taskOf(caller)),
+      getNodes: ({ knownNodes }, call, caller) =>
+        backend.getNodes(
+          taskOf(caller),
+          knownNodes === undefined ? undefined : { knownNodes, waitMs: call.waitMs ?? 0, signal: call.signal },
+        ),
       async pushLogs(request, _call, caller) {
         await backend.pushLogs(taskOf(caller), request)
         return {}

@@ -64,3 +64,18 @@ test('it waits for as many nodes as are to be sampled', async (t) => {
   const { online: connected } = await sampleNodes(grid, 0, () => 3, { clock })
   assert.equal(connected.length, 3)
 })
+
+test('a grid that holds the question until something changes is asked once a change', async (t) => {
+  t.mock.method(process.stderr, 'write', () => true)
+  const asked: (number | undefined)[] = []
+  const counts = [0, 1, 3]
+  const grid = {
+    async getNodeIds(options?: { knownNodes?: number }) {
+      asked.push(options?.knownNodes)
+      return ids(counts.shift() ?? 3)
+    },
+  }
+  // A clock that nobody moves: no time is slept away.
+  await sampleNodes(grid, 3, () => 3, { clock: new FakeClock() })
+  assert.deepEqual(asked, [undefined, 0, 1])
+})

@@ -2,7 +2,7 @@ import { type Clock, systemClock } from '../../base/clock.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 
-/** Online nodes can only be asked for, not waited for. */
+/** How often a grid is asked that answers at once instead of waiting for a change. */
 const pollMs = 500
 /** While nothing changes, what is waited for is said again this often. */
 const remindMs = 60_000
@@ -23,13 +23,17 @@ export async function sampleNodes(
   { random = Math.random, clock = systemClock }: { random?: () => number; clock?: Clock } = {},
 ): Promise<Sample> {
   const waiting = new Waiting(clock)
+  let online = await grid.getNodeIds()
   for (;;) {
-    const online = await grid.getNodeIds()
     const size = sizeOf(online.length)
     const required = Math.max(minAvailable, size)
     if (online.length >= required) return { sampled: choose(online, size, random), online }
     waiting.say(online.length, required)
-    await clock.sleep(pollMs)
+    const askedAt = clock.now()
+    const knownNodes = online.length
+    online = await grid.getNodeIds({ knownNodes })
+    const restMs = askedAt + pollMs - clock.now()
+    if (online.length === knownNodes && restMs > 0) await clock.sleep(restMs)
   }
 }
 

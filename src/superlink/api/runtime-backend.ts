@@ -1,4 +1,5 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
@@ -58,8 +59,14 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         : { objectFound: true, objectAvailable: false }
     },
     confirmMessageReceived: (_task, request) => confirmReceived(ctx, request.messageObjectId),
-    async getNodes(task) {
-      return { nodes: (await ctx.runNodes.listReachable(task.runId)).map(nodeToWire) }
+    async getNodes({ runId }, wait) {
+      const list = () => ctx.runNodes.listReachable(runId)
+      const look = async () => {
+        const nodes = await list()
+        return nodes.length === wait?.knownNodes ? undefined : nodes
+      }
+      const nodes = (await lookAgain(ctx.bells.replies, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
+      return { nodes: nodes.map(nodeToWire) }
     },
     pushLogs: (task, request) => appendLog(ctx, task.runId, request.logs),
     pushTaskEvents: (task, request) => appendEvents(ctx, task, request.events),

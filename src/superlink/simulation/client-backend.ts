@@ -110,7 +110,7 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
     pushObject: (task, request) => of(task).pushObject(task, request),
     pullObject: (task, request, wait) => of(task).pullObject(task, request, wait),
     confirmMessageReceived: (task, request) => of(task).confirmMessageReceived(task, request),
-    getNodes: (task) => of(task).getNodes(task),
+    getNodes: (task, wait) => of(task).getNodes(task, wait),
     pushLogs: (task, request) => of(task).pushLogs(task, request),
     pushTaskEvents: (task, request) => of(task).pushTaskEvents(task, request),
     pushTaskOutput: (task, request) => of(task).pushTaskOutput(task, request),
