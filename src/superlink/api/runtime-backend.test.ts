@@ -13,7 +13,11 @@ function setUp() {
   const online: Node[] = []
   const bells = createBells()
   let looks = 0
-  const runNodes = { listReachable: async () => (looks++, [...online]) }
+  const listReachable = async (): Promise<Node[]> => {
+    looks++
+    return [...online]
+  }
+  const runNodes = { listReachable }
   // Of all that a SuperLink has, this question needs no more.
   const backend = createSuperlinkBackend({ bells, runNodes } as unknown as SuperlinkContext)
   const join = (nodeId: bigint): void => {
