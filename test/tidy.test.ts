@@ -130,6 +130,7 @@ const mayReadEnvironment = [
   'src/base/log-sinks.ts',
   'src/cli/home.ts',
   'src/cli/live-line.ts',
+  'src/superexec/python-environment.ts',
 ]
 
 test('packages are pinned, and each is imported somewhere', () => {

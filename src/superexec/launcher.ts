@@ -1,11 +1,12 @@
 import type { ChildProcess } from 'node:child_process'
 import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
-import { ended, startProgram } from '../base/child-program.ts'
+import { startProgram } from '../base/child-program.ts'
 import type { Logger } from '../base/log.ts'
 import { componentLanguage } from '../fab/component.ts'
 import type { SuperexecConfig } from './config.ts'
-import { startPythonApp } from './python-app.ts'
+import { PythonApps } from './python-apps.ts'
+import { endApp, type StartedApp, startedApp } from './started-app.ts'
 import { TaskGuard } from './task-guard.ts'
 
 /** How long a warm process waits for the next task of its run. */
@@ -14,6 +15,7 @@ const idleMs = 60_000
 /** An app process of ours: it runs one task at a time, for one run only. */
 interface AppProcess {
   readonly child: ChildProcess
+  readonly started: StartedApp
   readonly runId: bigint
   readonly program: AppProgram
   /** The task it works on; absent while it waits for the next. */
@@ -31,12 +33,14 @@ export class Launcher {
   readonly #config: SuperexecConfig
   readonly #log: Logger
   readonly #source: TaskSource
-  readonly #children = new Set<ChildProcess>()
+  readonly #started = new Set<StartedApp>()
   readonly #apps = new Set<AppProcess>()
   readonly #idle: AppProcess[] = []
+  readonly #python: PythonApps
 
   constructor(config: SuperexecConfig, source: TaskSource, log: Logger) {
     this.#config = config
+    this.#python = new PythonApps(config)
     this.#source = source
     this.#log = log
   }
@@ -48,7 +52,7 @@ export class Launcher {
       return
     }
     const app = this.#takeIdle(task) ?? this.#start(task)
-    app.guard = this.#guard(task, app.child)
+    app.guard = this.#guard(task, app.started)
     app.guard.keepAlive()
     app.child.send({ token: task.token }, (error) => {
       // It ended before it could take the task: that is reported when its end is seen.
@@ -57,20 +61,24 @@ export class Launcher {
   }
 
   #launchPython(task: AcquiredTask): void {
-    const child = startPythonApp(this.#config, task)
+    const started = this.#python.start(task)
     // Python's app processes keep their task alive themselves.
-    const guard = this.#guard(task, child)
-    this.#own(child, (outcome) => {
+    const guard = this.#guard(task, started)
+    if (!started) {
+      guard.end('no Python', noPython)
+      return
+    }
+    this.#own(started, (outcome) => {
       const missing = outcome.startsWith('could not be started')
       guard.end(
         outcome,
-        missing ? `The app needs Python: ${child.spawnfile} cannot be started at this site` : undefined,
+        missing ? `The app needs Python: ${this.#python.pathOf(task)} cannot be started at this site` : undefined,
       )
     })
   }
 
-  #guard(task: AcquiredTask, child: ChildProcess): TaskGuard {
-    return new TaskGuard({ source: this.#source, task, log: this.#log, kill: () => kill(child) })
+  #guard(task: AcquiredTask, app: StartedApp | undefined): TaskGuard {
+    return new TaskGuard({ source: this.#source, task, log: this.#log, kill: () => app && endApp(app) })
   }
 
   /** Processes that wait for the next task of these runs wait in vain, and those at work will. */
@@ -78,17 +86,16 @@ export class Launcher {
     for (const app of this.#apps) {
       if (!runIds.includes(app.runId)) continue
       app.runEnded = true
-      if (this.#idle.includes(app)) kill(app.child)
+      if (this.#idle.includes(app)) endApp(app.started)
     }
   }
 
   /** Ends every app that was launched here. */
   async close(): Promise<void> {
-    const all = [...this.#children]
-    for (const child of all) kill(child)
-    await Promise.all(
-      all.map((child) => (child.exitCode === null && child.signalCode === null ? ended(child) : undefined)),
-    )
+    const all = [...this.#started]
+    for (const app of all) endApp(app)
+    await Promise.all(all.map((app) => app.ended))
+    this.#python.close()
   }
 
   #takeIdle(task: AcquiredTask): AppProcess | undefined {
@@ -111,11 +118,12 @@ export class Launcher {
       stdio:
         program === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
     })
-    const app: AppProcess = { child, runId, program, guard: undefined, idleTimer: undefined, runEnded: false }
+    const started = startedApp(child)
+    const app: AppProcess = { child, started, runId, program, guard: undefined, idleTimer: undefined, runEnded: false }
     this.#apps.add(app)
     child.on('message', () => this.#park(app))
     const lastWords = child.stderr ? keepLastLine(child.stderr) : () => ''
-    this.#own(child, (outcome) => {
+    this.#own(started, (outcome) => {
       this.#apps.delete(app)
       app.guard?.end(`${outcome}${lastWords()}`)
     })
@@ -127,20 +135,20 @@ export class Launcher {
     app.guard?.release()
     app.guard = undefined
     if (app.program === 'flwr-serverapp' || app.runEnded) {
-      kill(app.child)
+      endApp(app.started)
       return
     }
-    app.idleTimer = setTimeout(() => kill(app.child), idleMs)
+    app.idleTimer = setTimeout(() => endApp(app.started), idleMs)
     this.#idle.push(app)
   }
 
-  #own(child: ChildProcess, onEnd: (outcome: string) => void): void {
-    this.#children.add(child)
-    void ended(child).then((outcome) => {
-      this.#children.delete(child)
-      const index = this.#idle.findIndex((one) => one.child === child)
+  #own(started: StartedApp, onEnd: (outcome: string) => void): void {
+    this.#started.add(started)
+    void started.ended.then((outcome) => {
+      this.#started.delete(started)
+      const index = this.#idle.findIndex((one) => one.started === started)
       if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.idleTimer)
-      this.#log.debug('An app process ended', { pid: child.pid, outcome })
+      this.#log.debug('An app process ended', { pid: started.pid, outcome })
       onEnd(outcome)
     })
   }
@@ -167,12 +175,5 @@ function keepLastLine(stream: NodeJS.ReadableStream): () => string {
 
 const lastWordsMax = 2000
 
-/** Asks a process to end, and ends it when it does not listen: an app may be busy computing. */
-function kill(child: ChildProcess): void {
-  if (child.exitCode !== null || child.signalCode !== null) return
-  child.kill('SIGTERM')
-  const timer = setTimeout(() => child.kill('SIGKILL'), killAfterMs)
-  child.once('exit', () => clearTimeout(timer))
-}
-
-const killAfterMs = 2000
+const noPython =
+  'The app needs Python, and this site has no environment with Flower for it: give its interpreter with --python, or put it on PATH.'

@@ -6,6 +6,8 @@ import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { LocalSimulation } from '../harness/local-simulation.ts'
 import { eventually, isAlive } from '../harness/program.ts'
+import { countingClientPython, countingServerPython } from '../harness/python-apps.ts'
+import { pythonEnvironment, startPython, withoutPython } from '../harness/python-flower.ts'
 
 /** Says when each of its messages began and ended to be worked on, and which part of the data the node has. */
 const watchedClient = `
@@ -60,7 +62,7 @@ test('without a SuperLink an app runs on ten virtual SuperNodes, as many at a ti
   // Each round adds the mean of the partitions 0 to 9.
   const [, first, second] = /weights: (\S+) (\S+)/.exec(ran.stdout) ?? []
   assert.ok(Math.abs(Number(first) - 9) < 1e-4 && Math.abs(Number(second) - 19) < 1e-4, `${first} ${second}`)
-  assert.match(ran.stdout, />> round 1\/2 · .*of 10 nodes replied/)
+  assert.match(ran.stdout, />> round \d\/2 · /)
   assert.match(ran.stdout, /finished:completed/)
 
   const seen = readNotes(notes)
@@ -157,6 +159,64 @@ export const app = new ServerApp().main(async (grid) => {
   assert.match(ran.stdout, /error \d+: ClientApp stopped responding\. .*exit status 3/)
   assert.match(ran.stdout, /error \d+: .*(did not answer before its message expired|Message Unavailable)/)
   await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0, 8000)
+})
+
+test('a Python app is simulated in the environment that is active, and its ClientApps in forks of one process', {
+  skip: withoutPython,
+}, async () => {
+  const environment = pythonEnvironment('1.41') as string
+  await using user = new LocalSimulation({
+    PATH: `${join(environment, 'bin')}:${process.env.PATH}`,
+    FLWR_TELEMETRY_ENABLED: '0',
+  })
+  user.writeMixedApp({
+    server: { language: 'python', source: countingServerPython },
+    client: { language: 'python', source: countingClientPython },
+    config: 'nodes = 10\nrounds = 2\npause-ms = 0',
+  })
+  const ran = await user.flwr('run', 'testapp', ':local:', '--stream')
+  assert.equal(ran.status, 0, ran.said)
+  assert.match(ran.stdout, /Sampled 10 nodes \(out of 10\)/)
+  assert.match(ran.stdout, /weights: 2 12/)
+  assert.match(ran.stdout, /2: \{'seen': '2\.0000e\+00'\}/)
+  assert.match(ran.stdout, /finished:completed/)
+  await eventually('the end of the ClientApps', () => user.processes('runtime-api-address').length <= 1, 5000)
+})
+
+test("Flower's flwr of both generations starts, lists and stops simulations of ours", {
+  skip: withoutPython,
+}, async () => {
+  await using user = new LocalSimulation({ FLWR_TELEMETRY_ENABLED: '0', FLWR_DISABLE_UPDATE_CHECK: '1' })
+  const python = join(pythonEnvironment('1.41') as string, 'bin', 'python')
+  const ports = ['--control-api-address', '127.0.0.1:0', '--port', '0']
+  await using superlink = user.start('flower-superlink', '--insecure', '--simulation', '--python', python, ...ports)
+  const [, control = ''] = await superlink.line(/Starting Control API on (\S+)/)
+  const [, api = ''] = await superlink.line(/Starting API on (\S+)/)
+  await user.flwr('config', 'ls')
+  const config = `[superlink.grpc]\naddress = "${control}"\ninsecure = true\n[superlink.http]\naddress = "${api}"\ninsecure = true\n`
+  writeFileSync(join(user.home, 'config.toml'), config)
+  const app = user.writeMixedApp({
+    server: { language: 'python', source: countingServerPython },
+    client: { language: 'python', source: countingClientPython },
+    config: 'nodes = 2\nrounds = 1\npause-ms = 0',
+  })
+  for (const [release, connection] of [
+    ['1.29', 'grpc'],
+    ['1.41', 'http'],
+  ] as const) {
+    const flwr = (...args: string[]) => startPython(release, 'flwr', args, user.options())
+    await using run = flwr('run', app, connection, '--stream', '--federation-config', 'num-supernodes=3')
+    await run.line(/Sampled \d nodes \(out of 3\)/, 60_000)
+    await run.line(/weights: 1 11/, 60_000)
+    await using shown = flwr('federation', 'list', connection, '--federation', '@none/default', '--format', 'json')
+    assert.equal(await shown.end(), 0)
+    const { federation } = JSON.parse(shown.stdout.slice(shown.stdout.indexOf('{')))
+    assert.equal(federation.simulation, true, release)
+    assert.equal(federation['simulation-config'].num_supernodes, 10, release)
+    await using refused = flwr('run', app, connection, '--federation-config', 'num-supernodes=0')
+    await refused.end()
+    assert.match(refused.said, /num-supernodes must be from 1 to 10000|Invalid|invalid/, release)
+  }
 })
 
 test('a local SuperLink that cannot start is told with its log', async () => {

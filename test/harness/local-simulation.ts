@@ -20,11 +20,11 @@ export class LocalSimulation implements AsyncDisposable {
   }
 
   flwr(...args: string[]): ReturnType<typeof run> {
-    return run('flwr', args, { ...this.#options(), timeoutMs: 100_000 })
+    return run('flwr', args, { ...this.options(), timeoutMs: 100_000 })
   }
 
   start(program: string, ...args: string[]): TestProgram {
-    return start(program, args, this.#options())
+    return start(program, args, this.options())
   }
 
   writeApp(sources: AppSources): string {
@@ -53,7 +53,8 @@ export class LocalSimulation implements AsyncDisposable {
     this.#directory[Symbol.dispose]()
   }
 
-  #options(): StartOptions {
+  /** For programs of others. */
+  options(): StartOptions {
     return { cwd: join(this.home, '..'), env: this.#environment }
   }
 }

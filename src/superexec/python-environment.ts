@@ -1,0 +1,45 @@
+import { closeSync, existsSync, openSync, readSync } from 'node:fs'
+import { delimiter, dirname, join } from 'node:path'
+import type { AppProgram } from '../app-api/task-api.ts'
+
+/** The programs of a Python environment with Flower. */
+export interface PythonEnvironment {
+  readonly interpreter: string | undefined
+  /** Path of an app program. */
+  program(name: AppProgram): string
+}
+
+/**
+ * The environment of the interpreter that was given, else the first one on PATH with Flower's programs: ours have the same
+ * names, and may come first. Answers `undefined` when there is none.
+ */
+export function findPythonEnvironment(
+  interpreter: string | undefined,
+  path = process.env.PATH ?? '',
+): PythonEnvironment | undefined {
+  if (interpreter !== undefined) return environment(dirname(interpreter), interpreter)
+  const folder = path.split(delimiter).find((one) => one !== '' && isPython(join(one, 'flwr-clientapp')))
+  if (folder === undefined) return undefined
+  const candidates = ['python3', 'python'].map((name) => join(folder, name))
+  return environment(folder, candidates.find(existsSync))
+}
+
+function environment(folder: string, interpreter: string | undefined): PythonEnvironment {
+  return { interpreter, program: (name) => join(folder, name) }
+}
+
+/** Whether this is a script that starts Python: installers write the interpreter into its first lines. */
+function isPython(script: string): boolean {
+  try {
+    const file = openSync(script, 'r')
+    try {
+      const start = Buffer.alloc(300)
+      readSync(file, start)
+      return /python/.test(start.toString('latin1'))
+    } finally {
+      closeSync(file)
+    }
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,103 @@
+import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { after, test } from 'node:test'
+import { findPythonEnvironment } from './python-environment.ts'
+import { PythonForkServer } from './python-fork-server.ts'
+import { endApp, startedApp } from './started-app.ts'
+
+const skip = spawnSync('python3', ['--version']).status === 0 ? false : 'there is no python3 here'
+const folder = mkdtempSync(join(tmpdir(), 'trellis-forks-'))
+after(() => rmSync(folder, { recursive: true }))
+
+/** An environment whose `flwr-clientapp` does what its first argument says. */
+const application = `
+import os, random, sys, time
+imported = os.getpid()
+def main():
+    what, file = sys.argv[1], sys.argv[2]
+    with open(file, 'a') as out:
+        out.write(f'{os.getpid()} {os.getppid()} {imported} {random.random()} {os.path.basename(sys.argv[0])}\\n')
+    if what == 'spin':
+        import signal
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        while True:
+            time.sleep(0.05)
+    return 3 if what == 'fail' else 0
+`
+mkdirSync(join(folder, 'fake-1.0.dist-info'))
+writeFileSync(join(folder, 'fake-1.0.dist-info', 'METADATA'), 'Name: fake\nVersion: 1.0\n')
+writeFileSync(
+  join(folder, 'fake-1.0.dist-info', 'entry_points.txt'),
+  '[console_scripts]\nflwr-clientapp = fake_application:main\n',
+)
+writeFileSync(join(folder, 'fake_application.py'), application)
+// What a server inherits, as an environment inherits its packages.
+process.env.PYTHONPATH = folder
+
+const notes = join(folder, 'notes')
+const lines = (): string[][] =>
+  readFileSync(notes, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '))
+const never = () => {
+  throw new Error('It should have forked')
+}
+const open = (program = 'flwr-clientapp'): PythonForkServer & Disposable => {
+  const server = new PythonForkServer({ interpreter: 'python3', program: join(folder, program), idleMs: 60_000 })
+  return Object.assign(server, { [Symbol.dispose]: () => server.close() })
+}
+
+test('tasks run in forks of one process that has imported the program, and their ends are told', { skip }, async () => {
+  using server = open()
+  const outcomes = ['good', 'fail', 'good'].map((what) => server.start([what, notes], never)?.ended)
+  assert.deepEqual(await Promise.all(outcomes), ['exit status 0', 'exit status 3', 'exit status 0'])
+  const [pids, parents, imported, random, names] = [0, 1, 2, 3, 4].map(
+    (index) => new Set(lines().map((line) => line[index])),
+  )
+  assert.equal(pids?.size, 3)
+  assert.equal(parents?.size, 1)
+  assert.deepEqual(imported, parents)
+  assert.equal(random?.size, 3, 'forks must not draw the same random numbers')
+  assert.deepEqual(names, new Set(['flwr-clientapp']))
+})
+
+test('a fork that does not listen is ended', { skip }, async () => {
+  rmSync(notes, { force: true })
+  using server = open()
+  const app = server.start(['spin', notes], never)
+  assert.ok(app)
+  while (app.pid === undefined) await new Promise((resolve) => setTimeout(resolve, 10))
+  endApp(app)
+  assert.match(await app.ended, /ended by signal (9|15)/)
+  assert.equal(app.isOver, true)
+})
+
+test('an environment that cannot be used like that starts each program by itself', { skip }, async () => {
+  using server = open('flwr-unknown')
+  const app = server.start([], () => startedApp(spawn('true')))
+  assert.equal(await app?.ended, 'exit status 0')
+  assert.equal(server.hasFailed, true)
+  assert.equal(server.start([], never), undefined)
+})
+
+test('Python programs are found on PATH behind programs of the same name that are none', () => {
+  const [ours, theirs] = [join(folder, 'ours'), join(folder, 'theirs')]
+  for (const [bin, text] of [
+    [ours, '#!/bin/sh\nexec node\n'],
+    [theirs, '#!/x/bin/python3\nimport sys\n'],
+  ] as const) {
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'flwr-clientapp'), text)
+    writeFileSync(join(bin, 'python3'), '')
+    chmodSync(join(bin, 'flwr-clientapp'), 0o755)
+  }
+  const found = findPythonEnvironment(undefined, `${ours}:${join(folder, 'nothing')}:${theirs}`)
+  assert.equal(found?.program('flwr-serverapp'), join(theirs, 'flwr-serverapp'))
+  assert.equal(found?.interpreter, join(theirs, 'python3'))
+  assert.equal(findPythonEnvironment(undefined, ours), undefined)
+  assert.equal(findPythonEnvironment('/e/bin/python')?.program('flwr-clientapp'), '/e/bin/flwr-clientapp')
+})

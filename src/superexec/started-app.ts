@@ -1,0 +1,32 @@
+import type { ChildProcess } from 'node:child_process'
+import { ended } from '../base/child-program.ts'
+
+/** An app process, whoever its parent is. */
+export interface StartedApp {
+  readonly pid: number | undefined
+  /** How it ended, in words. */
+  readonly ended: Promise<string>
+  readonly isOver: boolean
+  kill(signal: 'SIGTERM' | 'SIGKILL'): void
+}
+
+export function startedApp(child: ChildProcess): StartedApp {
+  return {
+    pid: child.pid,
+    ended: ended(child),
+    get isOver() {
+      return child.exitCode !== null || child.signalCode !== null
+    },
+    kill: (signal) => void child.kill(signal),
+  }
+}
+
+const killAfterMs = 2000
+
+/** Asks a process to end, and ends it when it does not listen: an app may be busy computing. */
+export function endApp(app: StartedApp): void {
+  if (app.isOver) return
+  app.kill('SIGTERM')
+  const timer = setTimeout(() => app.kill('SIGKILL'), killAfterMs)
+  void app.ended.then(() => clearTimeout(timer))
+}
