@@ -1,0 +1,124 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { fromBinary } from '@bufbuild/protobuf'
+import { PushMessagesRequestSchema, PushMessagesResponseSchema } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { PushObjectRequestSchema, PushObjectResponseSchema } from '../../src/gen/flwr/proto/message_pb.ts'
+import {
+  PullTaskInputResponseSchema,
+  PushAppMessagesRequestSchema,
+  PushAppMessagesResponseSchema,
+  PushTaskOutputRequestSchema,
+} from '../../src/gen/flwr/proto/runtime_pb.ts'
+import { expectedDigest, writeBilingualApp } from '../harness/bilingual-app.ts'
+import { HttpProxy, type Passed } from '../harness/http-proxy.ts'
+import { MixedFleet } from '../harness/mixed-fleet.ts'
+import { withoutPython } from '../harness/python-flower.ts'
+
+/** Each call that a SuperNode or an app makes, answered with 503 the first time. */
+const troubled = [
+  'fleet/register-node',
+  'fleet/activate-node',
+  'fleet/pull-messages',
+  'fleet/get-run',
+  'fleet/get-fab',
+  'fleet/pull-object',
+  'fleet/push-messages',
+  'fleet/confirm-message-received',
+  'runtime/acquire-task',
+  'runtime/pull-task-input',
+  'runtime/get-nodes',
+  'runtime/push-messages',
+  'runtime/pull-messages',
+  'runtime/push-logs',
+  'runtime/push-task-output',
+]
+/** Uploads whose first answer is lost: the server has the object, and refuses it when it comes again. */
+const lost = ['fleet/push-object', 'runtime/push-object']
+
+test("a training through Python 1.41's SuperLink outlives passing trouble at every call, and lost answers of uploads", {
+  skip: withoutPython,
+}, async () => {
+  await using fleet = await MixedFleet.create({ superlink: '1.41', isolation: 'process' })
+  await using proxy = await HttpProxy.start(fleet, (route, before) => {
+    if (before > 0) return undefined
+    return troubled.includes(route) ? { status: 503 } : lost.includes(route) ? 'lose-answer' : undefined
+  })
+  fleet.startSuperexec(fleet.appAddress, 'serverapp')
+  const node = await fleet.startSupernode('trellis')
+  const app = writeBilingualApp(fleet.directory.file('app'), { server: 'typescript', client: 'typescript' })
+  const run = await fleet.flwr('trellis', ['run', app, '--stream', '--run-config', 'nodes=1'])
+  assert.equal(run.status, 0, run.said)
+  assert.match(run.said, new RegExp(`digest: ${expectedDigest()}`))
+  assert.match(node.said, /Waiting for the SuperLink/)
+  assert.match(node.said, /The SuperLink answers again/)
+  for (const route of troubled) assert.equal(proxy.of(route)[0]?.status, 503, route)
+
+  await test('every attempt is signed anew, and headers are those that 1.41 wants', () => {
+    const [first, second] = proxy.of('fleet/activate-node') as [Passed, Passed]
+    assert.notEqual(first.headers['flwr-signature'], second.headers['flwr-signature'])
+    assert.notEqual(first.headers['flwr-timestamp'], second.headers['flwr-timestamp'])
+    for (const { headers, route } of proxy.passed) {
+      assert.equal(headers['content-type'], 'application/protobuf', route)
+      assert.equal(headers['content-encoding'], undefined, route)
+      assert.deepEqual([headers['flwr-package-name'], headers['flwr-package-version']], ['flwr', '1.41.0'], route)
+    }
+  })
+
+  await test('each upload names the session that its announcement opened, and comes once more only when its answer was lost', () => {
+    const fleetSessions = accepted('fleet/push-messages', PushMessagesResponseSchema)
+    const runtimeSessions = accepted('runtime/push-messages', PushAppMessagesResponseSchema)
+    for (const [route, sessions] of [
+      ['fleet/push-object', fleetSessions],
+      ['runtime/push-object', runtimeSessions],
+    ] as const) {
+      const uploads = proxy.of(route)
+      assert.ok(uploads.length > 2, route)
+      for (const { request } of uploads) {
+        const { sessionId } = fromBinary(PushObjectRequestSchema, request)
+        assert.match(sessionId, /^[0-9a-f-]{36}$/, route)
+        assert.ok(sessions.has(sessionId), route)
+      }
+      // The trap itself: the same bytes again are refused.
+      const stored = uploads.map(({ response }) => fromBinary(PushObjectResponseSchema, response).stored)
+      assert.equal(stored.filter((one) => !one).length, 1, route)
+    }
+  })
+
+  await test('trees are in the field of this generation, and match their messages', () => {
+    for (const { request } of proxy.of('runtime/push-messages')) {
+      const { messagesList, messageObjectTrees } = fromBinary(PushAppMessagesRequestSchema, request)
+      assert.deepEqual(
+        messageObjectTrees.map(({ objectId }) => objectId),
+        messagesList.map(({ metadata }) => metadata?.messageId),
+      )
+    }
+    for (const { request } of proxy.of('fleet/push-messages')) {
+      const { messagesList, messageObjectTrees } = fromBinary(PushMessagesRequestSchema, request)
+      assert.deepEqual([messagesList.length, messageObjectTrees.length], [1, 1])
+      assert.equal(messageObjectTrees[0]?.objectId, messagesList[0]?.metadata?.messageId)
+    }
+  })
+
+  await test('series and task ids come back as they were given', () => {
+    const [input] = proxy.of('runtime/pull-task-input').filter(({ status }) => status === 200) as [Passed]
+    const { context, run: started, taskId } = fromBinary(PullTaskInputResponseSchema, input.response)
+    assert.ok(context?.seriesId)
+    assert.equal(started?.seriesId, context.seriesId)
+    const output = fromBinary(
+      PushTaskOutputRequestSchema,
+      (proxy.of('runtime/push-task-output').at(-1) as Passed).request,
+    )
+    assert.equal(output.context?.seriesId, context.seriesId)
+    assert.equal(output.subStatus, 'completed')
+    // Only the hashed object of an instruction says which task it came from; the message beside it does not.
+    for (const { request } of proxy.of('fleet/push-messages')) {
+      const [reply] = fromBinary(PushMessagesRequestSchema, request).messagesList
+      assert.equal(reply?.metadata?.dstTaskId, taskId)
+    }
+  })
+
+  function accepted(route: string, schema: typeof PushMessagesResponseSchema | typeof PushAppMessagesResponseSchema) {
+    const answers = proxy.of(route).filter(({ status }) => status === 200)
+    return new Set(answers.map(({ response }) => fromBinary(schema, response).sessionId))
+  }
+})
