@@ -27,12 +27,24 @@ export class TaskCalls {
   readonly #options: TaskCallsOptions
   readonly #tokenHeader: string
   readonly #endedBy: readonly WireStatus[]
+  #troubled = false
 
   /** `endedBy` are the statuses by which this generation of servers says that a task is over. */
   constructor(options: TaskCallsOptions, how: { tokenHeader: string; endedBy: readonly WireStatus[] }) {
     this.#options = options
     this.#tokenHeader = how.tokenHeader
     this.#endedBy = how.endedBy
+  }
+
+  /** One line for all calls that wait at the same time, and one when the server is back. */
+  #waiting(error: RpcError): void {
+    if (!this.#troubled) this.#options.log?.warn(`Waiting for the server: ${error.message}`)
+    this.#troubled = true
+  }
+
+  #recovered(): void {
+    if (this.#troubled) this.#options.log?.info('Connection successful again')
+    this.#troubled = false
   }
 
   get signal(): AbortSignal {
@@ -48,10 +60,9 @@ export class TaskCalls {
     request: MessageInitShape<I>,
     options: Pick<CallOptions, 'waitMs'> = {},
   ): Promise<Held<MessageShape<O>>> {
-    const { channel, log, signal, token } = this.#options
+    const { channel, signal, token } = this.#options
     const pauses = backoffMs()
     const startedAt = systemClock.now()
-    let troubled = false
     for (;;) {
       try {
         const { message, waited } = await channel.call(method, request, {
@@ -60,7 +71,7 @@ export class TaskCalls {
           timeoutMs: answerMs + (options.waitMs ?? 0),
           headers: { [this.#tokenHeader]: token },
         })
-        if (troubled) log?.info('Connection successful again')
+        this.#recovered()
         return { ...message, waited }
       } catch (error) {
         signal.throwIfAborted()
@@ -70,8 +81,7 @@ export class TaskCalls {
         const lost = error.status === 'deadline-exceeded'
         if (lost) channel.reconnect()
         if ((!lost && !error.retryable) || systemClock.now() - startedAt > patienceMs) throw error
-        if (!troubled) log?.warn(`Waiting for the server: ${error.message}`)
-        troubled = true
+        this.#waiting(error)
         await systemClock.sleep(pauses.next().value, signal)
       }
     }

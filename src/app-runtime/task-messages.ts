@@ -4,6 +4,7 @@ import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import type { DeflatedMessage } from '../message/deflate.ts'
 import { inflateMessage } from '../message/inflate.ts'
 import type { Message } from '../message/message.ts'
+import { objectId } from '../objects/object-format.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects, pushObjects } from '../objects/transfer.ts'
 
@@ -25,8 +26,11 @@ export async function fetchMessage({ api, nodeId, runId }: TaskRoute, tree: Obje
   const node = { nodeId }
   await pullObjects({
     ids: flattenTree(tree),
-    pull: (objectId) => api.pullObject({ node, runId, objectId }, { waitMs: objectWaitMs }),
-    write: (id, bytes) => void objects.set(id, bytes),
+    pull: (id) => api.pullObject({ node, runId, objectId: id }, { waitMs: objectWaitMs }),
+    write(id, bytes) {
+      if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
+      objects.set(id, bytes)
+    },
     sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
   })
   await api.confirmMessageReceived({ node, runId, messageObjectId: messageId })
@@ -56,8 +60,8 @@ export async function sendMessages(
   await pushObjects({
     ids: objectsToPush,
     read: find,
-    push: (objectId, objectContent) => api.pushObject({ node, runId, objectId, objectContent, sessionId }),
-    isStored: async (objectId) => (await api.pullObject({ node, runId, objectId }, { waitMs: 0 })).objectAvailable,
+    push: (id, objectContent) => api.pushObject({ node, runId, objectId: id, objectContent, sessionId }),
+    isStored: async (id) => (await api.pullObject({ node, runId, objectId: id }, { waitMs: 0 })).objectAvailable,
   })
   return messageIds
 }

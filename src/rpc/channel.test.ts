@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { test } from 'node:test'
 import { DomainError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
@@ -127,4 +127,26 @@ test('a server of another release is spoken to without a version when it speaks 
     )
     server.close()
   }
+})
+
+test('a kept connection that the server closed meanwhile costs no call', async () => {
+  let connections = 0
+  const server = createTcpServer((socket) => {
+    connections += 1
+    // The first request is answered; the second finds nobody.
+    socket.once('data', () => {
+      socket.write('HTTP/1.1 200 OK\r\nContent-Type: application/protobuf\r\nContent-Length: 0\r\n\r\n')
+      socket.once('data', () => socket.resetAndDestroy())
+    })
+    socket.on('error', () => {})
+  }).listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  {
+    using channel = createChannel({ address, tls: 'insecure', transport: 'http', component: 'test' })
+    const fleet = createClient(Fleet, channel)
+    for (let call = 0; call < 3; call++) assert.equal((await fleet.activateNode({})).nodeId, 0n)
+  }
+  server.close()
+  assert.equal(connections, 3)
 })

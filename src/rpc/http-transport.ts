@@ -58,13 +58,21 @@ async function* frames(agent: Agent, call: OutgoingCall, where: string, plain: b
   if (pending.length > 0) throw broke(where)
 }
 
-function exchange(
+/** A kept connection that the server has closed meanwhile fails at once: the call moves to another one in silence. */
+async function exchange(...how: Parameters<typeof attempt>): Promise<IncomingMessage> {
+  for (;;) {
+    const response = await attempt(...how)
+    if (response !== 'stale') return response
+  }
+}
+
+function attempt(
   agent: Agent,
   call: OutgoingCall,
   where: string,
   plain: boolean,
   accept: string,
-): Promise<IncomingMessage> {
+): Promise<IncomingMessage | 'stale'> {
   return new Promise((resolve, reject) => {
     const request: ClientRequest = httpRequest({
       agent,
@@ -99,8 +107,9 @@ function exchange(
     request.once('response', resolve)
     request.once('error', (error: NodeJS.ErrnoException) => {
       if (error instanceof RpcError) reject(error)
+      else if (request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) resolve('stale')
       // A TLS port closes such a connection without a word; so does a server that stops, hence no certainty.
-      else if (plain && error.code === 'ECONNRESET' && !request.reusedSocket) reject(closedUnanswered(where, error))
+      else if (plain && error.code === 'ECONNRESET') reject(closedUnanswered(where, error))
       else reject(broke(where, error))
     })
     if (call.signal?.aborted) onAbort()
