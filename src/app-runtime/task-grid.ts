@@ -14,6 +14,9 @@ import { fetchMessage, sendMessages } from './task-messages.ts'
 const pollMs = 3000
 const waitMs = 25_000
 
+/** Every question names all open messages: with thousands of them replies gather for a moment before the next. */
+const gatherMs = (open: number): number => Math.min(Math.floor(open / 4), 1000)
+
 /** The Grid of a ServerApp: what it asks its SuperLink. */
 export class TaskGrid implements Grid {
   readonly runId: bigint
@@ -62,7 +65,8 @@ export class TaskGrid implements Grid {
       const { replies, waited } = await this.#pull([...open], Math.min(waitMs, restMs))
       for (const reply of replies) open.delete(reply.metadata.replyToMessageId)
       received.push(...replies)
-      if (open.size > 0 && !waited) await systemClock.sleep(Math.min(pollMs, restMs), this.#api.signal)
+      const pauseMs = waited ? gatherMs(open.size) : pollMs
+      if (open.size > 0) await systemClock.sleep(Math.min(pauseMs, restMs), this.#api.signal)
     }
     return received
   }

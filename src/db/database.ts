@@ -33,17 +33,20 @@ const jobsPerCommitMax = 128
 /** Nobody waits longer than this for others to share a commit with. */
 const companyMs = 2
 
+/** What a committed transaction outlives: the end of this process, or also of the power. The latter costs a write to disk. */
+export type Survives = 'crash' | 'power-cut'
+
 /**
  * Opens or creates the database. Throws a UsageError with a remedy when the file is of a newer version, of another
  * program, in use, read-only or damaged.
  */
-export function openDatabase(options: { path: string }): Database {
-  const { path } = options
+export function openDatabase(options: { path: string; survives?: Survives }): Database {
+  const { path, survives = 'power-cut' } = options
   const memory = path === inMemory
   const lock = memory ? undefined : takeLock(path)
   const writer = open(path)
   try {
-    prepare(writer, path, memory)
+    prepare(writer, path, memory ? 'nothing' : survives)
   } catch (error) {
     writer.close()
     lock?.close()
@@ -175,7 +178,7 @@ export function takeLock(path: string): DatabaseSync {
   }
 }
 
-function prepare(writer: DatabaseSync, path: string, memory: boolean): void {
+function prepare(writer: DatabaseSync, path: string, survives: Survives | 'nothing'): void {
   writer.exec('PRAGMA busy_timeout = 5000')
   const flower = writer.prepare("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").get()
   if (flower) {
@@ -183,7 +186,10 @@ function prepare(writer: DatabaseSync, path: string, memory: boolean): void {
       flowerCode: 105,
     })
   }
-  if (!memory) writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA mmap_size = 268435456')
+  if (survives !== 'nothing') {
+    const synchronous = survives === 'power-cut' ? 'FULL' : 'NORMAL'
+    writer.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA mmap_size = 268435456`)
+  }
   writer.exec('PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY')
   const { user_version: version } = writer.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > migrations.length) {

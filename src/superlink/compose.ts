@@ -59,8 +59,11 @@ export async function startSuperlink(
   await using stack = new AsyncDisposableStack()
 
   const addressFile = config.addressFile === undefined ? undefined : stack.use(claimAddressFile(config.addressFile))
-  const db = stack.use(openDatabase({ path: config.database.path }))
-  const durable = config.database.path !== inMemory
+  const db = stack.use(
+    openDatabase({ path: config.database.path, survives: config.simulation ? 'crash' : 'power-cut' }),
+  )
+  // What is simulated can be simulated again.
+  const durable = config.database.path !== inMemory && !config.simulation
   const objects = await createObjectStore({ db, durable, directory: await objectDirectory(config, stack) })
   const bells = createBells()
   const machine = thisMachine()
