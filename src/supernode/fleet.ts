@@ -8,6 +8,7 @@ import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { signNodeCall } from '../identity/node-key.ts'
 import { type Channel, RpcError } from '../rpc/channel.ts'
 import type { SupernodeConfig } from './config.ts'
+import { explainRefusal, isOnlineAlready } from './refusals.ts'
 
 export const fleet = Fleet.method
 
@@ -18,6 +19,8 @@ const answerMs = 30_000
 /** The same for what carries an object or an app: a slow line takes its time, and heartbeats notice a dead one. */
 const transferAnswerMs = 300_000
 const transfers: readonly DescMethodUnary[] = [fleet.pushObject, fleet.pullObject, fleet.getFab]
+
+const activationPauseMs = 5000
 
 export interface FleetOptions {
   readonly config: Pick<SupernodeConfig, 'key' | 'keyIsAutomatic' | 'hasCertificate' | 'maxRetries' | 'maxWaitMs'>
@@ -59,8 +62,27 @@ export class FleetClient {
         if (!(error instanceof RpcError && /already in use/.test(error.message))) throw error
       })
     }
-    const { message } = await this.call(fleet.activateNode, { publicKey, heartbeatInterval: heartbeatIntervalSeconds })
-    this.#nodeId = message.nodeId as NodeId
+    this.#nodeId = await this.#activate(publicKey)
+  }
+
+  /** A node that was killed counts as online for a minute, and cannot come back before: a supervisor need not know. */
+  async #activate(publicKey: Uint8Array): Promise<NodeId> {
+    const { clock, config, log, signal } = this.#options
+    const request = { publicKey, heartbeatInterval: heartbeatIntervalSeconds }
+    const endsAt = clock.now() + 2 * heartbeatIntervalSeconds * 1000 + activationPauseMs
+    for (let tries = 0; ; tries++) {
+      try {
+        return (await this.call(fleet.activateNode, request)).message.nodeId as NodeId
+      } catch (error) {
+        if (!isOnlineAlready(error) || config.keyIsAutomatic || clock.now() > endsAt) throw error
+        if (tries === 0) {
+          log.warn(
+            `${explainRefusal(error as RpcError, clock.now())} One that was killed counts as online for a minute: trying for that long.`,
+          )
+        }
+        await clock.sleep(activationPauseMs, signal)
+      }
+    }
   }
 
   /** Joins anew when the SuperLink does not know node `nodeId` any more; several may ask for it at the same time. */

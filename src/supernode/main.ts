@@ -4,6 +4,7 @@ import type { Main } from '../base/program.ts'
 import { RpcError } from '../rpc/channel.ts'
 import { startSupernode } from './compose.ts'
 import { parseSupernodeConfig } from './config.ts'
+import { explainRefusal } from './refusals.ts'
 
 /** `flower-supernode` */
 export const main: Main = async (argv, signal) => {
@@ -26,5 +27,5 @@ export const main: Main = async (argv, signal) => {
 /** What the SuperLink, or the way to it, had against us is the user's to mend. */
 function explain(error: unknown): unknown {
   if (!(error instanceof RpcError)) return error
-  return new UsageError(error.message, { flowerCode: 305, cause: error })
+  return new UsageError(explainRefusal(error, Date.now()), { flowerCode: 305, cause: error })
 }

@@ -112,14 +112,15 @@ export class MixedFleet implements AsyncDisposable {
     return this.#addresses.get(node) ?? ''
   }
 
-  start(maker: Maker, program: string, args: readonly string[]): TestProgram {
-    const options = this.#programOptions(maker)
+  start(maker: Maker, program: string, args: readonly string[], env: Record<string, string> = {}): TestProgram {
+    const { cwd, env: own } = this.#programOptions(maker)
+    const options = { cwd, env: { ...own, ...env } }
     return maker === 'trellis' ? start(program, args, options) : startPython(maker, program, args, options)
   }
 
   /** Starts a program that ends with the fleet. */
-  use(maker: Maker, program: string, args: readonly string[]): TestProgram {
-    return this.#stack.use(this.start(maker, program, args))
+  use(maker: Maker, program: string, args: readonly string[], env: Record<string, string> = {}): TestProgram {
+    return this.#stack.use(this.start(maker, program, args, env))
   }
 
   /** Makes an SSH key as its owner would; answers the file of the private one. */
