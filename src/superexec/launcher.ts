@@ -11,6 +11,8 @@ import { TaskGuard } from './task-guard.ts'
 
 /** How long a warm process waits for the next task of its run. */
 const idleMs = 60_000
+/** How long a task waits for a process that works on another: less than it takes to start one. */
+const parkMs = 50
 
 /** An app process of ours: it runs one task at a time, for one run only. */
 interface AppProcess {
@@ -36,6 +38,8 @@ export class Launcher {
   readonly #started = new Set<StartedApp>()
   readonly #apps = new Set<AppProcess>()
   readonly #idle: AppProcess[] = []
+  /** Tasks that wait a moment for a process that is about to be idle. */
+  readonly #waiting = new Map<AcquiredTask, NodeJS.Timeout>()
   readonly #python: PythonApps
 
   constructor(config: SuperexecConfig, source: TaskSource, log: Logger) {
@@ -51,7 +55,13 @@ export class Launcher {
       this.#launchPython(task)
       return
     }
-    const app = this.#takeIdle(task) ?? this.#start(task)
+    const idle = this.#takeIdle(task)
+    if (idle) this.#handOver(task, idle)
+    else if (this.#isAtWork(task)) this.#waitForProcess(task)
+    else this.#handOver(task, this.#start(task))
+  }
+
+  #handOver(task: AcquiredTask, app: AppProcess): void {
     app.guard = this.#guard(task, app.started)
     app.guard.keepAlive()
     app.child.send({ token: task.token }, (error) => {
@@ -92,6 +102,8 @@ export class Launcher {
 
   /** Ends every app that was launched here. */
   async close(): Promise<void> {
+    for (const timer of this.#waiting.values()) clearTimeout(timer)
+    this.#waiting.clear()
     const all = [...this.#started]
     for (const app of all) endApp(app)
     await Promise.all(all.map((app) => app.ended))
@@ -99,13 +111,25 @@ export class Launcher {
   }
 
   #takeIdle(task: AcquiredTask): AppProcess | undefined {
-    const index = this.#idle.findIndex(
-      (one) => one.runId === task.runId && one.program === task.program && one.child.connected,
-    )
+    const index = this.#idle.findIndex((one) => serves(one, task) && one.child.connected)
     if (index < 0) return undefined
     const [app] = this.#idle.splice(index, 1)
     clearTimeout(app?.idleTimer)
     return app
+  }
+
+  /** Whether a process of the run works on an earlier task: it may be this moment that it has finished. */
+  #isAtWork(task: AcquiredTask): boolean {
+    return [...this.#apps].some((app) => serves(app, task) && app.guard !== undefined)
+  }
+
+  /** The server hears of the end of a task a moment before we do, and hands out the next at once. */
+  #waitForProcess(task: AcquiredTask): void {
+    const timer = setTimeout(() => {
+      this.#waiting.delete(task)
+      this.#handOver(task, this.#start(task))
+    }, parkMs)
+    this.#waiting.set(task, timer)
   }
 
   #start(task: AcquiredTask): AppProcess {
@@ -138,6 +162,13 @@ export class Launcher {
       endApp(app.started)
       return
     }
+    for (const [task, timer] of this.#waiting) {
+      if (!serves(app, task)) continue
+      clearTimeout(timer)
+      this.#waiting.delete(task)
+      this.#handOver(task, app)
+      return
+    }
     app.idleTimer = setTimeout(() => endApp(app.started), idleMs)
     this.#idle.push(app)
   }
@@ -152,6 +183,10 @@ export class Launcher {
       onEnd(outcome)
     })
   }
+}
+
+function serves(app: AppProcess, task: AcquiredTask): boolean {
+  return app.runId === task.runId && app.program === task.program
 }
 
 /** How an app process is told where its server is, in the words of the server's generation. */
