@@ -8,6 +8,8 @@ const programs: Readonly<Record<string, () => Promise<{ main: Main }>>> = {
   'flower-superexec': () => import('./superexec/main.ts'),
   'flwr-serverapp': () => import('./app-runtime/serverapp-main.ts'),
   'flwr-clientapp': () => import('./app-runtime/clientapp-main.ts'),
+  'flwr-simulation': () => import('./cli/simulation-main.ts'),
+  'flower-simulation': () => import('./cli/simulation-main.ts'),
   flwr: () => import('./cli/main.ts'),
 }
 

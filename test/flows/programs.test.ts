@@ -26,6 +26,14 @@ test('every program runs from any folder by its name, and brings its own Node wh
   }
 })
 
+test('the simulation programs of Flower say what to run in their place', async () => {
+  for (const name of ['flwr-simulation', 'flower-simulation']) {
+    const { status, said } = await run(name, ['--app', '.'])
+    assert.equal(status, 1)
+    assert.match(said, /^Simulations have no program of their own: run the app with flwr run APP :local: --stream/)
+  }
+})
+
 test('a program may be a link', async () => {
   using directory = temporaryDirectory()
   symlinkSync(join(bin, 'flwr'), directory.file('flwr'))

@@ -92,6 +92,13 @@ test('a node keeps its state from message to message, and settings of config.tom
   assert.match(five.stdout, /3: \{'pid': '\S+', 'seen': '3\.0000e\+00'\}/)
   const shown = await user.flwr('federation', 'ls', '--federation', '@none/default')
   assert.match(shown.stdout, /num-supernodes +10/)
+  const changed = await user.flwr('federation', 'simulation-config', '@none/default', 'two', '--num-supernodes', '4')
+  assert.equal(changed.status, 0, changed.said)
+  const four = await user.flwr('run', 'testapp', ':local:', '--stream')
+  assert.match(four.stdout, /Sampled 4 nodes \(out of 4\)/)
+  assert.match((await user.flwr('federation', 'simulation-config')).said, /Say at least one setting/)
+  const wrong = await user.flwr('federation', 'simulation-config', '--client-resources-num-gpus', 'half')
+  assert.match(wrong.said, /--client-resources-num-gpus must be a number of at least 0, not 'half'/)
 })
 
 test('settings that make no sense are refused in a sentence, and nothing is started', async () => {

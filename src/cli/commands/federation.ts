@@ -9,9 +9,15 @@ import { simulationToJson } from '../simulation-config.ts'
 import { table } from '../table.ts'
 import { durationText } from '../units.ts'
 import { managementCommands } from './federation-management.ts'
+import { simulationConfigCommand } from './simulation-config.ts'
 
 export const federationCommand: CreateCommand = (context) =>
-  group('federation', 'the federations of a SuperLink', [list(context), show(context), ...managementCommands(context)])
+  group('federation', 'the federations of a SuperLink', [
+    list(context),
+    show(context),
+    ...managementCommands(context),
+    simulationConfigCommand(context),
+  ])
 
 interface ListOptions {
   readonly federation?: string
