@@ -5,7 +5,7 @@ import { type CallOptions, type Client, createChannel, createClient } from '../r
 import type { ChannelTls } from '../rpc/dial.ts'
 import type { CliContext } from './command.ts'
 import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
-import { flwrHome } from './home.ts'
+import { flwrHome, programsFingerprint } from './home.ts'
 import { findLocalSuperlink } from './local-superlink.ts'
 import type { Output } from './output.ts'
 
@@ -24,7 +24,13 @@ export async function openControl(context: CliContext, name: string | undefined,
   const { tls, warnings } = readTls(connection)
   for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
   const address = connection.local
-    ? await findLocalSuperlink({ home: flwrHome(), kind: connection.local, signal: context.signal, output })
+    ? await findLocalSuperlink({
+        home: flwrHome(),
+        kind: connection.local,
+        programs: programsFingerprint(),
+        signal: context.signal,
+        output,
+      })
     : connection.address
   const channel = createChannel({ address, tls, component: 'flwr CLI' })
   return {

@@ -1,5 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { startProgram } from '../base/child-program.ts'
 import { systemClock } from '../base/clock.ts'
@@ -19,6 +19,8 @@ export interface LocalSuperlinkOptions {
   readonly home: string
   /** Where its state is: on disk runs are still listed when it was away. */
   readonly kind: 'disk' | 'memory'
+  /** Fingerprint of the programs that this command finds. */
+  readonly programs: string
   readonly signal: AbortSignal
   readonly output: Output
 }
@@ -34,7 +36,7 @@ const logBytesMax = 16 * 1024 * 1024
 export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promise<string> {
   const files = localFiles(options)
   const running = await probe(files.address, options.signal)
-  if (running !== undefined) return running
+  if (running && !(await isOutdated(running, files, options))) return running.address
   makeFolder(files.folder)
   options.output.note(`Starting a local SuperLink; its log is ${files.log}`)
   const endsAt = systemClock.now() + startMs
@@ -42,8 +44,8 @@ export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promis
   for (;;) {
     options.signal.throwIfAborted()
     await systemClock.sleep(lookMs, options.signal)
-    const address = await probe(files.address, options.signal)
-    if (address !== undefined) return address
+    const started = await probe(files.address, options.signal)
+    if (started && started.pid !== running?.pid) return started.address
     if (systemClock.now() > endsAt) throw failure(files.log, `did not answer in ${startMs / 1000} s`)
     if (!hasEnded(child)) continue
     const words = lastLine(files.log)
@@ -60,7 +62,16 @@ interface LocalFiles {
   readonly folder: string
   readonly log: string
   readonly address: string
+  /** Which programs it finds: those on the PATH of the command that started it. */
+  readonly programs: string
   readonly database: string
+}
+
+interface Running {
+  readonly address: string
+  readonly pid: number
+  /** Whether a run is under way. */
+  readonly busy: boolean
 }
 
 function localFiles({ home, kind }: LocalSuperlinkOptions): LocalFiles {
@@ -70,6 +81,7 @@ function localFiles({ home, kind }: LocalSuperlinkOptions): LocalFiles {
     folder,
     log: join(folder, `${name}.log`),
     address: join(folder, `${name}.address`),
+    programs: join(folder, `${name}.programs`),
     // Flower's own local SuperLink keeps its state beside it, in another form.
     database: kind === 'disk' ? join(folder, `${name}.db`) : ':memory:',
   }
@@ -87,7 +99,8 @@ function makeFolder(folder: string): void {
 }
 
 /** Lives on when this command ends, whatever ends it. */
-function launch({ kind }: LocalSuperlinkOptions, files: LocalFiles): ChildProcess {
+function launch({ kind, programs }: LocalSuperlinkOptions, files: LocalFiles): ChildProcess {
+  writeFileSync(files.programs, programs, { mode: 0o600 })
   if ((statSync(files.log, { throwIfNoEntry: false })?.size ?? 0) > logBytesMax) renameSync(files.log, `${files.log}.1`)
   const log = openSync(files.log, 'a', 0o600)
   const args = [
@@ -102,20 +115,53 @@ function launch({ kind }: LocalSuperlinkOptions, files: LocalFiles): ChildProces
   return child
 }
 
-/** The address in the file, when a SuperLink that simulates answers there. */
-async function probe(file: string, signal: AbortSignal): Promise<string | undefined> {
-  let address: string
+/**
+ * A SuperLink that was started in another Python environment would run apps there. When it has nothing to do it is ended,
+ * and another one takes over its state; what is only in memory, or under way, stays.
+ */
+async function isOutdated(running: Running, files: LocalFiles, options: LocalSuperlinkOptions): Promise<boolean> {
+  if (read(files.programs) === options.programs) return false
+  if (running.busy || options.kind === 'memory') {
+    const why = running.busy ? 'has a run under way' : 'would forget its runs'
+    options.output.note(
+      `The local SuperLink was started with another PATH and ${why}: Python apps run in the environment of then.`,
+    )
+    return false
+  }
+  if (!(running.pid > 1)) return false
   try {
-    address = readFileSync(file, 'utf8').trim()
+    process.kill(running.pid, 'SIGTERM')
+  } catch {
+    // It has ended by itself in the meantime.
+  }
+  return true
+}
+
+/** The SuperLink that the file tells of, when it answers and simulates. */
+async function probe(file: string, signal: AbortSignal): Promise<Running | undefined> {
+  const [address = '', pid = ''] = read(file).split('\n')
+  if (address === '') return undefined
+  try {
+    using channel = createChannel({ address, tls: 'insecure', component: 'flwr CLI' })
+    const how = { timeoutMs: probeMs, signal }
+    const { message } = await channel.call(Control.method.listFederations, {}, how)
+    if (!message.federations.some(({ simulation }) => simulation)) return undefined
+    const { message: newest } = await channel.call(Control.method.listRuns, { limit: runsLookedAt }, how)
+    const busy = Object.values(newest.runDict).some(({ status }) => status?.status !== 'finished')
+    return { address, pid: Number(pid), busy }
   } catch {
     return undefined
   }
+}
+
+/** Older ones are over, or have lasted for very long. */
+const runsLookedAt = 100n
+
+function read(file: string): string {
   try {
-    using channel = createChannel({ address, tls: 'insecure', component: 'flwr CLI' })
-    const { message } = await channel.call(Control.method.listFederations, {}, { timeoutMs: probeMs, signal })
-    return message.federations.some(({ simulation }) => simulation) ? address : undefined
+    return readFileSync(file, 'utf8')
   } catch {
-    return undefined
+    return ''
   }
 }
 

@@ -3,7 +3,7 @@ import { errorText, UsageError } from '../base/errors.ts'
 import { takeLock } from '../db/database.ts'
 
 /**
- * A file that says where the Control API is, for programs that look for this SuperLink. One SuperLink at a time has it;
+ * A file that says where the Control API is, and in the next line the id of this process, for programs that look for this SuperLink. One SuperLink at a time has it;
  * it is there while the SuperLink serves. Throws a UsageError when another one has it.
  */
 export function claimAddressFile(path: string): { write(address: string): void } & Disposable {
@@ -18,7 +18,7 @@ export function claimAddressFile(path: string): { write(address: string): void }
   // A former owner that was killed left its own.
   rmSync(path, { force: true })
   return {
-    write: (address) => writeFileSync(path, `${address}\n`, { mode: 0o600 }),
+    write: (address) => writeFileSync(path, `${address}\n${process.pid}\n`, { mode: 0o600 }),
     [Symbol.dispose]() {
       rmSync(path, { force: true })
       lock.close()

@@ -90,7 +90,10 @@ export const rows: readonly OptionRow[] = [
   { flags: '--log-rotation-backup-count <count>', help: 'how many old log files to keep', default: '7' },
   { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
   { flags: '--audit-log <path>', help: 'write every decision about a peer to this file, as JSON lines' },
-  { flags: '--address-file <path>', help: 'write the address of the Control API to this file, while it is served' },
+  {
+    flags: '--address-file <path>',
+    help: 'write the address of the Control API and the process id to this file, while it is served',
+  },
   { flags: '--end-when-idle <minutes>', help: 'end when no run is under way and no command has come for so long' },
   { flags: '--fleet-api-type <type>', help: '', hidden: true, choices: ['grpc-rere'] },
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },

@@ -121,6 +121,28 @@ test('settings that make no sense are refused in a sentence, and nothing is star
   assert.match((await user.flwr('ls', ':local:')).stdout, /There are no runs yet/)
 })
 
+test('the local SuperLink is killed and comes back with its runs, and is renewed for another PATH when it is idle', async () => {
+  await using user = new LocalSimulation()
+  const pid = (): number =>
+    Number(readFileSync(join(user.home, 'local-superlink', 'trellis.address'), 'utf8').split('\n')[1])
+  user.writeApp({ server: countingServer, client: countingClient, config: 'nodes = 2\nrounds = 1\npause-ms = 0' })
+  const settings = ['--federation-config', 'num-supernodes=2']
+  assert.match((await user.flwr('run', 'testapp', '--stream', ...settings)).stdout, /finished:completed/)
+  const first = pid()
+  process.kill(first, 'SIGKILL')
+  await eventually('the end of the local SuperLink', () => !isAlive(first))
+  const again = await user.flwr('ls')
+  assert.match(again.said, /Starting a local SuperLink/)
+  assert.match(again.stdout, /finished:completed/)
+  const second = pid()
+  assert.notEqual(second, first)
+  assert.doesNotMatch((await user.flwr('ls')).said, /Starting/)
+  user.setEnvironment({ PATH: `/nowhere:${process.env.PATH}` })
+  assert.match((await user.flwr('ls')).stdout, /finished:completed/)
+  assert.notEqual(pid(), second)
+  await eventually('the end of the old one', () => !isAlive(second))
+})
+
 test('a run goes on when its command is killed, and a stop ends its processes', async () => {
   await using user = new LocalSimulation()
   user.writeApp({ server: countingServer, client: countingClient, config: 'nodes = 10\nrounds = 100\npause-ms = 200' })

@@ -8,11 +8,16 @@ import { type AppSources, writeApp } from './write-app.ts'
 export class LocalSimulation implements AsyncDisposable {
   readonly #directory = temporaryDirectory()
   readonly home = this.#directory.file('home')
-  readonly #environment: Readonly<Record<string, string>>
+  #environment: Readonly<Record<string, string>>
 
   /** `environment` is what the user's shell has beside that. */
   constructor(environment: Readonly<Record<string, string>> = {}) {
     this.#environment = { FLWR_HOME: this.home, NO_COLOR: '1', ...environment }
+  }
+
+  /** From now on commands are typed in a shell with this, too. */
+  setEnvironment(environment: Readonly<Record<string, string>>): void {
+    this.#environment = { ...this.#environment, ...environment }
   }
 
   file(name: string): string {
