@@ -94,17 +94,22 @@ export class MixedFleet implements AsyncDisposable {
   startSuperexec(
     address: string,
     type: 'serverapp' | 'clientapp',
-    { maker = 'trellis', args = [] }: { maker?: Maker; args?: readonly string[] } = {},
+    {
+      maker = 'trellis',
+      args = [],
+      path,
+    }: { maker?: Maker; args?: readonly string[] /** Where app programs are looked for first. */; path?: string } = {},
   ): TestProgram {
     // What Python's SuperNode serves its apps has no TLS, and nothing of 1.29 that apps talk to has.
     const isPlain = type === 'clientapp' || this.superlinkMaker === '1.29'
     const trust = isPlain ? ['--insecure'] : ['--root-certificates', this.#ca.certfile]
-    return this.use(maker, 'flower-superexec', [
+    const all = [
       ...trust,
       ...[maker === '1.29' ? '--appio-api-address' : '--runtime-api-address', address, '--plugin-type', type],
       ...(maker === 'trellis' ? this.#pythonArguments() : []),
       ...args,
-    ])
+    ]
+    return this.use(maker, 'flower-superexec', all, path ? { PATH: `${path}:${process.env.PATH}` } : {})
   }
 
   /** Where a SuperExec finds the ClientApps of this SuperNode. */

@@ -79,6 +79,21 @@ for (const release of ['1.29', '1.41'] as const) {
     }
   })
 
+  test(`Python ${release}'s SuperExecs start our app processes where those come first on PATH`, {
+    skip: withoutPython,
+  }, async () => {
+    await using place = await ProcessFleet.create(release)
+    const { fleet } = place
+    const ours = join(import.meta.dirname, '..', '..', 'bin')
+    const options = { maker: release, args: place.secret, path: ours }
+    fleet.startSuperexec(fleet.appAddress, 'serverapp', options)
+    for (const node of place.nodes) fleet.startSuperexec(fleet.appAddressOf(node), 'clientapp', options)
+    const app = writeBilingualApp(fleet.directory.file('app'), { server: 'typescript', client: 'typescript' })
+    const run = await fleet.flwr('trellis', ['run', app, '--stream'])
+    assert.equal(run.status, 0, run.said)
+    assert.match(run.said, new RegExp(`digest: ${expectedDigest()}`))
+  })
+
   test(`what goes wrong in a TypeScript app at Python ${release}'s SuperLink ends the run with the reason, and a stop ends the app`, {
     skip: withoutPython,
   }, async () => {
