@@ -6,6 +6,7 @@ import { type Flower, residentMegabytes, withDeployment } from './deployment.ts'
 import { countFleetCalls } from './fleet-load.ts'
 import { ourFlower } from './our-flower.ts'
 import { pythonFlower } from './python-flower.ts'
+import { measureSimulations, type SimulationFigures } from './simulation.ts'
 
 /**
  * Figures of Trellis beside those of Python Flower 1.29, both taken in this run, one after the other, on this machine:
@@ -22,12 +23,23 @@ interface Figures {
   readonly idleMegabytes: number
 }
 
-const python = (await preparePython()).TRELLIS_PYTHON_129
+const { TRELLIS_PYTHON_129: python, TRELLIS_PYTHON_141: python141 } = await preparePython()
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 try {
-  const ours = await measure(ourFlower(directory), 'Trellis')
-  const theirs = python === undefined ? undefined : await measure(pythonFlower(python), 'Flower 1.29')
+  const trellis = ourFlower(directory)
+  const ours = await measure(trellis, 'Trellis')
+  const flower = pythonFlower(python ?? '')
+  const theirs = python === undefined ? undefined : await measure(flower, 'Flower 1.29')
+  process.stderr.write('Simulations on this machine\n')
+  const simulations = await measureSimulations({
+    directory,
+    ourBin: trellis.bin,
+    python141,
+    writeOurApp: trellis.writeApp,
+    writePythonApp: flower.writeApp,
+  })
   print(ours, theirs)
+  printSimulations(simulations)
 } finally {
   rmSync(directory, { recursive: true, force: true })
 }
@@ -75,6 +87,25 @@ function print(ours: Figures, theirs: Figures | undefined): void {
     row('s for 2 rounds, 2 nodes, 100 MB model', 'secondsForLargeRun', 2, 'less'),
     row('MB resident, idle SuperLink', 'idleMegabytes', 0, 'less'),
   ]
+  printTable(rows)
+}
+
+function printSimulations({ ours, oursWithPythonApp, theirs }: SimulationFigures): void {
+  const row = (what: string, seconds: number | undefined): string[] => [
+    what,
+    seconds?.toFixed(2) ?? '',
+    theirs?.toFixed(2) ?? 'no Ray',
+    seconds === undefined || theirs === undefined ? '' : `${(theirs / seconds).toFixed(2)} times less`,
+  ]
+  process.stdout.write('\n')
+  printTable([
+    ['s for flwr run, simulated: 10 virtual nodes, 3 rounds', 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
+    row('a TypeScript app, beside the same in Python', ours),
+    ...(oursWithPythonApp === undefined ? [] : [row('a Python app, on ours run by Flower 1.41', oursWithPythonApp)]),
+  ])
+}
+
+function printTable(rows: readonly string[][]): void {
   const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)))
   for (const cells of rows)
     process.stdout.write(

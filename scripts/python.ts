@@ -17,18 +17,27 @@ const cache = join(import.meta.dirname, '..', '.cache')
  */
 export async function preparePython(): Promise<Record<string, string>> {
   const found: Record<string, string> = {}
-  for (const [variable, { folder, packages }] of Object.entries(environments)) {
-    const given = process.env[variable]
-    const directory = given ?? join(cache, folder)
-    try {
-      if (given === undefined && !isComplete(directory, packages)) install(directory, packages)
-      found[variable] = directory
-    } catch (error) {
-      if (process.env.CI === 'true') throw error
-      process.stdout.write(`Tests that need Python with ${packages[0]} are skipped: ${reason(error)}\n`)
-    }
+  for (const [variable, environment] of Object.entries(environments)) {
+    const directory = process.env[variable] ?? prepareEnvironment('Tests', environment)
+    if (directory !== undefined) found[variable] = directory
   }
   return found
+}
+
+/** Answers the folder of one environment under `.cache/`; `undefined` when it cannot be made, which is said. */
+export function prepareEnvironment(
+  who: string,
+  { folder, packages }: { folder: string; packages: readonly string[] },
+): string | undefined {
+  const directory = join(cache, folder)
+  try {
+    if (!isComplete(directory, packages)) install(directory, packages)
+    return directory
+  } catch (error) {
+    if (process.env.CI === 'true') throw error
+    process.stdout.write(`${who} that need Python with ${packages[0]} are skipped: ${reason(error)}\n`)
+    return undefined
+  }
 }
 
 /** Written last: an installation that was cut off, or that holds other versions, is made anew. */

@@ -1,0 +1,103 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { prepareEnvironment } from '../scripts/python.ts'
+import { eventually, processesWith, start } from '../test/harness/program.ts'
+
+/** Ten virtual nodes, three rounds of training a small model: what a person waits for who types `flwr run`. */
+const [nodes, rounds, floats] = [10, 3, 1000]
+
+export interface SimulationFigures {
+  readonly ours: number
+  /** A Python app on our programs; absent without a Python of 1.41. */
+  readonly oursWithPythonApp: number | undefined
+  /** Flower 1.29 with Ray; absent where that cannot be installed. */
+  readonly theirs: number | undefined
+}
+
+interface Simulator {
+  readonly bin: string
+  readonly environment: Readonly<Record<string, string>>
+  readonly app: string
+}
+
+/** The functions write the app of a side and answer its folder. */
+export async function measureSimulations(options: {
+  directory: string
+  ourBin: string
+  python141: string | undefined
+  writeOurApp: (directory: string, options: { floats: number; rounds: number }) => string
+  writePythonApp: (directory: string, options: { floats: number; rounds: number }) => string
+}): Promise<SimulationFigures> {
+  const { directory, ourBin, python141 } = options
+  const fresh = (name: string): string => {
+    const folder = join(directory, `simulation-${name}`)
+    mkdirSync(folder)
+    return folder
+  }
+  const typescript = fresh('typescript')
+  const withPython = fresh('python')
+  const ray = prepareEnvironment('Ray', { folder: 'python-1.29-ray', packages: ['flwr[simulation]==1.29.0'] })
+  return {
+    ours: await secondsOf(typescript, {
+      bin: ourBin,
+      environment: {},
+      app: options.writeOurApp(typescript, { floats, rounds }),
+    }),
+    oursWithPythonApp:
+      python141 === undefined
+        ? undefined
+        : await secondsOf(withPython, {
+            bin: ourBin,
+            environment: { PATH: `${join(python141, 'bin')}:${process.env.PATH}` },
+            app: options.writePythonApp(withPython, { floats, rounds }),
+          }),
+    theirs:
+      ray === undefined
+        ? undefined
+        : await measureRay(fresh('ray'), ray, options.writePythonApp).catch((error: Error) => {
+            process.stderr.write(`Ray: ${error.message.slice(0, 2000)}\n`)
+            return undefined
+          }),
+  }
+}
+
+function measureRay(
+  folder: string,
+  environment: string,
+  writeApp: (directory: string, options: { floats: number; rounds: number }) => string,
+): Promise<number> {
+  const bin = join(environment, 'bin')
+  return secondsOf(folder, {
+    bin,
+    environment: { PATH: `${bin}:${process.env.PATH}`, FLWR_LOCAL_CONTROL_API_PORT: '39793' },
+    app: writeApp(folder, { floats, rounds }),
+  })
+}
+
+/** Seconds of a whole `flwr run`; an earlier one has started the local SuperLink. */
+async function secondsOf(folder: string, { bin, environment, app }: Simulator): Promise<number> {
+  const home = join(folder, 'home')
+  mkdirSync(home)
+  writeFileSync(
+    join(home, 'config.toml'),
+    `[superlink.bench]\naddress = ":local:"\noptions.num-supernodes = ${nodes}\noptions.backend.client-resources.num-cpus = 1\n`,
+  )
+  const env = { FLWR_HOME: home, FLWR_TELEMETRY_ENABLED: '0', FLWR_DISABLE_UPDATE_CHECK: '1', ...environment }
+  const once = async (): Promise<number> => {
+    const startedAt = performance.now()
+    await using run = start('flwr', ['run', app, 'bench', '--stream'], { bin, cwd: folder, env })
+    await run.end(300_000)
+    if (!/Strategy execution finished/.test(run.said)) throw new Error(`The run did not finish:\n${run.said}`)
+    return (performance.now() - startedAt) / 1000
+  }
+  try {
+    await once()
+    return await once()
+  } finally {
+    const left = (): number[] => processesWith(home).map(({ pid }) => pid)
+    for (const pid of left()) process.kill(pid, 'SIGTERM')
+    await eventually('the end of the local SuperLink', () => left().length === 0).catch(() => {
+      for (const pid of left()) process.kill(pid, 'SIGKILL')
+    })
+  }
+}
