@@ -66,7 +66,7 @@ export function createAppioSource(
       return nothing
     },
     open: (task, how) => createAppioTask(task.program, { ...how, channel, token: task.token, runId: task.runId }),
-    reportsLostClientApps: true,
+    needsLastWords: true,
   }
 }
 

@@ -32,8 +32,7 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
       return { task: taskOf(message), endedRunIds: message.endedRunIds, waited }
     },
     open: (task, options) => createRuntimeTask({ ...options, channel, token: task.token }),
-    // Told of such an end, Python's SuperNode waits for the reply for ever.
-    get reportsLostClientApps() {
+    get needsLastWords() {
       return !isOurs
     },
   }

@@ -28,8 +28,8 @@ export interface TaskSource {
   acquire(signal: AbortSignal): Promise<Acquired>
   /** Speaks for a task that was taken here. */
   open(task: AcquiredTask, options: Omit<TaskCallsOptions, 'channel' | 'token'>): TaskApi
-  /** Whether the server reports an app that ended without a reply itself, once nothing keeps its task alive. */
-  readonly reportsLostClientApps: boolean
+  /** Whether the server waits for a reply when it is told that a ClientApp has failed without one: Python's do. */
+  readonly needsLastWords: boolean
 }
 
 export interface TaskSourceOptions {

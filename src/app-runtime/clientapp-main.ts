@@ -1,4 +1,5 @@
 import { inspect } from 'node:util'
+import { writeLastWords } from '../app-api/last-words.ts'
 import type { TaskInput } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
 import { deflateMessage } from '../message/deflate.ts'
@@ -26,6 +27,14 @@ export const main = appMain('flwr-clientapp', async (task) => {
   const [tree] = messageObjectTrees
   if (!tree) throw new Error('The server has no message for this task.')
   const instruction = await fetchMessage(route, tree)
+  task.leaveLastWords?.(
+    writeLastWords(
+      deflateMessage(
+        instruction.replyError({ code: errorCodes.clientAppCrashed, reason: 'ClientApp stopped responding.' }),
+      ),
+      input.context,
+    ),
+  )
 
   const startedAt = performance.now()
   const reply = await answer(app, instruction, (loadedApp) => loadedApp.handle(instruction, context))

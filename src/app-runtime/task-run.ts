@@ -1,4 +1,5 @@
 import { createAppioTask } from '../app-api/appio-task.ts'
+import type { LastWords } from '../app-api/last-words.ts'
 import { createRuntimeTask } from '../app-api/runtime-task.ts'
 import { type AppProgram, type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
@@ -15,6 +16,8 @@ export interface TaskContext {
   readonly api: TaskApi
   readonly config: AppConfig
   readonly log: AppLog
+  /** Leaves with the parent what it shall say if this process dies; absent when nobody would. */
+  readonly leaveLastWords: ((words: LastWords) => void) | undefined
 }
 
 /**
@@ -34,8 +37,9 @@ export function appMain(program: AppProgram, runTask: (task: TaskContext) => Pro
       component: program,
     })
     let status = 0
-    for await (const token of taskTokens(config.token, signal)) {
-      status = await runOne({ program, config, log, token, channel, signal }, runTask)
+    for await (const { token, wantsLastWords } of taskTokens(config.token, signal)) {
+      const leaveLastWords = wantsLastWords ? (lastWords: LastWords) => void process.send?.({ lastWords }) : undefined
+      status = await runOne({ program, config, log, token, channel, signal, leaveLastWords }, runTask)
       if (signal.aborted) break
     }
     return signal.aborted ? 0 : status
@@ -43,7 +47,7 @@ export function appMain(program: AppProgram, runTask: (task: TaskContext) => Pro
 }
 
 async function runOne(
-  task: { program: AppProgram; config: AppConfig; log: AppLog; token: string; channel: Channel; signal: AbortSignal },
+  task: Omit<TaskContext, 'api'> & { program: AppProgram; token: string; channel: Channel; signal: AbortSignal },
   runTask: (task: TaskContext) => Promise<void>,
 ): Promise<number> {
   const { program, config, log, token, channel, signal } = task
@@ -53,7 +57,7 @@ async function runOne(
   // A SuperExec of ours keeps the task alive itself.
   using _heartbeats = config.token === undefined ? undefined : startHeartbeats(api, () => ended.abort())
   try {
-    await runTask({ api, config, log })
+    await runTask({ api, config, log, leaveLastWords: task.leaveLastWords })
     return 0
   } catch (error) {
     if (error instanceof TaskEndedError || ended.signal.aborted) {

@@ -1,17 +1,24 @@
+/** What is needed to begin a task. */
+export interface TaskToken {
+  readonly token: string
+  /** The parent would speak for this process if it died. */
+  readonly wantsLastWords: boolean
+}
+
 /**
  * The tokens of the tasks that this process shall run: the one it was started with, or those that the parent sends over
  * the channel between the processes, one after the other. Ends when the parent is gone.
  */
-export async function* taskTokens(fixed: string | undefined, signal: AbortSignal): AsyncGenerator<string> {
+export async function* taskTokens(fixed: string | undefined, signal: AbortSignal): AsyncGenerator<TaskToken> {
   if (fixed !== undefined) {
-    yield fixed
+    yield { token: fixed, wantsLastWords: false }
     return
   }
-  const queue: string[] = []
+  const queue: TaskToken[] = []
   let wake = (): void => {}
   let open = true
-  process.on('message', (message: { token?: unknown }) => {
-    if (typeof message.token === 'string') queue.push(message.token)
+  process.on('message', ({ token, wantsLastWords }: { token?: unknown; wantsLastWords?: unknown }) => {
+    if (typeof token === 'string') queue.push({ token, wantsLastWords: wantsLastWords === true })
     wake()
   })
   const end = (): void => {

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import type { LastWords } from '../app-api/last-words.ts'
 import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { startProgram } from '../base/child-program.ts'
@@ -64,7 +65,8 @@ export class Launcher {
   #handOver(task: AcquiredTask, app: AppProcess): void {
     app.guard = this.#guard(task, app.started)
     app.guard.keepAlive()
-    app.child.send({ token: task.token }, (error) => {
+    const wantsLastWords = app.guard.wantsLastWords
+    app.child.send({ token: task.token, wantsLastWords }, (error) => {
       // It ended before it could take the task: that is reported when its end is seen.
       if (error) this.#log.debug('A token could not be handed over', { pid: app.child.pid })
     })
@@ -145,7 +147,10 @@ export class Launcher {
     const started = startedApp(child)
     const app: AppProcess = { child, started, runId, program, guard: undefined, idleTimer: undefined, runEnded: false }
     this.#apps.add(app)
-    child.on('message', () => this.#park(app))
+    child.on('message', (message: { lastWords?: LastWords }) => {
+      if (message.lastWords) app.guard?.remember(message.lastWords)
+      else this.#park(app)
+    })
     const lastWords = child.stderr ? keepLastLine(child.stderr) : () => ''
     this.#own(started, (outcome) => {
       this.#apps.delete(app)

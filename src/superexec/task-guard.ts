@@ -1,3 +1,4 @@
+import { type LastWords, speakLastWords } from '../app-api/last-words.ts'
 import { type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { systemClock } from '../base/clock.ts'
@@ -23,6 +24,7 @@ export interface TaskGuardOptions {
 export class TaskGuard {
   readonly #options: TaskGuardOptions
   readonly #stop = new AbortController()
+  #lastWords: LastWords | undefined
 
   constructor(options: TaskGuardOptions) {
     this.#options = options
@@ -30,6 +32,16 @@ export class TaskGuard {
 
   keepAlive(): void {
     void this.#beat()
+  }
+
+  /** Whether the server has to be told in the app's own words that it died: the reply to its message. */
+  get wantsLastWords(): boolean {
+    const { source, task } = this.#options
+    return source.needsLastWords && task.program === 'flwr-clientapp'
+  }
+
+  remember(words: LastWords): void {
+    this.#lastWords = words
   }
 
   /** The task is over and was reported by the app itself. */
@@ -40,18 +52,20 @@ export class TaskGuard {
   /** The process has ended. When the task is not over, it failed: whoever waits for it hears of it now. */
   end(outcome: string, details = `The app process ended before its task was done (${outcome}).`): void {
     this.#stop.abort()
-    const { source, task, log } = this.#options
-    if (source.reportsLostClientApps && task.program === 'flwr-clientapp') {
-      log.debug('A ClientApp process ended', { outcome, run: task.runId })
+    const { log, task } = this.#options
+    if (this.wantsLastWords && !this.#lastWords) {
+      log.debug('A ClientApp process ended without a word', { outcome, run: task.runId })
       return
     }
-    this.#open(AbortSignal.timeout(reportMs))
-      .finish({ subStatus: 'failed', details })
-      .then(
-        () => log.warn('An app process ended before its task was done', { outcome }),
-        // The usual case: the app reported the end itself, and the token is good for nothing any more.
-        (error: unknown) => log.debug('The end of an app is known already', { because: errorText(error) }),
-      )
+    const api = this.#open(AbortSignal.timeout(reportMs))
+    const report = this.#lastWords
+      ? speakLastWords(api, this.#lastWords, details)
+      : api.finish({ subStatus: 'failed', details })
+    report.then(
+      () => log.warn('An app process ended before its task was done', { outcome }),
+      // The usual case: the app reported the end itself, and the token is good for nothing any more.
+      (error: unknown) => log.debug('The end of an app is known already', { because: errorText(error) }),
+    )
   }
 
   async #beat(): Promise<void> {

@@ -125,6 +125,14 @@ for (const release of ['1.29', '1.41'] as const) {
     assert.equal(answered.status, 0, answered.said)
     assert.equal(answered.said.match(/error 2 .*no data here/g)?.length, 2, answered.said)
 
+    const dying = writeApp(fleet.directory.file('dying'), {
+      server: askingServer,
+      client: `import { ClientApp } from 'trellis-fl'
+        export const app = new ClientApp().query(() => process.kill(process.pid, 'SIGKILL'))`,
+    })
+    const died = await fleet.flwr('trellis', ['run', dying, '--stream'])
+    assert.equal(died.said.match(/error 8 ClientApp stopped responding/g)?.length, 2, died.said)
+
     const waiting = writeApp(fleet.directory.file('waiting'), {
       server: `import { log, ServerApp } from 'trellis-fl'
         export const app = new ServerApp().main(async (grid) => {
