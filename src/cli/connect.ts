@@ -15,6 +15,8 @@ export interface OpenControl extends Disposable {
   readonly connection: Connection
   /** Its calls end with the command. */
   readonly client: ControlClient
+  /** The log of the SuperLink, where that is a local one. */
+  readonly localLog: string | undefined
 }
 
 /** Opens the Control API of a connection in `config.toml`; the SuperLink of a local one is started when it is not there. */
@@ -23,7 +25,7 @@ export async function openControl(context: CliContext, name: string | undefined,
   const connection = findConnection(config, name)
   const { tls, warnings } = readTls(connection)
   for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
-  const address = connection.local
+  const local = connection.local
     ? await findLocalSuperlink({
         home: flwrHome(),
         kind: connection.local,
@@ -31,10 +33,11 @@ export async function openControl(context: CliContext, name: string | undefined,
         signal: context.signal,
         output,
       })
-    : connection.address
-  const channel = createChannel({ address, tls, component: 'flwr CLI' })
+    : undefined
+  const channel = createChannel({ address: local?.address ?? connection.address, tls, component: 'flwr CLI' })
   return {
     connection,
+    localLog: local?.log,
     client: withSignal(createClient(Control, channel), context.signal),
     [Symbol.dispose]: () => channel.close(),
   }

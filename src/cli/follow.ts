@@ -13,6 +13,8 @@ import { durationText } from './units.ts'
 
 /** How long a SuperLink may be away before the follower gives up. */
 const patienceMs = 10 * 60_000
+/** A local one comes back with the next command, at another address. */
+const localPatienceMs = 2000
 const barCells = 20
 
 export interface FollowOptions {
@@ -33,14 +35,21 @@ export async function followRun(
   output: Output,
   options: FollowOptions,
 ): Promise<Run | undefined> {
-  const { client, connection } = control
-  const follower = new Follower(context, client, runId, options)
+  const { client, connection, localLog } = control
+  const follower = new Follower(context, client, runId, {
+    ...options,
+    patienceMs: localLog === undefined ? patienceMs : localPatienceMs,
+  })
   const again = `flwr log ${runId} ${connection.name}`
   try {
     const run = await follower.follow()
     if (run) return run
   } catch (error) {
     if (!(error instanceof RpcError) || !error.retryable) throw error
+    if (localLog !== undefined)
+      throw new UsageError(
+        `The local SuperLink has ended; its log: ${localLog}\nTo see what became of the run: ${again}`,
+      )
     throw new UsageError(`${errorText(error)} The run may go on. To come back: ${again}`, { cause: error })
   }
   output.note(`\nThe run goes on. To come back: ${again}`)
@@ -60,12 +69,17 @@ class Follower {
   readonly #client: ControlClient
   readonly #runId: bigint
   readonly #signal: AbortSignal
-  readonly #options: FollowOptions
+  readonly #options: FollowOptions & { readonly patienceMs: number }
   #startedAt = performance.now()
   #progress = noProgress
   #waiting = false
 
-  constructor(context: CliContext, client: ControlClient, runId: bigint, options: FollowOptions) {
+  constructor(
+    context: CliContext,
+    client: ControlClient,
+    runId: bigint,
+    options: FollowOptions & { readonly patienceMs: number },
+  ) {
     this.#signal = context.signal
     this.#client = client
     this.#runId = runId
@@ -106,7 +120,7 @@ class Follower {
       }
       return this.#finished()
     }
-    return keepFollowing(signal, once, (sentence) => {
+    return keepFollowing(signal, this.#options.patienceMs, once, (sentence) => {
       this.#waiting = sentence !== undefined
       line.note(sentence === undefined ? 'The SuperLink is back.' : `Waiting for the SuperLink: ${sentence}`)
     })
@@ -134,7 +148,7 @@ class Follower {
         onChange(before, this.#progress)
       }
     }
-    await keepFollowing(signal, once, () => {}).catch(() => {})
+    await keepFollowing(signal, this.#options.patienceMs, once, () => {}).catch(() => {})
   }
 
   #liveText(): string {
@@ -153,6 +167,7 @@ class Follower {
  */
 async function keepFollowing<T>(
   signal: AbortSignal,
+  patienceMs: number,
   follow: (onAnswer: () => void) => Promise<T>,
   onOutage: (sentence: string | undefined) => void,
 ): Promise<T | undefined> {

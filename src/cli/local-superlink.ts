@@ -32,11 +32,11 @@ const idleMinutes = { disk: 10, memory: 60 } as const
 /** A larger log makes room for a new one when a SuperLink starts; one old one is kept. */
 const logBytesMax = 16 * 1024 * 1024
 
-/** Answers the address of its Control API. Throws a UsageError that names its log when it does not come up. */
-export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promise<string> {
+/** Answers the address of its Control API, and its log. Throws a UsageError that names the log when it does not come up. */
+export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promise<{ address: string; log: string }> {
   const files = localFiles(options)
   const running = await probe(files.address, options.signal)
-  if (running && !(await isOutdated(running, files, options))) return running.address
+  if (running && !(await isOutdated(running, files, options))) return { address: running.address, log: files.log }
   makeFolder(files.folder)
   options.output.note(`Starting a local SuperLink; its log is ${files.log}`)
   const endsAt = systemClock.now() + startMs
@@ -45,7 +45,7 @@ export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promis
     options.signal.throwIfAborted()
     await systemClock.sleep(lookMs, options.signal)
     const started = await probe(files.address, options.signal)
-    if (started && started.pid !== running?.pid) return started.address
+    if (started && started.pid !== running?.pid) return { address: started.address, log: files.log }
     if (systemClock.now() > endsAt) throw failure(files.log, `did not answer in ${startMs / 1000} s`)
     if (!hasEnded(child)) continue
     const words = lastLine(files.log)

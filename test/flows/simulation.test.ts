@@ -160,6 +160,29 @@ test('a run goes on when its command is killed, and a stop ends its processes', 
   assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.*finished:stopped`))
 })
 
+test('whoever follows a run hears that the local SuperLink was killed, and then what became of the run', async () => {
+  await using user = new LocalSimulation()
+  user.writeApp({ server: countingServer, client: countingClient, config: 'nodes = 4\nrounds = 100\npause-ms = 300' })
+  await using cli = user.start(
+    'flwr',
+    'run',
+    'testapp',
+    ':local:',
+    '--stream',
+    '--federation-config',
+    'num-supernodes=4',
+  )
+  const [, runId = ''] = await cli.line(/Successfully started run (\d+)/)
+  await cli.line(/ROUND 1/)
+  for (const pid of user.processes('flower-superlink')) process.kill(pid, 'SIGKILL')
+  assert.equal(await cli.end(), 1)
+  assert.match(cli.said, /The local SuperLink has ended; its log: \S+\/trellis\.log/)
+  assert.match(cli.said, new RegExp(`To see what became of the run: flwr log ${runId} :local:`))
+  await eventually('the end of the apps', () => user.processes('app').every((pid) => !isAlive(pid)), 8000)
+  const log = await user.flwr('log', runId, ':local:')
+  assert.match(log.said, /ROUND 1.*finished:failed: The server was restarted/s)
+})
+
 test('an app that fails, or computes without an end, is reported and leaves no process behind', async () => {
   await using user = new LocalSimulation()
   const client = `

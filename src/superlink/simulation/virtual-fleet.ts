@@ -115,36 +115,37 @@ export class VirtualFleet implements RunNodes {
   async #startNext(): Promise<boolean> {
     const used = this.#shares()
     const free = 1 - [...used.values()].reduce((sum, share) => sum + share, 0)
-    // The run that has least of the machine comes first.
+    // The run that has least of the machine comes first; room that is not enough for it is kept until it is.
     const runIds = [...this.#waiting].sort((a, b) => (used.get(a) ?? 0) - (used.get(b) ?? 0))
     for (const runId of runIds) {
-      if (await this.#startOf(runId, free)) return true
+      const outcome = await this.#startOf(runId, free)
+      if (outcome !== 'nothing to do') return outcome === 'started'
     }
     return false
   }
 
-  async #startOf(runId: RunId, free: number): Promise<boolean> {
+  async #startOf(runId: RunId, free: number): Promise<'started' | 'no room' | 'nothing to do'> {
     const { log, clock, db, tasks } = this.#ctx()
     try {
       const { atOnce, fabHash } = await this.runs.get(runId)
       const share = 1 / atOnce
-      if (share > free + rounding) return false
+      if (share > free + rounding) return 'no room'
       return await db.transaction(async (tx, afterCommit) => {
         const instruction = await messageStore.findPendingOfRun(tx, runId, this.#busyNodes(runId), clock.now())
         if (!instruction) {
           this.#waiting.delete(runId)
-          return false
+          return 'nothing to do'
         }
         const { messageId } = instruction.metadata
         await messageStore.markDelivered(tx, messageId, clock.now())
         const taskId = await tasks.create(tx, afterCommit, { runId, type: 'flwr-clientapp', fabHash, messageId })
         afterCommit(() => this.#works.set(taskId, this.#begin(taskId, runId, instruction, share)))
-        return true
+        return 'started'
       })
     } catch (error) {
       this.#waiting.delete(runId)
       log.warn('A virtual node could not start to work', { run: runId, error: errorText(error) })
-      return false
+      return 'nothing to do'
     }
   }
 
