@@ -1,25 +1,29 @@
 import { parseAddress } from '../rpc/address.ts'
 import { type ChannelTls, dial } from '../rpc/dial.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 import type { AppGeneration } from './task-api.ts'
 
-const patienceMs = 5000
 const question = 'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
 
 /**
  * Which API for apps a server has: who answers HTTP/1.1 has the Runtime API. Flower 1.29 speaks HTTP/2 alone, and never TLS
- * at these ports. Throws an RpcError when nobody is there.
+ * at these ports. Throws an RpcError when nobody is there or says a word.
  */
-export async function findGeneration(address: string, tls: ChannelTls): Promise<AppGeneration> {
+export async function findGeneration(address: string, tls: ChannelTls, patienceMs = 10_000): Promise<AppGeneration> {
   if (tls !== 'insecure') return 'runtime'
   const { socket } = await dial(parseAddress(address, 'The server address'), tls, [])
+  const unheard = (what: string): RpcError => new RpcError('unavailable', what, { kind: 'unreachable' })
   try {
-    return await new Promise((resolve) => {
-      const decide = (start: string): void => resolve(start.startsWith('HTTP/1.') ? 'runtime' : 'appio')
-      const timer = setTimeout(() => resolve('runtime'), patienceMs)
-      // A server that starts or stops may close without a word: its next answer will show.
-      socket.once('close', () => resolve('runtime'))
-      socket.once('data', (chunk: Buffer) => decide(chunk.toString('latin1', 0, 16)))
-      socket.once('close', () => clearTimeout(timer))
+    return await new Promise((resolve, reject) => {
+      const timer = setTimeout(() => reject(unheard(`${address} did not answer in time.`)), patienceMs)
+      socket.once('close', () => {
+        clearTimeout(timer)
+        reject(unheard(`${address} closed the connection without a word: if it is a TLS port, leave --insecure out.`))
+      })
+      socket.once('data', (chunk: Buffer) => {
+        clearTimeout(timer)
+        resolve(chunk.toString('latin1', 0, 7) === 'HTTP/1.' ? 'runtime' : 'appio')
+      })
       socket.write(question)
     })
   } finally {
