@@ -135,3 +135,16 @@ for (const release of releases) {
     }
   })
 }
+
+test("our flwr lists more runs than Python 1.41's SuperLink hands out at once", { skip }, async () => {
+  await using fleet = await MixedFleet.create({ superlink: '1.41', isolation: 'process' })
+  const app = writeBilingualApp(fleet.directory.file('app'), { server: 'typescript', client: 'typescript' })
+  for (let started = 0; started < 21; started += 3) {
+    const runs = await Promise.all([1, 2, 3].map(() => fleet.flwr('trellis', ['run', app, '--format', 'json'])))
+    for (const { stdout } of runs) assert.equal(JSON.parse(stdout).success, true)
+  }
+  const { stdout } = await fleet.flwr('trellis', ['ls', '--format', 'json'])
+  assert.equal(JSON.parse(stdout).runs.length, 21)
+  const newest = await fleet.flwr('trellis', ['ls', '--limit', '5', '--format', 'json'])
+  assert.equal(JSON.parse(newest.stdout).runs.length, 5)
+})

@@ -1,7 +1,10 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { wholeNumber } from '../../base/options.ts'
+import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Run } from '../../gen/flwr/proto/run_pb.ts'
+import type { Client } from '../../rpc/channel.ts'
+import { listAllRuns } from '../all-runs.ts'
 import { type CreateCommand, connectionArgument, formatOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { plain, runCommand } from '../output.ts'
@@ -31,18 +34,23 @@ export const listCommand: CreateCommand = (context) =>
         if (runId !== undefined && limit !== undefined)
           throw new UsageError(`The options '--run-id' and '--limit' cannot be used together.`)
         using control = await openControl(context, connectionName, output)
-        const { runDict, now } = await control.client.listRuns({
-          ...(runId === undefined ? {} : { runId }),
-          ...(limit === undefined ? {} : { limit: BigInt(limit) }),
-        })
-        const runs = Object.values(runDict).sort((a, b) =>
-          a.pendingAt === b.pendingAt ? 0 : a.pendingAt < b.pendingAt ? 1 : -1,
-        )
+        const { runs: found, now } = await findRuns(control.client, runId, limit)
+        const runs = found.sort((a, b) => (a.pendingAt === b.pendingAt ? 0 : a.pendingAt < b.pendingAt ? 1 : -1))
         output.say(runId !== undefined && runs[0] ? runDetails(runs[0], now) : runTable(runs, now))
         output.answer({ success: true, runs: runs.map((run) => runToJson(run, now)) })
         return undefined
       })
     })
+
+async function findRuns(
+  client: Client<typeof Control>,
+  runId: bigint | undefined,
+  limit: number | undefined,
+): Promise<{ runs: Run[]; now: string }> {
+  if (runId === undefined && limit === undefined) return listAllRuns(client)
+  const { runDict, now } = await client.listRuns(runId === undefined ? { limit: BigInt(limit ?? 0) } : { runId })
+  return { runs: Object.values(runDict), now }
+}
 
 function runTable(runs: readonly Run[], now: string): string {
   if (runs.length === 0) return 'There are no runs yet: start one with flwr run.'
