@@ -34,7 +34,12 @@ export async function openControl(context: CliContext, name: string | undefined,
         output,
       })
     : undefined
-  const channel = createChannel({ address: local?.address ?? connection.address, tls, component: 'flwr CLI' })
+  const channel = createChannel({
+    address: local?.address ?? connection.address,
+    tls,
+    component: 'flwr CLI',
+    headers: local?.headers ?? {},
+  })
   return {
     connection,
     localLog: local?.log,

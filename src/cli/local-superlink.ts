@@ -32,11 +32,19 @@ const idleMinutes = { disk: 10, memory: 60 } as const
 /** A larger log makes room for a new one when a SuperLink starts; one old one is kept. */
 const logBytesMax = 16 * 1024 * 1024
 
-/** Answers the address of its Control API, and its log. Throws a UsageError that names the log when it does not come up. */
-export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promise<{ address: string; log: string }> {
+export interface LocalSuperlink {
+  /** Of its Control API. */
+  readonly address: string
+  /** What calls must carry. */
+  readonly headers: Readonly<Record<string, string>>
+  readonly log: string
+}
+
+/** Throws a UsageError that names the log when it does not come up. */
+export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promise<LocalSuperlink> {
   const files = localFiles(options)
   const running = await probe(files.address, options.signal)
-  if (running && !(await isOutdated(running, files, options))) return { address: running.address, log: files.log }
+  if (running && !(await isOutdated(running, files, options))) return { ...running, log: files.log }
   makeFolder(files.folder)
   options.output.note(`Starting a local SuperLink; its log is ${files.log}`)
   const endsAt = systemClock.now() + startMs
@@ -45,7 +53,7 @@ export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promis
     options.signal.throwIfAborted()
     await systemClock.sleep(lookMs, options.signal)
     const started = await probe(files.address, options.signal)
-    if (started && started.pid !== running?.pid) return { address: started.address, log: files.log }
+    if (started && started.pid !== running?.pid) return { ...started, log: files.log }
     if (systemClock.now() > endsAt) throw failure(files.log, `did not answer in ${startMs / 1000} s`)
     if (!hasEnded(child)) continue
     const words = lastLine(files.log)
@@ -69,6 +77,7 @@ interface LocalFiles {
 
 interface Running {
   readonly address: string
+  readonly headers: Readonly<Record<string, string>>
   readonly pid: number
   /** Whether a run is under way. */
   readonly busy: boolean
@@ -139,16 +148,17 @@ async function isOutdated(running: Running, files: LocalFiles, options: LocalSup
 
 /** The SuperLink that the file tells of, when it answers and simulates. */
 async function probe(file: string, signal: AbortSignal): Promise<Running | undefined> {
-  const [address = '', pid = ''] = read(file).split('\n')
-  if (address === '') return undefined
+  const [address = '', pid = '', secret = ''] = read(file).split('\n')
+  if (secret === '') return undefined
+  const headers = { 'trellis-secret': secret }
   try {
-    using channel = createChannel({ address, tls: 'insecure', component: 'flwr CLI' })
+    using channel = createChannel({ address, tls: 'insecure', component: 'flwr CLI', headers })
     const how = { timeoutMs: probeMs, signal }
     const { message } = await channel.call(Control.method.listFederations, {}, how)
     if (!message.federations.some(({ simulation }) => simulation)) return undefined
     const { message: newest } = await channel.call(Control.method.listRuns, { limit: runsLookedAt }, how)
     const busy = Object.values(newest.runDict).some(({ status }) => status?.status !== 'finished')
-    return { address, pid: Number(pid), busy }
+    return { address, headers, pid: Number(pid), busy }
   } catch {
     return undefined
   }

@@ -1,12 +1,21 @@
+import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
-import { errorText, UsageError } from '../base/errors.ts'
+import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { takeLock } from '../db/database.ts'
+import type { Service } from '../rpc/call.ts'
 
 /**
- * A file that says where the Control API is, and in the next line the id of this process, for programs that look for this SuperLink. One SuperLink at a time has it;
- * it is there while the SuperLink serves. Throws a UsageError when another one has it.
+ * A file for those who may use this SuperLink, line by line: the address of the Control API, the id of this process, and the
+ * secret without which the Control API refuses every call. Only the user of this process can read it.
  */
-export function claimAddressFile(path: string): { write(address: string): void } & Disposable {
+export interface AddressFile extends Disposable {
+  /** The service, for those who know the secret. */
+  guarded(service: Service): Service
+  write(address: string): void
+}
+
+/** One SuperLink at a time has a file; it is there while the SuperLink serves. Throws a UsageError when another one has it. */
+export function claimAddressFile(path: string): AddressFile {
   let lock: ReturnType<typeof takeLock>
   try {
     lock = takeLock(path)
@@ -17,8 +26,18 @@ export function claimAddressFile(path: string): { write(address: string): void }
   }
   // A former owner that was killed left its own.
   rmSync(path, { force: true })
+  const secret = randomBytes(32).toString('hex')
   return {
-    write: (address) => writeFileSync(path, `${address}\n${process.pid}\n`, { mode: 0o600 }),
+    guarded: (service) => ({
+      ...service,
+      authenticate(call, method, request) {
+        const given = Buffer.from(call.header('trellis-secret')[0] ?? '')
+        const known = Buffer.from(secret)
+        if (given.length !== known.length || !timingSafeEqual(given, known)) throw new DomainError('token-invalid')
+        return service.authenticate(call, method, request)
+      },
+    }),
+    write: (address) => writeFileSync(path, `${address}\n${process.pid}\n${secret}\n`, { mode: 0o600, flag: 'wx' }),
     [Symbol.dispose]() {
       rmSync(path, { force: true })
       lock.close()

@@ -96,7 +96,8 @@ export async function startSuperlink(
   const idleWatch =
     config.idleMs === undefined ? undefined : new IdleWatch({ tasks: ctx.tasks, clock, idleMs: config.idleMs })
   const controlService = createControlService(ctx)
-  const control = idleWatch?.watched(controlService) ?? controlService
+  const usedControl = idleWatch?.watched(controlService) ?? controlService
+  const control = addressFile?.guarded(usedControl) ?? usedControl
   const runtime = createRuntimeService({
     tasks: ctx.tasks,
     backend: simulation

@@ -92,7 +92,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--audit-log <path>', help: 'write every decision about a peer to this file, as JSON lines' },
   {
     flags: '--address-file <path>',
-    help: 'write the address of the Control API and the process id to this file, while it is served',
+    help: 'let in to the Control API only those who can read this file, which says where it is and holds a secret',
   },
   { flags: '--end-when-idle <minutes>', help: 'end when no run is under way and no command has come for so long' },
   { flags: '--fleet-api-type <type>', help: '', hidden: true, choices: ['grpc-rere'] },

@@ -121,7 +121,7 @@ test('settings that make no sense are refused in a sentence, and nothing is star
   assert.match((await user.flwr('ls', ':local:')).stdout, /There are no runs yet/)
 })
 
-test('the local SuperLink is killed and comes back with its runs, and is renewed for another PATH when it is idle', async () => {
+test('the local SuperLink is killed and comes back with its runs, lets in nobody else, and is renewed for another PATH when it is idle', async () => {
   await using user = new LocalSimulation()
   const pid = (): number =>
     Number(readFileSync(join(user.home, 'local-superlink', 'trellis.address'), 'utf8').split('\n')[1])
@@ -135,6 +135,14 @@ test('the local SuperLink is killed and comes back with its runs, and is renewed
   assert.match(again.said, /Starting a local SuperLink/)
   assert.match(again.stdout, /finished:completed/)
   const second = pid()
+  const [address = ''] = readFileSync(join(user.home, 'local-superlink', 'trellis.address'), 'utf8').split('\n')
+  writeFileSync(
+    join(user.home, 'config.toml'),
+    `[superlink]\ndefault = ":local:"\n[superlink.neighbour]\naddress = "${address}"\ninsecure = true\n`,
+  )
+  const neighbour = await user.flwr('ls', 'neighbour')
+  assert.equal(neighbour.status, 1, neighbour.said)
+  assert.doesNotMatch(neighbour.said, /finished:completed/)
   assert.notEqual(second, first)
   assert.doesNotMatch((await user.flwr('ls')).said, /Starting/)
   user.setEnvironment({ PATH: `/nowhere:${process.env.PATH}` })
