@@ -132,7 +132,7 @@ export class FleetClient {
         if (this.#mustSign(error)) continue
         const lost = error.status === 'deadline-exceeded'
         if (lost) channel.reconnect()
-        if (!lost && !error.retryable) throw error
+        if (!lost && !error.retryable && !(isStumble(error) && tries < stumblesMax)) throw error
         const spent =
           tries >= (config.maxRetries ?? Number.POSITIVE_INFINITY) ||
           clock.now() - startedAt > (config.maxWaitMs ?? Number.POSITIVE_INFINITY)
@@ -182,6 +182,13 @@ export class FleetClient {
     this.#troubleSince = undefined
   }
 }
+
+/** A fault inside the SuperLink, e.g. a database that was locked for a moment: it may be gone at the next try. */
+function isStumble(error: RpcError): boolean {
+  return error.kind === 'peer' && error.status === 'internal'
+}
+
+const stumblesMax = 4
 
 /** Whether the SuperLink does not know this node (any more): it may have lost its state. */
 export function isNodeForgotten(error: unknown): boolean {

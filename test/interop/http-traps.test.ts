@@ -12,6 +12,7 @@ import {
 import { expectedDigest, writeBilingualApp } from '../harness/bilingual-app.ts'
 import { HttpProxy, type Passed } from '../harness/http-proxy.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
+import { eventually } from '../harness/program.ts'
 import { withoutPython } from '../harness/python-flower.ts'
 
 /** Each call that a SuperNode or an app makes, answered with 503 the first time. */
@@ -124,4 +125,30 @@ test("a training through Python 1.41's SuperLink outlives passing trouble at eve
     const answers = proxy.of(route).filter(({ status }) => status === 200)
     return new Set(answers.map(({ response }) => fromBinary(schema, response).sessionId))
   }
+})
+
+test('our SuperNode waits where a SuperLink is in trouble, goes on where it is forbidden something, and ends where it is refused', {
+  skip: withoutPython,
+}, async () => {
+  await using fleet = await MixedFleet.create({ superlink: '1.41', isolation: 'process' })
+  let status = 0
+  await using proxy = await HttpProxy.start(fleet, (route) =>
+    route === 'fleet/pull-messages' && status > 0 ? { status } : undefined,
+  )
+  const node = await fleet.startSupernode('trellis')
+  const answerWith = async (next: number, line: RegExp): Promise<void> => {
+    status = next
+    await node.line(line)
+    status = 0
+    const polls = proxy.of('fleet/pull-messages').length
+    await eventually('the next question', () => proxy.of('fleet/pull-messages').length > polls)
+    assert.equal(node.hasEnded, false)
+  }
+  await answerWith(502, /Waiting for the SuperLink: .*HTTP status 502/)
+  await answerWith(504, /Waiting for the SuperLink: .*HTTP status 504/)
+  await answerWith(403, /has no instructions for this node now: .*HTTP status 403/)
+  await answerWith(500, /Waiting for the SuperLink: .*HTTP status 500/)
+  status = 500
+  assert.equal(await node.end(60_000), 1)
+  assert.match(node.said, /Exit Code: 305\n.*HTTP status 500/)
 })
