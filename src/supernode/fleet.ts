@@ -74,7 +74,9 @@ export class FleetClient {
       try {
         return (await this.call(fleet.activateNode, request)).message.nodeId as NodeId
       } catch (error) {
-        if (!isOnlineAlready(error) || config.keyIsAutomatic || clock.now() > endsAt) throw error
+        // Who was in and is not known any more has been taken off; a key of this start has no other user.
+        const isHopeless = this.#nodeId !== 0n || config.keyIsAutomatic
+        if (!isOnlineAlready(error) || isHopeless || clock.now() > endsAt) throw error
         if (tries === 0) {
           log.warn(
             `${explainRefusal(error as RpcError, clock.now())} One that was killed counts as online for a minute: trying for that long.`,

@@ -68,7 +68,7 @@ test("a training through Python 1.41's SuperLink outlives passing trouble at eve
     }
   })
 
-  await test('each upload names the session that its announcement opened, and comes once more only when its answer was lost', () => {
+  await test('each upload names the session that its announcement opened, and the one whose answer was lost is refused when it comes again', () => {
     const fleetSessions = accepted('fleet/push-messages', PushMessagesResponseSchema)
     const runtimeSessions = accepted('runtime/push-messages', PushAppMessagesResponseSchema)
     for (const [route, sessions] of [
@@ -82,9 +82,9 @@ test("a training through Python 1.41's SuperLink outlives passing trouble at eve
         assert.match(sessionId, /^[0-9a-f-]{36}$/, route)
         assert.ok(sessions.has(sessionId), route)
       }
-      // The trap itself: the same bytes again are refused.
+      // The trap itself: the same bytes again are refused (and what is under way in the old session then).
       const stored = uploads.map(({ response }) => fromBinary(PushObjectResponseSchema, response).stored)
-      assert.equal(stored.filter((one) => !one).length, 1, route)
+      assert.ok(stored.includes(false), route)
     }
   })
 

@@ -93,7 +93,9 @@ for (const release of releases) {
     assert.equal(await automatic.end(), 1)
     assert.match(automatic.said, /All SuperNodes must be registered via the CLI/)
     const unknown = join(['--auth-supernode-private-key', fleet.createKey('unknown')])
-    assert.equal(await unknown.end(), 1)
+    // 1.41 uses the same words for a key that is online, which may end: the node waits a minute for that.
+    if (release === '1.29') assert.equal(await unknown.end(), 1)
+    await unknown.line(release === '1.29' ? /register it with flwr/ : /its key is not registered there, or .* online/)
     const other = release === '1.29' ? 'http' : 'grpc'
     const strange = join(['--transport', other])
     await strange.line(/does not speak|closed the connection|broke/)
