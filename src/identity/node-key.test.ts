@@ -3,7 +3,7 @@ import { createPrivateKey } from 'node:crypto'
 import { test } from 'node:test'
 import { generateNodeKey, signNodeCall, verifyNodeCall } from './node-key.ts'
 import { readOpensshPrivateKey, readOpensshPublicKey } from './openssh-key.ts'
-import { acquireTaskMethod, isSuperexecSignature, signSuperexecCall } from './superexec-signature.ts'
+import { isSuperexecSignature, signSuperexecCall } from './superexec-signature.ts'
 
 const pem = `-----BEGIN PUBLIC KEY-----
 MHYwEAYHKoZIzj0CAQYFK4EEACIDYgAEhti/3JWXCRxJY3fdBz9MoJ7zcAx4lhyy
@@ -19,6 +19,8 @@ const signature = Buffer.from(
   'hex',
 )
 const signedAt = Date.parse('2026-04-20T12:34:56.789Z')
+
+const acquireTaskMethod = '/flwr.proto.Runtime/AcquireTask'
 
 test('a registered public key becomes the PEM that the node will send', () => {
   assert.equal(readOpensshPublicKey(line, 'key.pub'), pem)

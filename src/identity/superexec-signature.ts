@@ -4,8 +4,6 @@ import { createHash, createHmac, randomBytes, timingSafeEqual } from 'node:crypt
  * The shared secret between a SuperLink (or SuperNode) and a SuperExec of its own: an HMAC over method, time, nonce and
  * body of the calls by which work is acquired.
  */
-export const acquireTaskMethod = '/flwr.proto.Runtime/AcquireTask'
-
 export interface SuperexecHeaders {
   readonly timestamp: string
   readonly nonce: string

@@ -73,13 +73,13 @@ export class Launcher {
   }
 
   #launchPython(task: AcquiredTask): void {
-    const started = this.#python.start(task)
-    // Python's app processes keep their task alive themselves.
-    const guard = this.#guard(task, started)
-    if (!started) {
-      guard.end('no Python', noPython)
+    const started = this.#python.start(task, this.#source.generation)
+    if (typeof started === 'string') {
+      this.#guard(task, undefined).end('no Python', started)
       return
     }
+    // Python's app processes keep their task alive themselves.
+    const guard = this.#guard(task, started)
     this.#own(started, (outcome) => {
       const missing = outcome.startsWith('could not be started')
       guard.end(
@@ -214,6 +214,3 @@ function keepLastLine(stream: NodeJS.ReadableStream): () => string {
 }
 
 const lastWordsMax = 2000
-
-const noPython =
-  'The app needs Python, and this site has no environment with Flower for it: give its interpreter with --python, or put it on PATH.'

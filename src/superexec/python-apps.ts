@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { AppGeneration } from '../app-api/task-api.ts'
 import type { AcquiredTask } from '../app-api/task-source.ts'
 import type { SuperexecConfig } from './config.ts'
 import { findPythonEnvironment, type PythonEnvironment } from './python-environment.ts'
@@ -10,31 +11,48 @@ import { type StartedApp, startedApp } from './started-app.ts'
 
 /** How long the imports of an environment are kept for the next task. */
 const idleMs = 60_000
+const noPython =
+  'The app needs Python, and this site has no environment with Flower for it: give its interpreter with --python, or put it on PATH.'
 
 /**
- * Starts the app processes of a Python environment. They speak the Runtime API since Flower 1.35; the token travels in a
- * file that only this user can read and that goes with the process.
+ * Starts the app processes of a Python environment. Since Flower 1.35 they speak the Runtime API, and the token travels in a
+ * file that only this user can read and that goes with the process. Those of 1.29 speak ServerAppIo and ClientAppIo, without
+ * TLS, and take the token as an argument.
  */
 export class PythonApps {
   readonly #config: SuperexecConfig
-  readonly #environment: PythonEnvironment | undefined
+  #environment: PythonEnvironment | undefined
   #forkServer: PythonForkServer | undefined
 
   constructor(config: SuperexecConfig) {
     this.#config = config
-    this.#environment = findPythonEnvironment(config.python)
   }
 
-  /** Answers `undefined` when there is no Python environment with Flower. */
-  start(task: AcquiredTask): StartedApp | undefined {
-    if (!this.#environment) return undefined
-    const directory = mkdtempSync(join(tmpdir(), 'trellis-token-'))
-    const tokenFile = join(directory, 'token')
-    writeFileSync(tokenFile, task.token, { mode: 0o600 })
-    const args = this.#arguments(tokenFile)
-    const alone = (): StartedApp => startAlone(this.pathOf(task), args)
-    const app = this.#fork(task, args, alone) ?? alone()
-    void app.ended.then(() => rmSync(directory, { recursive: true, force: true }))
+  /** Answers a sentence when this site cannot run the app. */
+  start(task: AcquiredTask, server: AppGeneration): StartedApp | string {
+    this.#environment ??= findPythonEnvironment(this.#config.python)
+    if (!this.#environment) return noPython
+    const { trustArguments, serverAddress, dependencyInstallation } = this.#config
+    const generation = generationOf(this.#environment)
+    const version = this.#environment.version?.join('.')
+    if (generation === undefined)
+      return `The app needs Python with Flower 1.29, or 1.35 or later, and the environment of this site has Flower ${version}.`
+    if (generation === 'runtime' && server === 'appio')
+      return `The server is of Flower 1.29, and the Python environment of this site has Flower ${version ?? 'of a later release'}: they do not speak with each other.`
+    if (generation === 'appio' && !trustArguments.includes('--insecure'))
+      return `The apps of Flower ${version} speak no TLS, and the API for apps is served with it: use an environment with Flower 1.35 or later.`
+    const common = [
+      ...['--parent-pid', String(process.pid)],
+      ...(dependencyInstallation ? ['--allow-runtime-dependency-installation'] : []),
+    ]
+    if (generation === 'appio') {
+      const address = task.program === 'flwr-serverapp' ? '--serverappio-api-address' : '--clientappio-api-address'
+      return this.#launch(task, [address, serverAddress, '--insecure', '--token', task.token, ...common])
+    }
+    const token = writeToken(task.token)
+    const trusted = ['--runtime-api-address', serverAddress, ...trustArguments]
+    const app = this.#launch(task, [...trusted, '--token-file', token.file, ...common])
+    void app.ended.then(() => rmSync(token.directory, { recursive: true, force: true }))
     return app
   }
 
@@ -47,13 +65,10 @@ export class PythonApps {
     this.#forkServer?.close()
   }
 
-  #arguments(tokenFile: string): string[] {
-    const { serverAddress, trustArguments, dependencyInstallation } = this.#config
-    return [
-      ...['--runtime-api-address', serverAddress, ...trustArguments],
-      ...['--token-file', tokenFile, '--parent-pid', String(process.pid)],
-      ...(dependencyInstallation ? ['--allow-runtime-dependency-installation'] : []),
-    ]
+  #launch(task: AcquiredTask, args: readonly string[]): StartedApp {
+    const alone = (): StartedApp =>
+      startedApp(spawn(this.pathOf(task), args, { stdio: ['ignore', 'inherit', 'inherit'] }))
+    return this.#fork(task, args, alone) ?? alone()
   }
 
   /** A ServerApp comes once a run. Elsewhere than on Linux a process with the libraries of numpy cannot be forked safely. */
@@ -68,6 +83,17 @@ export class PythonApps {
   }
 }
 
-function startAlone(program: string, args: readonly string[]): StartedApp {
-  return startedApp(spawn(program, args, { stdio: ['ignore', 'inherit', 'inherit'] }))
+/** What the apps of an environment speak; `undefined` for the releases in between, whose ways are their own. */
+function generationOf({ version }: PythonEnvironment): AppGeneration | undefined {
+  if (version === undefined) return 'runtime'
+  const [major, minor] = version
+  if (major > 1 || minor >= 35) return 'runtime'
+  return minor === 29 ? 'appio' : undefined
+}
+
+function writeToken(token: string): { file: string; directory: string } {
+  const directory = mkdtempSync(join(tmpdir(), 'trellis-token-'))
+  const file = join(directory, 'token')
+  writeFileSync(file, token, { mode: 0o600 })
+  return { file, directory }
 }

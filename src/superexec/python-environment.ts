@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import type { AppProgram } from '../app-api/task-api.ts'
@@ -5,6 +6,8 @@ import type { AppProgram } from '../app-api/task-api.ts'
 /** The programs of a Python environment with Flower. */
 export interface PythonEnvironment {
   readonly interpreter: string | undefined
+  /** Flower's version, as major and minor number; `undefined` when nobody can tell. */
+  readonly version: readonly [number, number] | undefined
   /** Path of an app program. */
   program(name: AppProgram): string
 }
@@ -25,7 +28,19 @@ export function findPythonEnvironment(
 }
 
 function environment(folder: string, interpreter: string | undefined): PythonEnvironment {
-  return { interpreter, program: (name) => join(folder, name) }
+  return {
+    interpreter,
+    version: interpreter === undefined ? undefined : readVersion(interpreter),
+    program: (name) => join(folder, name),
+  }
+}
+
+/** Asks once; an interpreter that cannot be started is found out when it is to run an app. */
+function readVersion(interpreter: string): [number, number] | undefined {
+  const question = "from importlib.metadata import version; print(version('flwr'))"
+  const { stdout } = spawnSync(interpreter, ['-c', question], { encoding: 'utf8', timeout: 10_000 })
+  const [, major, minor] = /^(\d+)\.(\d+)/.exec(stdout ?? '') ?? []
+  return major === undefined || minor === undefined ? undefined : [Number(major), Number(minor)]
 }
 
 /** Whether this is a script that starts Python: installers write the interpreter into its first lines. */

@@ -16,6 +16,7 @@ import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import type { Service } from '../rpc/call.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
+import { createClientAppIoService, createServerAppIoService } from '../tasks/appio-service.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
@@ -98,7 +99,7 @@ export async function startSuperlink(
   const controlService = createControlService(ctx)
   const usedControl = idleWatch?.watched(controlService) ?? controlService
   const control = addressFile?.guarded(usedControl) ?? usedControl
-  const runtime = createRuntimeService({
+  const appApi = {
     tasks: ctx.tasks,
     backend: simulation
       ? byTaskType(createSuperlinkBackend(ctx), createClientBackend(ctx, simulation.fleet))
@@ -107,7 +108,13 @@ export async function startSuperlink(
     ...(config.superexecSecret
       ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
       : {}),
-  })
+  }
+  // Both generations; ClientApps come here where nodes are virtual.
+  const apps = [
+    createRuntimeService(appApi),
+    createServerAppIoService(appApi),
+    ...(simulation ? [createClientAppIoService(appApi)] : []),
+  ]
   const audit = createAuditLog(config.auditFile, ctx)
   stack.use(audit)
   const listen = createListen(config, ctx, audit.write)
@@ -116,7 +123,14 @@ export async function startSuperlink(
     ? undefined
     : stack.use(await listen('Fleet API', config.fleetAddress, fleet, 'supernode'))
   // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
-  const main = stack.use(await listen('API', config.address, [...fleet, control, runtime], undefined))
+  const main = stack.use(await listen('API', config.address, [...fleet, control, ...apps], undefined))
+  // Without TLS, which the apps of Flower 1.29 do not speak: on this machine alone, unless an address was given.
+  const ownApps = config.isolation === 'subprocess' && config.tls ? '127.0.0.1:0' : undefined
+  const appAddress = config.appioAddress ?? ownApps
+  const plainApps = appAddress
+    ? stack.use(await startListener({ name: 'ServerAppIo API', address: appAddress, services: apps, log }))
+    : undefined
+  if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
     const health = stack.use(await startHealthServer(config.healthAddress, log))
@@ -128,7 +142,7 @@ export async function startSuperlink(
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
   ]
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
-  if (config.isolation === 'subprocess') jobs.push(runSuperexec(config, ctx, listeners.main, stop.signal))
+  if (config.isolation === 'subprocess') jobs.push(runSuperexec(config, ctx, plainApps ?? main, stop.signal))
   // Taken down first: jobs end, held calls are answered, then listeners close.
   stack.defer(async () => {
     stop.abort()
@@ -212,12 +226,12 @@ function createListen(config: SuperlinkConfig, ctx: SuperlinkContext, audit: Aud
 function runSuperexec(
   config: SuperlinkConfig,
   ctx: SuperlinkContext,
-  main: Listener,
+  /** Without TLS. */
+  apps: Listener,
   signal: AbortSignal,
 ): Promise<void> {
-  const address = formatAddress(loopbackAddress(main.address))
-  const trust = config.tls ? ['--root-certificates', config.tls.caFile] : ['--insecure']
-  const args = [...trust, '--runtime-api-address', address, '--parent-pid', String(process.pid)]
+  const address = formatAddress(loopbackAddress(apps.address))
+  const args = ['--insecure', '--runtime-api-address', address, '--parent-pid', String(process.pid)]
   if (config.python !== undefined) args.push('--python', config.python)
   if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
   return keepRunning(() => startProgram('flower-superexec', args), {

@@ -17,6 +17,7 @@ export interface SuperlinkConfig {
   readonly fleetAddress: string
   readonly controlAddress: string
   readonly address: string
+  readonly appioAddress: string | undefined
   readonly healthAddress: string | undefined
   readonly isolation: 'subprocess' | 'process'
   readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
@@ -99,8 +100,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
   {
     flags: '--serverappio-api-address <address>',
-    help: '',
-    refused: 'is not served: SuperExecs and apps use --host and --port.',
+    help: 'address, without TLS, for SuperExecs and apps of Flower 1.29; --host and --port serve them as well when --insecure is given',
   },
   { flags: '--exec-api-address <address>', help: '', refused: 'was renamed: use --control-api-address.' },
   {
@@ -146,11 +146,13 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     fleetAddress: text('fleetApiAddress') as string,
     controlAddress: text('controlApiAddress') as string,
     address: formatAddress({ host, port }),
+    appioAddress: text('serverappioApiAddress'),
     healthAddress: text('healthServerAddress'),
   }
   parseAddress(addresses.controlAddress, '--control-api-address')
   parseAddress(addresses.fleetAddress, '--fleet-api-address')
   parseAddress(addresses.address, '--host and --port')
+  if (addresses.appioAddress) parseAddress(addresses.appioAddress, '--serverappio-api-address')
   if (addresses.healthAddress) parseAddress(addresses.healthAddress, '--health-server-address')
   const database = text('database') as string
   const memory = database === memoryName || database === inMemory || database.trim() === ''

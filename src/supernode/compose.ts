@@ -11,6 +11,7 @@ import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import { createChannel } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, startListener } from '../rpc/listener.ts'
+import { createClientAppIoService } from '../tasks/appio-service.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
@@ -100,15 +101,16 @@ export async function startSupernode(
 
 async function listen(ctx: SupernodeContext): Promise<Listener> {
   const { config, clock, db, log } = ctx
-  const service = createRuntimeService({
+  const api = {
     tasks: ctx.tasks,
     backend: createSupernodeBackend(ctx),
     clock,
     ...(config.superexecSecret
       ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
       : {}),
-  })
-  const runtime = await startListener({ name: 'Runtime API', address: config.runtimeAddress, services: [service], log })
+  }
+  const services = [createRuntimeService(api), createClientAppIoService(api)]
+  const runtime = await startListener({ name: 'Runtime API', address: config.runtimeAddress, services, log })
   log.info(`Starting Runtime API on ${formatAddress(runtime.address)}`)
   return runtime
 }

@@ -23,6 +23,7 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
       const run = await ctx.runs.get(task.runId)
       return { context: contextToWire(run.context), run: run.wire, fab: run.fab }
     },
+    findRun: async (runId) => (await ctx.runs.get(runId)).wire,
     async pullMessages(task) {
       const work = workOf(task)
       return { messagesList: [work.wire], messageObjectTrees: [work.tree] }

@@ -1,7 +1,9 @@
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf'
 import { type Clock, isoTimestamp } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
+import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
+import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import { type Call, defineService, type Service } from '../rpc/call.ts'
 import type { Task } from './task.ts'
@@ -16,6 +18,8 @@ export interface RuntimeBackend {
   /** The component reference of the task's app, for the launcher. */
   component(task: Task): Promise<string | undefined>
   taskInput(task: Task): Promise<Response<'pullTaskInput'>>
+  /** For launchers of Flower 1.29, who ask for a run by its id. */
+  findRun(runId: RunId): Promise<MessageInitShape<typeof RunSchema> | undefined>
   pushMessages(task: Task, request: Request<'pushMessages'>): Promise<Response<'pushMessages'>>
   /** Waits up to `waitMs`; `all` asks for every reply at once instead of whatever is there. */
   pullMessages(

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import type { Database } from '../db/database.ts'
-import { acquireTaskMethod, isSuperexecSignature } from '../identity/superexec-signature.ts'
+import { isSuperexecSignature } from '../identity/superexec-signature.ts'
 import type { Call } from '../rpc/call.ts'
 
 /** Checks the SuperExec signature of a call and spends its nonce. Throws `token-invalid`. */
@@ -11,8 +11,8 @@ export function createSuperexecCheck(options: {
   secret: Uint8Array
 }): (call: Call) => Promise<void> {
   const { db, clock, secret } = options
-  const namespace = `superexec:${acquireTaskMethod}`
   return async (call) => {
+    const namespace = `superexec:${call.method}`
     const single = (name: string): string => {
       const [value, ...more] = call.header(name)
       if (!value || more.length > 0) throw new DomainError('token-invalid')
@@ -25,7 +25,7 @@ export function createSuperexecCheck(options: {
       signature: single('flwr-superexec-signature'),
     }
     const now = clock.now()
-    if (!isSuperexecSignature(secret, acquireTaskMethod, call.requestBytes, headers, now))
+    if (!isSuperexecSignature(secret, call.method, call.requestBytes, headers, now))
       throw new DomainError('token-invalid')
     const fresh = await db.transaction(async (tx) => {
       await tx.deleteFrom('nonce').where('expires_at', '<', now).execute()

@@ -41,16 +41,23 @@ export async function findByTokenHash(db: Db, tokenHash: string): Promise<Task |
   return row && toTask(row)
 }
 
-export async function findOldestPending(db: Db, types: readonly string[]): Promise<Task | undefined> {
-  const row = await db
-    .selectFrom('task')
-    .selectAll()
-    .where('status', '=', 'pending')
-    .where('type', 'in', types)
-    .orderBy('pending_at')
-    .limit(1)
-    .executeTakeFirst()
+export async function findOldestPending(db: Db, types: readonly string[], runId?: RunId): Promise<Task | undefined> {
+  let query = db.selectFrom('task').selectAll().where('status', '=', 'pending').where('type', 'in', types)
+  if (runId !== undefined) query = query.where('run_id', '=', runId)
+  const row = await query.orderBy('pending_at').limit(1).executeTakeFirst()
   return row && toTask(row)
+}
+
+export async function listPendingRuns(db: Db, type: string): Promise<RunId[]> {
+  const rows = await db
+    .selectFrom('task')
+    .select('run_id')
+    .where('status', '=', 'pending')
+    .where('type', '=', type)
+    .orderBy('pending_at')
+    .limit(100)
+    .execute()
+  return [...new Set(rows.map((row) => row.run_id as RunId))]
 }
 
 export async function listByRun(db: Db, runId: RunId): Promise<Task[]> {

@@ -78,12 +78,22 @@ export class Tasks {
     return acquired?.claimed
   }
 
-  async #claim(types: readonly string[]): Promise<{ task: Task; token: string } | undefined> {
+  /** Runs with a task that waits for a launcher, the oldest first. */
+  listPendingRuns(type: TaskType): Promise<RunId[]> {
+    return taskStore.listPendingRuns(this.#options.db.read, type)
+  }
+
+  /** As `acquire`, for one run and without waiting. */
+  acquireOfRun(type: TaskType, runId: RunId): Promise<{ task: Task; token: string } | undefined> {
+    return this.#claim([type], runId)
+  }
+
+  async #claim(types: readonly string[], runId?: RunId): Promise<{ task: Task; token: string } | undefined> {
     const { db, clock } = this.#options
-    if (!(await taskStore.findOldestPending(db.read, types))) return undefined
+    if (!(await taskStore.findOldestPending(db.read, types, runId))) return undefined
     return db.transaction(async (tx, afterCommit) => {
       // Look again in the transaction: another launcher may have been faster.
-      const task = await taskStore.findOldestPending(tx, types)
+      const task = await taskStore.findOldestPending(tx, types, runId)
       if (!task) return undefined
       const token = randomBytes(128).toString('hex')
       const now = clock.now()

@@ -31,6 +31,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) },
       }
     },
+    async findRun(runId) {
+      const run = await findRun(ctx.db.read, runId)
+      return run && runToWire(run)
+    },
     async pushMessages(task, request) {
       if (request.messagesList.length === 0 || request.messagesList.length !== request.messageObjectTrees.length) {
         throw new DomainError('invalid-request', 'PushMessages needs messages and as many object trees.')

@@ -43,6 +43,7 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
         fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) },
       }
     },
+    findRun: async () => undefined,
     async pullMessages(task) {
       const { instruction } = workOf(task)
       return { messagesList: [messageStore.toWire(instruction)], messageObjectTrees: [instruction.tree] }
@@ -105,6 +106,7 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
   return {
     component: (task) => of(task).component(task),
     taskInput: (task) => of(task).taskInput(task),
+    findRun: (runId) => server.findRun(runId),
     pushMessages: (task, request) => of(task).pushMessages(task, request),
     pullMessages: (task, request, wait) => of(task).pullMessages(task, request, wait),
     pushObject: (task, request) => of(task).pushObject(task, request),
