@@ -19,6 +19,8 @@ export interface SuperexecConfig {
   readonly dependencyInstallation: boolean
   /** The interpreter whose environment runs Python apps; by default the first on PATH. */
   readonly python: string | undefined
+  /** Python ClientApps of one run may share the libraries that they import. */
+  readonly keepImports: boolean
 }
 
 export const rows: readonly OptionRow[] = [
@@ -34,6 +36,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
   { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
+  { flags: '--keep-imports', help: 'let Python ClientApps of a run share the libraries that the first has imported' },
   {
     flags: '--plugin-type <type>',
     help: 'which apps a server of Flower 1.29 has; by default it is asked',
@@ -58,6 +61,7 @@ export function parseSuperexecConfig(argv: readonly string[]): SuperexecConfig |
     healthAddress: text('healthServerAddress'),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
+    keepImports: values.keepImports === true,
   }
 }
 

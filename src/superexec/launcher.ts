@@ -95,6 +95,7 @@ export class Launcher {
 
   /** Processes that wait for the next task of these runs wait in vain, and those at work will. */
   endRuns(runIds: readonly bigint[]): void {
+    this.#python.endRuns(runIds)
     for (const app of this.#apps) {
       if (!runIds.includes(app.runId)) continue
       app.runEnded = true

@@ -22,7 +22,9 @@ const noPython =
 export class PythonApps {
   readonly #config: SuperexecConfig
   #environment: PythonEnvironment | undefined
-  #forkServer: PythonForkServer | undefined
+  /** By run, where apps of a run share what they import; else one for all. */
+  readonly #forkServers = new Map<bigint, PythonForkServer>()
+  #cannotFork = process.platform !== 'linux'
 
   constructor(config: SuperexecConfig) {
     this.#config = config
@@ -61,8 +63,15 @@ export class PythonApps {
     return this.#environment?.program(task.program) ?? task.program
   }
 
+  endRuns(runIds: readonly bigint[]): void {
+    for (const runId of runIds) {
+      this.#forkServers.get(runId)?.close()
+      this.#forkServers.delete(runId)
+    }
+  }
+
   close(): void {
-    this.#forkServer?.close()
+    for (const server of this.#forkServers.values()) server.close()
   }
 
   #launch(task: AcquiredTask, args: readonly string[]): StartedApp {
@@ -74,14 +83,24 @@ export class PythonApps {
   /** A ServerApp comes once a run. Elsewhere than on Linux a process with the libraries of numpy cannot be forked safely. */
   #fork(task: AcquiredTask, args: readonly string[], alone: () => StartedApp): StartedApp | undefined {
     const interpreter = this.#environment?.interpreter
-    if (task.program !== 'flwr-clientapp' || interpreter === undefined || process.platform !== 'linux') return undefined
-    if (this.#forkServer?.hasFailed) return undefined
-    const forked = this.#forkServer?.start(args, alone)
+    if (task.program !== 'flwr-clientapp' || interpreter === undefined || this.#cannotFork) return undefined
+    const { keepImports } = this.#config
+    const key = keepImports ? task.runId : forAll
+    const known = this.#forkServers.get(key)
+    if (known?.hasFailed) {
+      this.#cannotFork = true
+      return undefined
+    }
+    const forked = known?.start(args, alone)
     if (forked) return forked
-    this.#forkServer = new PythonForkServer({ interpreter, program: this.pathOf(task), idleMs })
-    return this.#forkServer.start(args, alone)
+    const server = new PythonForkServer({ interpreter, program: this.pathOf(task), keepImports, idleMs })
+    this.#forkServers.set(key, server)
+    return server.start(args, alone)
   }
 }
+
+/** No run has this id. */
+const forAll = 0n
 
 /** What the apps of an environment speak; `undefined` for the releases in between, whose ways are their own. */
 function generationOf({ version }: PythonEnvironment): AppGeneration | undefined {

@@ -16,10 +16,18 @@ after(() => rmSync(folder, { recursive: true }))
 const application = `
 import os, random, sys, time
 imported = os.getpid()
+already = None
 def main():
+    global already
+    already = 'wsgiref.validate' in sys.modules, os.environ.get('LIBRARY_SETTING')
     what, file = sys.argv[1], sys.argv[2]
     with open(file, 'a') as out:
         out.write(f'{os.getpid()} {os.getppid()} {imported} {random.random()} {os.path.basename(sys.argv[0])}\\n')
+    if what == 'library':
+        os.environ['LIBRARY_SETTING'] = 'x'
+        import wsgiref.validate
+        with open(file + '-library', 'a') as out:
+            out.write(f'{already}\\n')
     if what == 'spin':
         import signal
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -46,8 +54,9 @@ const lines = (): string[][] =>
 const never = () => {
   throw new Error('It should have forked')
 }
-const open = (program = 'flwr-clientapp'): PythonForkServer & Disposable => {
-  const server = new PythonForkServer({ interpreter: 'python3', program: join(folder, program), idleMs: 60_000 })
+const open = ({ program = 'flwr-clientapp', keepImports = false } = {}): PythonForkServer & Disposable => {
+  const options = { interpreter: 'python3', program: join(folder, program), keepImports, idleMs: 60_000 }
+  const server = new PythonForkServer(options)
   return Object.assign(server, { [Symbol.dispose]: () => server.close() })
 }
 
@@ -65,6 +74,20 @@ test('tasks run in forks of one process that has imported the program, and their
   assert.deepEqual(names, new Set(['flwr-clientapp']))
 })
 
+test('what the first app has imported is there for the next ones, where apps may share that', { skip }, async () => {
+  for (const [keepImports, second] of [
+    [false, '(False, None)'],
+    [true, "(True, 'x')"],
+  ] as const) {
+    rmSync(`${notes}-library`, { force: true })
+    using server = open({ keepImports })
+    assert.equal(await server.start(['library', notes], never)?.ended, 'exit status 0')
+    assert.equal(await server.start(['library', notes], never)?.ended, 'exit status 0')
+    const [first, next] = readFileSync(`${notes}-library`, 'utf8').trim().split('\n')
+    assert.deepEqual([first, next], ['(False, None)', second])
+  }
+})
+
 test('a fork that does not listen is ended', { skip }, async () => {
   rmSync(notes, { force: true })
   using server = open()
@@ -77,7 +100,7 @@ test('a fork that does not listen is ended', { skip }, async () => {
 })
 
 test('an environment that cannot be used like that starts each program by itself', { skip }, async () => {
-  using server = open('flwr-unknown')
+  using server = open({ program: 'flwr-unknown' })
   const app = server.start([], () => startedApp(spawn('true')))
   assert.equal(await app?.ended, 'exit status 0')
   assert.equal(server.hasFailed, true)

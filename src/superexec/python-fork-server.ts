@@ -2,7 +2,16 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { ended } from '../base/child-program.ts'
+import { forkServerScript } from './python-fork-server-script.ts'
 import type { StartedApp } from './started-app.ts'
+
+export interface ForkServerOptions {
+  readonly interpreter: string
+  readonly program: string
+  /** The libraries that the first app imports are imported by the server too: only for apps that may share that. */
+  readonly keepImports: boolean
+  readonly idleMs: number
+}
 
 /**
  * Starts ClientApps of a Python environment in a hundredth of a second instead of one: a process that has imported Flower,
@@ -20,11 +29,15 @@ export class PythonForkServer {
   /** It ended before it forked anything: this environment cannot be used like that. */
   hasFailed = false
 
-  constructor(options: { interpreter: string; program: string; idleMs: number }) {
+  constructor(options: ForkServerOptions) {
     this.#idleMs = options.idleMs
-    this.#server = spawn(options.interpreter, ['-c', script, options.program], {
-      stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
-    })
+    this.#server = spawn(
+      options.interpreter,
+      ['-c', forkServerScript, options.program, options.keepImports ? 'keep' : ''],
+      {
+        stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
+      },
+    )
     this.#server.stdin?.on('error', () => {})
     const words = createInterface({ input: this.#server.stdio[3] as Readable })
     words.on('line', (line) => this.#hear(JSON.parse(line)))
@@ -124,66 +137,3 @@ class Fork implements StartedApp {
     this.#resolve(outcome)
   }
 }
-
-/**
- * Reads the arguments of a task from each line; tells of each fork, and of its end, on descriptor 3. Ends with its input.
- * Random numbers must differ from fork to fork: Python's own are seeded anew by itself, numpy's here.
- */
-const script = `
-import gc, json, os, select, signal, sys
-from importlib.metadata import entry_points
-
-def serve():
-    woken, wake = os.pipe()
-    os.set_blocking(wake, False)
-    signal.set_wakeup_fd(wake)
-    signal.signal(signal.SIGCHLD, lambda *_: None)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    rest = b''
-    while True:
-        ready, _, _ = select.select([0, woken], [], [])
-        if woken in ready:
-            os.read(woken, 4096)
-        while True:
-            try:
-                pid, status = os.waitpid(-1, os.WNOHANG)
-            except ChildProcessError:
-                break
-            if pid == 0:
-                break
-            say(pid=pid, status=os.waitstatus_to_exitcode(status))
-        if 0 not in ready:
-            continue
-        chunk = os.read(0, 65536)
-        if not chunk:
-            sys.exit(0)
-        *lines, rest = (rest + chunk).split(b'\\n')
-        for line in lines:
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                for descriptor in (woken, wake, 3):
-                    os.close(descriptor)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                return json.loads(line)
-            say(pid=pid)
-
-def say(**words):
-    os.write(3, (json.dumps(words) + '\\n').encode())
-
-program = sys.argv[1]
-entries = [one for one in entry_points(group='console_scripts') if one.name == os.path.basename(program)]
-if not entries:
-    sys.exit(1)
-main = entries[0].load()
-os.set_inheritable(3, False)
-gc.collect()
-gc.freeze()
-arguments = serve()
-if 'numpy' in sys.modules:
-    sys.modules['numpy'].random.seed()
-sys.argv = [program, *arguments]
-sys.exit(main())
-`

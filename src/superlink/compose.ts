@@ -233,6 +233,7 @@ function runSuperexec(
   const address = formatAddress(loopbackAddress(apps.address))
   const args = ['--insecure', '--runtime-api-address', address, '--parent-pid', String(process.pid)]
   if (config.python !== undefined) args.push('--python', config.python)
+  if (config.simulation) args.push('--keep-imports')
   if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
   return keepRunning(() => startProgram('flower-superexec', args), {
     name: 'flower-superexec',
