@@ -23,7 +23,7 @@ interface Figures {
   readonly idleMegabytes: number
 }
 
-const { TRELLIS_PYTHON_129: python, TRELLIS_PYTHON_141: python141 } = await preparePython()
+const { TRELLIS_PYTHON_129: python } = await preparePython()
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 try {
   const trellis = ourFlower(directory)
@@ -34,7 +34,7 @@ try {
   const simulations = await measureSimulations({
     directory,
     ourBin: trellis.bin,
-    python141,
+    python129: python,
     writeOurApp: trellis.writeApp,
     writePythonApp: flower.writeApp,
   })
@@ -101,7 +101,7 @@ function printSimulations({ ours, oursWithPythonApp, theirs }: SimulationFigures
   printTable([
     ['s for flwr run, simulated: 10 virtual nodes, 3 rounds', 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
     row('a TypeScript app, beside the same in Python', ours),
-    ...(oursWithPythonApp === undefined ? [] : [row('a Python app, on ours run by Flower 1.41', oursWithPythonApp)]),
+    ...(oursWithPythonApp === undefined ? [] : [row('the Python app of Flower on our programs', oursWithPythonApp)]),
   ])
 }
 

@@ -8,7 +8,7 @@ const [nodes, rounds, floats] = [10, 3, 1000]
 
 export interface SimulationFigures {
   readonly ours: number
-  /** A Python app on our programs; absent without a Python of 1.41. */
+  /** The Python app on our programs, in an environment of Flower 1.29; absent without one. */
   readonly oursWithPythonApp: number | undefined
   /** Flower 1.29 with Ray; absent where that cannot be installed. */
   readonly theirs: number | undefined
@@ -24,11 +24,11 @@ interface Simulator {
 export async function measureSimulations(options: {
   directory: string
   ourBin: string
-  python141: string | undefined
+  python129: string | undefined
   writeOurApp: (directory: string, options: { floats: number; rounds: number }) => string
   writePythonApp: (directory: string, options: { floats: number; rounds: number }) => string
 }): Promise<SimulationFigures> {
-  const { directory, ourBin, python141 } = options
+  const { directory, ourBin, python129 } = options
   const fresh = (name: string): string => {
     const folder = join(directory, `simulation-${name}`)
     mkdirSync(folder)
@@ -44,11 +44,11 @@ export async function measureSimulations(options: {
       app: options.writeOurApp(typescript, { floats, rounds }),
     }),
     oursWithPythonApp:
-      python141 === undefined
+      python129 === undefined
         ? undefined
         : await secondsOf(withPython, {
             bin: ourBin,
-            environment: { PATH: `${join(python141, 'bin')}:${process.env.PATH}` },
+            environment: { PATH: `${join(python129, 'bin')}:${process.env.PATH}` },
             app: options.writePythonApp(withPython, { floats, rounds }),
           }),
     theirs:
