@@ -5,9 +5,9 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { LocalSimulation } from '../harness/local-simulation.ts'
-import { eventually, isAlive } from '../harness/program.ts'
+import { eventually, isAlive, run } from '../harness/program.ts'
 import { countingClientPython, countingServerPython } from '../harness/python-apps.ts'
-import { pythonEnvironment, startPython, withoutPython } from '../harness/python-flower.ts'
+import { freePort, pythonEnvironment, startPython, withoutPython } from '../harness/python-flower.ts'
 
 /** Says when each of its messages began and ended to be worked on, and which part of the data the node has. */
 const watchedClient = `
@@ -279,6 +279,36 @@ test("Flower's flwr of both generations starts, lists and stops simulations of o
     assert.match(refused.said, /num-supernodes must be from 1 to 10000|Invalid|invalid/, release)
   }
 })
+
+for (const release of ['1.29', '1.41'] as const)
+  test(`with our programs first on PATH, a local simulation of Flower's flwr is one of ours: ${release}`, {
+    skip: withoutPython,
+  }, async () => {
+    const environment = pythonEnvironment(release) as string
+    const ourBin = join(import.meta.dirname, '..', '..', 'bin')
+    await using user = new LocalSimulation({
+      PATH: `${ourBin}:${join(environment, 'bin')}:${process.env.PATH}`,
+      FLWR_LOCAL_CONTROL_API_PORT: String(await freePort()),
+      FLWR_LOCAL_SUPERLINK_HTTP_API_PORT: String(await freePort()),
+      FLWR_TELEMETRY_ENABLED: '0',
+      FLWR_DISABLE_UPDATE_CHECK: '1',
+    })
+    const app = user.writeMixedApp({
+      server: { language: 'python', source: countingServerPython },
+      client: { language: 'python', source: countingClientPython },
+      config: 'nodes = 2\nrounds = 1\npause-ms = 0',
+    })
+    const program = join(environment, 'bin', 'flwr')
+    const settings = ['--federation-config', 'num-supernodes=2']
+    const { status, said } = await run(program, ['run', app, 'local', '--stream', ...settings], {
+      ...user.options(),
+      bin: '/',
+    })
+    assert.equal(status, 0, said)
+    assert.match(said, /Sampled 2 nodes \(out of 2\)/)
+    assert.match(said, /weights: 1 11/)
+    assert.match(readFileSync(join(user.home, 'local-superlink', 'superlink.log'), 'utf8'), /Created simulation run/)
+  })
 
 test('a local SuperLink that cannot start is told with its log', async () => {
   await using user = new LocalSimulation()
