@@ -23,7 +23,7 @@ import { Tasks } from '../tasks/tasks.ts'
 import { claimAddressFile } from './address-file.ts'
 import { audited } from './api/audited.ts'
 import { createControlService } from './api/control.ts'
-import { createFleetService } from './api/fleet.ts'
+import { createFleetService, createNoFleetService } from './api/fleet.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
@@ -92,8 +92,7 @@ export async function startSuperlink(
   stack.defer(() => ctx.traffic.flush())
   await ctx.tasks.recover(config.isolation === 'subprocess' ? 'ended' : 'may-live')
 
-  // Virtual nodes need no API, and no SuperNode can join them.
-  const fleet = simulation ? [] : [createFleetService(ctx)]
+  const fleet = simulation ? createNoFleetService() : createFleetService(ctx)
   const idleWatch =
     config.idleMs === undefined ? undefined : new IdleWatch({ tasks: ctx.tasks, clock, idleMs: config.idleMs })
   const controlService = createControlService(ctx)
@@ -121,9 +120,9 @@ export async function startSuperlink(
   const controlListener = stack.use(await listen('Control API', config.controlAddress, [control], 'cli'))
   const fleetListener = simulation
     ? undefined
-    : stack.use(await listen('Fleet API', config.fleetAddress, fleet, 'supernode'))
+    : stack.use(await listen('Fleet API', config.fleetAddress, [fleet], 'supernode'))
   // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
-  const main = stack.use(await listen('API', config.address, [...fleet, control, ...apps], undefined))
+  const main = stack.use(await listen('API', config.address, [fleet, control, ...apps], undefined))
   // Without TLS, which the apps of Flower 1.29 do not speak: on this machine alone, unless an address was given.
   const ownApps = config.isolation === 'subprocess' && config.tls ? '127.0.0.1:0' : undefined
   const appAddress = config.appioAddress ?? ownApps

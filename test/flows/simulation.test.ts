@@ -310,6 +310,19 @@ for (const release of ['1.29', '1.41'] as const)
     assert.match(readFileSync(join(user.home, 'local-superlink', 'superlink.log'), 'utf8'), /Created simulation run/)
   })
 
+test('a SuperNode that comes to a SuperLink that simulates is told so and ends', async () => {
+  await using user = new LocalSimulation()
+  const ports = ['--control-api-address', '127.0.0.1:0', '--port', '0']
+  await using superlink = user.start('flower-superlink', '--insecure', '--simulation', ...ports)
+  const [, api = ''] = await superlink.line(/Starting API on (\S+)/)
+  assert.doesNotMatch(superlink.said, /Fleet API/)
+  for (const transport of ['grpc', 'http']) {
+    await using node = user.start('flower-supernode', '--insecure', '--superlink', api, '--transport', transport)
+    assert.equal(await node.end(), 1)
+    assert.match(node.said, /This SuperLink simulates its SuperNodes \(--simulation\): others cannot join it\./)
+  }
+})
+
 test('a local SuperLink that cannot start is told with its log', async () => {
   await using user = new LocalSimulation()
   user.writeApp({ server: countingServer, client: countingClient })

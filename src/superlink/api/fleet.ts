@@ -130,6 +130,18 @@ export function createFleetService(ctx: SuperlinkContext): Service {
   })
 }
 
+/** The Fleet API where nodes are virtual: a SuperNode that comes is told why it cannot join. */
+export function createNoFleetService(): Service {
+  const refuse = (): never => {
+    throw new DomainError(
+      'unsupported',
+      'This SuperLink simulates its SuperNodes (--simulation): others cannot join it.',
+    )
+  }
+  const handlers = Object.fromEntries(Object.keys(Fleet.method).map((name) => [name, refuse]))
+  return { desc: Fleet, authenticate: async () => refuse(), handlers }
+}
+
 function pemText(publicKey: Uint8Array): string {
   return Buffer.from(publicKey).toString('latin1')
 }
