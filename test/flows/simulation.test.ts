@@ -101,6 +101,13 @@ test('a node keeps its state from message to message, and settings of config.tom
   assert.match(wrong.said, /--client-resources-num-gpus must be a number of at least 0, not 'half'/)
 })
 
+test('the digits example ends where it ends with three real SuperNodes', async () => {
+  await using user = new LocalSimulation()
+  const app = join(import.meta.dirname, '..', '..', 'examples', 'digits')
+  const ran = await user.flwr('run', app, ':local:', '--stream', '--federation-config', 'num-supernodes=3')
+  assert.match(ran.stdout, /Final test accuracy: 0\.9767/)
+})
+
 test('settings that make no sense are refused in a sentence, and nothing is started', async () => {
   await using user = new LocalSimulation()
   user.writeApp({ server: countingServer, client: countingClient })
