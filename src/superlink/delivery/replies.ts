@@ -152,7 +152,7 @@ export async function failConfirmed(ctx: Ctx, nodeId: NodeId): Promise<void> {
   }
 }
 
-/** Answers an instruction with an error, within a transaction. */
+/** Answers an instruction with an error in the name of its node, within a transaction. */
 export async function answerWithError(
   ctx: TakingCtx,
   tx: Db,
@@ -161,7 +161,8 @@ export async function answerWithError(
   error: MessageError,
 ): Promise<void> {
   const { runId, messageId } = instruction.metadata
-  const { reply, content } = createErrorReply(ctx, runId as RunId, messageId, instruction, error)
+  const nodeId = instruction.metadata.dstNodeId
+  const { reply, content } = createErrorReply(ctx, runId as RunId, messageId, instruction, error, nodeId)
   await insertErrorReply(ctx, tx, afterCommit, reply)
   afterCommit(() => {
     // Whoever asks for the object before it is here waits for it.
@@ -189,13 +190,14 @@ function createErrorReply(
   replyToMessageId: string,
   instruction: StoredMessage | undefined,
   error: MessageError,
+  srcNodeId: bigint = superlinkNodeId,
 ): { reply: StoredMessage; content: Uint8Array } {
   const nowSeconds = ctx.clock.now() / 1000
   const asked = instruction?.metadata
   const metadata: Metadata = {
     runId,
     messageId: '',
-    srcNodeId: superlinkNodeId,
+    srcNodeId,
     dstNodeId: superlinkNodeId,
     replyToMessageId,
     groupId: asked?.groupId ?? '',

@@ -119,6 +119,7 @@ test('as many nodes work at a time as there are processors, and each answers, wh
     answers.map(({ error }) => error?.reason),
     Array(10).fill('ClientApp stopped responding. It broke.'),
   )
+  assert.deepEqual(new Set(answers.map(({ metadata }) => metadata.srcNodeId)), worked)
 })
 
 test('a node works on one message at a time, and messages to strangers are refused', async () => {

@@ -163,11 +163,15 @@ export class VirtualFleet implements RunNodes {
   }
 
   async #expire(taskId: TaskId): Promise<void> {
-    const { db, tasks } = this.#ctx()
+    const { db, tasks, log } = this.#ctx()
     const details = 'The ClientApp did not answer before its message expired.'
-    await db.transaction(async (tx, afterCommit) => {
-      await tasks.finish(tx, afterCommit, taskId, 'failed', details)
-    })
+    try {
+      await db.transaction(async (tx, afterCommit) => {
+        await tasks.finish(tx, afterCommit, taskId, 'failed', details)
+      })
+    } catch (error) {
+      log.warn('A ClientApp whose message has expired could not be ended', { task: taskId, error: errorText(error) })
+    }
   }
 
   #shares(): Map<RunId, number> {
