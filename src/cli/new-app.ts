@@ -35,6 +35,7 @@ const readme = (name: string): string => `# ${name}
 A federated app: each SuperNode fits a line to its own points, the SuperLink averages the lines.
 
     flwr run . --stream                                   # on the default connection of config.toml
+    flwr run . :local: --stream                           # on virtual SuperNodes of this machine
     flwr run . --stream --run-config "num-server-rounds=10"
 
 - \`${name}/server-app.ts\` steers the rounds,

@@ -22,7 +22,7 @@ export const newCommand: CreateCommand = (context) =>
           throw new UsageError(`There is a '${name}' here already: choose another name or move it away.`)
         writeFiles(name, newAppFiles(name, publisher))
         output.say(
-          `Created the app '${name}'. Run it on the SuperLink of your default connection with:\n\n  flwr run ${name} --stream\n`,
+          `Created the app '${name}'. Run it on your default connection, or on virtual SuperNodes of this machine:\n\n  flwr run ${name} --stream\n  flwr run ${name} :local: --stream\n`,
         )
         return undefined
       })
