@@ -29,6 +29,12 @@ export const app = new ClientApp()
   .evaluate((message) => message.reply(new RecordDict({ metrics: new MetricRecord({ 'num-examples': 1, loss: 0.5 }) })))
 `
 
+/** Draws a random number for each message, as apps do that shuffle their data. */
+const drawingClientPython = countingClientPython.replace(
+  '    weights = ',
+  '    import numpy as np\n    print("DRAWN", np.random.rand(), flush=True)\n    weights = ',
+)
+
 interface Note {
   readonly what: 'begin' | 'end'
   readonly at: number
@@ -238,7 +244,7 @@ for (const release of ['1.29', '1.41'] as const)
     })
     user.writeMixedApp({
       server: { language: 'python', source: countingServerPython },
-      client: { language: 'python', source: countingClientPython },
+      client: { language: 'python', source: drawingClientPython },
       config: 'nodes = 10\nrounds = 2\npause-ms = 0',
     })
     const ran = await user.flwr('run', 'testapp', ':local:', '--stream')
@@ -247,6 +253,10 @@ for (const release of ['1.29', '1.41'] as const)
     assert.match(ran.stdout, /weights: 2 12/)
     assert.match(ran.stdout, /2: \{'seen': '2\.0000e\+00'\}/)
     assert.match(ran.stdout, /finished:completed/)
+    const log = readFileSync(join(user.home, 'local-superlink', 'trellis.log'), 'utf8')
+    const drawn = [...log.matchAll(/DRAWN (\S+)/g)].map(([, number]) => number)
+    assert.equal(drawn.length, 20)
+    assert.equal(new Set(drawn).size, 20, 'each execution draws numbers of its own')
     // The SuperExec goes on, and what it forks from.
     await eventually('the end of the ClientApps', () => user.processes('--parent-pid').length <= 1, 5000)
   })
