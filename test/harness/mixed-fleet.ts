@@ -3,7 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
-import { run, start, type TestProgram } from './program.ts'
+import { eventually, processesWith, run, start, type TestProgram } from './program.ts'
 import { freePort, type Maker, pythonOf, type Release, runPython, startPython } from './python-flower.ts'
 
 /** How long Python's programs may take to start on a busy machine. */
@@ -153,7 +153,9 @@ export class MixedFleet implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const { path } = this.directory
     await this.#stack.disposeAsync()
+    await endLeftovers(path)
   }
 
   #programOptions(maker: Maker): { cwd: string; env: Record<string, string> } {
@@ -192,6 +194,25 @@ export class MixedFleet implements AsyncDisposable {
       join(this.#home(maker), 'config.toml'),
       `[superlink]\ndefault = "fleet"\n[superlink.fleet]\naddress = "${this.controlAddress}"\nroot-certificates = "${this.#ca.certfile}"\n`,
     )
+  }
+}
+
+/** Ends what Python's programs leave behind; ours leave nothing, or the test fails. */
+async function endLeftovers(directory: string): Promise<void> {
+  const left = (): { pid: number; command: string }[] => processesWith(directory)
+  const ours = (): string[] =>
+    left()
+      .filter(({ command }) => command.includes('start.ts'))
+      .map(({ command }) => command.replaceAll('\0', ' '))
+  await eventually('The end of our programs', () => ours().length === 0).catch((error) => {
+    throw new Error(`${error.message}: ${ours().join('; ')}`)
+  })
+  for (const { pid } of left()) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended by itself.
+    }
   }
 }
 

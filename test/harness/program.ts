@@ -88,12 +88,16 @@ export class TestProgram implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    if (this.hasEnded) return
-    this.kill()
-    await this.end(8000).catch(() => {
-      this.kill('SIGKILL')
-      return this.end()
-    })
+    if (!this.hasEnded) {
+      this.kill()
+      await this.end(8000).catch(() => {
+        this.kill('SIGKILL')
+        return this.end()
+      })
+    }
+    // A program that this one left behind may hold the pipes: nobody waits for its end.
+    this.child.stdout?.destroy()
+    this.child.stderr?.destroy()
   }
 }
 

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { after, test } from 'node:test'
+import { after, describe, test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
@@ -9,25 +9,25 @@ import { type Cell, type Column, columns, matrixTable } from './cells.ts'
 const cells: Cell[] = []
 after(() => process.stdout.write(`\n${matrixTable(cells)}\n\n`))
 
-for (const column of columns) {
-  const { superlink, supernodes, language } = column
-  const name = `SuperLink ${superlink}, SuperNodes ${supernodes}, a ${language} app`
-  test(`${name}: two rounds, and every flwr shows and stops its runs`, { skip: withoutPython }, async (context) => {
-    await using fleet = await startFleet(column)
-    for (const cli of column.clis) {
-      await context.test(`flwr ${cli}`, async () => {
-        const cell = { ...column, cli, outcome: 'FAILED', seconds: undefined as number | undefined }
-        cells.push(cell)
-        const seconds = await trainAndStop(fleet, column, cli)
-        cells[cells.indexOf(cell)] = {
-          ...cell,
-          seconds,
-          outcome: seconds === undefined ? 'OK (started by ours)' : 'OK',
-        }
-      })
-    }
-  })
-}
+// Python's programs mostly wait; two fleets at a time share the cores as two users would.
+describe('two rounds, and every flwr shows and stops its runs', { concurrency: 2 }, () => {
+  for (const column of columns) {
+    const { superlink, supernodes, language } = column
+    const name = `SuperLink ${superlink}, SuperNodes ${supernodes}, a ${language} app`
+    test(name, { skip: withoutPython }, async (context) => {
+      const own = column.clis.map((cli) => ({ ...column, cli, outcome: 'FAILED', seconds: undefined }))
+      cells.push(...own)
+      await using fleet = await startFleet(column)
+      for (const cell of own) {
+        await context.test(`flwr ${cell.cli}`, async () => {
+          const seconds = await trainAndStop(fleet, column, cell.cli)
+          const outcome = seconds === undefined ? 'OK (started by ours)' : 'OK'
+          cells[cells.indexOf(cell)] = { ...cell, seconds, outcome }
+        })
+      }
+    })
+  }
+})
 
 /** Two SuperNodes; apps that a Python SuperLink or SuperNode cannot start itself get a SuperExec of ours. */
 async function startFleet({ superlink, supernodes, language, python }: Column): Promise<MixedFleet> {

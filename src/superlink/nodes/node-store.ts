@@ -57,9 +57,11 @@ export async function listByIdentity(db: Db, identity: string): Promise<Node[]> 
   return rows.map(toNode)
 }
 
+/** All nodes, or those that an account sees: its own, and those of certificates, which belong to nobody else. */
 export async function list(db: Db, ownerAid?: string): Promise<Node[]> {
   let query = db.selectFrom('node').selectAll().orderBy('registered_at')
-  if (ownerAid !== undefined) query = query.where('owner_aid', '=', ownerAid)
+  if (ownerAid !== undefined)
+    query = query.where((row) => row.or([row('owner_aid', '=', ownerAid), row('identity', 'is not', null)]))
   return (await query.execute()).map(toNode)
 }
 
