@@ -4,6 +4,7 @@ import type { MessageSchema, ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import { Message, type MessageError } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
+import { flattenTree } from '../objects/object-tree.ts'
 import { ObjectRefusedError, pushObjects } from '../objects/transfer.ts'
 import type { SupernodeContext } from './context.ts'
 import { fleet, isRunEnded } from './fleet.ts'
@@ -69,6 +70,7 @@ async function send(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Pr
 async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Promise<boolean> {
   const node = { nodeId: ctx.fleet.nodeId }
   const { runId } = work
+  const stored = new Set<string>()
   for (let tries = 1; ; tries++) {
     const { message } = await ctx.fleet.call(fleet.pushMessages, {
       node,
@@ -77,14 +79,24 @@ async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply
       clientappRuntimeList: reply.runtimeSeconds === undefined ? [] : [reply.runtimeSeconds],
     })
     if (!(reply.tree.objectId in message.results)) return false
-    const { sessionId } = message
-    try {
-      await pushObjects({
-        ids: message.objectsToPush,
-        read: reply.read,
-        push: async (objectId, objectContent) =>
-          (await ctx.fleet.call(fleet.pushObject, { node, runId, objectId, objectContent, sessionId })).message.stored,
+    // Python's SuperLink wants nothing of a reply that its ServerApp took up after an announcement whose answer was lost,
+    // and yet waits for its objects.
+    const isHeardBefore = message.objectsToPush.length === 0
+    const sessionId = isHeardBefore ? anySession : message.sessionId
+    const push = async (objectId: string, objectContent: Uint8Array): Promise<boolean> => {
+      const { message: answer } = await ctx.fleet.call(fleet.pushObject, {
+        node,
+        runId,
+        objectId,
+        objectContent,
+        sessionId,
       })
+      if (answer.stored) stored.add(objectId)
+      return answer.stored || isHeardBefore
+    }
+    const ids = isHeardBefore ? flattenTree(reply.tree).filter((id) => !stored.has(id)) : message.objectsToPush
+    try {
+      await pushObjects({ ids, read: reply.read, push })
       return true
     } catch (error) {
       if (!(error instanceof ObjectRefusedError) || tries === announcementsMax) throw error
@@ -94,6 +106,8 @@ async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply
 }
 
 const announcementsMax = 3
+/** Stands for whichever upload session waits for the object. */
+const anySession = ''
 
 /** Gives up on an instruction. */
 export async function dropWork(ctx: SupernodeContext, work: Work, reason: string): Promise<void> {

@@ -24,7 +24,7 @@ export type Meddling =
   | { readonly response: (body: Buffer) => Buffer }
 
 /** Is asked about each call, with the number of calls of its route before it. */
-export type Meddle = (route: string, before: number, request: Buffer) => Meddling
+export type Meddle = (route: string, before: number, request: Buffer) => Meddling | Promise<Meddling>
 
 /**
  * Stands between our programs and an HTTP SuperLink under TLS, keeps what passes and meddles with what it is told to. The
@@ -72,7 +72,7 @@ export class HttpProxy implements AsyncDisposable {
     const route = (incoming.url ?? '').replace('/v1/', '')
     const before = this.#counts.get(route) ?? 0
     this.#counts.set(route, before + 1)
-    const meddling = this.#meddle(route, before, received)
+    const meddling = await this.#meddle(route, before, received)
     const keep = (status: number, response: Buffer): void =>
       void this.passed.push({ route, headers: incoming.headers, request: received, status, response })
     if (typeof meddling === 'object' && 'status' in meddling) {
