@@ -36,6 +36,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--token-ipc', help: 'take tokens from the parent process, one task after the other', hidden: true },
   { flags: '--parent-pid <pid>', help: 'end when this process ends' },
   { flags: '--allow-runtime-dependency-installation', help: '', hidden: true },
+  { flags: '--run-once', help: '', hidden: true },
 ]
 
 export function parseAppConfig(program: AppProgram, argv: readonly string[]): AppConfig | undefined {

@@ -114,6 +114,12 @@ const catalog = {
     sentence: 'Public key already in use',
     httpSentence: 'Public key already in use.',
   },
+  'node-label-invalid': {
+    status: 'invalid-argument',
+    number: 45,
+    sentence: 'Invalid SuperNode location.',
+    showsDetail: true,
+  },
   'public-key-invalid': {
     status: 'failed-precondition',
     number: 22,

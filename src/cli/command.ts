@@ -13,6 +13,15 @@ export type CreateCommand = (context: CliContext) => Command
 export const formatOption = (): Option => new Option('--format <format>', 'default or json').default('default')
 export const connectionArgument = ['[superlink]', 'name of a connection in config.toml; else the default one'] as const
 
+/** Flower's commands still list this flag of old and refuse it. Throws a UsageError (status 2). */
+export const federationConfigOption = (): Option =>
+  new Option('--federation-config <pairs>').hideHelp().argParser(() => {
+    throw new UsageError(
+      '--federation-config is gone from this command: write the address into config.toml and name the connection.',
+      { exitStatus: 2 },
+    )
+  })
+
 /** For options that may be given several times. */
 export const collect = (value: string, earlier: readonly string[]): string[] => [...earlier, value]
 

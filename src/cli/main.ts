@@ -4,7 +4,7 @@ import { versionText } from '../base/options.ts'
 import type { Main } from '../base/program.ts'
 import type { CliContext } from './command.ts'
 import { loginCommand, pullCommand } from './commands/account.ts'
-import { appCommand } from './commands/app.ts'
+import { appCommand, chatCommand } from './commands/app.ts'
 import { buildCommand } from './commands/build.ts'
 import { configCommand } from './commands/config.ts'
 import { federationCommand } from './commands/federation.ts'
@@ -54,6 +54,7 @@ export function createProgram(context: CliContext): Command {
     loginCommand,
     pullCommand,
     appCommand,
+    chatCommand,
     configCommand,
     supernodeCommand,
     federationCommand,

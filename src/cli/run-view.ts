@@ -29,11 +29,13 @@ export function runToJson(run: Run, now: string): Json {
   return {
     'run-id': run.runId.toString(),
     federation: run.federation,
+    'federation-id': run.federation,
     'fab-id': run.fabId,
     'fab-name': run.fabId.split('/').at(-1) ?? '',
     'fab-version': run.fabVersion,
     'fab-hash': run.fabHash,
     status: statusText(run),
+    'status-details': run.status?.details || 'N/A',
     elapsed: float(elapsed),
     'pending-at': instantText(run.pendingAt),
     'starting-at': instantText(run.startingAt),

@@ -70,4 +70,8 @@ export const migrations: readonly string[] = [
     run_id INTEGER NOT NULL, node_id INTEGER NOT NULL, state BLOB NOT NULL, PRIMARY KEY (run_id, node_id)
   ) STRICT, WITHOUT ROWID;
   `,
+  `
+  ALTER TABLE node ADD COLUMN location TEXT;
+  ALTER TABLE node ADD COLUMN name TEXT;
+  `,
 ]

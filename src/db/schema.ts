@@ -37,6 +37,9 @@ export interface NodeTable {
   certificate_not_after: Instant | null
   owner_aid: string
   owner_name: string
+  /** LATITUDE,LONGITUDE and name, as the operator registered it. */
+  location: string | null
+  name: string | null
   /** 'registered' | 'online' | 'offline' | 'unregistered' */
   status: string
   registered_at: Instant

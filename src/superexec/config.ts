@@ -43,6 +43,11 @@ export const rows: readonly OptionRow[] = [
     choices: ['serverapp', 'clientapp', 'simulation'],
   },
   { flags: '--executor <name>', help: '', hidden: true, choices: ['subprocess'] },
+  {
+    flags: '--executor-config <text>',
+    help: '',
+    refused: 'belongs to executors that Trellis does not have: leave it out.',
+  },
 ]
 
 export function parseSuperexecConfig(argv: readonly string[]): SuperexecConfig | undefined {

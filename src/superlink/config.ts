@@ -102,6 +102,12 @@ export const rows: readonly OptionRow[] = [
     flags: '--serverappio-api-address <address>',
     help: 'address, without TLS, for SuperExecs and apps of Flower 1.29; --host and --port serve them as well when --insecure is given',
   },
+  { flags: '--simulationio-api-address <address>', help: '', hidden: true },
+  ...['--appio-ssl-certfile', '--appio-ssl-keyfile', '--appio-ssl-ca-certfile'].map((flag) => ({
+    flags: `${flag} <path>`,
+    help: '',
+    refused: `is gone: ${flag.replace('appio-', '')} serves apps too.`,
+  })),
   { flags: '--exec-api-address <address>', help: '', refused: 'was renamed: use --control-api-address.' },
   {
     flags: '--auth-list-public-keys <path>',

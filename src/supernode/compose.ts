@@ -6,6 +6,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
+import { fixedTlsSource } from '../identity/tls-source.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import { createChannel } from '../rpc/channel.ts'
@@ -110,13 +111,20 @@ async function listen(ctx: SupernodeContext): Promise<Listener> {
       : {}),
   }
   const services = [createRuntimeService(api), createClientAppIoService(api)]
-  const runtime = await startListener({ name: 'Runtime API', address: config.runtimeAddress, services, log })
+  const runtime = await startListener({
+    name: 'Runtime API',
+    address: config.runtimeAddress,
+    services,
+    log,
+    ...(config.runtimeTls ? { tls: fixedTlsSource(config.runtimeTls.material) } : {}),
+  })
   log.info(`Starting Runtime API on ${formatAddress(runtime.address)}`)
   return runtime
 }
 
 function runSuperexec({ config, clock, log, signal }: SupernodeContext, runtime: Listener): Promise<void> {
-  const args = ['--insecure', '--runtime-api-address', formatAddress(loopbackAddress(runtime.address))]
+  const trust = config.runtimeTls ? ['--root-certificates', config.runtimeTls.caFile] : ['--insecure']
+  const args = [...trust, '--runtime-api-address', formatAddress(loopbackAddress(runtime.address))]
   args.push('--parent-pid', String(process.pid))
   if (config.python !== undefined) args.push('--python', config.python)
   if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')

@@ -7,8 +7,8 @@ import { parseConfigPairs } from '../fab/config-pairs.ts'
 import { generateNodeKey, type NodeKey, toNodeKey } from '../identity/node-key.ts'
 import { readOpensshPrivateKey } from '../identity/openssh-key.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
-import { checkPairGiven, readClientTls } from '../identity/tls-files.ts'
-import { fixedTlsSource } from '../identity/tls-source.ts'
+import { checkPairGiven, readClientTls, readServerTls } from '../identity/tls-files.ts'
+import { fixedTlsSource, type TlsMaterial } from '../identity/tls-source.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 
@@ -26,6 +26,8 @@ export interface SupernodeConfig {
   readonly isolation: 'subprocess' | 'process'
   /** Address of our own Runtime API. */
   readonly runtimeAddress: string
+  /** TLS of our own Runtime API, and the CA that apps know it by; absent: plain. */
+  readonly runtimeTls: { readonly material: TlsMaterial; readonly caFile: string } | undefined
   readonly superexecSecret: Uint8Array | undefined
   readonly maxRetries: number | undefined
   readonly maxWaitMs: number | undefined
@@ -66,6 +68,14 @@ export const rows: readonly OptionRow[] = [
     help: `port of the Runtime API for apps; by default a free one, or ${defaultPort} with --isolation process`,
   },
   { flags: '--clientappio-api-address <address>', help: 'old name for --host and --port together' },
+  { flags: '--ssl-certfile <path>', help: 'PEM file with the certificate chain of the Runtime API for apps' },
+  { flags: '--ssl-keyfile <path>', help: 'PEM file with the private key of that certificate' },
+  { flags: '--ssl-ca-certfile <path>', help: 'PEM file with the CA that apps know that certificate by' },
+  ...['certfile', 'keyfile', 'ca-certfile'].map((file) => ({
+    flags: `--appio-ssl-${file} <path>`,
+    help: `old name for --ssl-${file}`,
+    hidden: true,
+  })),
   { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that SuperExecs must know' },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
@@ -112,6 +122,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     nodeConfig: parseConfigPairs(text('nodeConfig') ?? '', '--node-config'),
     isolation,
     runtimeAddress: readRuntimeAddress(values, isolation),
+    runtimeTls: readRuntimeTls(values, warnings),
     superexecSecret: isolation === 'process' ? readSecret(text('superexecAuthSecretFile')) : undefined,
     maxRetries: wholeNumber(text('maxRetries'), '--max-retries', { min: 0 }),
     maxWaitMs: maxWaitSeconds === undefined ? undefined : maxWaitSeconds * 1000,
@@ -149,6 +160,26 @@ function readKey(path: string): NodeKey {
     throw new UsageError(`--auth-supernode-private-key: ${path} cannot be read.`, { flowerCode: 302, cause })
   }
   return toNodeKey(readOpensshPrivateKey(text, `--auth-supernode-private-key: ${path}`))
+}
+
+/** All three files or none, as for a SuperLink. */
+function readRuntimeTls(values: OptionValues, warnings: string[]): SupernodeConfig['runtimeTls'] {
+  const file = (name: 'Certfile' | 'Keyfile' | 'CaCertfile'): string | undefined =>
+    (values[`ssl${name}`] ?? values[`appioSsl${name}`]) as string | undefined
+  const [certfile, keyfile, caFile] = [file('Certfile'), file('Keyfile'), file('CaCertfile')]
+  if (certfile === undefined && keyfile === undefined && caFile === undefined) return undefined
+  if (certfile === undefined || keyfile === undefined || caFile === undefined)
+    throw new UsageError(
+      'Give all three of --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile, or none. They are for the Runtime API; the certificate that the SuperLink sees is --ssl-client-certfile.',
+    )
+  const read = readServerTls({
+    certfile: { flag: '--ssl-certfile', path: certfile },
+    keyfile: { flag: '--ssl-keyfile', path: keyfile },
+    caFile: { flag: '--ssl-ca-certfile', path: caFile },
+    now: Date.now(),
+  })
+  warnings.push(...read.warnings)
+  return { material: read.material, caFile }
 }
 
 function readRuntimeAddress(values: OptionValues, isolation: 'subprocess' | 'process'): string {

@@ -10,6 +10,14 @@ export function jsonShape(text: string, without: readonly string[] = []): unknow
   return shapeOf(JSON.parse(marked), without)
 }
 
+/** Keys of our documents that those of Flower 1.29 do not have, by the words of the command. */
+export function addedKeys(command: string): string[] {
+  const newer = ['federation-id', 'status-details']
+  if (command.startsWith('federation')) return ['id', ...newer]
+  const certificate = ['identity', 'organization', 'auth-method', 'certificate-serial', 'certificate-expires-at']
+  return command.startsWith('supernode ls') ? ['name', 'location', ...certificate] : newer
+}
+
 function shapeOf(value: unknown, without: readonly string[]): unknown {
   if (Array.isArray(value)) return value.length === 0 ? [] : [shapeOf(value[0], without)]
   if (typeof value === 'object' && value !== null) {

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
-import { type CreateCommand, connectionArgument, parseId } from '../command.ts'
+import { type CreateCommand, connectionArgument, federationConfigOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
 
@@ -9,6 +9,7 @@ export const loginCommand: CreateCommand = (context) =>
   new Command('login')
     .description('log in to a SuperLink with accounts (not supported)')
     .argument(...connectionArgument)
+    .addOption(federationConfigOption())
     .action(async (connectionName: string | undefined) => {
       context.status = await runCommand(context, 'default', async (output) => {
         using control = await openControl(context, connectionName, output)
@@ -28,6 +29,7 @@ export const pullCommand: CreateCommand = (context) =>
     .description('print where the artifacts of a run can be fetched')
     .argument('<run-id>')
     .argument(...connectionArgument)
+    .addOption(federationConfigOption())
     .action(async (runIdText: string, connectionName: string | undefined) => {
       const runId = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, 'default', async (output) => {

@@ -9,6 +9,14 @@ export const appCommand: CreateCommand = () =>
     unsupported('review', '<app>'),
   ])
 
+/** `flwr chat` talks to the agents of a SuperLink of Flower. */
+export const chatCommand: CreateCommand = () =>
+  new Command('chat').description('not supported').action(() => {
+    throw new UsageError(
+      'flwr chat talks to AgentApps, which Trellis does not run: use the flwr command of Flower with a SuperLink of Flower.',
+    )
+  })
+
 function unsupported(name: string, argument: string): Command {
   return new Command(name)
     .description('not supported')

@@ -52,6 +52,7 @@ function list(context: CliContext): Command {
         )
         const rows = federations.map(({ name, description, archived, simulation }) => ({
           name,
+          id: name,
           description,
           archived,
           simulation,

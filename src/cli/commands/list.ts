@@ -5,7 +5,7 @@ import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Run } from '../../gen/flwr/proto/run_pb.ts'
 import type { Client } from '../../rpc/channel.ts'
 import { listAllRuns } from '../all-runs.ts'
-import { type CreateCommand, connectionArgument, formatOption, parseId } from '../command.ts'
+import { type CreateCommand, connectionArgument, federationConfigOption, formatOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { plain, runCommand } from '../output.ts'
 import { appText, changedAt, elapsedSeconds, runToJson, statusText } from '../run-view.ts'
@@ -23,6 +23,7 @@ export const listCommand: CreateCommand = (context) =>
     .alias('ls')
     .description('list runs, the newest first')
     .argument(...connectionArgument)
+    .addOption(federationConfigOption())
     .option('--runs', 'list all runs (the default)')
     .option('--run-id <id>', 'show one run in detail')
     .option('--limit <count>', 'at most so many runs')

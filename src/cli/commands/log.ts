@@ -1,9 +1,8 @@
 import { Command } from 'commander'
-import { type CliContext, type CreateCommand, connectionArgument, parseId } from '../command.ts'
+import { type CliContext, type CreateCommand, connectionArgument, federationConfigOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { endText, followRun } from '../follow.ts'
-import { runCommand, writeError } from '../output.ts'
-import { explainRpcError } from '../rpc-sentences.ts'
+import { runCommand } from '../output.ts'
 
 const showMs = 5000
 
@@ -12,6 +11,7 @@ export const logCommand: CreateCommand = (context) =>
     .description('print the log of a run')
     .argument('<run-id>')
     .argument(...connectionArgument)
+    .addOption(federationConfigOption())
     .option('--stream', 'follow it until the run ends (the default)')
     .option('--show', 'print what is there and end')
     .action(async (runIdText: string, connectionName: string | undefined, options: { show?: boolean }) => {
@@ -26,7 +26,7 @@ export const logCommand: CreateCommand = (context) =>
       })
     })
 
-/** The first part of the stream is everything that is there. As Flower's, it succeeds for a run that is unknown. */
+/** The first part of the stream is everything that is there. */
 async function showLog(context: CliContext, client: ControlClient, runId: bigint): Promise<number> {
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(showMs)])
   try {
@@ -35,9 +35,7 @@ async function showLog(context: CliContext, client: ControlClient, runId: bigint
       break
     }
   } catch (error) {
-    const explained = explainRpcError(error)
-    if (explained instanceof Error && /^The run was not found/.test(explained.message)) writeError(explained.message)
-    else if (!signal.aborted || context.signal.aborted) throw error
+    if (!signal.aborted || context.signal.aborted) throw error
   }
   return 0
 }

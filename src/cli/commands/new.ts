@@ -2,7 +2,7 @@ import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname, join } from 'node:path'
 import { createInterface } from 'node:readline/promises'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { CliContext, CreateCommand } from '../command.ts'
 import { newAppFiles } from '../new-app.ts'
@@ -13,6 +13,8 @@ export const newCommand: CreateCommand = (context) =>
     .description('write a new TypeScript app that runs as it is')
     .argument('[name]', 'name of the app and of its folder')
     .option('--publisher <name>', 'who publishes the app')
+    .addOption(removed('--framework', 'apps of Trellis need no framework: leave it out.'))
+    .addOption(removed('--username', 'use --publisher.'))
     .action(async (given: string | undefined, options: { publisher?: string }) => {
       context.status = await runCommand(context, 'default', async (output) => {
         const name = given ?? (await askName(context))
@@ -27,6 +29,13 @@ export const newCommand: CreateCommand = (context) =>
         return undefined
       })
     })
+
+/** Flower lists these and refuses them. */
+function removed(flag: string, remedy: string): Option {
+  return new Option(`${flag} <name>`).hideHelp().argParser(() => {
+    throw new UsageError(`flwr new: ${flag} was removed: ${remedy}`, { exitStatus: 2 })
+  })
+}
 
 async function askName(context: CliContext): Promise<string> {
   if (!process.stdin.isTTY) throw new UsageError('flwr new needs a name for the app: flwr new NAME', { exitStatus: 2 })

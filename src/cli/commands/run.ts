@@ -53,11 +53,12 @@ async function run(
   const fab = buildFab(folder)
   for (const warning of fab.warnings) output.note(`Warning: ${warning}`)
   using control = await openControl(context, connectionName, output)
-  const runId = await start(context, control, fab, options, output)
+  const { runId, federation } = await start(context, control, fab, options, output)
   output.say(`${paint('green', 'Successfully started run')} ${runId}`)
   output.answer({
     success: true,
     'run-id': runId.toString(),
+    'federation-id': federation,
     'fab-id': fab.manifest.fabId,
     'fab-name': fab.manifest.name,
     'fab-version': fab.manifest.version,
@@ -87,7 +88,7 @@ async function start(
   fab: BuiltFab,
   options: Options,
   output: Output,
-): Promise<bigint> {
+): Promise<{ runId: bigint; federation: string }> {
   const federation = options.federation ?? control.connection.federation ?? ''
   if (federation !== '' && !isFederationName(federation))
     throw new UsageError(`--federation must have the form @<account-name>/<federation-name>, not '${federation}'.`)
@@ -103,7 +104,11 @@ async function start(
     ...(simulation ? { overrideFederationConfig: simulation } : {}),
     federation,
   })
-  const { runId, note } = await starting.catch((error: unknown) => {
+  const {
+    runId,
+    note,
+    federation: actual,
+  } = await starting.catch((error: unknown) => {
     if (!context.signal.aborted) throw error
     throw new UsageError('Interrupted while the run was being started: see flwr ls whether it was.', {
       exitStatus: 130,
@@ -114,5 +119,5 @@ async function start(
     throw new UsageError(
       `The SuperLink did not start the run: the app of ${fab.bytes.length} bytes is larger than it accepts.`,
     )
-  return runId
+  return { runId, federation: actual || federation }
 }

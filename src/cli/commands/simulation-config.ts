@@ -48,7 +48,7 @@ export const simulationConfigCommand: CreateCommand = (context) =>
         output.say(
           `Runs of ${answer.federationName || federationName || 'the federation'} are simulated like that now.`,
         )
-        output.answer({ success: true })
+        output.answer({ success: true, 'federation-id': answer.federationName || federationName || '' })
         return undefined
       })
     })

@@ -1,6 +1,6 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
-import { type CreateCommand, connectionArgument, formatOption, parseId } from '../command.ts'
+import { type CreateCommand, connectionArgument, federationConfigOption, formatOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
 
@@ -9,6 +9,7 @@ export const stopCommand: CreateCommand = (context) =>
     .description('stop a run')
     .argument('<run-id>')
     .argument(...connectionArgument)
+    .addOption(federationConfigOption())
     .addOption(formatOption())
     .action(async (runIdText: string, connectionName: string | undefined, options: { format: string }) => {
       const runId = parseId(runIdText, 'RUN_ID')

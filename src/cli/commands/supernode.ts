@@ -36,17 +36,29 @@ function list(context: CliContext): Command {
     })
 }
 
+interface RegisterOptions {
+  readonly location?: string
+  readonly name?: string
+  readonly format: string
+}
+
 function register(context: CliContext): Command {
   return new Command('register')
     .description('register the public key of a SuperNode (not needed where certificates are required)')
     .argument('<public-key>', 'file with an OpenSSH public key of a NIST curve')
     .argument(...connectionArgument)
+    .option('--location <latitude,longitude>', 'where it is, in degrees')
+    .option('--name <name>', 'what people call it')
     .addOption(formatOption())
-    .action(async (path: string, connectionName: string | undefined, options: { format: string }) => {
+    .action(async (path: string, connectionName: string | undefined, options: RegisterOptions) => {
       const publicKey = Buffer.from(readKeyFile(path))
       context.status = await runCommand(context, options.format, async (output) => {
         using control = await openControl(context, connectionName, output)
-        const { nodeId } = await control.client.registerNode({ publicKey })
+        const { nodeId } = await control.client.registerNode({
+          publicKey,
+          ...(options.location === undefined ? {} : { location: options.location }),
+          ...(options.name === undefined ? {} : { name: options.name }),
+        })
         if (!nodeId) throw new UsageError('The SuperLink did not register the SuperNode: try again.')
         output.say(`SuperNode ${nodeId} registered successfully.`)
         output.answer({ success: true, 'node-id': nodeId })
@@ -89,12 +101,14 @@ function readKeyFile(path: string): string {
 function nodeTable(nodes: readonly NodeInfo[], now: string): string {
   if (nodes.length === 0) return 'There are no SuperNodes.'
   const certificates = nodes.some((node) => node.authMethod === 'certificate')
-  const header = ['Node ID', 'Owner', 'Status', 'Elapsed', 'Status Changed @']
+  const named = nodes.some((node) => node.name)
+  const header = ['Node ID', ...(named ? ['Name'] : []), 'Owner', 'Status', 'Elapsed', 'Status Changed @']
   if (certificates) header.push('Identity', 'Organization', 'Auth', 'Serial', 'Certificate Expires')
   return table(
     header,
     nodes.map((node) => [
       node.nodeId.toString(),
+      ...(named ? [node.name ?? ''] : []),
       node.ownerName,
       node.status,
       node.status === 'online' ? durationText(secondsBetween(node.lastActivatedAt, now)) : '',
@@ -140,6 +154,8 @@ function nodeToJson(node: NodeInfo, now: string): Json {
     'online-elapsed': float(secondsBetween(node.lastActivatedAt, now)),
     'offline-at': instantText(node.lastDeactivatedAt),
     'deleted-at': instantText(node.unregisteredAt),
+    name: node.name ?? null,
+    location: node.location ?? null,
     identity: node.identity ?? null,
     organization: node.organization ?? null,
     'auth-method': node.authMethod ?? null,

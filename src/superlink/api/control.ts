@@ -87,7 +87,8 @@ export function createControlService(ctx: SuperlinkContext): Service {
           )
         }
         if (!isNistPublicKey(request.publicKey)) throw new DomainError('public-key-invalid')
-        return { nodeId: await registerKey(ctx, Buffer.from(request.publicKey).toString('latin1'), caller) }
+        const publicKey = Buffer.from(request.publicKey).toString('latin1')
+        return { nodeId: await registerKey(ctx, publicKey, caller, request) }
       },
       async unregisterNode(request, _call, caller) {
         const node = await nodeStore.find(ctx.db.read, request.nodeId as NodeId)

@@ -14,6 +14,8 @@ export function nodeToWire(node: Node): MessageInitShape<typeof NodeInfoSchema> 
     heartbeatInterval: node.heartbeatIntervalMs / 1000,
     publicKey: Buffer.from(node.publicKey ?? '', 'latin1'),
     authMethod: node.authMethod,
+    ...(node.location === undefined ? {} : { location: node.location }),
+    ...(node.name === undefined ? {} : { name: node.name }),
     ...(node.lastActivatedAt === undefined ? {} : { lastActivatedAt: isoTimestamp(node.lastActivatedAt) }),
     ...(node.lastDeactivatedAt === undefined ? {} : { lastDeactivatedAt: isoTimestamp(node.lastDeactivatedAt) }),
     ...(node.unregisteredAt === undefined ? {} : { unregisteredAt: isoTimestamp(node.unregisteredAt) }),

@@ -14,6 +14,9 @@ export interface Node {
   readonly certificateNotAfter: number | undefined
   readonly ownerAid: string
   readonly ownerName: string
+  /** LATITUDE,LONGITUDE in degrees, and a name for people; both as registered. */
+  readonly location: string | undefined
+  readonly name: string | undefined
   readonly status: NodeStatus
   readonly registeredAt: number
   readonly lastActivatedAt: number | undefined

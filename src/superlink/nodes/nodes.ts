@@ -32,11 +32,37 @@ export async function registerNode(ctx: Ctx, credential: NodeCredential, publicK
   })
 }
 
-/** An operator registers a key by hand (`flwr supernode register`). */
-export function registerKey(ctx: Ctx, publicKey: string, owner: { id: string; name: string }): Promise<NodeId> {
+/** An operator registers a key by hand (`flwr supernode register`), perhaps with a place and a name for people. */
+export function registerKey(
+  ctx: Ctx,
+  publicKey: string,
+  owner: { id: string; name: string },
+  label: NodeLabel = {},
+): Promise<NodeId> {
+  if (label.location !== undefined) ensureLocation(label.location)
+  if (label.name !== undefined && label.name.length > nameLengthMax)
+    throw new DomainError('node-label-invalid', `The name of a SuperNode has at most ${nameLengthMax} characters.`)
   return ctx.db.transaction(
-    async (tx) => (await insertKeyNode(ctx, tx, publicKey, owner, heartbeatIntervalMs.registeredByCli)).nodeId,
+    async (tx) => (await insertKeyNode(ctx, tx, publicKey, owner, heartbeatIntervalMs.registeredByCli, label)).nodeId,
   )
+}
+
+interface NodeLabel {
+  readonly location?: string | undefined
+  readonly name?: string | undefined
+}
+
+const nameLengthMax = 256
+
+function ensureLocation(location: string): void {
+  const parts = location.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
+  const [latitude = Number.NaN, longitude = Number.NaN] = parts
+  const isPlace = parts.length === 2 && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180
+  if (!isPlace)
+    throw new DomainError(
+      'node-label-invalid',
+      `'${location.slice(0, 64)}' is no location: give LATITUDE,LONGITUDE in degrees, within 90 and 180.`,
+    )
 }
 
 export async function activateNode(
@@ -144,9 +170,11 @@ async function insertKeyNode(
   publicKey: string,
   owner: { id: string; name: string },
   intervalMs: number,
+  { location, name }: NodeLabel = {},
 ): Promise<Node> {
   if (await nodeStore.findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
-  const node: Node = { ...newNode(ctx, owner), publicKey, authMethod: 'key', heartbeatIntervalMs: intervalMs }
+  const label = { location, name }
+  const node: Node = { ...newNode(ctx, owner), ...label, publicKey, authMethod: 'key', heartbeatIntervalMs: intervalMs }
   await nodeStore.insert(tx, node)
   return node
 }
@@ -187,6 +215,8 @@ function newNode(ctx: Ctx, owner: { id: string; name: string }): Node {
     certificateNotAfter: undefined,
     ownerAid: owner.id,
     ownerName: owner.name,
+    location: undefined,
+    name: undefined,
     status: 'registered',
     registeredAt: ctx.clock.now(),
     lastActivatedAt: undefined,

@@ -194,6 +194,8 @@ function toNode(nodeId: NodeId): Node {
     publicKey: undefined,
     identity: undefined,
     organization: undefined,
+    location: undefined,
+    name: undefined,
     authMethod: 'key',
     certificateSerial: undefined,
     certificateNotAfter: undefined,
