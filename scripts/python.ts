@@ -7,6 +7,11 @@ const environments = {
   TRELLIS_PYTHON_129: { folder: 'python-1.29', packages: ['flwr==1.29.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_136: { folder: 'python-1.36', packages: ['flwr==1.36.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_141: { folder: 'python-1.41', packages: ['flwr==1.41.0', 'numpy==2.4.6'] },
+  // What the real apps under test/interop/apps import.
+  TRELLIS_PYTHON_APPS: {
+    folder: 'python-apps',
+    packages: ['flwr==1.41.0', 'numpy==2.4.6', 'scikit-learn==1.9.1', 'scipy==1.17.1', 'xgboost-cpu==3.2.0'],
+  },
 } as const
 
 const cache = join(import.meta.dirname, '..', '.cache')

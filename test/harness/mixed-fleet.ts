@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
 import { eventually, processesWith, run, start, type TestProgram } from './program.ts'
-import { freePort, type Maker, pythonOf, type Release, runPython, startPython } from './python-flower.ts'
+import { type AppEnvironment, freePort, type Maker, pythonOf, runPython, startPython } from './python-flower.ts'
 
 /** How long Python's programs may take to start on a busy machine. */
 const startMs = 60_000
@@ -12,7 +12,7 @@ const startMs = 60_000
 export interface MixedFleetOptions {
   readonly superlink: Maker
   /** The release whose environment runs Python apps where SuperLink or SuperNode is ours. */
-  readonly python?: Release
+  readonly python?: AppEnvironment
   readonly superlinkArguments?: readonly string[]
   /** `process` leaves starting the apps to a SuperExec of `startSuperexec`. */
   readonly isolation?: 'subprocess' | 'process'

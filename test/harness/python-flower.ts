@@ -10,10 +10,15 @@ const environmentVariables = {
   '1.29': 'TRELLIS_PYTHON_129',
   '1.36': 'TRELLIS_PYTHON_136',
   '1.41': 'TRELLIS_PYTHON_141',
+  /** 1.41 with the libraries that real apps import. */
+  apps: 'TRELLIS_PYTHON_APPS',
 } as const
 
+/** An environment that can run Python apps on our programs. */
+export type AppEnvironment = keyof typeof environmentVariables
+
 /** The virtual environment with that release, or undefined where the tests' set-up has none. */
-export function pythonEnvironment(maker: Release): string | undefined {
+export function pythonEnvironment(maker: AppEnvironment): string | undefined {
   return process.env[environmentVariables[maker]]
 }
 
@@ -23,7 +28,7 @@ export const withoutPython = Object.values(environmentVariables).every((variable
   : 'there is no Python with Flower here'
 
 /** The interpreter of a release, for `--python`. */
-export function pythonOf(maker: Release): string {
+export function pythonOf(maker: AppEnvironment): string {
   return join(required(maker), 'bin', 'python')
 }
 
@@ -65,7 +70,7 @@ function pythonOptions(maker: Release, options: StartOptions): StartOptions {
   }
 }
 
-function required(maker: Release): string {
+function required(maker: AppEnvironment): string {
   const environment = pythonEnvironment(maker)
   if (!environment) throw new Error(`${environmentVariables[maker]} names no environment with flwr ${maker}`)
   return environment
