@@ -1,7 +1,7 @@
 import { createPrivateKey, createPublicKey, type KeyObject } from 'node:crypto'
 import { UsageError } from '../base/errors.ts'
 
-/** OpenSSH's containers of elliptic-curve keys, which Node does not read: what `ssh-keygen -t ecdsa` writes. */
+/** OpenSSH's containers of keys, which Node does not read: what `ssh-keygen` writes. */
 
 const curves: Readonly<Record<string, { jwk: string; size: number }>> = {
   nistp256: { jwk: 'P-256', size: 32 },
@@ -51,6 +51,20 @@ export function readOpensshPublicKey(text: string, what: string): string {
     return toPublicPem(curve, reader.string())
   } catch {
     throw refuse()
+  }
+}
+
+/** Reads a line `ssh-ed25519 AAAA… comment`; `undefined` for anything else. */
+export function readOpensshEd25519PublicKey(text: string): KeyObject | undefined {
+  const [type, base64 = ''] = text.trim().split(/\s+/)
+  if (type !== 'ssh-ed25519') return undefined
+  try {
+    const reader = new Reader(Buffer.from(base64, 'base64'))
+    if (reader.text() !== type) return undefined
+    const x = reader.string().toString('base64url')
+    return createPublicKey({ format: 'jwk', key: { kty: 'OKP', crv: 'Ed25519', x } })
+  } catch {
+    return undefined
   }
 }
 

@@ -72,7 +72,7 @@ export async function startSupernode(
     clock,
     log,
     fleet,
-    runs: new Runs(fleet, config.nodeConfig),
+    runs: new Runs(fleet, config.nodeConfig, config.trustedEntities),
     work: new WorkBook(),
     room: new Bell(),
     signal: running,

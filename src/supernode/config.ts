@@ -9,6 +9,7 @@ import { readOpensshPrivateKey } from '../identity/openssh-key.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
 import { checkPairGiven, readClientTls, readServerTls } from '../identity/tls-files.ts'
 import { fixedTlsSource, type TlsMaterial } from '../identity/tls-source.ts'
+import { readTrustedEntities, type TrustedEntities } from '../identity/trusted-entities.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 
@@ -23,6 +24,8 @@ export interface SupernodeConfig {
   /** The key was made for this start only: the node registers itself and leaves for good at the end. */
   readonly keyIsAutomatic: boolean
   readonly nodeConfig: UserConfig
+  /** Only apps that one of them has signed run here; absent: all apps. */
+  readonly trustedEntities: TrustedEntities | undefined
   readonly isolation: 'subprocess' | 'process'
   /** Address of our own Runtime API. */
   readonly runtimeAddress: string
@@ -76,6 +79,10 @@ export const rows: readonly OptionRow[] = [
     help: `old name for --ssl-${file}`,
     hidden: true,
   })),
+  {
+    flags: '--trusted-entities <path>',
+    help: 'YAML map of key ids to Ed25519 public keys: run only apps that one of them signed',
+  },
   { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that SuperExecs must know' },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
@@ -85,11 +92,6 @@ export const rows: readonly OptionRow[] = [
   { flags: '--grpc-rere', help: '', hidden: true },
   { flags: '--grpc-adapter', help: '', refused: 'is not supported: leave it out.' },
   { flags: '--rest', help: '', refused: 'is not supported: leave it out.' },
-  {
-    flags: '--trusted-entities <path>',
-    help: '',
-    refused: 'is not supported yet: verified apps need a SuperNode of Flower.',
-  },
 ]
 
 /** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
@@ -119,6 +121,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     transport: text('transport') as SupernodeConfig['transport'],
     key: keyFile === undefined ? generateNodeKey() : readKey(keyFile),
     keyIsAutomatic: keyFile === undefined,
+    trustedEntities: readTrusted(text('trustedEntities')),
     nodeConfig: parseConfigPairs(text('nodeConfig') ?? '', '--node-config'),
     isolation,
     runtimeAddress: readRuntimeAddress(values, isolation),
@@ -194,6 +197,10 @@ function readRuntimeAddress(values: OptionValues, isolation: 'subprocess' | 'pro
   const address = formatAddress({ host, port: wholeNumber(port, '--port', { min: 0, max: 65535 }) as number })
   parseAddress(address, '--host and --port')
   return address
+}
+
+function readTrusted(path: string | undefined): TrustedEntities | undefined {
+  return path === undefined ? undefined : readTrustedEntities({ flag: '--trusted-entities', path })
 }
 
 function readSecret(path: string | undefined): Uint8Array | undefined {

@@ -1,9 +1,12 @@
+import { createHash } from 'node:crypto'
 import type { MessageShape } from '@bufbuild/protobuf'
+import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import type { UserConfig } from '../base/user-config.ts'
 import { readFab } from '../fab/bundle.ts'
 import { fuseConfig } from '../fab/pyproject.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
+import { isSignedBy, type TrustedEntities } from '../identity/trusted-entities.ts'
 import type { Context } from '../message/context.ts'
 import { RecordDict } from '../message/records.ts'
 import { userConfigFromWire } from '../message/wire.ts'
@@ -33,9 +36,12 @@ export class Runs {
   /** What ClientApps keep, by the series of their run: it outlives the run. Flower 1.29 has no series. */
   readonly #states = new Map<bigint, RecordDict>()
 
-  constructor(fleetClient: FleetClient, nodeConfig: UserConfig) {
+  readonly #trusted: TrustedEntities | undefined
+
+  constructor(fleetClient: FleetClient, nodeConfig: UserConfig, trusted?: TrustedEntities) {
     this.#fleet = fleetClient
     this.#nodeConfig = nodeConfig
+    this.#trusted = trusted
   }
 
   /** Throws an RpcError when the run has ended, and `fab-invalid` or `run-config-invalid` for an app that cannot be used. */
@@ -79,7 +85,8 @@ export class Runs {
     const wire = runAnswer.run
     if (!wire) throw new Error(`The SuperLink knows nothing of run ${runId}.`)
     const { message: fabAnswer } = await this.#fleet.call(fleet.getFab, { node, runId, hashStr: wire.fabHash })
-    const { hashStr = '', content = new Uint8Array() } = fabAnswer.fab ?? {}
+    const { hashStr = '', content = new Uint8Array(), verifications = {} } = fabAnswer.fab ?? {}
+    if (this.#trusted) ensureTrusted(this.#trusted, content, verifications)
     const { manifest } = await readFab(content)
     return {
       runId,
@@ -96,4 +103,22 @@ export class Runs {
       },
     }
   }
+}
+
+/** Throws `fab-invalid` for an app that none of the trusted entities has signed. */
+function ensureTrusted(
+  entities: TrustedEntities,
+  content: Uint8Array,
+  verifications: Readonly<Record<string, string>>,
+): void {
+  if (!verifications.valid_license)
+    throw new DomainError(
+      'fab-invalid',
+      'The FAB could not be verified: it came without signatures, and this SuperNode runs only apps that its --trusted-entities have signed.',
+    )
+  if (!isSignedBy(entities, createHash('sha256').update(content).digest(), verifications))
+    throw new DomainError(
+      'fab-invalid',
+      'The FAB could not be verified: no trusted entity of this SuperNode has signed it.',
+    )
 }
