@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
 import { UsageError } from '../base/errors.ts'
-import { flowerGrpcVersion, trellisVersion } from '../base/version.ts'
+import { flowerGrpcVersion, flowerRuntimeReleases, trellisVersion } from '../base/version.ts'
 import { AcquireTaskRequestSchema, type AcquireTaskResponse, Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import { formatAddress } from '../rpc/address.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
@@ -42,12 +42,12 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
 function explain(error: unknown, where: string): unknown {
   if (!(error instanceof RpcError) || !['not-found', 'unimplemented'].includes(error.status)) return error
   return new UsageError(
-    `${where} does not know AcquireTask: its Flower is older than 1.39 and newer than 1.29. Trellis ${trellisVersion} runs apps for Flower ${flowerGrpcVersion} and ${supportedReleases}.`,
+    `${where} does not know AcquireTask: its Flower is older than 1.39 and newer than 1.29. Trellis ${trellisVersion} runs apps for Flower ${flowerGrpcVersion} and 1.${first} to 1.${last}.`,
     { cause: error },
   )
 }
 
-const supportedReleases = '1.39 to 1.42'
+const [first, last] = flowerRuntimeReleases
 
 function taskOf({ task, token, component }: AcquireTaskResponse): AcquiredTask | undefined {
   if (!task) return undefined

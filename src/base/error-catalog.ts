@@ -27,7 +27,7 @@ const catalog = {
   'invalid-payload': { status: 'invalid-argument', number: 1003, sentence: 'Invalid protobuf payload.' },
   'content-type': { status: 'invalid-argument', number: 1002, sentence: 'Unsupported Content-Type.' },
   'message-too-large': { status: 'resource-exhausted', sentence: 'Message too large.', showsDetail: true },
-  'too-many-calls': { status: 'resource-exhausted', sentence: 'Too many calls.', showsDetail: true },
+  'too-many-calls': { status: 'unavailable', sentence: 'Too many calls.', showsDetail: true },
 
   // Who is calling
   'certificate-refused': {
@@ -89,6 +89,7 @@ const catalog = {
     status: 'failed-precondition',
     number: 1001,
     sentence: 'Runtime version compatibility check failed.',
+    showsDetail: true,
   },
 
   // Nodes

@@ -1,4 +1,5 @@
 import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import type { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
 
@@ -56,16 +57,21 @@ export interface Service {
   /** Throws a DomainError when the caller may not call `method` (the local name, e.g. `pullMessages`). */
   authenticate(call: Call, method: string, request: unknown): Promise<unknown>
   readonly handlers: Readonly<Record<string, unknown>>
+  /** Flower's RPCs of this service that are not for us, each with the refusal that says so. */
+  readonly unserved?: UnservedCalls
 }
+
+/** By the name of the RPC, e.g. `ListApps`. */
+export type UnservedCalls = Readonly<Record<string, () => DomainError>>
 
 export function defineService<S extends DescService, C>(
   desc: S,
-  service: {
+  service: Pick<Service, 'unserved'> & {
     authenticate: (call: Call, method: keyof S['method'] & string, request: unknown) => Promise<C>
     handlers: ServiceHandlers<S, C>
   },
 ): Service {
-  return { desc, authenticate: service.authenticate as Service['authenticate'], handlers: service.handlers }
+  return { ...service, desc, authenticate: service.authenticate as Service['authenticate'] }
 }
 
 /** Reads the `trellis-wait-ms` header; nonsense counts as absent. */

@@ -1,4 +1,11 @@
-import { create, type DescMethod, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import {
+  create,
+  type DescMethod,
+  type DescService,
+  fromBinary,
+  type MessageInitShape,
+  toBinary,
+} from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
 import type { Call, Service } from './call.ts'
 import { routeOf } from './route.ts'
@@ -18,9 +25,18 @@ type AnyHandler = (request: unknown, call: Call, caller: unknown) => unknown
 
 /** Flattens services into their methods. The doors look them up by path or by route. */
 export function methodsOf(services: readonly Service[]): Method[] {
-  return services.flatMap((service) =>
-    service.desc.methods.map((desc) => toMethod(service, desc, service.handlers[desc.localName] as AnyHandler)),
-  )
+  return services.flatMap((service) => [
+    ...service.desc.methods.map((desc) => toMethod(service, desc, service.handlers[desc.localName] as AnyHandler)),
+    ...Object.entries(service.unserved ?? {}).map(([name, refusal]) => toRefusal(service.desc, name, refusal)),
+  ])
+}
+
+function toRefusal(parent: DescService, name: string, refusal: () => DomainError): Method {
+  const refuse = (): never => {
+    throw refusal()
+  }
+  const path = `/${parent.typeName}/${name}`
+  return { path, route: routeOf({ parent, name }), streams: false, unary: async () => refuse(), stream: refuse }
 }
 
 function toMethod(service: Service, desc: DescMethod, handler: AnyHandler): Method {

@@ -141,9 +141,14 @@ function toCall(
     },
     waitMs: waitMsOf(request.headersDistinct['trellis-wait-ms']?.[0]),
     header: (name) => request.headersDistinct[name] ?? [],
-    binaryHeader: (name) =>
-      (request.headersDistinct[name] ?? []).slice(0, 1).map((value) => Buffer.from(value, 'base64')),
+    binaryHeader: (name) => (request.headersDistinct[name] ?? []).slice(0, 1).map(fromBase64),
   }
+}
+
+/** Nothing for what is not base64 with its padding: Node would read whatever it can. */
+function fromBase64(text: string): Uint8Array {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : new Uint8Array()
 }
 
 /** Frames of a 4-byte big-endian length and a message. Clients rely on early headers, so they wait for the first frame only briefly. */

@@ -29,8 +29,13 @@ export function toWireError(error: unknown, method: string, log: Logger): WireEr
   }
   if (isAbort(error)) return wireError('unavailable', undefined, 'The server is stopping. Try again.')
   log.error('Call failed', { method, error })
-  const row = errorCatalog.internal
+  const row = errorCatalog[isCalledByPeople(method) ? 'internal' : 'unavailable']
   return wireError(row.status, undefined, row.sentence)
+}
+
+/** People are told of a fault. Programs come again: Flower's end for good, or stay as zombies, at anything but that. */
+function isCalledByPeople(method: string): boolean {
+  return method.startsWith('/flwr.proto.Control/')
 }
 
 /** A refused peer learns why, whatever it calls. */

@@ -31,8 +31,14 @@ function setUp() {
   } as unknown as RuntimeBackend
   const options = { tasks, backend, clock }
   const services = { server: createServerAppIoService(options), client: createClientAppIoService(options) }
-  const call = async (service: Service, method: string, request: object, tokens: readonly string[] = []) => {
-    const incoming = { header: () => tokens, signal: new AbortController().signal } as unknown as Call
+  const call = async (
+    service: Service,
+    method: string,
+    request: object,
+    tokens: readonly string[] = [],
+    waitMs: number | undefined = 0,
+  ) => {
+    const incoming = { header: () => tokens, signal: new AbortController().signal, waitMs } as unknown as Call
     const caller = await service.authenticate(incoming, method, request)
     return (service.handlers[method] as (...args: unknown[]) => Promise<unknown>)(request, incoming, caller)
   }
@@ -55,6 +61,14 @@ test('a launcher of Flower 1.29 sees runs that wait, gets one token for each, an
   assert.deepEqual(await call(server, 'listAppsToLaunch', {}), { runIds: [] })
   assert.deepEqual(await call(server, 'getRun', { runId }), { run: { runId, primaryTaskType: 'serverapp' } })
   assert.deepEqual(await call(server, 'getRun', { runId: 8n }), {})
+})
+
+test('a launcher of Flower 1.29 is answered when there is a run for it, not a second later', async () => {
+  await using appio = setUp()
+  const { server, call, create } = appio
+  const asked = call(server, 'listAppsToLaunch', {}, [], 60_000)
+  await create('flwr-serverapp')
+  assert.deepEqual(await asked, { runIds: [runId] })
 })
 
 test('the token of a ServerApp opens ServerAppIo alone, once, and only while its task lives', async () => {

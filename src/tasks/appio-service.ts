@@ -7,6 +7,7 @@ import { ServerAppIo } from '../gen/flwr/proto/serverappio_pb.ts'
 import { type Call, defineService, type Service, type ServiceHandlers } from '../rpc/call.ts'
 import type { RuntimeServiceOptions } from './runtime-service.ts'
 import type { Task, TaskType } from './task.ts'
+import { checkAppioRelease } from './unserved-calls.ts'
 
 /**
  * ServerAppIo and ClientAppIo, what app processes and SuperExecs of Flower 1.29 speak, as other names for the Runtime
@@ -34,7 +35,7 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
         }),
-      pullMessages: (request, call, caller) => backend.pullMessages(taskOf(caller), request, holdOf(call)),
+      pullMessages: (request, call, caller) => backend.pullMessages(taskOf(caller), request, allOf(call)),
       getNodes: (_request, _call, caller) => backend.getNodes(taskOf(caller)),
       async pushLogs(request, _call, caller) {
         await backend.pushLogs(taskOf(caller), request)
@@ -76,7 +77,7 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
         }),
-      pullMessage: (request, call, caller) => backend.pullMessages(taskOf(caller), request, holdOf(call)),
+      pullMessage: (request, call, caller) => backend.pullMessages(taskOf(caller), request, allOf(call)),
       async pushAppOutputs({ context }, _call, caller) {
         await backend.pushTaskOutput(taskOf(caller), {
           $typeName: 'flwr.proto.PushTaskOutputRequest',
@@ -96,6 +97,7 @@ async function authenticate(
   call: Call,
   method: string,
 ): Promise<AppioCaller> {
+  checkAppioRelease(call)
   if (launcherMethods.includes(method)) {
     await checkSuperexec?.(call)
     return { task: undefined }
@@ -111,20 +113,22 @@ function taskOf({ task }: AppioCaller): Task {
   return task
 }
 
-/** A partial answer would cost Flower's client a pause of 3 s. */
 function holdOf(call: Call) {
-  return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal, all: call.waitMs === undefined }
+  return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal }
 }
+
+/** A partial answer would cost Flower's client a pause of 3 s. */
+const allOf = (call: Call) => ({ ...holdOf(call), all: call.waitMs === undefined })
 
 type LauncherHandlers = Pick<
   ServiceHandlers<typeof ServerAppIo, AppioCaller>,
   'listAppsToLaunch' | 'requestToken' | 'getRun'
 >
 
-/** Upstream's SuperExec takes the first run of the list, and asks again a second later. */
+/** Upstream's SuperExec takes the first run of the list, and asks again a second after it was answered. */
 function launcherHandlers({ tasks, backend }: RuntimeServiceOptions, type: TaskType): LauncherHandlers {
   return {
-    listAppsToLaunch: async () => ({ runIds: await tasks.listPendingRuns(type) }),
+    listAppsToLaunch: async (_request, call) => ({ runIds: await tasks.listPendingRuns(type, holdOf(call)) }),
     async requestToken({ runId }) {
       const acquired = await tasks.acquireOfRun(type, runId as RunId)
       return { token: acquired?.token ?? '' }
@@ -154,8 +158,7 @@ function appHandlers({ tasks, backend }: RuntimeServiceOptions): AppHandlers {
       return { ...(context ? { context } : {}), ...(run ? { run } : {}), ...(fab ? { fab } : {}) }
     },
     pushObject: (request, _call, caller) => backend.pushObject(taskOf(caller), request),
-    pullObject: (request, call, caller) =>
-      backend.pullObject(taskOf(caller), request, { waitMs: call.waitMs ?? 0, signal: call.signal }),
+    pullObject: (request, call, caller) => backend.pullObject(taskOf(caller), request, holdOf(call)),
     async confirmMessageReceived(request, _call, caller) {
       await backend.confirmMessageReceived(taskOf(caller), request)
       return {}

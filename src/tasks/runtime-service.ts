@@ -8,6 +8,7 @@ import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import { type Call, defineService, type Service } from '../rpc/call.ts'
 import type { Task } from './task.ts'
 import type { Tasks } from './tasks.ts'
+import { checkRuntimeRelease, unservedRuntimeCalls } from './unserved-calls.ts'
 
 type Methods = typeof Runtime.method
 type Request<K extends keyof Methods> = MessageShape<Methods[K]['input']>
@@ -76,6 +77,7 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
   const { tasks, backend, clock } = options
 
   async function authenticate(call: Call, method: keyof Methods): Promise<RuntimeCaller> {
+    checkRuntimeRelease(call)
     if (access[method] === 'superexec') {
       await options.checkSuperexec?.(call)
       return { kind: 'superexec' }
@@ -88,14 +90,14 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
 
   return defineService<typeof Runtime, RuntimeCaller>(Runtime, {
     authenticate,
+    unserved: unservedRuntimeCalls,
     handlers: {
       async acquireTask(request, call) {
         const seen = request.endedRunsSeen
         const endedAfter = seen === undefined ? undefined : tasks.endedRuns.position(seen)
         const acquired = await tasks.acquire({
           types: request.supportedTaskTypes,
-          waitMs: call.waitMs ?? limits.heldStrangerCallMs,
-          signal: call.signal,
+          ...holdOf(call),
           endedAfter,
         })
         const news = endedAfter === undefined ? {} : tasks.endedRuns.news(endedAfter)
@@ -125,14 +127,13 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       pushMessages: (request, _call, caller) => backend.pushMessages(taskOf(caller), request),
       pullMessages: (request, call, caller) =>
         backend.pullMessages(taskOf(caller), request, {
-          waitMs: call.waitMs ?? limits.heldStrangerCallMs,
-          signal: call.signal,
+          ...holdOf(call),
           // A partial answer would cost a stranger's client a pause of 3 s.
           all: call.waitMs === undefined,
         }),
       pushObject: (request, _call, caller) => backend.pushObject(taskOf(caller), request),
-      pullObject: (request, call, caller) =>
-        backend.pullObject(taskOf(caller), request, { waitMs: call.waitMs ?? 0, signal: call.signal }),
+      // A stranger's client would come again after a second or more, and later each time.
+      pullObject: (request, call, caller) => backend.pullObject(taskOf(caller), request, holdOf(call)),
       async confirmMessageReceived(request, _call, caller) {
         await backend.confirmMessageReceived(taskOf(caller), request)
         return {}
@@ -169,4 +170,8 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
 function taskOf(caller: RuntimeCaller): Task {
   if (caller.kind === 'task') return caller.task
   throw new DomainError('token-invalid')
+}
+
+function holdOf(call: Call): { waitMs: number; signal: AbortSignal } {
+  return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal }
 }

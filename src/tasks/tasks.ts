@@ -78,9 +78,13 @@ export class Tasks {
     return acquired?.claimed
   }
 
-  /** Runs with a task that waits for a launcher, the oldest first. */
-  listPendingRuns(type: TaskType): Promise<RunId[]> {
-    return taskStore.listPendingRuns(this.#options.db.read, type)
+  /** Runs with a task that waits for a launcher, the oldest first; waits for one up to `waitMs`. */
+  async listPendingRuns(type: TaskType, wait: { waitMs: number; signal: AbortSignal }): Promise<RunId[]> {
+    const look = async (): Promise<RunId[] | undefined> => {
+      const runIds = await taskStore.listPendingRuns(this.#options.db.read, type)
+      return runIds.length > 0 ? runIds : undefined
+    }
+    return (await lookAgain(this.#pending, 'pending', look, wait)) ?? []
   }
 
   /** As `acquire`, for one run and without waiting. */

@@ -36,7 +36,7 @@ export function audited(service: Service, listener: string, audit: AuditLog): Se
     return [name, wrapped] as const
   })
   return {
-    desc: service.desc,
+    ...service,
     authenticate: (call, method, request) => refusing(call, () => service.authenticate(call, method, request)),
     handlers: Object.fromEntries(handlers),
   }

@@ -19,6 +19,7 @@ import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
 import { type AccountCaller, authenticateControl } from './authenticate.ts'
 import { nodeToWire } from './node-wire.ts'
+import { unservedControlCalls } from './unserved-calls.ts'
 
 /** The Control API: what `flwr` asks for. */
 export function createControlService(ctx: SuperlinkContext): Service {
@@ -35,6 +36,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
       })
       return caller
     },
+    unserved: unservedControlCalls,
     handlers: {
       async startRun(request, _call, caller) {
         if (request.appSpec !== '') {
@@ -72,7 +74,8 @@ export function createControlService(ctx: SuperlinkContext): Service {
         }
         const rows = await runStore.list(ctx.db.read, {
           ownerAid: caller.id,
-          ...(request.limit === undefined ? {} : { limit: Number(request.limit) }),
+          limit: countOf(request.limit),
+          skip: countOf(request.skip),
         })
         return {
           runDict: Object.fromEntries(rows.map((row) => [row.run_id.toString(), runToWire(toRun(row))])),
@@ -148,4 +151,8 @@ export function createControlService(ctx: SuperlinkContext): Service {
       },
     },
   })
+}
+
+function countOf(value: bigint | undefined): number | undefined {
+  return value === undefined ? undefined : Number(value < Number.MAX_SAFE_INTEGER ? value : Number.MAX_SAFE_INTEGER)
 }

@@ -15,6 +15,7 @@ import { ensureRunRunning, runToWire } from '../runs/run.ts'
 import { fleetAccess } from './access.ts'
 import { authenticateFleet, type FleetCaller } from './authenticate.ts'
 import { HeldCalls } from './held-calls.ts'
+import { unservedFleetCalls } from './unserved-calls.ts'
 
 /** The Fleet API: checks the request, calls the rule, shapes the reply. */
 export function createFleetService(ctx: SuperlinkContext): Service {
@@ -22,6 +23,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
   return defineService<typeof Fleet, FleetCaller>(Fleet, {
     authenticate: (call, method, request) =>
       authenticateFleet(ctx, call, fleetAccess[method as keyof typeof fleetAccess], request as object),
+    unserved: unservedFleetCalls,
     handlers: {
       async registerNode(request, _call, { credential }) {
         return { nodeId: await nodes.registerNode(ctx, credential, pemText(request.publicKey)) }
@@ -86,6 +88,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           reconnect: { reconnect: 5n },
           results: { [accepted ? metadata.messageId : 'None']: 0 },
           objectsToPush,
+          // Objects are known by what they are part of: a session needs no state, and lives as long as its message.
+          sessionId: metadata.messageId,
         })
         ctx.traffic.add(run.runId, {
           sent: toBinary(PushMessagesResponseSchema, response).length,
@@ -115,7 +119,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       },
       async pullObject(request, call) {
         const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
-        const object = await ctx.objects.get(request.objectId, { waitMs: call.waitMs ?? 0, signal: call.signal })
+        const waitMs = call.waitMs ?? limits.heldStrangerCallMs
+        const object = await ctx.objects.get(request.objectId, { waitMs, signal: call.signal })
         if (!object) return { objectFound: false, objectAvailable: false }
         if (!object.content) return { objectFound: true, objectAvailable: false }
         ctx.traffic.add(run.runId, { sent: object.content.length })

@@ -38,10 +38,16 @@ export async function find(db: Db, runId: RunId): Promise<RunRow | undefined> {
 }
 
 /** Newest first. */
-export async function list(db: Db, filter: { ownerAid?: string; limit?: number }): Promise<RunRow[]> {
+export async function list(
+  db: Db,
+  filter: { ownerAid?: string; limit?: number | undefined; skip?: number | undefined },
+): Promise<RunRow[]> {
   let query = selectRuns(db).orderBy('task.pending_at', 'desc')
   if (filter.ownerAid !== undefined) query = query.where('run.owner_aid', '=', filter.ownerAid)
-  if (filter.limit !== undefined) query = query.limit(filter.limit)
+  // SQLite skips only where there is a limit.
+  if (filter.limit !== undefined || filter.skip !== undefined)
+    query = query.limit(filter.limit ?? Number.MAX_SAFE_INTEGER)
+  if (filter.skip !== undefined) query = query.offset(filter.skip)
   return query.execute()
 }
 
