@@ -38,7 +38,8 @@ function setUp() {
     tokens: readonly string[] = [],
     waitMs: number | undefined = 0,
   ) => {
-    const incoming = { header: () => tokens, signal: new AbortController().signal, waitMs } as unknown as Call
+    const header = (name: string) => (name === 'flwr-app-token' ? tokens : [])
+    const incoming = { header, signal: new AbortController().signal, waitMs } as unknown as Call
     const caller = await service.authenticate(incoming, method, request)
     return (service.handlers[method] as (...args: unknown[]) => Promise<unknown>)(request, incoming, caller)
   }
