@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { prepareDeployTools } from './deploy-tools.ts'
 import { preparePython } from './python.ts'
 
 /** Runs the tests: all but the matrix with Python Flower (`npm run test:interop`), or those of the patterns that are given. */
@@ -12,12 +13,14 @@ const all = [
 const patterns = process.argv.slice(2)
 
 const python = await preparePython()
+const withoutDeploy = patterns.length > 0 && patterns.every((pattern) => !pattern.includes('deploy'))
+const deployTools = withoutDeploy ? {} : await prepareDeployTools()
 const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
 // A test that hangs fails by itself, long before whoever runs them loses patience.
 const limits = ['--test-concurrency=2', '--test-timeout=300000']
 const tests = spawn(process.execPath, [...args, ...limits, ...(patterns.length > 0 ? patterns : all)], {
   stdio: 'inherit',
-  env: { ...process.env, ...python },
+  env: { ...process.env, ...python, ...deployTools },
 })
 const [status] = (await once(tests, 'exit')) as [number | null]
 process.exitCode = status ?? 1

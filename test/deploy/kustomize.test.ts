@@ -1,0 +1,134 @@
+import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
+import { test } from 'node:test'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { argumentsOf, kustomize, podsOf, type Resource, withoutTools } from './rendered.ts'
+import { argumentFaults, certificateFaults, hardeningFaults, referenceFaults, selectorFaults } from './rules.ts'
+import { faultsOf } from './schemas.ts'
+
+const folder = join(import.meta.dirname, '..', '..', 'deploy', 'kubernetes')
+/** What a person makes from the CAs, as the guide says; with trust-manager or OpenShift's service CA others do. */
+const bundles = ['ConfigMap trellis-superlink-ca', 'ConfigMap trellis-client-ca']
+const overlays = { 'cert-manager': bundles, 'openshift-service-ca': bundles.slice(1), 'spiffe-csi': bundles }
+
+for (const [overlay, given] of Object.entries(overlays)) {
+  test(`the overlay ${overlay} is valid, hardened, and starts our programs with options that they have`, {
+    skip: withoutTools,
+  }, async () => {
+    const resources = kustomize(`overlays/${overlay}`)
+    const pods = podsOf(resources)
+    assert.deepEqual(pods.map(({ name }) => name).sort(), [
+      'trellis-superlink',
+      'trellis-supernode-site-a',
+      'trellis-supernode-site-b',
+    ])
+    assert.deepEqual(await faultsOf(resources), [])
+    assert.deepEqual(pods.flatMap(argumentFaults), [])
+    assert.deepEqual(pods.flatMap(hardeningFaults), [])
+    assert.deepEqual(referenceFaults(resources, given), [])
+    assert.deepEqual(selectorFaults(resources), [])
+    assert.deepEqual(certificateFaults(resources), [])
+  })
+}
+
+test('the components for trust-manager and for OpenShift routes are valid beside a fleet', {
+  skip: withoutTools,
+}, async () => {
+  using directory = temporaryDirectory()
+  const path = (name: string): string => relative(directory.path, join(folder, name))
+  const components = ['trust-manager', 'openshift-routes'].map((name) => path(`components/${name}`))
+  const kustomization = {
+    kind: 'Kustomization',
+    namespace: 'trellis',
+    resources: [path('overlays/cert-manager')],
+    components,
+  }
+  writeFileSync(directory.file('kustomization.yaml'), JSON.stringify(kustomization))
+  const resources = kustomize(directory.path)
+  const kinds = new Set(resources.map(({ kind }) => kind))
+  assert.ok(kinds.has('Route') && kinds.has('Bundle'))
+  assert.deepEqual(await faultsOf(resources), [])
+  const strange = resources.map((one) =>
+    one.kind === 'Route' ? { ...one, spec: { ...(one.spec as object), hosts: 1 } } : one,
+  )
+  assert.match((await faultsOf(strange)).join('\n'), /Route trellis-\S+: \/spec must NOT have additional properties/)
+  // The bundles are made here.
+  assert.deepEqual(referenceFaults(resources, []), [])
+})
+
+test('on OpenShift the service CA gives the server certificate and its bundle, and users come from the namespace', {
+  skip: withoutTools,
+}, () => {
+  const resources = kustomize('overlays/openshift-service-ca')
+  const certificates = resources.filter(({ kind }) => kind === 'Certificate').map(({ metadata }) => metadata.name)
+  assert.deepEqual(certificates.sort(), [
+    'trellis-client-ca',
+    'trellis-coordinator',
+    'trellis-supernode-site-a',
+    'trellis-supernode-site-b',
+  ])
+  for (const pod of podsOf(resources)) {
+    assert.equal('runAsUser' in pod.spec.securityContext, false, pod.name)
+    const [, trust] = pod.spec.volumes.find(({ name }) => name === 'certificates')?.projected?.sources ?? []
+    assert.deepEqual(trust?.configMap, {
+      name: 'trellis-superlink-ca',
+      items: [{ key: 'service-ca.crt', path: 'superlink-ca.crt' }],
+    })
+    const [container] = pod.spec.containers
+    // The service CA signs for <service>.<namespace>.svc alone.
+    if (container?.name === 'supernode')
+      assert.ok(argumentsOf(container).includes('--superlink=trellis-superlink.trellis.svc:9092'))
+  }
+})
+
+test('the container of the apps mounts neither certificates nor state', { skip: withoutTools }, () => {
+  const containers = podsOf(kustomize('overlays/cert-manager')).flatMap(({ spec }) => spec.containers)
+  const apps = containers.filter(({ name }) => name === 'superexec')
+  assert.equal(apps.length, 3)
+  for (const { volumeMounts } of apps)
+    assert.deepEqual(volumeMounts.map(({ name }) => name).sort(), ['apps', 'superexec-tmp'])
+})
+
+test('the checks find what is wrong', { skip: withoutTools }, async () => {
+  const change = (from: string, to: string): Resource[] => {
+    const text = JSON.stringify(kustomize('overlays/cert-manager'))
+    assert.ok(text.includes(from), from)
+    return JSON.parse(text.replace(from, to))
+  }
+  const faults = async (from: string, to: string): Promise<string> => (await faultsOf(change(from, to))).join('\n')
+  assert.match(
+    await faults('"readOnlyRootFilesystem"', '"readOnlyRootFileSystem"'),
+    /StatefulSet trellis-\S+: .*readOnlyRootFileSystem/,
+  )
+  assert.match(await faults('"replicas":1', '"replicas":"one"'), /StatefulSet trellis-superlink: /)
+  assert.match(await faults('"client auth"', '"clientAuth"'), /Certificate trellis-\S+: /)
+  assert.match(await faults('"renewBefore"', '"renew-before"'), /Certificate trellis-\S+: .*renew-before/)
+  assert.match(
+    await faults('"kind":"PodDisruptionBudget"', '"kind":"PodDisruptionBudge"'),
+    /PodDisruptionBudge trellis/,
+  )
+
+  const rules = (from: string, to: string): string => {
+    const resources = change(from, to)
+    const pods = podsOf(resources)
+    return [
+      ...pods.flatMap(argumentFaults),
+      ...pods.flatMap(hardeningFaults),
+      ...referenceFaults(resources, bundles),
+      ...selectorFaults(resources),
+      ...certificateFaults(resources),
+    ].join('\n')
+  }
+  assert.match(rules('--ssl-client-policy=', '--ssl-client-polcy='), /unknown option '--ssl-client-polcy/)
+  assert.match(rules('/app/certificates/tls.crt', '/app/certificates/server.crt'), /has no server\.crt/)
+  assert.match(rules('--database=/app/state', '--database=/app/data'), /is in no volume/)
+  assert.match(
+    rules('"secretName":"trellis-superlink-tls"', '"secretName":"other"'),
+    /nothing makes Secret trellis-superlink-tls/,
+  )
+  assert.match(rules('"targetPort":"fleet"', '"targetPort":"flete"'), /no container has the port flete/)
+  assert.match(rules('"drop":["ALL"]', '"drop":[]'), /keeps capabilities/)
+  assert.match(rules('"mountPath":"/app/policy"', '"subPath":"policy.toml","mountPath":"/app/policy"'), /never renewed/)
+  assert.match(rules('"server auth"', '"client auth"'), /has no identity/)
+})
