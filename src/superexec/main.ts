@@ -10,6 +10,7 @@ import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
 import { watchParent } from '../base/parent-watch.ts'
 import type { Main } from '../base/program.ts'
 import { backoffMs } from '../base/retry.ts'
+import { formatAddress } from '../rpc/address.ts'
 import { createChannel, RpcError } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { parseSuperexecConfig, type SuperexecConfig } from './config.ts'
@@ -24,7 +25,10 @@ export const main: Main = async (argv, signal) => {
   using _watch = watchParent(config.parentPid, () => parentGone.abort())
   const stop = AbortSignal.any([signal, parentGone.signal])
   await using stack = new AsyncDisposableStack()
-  if (config.healthAddress) stack.use(await startHealthServer(config.healthAddress, log))
+  if (config.healthAddress) {
+    const health = stack.use(await startHealthServer(config.healthAddress, log))
+    log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
+  }
   const trouble = new Trouble(config.serverAddress, log, stop)
   const generation = await trouble.overcome(() => findGeneration(config.serverAddress, config.tls))
   if (generation === undefined) return 0
