@@ -1,0 +1,128 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { argumentsOf, helmTemplate, kustomize, podsOf, type Resource, withoutTools } from './rendered.ts'
+import { argumentFaults, certificateFaults, hardeningFaults, referenceFaults, selectorFaults } from './rules.ts'
+import { faultsOf } from './schemas.ts'
+
+const sites = [{ name: 'site-a' }, { name: 'site-b' }]
+const bundles = ['ConfigMap trellis-superlink-ca', 'ConfigMap trellis-client-ca']
+const issuer = { name: 'corporate', kind: 'ClusterIssuer', group: 'cert-manager.io' }
+
+/** Values that an operator may give, and what others then bring. */
+const cases: Readonly<Record<string, { values: object; given: readonly string[]; pods: number }>> = {
+  'a whole fleet with a CA of its own': { values: { sites }, given: bundles, pods: 3 },
+  'a fleet whose bundles trust-manager makes': { values: { sites, trust: { trustManager: true } }, given: [], pods: 3 },
+  'OpenShift with its service CA': {
+    values: { sites, openshift: { enabled: true }, certificates: { server: 'service-ca' } },
+    given: bundles.slice(1),
+    pods: 3,
+  },
+  'OpenShift with routes': {
+    values: {
+      openshift: { enabled: true, fleetHost: 'fleet.apps.example.com', controlHost: 'control.apps.example.com' },
+      superlink: { service: { annotations: { owner: 'me' } }, storage: { className: 'fast' } },
+    },
+    given: bundles,
+    pods: 1,
+  },
+  'SVIDs of a CSI driver': {
+    values: { sites, certificates: { client: 'csi-driver-spiffe', clientIssuer: issuer } },
+    given: [...bundles, 'Issuer corporate'],
+    pods: 3,
+  },
+  'sites alone, with data and options': {
+    values: {
+      superlink: { enabled: false },
+      superlinkAddress: 'fleet.example.com:443',
+      networkPolicy: { superlinkPorts: [443], monitoringNamespace: 'observability' },
+      certificates: { clientIssuer: issuer },
+      sites: [
+        {
+          name: 'ward-7',
+          identity: 'Hospital A, ward 7',
+          nodeConfig: 'partition-id=0 num-partitions=2 name="a b"',
+          data: { claimName: 'scans', mountPath: '/data' },
+          appImage: 'registry.example.com/trellis/superexec:0.1.0-python',
+          extraArgs: ['--max-retries=100'],
+        },
+      ],
+    },
+    given: [...bundles, 'Issuer corporate'],
+    pods: 1,
+  },
+  'certificates that are there': {
+    values: { sites: sites.slice(1), certificates: { server: 'given', client: 'given' } },
+    given: [...bundles, 'Secret trellis-superlink-tls', 'Secret trellis-supernode-site-b-tls'],
+    pods: 2,
+  },
+}
+
+for (const [name, { values, given, pods: count }] of Object.entries(cases)) {
+  test(`the chart makes valid, hardened resources with options that our programs have: ${name}`, {
+    skip: withoutTools,
+  }, async () => {
+    const resources = helmTemplate(values)
+    const pods = podsOf(resources)
+    assert.equal(pods.length, count)
+    assert.deepEqual(await faultsOf(resources), [])
+    assert.deepEqual(pods.flatMap(argumentFaults), [])
+    assert.deepEqual(pods.flatMap(hardeningFaults), [])
+    assert.deepEqual(referenceFaults(resources, given), [])
+    assert.deepEqual(selectorFaults(resources), [])
+    assert.deepEqual(certificateFaults(resources), [])
+  })
+}
+
+test('chart and overlay deploy the same pods', { skip: withoutTools }, () => {
+  const alike = (resources: Resource[]): Record<string, object> =>
+    Object.fromEntries(
+      podsOf(resources).map(({ name, claims, spec }) => {
+        // The overlay has the address in a variable, the chart in the argument.
+        const containers = spec.containers.map((container) => ({
+          ...container,
+          env: container.name === 'supernode' ? [] : container.env,
+          args: argumentsOf(container),
+        }))
+        return [name, { claims, spec: { ...spec, containers } }]
+      }),
+    )
+  const chart = alike(helmTemplate({ sites, superlinkAddress: 'trellis-superlink:9092' }))
+  assert.equal(Object.keys(chart).length, 3)
+  assert.deepEqual(chart, alike(kustomize('overlays/cert-manager')))
+})
+
+test('values that cannot be meant are refused with a reason', { skip: withoutTools }, () => {
+  const refused = (values: object, reason: RegExp): void => {
+    assert.throws(() => helmTemplate(values), reason)
+  }
+  refused({ superlnk: {} }, /superlnk/)
+  refused({ sites: [{ name: 'Site A' }] }, /name.*pattern|does not match pattern/)
+  refused({ superlink: { enabled: false }, sites }, /superlinkAddress says where the SuperLink is/)
+  refused({ certificates: { server: 'openshift' } }, /certificates\/server/)
+  refused({ superlink: { extraArgs: ['insecure'] } }, /extraArgs/)
+  refused(
+    { openshift: { enabled: true, fleetHost: 'fleet.example.com' }, certificates: { server: 'service-ca' } },
+    /the service CA signs for names of the cluster alone/,
+  )
+})
+
+test('what a site is given reaches its containers', { skip: withoutTools }, () => {
+  const resources = helmTemplate((cases['sites alone, with data and options'] as { values: object }).values)
+  const [pod] = podsOf(resources)
+  const [supernode, superexec] = pod?.spec.containers ?? []
+  assert.ok(supernode && superexec)
+  const args = argumentsOf(supernode)
+  for (const arg of [
+    '--superlink=fleet.example.com:443',
+    '--node-config=partition-id=0 num-partitions=2 name="a b"',
+    '--max-retries=100',
+  ])
+    assert.ok(args.includes(arg), arg)
+  // The data is where apps run, and keys are not.
+  assert.deepEqual(superexec.volumeMounts.map(({ name }) => name).sort(), ['apps', 'data', 'superexec-tmp'])
+  assert.ok(supernode.volumeMounts.every(({ name }) => name !== 'data'))
+  const named = (kind: string): Resource[] => resources.filter((resource) => resource.kind === kind)
+  const [certificate] = named('Certificate').map(({ spec }) => spec as { commonName: string })
+  assert.equal(certificate?.commonName, 'Hospital A, ward 7')
+  assert.deepEqual(named('Issuer'), [])
+})
