@@ -21,17 +21,30 @@ export interface ReadMaterial {
   readonly warnings: readonly string[]
 }
 
+export interface ServerTlsFiles {
+  readonly certfile: FileFlag
+  readonly keyfile: FileFlag
+  readonly caFile: FileFlag
+}
+
+export interface ClientTlsFiles {
+  readonly roots: FileFlag | undefined
+  readonly certfile: FileFlag | undefined
+  readonly keyfile: FileFlag | undefined
+}
+
+/** The paths of those files that were given. */
+export function pathsOf(files: ServerTlsFiles | ClientTlsFiles): string[] {
+  const flags: (FileFlag | undefined)[] = Object.values(files)
+  return flags.flatMap((file) => (file === undefined ? [] : [file.path]))
+}
+
 /** The server's pair and CA. An expired certificate is a warning: clients will tell, and the operator must get in. */
-export function readServerTls(files: {
-  certfile: FileFlag
-  keyfile: FileFlag
-  caFile: FileFlag
-  now: number
-}): ReadMaterial {
+export function readServerTls(files: ServerTlsFiles & { now: number }): ReadMaterial {
   for (const file of [files.caFile, files.certfile, files.keyfile]) ensureFile(file)
   const warnings: string[] = []
   const pair = readPair(files.certfile, files.keyfile, warnings)
-  const expiry = dateFault(pair.leaf, files.now)
+  const expiry = expiryFault(pair.leaf, files.now)
   if (expiry) warnings.push(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${expiry}.`)
   readCertificates(files.caFile)
   return { material: { certificate: { chainPem: pair.chainPem, keyPem: pair.keyPem } }, leaf: pair.leaf, warnings }
@@ -41,12 +54,7 @@ export function readServerTls(files: {
  * A client's roots and, where given, its own pair. A pair that the server would refuse anyway is refused here.
  * `roots` may be absent: then the system's are trusted.
  */
-export function readClientTls(files: {
-  roots: FileFlag | undefined
-  certfile: FileFlag | undefined
-  keyfile: FileFlag | undefined
-  now: number
-}): ReadMaterial {
+export function readClientTls(files: ClientTlsFiles & { now: number }): ReadMaterial {
   const { roots, certfile, keyfile } = files
   if (roots) readCertificates(roots)
   const rootsPem = roots && readTextFile(roots)
@@ -55,7 +63,7 @@ export function readClientTls(files: {
   }
   const warnings: string[] = []
   const pair = readPair(certfile, keyfile, warnings)
-  const expiry = dateFault(pair.leaf, files.now)
+  const expiry = expiryFault(pair.leaf, files.now)
   if (expiry) throw new UsageError(`${certfile.flag}: the certificate in ${certfile.path} ${expiry}: have it renewed.`)
   const material = {
     certificate: { chainPem: pair.chainPem, keyPem: pair.keyPem },
@@ -173,7 +181,8 @@ function readKey(file: FileFlag, text: string): KeyObject {
   }
 }
 
-function dateFault(leaf: Certificate, now: number): string | undefined {
+/** What the dates of a certificate have against its use now, as the rest of a sentence. */
+export function expiryFault(leaf: Certificate, now: number): string | undefined {
   if (leaf.notAfter <= now) return `has expired (on ${new Date(leaf.notAfter).toISOString()})`
   return leaf.notBefore > now ? `is not valid yet (from ${new Date(leaf.notBefore).toISOString()})` : undefined
 }

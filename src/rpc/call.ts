@@ -15,6 +15,8 @@ export interface Connection {
   readonly peer: PeerIdentity
   /** Aborted when the connection is gone. */
   readonly closed: AbortSignal
+  /** Aborted when the peer was let in and is refused now: its calls end with the reason, then the connection. */
+  readonly cutOff: AbortSignal
   close(): void
 }
 

@@ -42,7 +42,8 @@ export interface CallOptions {
 
 /**
  * Calls to one server over one wire, decided at the first connection. A broken connection is opened again by the next
- * call; replaced TLS material gets a new connection while calls on the old one finish.
+ * call. Replaced TLS material gets a new connection: once that stands, new calls go over it, and the old one ends with the
+ * calls that it carries.
  */
 export class Channel {
   readonly address: Address
@@ -50,6 +51,9 @@ export class Channel {
   readonly #replaced: Disposable | undefined
   readonly #version: Readonly<Record<string, string>>
   #transport: Promise<Transport> | undefined
+  /** How often the TLS material was replaced: of several new connections only the last counts. */
+  #replacements = 0
+  readonly #retired = new WeakSet<Transport>()
   #silentAboutVersion = false
   #closed = false
 
@@ -61,7 +65,7 @@ export class Channel {
       'flwr-component-name': options.component,
     }
     this.address = parseAddress(options.address, 'The server address')
-    this.#replaced = options.tls === 'insecure' ? undefined : options.tls.subscribe(() => this.#forget())
+    this.#replaced = options.tls === 'insecure' ? undefined : options.tls.subscribe(() => this.#replace())
   }
 
   /** Whether the answer was held is told in `waited`: then the next call may follow at once. */
@@ -80,7 +84,7 @@ export class Channel {
       try {
         return await transport.unary(this.#outgoing(method, request, options))
       } catch (error) {
-        if (this.#silentAboutVersion || !isReleaseOfSameWire(error)) throw error
+        if (this.#silentAboutVersion || !isReleaseOfSameWire(error)) throw this.#seenFromNow(error, transport)
         this.#silentAboutVersion = true
       }
     }
@@ -92,8 +96,12 @@ export class Channel {
     options: CallOptions = {},
   ): AsyncGenerator<MessageShape<O>> {
     const transport = await this.#usable()
-    for await (const body of transport.stream(this.#outgoing(method, request, options))) {
-      yield decode(method, body) as MessageShape<O>
+    try {
+      for await (const body of transport.stream(this.#outgoing(method, request, options))) {
+        yield decode(method, body) as MessageShape<O>
+      }
+    } catch (error) {
+      throw this.#seenFromNow(error, transport)
     }
   }
 
@@ -112,6 +120,30 @@ export class Channel {
     this.close()
   }
 
+  /** A new connection that cannot be made, e.g. for roots that do not fit the server, leaves the old one where it is. */
+  #replace(): void {
+    const replacement = ++this.#replacements
+    if (!this.#transport) return
+    const opening = openTransport(this.address, this.#options)
+    const moveOver = async (): Promise<void> => {
+      const transport = await opening
+      if (this.#closed || replacement !== this.#replacements) return transport.close()
+      const old = await this.#transport?.catch(() => undefined)
+      this.#transport = opening
+      if (!old) return
+      this.#retired.add(old)
+      old.retire()
+    }
+    moveOver().catch(() => {})
+  }
+
+  /** What the server has against a certificate that was replaced since is no reason to give up. */
+  #seenFromNow(error: unknown, transport: Transport): unknown {
+    if (!(error instanceof RpcError) || error.refusalReason === undefined || !this.#retired.has(transport)) return error
+    const sentence = 'The connection with the former certificate has ended.'
+    return new RpcError('unavailable', sentence, { kind: 'unreachable', cause: error })
+  }
+
   #forget(): void {
     this.#transport?.then(
       (transport) => transport.close(),
@@ -120,7 +152,13 @@ export class Channel {
     this.#transport = undefined
   }
 
+  /** Look again after waiting: the transport may have been retired meanwhile. */
   async #usable(): Promise<Transport> {
+    const transport = await this.#opened()
+    return transport.usable ? transport : this.#opened()
+  }
+
+  async #opened(): Promise<Transport> {
     if (this.#closed) throw new RpcError('unavailable', 'The channel is closed.', { kind: 'protocol' })
     const current = this.#transport
     if (current) {

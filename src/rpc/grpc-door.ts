@@ -3,8 +3,9 @@ import * as grpc from '@grpc/grpc-js'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { type Call, type Connection, waitMsOf } from './call.ts'
+import { unlessRefused, whenRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
-import { refusalError, toWireError, type WireError } from './translate-errors.ts'
+import { Refusal, toWireError } from './translate-errors.ts'
 
 /** Serves gRPC on sockets that a listener has accepted and judged. */
 export interface GrpcDoor {
@@ -57,17 +58,24 @@ function register(
       async (stream: grpc.ServerWritableStream<Buffer, Uint8Array>) => {
         const call = toCall(method, stream, findConnection)
         if (!call) return stream.destroy()
+        const { connection } = call
+        const fail = (error: unknown): void => {
+          stream.emit('error', statusOf(error, method, log))
+          closeRefused(connection)
+        }
+        const stopWatching = whenRefused(connection, fail)
         try {
-          refuse(call.connection)
+          refuse(connection)
           stream.sendMetadata(new grpc.Metadata())
           for await (const bytes of method.stream(call)) {
-            if (call.signal.aborted) return
+            if (call.signal.aborted || connection.cutOff.aborted) return
             if (!stream.write(bytes)) await drained(stream, call.signal)
           }
           stream.end()
         } catch (error) {
-          stream.emit('error', statusOf(error, method, log))
-          closeRefused(call.connection)
+          if (!connection.cutOff.aborted) fail(error)
+        } finally {
+          connection.cutOff.removeEventListener('abort', stopWatching)
         }
       },
       passBytes,
@@ -82,7 +90,7 @@ function register(
       const call = toCall(method, unary, findConnection)
       if (!call) return reply({ code: grpc.status.UNAVAILABLE, details: 'Connection is gone.' })
       if (call.waitMs !== undefined) unary.sendMetadata(waited)
-      answer(call, method).then(
+      unlessRefused(call.connection, () => method.unary(call)).then(
         (bytes) => reply(null, bytes),
         (error: unknown) => {
           reply(statusOf(error, method, log))
@@ -99,21 +107,8 @@ function register(
 const waited = new grpc.Metadata()
 waited.set('trellis-waited', '1')
 
-async function answer(call: Call, method: Method): Promise<Uint8Array> {
-  refuse(call.connection)
-  return method.unary(call)
-}
-
-class Refusal extends Error {
-  readonly wire: WireError
-  constructor(wire: WireError) {
-    super(wire.grpcSentence)
-    this.wire = wire
-  }
-}
-
 function refuse(connection: Connection): void {
-  if (connection.peer.kind === 'refused') throw new Refusal(refusalError(connection.peer))
+  if (connection.peer.kind === 'refused') throw new Refusal(connection.peer)
 }
 
 /** The answer goes out first; then nothing more is served on this connection. */
@@ -122,7 +117,7 @@ function closeRefused(connection: Connection): void {
 }
 
 function statusOf(error: unknown, method: Method, log: Logger): grpc.ServiceError {
-  const wire = error instanceof Refusal ? error.wire : toWireError(error, method.path, log)
+  const wire = toWireError(error, method.path, log)
   const metadata = new grpc.Metadata()
   if (wire.refusalReason) metadata.set('trellis-refusal-reason', wire.refusalReason)
   return Object.assign(new Error(wire.grpcSentence), { code: wire.grpcCode, details: wire.grpcSentence, metadata })

@@ -31,6 +31,7 @@ export async function openGrpcTransport(socket: Socket, authority: string, where
       session.close()
       setTimeout(() => session.destroy(), 1000).unref()
     },
+    retire: () => session.close(),
   }
 }
 
@@ -73,23 +74,7 @@ interface Exchange {
 }
 
 function start(session: ClientHttp2Session, call: OutgoingCall, where: string): Exchange {
-  const stream = session.request(
-    {
-      [constants.HTTP2_HEADER_METHOD]: 'POST',
-      [constants.HTTP2_HEADER_PATH]: call.path,
-      'content-type': 'application/grpc',
-      te: 'trailers',
-      ...(call.timeoutMs === undefined ? {} : { 'grpc-timeout': `${Math.ceil(call.timeoutMs)}m` }),
-      ...call.headers,
-      ...Object.fromEntries(
-        Object.entries(call.binaryHeaders).map(([name, value]) => [
-          `${name}-bin`,
-          Buffer.from(value).toString('base64'),
-        ]),
-      ),
-    },
-    { endStream: false },
-  )
+  const stream = openStream(session, call, where)
   let headers: IncomingHttpHeaders | undefined
   let trailers: IncomingHttpHeaders | undefined
   let failure: RpcError | undefined
@@ -128,6 +113,26 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
     throwOnStatus(trailers ?? headers, where)
   }
   return { headers: () => headers, messages: received }
+}
+
+function openStream(session: ClientHttp2Session, call: OutgoingCall, where: string): ClientHttp2Stream {
+  const headers = {
+    [constants.HTTP2_HEADER_METHOD]: 'POST',
+    [constants.HTTP2_HEADER_PATH]: call.path,
+    'content-type': 'application/grpc',
+    te: 'trailers',
+    ...(call.timeoutMs === undefined ? {} : { 'grpc-timeout': `${Math.ceil(call.timeoutMs)}m` }),
+    ...call.headers,
+    ...Object.fromEntries(
+      Object.entries(call.binaryHeaders).map(([name, value]) => [`${name}-bin`, Buffer.from(value).toString('base64')]),
+    ),
+  }
+  try {
+    return session.request(headers, { endStream: false })
+  } catch (cause) {
+    // It has ended since somebody looked.
+    throw new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'unreachable', cause })
+  }
 }
 
 function send(stream: ClientHttp2Stream, body: Uint8Array): void {

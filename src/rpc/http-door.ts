@@ -5,6 +5,7 @@ import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { type Call, type Connection, waitMsOf } from './call.ts'
+import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
 import { httpErrorBody, refusalError, toWireError, type WireError } from './translate-errors.ts'
 
@@ -65,7 +66,7 @@ export function createHttpDoor(methods: readonly Method[], pages: readonly Page[
       if (contentType !== 'application/protobuf') throw new DomainError('content-type')
       const call = toCall(method, request, response, connection, await readBody(request))
       if (method.streams) return await sendStream(method.stream(call), response, call.signal)
-      const bytes = await method.unary(call)
+      const bytes = await unlessRefused(connection, () => method.unary(call))
       response.writeHead(200, {
         'content-type': 'application/protobuf',
         'content-length': bytes.length,

@@ -29,6 +29,12 @@ export function openHttpTransport(address: Address, tls: ChannelTls): Transport 
       closed = true
       agent.destroy()
     },
+    retire() {
+      closed = true
+      // From now on a connection ends with its call; those without one end at once.
+      Object.assign(agent, { keepAlive: false })
+      for (const socket of Object.values(agent.freeSockets).flatMap((sockets) => sockets ?? [])) socket.destroy()
+    },
   }
 }
 

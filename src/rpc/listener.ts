@@ -1,5 +1,6 @@
 import { constants } from 'node:crypto'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import {
   createServer as createTlsServer,
   type DetailedPeerCertificate,
@@ -10,7 +11,6 @@ import { UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
-import type { PeerIdentity } from '../identity/caller.ts'
 import type { TlsMaterial, TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import type { Connection, Service } from './call.ts'
@@ -18,6 +18,7 @@ import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
 import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
+import { JudgedConnection, type JudgePeer } from './judged-connection.ts'
 import { tellRefusal } from './refusal-door.ts'
 
 /**
@@ -27,8 +28,11 @@ import { tellRefusal } from './refusal-door.ts'
 export interface Listener {
   readonly address: Address
   connections(): readonly Connection[]
-  /** Judges every open connection again and closes those that are refused now. Answers how many were closed. */
-  judgeAgain(): number
+  /**
+   * Judges open connections again, all or those that are concerned; those that are refused now hear why and are closed.
+   * Answers these. Other work goes on meanwhile, however many connections there are.
+   */
+  judgeAgain(isConcerned?: (connection: Connection) => boolean): Promise<readonly Connection[]>
   close(graceMs?: number): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -46,14 +50,10 @@ export interface ListenerOptions {
   readonly log: Logger
   readonly tls?: TlsSource
   readonly clientAuth?: ClientAuth
-  /** Decides about a peer from its certificates, leaf first, DER; none means that it presented none. */
-  readonly judge?: (chain: readonly Uint8Array[]) => PeerIdentity
+  readonly judge?: JudgePeer
   /** Told once about every judged connection, for the audit log and metrics. */
   readonly onJudged?: (connection: Connection) => void
 }
-
-const anonymous: PeerIdentity = { kind: 'anonymous' }
-let lastConnectionId = 0
 
 export async function startListener(options: ListenerOptions): Promise<Listener> {
   const { log, judge, name } = options
@@ -164,59 +164,27 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   return {
     address,
     connections: () => [...open],
-    judgeAgain() {
-      let closed = 0
-      for (const connection of open) {
-        if (!connection.judgeAgain()) continue
-        closed += 1
+    async judgeAgain(isConcerned = () => true) {
+      const cut: Connection[] = []
+      let pauseAt = performance.now() + judgeSliceMs
+      for (const connection of [...open]) {
+        if (performance.now() > pauseAt) {
+          await nextTurn()
+          pauseAt = performance.now() + judgeSliceMs
+        }
+        if (!open.has(connection) || !isConcerned(connection) || !connection.judgeAgain()) continue
+        cut.push(connection)
         options.onJudged?.(connection)
-        connection.close()
       }
-      return closed
+      return cut
     },
     close,
     [Symbol.asyncDispose]: () => close(),
   }
 }
 
-class JudgedConnection implements Connection {
-  readonly id = ++lastConnectionId
-  readonly remoteAddress: string
-  readonly secure: boolean
-  readonly closed: AbortSignal
-  readonly #socket: Socket
-  readonly #chain: readonly Uint8Array[]
-  readonly #judge: ListenerOptions['judge']
-  #peer: PeerIdentity
-
-  constructor(socket: Socket, secure: boolean, chain: readonly Uint8Array[], judge: ListenerOptions['judge']) {
-    const controller = new AbortController()
-    socket.once('close', () => controller.abort())
-    this.closed = controller.signal
-    this.remoteAddress = `${socket.remoteAddress}:${socket.remotePort}`
-    this.secure = secure
-    this.#socket = socket
-    this.#chain = chain
-    this.#judge = judge
-    this.#peer = judge ? judge(chain) : anonymous
-  }
-
-  get peer(): PeerIdentity {
-    return this.#peer
-  }
-
-  /** Answers whether the peer was let in before and is refused now. */
-  judgeAgain(): boolean {
-    if (!this.#judge || this.#peer.kind === 'refused') return false
-    this.#peer = this.#judge(this.#chain)
-    return this.#peer.kind === 'refused'
-  }
-
-  close(): void {
-    this.#socket.destroySoon()
-    setTimeout(() => this.#socket.destroy(), 500).unref()
-  }
-}
+/** How long connections are judged in one go. */
+const judgeSliceMs = 5
 
 /** AEAD suites with forward secrecy only; TLS 1.3 has no others. */
 const ciphers = [

@@ -17,8 +17,19 @@ export interface WireError {
   readonly refusalReason?: string
 }
 
+/** Ends a call of a peer that is refused. */
+export class Refusal extends Error {
+  readonly wire: WireError
+
+  constructor(peer: RefusedPeer) {
+    super(peer.sentence)
+    this.wire = refusalError(peer)
+  }
+}
+
 /** Turns whatever a handler threw into what the peer may know; the rest goes to the log. */
 export function toWireError(error: unknown, method: string, log: Logger): WireError {
+  if (error instanceof Refusal) return error.wire
   if (error instanceof DomainError) {
     const row = errorCatalog[error.code]
     if (error.code === 'internal') log.error('Call failed', { method, error })

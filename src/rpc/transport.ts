@@ -2,8 +2,10 @@
 export interface Transport {
   unary(call: OutgoingCall): Promise<Answer>
   stream(call: OutgoingCall): AsyncIterable<Uint8Array>
-  /** Ends open calls after `graceMs`. */
+  /** Takes no more calls, and ends those that are open a moment later. */
   close(): void
+  /** Takes no more calls; the connection goes when those that are open have ended by themselves. */
+  retire(): void
   /** Whether new calls can be carried. */
   readonly usable: boolean
 }

@@ -10,7 +10,7 @@ import { inMemory, openDatabase } from '../db/database.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
 import { judge as decide, noRevocation } from '../identity/judge.ts'
-import { fixedTlsSource } from '../identity/tls-source.ts'
+import { tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import type { Service } from '../rpc/call.ts'
@@ -27,6 +27,7 @@ import { createFleetService, createNoFleetService } from './api/fleet.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
+import { type Credentials, openCredentials, watchPeers } from './credentials.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { IdleWatch } from './idle.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
@@ -116,7 +117,8 @@ export async function startSuperlink(
   ]
   const audit = createAuditLog(config.auditFile, ctx)
   stack.use(audit)
-  const listen = createListen(config, ctx, audit.write)
+  const credentials = await openCredentials(config, ctx, stack)
+  const listen = createListen(config, credentials, ctx, audit.write)
   const controlListener = stack.use(await listen('Control API', config.controlAddress, [control], 'cli'))
   const fleetListener = simulation
     ? undefined
@@ -140,6 +142,9 @@ export async function startSuperlink(
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
   ]
+  const { clients } = credentials
+  const doors = [...new Set(Object.values(listeners))]
+  if (clients) jobs.push(runJob(ctx, 'peer watch', () => watchPeers(ctx, clients, doors, stop.signal)))
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
   if (config.isolation === 'subprocess') jobs.push(runSuperexec(config, ctx, plainApps ?? main, stop.signal))
   // Taken down first: jobs end, held calls are answered, then listeners close.
@@ -163,7 +168,12 @@ async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableSt
   return directory
 }
 
-function createListen(config: SuperlinkConfig, ctx: SuperlinkContext, audit: AuditLog) {
+function createListen(
+  config: SuperlinkConfig,
+  { server, clients: trusted }: Credentials,
+  ctx: SuperlinkContext,
+  audit: AuditLog,
+) {
   const throttle = new LogThrottle(ctx.clock)
   const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
   const { clients } = config
@@ -179,16 +189,15 @@ function createListen(config: SuperlinkConfig, ctx: SuperlinkContext, audit: Aud
       address,
       services: services.map((service) => audited(service, name, audit)),
       log: ctx.log,
-      ...(config.tls ? { tls: fixedTlsSource(config.tls.material) } : {}),
-      ...(clients.mode === 'none'
+      ...(server ? { tls: tlsSourceOf(server) } : {}),
+      ...(clients.mode === 'none' || !trusted
         ? {}
         : {
             clientAuth: clients.mode,
             judge: (chain) =>
               decide({
                 chain,
-                trust: clients.trust,
-                policy: clients.policy,
+                ...trusted.current(),
                 revocation: noRevocation,
                 now: ctx.clock.now(),
                 requireCertificate: role !== undefined && clients.mode === 'require',

@@ -5,6 +5,7 @@ import { after, before, test } from 'node:test'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { UsageError } from '../base/errors.ts'
+import { readClientTrust } from '../identity/client-trust.ts'
 import { issue } from '../identity/pki.ts'
 import { parseSuperlinkConfig } from './config.ts'
 
@@ -143,7 +144,8 @@ test('what is questionable but works is a warning', () => {
 test('client certificates have the CA of the server unless another is given', () => {
   const trustOf = (...args: string[]): string[] => {
     const clients = parseSuperlinkConfig([...tls(), '--ssl-require-client-auth', ...args])?.clients
-    return clients && clients.mode !== 'none' ? clients.trust.anchors.map(({ subject }) => subject.text) : []
+    if (!clients || clients.mode === 'none') return []
+    return readClientTrust(clients.files, Date.now()).value.trust.anchors.map(({ subject }) => subject.text)
   }
   assert.deepEqual(trustOf(), ['CN=ca of the test'])
   assert.deepEqual(trustOf('--ssl-client-ca-certfile', file('ca.crt')), ['CN=ca of the test'])

@@ -2,17 +2,16 @@ import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
-import { caKey, defaultPolicy, type Policy, readPolicy } from '../identity/policy.ts'
+import { type ClientTrustFiles, readClientTrust } from '../identity/client-trust.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
-import { readServerTls } from '../identity/tls-files.ts'
-import type { TlsMaterial } from '../identity/tls-source.ts'
-import { readTrustBundle, type TrustBundle } from '../identity/trust.ts'
+import { readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import type { ClientAuth } from '../rpc/listener.ts'
 
 /** Everything that `flower-superlink` can be told. */
 export interface SuperlinkConfig {
-  readonly tls: { readonly material: TlsMaterial; readonly caFile: string } | undefined
+  /** Files that were good when the configuration was read; absent: plain. */
+  readonly tls: ServerTlsFiles | undefined
   readonly clients: ClientCertificates
   readonly fleetAddress: string
   readonly controlAddress: string
@@ -44,7 +43,7 @@ export interface SuperlinkConfig {
 
 export type ClientCertificates =
   | { readonly mode: 'none' }
-  | { readonly mode: Exclude<ClientAuth, 'none'>; readonly trust: TrustBundle; readonly policy: Policy }
+  | { readonly mode: Exclude<ClientAuth, 'none'>; readonly files: ClientTrustFiles }
 
 const memoryName = ':flwr-in-memory:'
 
@@ -210,14 +209,13 @@ function readTls(values: OptionValues, warnings: string[]): SuperlinkConfig['tls
     )
   }
   if (given < 3) throw new UsageError('Give all three of --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.')
-  const read = readServerTls({
+  const tls: ServerTlsFiles = {
     certfile: { flag: '--ssl-certfile', path: files.certfile as string },
     keyfile: { flag: '--ssl-keyfile', path: files.keyfile as string },
     caFile: { flag: '--ssl-ca-certfile', path: files.caFile as string },
-    now: Date.now(),
-  })
-  warnings.push(...read.warnings)
-  return { material: read.material, caFile: files.caFile as string }
+  }
+  warnings.push(...readServerTls({ ...tls, now: Date.now() }).warnings)
+  return tls
 }
 
 function readClients(values: OptionValues, hasTls: boolean, warnings: string[]): ClientCertificates {
@@ -244,27 +242,13 @@ function readClients(values: OptionValues, hasTls: boolean, warnings: string[]):
     throw new UsageError(`${flag} and --insecure contradict each other: client certificates need TLS.`)
   if (!hasTls) throw new UsageError(`${flag} needs TLS: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.`)
   const caFlag = values.sslClientCaCertfile === undefined ? '--ssl-ca-certfile' : '--ssl-client-ca-certfile'
-  const trust = readTrustBundle({ flag: caFlag, path: (values.sslClientCaCertfile ?? values.sslCaCertfile) as string })
-  for (const { subject, notAfter } of trust.anchors) {
-    if (notAfter <= Date.now())
-      warnings.push(`${caFlag}: the CA ${subject.text} has expired: nobody is let in by a certificate of it.`)
-  }
   const policyFile = values.sslClientPolicy as string | undefined
-  const policy =
-    policyFile === undefined ? defaultPolicy : readPolicy({ flag: '--ssl-client-policy', path: policyFile })
-  if (policy.allow.length === 0) {
-    warnings.push(
-      `Any certificate of the client CA may act as SuperNode and as CLI: a node could submit code to all nodes. Narrow it with ${policyFile === undefined ? '--ssl-client-policy' : '[[allow]] entries in the file of --ssl-client-policy'}.`,
-    )
+  const files: ClientTrustFiles = {
+    ca: { flag: caFlag, path: (values.sslClientCaCertfile ?? values.sslCaCertfile) as string },
+    policy: policyFile === undefined ? undefined : { flag: '--ssl-client-policy', path: policyFile },
   }
-  const known = new Set([...trust.anchors, ...trust.intermediates].map(caKey))
-  for (const { cas, file } of policy.cas) {
-    if (cas.isDisjointFrom(known))
-      warnings.push(
-        `--ssl-client-policy: no CA of ${file} is among the client CAs: its rule limits only chains over it.`,
-      )
-  }
-  return { mode, trust, policy }
+  warnings.push(...readClientTrust(files, Date.now()).warnings)
+  return { mode, files }
 }
 
 function readIdle(minutes: string | undefined): number | undefined {

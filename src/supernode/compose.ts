@@ -6,7 +6,8 @@ import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
-import { fixedTlsSource } from '../identity/tls-source.ts'
+import { openClientTls, openServerTls, tlsSourceOf } from '../identity/tls-reload.ts'
+import type { TlsSource } from '../identity/tls-source.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import { createChannel } from '../rpc/channel.ts'
@@ -46,10 +47,13 @@ export async function startSupernode(
   const running = AbortSignal.any([signal, stop.signal])
   await using stack = new AsyncDisposableStack()
 
+  const around = { clock, log }
+  const tls =
+    config.tls === 'insecure' ? undefined : stack.use(await openClientTls('client certificate', config.tls, around))
   const channel = stack.use(
     createChannel({
       address: config.superlinkAddress,
-      tls: config.tls,
+      tls: tls ? tlsSourceOf(tls) : 'insecure',
       transport: config.transport,
       component: 'SuperNode',
       // Tells this start of the program from another with the same certificate, over all its connections.
@@ -78,7 +82,9 @@ export async function startSupernode(
     signal: running,
   }
 
-  const runtime = stack.use(await listen(ctx))
+  const runtimeTls =
+    config.runtimeTls && stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, around))
+  const runtime = stack.use(await listen(ctx, runtimeTls && tlsSourceOf(runtimeTls)))
   if (config.healthAddress) {
     const health = stack.use(await startHealthServer(config.healthAddress, log))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
@@ -100,7 +106,7 @@ export async function startSupernode(
   return { nodeId: fleet.nodeId, runtime, done, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
-async function listen(ctx: SupernodeContext): Promise<Listener> {
+async function listen(ctx: SupernodeContext, tls: TlsSource | undefined): Promise<Listener> {
   const { config, clock, db, log } = ctx
   const api = {
     tasks: ctx.tasks,
@@ -116,14 +122,14 @@ async function listen(ctx: SupernodeContext): Promise<Listener> {
     address: config.runtimeAddress,
     services,
     log,
-    ...(config.runtimeTls ? { tls: fixedTlsSource(config.runtimeTls.material) } : {}),
+    ...(tls ? { tls } : {}),
   })
   log.info(`Starting Runtime API on ${formatAddress(runtime.address)}`)
   return runtime
 }
 
 function runSuperexec({ config, clock, log, signal }: SupernodeContext, runtime: Listener): Promise<void> {
-  const trust = config.runtimeTls ? ['--root-certificates', config.runtimeTls.caFile] : ['--insecure']
+  const trust = config.runtimeTls ? ['--root-certificates', config.runtimeTls.caFile.path] : ['--insecure']
   const args = [...trust, '--runtime-api-address', formatAddress(loopbackAddress(runtime.address))]
   args.push('--parent-pid', String(process.pid))
   if (config.python !== undefined) args.push('--python', config.python)

@@ -7,16 +7,21 @@ import { parseConfigPairs } from '../fab/config-pairs.ts'
 import { generateNodeKey, type NodeKey, toNodeKey } from '../identity/node-key.ts'
 import { readOpensshPrivateKey } from '../identity/openssh-key.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
-import { checkPairGiven, readClientTls, readServerTls } from '../identity/tls-files.ts'
-import { fixedTlsSource, type TlsMaterial } from '../identity/tls-source.ts'
+import {
+  type ClientTlsFiles,
+  checkPairGiven,
+  readClientTls,
+  readServerTls,
+  type ServerTlsFiles,
+} from '../identity/tls-files.ts'
 import { readTrustedEntities, type TrustedEntities } from '../identity/trusted-entities.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
-import type { ChannelTls } from '../rpc/dial.ts'
 
 /** Everything that `flower-supernode` can be told. */
 export interface SupernodeConfig {
   readonly superlinkAddress: string
-  readonly tls: ChannelTls
+  /** Files that were good when the configuration was read. */
+  readonly tls: ClientTlsFiles | 'insecure'
   readonly transport: 'auto' | 'grpc' | 'http'
   /** Whether a client certificate speaks for this node. */
   readonly hasCertificate: boolean
@@ -30,7 +35,7 @@ export interface SupernodeConfig {
   /** Address of our own Runtime API. */
   readonly runtimeAddress: string
   /** TLS of our own Runtime API, and the CA that apps know it by; absent: plain. */
-  readonly runtimeTls: { readonly material: TlsMaterial; readonly caFile: string } | undefined
+  readonly runtimeTls: ServerTlsFiles | undefined
   readonly superexecSecret: Uint8Array | undefined
   readonly maxRetries: number | undefined
   readonly maxWaitMs: number | undefined
@@ -150,9 +155,9 @@ function readTls(values: OptionValues, warnings: string[]): Pick<SupernodeConfig
     warnings.push('Option --insecure was set: the connection to the SuperLink is not encrypted.')
     return { tls: 'insecure', hasCertificate: false }
   }
-  const read = readClientTls({ roots, certfile, keyfile, now: Date.now() })
-  warnings.push(...read.warnings)
-  return { tls: fixedTlsSource(read.material), hasCertificate: certfile !== undefined }
+  const tls: ClientTlsFiles = { roots, certfile, keyfile }
+  warnings.push(...readClientTls({ ...tls, now: Date.now() }).warnings)
+  return { tls, hasCertificate: certfile !== undefined }
 }
 
 function readKey(path: string): NodeKey {
@@ -175,14 +180,13 @@ function readRuntimeTls(values: OptionValues, warnings: string[]): SupernodeConf
     throw new UsageError(
       'Give all three of --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile, or none. They are for the Runtime API; the certificate that the SuperLink sees is --ssl-client-certfile.',
     )
-  const read = readServerTls({
+  const tls: ServerTlsFiles = {
     certfile: { flag: '--ssl-certfile', path: certfile },
     keyfile: { flag: '--ssl-keyfile', path: keyfile },
     caFile: { flag: '--ssl-ca-certfile', path: caFile },
-    now: Date.now(),
-  })
-  warnings.push(...read.warnings)
-  return { material: read.material, caFile }
+  }
+  warnings.push(...readServerTls({ ...tls, now: Date.now() }).warnings)
+  return tls
 }
 
 function readRuntimeAddress(values: OptionValues, isolation: 'subprocess' | 'process'): string {

@@ -37,6 +37,13 @@ export class LiveNodes {
     this.#nodesOf(connection).add(nodeId)
   }
 
+  /** The nodes of a connection that has ended or is refused, and that nobody else speaks for. */
+  orphansOf(connection: Connection): NodeId[] {
+    const isHeard = (one: Connection): boolean => !one.closed.aborted && one.peer.kind !== 'refused'
+    const isOrphan = (nodeId: NodeId): boolean => ![...(this.#speakers.get(nodeId)?.connections ?? [])].some(isHeard)
+    return [...(this.#nodes.get(connection) ?? [])].filter(isOrphan)
+  }
+
   forget(nodeId: NodeId): void {
     this.#speakers.delete(nodeId)
   }

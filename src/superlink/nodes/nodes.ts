@@ -118,6 +118,21 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   ctx.liveNodes.forget(nodeId)
 }
 
+/** A node whose certificate is refused from now on will not answer any more: whoever waits for it hears so at once. */
+export async function cutOffNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const node = await nodeStore.find(tx, nodeId)
+    if (node?.status !== 'online') return
+    const now = ctx.clock.now()
+    await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: now, onlineUntil: now })
+    ctx.log.warn('A SuperNode was cut off, for its certificate is refused now', {
+      node: nodeId,
+      identity: node.identity,
+    })
+    afterCommit(() => wakeWaiters(ctx))
+  })
+}
+
 export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     const node = await nodeStore.find(tx, nodeId)

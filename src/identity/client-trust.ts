@@ -1,0 +1,59 @@
+import { UsageError } from '../base/errors.ts'
+import { caKey, defaultPolicy, type Policy, readPolicy } from './policy.ts'
+import type { FileFlag } from './tls-files.ts'
+import { readTrustBundle, type TrustBundle } from './trust.ts'
+
+/** Everything that peers' certificates are judged by and that comes from files. It is read and replaced as a whole. */
+export interface ClientTrust {
+  readonly trust: TrustBundle
+  readonly policy: Policy
+}
+
+export interface ClientTrustFiles {
+  readonly ca: FileFlag
+  readonly policy: FileFlag | undefined
+}
+
+/** Throws a UsageError that names flag and file. */
+export function readClientTrust(
+  files: ClientTrustFiles,
+  now: number,
+): { value: ClientTrust; warnings: readonly string[] } {
+  const trust = readTrustBundle(files.ca)
+  const policy = files.policy === undefined ? defaultPolicy : readPolicy(files.policy)
+  return { value: { trust, policy }, warnings: warningsOf(files, trust, policy, now) }
+}
+
+/** For a replacement: nobody could come in by a set whose CAs have all expired, so it is not taken. */
+export function readLiveClientTrust(files: ClientTrustFiles, now: number): ReturnType<typeof readClientTrust> {
+  const read = readClientTrust(files, now)
+  if (read.value.trust.anchors.every(({ notAfter }) => notAfter <= now))
+    throw new UsageError(`${files.ca.flag}: every CA in ${files.ca.path} has expired.`)
+  return read
+}
+
+/** The files and folders that the set was read from. */
+export function pathsOfClientTrust(files: ClientTrustFiles, { policy }: ClientTrust): string[] {
+  return [files.ca.path, ...(files.policy ? [files.policy.path] : []), ...policy.cas.map(({ file }) => file)]
+}
+
+function warningsOf(files: ClientTrustFiles, trust: TrustBundle, policy: Policy, now: number): string[] {
+  const warnings: string[] = []
+  for (const { subject, notAfter } of trust.anchors) {
+    if (notAfter <= now)
+      warnings.push(`${files.ca.flag}: the CA ${subject.text} has expired: nobody is let in by a certificate of it.`)
+  }
+  if (policy.allow.length === 0) {
+    warnings.push(
+      `Any certificate of the client CA may act as SuperNode and as CLI: a node could submit code to all nodes. Narrow it with ${files.policy === undefined ? '--ssl-client-policy' : '[[allow]] entries in the file of --ssl-client-policy'}.`,
+    )
+  }
+  const known = new Set([...trust.anchors, ...trust.intermediates].map(caKey))
+  for (const { cas, file } of policy.cas) {
+    if (cas.isDisjointFrom(known))
+      warnings.push(
+        `--ssl-client-policy: no CA of ${file} is among the client CAs: its rule limits only chains over it.`,
+      )
+  }
+  return warnings
+}

@@ -1,0 +1,51 @@
+import { UsageError } from '../base/errors.ts'
+import { FileSet, type FileSetOptions } from './file-set.ts'
+import {
+  type ClientTlsFiles,
+  expiryFault,
+  pathsOf,
+  type ReadMaterial,
+  readClientTls,
+  readServerTls,
+  type ServerTlsFiles,
+} from './tls-files.ts'
+import type { TlsSource } from './tls-source.ts'
+
+type Surroundings = Pick<FileSetOptions<unknown>, 'clock' | 'log' | 'onReload' | 'restMs'>
+
+/** The pair and CA of a server, replaced whenever its files hold another good set. */
+export async function openServerTls(
+  name: string,
+  files: ServerTlsFiles,
+  around: Surroundings,
+): Promise<FileSet<ReadMaterial>> {
+  let inUse = false
+  const read = () => {
+    const now = around.clock.now()
+    const value = readServerTls({ ...files, now })
+    // At start an expired certificate is better than none. It does not take the place of another one.
+    const fault = inUse && value.leaf ? expiryFault(value.leaf, now) : undefined
+    if (fault) throw new UsageError(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${fault}.`)
+    return { value, warnings: value.warnings }
+  }
+  const set = await FileSet.open({ ...around, name, read, paths: () => pathsOf(files) })
+  inUse = true
+  return set
+}
+
+/** The roots of a client and, where given, its own pair. */
+export function openClientTls(
+  name: string,
+  files: ClientTlsFiles,
+  around: Surroundings,
+): Promise<FileSet<ReadMaterial>> {
+  const read = () => {
+    const value = readClientTls({ ...files, now: around.clock.now() })
+    return { value, warnings: value.warnings }
+  }
+  return FileSet.open({ ...around, name, read, paths: () => pathsOf(files) })
+}
+
+export function tlsSourceOf(set: FileSet<ReadMaterial>): TlsSource {
+  return { current: () => set.current().material, subscribe: (onReplaced) => set.subscribe(onReplaced) }
+}

@@ -1,0 +1,78 @@
+import type { Clock } from '../base/clock.ts'
+import { errorText } from '../base/errors.ts'
+import { type ClientTrust, pathsOfClientTrust, readClientTrust, readLiveClientTrust } from '../identity/client-trust.ts'
+import { FileSet } from '../identity/file-set.ts'
+import type { ReadMaterial } from '../identity/tls-files.ts'
+import { openServerTls } from '../identity/tls-reload.ts'
+import type { Listener } from '../rpc/listener.ts'
+import type { SuperlinkConfig } from './config.ts'
+import type { SuperlinkContext } from './context.ts'
+import { cutOffNode } from './nodes/nodes.ts'
+
+/** What the TLS of the SuperLink stands on, replaced while it runs. */
+export interface Credentials {
+  readonly server: FileSet<ReadMaterial> | undefined
+  readonly clients: FileSet<ClientTrust> | undefined
+}
+
+export async function openCredentials(
+  config: Pick<SuperlinkConfig, 'tls' | 'clients'>,
+  around: Pick<SuperlinkContext, 'clock' | 'log'>,
+  stack: AsyncDisposableStack,
+): Promise<Credentials> {
+  const server = config.tls && stack.use(await openServerTls('server certificate', config.tls, around))
+  if (config.clients.mode === 'none') return { server, clients: undefined }
+  const { files } = config.clients
+  let inUse = false
+  const read = () => (inUse ? readLiveClientTrust : readClientTrust)(files, around.clock.now())
+  const paths = (value: ClientTrust): string[] => pathsOfClientTrust(files, value)
+  const clients = stack.use(await FileSet.open({ ...around, name: 'trust in clients', read, paths }))
+  inUse = true
+  return { server, clients }
+}
+
+/**
+ * Background job: judges open connections again when trust or policy is replaced, when a certificate expires, and now and
+ * then, for CAs expire too. The nodes of those that are cut off are offline from then on.
+ */
+export async function watchPeers(
+  ctx: SuperlinkContext,
+  clients: FileSet<ClientTrust>,
+  listeners: readonly Listener[],
+  signal: AbortSignal,
+): Promise<void> {
+  using _ = clients.subscribe(() => {
+    judgeAgain(ctx, listeners).catch((error: unknown) =>
+      ctx.log.error('Open connections could not be judged again', { error: errorText(error) }),
+    )
+  })
+  for (let looks = 1; !signal.aborted; looks++) {
+    await ctx.clock.sleep(lookMs, signal).catch(() => {})
+    if (signal.aborted) return
+    const isLate = looks % looksBetweenFull !== 0
+    await judgeAgain(ctx, listeners, isLate ? expiredBy(ctx.clock) : undefined)
+  }
+}
+
+/** The system's clock may jump, so the instant of the next expiry is no time to sleep until. */
+const lookMs = 400
+const looksBetweenFull = 150
+
+function expiredBy(clock: Clock) {
+  const now = clock.now()
+  return ({ peer }: { peer: { kind: string; notAfter?: number } }): boolean =>
+    peer.kind === 'certificate' && (peer.notAfter ?? 0) < now
+}
+
+async function judgeAgain(
+  ctx: SuperlinkContext,
+  listeners: readonly Listener[],
+  isConcerned?: Parameters<Listener['judgeAgain']>[0],
+): Promise<void> {
+  const cut = (await Promise.all(listeners.map((listener) => listener.judgeAgain(isConcerned)))).flat()
+  // Only now is it known of all connections of a node whether they are refused.
+  for (const nodeId of new Set(cut.flatMap((connection) => ctx.liveNodes.orphansOf(connection)))) {
+    await cutOffNode(ctx, nodeId)
+    ctx.liveNodes.forget(nodeId)
+  }
+}
