@@ -89,8 +89,17 @@ const nameLabels: Readonly<Record<string, string>> = {
   '1.2.840.113549.1.9.1': 'emailAddress',
 }
 
+/** Connections keep the bytes of their peers, and are judged again and again: reading them once is enough. */
+const known = new WeakMap<Uint8Array, Certificate>()
+
 /** Throws an Error when the bytes are no certificate. Bounded: a certificate is at most 64 KiB. */
 export function parseCertificate(der: Uint8Array): Certificate {
+  const certificate = known.get(der) ?? readCertificate(der)
+  known.set(der, certificate)
+  return certificate
+}
+
+function readCertificate(der: Uint8Array): Certificate {
   if (der.length > certificateBytesMax) throw new Error('larger than 64 KiB')
   const x509 = new X509Certificate(der)
   const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()]

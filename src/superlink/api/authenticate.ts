@@ -7,7 +7,7 @@ import type { Call } from '../../rpc/call.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { processOf, type Speaker } from '../nodes/live-nodes.ts'
 import { noAccount } from '../nodes/node.ts'
-import { findCredentialNode, type NodeCredential } from '../nodes/nodes.ts'
+import { findCredentialNode, type NodeCredential, noteRenewal } from '../nodes/nodes.ts'
 import type { FleetMethod } from './access.ts'
 
 /** Who calls the Fleet API: a node, or one that is about to become one. */
@@ -64,6 +64,7 @@ export async function authenticateFleet(
   if (credential.kind === 'certificate' && ctx.liveNodes.isAnotherProcess(node.nodeId, speaker))
     throw new DomainError('identity-in-use', refusalSentence('identity-in-use', credential.peer.identity))
   ctx.liveNodes.note(node.nodeId, speaker)
+  if (credential.kind === 'certificate') await noteRenewal(ctx, node, credential.peer)
   return { credential, nodeId: node.nodeId, speaker }
 }
 

@@ -118,6 +118,24 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   ctx.liveNodes.forget(nodeId)
 }
 
+/** The node shows a newer certificate of its identity: operators see which. */
+export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): Promise<void> {
+  // While a node moves from one connection to the next, both certificates come in.
+  if (node.certificateSerial === peer.serial || peer.notAfter < (node.certificateNotAfter ?? 0)) return
+  await ctx.db.transaction((tx) =>
+    nodeStore.update(tx, node.nodeId, {
+      organization: peer.organization,
+      certificateSerial: peer.serial,
+      certificateNotAfter: peer.notAfter,
+    }),
+  )
+  ctx.log.info('A SuperNode shows a new certificate', {
+    node: node.nodeId,
+    identity: peer.identity,
+    serial: peer.serial,
+  })
+}
+
 /** A node whose certificate is refused from now on will not answer any more: whoever waits for it hears so at once. */
 export async function cutOffNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {

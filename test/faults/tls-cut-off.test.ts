@@ -1,0 +1,107 @@
+import assert from 'node:assert/strict'
+import { renameSync, writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
+import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
+import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { type Channel, RpcError } from '../../src/rpc/channel.ts'
+import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+import { eventually } from '../harness/program.ts'
+
+const open = 990
+const withdrawn = 10
+
+test('of 1,000 open connections ten are withdrawn: these hear why within two seconds, and nobody else notices', async (t) => {
+  await using deployment = await MutualTlsSuperlink.start((file) => {
+    writeFileSync(file('policy.toml'), policy('*'))
+    return ['--ssl-client-policy', file('policy.toml')]
+  })
+  const { ca, superlink, file } = deployment
+  const { issued: staying } = await ca.issue('stays')
+  const sockets = await connectMany(open - 1, {
+    ...{ host: '127.0.0.1', port: superlink.fleet.address.port, ca: ca.issued.certificatePem },
+    ...{ cert: staying.certificatePem, key: staying.keyPem, ALPNProtocols: ['http/1.1'] },
+  })
+  const good = deployment.connect('fleet', staying)
+  const goodId = await join(good)
+  const leaving = await Promise.all(
+    Array.from({ length: withdrawn }, async (_, index) => {
+      const channel = deployment.connect('fleet', (await ca.issue(`goes-${index}`)).issued)
+      return { channel, nodeId: await join(channel) }
+    }),
+  )
+  await eventually('all connections', () => superlink.fleet.connections().length === open + withdrawn)
+
+  let slowestMs = 0
+  let watching = true
+  const watch = (async () => {
+    while (watching) {
+      const startedAt = performance.now()
+      await good.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId: goodId }, heartbeatInterval: 30 })
+      slowestMs = Math.max(slowestMs, performance.now() - startedAt)
+    }
+  })()
+  const held = leaving.map(async ({ channel, nodeId }) => {
+    const pull = channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 })
+    return [await reasonOf(pull), performance.now()] as const
+  })
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  const calmMs = slowestMs
+  slowestMs = 0
+  const startedAt = performance.now()
+  writeFileSync(file('policy.new'), policy('stays'))
+  renameSync(file('policy.new'), file('policy.toml'))
+
+  const heard = await Promise.all(held)
+  await eventually('the end of ten connections', () => superlink.fleet.connections().length === open)
+  const closedMs = performance.now() - startedAt
+  await new Promise((resolve) => setTimeout(resolve, 300))
+  watching = false
+  await watch
+  const lastMs = Math.max(...heard.map(([, at]) => at - startedAt))
+  t.diagnostic(
+    `cut off of 1,000: all ${withdrawn} told after ${lastMs.toFixed(0)} ms and closed after ${closedMs.toFixed(0)} ms; ` +
+      `slowest call of another ${slowestMs.toFixed(0)} ms (before: ${calmMs.toFixed(0)} ms)`,
+  )
+  assert.deepEqual([...new Set(heard.map(([reason]) => reason))], ['role-not-granted'])
+  assert.ok(lastMs < 2000 && closedMs < 2000, `${lastMs} ms, ${closedMs} ms`)
+  assert.ok(slowestMs < Math.max(100, 3 * calmMs), `a call took ${slowestMs} ms`)
+  assert.ok(sockets.every((socket) => !socket.destroyed && !socket.readableEnded))
+
+  // Whoever waits for their answers hears that they are gone.
+  const cli = deployment.connect('control', (await ca.issue('cli')).issued)
+  const { message } = await cli.call(Control.method.listNodes, {})
+  const online = message.nodesInfo.filter(({ status }) => status === 'online').map(({ nodeId }) => nodeId)
+  assert.deepEqual(online, [goodId])
+  for (const socket of sockets) socket.destroy()
+})
+
+function policy(supernodes: string): string {
+  return `[[allow]]\nidentity = "${supernodes}"\nroles = ["supernode"]\n[[allow]]\nidentity = "cli"\nroles = ["cli"]\n`
+}
+
+async function join(channel: Channel): Promise<bigint> {
+  const request = { publicKey: Buffer.from('k'), heartbeatInterval: 30 }
+  return (await channel.call(Fleet.method.activateNode, request)).message.nodeId
+}
+
+async function connectMany(count: number, options: ConnectionOptions): Promise<TLSSocket[]> {
+  const sockets: TLSSocket[] = []
+  const one = (): Promise<TLSSocket> =>
+    new Promise((resolve, reject) => {
+      const socket = connect(options, () => resolve(socket))
+      socket.once('error', reject)
+    })
+  while (sockets.length < count)
+    sockets.push(...(await Promise.all(Array.from({ length: Math.min(32, count - sockets.length) }, one))))
+  for (const socket of sockets) socket.on('error', () => {}).resume()
+  return sockets
+}
+
+async function reasonOf(call: Promise<unknown>): Promise<string> {
+  const error: unknown = await call.then(
+    () => new Error('it was answered'),
+    (thrown: unknown) => thrown,
+  )
+  return error instanceof RpcError ? (error.refusalReason ?? error.message) : String(error)
+}
