@@ -35,6 +35,8 @@ export interface ObjectStoreOptions {
   readonly directory: string
   /** Whether content must survive a power cut before `put` returns. */
   readonly durable: boolean
+  /** Told of each object that has come, after commit. */
+  readonly onArrived?: (objectId: string) => void
 }
 
 /** Opens the store and removes what a crash left behind: unfinished uploads and files that no row names. */
@@ -51,6 +53,7 @@ class FileObjectStore implements ObjectStore {
   readonly #db: Database
   readonly #directory: string
   readonly #durable: boolean
+  readonly #onArrived: ObjectStoreOptions['onArrived']
   readonly #arrived = new Bell<string>()
   /** Uploads and deletions of one object take turns. */
   readonly #turns = new Map<string, Promise<unknown>>()
@@ -59,6 +62,7 @@ class FileObjectStore implements ObjectStore {
     this.#db = options.db
     this.#directory = options.directory
     this.#durable = options.durable
+    this.#onArrived = options.onArrived
   }
 
   async cleanUp(): Promise<void> {
@@ -108,7 +112,10 @@ class FileObjectStore implements ObjectStore {
       const inline = bytes.length <= limits.objectInlineBytesMax
       if (!inline) await this.#writeFile(objectId, bytes)
       const { numUpdatedRows } = await this.#db.transaction((tx, afterCommit) => {
-        afterCommit(() => this.#arrived.ring(objectId))
+        afterCommit(() => {
+          this.#arrived.ring(objectId)
+          this.#onArrived?.(objectId)
+        })
         return tx
           .updateTable('object')
           .set({ available: 1, size: bytes.length, content: inline ? bytes : null })

@@ -29,6 +29,7 @@ import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { type Credentials, openCredentials, watchPeers } from './credentials.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
+import { noteArrival } from './delivery/replies.ts'
 import { IdleWatch } from './idle.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
@@ -66,8 +67,14 @@ export async function startSuperlink(
   )
   // What is simulated can be simulated again.
   const durable = config.database.path !== inMemory && !config.simulation
-  const objects = await createObjectStore({ db, durable, directory: await objectDirectory(config, stack) })
   const bells = createBells()
+  const objects = await createObjectStore({
+    db,
+    durable,
+    directory: await objectDirectory(config, stack),
+    onArrived: (id) =>
+      void noteArrival({ db, bells }, id).catch((error) => log.debug('Nobody was told of an object', { error })),
+  })
   const machine = thisMachine()
   const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined
   const ctx: SuperlinkContext = {

@@ -179,6 +179,13 @@ test('a training as the HTTP generation does it: sessions, series, trees, and ca
   assert.deepEqual(announced.results, { [reply.messageId]: 0 })
   const again = await fleet(Fleet.method.pushMessages, announcement)
   assert.deepEqual(new Set(again.objectsToPush), new Set(announced.objectsToPush))
+  // Announced is not enough: the app would ask for objects that are not here.
+  assert.equal(await Promise.race([waitingApp, delay(300, 'still waiting')]), 'still waiting')
+  for (const id of announced.objectsToPush) {
+    const objectContent = (reply.objects.get(id) as () => Uint8Array)()
+    const { stored } = await fleet(Fleet.method.pushObject, { node, runId, objectId: id, objectContent, sessionId: '' })
+    assert.ok(stored)
+  }
   const collected = await waitingApp
   assert.deepEqual(
     collected.messagesList.map(({ metadata }) => metadata?.messageId),
@@ -186,11 +193,6 @@ test('a training as the HTTP generation does it: sessions, series, trees, and ca
   )
   assert.equal(collected.messageObjectTrees[0]?.objectId, reply.messageId)
   assert.equal(collected.messagesList[0]?.metadata?.dstTaskId, srcTaskId)
-  for (const id of announced.objectsToPush) {
-    const objectContent = (reply.objects.get(id) as () => Uint8Array)()
-    const { stored } = await fleet(Fleet.method.pushObject, { node, runId, objectId: id, objectContent, sessionId: '' })
-    assert.ok(stored)
-  }
 
   // A second reply, and one whose bytes are others, are not taken in.
   const other = deflateMessage(answer, { ...answer.metadata, ...origin, groupId: 'other' })

@@ -75,15 +75,49 @@ export async function listInstructions(db: Db, ids: readonly string[]): Promise<
 }
 
 export async function listRepliesTo(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
-  return (
-    await db
-      .selectFrom('message')
-      .selectAll()
-      .where('reply_to', 'in', ids)
-      .where('kind', '=', 'reply')
-      .orderBy('position')
-      .execute()
-  ).map(toMessage)
+  return (await selectRepliesTo(db, ids).execute()).map(toMessage)
+}
+
+/** Those whose objects are all here. */
+export async function listCompleteRepliesTo(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
+  const query = selectRepliesTo(db, ids)
+  const rows = query.where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))).execute()
+  return (await rows).map(toMessage)
+}
+
+function selectRepliesTo(db: Db, ids: readonly string[]) {
+  return db
+    .selectFrom('message')
+    .selectAll()
+    .where('reply_to', 'in', ids)
+    .where('kind', '=', 'reply')
+    .orderBy('position')
+}
+
+/** Replies that a node announced, and whose objects are not all here. */
+export async function listIncompleteReplies(db: Db, nodeId: NodeId): Promise<string[]> {
+  const rows = await db
+    .selectFrom('message')
+    .select('message_id')
+    .where('src_node_id', '=', nodeId)
+    .where('kind', '=', 'reply')
+    .where(({ exists, selectFrom }) => exists(missingObjects(selectFrom)))
+    .execute()
+  return rows.map((row) => row.message_id)
+}
+
+/** Runs with a reply that has this object and all its others. */
+export async function listRunsCompletedBy(db: Db, objectId: string): Promise<RunId[]> {
+  const rows = await db
+    .selectFrom('message')
+    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
+    .select('message.run_id')
+    .distinct()
+    .where('part.object_id', '=', objectId)
+    .where('message.kind', '=', 'reply')
+    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
+    .execute()
+  return rows.map((row) => row.run_id as RunId)
 }
 
 /** The oldest instruction that nobody has fetched and that has not expired. */
@@ -158,6 +192,14 @@ function objectsOfMessage(selectFrom: SelectFrom) {
   return selectFrom('message_object')
     .select('object_id')
     .whereRef('message_object.message_id', '=', 'message.message_id')
+}
+
+function missingObjects(selectFrom: SelectFrom) {
+  return selectFrom('message_object')
+    .innerJoin('object', 'object.object_id', 'message_object.object_id')
+    .select('message_object.object_id')
+    .whereRef('message_object.message_id', '=', 'message.message_id')
+    .where('object.available', '=', 0)
 }
 
 function repliesToMessage(selectFrom: SelectFrom) {

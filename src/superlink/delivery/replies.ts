@@ -78,8 +78,9 @@ async function findReplyFault(
 }
 
 /**
- * The replies to these instructions of a run: all of them (`all`) or whatever is there, waiting up to `waitMs`.
- * Instructions without an answer yet are simply absent.
+ * The replies to these instructions of a run that have come with all their objects: every one (`all`) or whatever is there,
+ * waiting up to `waitMs`. Instructions without an answer yet are simply absent. (A reply handed out when it was announced
+ * would keep its ServerApp waiting for objects that never come, where the node was killed amid them.)
  */
 export async function collectReplies(
   ctx: Ctx,
@@ -102,7 +103,7 @@ export async function collectReplies(
 async function resolveReplies(ctx: Ctx, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
   const now = ctx.clock.now()
   const replies = new Map<string, StoredMessage>()
-  for (const reply of await messageStore.listRepliesTo(ctx.db.read, ids)) {
+  for (const reply of await messageStore.listCompleteRepliesTo(ctx.db.read, ids)) {
     if (!replies.has(reply.metadata.replyToMessageId)) replies.set(reply.metadata.replyToMessageId, reply)
   }
   const open = ids.filter((id) => !replies.has(id))
@@ -137,6 +138,28 @@ async function findUndeliverable(
     reason:
       'Error: Node Unavailable — The destination node failed to report a heartbeat within 2 × its expected interval.',
   }
+}
+
+/** Wakes those who wait for a reply whose last object this is. */
+export async function noteArrival(ctx: Pick<Ctx, 'db' | 'bells'>, objectId: string): Promise<void> {
+  for (const runId of await messageStore.listRunsCompletedBy(ctx.db.read, objectId)) ctx.bells.replies.ring(runId)
+}
+
+/**
+ * A node that starts anew, or has gone silent, will not send the rest of what it announced: that is as if it had not
+ * answered.
+ */
+export async function forgetIncomplete(
+  ctx: Pick<Ctx, 'objects' | 'log'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  nodeId: NodeId,
+): Promise<void> {
+  const ids = await messageStore.listIncompleteReplies(tx, nodeId)
+  if (ids.length === 0) return
+  await ctx.objects.release(tx, afterCommit, ids)
+  await messageStore.remove(tx, ids)
+  ctx.log.warn('Replies that a SuperNode announced and did not send are forgotten', { node: nodeId, count: ids.length })
 }
 
 /**

@@ -31,7 +31,8 @@ export class LiveNodes {
   note(nodeId: NodeId, { connection, process }: Speaker): void {
     const known = this.#speakers.get(nodeId)
     if (known?.connections.has(connection) && known.process === process) return
-    if (!known || process === undefined || known.process !== process) {
+    // A process without a name may have several connections too, as those of Flower 1.41 have.
+    if (!known || known.process !== process) {
       this.#speakers.set(nodeId, { process, connections: new Set([connection]) })
     } else known.connections.add(connection)
     this.#nodesOf(connection).add(nodeId)

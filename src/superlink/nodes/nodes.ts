@@ -5,7 +5,7 @@ import type { CertificatePeer } from '../../identity/caller.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { redeliver } from '../delivery/instructions.ts'
-import { failConfirmed } from '../delivery/replies.ts'
+import { failConfirmed, forgetIncomplete } from '../delivery/replies.ts'
 import type { Speaker } from './live-nodes.ts'
 import { heartbeatIntervalMs, heartbeatPatience, type Node, noAccount } from './node.ts'
 import * as nodeStore from './node-store.ts'
@@ -87,6 +87,7 @@ export async function activateNode(
     // Within the transaction: of two that come at once, the second finds the first.
     ctx.liveNodes.note(node.nodeId, fields.speaker)
     await bringOnline(ctx, tx, afterCommit, node, fields.heartbeatIntervalMs)
+    await forgetIncomplete(ctx, tx, afterCommit, node.nodeId)
     await redeliver(ctx, tx, afterCommit, node.nodeId)
     return node.nodeId
   })
@@ -178,6 +179,7 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
         // Look again: a beat may have come in between.
         if (node?.status !== 'online' || node.onlineUntil === undefined || node.onlineUntil > now) continue
         await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: node.onlineUntil })
+        await forgetIncomplete(ctx, tx, afterCommit, nodeId)
         ctx.log.warn('A SuperNode went silent and is offline', { node: nodeId, identity: node.identity })
       }
       afterCommit(() => wakeWaiters(ctx))
