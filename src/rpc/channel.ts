@@ -141,7 +141,7 @@ export class Channel {
   #seenFromNow(error: unknown, transport: Transport): unknown {
     if (!(error instanceof RpcError) || error.refusalReason === undefined || !this.#retired.has(transport)) return error
     const sentence = 'The connection with the former certificate has ended.'
-    return new RpcError('unavailable', sentence, { kind: 'unreachable', cause: error })
+    return new RpcError('unavailable', sentence, { kind: 'replaced', cause: error })
   }
 
   #forget(): void {

@@ -5,9 +5,9 @@ export class RpcError extends Error {
   readonly status: WireStatus
   /**
    * `peer`: the server answered with an error; `unreachable`: nobody answered; `tls`: no trusted connection can be made;
-   * `protocol`: what answered is not what we speak.
+   * `protocol`: what answered is not what we speak; `replaced`: the connection was that of a former certificate.
    */
-  readonly kind: 'peer' | 'unreachable' | 'tls' | 'protocol'
+  readonly kind: 'peer' | 'unreachable' | 'tls' | 'protocol' | 'replaced'
   /** Flower's number of the error, from the HTTP generation. */
   readonly number: number | undefined
   /** Stable code of why our certificate was refused. */
@@ -33,7 +33,9 @@ export class RpcError extends Error {
 
   /** Whether the same call may succeed later without anybody changing anything. */
   get retryable(): boolean {
-    return this.kind === 'unreachable' || (this.kind === 'peer' && this.status === 'unavailable')
+    return (
+      this.kind === 'unreachable' || this.kind === 'replaced' || (this.kind === 'peer' && this.status === 'unavailable')
+    )
   }
 }
 

@@ -70,8 +70,11 @@ async function judgeAgain(
   isConcerned?: Parameters<Listener['judgeAgain']>[0],
 ): Promise<void> {
   const cut = (await Promise.all(listeners.map((listener) => listener.judgeAgain(isConcerned)))).flat()
-  // Only now is it known of all connections of a node whether they are refused.
-  for (const nodeId of new Set(cut.flatMap((connection) => ctx.liveNodes.orphansOf(connection)))) {
+  // Who has renewed in time has moved to another connection, perhaps without a word over it so far.
+  const open = listeners.flatMap((listener) => listener.connections())
+  const heard = new Set(open.map(({ peer }) => (peer.kind === 'certificate' ? peer.identity : undefined)))
+  const lost = cut.filter(({ peer }) => peer.kind === 'refused' && !heard.has(peer.identity))
+  for (const nodeId of new Set(lost.flatMap((connection) => ctx.liveNodes.orphansOf(connection)))) {
     await cutOffNode(ctx, nodeId)
     ctx.liveNodes.forget(nodeId)
   }

@@ -131,7 +131,7 @@ export class FleetClient {
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof RpcError)) throw error
-        if (this.#mustSign(error)) continue
+        if (this.#mustSign(error) || error.kind === 'replaced') continue
         const lost = error.status === 'deadline-exceeded'
         if (lost) channel.reconnect()
         if (!lost && !error.retryable && !(isStumble(error) && tries < stumblesMax)) throw error

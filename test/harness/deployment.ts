@@ -8,7 +8,7 @@ import { type AppSources, writeApp } from './write-app.ts'
 export interface DeploymentOptions {
   /** Client certificates are required; else everything is plain. */
   readonly mutualTls?: boolean
-  readonly superlinkArguments?: readonly string[]
+  readonly superlinkArguments?: readonly string[] | ((deployment: Deployment) => Promise<readonly string[]>)
 }
 
 /**
@@ -52,12 +52,13 @@ export class Deployment implements AsyncDisposable {
   /** Starts it, or starts it again: then on the same addresses and, with a database file, with the same state. */
   async startSuperlink(): Promise<void> {
     const address = (known: string): string => known || '127.0.0.1:0'
+    const { superlinkArguments: more = [] } = this.#options
     const args = [
       ...this.#superlinkTls(),
       ...['--fleet-api-address', address(this.fleetAddress), '--control-api-address', address(this.controlAddress)],
       ...['--port', this.mainAddress.split(':')[1] ?? '0'],
       ...['--database', this.directory.file('state.db')],
-      ...(this.#options.superlinkArguments ?? []),
+      ...(typeof more === 'function' ? await more(this) : more),
     ]
     this.superlink = this.#stack.use(this.start('flower-superlink', args))
     const bound = async (name: string): Promise<string> =>

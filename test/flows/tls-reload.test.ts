@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict'
+import { X509Certificate } from 'node:crypto'
+import { writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { askingServer, countingClient, countingServer } from '../harness/apps.ts'
+import { TestCa } from '../harness/certificates.ts'
+import { Deployment } from '../harness/deployment.ts'
+import { eventually, type TestProgram } from '../harness/program.ts'
+import { ProjectedVolume } from '../harness/projected-volume.ts'
+
+/** Files change while a training runs: nobody notices but the log. */
+
+type Files = Readonly<Record<string, string>>
+
+const server = { usages: ['server'], dns: ['localhost'], ips: ['127.0.0.1'] } as const
+
+async function pair(
+  ca: TestCa,
+  name: string,
+  request: Parameters<TestCa['issue']>[1] = {},
+  roots = '',
+): Promise<Files> {
+  const { issued } = await ca.issue(`${name}-new`, { commonName: name, ...request })
+  return { 'tls.crt': issued.certificatePem, 'tls.key': issued.keyPem, 'ca.crt': roots || ca.issued.certificatePem }
+}
+
+/** A fleet whose SuperLink and SuperNodes read their files from volumes as in Kubernetes. */
+async function startFleet(nodes: readonly string[]) {
+  const volumes = new Map<string, ProjectedVolume>()
+  const volume = async (deployment: Deployment, name: string, request = {}): Promise<ProjectedVolume> => {
+    const made = new ProjectedVolume(
+      deployment.directory.file(`volume-${name}`),
+      await pair(deployment.ca, name, request),
+    )
+    volumes.set(name, made)
+    return made
+  }
+  const deployment = await Deployment.create({
+    mutualTls: true,
+    async superlinkArguments(self) {
+      const { file } = await volume(self, 'server', server).then((made) => ({ file: made.file.bind(made) }))
+      return [
+        ...['--ssl-certfile', file('tls.crt'), '--ssl-keyfile', file('tls.key'), '--ssl-ca-certfile', file('ca.crt')],
+        ...['--ssl-client-ca-certfile', file('ca.crt')],
+      ]
+    },
+  })
+  const programs = new Map<string, TestProgram>()
+  for (const name of nodes) {
+    const made = await volume(deployment, name)
+    const args = [
+      ...['--root-certificates', made.file('ca.crt'), '--ssl-client-certfile', made.file('tls.crt')],
+      ...['--ssl-client-keyfile', made.file('tls.key')],
+    ]
+    programs.set(name, await deployment.startSupernode(name, args))
+  }
+  const swap = (name: string, files: Files): void => volumes.get(name)?.swap(files)
+  const replacements = (said: string): number => said.match(/Replaced the /g)?.length ?? 0
+  return { deployment, swap, programs, replacements }
+}
+
+async function listNodes(deployment: Deployment): Promise<Record<string, string>[]> {
+  return JSON.parse((await deployment.flwr('supernode', 'ls', '--format', 'json')).stdout).nodes
+}
+
+test('a hundred renewals with new keys during a training fail no call and lose no round', async (t) => {
+  const { deployment, swap, programs, replacements } = await startFleet(['node-1', 'node-2'])
+  await using _ = deployment
+  const before = await listNodes(deployment)
+  const app = deployment.writeApp({
+    server: countingServer,
+    client: countingClient,
+    config: 'rounds = 25\npause-ms = 200',
+  })
+  const running = deployment.flwr('run', app, '--stream')
+  let last: Files = {}
+  for (let round = 0; round < 100; round++) {
+    const name = ['server', 'node-1', 'node-2'][round % 3] as string
+    const files = await pair(deployment.ca, name, name === 'server' ? server : {})
+    swap(name, files)
+    if (name === 'node-1') last = files
+    await new Promise((resolve) => setTimeout(resolve, 50))
+  }
+  const serial = new X509Certificate(last['tls.crt'] as string).serialNumber
+  const run = await running
+  assert.equal(run.status, 0, run.said)
+  assert.match(run.said, /weights: 25 35/)
+  assert.match(run.said, /'seen': 25\.0/)
+  const counts = [...programs.values()].map((program) => replacements(program.said))
+  const superlinkCount = replacements(deployment.superlink.said)
+  t.diagnostic(`of 100 swaps under load, reloaded: SuperLink ${superlinkCount}, SuperNodes ${counts.join(' and ')}`)
+  for (const count of [...counts, superlinkCount]) assert.ok(count >= 3, `${count} reloads`)
+  for (const program of [deployment.superlink, ...programs.values()])
+    assert.doesNotMatch(program.said, /Waiting for the SuperLink|Refused|Kept the|broke|ERROR/)
+  await eventually('the last serial', async () =>
+    (await listNodes(deployment)).some((node) => node['certificate-serial'] === serial),
+  )
+  const after = await listNodes(deployment)
+  assert.deepEqual(
+    after.map((node) => node['node-id']),
+    before.map((node) => node['node-id']),
+  )
+  assert.ok(after.every(({ status }) => status === 'online'))
+})
+
+test('a CA is replaced, old, both, new, and nobody is started anew', async () => {
+  const { deployment, swap, programs, replacements } = await startFleet(['node-1'])
+  await using _ = deployment
+  const { ca, directory, superlink } = deployment
+  const node = programs.get('node-1') as TestProgram
+  const [before] = await listNodes(deployment)
+  const next = await TestCa.create(directory.path, 'ca2')
+  const both = ca.issued.certificatePem + next.issued.certificatePem
+  let steps = 0
+  const step = async (issuer: TestCa, roots: string): Promise<void> => {
+    steps += 1
+    swap('server', await pair(issuer, 'server', server, roots))
+    swap('node-1', await pair(issuer, 'node-1', {}, roots))
+    const cli = await pair(issuer, 'cli', {}, roots)
+    writeFileSync(directory.file('cli.pem'), cli['tls.crt'] as string)
+    writeFileSync(directory.file('cli.key'), cli['tls.key'] as string)
+    writeFileSync(ca.certfile, roots)
+    // The SuperLink has two sets in its volume: its own pair, and whom it trusts.
+    await eventually(`step ${steps}`, () => replacements(node.said) >= steps && replacements(superlink.said) > steps)
+    const nodes = await listNodes(deployment)
+    assert.deepEqual([nodes[0]?.status, nodes[0]?.['node-id'], nodes.length], ['online', before?.['node-id'], 1])
+  }
+  const old = await pair(ca, 'cli')
+  await step(ca, both)
+  await step(next, both)
+  await step(next, next.issued.certificatePem)
+
+  const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 2\nnodes = 1' })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.match(run.said, /weights: 2 12[\s\S]*finished:completed/)
+  assert.doesNotMatch(node.said, /Waiting for the SuperLink|Kept the/)
+  writeFileSync(directory.file('cli.pem'), old['tls.crt'] as string)
+  writeFileSync(directory.file('cli.key'), old['tls.key'] as string)
+  const late = await deployment.flwr('supernode', 'ls')
+  assert.notEqual(late.status, 0)
+  assert.match(late.said, /signed by .*CN=ca of the test|unknown/i)
+})
+
+test('a set that is no good leaves the last good one in use, and is told of once', async () => {
+  const { deployment, swap, programs } = await startFleet(['node-1'])
+  await using _ = deployment
+  const { ca, superlink } = deployment
+  const node = programs.get('node-1') as TestProgram
+  const day = 86_400_000
+  const past = { notBefore: new Date(Date.now() - 2 * day), notAfter: new Date(Date.now() - day) }
+  const faults: readonly [what: RegExp, spoil: (name: string, good: Files) => Promise<Files>][] = [
+    [/not a PEM file/, async (_name, good) => ({ ...good, 'tls.crt': 'garbage' })],
+    [
+      /does not belong to the certificate/,
+      async (name, good) => ({ ...good, 'tls.key': (await pair(ca, name))['tls.key'] as string }),
+    ],
+    [/has expired/, (name) => pair(ca, name, { ...(name === 'server' ? server : {}), ...past })],
+    [
+      /does not point to a file/,
+      async (_name, { 'ca.crt': roots, 'tls.crt': chain }) => ({
+        'ca.crt': roots as string,
+        'tls.crt': chain as string,
+      }),
+    ],
+  ]
+  const kept = (program: TestProgram): number => program.said.match(/Kept the /g)?.length ?? 0
+  for (const [index, [what, spoil]] of faults.entries()) {
+    for (const name of ['server', 'node-1'])
+      swap(name, await spoil(name, await pair(ca, name, name === 'server' ? server : {})))
+    await eventually(`fault ${index}`, () => kept(node) > index && kept(superlink) > index)
+    for (const program of [node, superlink]) assert.match(program.said.split('Kept the ').at(-1) ?? '', what)
+  }
+  // Longer than two comparisons: nothing is told twice.
+  await new Promise((resolve) => setTimeout(resolve, 2500))
+  assert.deepEqual([kept(node), kept(superlink)], [faults.length, faults.length])
+  const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 1\nnodes = 1' })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.match(run.said, /weights: 1 11[\s\S]*finished:completed/)
+  for (const name of ['server', 'node-1']) swap(name, await pair(ca, name, name === 'server' ? server : {}))
+  await node.line(/Replaced the client certificate/)
+  await superlink.line(/Replaced the server certificate/)
+})
+
+const slowClient = `
+import { ClientApp } from 'trellis-fl'
+export const app = new ClientApp().query(() => new Promise(() => {}))
+`
+
+test('a SuperNode that is no longer let in says why and ends, and its message becomes an error for the ServerApp', async () => {
+  const policy = (node: string): string =>
+    `[[allow]]\nidentity = "${node}"\nroles = ["supernode"]\n[[allow]]\nidentity = "cli"\nroles = ["cli"]\n`
+  let file = ''
+  await using deployment = await Deployment.create({
+    mutualTls: true,
+    async superlinkArguments({ directory }) {
+      file = directory.file('policy.toml')
+      writeFileSync(file, policy('node-*'))
+      return ['--ssl-client-policy', file]
+    },
+  })
+  const node = await deployment.startSupernode('node-1')
+  const app = deployment.writeApp({ server: askingServer, client: slowClient, config: 'actions = "wait"\nttl = 60' })
+  const running = deployment.flwr('run', app, '--stream')
+  await node.line(/Received: query/)
+  const startedAt = performance.now()
+  writeFileSync(file, policy('node-2'))
+  assert.equal(await node.end(6000), 1)
+  const run = await running
+  assert.match(run.said, /wait: error \d+ .*Node Unavailable/)
+  assert.ok(performance.now() - startedAt < 8000, 'at once, and not when its time to live or its heartbeats are over')
+  assert.match(node.said, /Exit Code: 305\n.*node-1 as supernode/)
+  assert.match(deployment.superlink.said, /A SuperNode was cut off/)
+  const [listed] = await listNodes(deployment)
+  assert.equal(listed?.status, 'offline')
+})
