@@ -28,7 +28,7 @@ export interface ContainerOptions {
 }
 
 export function startContainer(container: Container, { pod, volumes, args, folder }: ContainerOptions): TestProgram {
-  const { runAsUser, runAsGroup, fsGroup } = pod.spec.securityContext as Record<string, number>
+  const { user, primaryGroup, group } = identityOf(pod)
   mkdirSync(folder, { recursive: true })
   const mounts = container.volumeMounts.map(({ name, mountPath, readOnly }) => {
     const from = volumes.get(name)
@@ -55,8 +55,8 @@ export function startContainer(container: Container, { pod, volumes, args, folde
     // `exec` all the way: signals reach the program.
     'exec chroot "$root" "$@"',
   ]
-  const groups = [runAsGroup, fsGroup].join()
-  const identity = ['setpriv', '--reuid', String(runAsUser), '--regid', String(runAsGroup), '--groups', groups]
+  const groups = ['--regid', String(primaryGroup), '--groups', `${primaryGroup},${group}`]
+  const identity = ['setpriv', '--reuid', String(user), ...groups]
   const limits = ['--no-new-privs', '--bounding-set=-all', '--inh-caps=-all']
   const env = (container.env ?? []).map(({ name, value }) => `${name}=${value}`)
   const path = 'PATH=/opt/trellis/bin:/usr/bin:/bin'
@@ -68,6 +68,12 @@ export function startContainer(container: Container, { pod, volumes, args, folde
     env: { PATH: process.env.PATH as string },
   })
   return new TestProgram(`${pod.name} ${container.name}`, child)
+}
+
+/** User and groups of a pod: its own, else those that OpenShift gives to a namespace, which nobody knows by name. */
+export function identityOf(pod: Pod): { user: number; primaryGroup: number; group: number } {
+  const { runAsUser, runAsGroup, fsGroup } = pod.spec.securityContext as Record<string, number | undefined>
+  return { user: runAsUser ?? 1_000_680_000, primaryGroup: runAsGroup ?? 0, group: fsGroup ?? 1_000_680_000 }
 }
 
 /** An emptyDir or a claim: the pod's group may write. */

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { TestProgram } from '../harness/program.ts'
-import { startContainer, writableFolder } from './container.ts'
+import { identityOf, startContainer, writableFolder } from './container.ts'
 import { Issuers } from './issuers.ts'
 import { KubeletVolume } from './kubelet.ts'
 import { argumentsOf, type Container, type Pod, type Probe, podsOf, type Resource, type Volume } from './rendered.ts'
@@ -79,7 +79,7 @@ export class Fleet implements AsyncDisposable {
   #layOut(pod: Pod, volume: Volume): string {
     const path = join(this.#folder, pod.name, 'volumes', volume.name)
     if (volume.emptyDir) return writableFolder(path)
-    const group = pod.spec.securityContext.fsGroup as number
+    const { group } = identityOf(pod)
     const written = new KubeletVolume(path, this.#filesOf(volume), {
       group,
       mode: volume.projected?.defaultMode ?? 0o644,
@@ -103,9 +103,10 @@ export class Fleet implements AsyncDisposable {
   /** One that was rendered, else the bundle of the CA of that name, as a person or trust-manager makes it. */
   #configMap(name: string): Readonly<Record<string, string>> {
     const rendered = this.#resources.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === name)
-    return (
-      (rendered?.data as Record<string, string>) ?? { 'ca.crt': this.issuers.secrets.get(name)?.['tls.crt'] as string }
-    )
+    if (rendered?.metadata.annotations?.['service.beta.openshift.io/inject-cabundle'])
+      return { 'service-ca.crt': this.issuers.serviceCaPem }
+    if (rendered) return rendered.data as Record<string, string>
+    return { 'ca.crt': this.issuers.secrets.get(name)?.['tls.crt'] as string }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

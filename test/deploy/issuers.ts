@@ -16,13 +16,15 @@ interface CertificateSpec {
 }
 
 /**
- * Does cert-manager's work: issues what Certificates ask for, signed by the CAs that their Issuers name. Server
- * certificates hold the loopback address too, where the Service would be.
+ * Does the work of cert-manager, which issues what Certificates ask for, signed by the CAs that their Issuers name, and
+ * that of OpenShift's service CA. Server certificates hold the loopback address too, where the Service would be.
  */
 export class Issuers {
   readonly #resources: readonly Resource[]
   readonly #issued = new Map<string, Issued>()
   readonly secrets: Secrets = new Map()
+  /** What OpenShift writes into ConfigMaps that ask for it. */
+  serviceCaPem = ''
 
   constructor(resources: readonly Resource[]) {
     this.#resources = resources
@@ -34,6 +36,10 @@ export class Issuers {
       .map(({ spec }) => spec as CertificateSpec)
     for (const spec of certificates.filter(({ isCA }) => isCA)) await this.#issue(spec)
     for (const spec of certificates.filter(({ isCA }) => !isCA)) await this.#issue(spec)
+    for (const { kind, metadata } of this.#resources) {
+      const secret = metadata.annotations?.['service.beta.openshift.io/serving-cert-secret-name']
+      if (kind === 'Service' && secret) await this.#serve(secret, `${metadata.name}.${metadata.namespace}.svc`)
+    }
   }
 
   /** Issues the certificate of a Secret anew, with a new key. */
@@ -43,6 +49,17 @@ export class Issuers {
     )
     if (!found) throw new Error(`No Certificate writes the Secret ${secretName}`)
     await this.#issue(found.spec as CertificateSpec)
+  }
+
+  /** OpenShift's service CA: a server certificate for the name of a Service. */
+  async #serve(secretName: string, name: string): Promise<void> {
+    const ca = await issue({ ...validFor(1), commonName: 'openshift-service-serving-signer', ca: true })
+    const pair = await issue(
+      { ...validFor(1), commonName: name, usages: ['server'], dns: [name], ips: ['127.0.0.1'] },
+      ca,
+    )
+    this.serviceCaPem = ca.certificatePem
+    this.secrets.set(secretName, { 'tls.crt': pair.certificatePem, 'tls.key': pair.keyPem })
   }
 
   async #issue(spec: CertificateSpec): Promise<void> {
