@@ -11,25 +11,53 @@ import { kustomize, withoutTools } from './rendered.ts'
 
 const skip = withoutTools || withoutContainers
 
-test('the fleet of the overlay cert-manager trains with its own arguments, volumes, users and read-only roots', {
-  skip,
-}, async () => {
+test('the fleet of the overlay cert-manager', { skip }, async (t) => {
   using directory = temporaryDirectory()
   await using fleet = await startFleet(kustomize('overlays/cert-manager'), directory.path)
-  for (const { container, health, probes } of fleet.probed)
-    for (const { httpGet } of probes) {
-      const { status } = await fetch(`http://${health}${httpGet.path}`)
-      assert.equal(status, 200, `${container} ${httpGet.path}`)
+
+  await t.test('runs with its own arguments and volumes as user 49999, in read-only roots, without privileges', () => {
+    assert.equal(fleet.programs.size, 6)
+    for (const [name, { pid }] of fleet.programs) {
+      const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+      assert.match(status, /^Uid:\t49999\t49999\t/m, name)
+      assert.match(status, /^CapBnd:\t0+$/m, name)
+      assert.match(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), / \/ \/ ro,\S* .*tmpfs/, name)
     }
-  for (const [name, { pid }] of fleet.programs) {
-    const status = readFileSync(`/proc/${pid}/status`, 'utf8')
-    assert.match(status, /^Uid:\t49999\t49999\t/m, name)
-    assert.match(status, /^CapBnd:\t0+$/m, name)
-    assert.match(readFileSync(`/proc/${pid}/mountinfo`, 'utf8'), / \/ \/ ro,\S* .*tmpfs/, name)
-  }
-  const roots = fleet.issuers.secrets.get('trellis-superlink-ca')?.['tls.crt'] as string
-  const flwr = coordinator(fleet, roots, directory)
-  await trains(flwr, directory)
+  })
+
+  await t.test('answers its probes', async () => {
+    assert.equal(fleet.probed.length, 6)
+    for (const { container, health, probes } of fleet.probed)
+      for (const { httpGet } of probes) {
+        const { status } = await fetch(`http://${health}${httpGet.path}`)
+        assert.equal(status, 200, `${container} ${httpGet.path}`)
+      }
+  })
+
+  await t.test('trains on while cert-manager and kubelet renew every certificate, with new keys', async () => {
+    const roots = fleet.issuers.secrets.get('trellis-superlink-ca')?.['tls.crt'] as string
+    const flwr = coordinator(fleet, roots, directory)
+    const before = await nodes(flwr)
+    let hasEnded = false
+    const training = train(flwr, directory, { rounds: 12, pauseMs: 400 }).finally(() => {
+      hasEnded = true
+    })
+    await fleet.programs.get('trellis-supernode-site-a/superexec')?.line(/Launching an app/)
+    for (const name of ['superlink', 'supernode-site-a', 'supernode-site-b']) await fleet.renew(`trellis-${name}-tls`)
+    await fleet.programs.get('trellis-superlink/superlink')?.line(/Replaced the server certificate/)
+    for (const site of ['site-a', 'site-b'])
+      await fleet.programs.get(`trellis-supernode-${site}/supernode`)?.line(/Replaced the client certificate/)
+    assert.equal(hasEnded, false, 'the run ended before the certificates were renewed')
+    await training
+
+    const after = await nodes(flwr)
+    assert.deepEqual([...after.keys()].sort(), ['site-a', 'site-b'])
+    for (const [identity, { id, serial }] of before) {
+      assert.equal(after.get(identity)?.id, id, identity)
+      assert.notEqual(after.get(identity)?.serial, serial, identity)
+    }
+    for (const [name, program] of fleet.programs) assert.equal(program.hasEnded, false, name)
+  })
 })
 
 test('on OpenShift the fleet trains as a user that nobody knows, with a certificate of the service CA', {
@@ -39,7 +67,9 @@ test('on OpenShift the fleet trains as a user that nobody knows, with a certific
   await using fleet = await startFleet(kustomize('overlays/openshift-service-ca'), directory.path)
   for (const [name, { pid }] of fleet.programs)
     assert.match(readFileSync(`/proc/${pid}/status`, 'utf8'), /^Uid:\t1000680000\t[\s\S]*^Gid:\t0\t/m, name)
-  await trains(coordinator(fleet, fleet.issuers.serviceCaPem, directory), directory)
+  const flwr = coordinator(fleet, fleet.issuers.serviceCaPem, directory)
+  await train(flwr, directory, { rounds: 1, pauseMs: 0 })
+  assert.deepEqual([...(await nodes(flwr)).keys()].sort(), ['site-a', 'site-b'])
 })
 
 type Flwr = (...args: string[]) => ReturnType<typeof run>
@@ -60,12 +90,29 @@ function coordinator(fleet: Fleet, rootsPem: string, { file, path }: ReturnType<
   return (...args) => run('flwr', args, { cwd: path, env: { FLWR_HOME: file('home'), NO_COLOR: '1' } })
 }
 
-/** Two rounds with the nodes of both sites. */
-async function trains(flwr: Flwr, { file }: ReturnType<typeof temporaryDirectory>): Promise<void> {
-  const sources = { server: countingServer, client: countingClient, config: 'nodes = 2' }
-  const trained = await flwr('run', writeApp(file('testapp'), sources), '--stream')
-  assert.equal(trained.status, 0, trained.said)
-  assert.match(trained.said, /weights: 2 12/)
-  const listed = await flwr('supernode', 'list', '--format', 'json')
-  for (const site of ['site-a', 'site-b']) assert.ok(listed.stdout.includes(`"${site}"`), listed.said)
+/** The SuperNodes that are online, by their identities. */
+async function nodes(flwr: Flwr): Promise<Map<string, { id: string; serial: string }>> {
+  const { stdout } = await flwr('supernode', 'list', '--format', 'json')
+  const listed = JSON.parse(stdout).nodes as Record<string, string>[]
+  const online = listed.filter(({ status }) => status === 'online')
+  return new Map(
+    online.map((node) => [
+      node.identity as string,
+      { id: node['node-id'] as string, serial: node['certificate-serial'] as string },
+    ]),
+  )
+}
+
+/** Trains with the nodes of both sites; not one reply may be missing. */
+async function train(
+  flwr: Flwr,
+  { file }: ReturnType<typeof temporaryDirectory>,
+  { rounds, pauseMs }: { rounds: number; pauseMs: number },
+): Promise<void> {
+  const config = `nodes = 2\nrounds = ${rounds}\npause-ms = ${pauseMs}`
+  const app = writeApp(file('testapp'), { server: countingServer, client: countingClient, config })
+  const { status, said } = await flwr('run', app, '--stream')
+  assert.equal(status, 0, said)
+  assert.ok(said.includes(`weights: ${rounds} ${rounds + 10}`), said)
+  assert.equal(said.match(/Received 2 results and 0 failures/g)?.length, rounds * 2, said)
 }
