@@ -1,8 +1,8 @@
 import { join } from 'node:path'
 import type { TestProgram } from '../harness/program.ts'
+import { ProjectedVolume } from '../harness/projected-volume.ts'
 import { identityOf, startContainer, writableFolder } from './container.ts'
 import { Issuers } from './issuers.ts'
-import { KubeletVolume } from './kubelet.ts'
 import { argumentsOf, type Container, type Pod, type Probe, podsOf, type Resource, type Volume } from './rendered.ts'
 
 /** The pods of rendered resources, running on this machine: without a cluster, with what controllers would bring. */
@@ -10,7 +10,7 @@ export class Fleet implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack()
   readonly #resources: readonly Resource[]
   readonly #folder: string
-  readonly #volumes = new Map<string, { volume: Volume; written: KubeletVolume }>()
+  readonly #volumes = new Map<string, { volume: Volume; written: ProjectedVolume }>()
   readonly issuers: Issuers
   /** What each container's probes ask, and where. */
   readonly probed: { container: string; health: string; probes: readonly Probe[] }[] = []
@@ -34,7 +34,7 @@ export class Fleet implements AsyncDisposable {
   /** Renews a certificate, and lets kubelet write it into the volumes of those who mount it. */
   async renew(secretName: string): Promise<void> {
     await this.issuers.renew(secretName)
-    for (const { volume, written } of this.#volumes.values()) written.write(this.#filesOf(volume))
+    for (const { volume, written } of this.#volumes.values()) written.swap(this.#filesOf(volume))
   }
 
   async #startPod(pod: Pod): Promise<void> {
@@ -80,7 +80,7 @@ export class Fleet implements AsyncDisposable {
     const path = join(this.#folder, pod.name, 'volumes', volume.name)
     if (volume.emptyDir) return writableFolder(path)
     const { group } = identityOf(pod)
-    const written = new KubeletVolume(path, this.#filesOf(volume), {
+    const written = new ProjectedVolume(path, this.#filesOf(volume), {
       group,
       mode: volume.projected?.defaultMode ?? 0o644,
     })
