@@ -1,6 +1,9 @@
+import { systemClock } from '../base/clock.ts'
+import { silentLogger } from '../base/log.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
-import { readClientTls } from '../identity/tls-files.ts'
-import { fixedTlsSource } from '../identity/tls-source.ts'
+import { type ClientTlsFiles, readClientTls } from '../identity/tls-files.ts'
+import { openClientTls } from '../identity/tls-reload.ts'
+import { ReplaceableTlsSource } from '../identity/tls-source.ts'
 import { type CallOptions, type Client, createChannel, createClient } from '../rpc/channel.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 import type { CliContext } from './command.ts'
@@ -17,13 +20,15 @@ export interface OpenControl extends Disposable {
   readonly client: ControlClient
   /** The log of the SuperLink, where that is a local one. */
   readonly localLog: string | undefined
+  /** From now on a renewed certificate is used, until disposed: for commands that last. */
+  watchFiles(): Promise<AsyncDisposable>
 }
 
 /** Opens the Control API of a connection in `config.toml`; the SuperLink of a local one is started when it is not there. */
 export async function openControl(context: CliContext, name: string | undefined, output: Output): Promise<OpenControl> {
   const config = readFlowerConfig(flwrHome(), (path) => output.note(`Wrote ${path}, which names your SuperLinks.`))
   const connection = findConnection(config, name)
-  const { tls, warnings } = readTls(connection)
+  const { tls, warnings, watchFiles } = readTls(connection, output)
   for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
   const local = connection.local
     ? await findLocalSuperlink({
@@ -44,21 +49,32 @@ export async function openControl(context: CliContext, name: string | undefined,
     connection,
     localLog: local?.log,
     client: withSignal(createClient(Control, channel), context.signal),
+    watchFiles,
     [Symbol.dispose]: () => channel.close(),
   }
 }
 
-function readTls(connection: Connection): { tls: ChannelTls; warnings: readonly string[] } {
-  if (connection.insecure) return { tls: 'insecure', warnings: [] }
+function readTls(
+  connection: Connection,
+  output: Output,
+): { tls: ChannelTls; warnings: readonly string[]; watchFiles: OpenControl['watchFiles'] } {
+  if (connection.insecure) return { tls: 'insecure', warnings: [], watchFiles: async () => new AsyncDisposableStack() }
   const file = (key: string, path: string | undefined) =>
     path === undefined ? undefined : { flag: `${connection.where} ${key}`, path }
-  const { material, warnings } = readClientTls({
+  const files: ClientTlsFiles = {
     roots: file('root-certificates', connection.rootCertificates),
     certfile: file('client-certificate', connection.clientCertificate),
     keyfile: file('client-private-key', connection.clientPrivateKey),
-    now: Date.now(),
-  })
-  return { tls: fixedTlsSource(material), warnings }
+  }
+  const { material, warnings } = readClientTls({ ...files, now: Date.now() })
+  const tls = new ReplaceableTlsSource(material)
+  const log = { ...silentLogger, warn: (message: string) => output.note(`Warning: ${message}`) }
+  const watchFiles = async (): Promise<AsyncDisposable> => {
+    const set = await openClientTls('client certificate', files, { clock: systemClock, log, leavesHangup: true })
+    set.subscribe(() => tls.replace(set.current().material))
+    return set
+  }
+  return { tls, warnings, watchFiles }
 }
 
 /** How long a SuperLink may take for an answer; an app of many megabytes is sent in that time too. */

@@ -42,6 +42,7 @@ export async function followRun(
   })
   const again = `flwr log ${runId} ${connection.name}`
   try {
+    await using _ = await control.watchFiles()
     const run = await follower.follow()
     if (run) return run
   } catch (error) {

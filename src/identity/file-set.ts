@@ -23,6 +23,8 @@ export interface FileSetOptions<T> {
   readonly onReload?: (name: string, result: 'replaced' | 'kept') => void
   /** How long nothing may change before a set is read. */
   readonly restMs?: number
+  /** Set for programs at a terminal: SIGHUP is to end them. */
+  readonly leavesHangup?: true
 }
 
 /** Why the set in the files is not the one in use. */
@@ -38,7 +40,7 @@ export class FileSet<T> implements AsyncDisposable {
   readonly #stop = new AbortController()
   readonly #watch = new DirectoryWatch(() => this.#wake())
   readonly #warned: Set<string>
-  readonly #hangup: Disposable
+  readonly #hangup: Disposable | undefined
   readonly #done: Promise<void>
   #round = new AbortController()
   #hinted = false
@@ -54,7 +56,7 @@ export class FileSet<T> implements AsyncDisposable {
     this.#good = first.seen
     this.#seen = first.seen
     this.#warned = new Set(first.warnings)
-    this.#hangup = onHangup(() => this.#wake())
+    this.#hangup = options.leavesHangup ? undefined : onHangup(() => this.#wake())
     this.#done = this.#run()
   }
 
@@ -87,7 +89,7 @@ export class FileSet<T> implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#stop.abort()
     this.#round.abort()
-    this.#hangup[Symbol.dispose]()
+    this.#hangup?.[Symbol.dispose]()
     this.#watch[Symbol.dispose]()
     await this.#done
   }

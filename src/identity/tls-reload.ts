@@ -11,7 +11,7 @@ import {
 } from './tls-files.ts'
 import type { TlsSource } from './tls-source.ts'
 
-type Surroundings = Pick<FileSetOptions<unknown>, 'clock' | 'log' | 'onReload' | 'restMs'>
+type Surroundings = Pick<FileSetOptions<unknown>, 'clock' | 'log' | 'onReload' | 'restMs' | 'leavesHangup'>
 
 /** The pair and CA of a server, replaced whenever its files hold another good set. */
 export async function openServerTls(

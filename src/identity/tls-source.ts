@@ -17,3 +17,27 @@ export interface TlsSource {
 export function fixedTlsSource(material: TlsMaterial): TlsSource {
   return { current: () => material, subscribe: () => ({ [Symbol.dispose]() {} }) }
 }
+
+/** Material that its owner replaces. */
+export class ReplaceableTlsSource implements TlsSource {
+  readonly #listeners = new Set<() => void>()
+  #material: TlsMaterial
+
+  constructor(material: TlsMaterial) {
+    this.#material = material
+  }
+
+  current(): TlsMaterial {
+    return this.#material
+  }
+
+  replace(material: TlsMaterial): void {
+    this.#material = material
+    for (const listener of this.#listeners) listener()
+  }
+
+  subscribe(onReplaced: () => void): Disposable {
+    this.#listeners.add(onReplaced)
+    return { [Symbol.dispose]: () => void this.#listeners.delete(onReplaced) }
+  }
+}

@@ -5,6 +5,7 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import { type Channel, RpcError } from '../../src/rpc/channel.ts'
+import { FakeClock } from '../harness/fake-clock.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
 import { eventually } from '../harness/program.ts'
 
@@ -74,6 +75,33 @@ test('of 1,000 open connections ten are withdrawn: these hear why within two sec
   const online = message.nodesInfo.filter(({ status }) => status === 'online').map(({ nodeId }) => nodeId)
   assert.deepEqual(online, [goodId])
   for (const socket of sockets) socket.destroy()
+})
+
+test('a connection ends with its certificate, and one that is not valid yet is let in once it is', async () => {
+  const clock = new FakeClock(Date.now())
+  await using deployment = await MutualTlsSuperlink.start(undefined, undefined, clock)
+  const hour = 3600_000
+  // Dates of certificates are whole seconds.
+  const noon = Math.ceil(clock.now() / 1000) * 1000 + hour
+  const short = await deployment.ca.issue('short', { notBefore: new Date(noon - 2 * hour), notAfter: new Date(noon) })
+  const early = await deployment.ca.issue('early', { notBefore: new Date(noon), notAfter: new Date(noon + hour) })
+  const channel = deployment.connect('fleet', short.issued)
+  const nodeId = await join(channel)
+  await assert.rejects(join(deployment.connect('fleet', early.issued)), { refusalReason: 'certificate-not-yet-valid' })
+  const held = reasonOf(channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 }))
+  await eventually('the held call', () => deployment.superlink.fleet.connections().length === 1)
+
+  clock.advance(noon - clock.now() - 1000)
+  await new Promise((resolve) => setTimeout(resolve, 200))
+  assert.equal(deployment.superlink.fleet.connections().length, 1, 'a second before')
+  clock.advance(1000)
+  for (let passed = 0; passed < 1000; passed += 100) {
+    clock.advance(100)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+  assert.equal(await Promise.race([held, new Promise((resolve) => setTimeout(resolve, 1000))]), 'certificate-expired')
+  assert.ok((await join(deployment.connect('fleet', early.issued))) > 0n)
+  await assert.rejects(join(deployment.connect('fleet', short.issued)), { refusalReason: 'certificate-expired' })
 })
 
 function policy(supernodes: string): string {

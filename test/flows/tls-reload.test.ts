@@ -141,6 +141,30 @@ test('a CA is replaced, old, both, new, and nobody is started anew', async () =>
   assert.match(late.said, /signed by .*CN=ca of the test|unknown/i)
 })
 
+test('flwr follows a log through the renewal of its own certificate, beyond the end of the former one', async () => {
+  const { deployment } = await startFleet(['node-1'])
+  await using _ = deployment
+  const { ca, directory } = deployment
+  const write = async (notAfter: Date): Promise<void> => {
+    const cli = await pair(ca, 'cli', { notAfter })
+    writeFileSync(directory.file('cli.key'), cli['tls.key'] as string)
+    writeFileSync(directory.file('cli.pem'), cli['tls.crt'] as string)
+  }
+  const startedAt = performance.now()
+  // Dates of certificates are whole seconds.
+  await write(new Date(Date.now() + 6000))
+  const config = 'rounds = 20\nnodes = 1\npause-ms = 400'
+  const app = deployment.writeApp({ server: countingServer, client: countingClient, config })
+  const follower = deployment.start('flwr', ['run', app, '--stream'])
+  await follower.line(/\[ROUND 1\/20\]/)
+  await write(new Date(Date.now() + 3600_000))
+  assert.equal(await follower.end(30_000), 0)
+  assert.ok(performance.now() - startedAt > 7000, 'the former certificate has expired meanwhile')
+  for (let round = 1; round <= 20; round++)
+    assert.equal(follower.said.split(`[ROUND ${round}/20]`).length, 2, `round ${round} is told once`)
+  assert.match(follower.said, /weights: 20 30[\s\S]*finished:completed/)
+})
+
 test('a set that is no good leaves the last good one in use, and is told of once', async () => {
   const { deployment, swap, programs } = await startFleet(['node-1'])
   await using _ = deployment

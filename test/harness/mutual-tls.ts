@@ -1,3 +1,4 @@
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Logger, silentLogger } from '../../src/base/log.ts'
 import { fixedTlsSource } from '../../src/identity/tls-source.ts'
 import { formatAddress, loopbackAddress } from '../../src/rpc/address.ts'
@@ -24,6 +25,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
   static async start(
     args: (file: (name: string) => string) => readonly string[] = () => [],
     log: Logger = silentLogger,
+    clock: Clock = systemClock,
   ): Promise<MutualTlsSuperlink> {
     await using stack = new AsyncDisposableStack()
     const { path, file } = stack.use(temporaryDirectory())
@@ -36,7 +38,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
       ...args(file),
     ])
     if (!config) throw new Error('No configuration')
-    const superlink = stack.use(await startSuperlink(config, log))
+    const superlink = stack.use(await startSuperlink(config, log, { clock }))
     return new MutualTlsSuperlink(stack.move(), superlink, ca, file)
   }
 
