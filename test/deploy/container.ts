@@ -61,7 +61,7 @@ export function startContainer(container: Container, { pod, volumes, args, folde
   const env = (container.env ?? []).map(({ name, value }) => `${name}=${value}`)
   const path = 'PATH=/opt/trellis/bin:/usr/bin:/bin'
   const environment = ['env', '-i', path, 'HOME=/app', 'LANG=C.UTF-8', 'FLWR_LOG_LEVEL=INFO', ...env]
-  const program = programOf(container)
+  const program = programOf(container.image)
   const command = [...identity, ...limits, ...environment, `/opt/trellis/bin/${program.name}`, ...args]
   const child = spawn('unshare', ['--mount', 'sh', '-c', setup.join('\n'), 'sh', ...command], {
     stdio: ['ignore', 'pipe', 'pipe'],

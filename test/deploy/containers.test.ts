@@ -4,9 +4,11 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync } from 'node:fs
 import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { validate } from 'dockerfile-utils'
+import { parseOptions } from '../../src/base/options.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { run } from '../harness/program.ts'
 import { containerfiles, readContainerfile, type Stage, stagesOf, stepsUpTo } from './containerfile.ts'
+import { programOf } from './rules.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const images = ['superlink', 'supernode', 'superexec'] as const
@@ -35,6 +37,25 @@ test("the Containerfiles are valid, and each image starts its program as Flower'
         file === 'node' ? 'PATH=/opt/trellis/bin:$PATH' : 'PATH=/opt/trellis/bin:/python/venv/bin:$PATH',
       )
     }
+  }
+})
+
+test("arguments of manifests made for Flower's images are understood, with the certificate flags added", () => {
+  const mutual = ['--ssl-require-client-auth', '--ssl-client-ca-certfile=certificates/clients.crt']
+  const pair = ['--ssl-client-certfile=certificates/tls.crt', '--ssl-client-keyfile=certificates/tls.key']
+  const given: [image: string, ...args: string[]][] = [
+    ['flwr/superlink', '--insecure', '--isolation', 'process', '--database=state/state.db'],
+    ['flwr/superlink', '--isolation', 'subprocess', '--ssl-ca-certfile=certificates/ca.crt', ...mutual],
+    ['flwr/superlink', '--host', '0.0.0.0', '--port', '8000', '--health-server-address', '0.0.0.0:8081'],
+    ['flwr/superlink', '--fleet-api-type', 'grpc-rere', '--serverappio-api-address', '0.0.0.0:9091'],
+    ['flwr/supernode', '--superlink', 'superlink:9092', '--clientappio-api-address', '0.0.0.0:9094', ...pair],
+    ['flwr/supernode', '--isolation', 'process', '--node-config', 'partition-id=0 num-partitions=2'],
+    ['flwr/superexec', '--insecure', '--plugin-type', 'serverapp', '--appio-api-address', 'superlink:9091'],
+    ['flwr/superexec', '--insecure', '--runtime-api-address', 'supernode:9094'],
+  ]
+  for (const [image, ...args] of given) {
+    const { name, rows } = programOf(image)
+    assert.ok(parseOptions(name, '', rows, args), image)
   }
 })
 

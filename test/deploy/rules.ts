@@ -13,7 +13,7 @@ const programs = {
 } as const
 
 /** The program that a container runs, by the image: its entry point. */
-export function programOf({ image }: Container): (typeof programs)[keyof typeof programs] {
+export function programOf(image: string): (typeof programs)[keyof typeof programs] {
   const name = image.split('/').at(-1)?.split(/[:@]/)[0] as keyof typeof programs
   return programs[name]
 }
@@ -22,7 +22,7 @@ export function programOf({ image }: Container): (typeof programs)[keyof typeof 
 export function argumentFaults(pod: Pod): string[] {
   return pod.spec.containers.flatMap((container) => {
     const where = `${pod.name} ${container.name}`
-    const program = programOf(container)
+    const program = programOf(container.image)
     if (!program) return [`${where}: no program is known for the image ${container.image}`]
     try {
       const values = parseOptions(program.name, '', program.rows, argumentsOf(container))
