@@ -94,7 +94,9 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     server.on('secureConnection', (socket: TLSSocket) => {
       socket.on('error', () => socket.destroy())
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
-      admit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', true, chain)
+      if (socket.alpnProtocol) return admit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', true, chain)
+      // A tunnel carries what its client speaks without saying what that is.
+      onFirstBytes(socket, (first) => admit(socket, wireOf(first), true, chain))
     })
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       const sentence = handshakeFailure(error)
@@ -111,16 +113,13 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   }
 
   function pickPlainDoor(socket: Socket): void {
-    socket.once('readable', () => {
-      const first: Buffer | null = socket.read()
-      if (!first) return
-      socket.unshift(first)
+    onFirstBytes(socket, (first) => {
       // 0x16 opens a TLS handshake. Words that are not TLS tell the client what it met; a mere end could be a bad network.
       if (first[0] === 0x16) {
         warn('tls', tlsOnPlainPort, socket)
         return void socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
       }
-      admit(socket, first[0] === 0x50 && first[1] === 0x52 ? 'grpc' : 'http', false, [])
+      admit(socket, wireOf(first), false, [])
     })
   }
 
@@ -181,6 +180,21 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     close,
     [Symbol.asyncDispose]: () => close(),
   }
+}
+
+/** They stay in the socket, to be read by whoever it is given to. */
+function onFirstBytes(socket: Socket, callback: (first: Buffer) => void): void {
+  socket.once('readable', () => {
+    const first: Buffer | null = socket.read()
+    if (!first) return
+    socket.unshift(first)
+    callback(first)
+  })
+}
+
+/** HTTP/2 opens with `PRI`. */
+function wireOf(first: Buffer): 'grpc' | 'http' {
+  return first[0] === 0x50 && first[1] === 0x52 ? 'grpc' : 'http'
 }
 
 /** How long connections are judged in one go. */

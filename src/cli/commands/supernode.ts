@@ -143,6 +143,12 @@ function expiryText(node: NodeInfo, now: string): string {
   return `${instantText(at)} (${seconds > 0 ? `in ${durationText(seconds)}` : 'expired'})`
 }
 
+/** Whole days; negative once it has expired. */
+function daysLeft(node: NodeInfo, now: string): number | null {
+  const at = expiresAt(node)
+  return at === undefined ? null : Math.floor(secondsBetween(now, at) / 86_400)
+}
+
 function nodeToJson(node: NodeInfo, now: string): Json {
   return {
     'node-id': node.nodeId.toString(),
@@ -161,5 +167,6 @@ function nodeToJson(node: NodeInfo, now: string): Json {
     'auth-method': node.authMethod ?? null,
     'certificate-serial': node.certificateSerial ?? null,
     'certificate-expires-at': instantText(expiresAt(node)),
+    'certificate-days-left': daysLeft(node, now),
   }
 }

@@ -5,9 +5,10 @@ import { verifyNodeCall } from '../../identity/node-key.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { Call } from '../../rpc/call.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { noteRenewal } from '../nodes/certificate-node.ts'
 import { processOf, type Speaker } from '../nodes/live-nodes.ts'
-import { noAccount } from '../nodes/node.ts'
-import { findCredentialNode, type NodeCredential, noteRenewal } from '../nodes/nodes.ts'
+import { type NodeCredential, noAccount } from '../nodes/node.ts'
+import { findCredentialNode } from '../nodes/nodes.ts'
 import type { FleetMethod } from './access.ts'
 
 /** Who calls the Fleet API: a node, or one that is about to become one. */
@@ -35,16 +36,12 @@ export async function authenticateFleet(
   request: { node?: { nodeId: bigint } | undefined; nodeId?: bigint; publicKey?: Uint8Array },
 ): Promise<FleetCaller> {
   const certificate = requireRole(ctx, call, 'supernode')
-  const credential: NodeCredential = certificate
-    ? { kind: 'certificate', peer: certificate }
-    : { kind: 'key', publicKey: await verifyKeyHeaders(ctx, call) }
   // A node that has a certificate and was given a key proves both.
-  const both = certificate && call.binaryHeader('flwr-public-key').length > 0
-  const provenKey = both
-    ? await verifyKeyHeaders(ctx, call)
-    : credential.kind === 'key'
-      ? credential.publicKey
-      : undefined
+  const signs = !certificate || call.binaryHeader('flwr-public-key').length > 0
+  const provenKey = signs ? await verifyKeyHeaders(ctx, call) : undefined
+  const credential: NodeCredential = certificate
+    ? { kind: 'certificate', peer: certificate, provenKey }
+    : { kind: 'key', publicKey: provenKey as string }
   const speaker = { connection: call.connection, process: processOf(call.header('trellis-process')) }
   if (access === 'joining-node') {
     const key = Buffer.from(request.publicKey ?? []).toString('latin1')

@@ -82,6 +82,8 @@ export async function update(
     onlineUntil: number
     heartbeatIntervalMs: number
     publicKey: string
+    identity: string
+    authMethod: Node['authMethod']
     organization: string
     certificateSerial: string
     certificateNotAfter: number
@@ -95,6 +97,8 @@ export async function update(
     online_until: change.onlineUntil,
     heartbeat_interval_ms: change.heartbeatIntervalMs,
     public_key: change.publicKey,
+    identity: change.identity,
+    auth_method: change.authMethod,
     organization: change.organization,
     certificate_serial: change.certificateSerial,
     certificate_not_after: change.certificateNotAfter,

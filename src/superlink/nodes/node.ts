@@ -1,4 +1,5 @@
-import type { NodeId } from '../../base/ids.ts'
+import { type NodeId, randomId } from '../../base/ids.ts'
+import type { CertificatePeer } from '../../identity/caller.ts'
 
 export type NodeStatus = 'registered' | 'online' | 'offline' | 'unregistered'
 
@@ -36,4 +37,34 @@ export const heartbeatIntervalMs = { min: 10_000, max: 1_800_000, registeredByCl
 /** Whether a message can reach the node now, by its last heartbeat. */
 export function isReachable(node: Pick<Node, 'status' | 'onlineUntil'>, now: number): boolean {
   return node.status !== 'unregistered' && node.onlineUntil !== undefined && node.onlineUntil > now
+}
+
+/** What a node showed of itself. */
+export type NodeCredential =
+  | { readonly kind: 'key'; readonly publicKey: string }
+  /** `provenKey`: the key by which the node signed the call besides. */
+  | { readonly kind: 'certificate'; readonly peer: CertificatePeer; readonly provenKey?: string | undefined }
+
+/** Of that owner, and nothing else known. */
+export function newNode(owner: { id: string; name: string }, registeredAt: number): Node {
+  return {
+    nodeId: randomId<NodeId>(),
+    publicKey: undefined,
+    identity: undefined,
+    organization: undefined,
+    authMethod: 'key',
+    certificateSerial: undefined,
+    certificateNotAfter: undefined,
+    ownerAid: owner.id,
+    ownerName: owner.name,
+    location: undefined,
+    name: undefined,
+    status: 'registered',
+    registeredAt,
+    lastActivatedAt: undefined,
+    lastDeactivatedAt: undefined,
+    unregisteredAt: undefined,
+    onlineUntil: undefined,
+    heartbeatIntervalMs: 0,
+  }
 }

@@ -1,13 +1,13 @@
 import { DomainError } from '../../base/errors.ts'
-import { type NodeId, randomId } from '../../base/ids.ts'
+import type { NodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import type { CertificatePeer } from '../../identity/caller.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { redeliver } from '../delivery/instructions.ts'
 import { failConfirmed, forgetIncomplete } from '../delivery/replies.ts'
+import { ensureCertificateNode } from './certificate-node.ts'
 import type { Speaker } from './live-nodes.ts'
-import { heartbeatIntervalMs, heartbeatPatience, type Node, noAccount } from './node.ts'
+import { heartbeatIntervalMs, heartbeatPatience, type Node, type NodeCredential, newNode, noAccount } from './node.ts'
 import * as nodeStore from './node-store.ts'
 
 /**
@@ -15,19 +15,13 @@ import * as nodeStore from './node-store.ts'
  * a node known by a certificate is the identity in it, whatever key it carries.
  */
 
-/** What a node showed of itself. */
-export type NodeCredential =
-  | { readonly kind: 'key'; readonly publicKey: string }
-  | { readonly kind: 'certificate'; readonly peer: CertificatePeer }
-
 type Ctx = SuperlinkContext
 
 /** A SuperNode introduces itself. A certificate needs no registration: its node is found or made. */
 export async function registerNode(ctx: Ctx, credential: NodeCredential, publicKey: string): Promise<NodeId> {
   if (credential.kind === 'key' && ctx.supernodeAuth) throw new DomainError('nodes-register-by-cli')
   return ctx.db.transaction(async (tx) => {
-    if (credential.kind === 'certificate')
-      return (await ensureCertificateNode(ctx, tx, credential.peer, publicKey)).nodeId
+    if (credential.kind === 'certificate') return (await ensureCertificateNode(ctx, tx, credential, publicKey)).nodeId
     return (await insertKeyNode(ctx, tx, publicKey, noAccount, 0)).nodeId
   })
 }
@@ -73,7 +67,7 @@ export async function activateNode(
   const nodeId = await ctx.db.transaction(async (tx, afterCommit) => {
     const node =
       credential.kind === 'certificate'
-        ? await ensureCertificateNode(ctx, tx, credential.peer, fields.publicKey)
+        ? await ensureCertificateNode(ctx, tx, credential, fields.publicKey)
         : await nodeStore.findByKey(tx, credential.publicKey)
     if (!node || node.status === 'unregistered') throw new DomainError('node-not-registered')
     ensureHeartbeatInterval(fields.heartbeatIntervalMs)
@@ -117,24 +111,6 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
     afterCommit(() => wakeWaiters(ctx))
   })
   ctx.liveNodes.forget(nodeId)
-}
-
-/** The node shows a newer certificate of its identity: operators see which. */
-export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): Promise<void> {
-  // While a node moves from one connection to the next, both certificates come in.
-  if (node.certificateSerial === peer.serial || peer.notAfter < (node.certificateNotAfter ?? 0)) return
-  await ctx.db.transaction((tx) =>
-    nodeStore.update(tx, node.nodeId, {
-      organization: peer.organization,
-      certificateSerial: peer.serial,
-      certificateNotAfter: peer.notAfter,
-    }),
-  )
-  ctx.log.info('A SuperNode shows a new certificate', {
-    node: node.nodeId,
-    identity: peer.identity,
-    serial: peer.serial,
-  })
 }
 
 /** A node whose certificate is refused from now on will not answer any more: whoever waits for it hears so at once. */
@@ -209,57 +185,15 @@ async function insertKeyNode(
 ): Promise<Node> {
   if (await nodeStore.findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
   const label = { location, name }
-  const node: Node = { ...newNode(ctx, owner), ...label, publicKey, authMethod: 'key', heartbeatIntervalMs: intervalMs }
-  await nodeStore.insert(tx, node)
-  return node
-}
-
-async function ensureCertificateNode(ctx: Ctx, tx: Db, peer: CertificatePeer, publicKey: string): Promise<Node> {
-  const nodes = await nodeStore.listByIdentity(tx, peer.identity)
-  const known = peer.identitySharing === 'allow' ? nodes.find((node) => node.publicKey === publicKey) : nodes[0]
-  if (known) {
-    await nodeStore.update(tx, known.nodeId, {
-      publicKey,
-      organization: peer.organization,
-      certificateSerial: peer.serial,
-      certificateNotAfter: peer.notAfter,
-    })
-    return known
-  }
   const node: Node = {
-    ...newNode(ctx, { id: peer.identity, name: peer.identity }),
+    ...newNode(owner, ctx.clock.now()),
+    ...label,
     publicKey,
-    identity: peer.identity,
-    organization: peer.organization,
-    authMethod: 'certificate',
-    certificateSerial: peer.serial,
-    certificateNotAfter: peer.notAfter,
+    authMethod: 'key',
+    heartbeatIntervalMs: intervalMs,
   }
   await nodeStore.insert(tx, node)
   return node
-}
-
-function newNode(ctx: Ctx, owner: { id: string; name: string }): Node {
-  return {
-    nodeId: randomId<NodeId>(),
-    publicKey: undefined,
-    identity: undefined,
-    organization: undefined,
-    authMethod: 'key',
-    certificateSerial: undefined,
-    certificateNotAfter: undefined,
-    ownerAid: owner.id,
-    ownerName: owner.name,
-    location: undefined,
-    name: undefined,
-    status: 'registered',
-    registeredAt: ctx.clock.now(),
-    lastActivatedAt: undefined,
-    lastDeactivatedAt: undefined,
-    unregisteredAt: undefined,
-    onlineUntil: undefined,
-    heartbeatIntervalMs: 0,
-  }
 }
 
 async function bringOnline(ctx: Ctx, tx: Db, afterCommit: AfterCommit, node: Node, intervalMs: number): Promise<void> {

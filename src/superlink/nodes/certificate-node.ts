@@ -1,0 +1,74 @@
+import type { Db } from '../../db/database.ts'
+import type { CertificatePeer } from '../../identity/caller.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { type Node, type NodeCredential, newNode } from './node.ts'
+import * as nodeStore from './node-store.ts'
+
+/** Nodes that are known by the identity in a certificate, whichever certificate that is. */
+
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'log'>
+
+/** The node of an identity: the one there is, the one that had been known by a key that is proven too, or a new one. */
+export async function ensureCertificateNode(
+  ctx: Ctx,
+  tx: Db,
+  { peer, provenKey }: Extract<NodeCredential, { kind: 'certificate' }>,
+  publicKey: string,
+): Promise<Node> {
+  const nodes = await nodeStore.listByIdentity(tx, peer.identity)
+  const known = peer.identitySharing === 'allow' ? nodes.find((node) => node.publicKey === publicKey) : nodes[0]
+  if (known) {
+    await nodeStore.update(tx, known.nodeId, {
+      publicKey,
+      organization: peer.organization,
+      certificateSerial: peer.serial,
+      certificateNotAfter: peer.notAfter,
+    })
+    return known
+  }
+  const byKey = provenKey === undefined ? undefined : await nodeStore.findByKey(tx, provenKey)
+  if (byKey && byKey.status !== 'unregistered') return moveToCertificate(ctx, tx, byKey, peer)
+  const node: Node = {
+    ...newNode({ id: peer.identity, name: peer.identity }, ctx.clock.now()),
+    publicKey,
+    identity: peer.identity,
+    organization: peer.organization,
+    authMethod: 'certificate',
+    certificateSerial: peer.serial,
+    certificateNotAfter: peer.notAfter,
+  }
+  await nodeStore.insert(tx, node)
+  return node
+}
+
+/** The node shows a newer certificate of its identity: operators see which. */
+export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): Promise<void> {
+  // While a node moves from one connection to the next, both certificates come in.
+  if (node.certificateSerial === peer.serial || peer.notAfter < (node.certificateNotAfter ?? 0)) return
+  await ctx.db.transaction((tx) =>
+    nodeStore.update(tx, node.nodeId, {
+      organization: peer.organization,
+      certificateSerial: peer.serial,
+      certificateNotAfter: peer.notAfter,
+    }),
+  )
+  ctx.log.info('A SuperNode shows a new certificate', {
+    node: node.nodeId,
+    identity: peer.identity,
+    serial: peer.serial,
+  })
+}
+
+/** From now on the node is its identity, and its key alone does not speak for it any more. */
+async function moveToCertificate(ctx: Pick<Ctx, 'log'>, tx: Db, node: Node, peer: CertificatePeer): Promise<Node> {
+  const shown = {
+    identity: peer.identity,
+    organization: peer.organization,
+    authMethod: 'certificate',
+    certificateSerial: peer.serial,
+    certificateNotAfter: peer.notAfter,
+  } as const
+  await nodeStore.update(tx, node.nodeId, shown)
+  ctx.log.info('A SuperNode has moved from its key to a certificate', { node: node.nodeId, identity: peer.identity })
+  return { ...node, ...shown }
+}
