@@ -3,7 +3,7 @@ import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { run } from '../harness/program.ts'
+import { eventually, run } from '../harness/program.ts'
 import { writeApp } from '../harness/write-app.ts'
 import { withoutContainers } from './container.ts'
 import { type Fleet, startFleet } from './fleet.ts'
@@ -70,6 +70,21 @@ test('on OpenShift the fleet trains as a user that nobody knows, with a certific
   const flwr = coordinator(fleet, fleet.issuers.serviceCaPem, directory)
   await train(flwr, directory, { rounds: 1, pauseMs: 0 })
   assert.deepEqual([...(await nodes(flwr)).keys()].sort(), ['site-a', 'site-b'])
+})
+
+test('SuperNodes with SVIDs of a CSI driver are let in by the policy of that overlay, and known by their SPIFFE IDs', {
+  skip,
+}, async () => {
+  using directory = temporaryDirectory()
+  await using fleet = await startFleet(kustomize('overlays/spiffe-csi'), directory.path)
+  const roots = fleet.issuers.secrets.get('trellis-superlink-ca')?.['tls.crt'] as string
+  const flwr = coordinator(fleet, roots, directory)
+  const account = 'spiffe://fl.example/ns/trellis/sa/trellis-supernode'
+  const known = await eventually('both SuperNodes have joined', async () => {
+    const found = await nodes(flwr)
+    return found.size === 2 && [...found.keys()].sort()
+  })
+  assert.deepEqual(known, [`${account}-site-a`, `${account}-site-b`])
 })
 
 type Flwr = (...args: string[]) => ReturnType<typeof run>

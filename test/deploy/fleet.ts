@@ -27,6 +27,8 @@ export class Fleet implements AsyncDisposable {
   async start(): Promise<void> {
     await this.issuers.issueAll()
     const pods = podsOf(this.#resources)
+    for (const { name, spec } of pods)
+      if (spec.volumes.some(({ csi }) => csi)) await this.issuers.issueSvid(name, spec.serviceAccountName)
     for (const pod of pods.filter(({ name }) => name.includes('superlink'))) await this.#startPod(pod)
     await Promise.all(pods.filter(({ name }) => !name.includes('superlink')).map((pod) => this.#startPod(pod)))
   }
@@ -80,11 +82,12 @@ export class Fleet implements AsyncDisposable {
     const path = join(this.#folder, pod.name, 'volumes', volume.name)
     if (volume.emptyDir) return writableFolder(path)
     const { group } = identityOf(pod)
-    const written = new ProjectedVolume(path, this.#filesOf(volume), {
+    const files = volume.csi ? (this.issuers.secrets.get(`SVID of ${pod.name}`) ?? {}) : this.#filesOf(volume)
+    const written = new ProjectedVolume(path, files, {
       group,
       mode: volume.projected?.defaultMode ?? 0o644,
     })
-    this.#volumes.set(path, { volume, written })
+    if (!volume.csi) this.#volumes.set(path, { volume, written })
     return path
   }
 

@@ -51,6 +51,14 @@ export class Issuers {
     await this.#issue(found.spec as CertificateSpec)
   }
 
+  /** csi-driver-spiffe: a certificate without a subject whose only name is that of a service account. */
+  async issueSvid(pod: string, serviceAccount: string): Promise<void> {
+    const ca = this.#issued.get('trellis-client-ca') as Issued
+    const uris = [`spiffe://fl.example/ns/trellis/sa/${serviceAccount}`]
+    const issued = await issue({ ...validFor(1), uris, usages: ['client', 'server'] }, ca)
+    this.secrets.set(`SVID of ${pod}`, { 'tls.crt': issued.certificatePem, 'tls.key': issued.keyPem })
+  }
+
   /** OpenShift's service CA: a server certificate for the name of a Service. */
   async #serve(secretName: string, name: string): Promise<void> {
     const ca = await issue({ ...validFor(1), commonName: 'openshift-service-serving-signer', ca: true })

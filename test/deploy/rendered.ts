@@ -69,6 +69,7 @@ export interface Pod {
   readonly spec: {
     readonly securityContext: Readonly<Record<string, unknown>>
     readonly automountServiceAccountToken: boolean
+    readonly serviceAccountName: string
     readonly containers: readonly Container[]
     readonly volumes: readonly Volume[]
   }
