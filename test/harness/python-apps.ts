@@ -55,10 +55,15 @@ export interface MixedAppSources {
   readonly client: Component
   /** Lines of \`[tool.flwr.app.config]\`. */
   readonly config?: string
+  /** What the app needs beside Flower, as Python writes requirements. */
+  readonly dependencies?: readonly string[]
 }
 
 /** Writes an app named like its folder whose components are in any language; answers the folder. */
-export function writeMixedApp(folder: string, { server, client, config = '' }: MixedAppSources): string {
+export function writeMixedApp(
+  folder: string,
+  { server, client, config = '', dependencies = [] }: MixedAppSources,
+): string {
   mkdirSync(join(folder, 'app'), { recursive: true })
   const place = (role: 'server' | 'client', { language, source }: Component): string => {
     writeFileSync(join(folder, 'app', language === 'python' ? `${role}.py` : `${role}.ts`), source)
@@ -72,7 +77,7 @@ name = "${basename(folder)}"
 version = "1.0.0"
 description = ""
 license = "Apache-2.0"
-dependencies = []
+dependencies = ${JSON.stringify(dependencies)}
 [tool.flwr.app]
 publisher = "test"
 [tool.flwr.app.components]
