@@ -1,4 +1,5 @@
 import { UsageError } from '../base/errors.ts'
+import type { Certificate } from './certificate.ts'
 import { FileSet, type FileSetOptions } from './file-set.ts'
 import {
   type ClientTlsFiles,
@@ -48,4 +49,17 @@ export function openClientTls(
 
 export function tlsSourceOf(set: FileSet<ReadMaterial>): TlsSource {
   return { current: () => set.current().material, subscribe: (onReplaced) => set.subscribe(onReplaced) }
+}
+
+/** Why nobody would take our own certificate at this moment; `undefined` when there is nothing against it. */
+export function ownCertificateFault(set: FileSet<ReadMaterial> | undefined, now: number): string | undefined {
+  const leaf = set?.current().leaf
+  const fault = leaf && expiryFault(leaf, now)
+  return fault && `The ${set.name} ${fault}.`
+}
+
+/** Our own certificate, where there is one. */
+export function ownCertificates(set: FileSet<ReadMaterial> | undefined): Certificate[] {
+  const leaf = set?.current().leaf
+  return leaf ? [leaf] : []
 }

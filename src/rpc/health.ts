@@ -1,11 +1,35 @@
 import { DomainError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
+import type { Metrics } from '../base/metrics.ts'
+import type { Page } from './http-door.ts'
 import { type Listener, startListener } from './listener.ts'
 
-/** A plaintext listener for probes: `grpc.health.v1.Health/Check` answers SERVING, `GET /health` answers 200. */
-export function startHealthServer(address: string, log: Logger): Promise<Listener> {
-  return startListener({ name: 'health server', address, services: [], rawMethods: [check, watch], log })
+export interface HealthOptions {
+  /** Why the program cannot do its work, in one sentence; `undefined` when it can. */
+  readonly unreadiness?: () => string | undefined
+  readonly metrics?: Metrics
 }
+
+/**
+ * A plaintext listener for probes. `GET /healthz` (and `/health`) answers 200 while the program lives, `/readyz` 503 with
+ * the reason while it cannot do its work, `/metrics` for Prometheus; `grpc.health.v1.Health/Check` answers SERVING.
+ */
+export function startHealthServer(
+  address: string,
+  log: Logger,
+  { unreadiness = () => undefined, metrics }: HealthOptions = {},
+): Promise<Listener> {
+  const page: Page = async (path) => {
+    if (path === '/healthz') return { contentType: plainText, body: 'ok\n' }
+    if (path === '/metrics') return metrics?.text()
+    if (path !== '/readyz') return undefined
+    const reason = unreadiness()
+    return { status: reason === undefined ? 200 : 503, contentType: plainText, body: `${reason ?? 'ok'}\n` }
+  }
+  return startListener({ name: 'health server', address, services: [], rawMethods: [check, watch], pages: [page], log })
+}
+
+const plainText = 'text/plain; charset=utf-8'
 
 /** `HealthCheckResponse { status: SERVING }`, whatever service was asked for. */
 const serving = Uint8Array.of(0x08, 0x01)

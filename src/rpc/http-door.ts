@@ -15,8 +15,8 @@ export interface HttpDoor {
   close(): void
 }
 
-/** A plain page such as `/metrics`; answers `undefined` when the path is not its own. */
-export type Page = (path: string) => Promise<{ contentType: string; body: string } | undefined>
+/** A plain page such as `/metrics`; answers `undefined` when the path is not its own. The status is 200 unless it says so. */
+export type Page = (path: string) => Promise<{ status?: number; contentType: string; body: string } | undefined>
 
 export function createHttpDoor(methods: readonly Method[], pages: readonly Page[], log: Logger): HttpDoor {
   const connections = new WeakMap<object, Connection>()
@@ -46,7 +46,8 @@ export function createHttpDoor(methods: readonly Method[], pages: readonly Page[
     if (path === '/health') return void response.writeHead(200).end()
     for (const page of pages) {
       const found = await page(path)
-      if (found) return void response.writeHead(200, { 'content-type': found.contentType }).end(found.body)
+      if (found)
+        return void response.writeHead(found.status ?? 200, { 'content-type': found.contentType }).end(found.body)
     }
     sendJson(response, 404, notFound)
   }

@@ -53,6 +53,8 @@ export interface ListenerOptions {
   readonly judge?: JudgePeer
   /** Told once about every judged connection, for the audit log and metrics. */
   readonly onJudged?: (connection: Connection) => void
+  /** Told of every TLS handshake, for metrics. */
+  readonly onHandshake?: (result: 'success' | 'failure') => void
 }
 
 export async function startListener(options: ListenerOptions): Promise<Listener> {
@@ -92,6 +94,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   })
   if (options.tls) {
     server.on('secureConnection', (socket: TLSSocket) => {
+      options.onHandshake?.('success')
       socket.on('error', () => socket.destroy())
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
       if (socket.alpnProtocol) return admit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', true, chain)
@@ -99,6 +102,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       onFirstBytes(socket, (first) => admit(socket, wireOf(first), true, chain))
     })
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+      options.onHandshake?.('failure')
       const sentence = handshakeFailure(error)
       if (sentence) warn(error.code ?? sentence, sentence, socket)
       else log.debug('A client hung up during the TLS handshake', { listener: name, peer: socket.remoteAddress })

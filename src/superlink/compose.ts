@@ -6,16 +6,18 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
+import { Metrics } from '../base/metrics.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
 import { judge as decide, noRevocation } from '../identity/judge.ts'
-import { tlsSourceOf } from '../identity/tls-reload.ts'
+import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import type { Service } from '../rpc/call.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
+import { countPeers, tellConnections } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService, createServerAppIoService } from '../tasks/appio-service.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
@@ -124,8 +126,9 @@ export async function startSuperlink(
   ]
   const audit = createAuditLog(config.auditFile, ctx)
   stack.use(audit)
-  const credentials = await openCredentials(config, ctx, stack)
-  const listen = createListen(config, credentials, ctx, audit.write)
+  const metrics = new Metrics()
+  const credentials = await openCredentials(config, { clock, log, metrics }, stack)
+  const listen = createListen(config, credentials, ctx, audit.write, metrics)
   const controlListener = stack.use(await listen('Control API', config.controlAddress, [control], 'cli'))
   const fleetListener = simulation
     ? undefined
@@ -141,7 +144,8 @@ export async function startSuperlink(
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
-    const health = stack.use(await startHealthServer(config.healthAddress, log))
+    const unreadiness = () => ownCertificateFault(credentials.server, clock.now())
+    const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
 
@@ -180,6 +184,7 @@ function createListen(
   { server, clients: trusted }: Credentials,
   ctx: SuperlinkContext,
   audit: AuditLog,
+  metrics: Metrics,
 ) {
   const throttle = new LogThrottle(ctx.clock)
   const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
@@ -232,7 +237,8 @@ function createListen(
             },
           }),
     }
-    const listener = await startListener(options)
+    const listener = await startListener({ ...options, ...countPeers(metrics, options) })
+    tellConnections(metrics, name, listener, ctx.clock)
     ctx.log.info(`Flower Deployment Runtime: Starting ${name} on ${formatAddress(listener.address)}`)
     return listener
   }

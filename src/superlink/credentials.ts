@@ -1,10 +1,12 @@
 import type { Clock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
+import type { Metrics } from '../base/metrics.ts'
 import { type ClientTrust, pathsOfClientTrust, readClientTrust, readLiveClientTrust } from '../identity/client-trust.ts'
 import { FileSet } from '../identity/file-set.ts'
 import type { ReadMaterial } from '../identity/tls-files.ts'
-import { openServerTls } from '../identity/tls-reload.ts'
+import { openServerTls, ownCertificates } from '../identity/tls-reload.ts'
 import type { Listener } from '../rpc/listener.ts'
+import { tellCertificates } from '../rpc/tls-metrics.ts'
 import type { SuperlinkConfig } from './config.ts'
 import type { SuperlinkContext } from './context.ts'
 import { cutOffNode } from './nodes/nodes.ts'
@@ -17,17 +19,22 @@ export interface Credentials {
 
 export async function openCredentials(
   config: Pick<SuperlinkConfig, 'tls' | 'clients'>,
-  around: Pick<SuperlinkContext, 'clock' | 'log'>,
+  around: Pick<SuperlinkContext, 'clock' | 'log'> & { readonly metrics: Metrics },
   stack: AsyncDisposableStack,
 ): Promise<Credentials> {
-  const server = config.tls && stack.use(await openServerTls('server certificate', config.tls, around))
+  const { clock, log, metrics } = around
+  const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
+  const server =
+    config.tls && stack.use(await openServerTls('server certificate', config.tls, { clock, log, onReload }))
+  tellCertificates(metrics, 'own', () => ownCertificates(server), clock)
   if (config.clients.mode === 'none') return { server, clients: undefined }
   const { files } = config.clients
   let inUse = false
-  const read = () => (inUse ? readLiveClientTrust : readClientTrust)(files, around.clock.now())
+  const read = () => (inUse ? readLiveClientTrust : readClientTrust)(files, clock.now())
   const paths = (value: ClientTrust): string[] => pathsOfClientTrust(files, value)
-  const clients = stack.use(await FileSet.open({ ...around, name: 'trust in clients', read, paths }))
+  const clients = stack.use(await FileSet.open({ clock, log, onReload, name: 'trust in clients', read, paths }))
   inUse = true
+  tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   return { server, clients }
 }
 

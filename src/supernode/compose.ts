@@ -4,15 +4,23 @@ import { keepRunning, startProgram } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
+import { Metrics } from '../base/metrics.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
-import { openClientTls, openServerTls, tlsSourceOf } from '../identity/tls-reload.ts'
+import {
+  openClientTls,
+  openServerTls,
+  ownCertificateFault,
+  ownCertificates,
+  tlsSourceOf,
+} from '../identity/tls-reload.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import { createChannel } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, startListener } from '../rpc/listener.ts'
+import { tellCertificates } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService } from '../tasks/appio-service.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
@@ -47,7 +55,9 @@ export async function startSupernode(
   const running = AbortSignal.any([signal, stop.signal])
   await using stack = new AsyncDisposableStack()
 
-  const around = { clock, log }
+  const metrics = new Metrics()
+  const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
+  const around = { clock, log, onReload }
   const tls =
     config.tls === 'insecure' ? undefined : stack.use(await openClientTls('client certificate', config.tls, around))
   const channel = stack.use(
@@ -86,7 +96,9 @@ export async function startSupernode(
     config.runtimeTls && stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, around))
   const runtime = stack.use(await listen(ctx, runtimeTls && tlsSourceOf(runtimeTls)))
   if (config.healthAddress) {
-    const health = stack.use(await startHealthServer(config.healthAddress, log))
+    tellCertificates(metrics, 'own', () => ownCertificates(tls), clock)
+    const unreadiness = () => ownCertificateFault(tls, clock.now())
+    const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
   await fleet.join()

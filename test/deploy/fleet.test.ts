@@ -34,6 +34,28 @@ test('the fleet of the overlay cert-manager', { skip }, async (t) => {
       }
   })
 
+  await t.test('tells Prometheus of its certificates', async () => {
+    const read = async (name: string): Promise<string> => {
+      const found = fleet.probed.find(({ container }) => container === name)
+      return (await fetch(`http://${found?.health}/metrics`)).text()
+    }
+    // A day, less the moments since it was issued.
+    const aDay = /trellis_certificate_expires_in_seconds\{certificate="(own|ca|peer)",subject="([^"]*)"\} 8[56]\d{3}/g
+    const told = async (name: string): Promise<string[]> =>
+      [...(await read(name)).matchAll(aDay)].map(([, certificate, subject]) => `${certificate} ${subject}`).sort()
+    assert.deepEqual(await told('trellis-supernode-site-a supernode'), ['own CN=site-a,O=SuperNodes'])
+    assert.deepEqual(await told('trellis-superlink superlink'), [
+      'ca CN=Trellis client CA',
+      'own ',
+      'peer site-a',
+      'peer site-b',
+    ])
+    assert.match(
+      await read('trellis-superlink superlink'),
+      /^trellis_connections\{listener="Fleet API",method="certificate"\} [2-9]/m,
+    )
+  })
+
   await t.test('trains on while cert-manager and kubelet renew every certificate, with new keys', async () => {
     const roots = fleet.issuers.secrets.get('trellis-superlink-ca')?.['tls.crt'] as string
     const flwr = coordinator(fleet, roots, directory)
@@ -49,6 +71,10 @@ test('the fleet of the overlay cert-manager', { skip }, async (t) => {
       await fleet.programs.get(`trellis-supernode-${site}/supernode`)?.line(/Replaced the client certificate/)
     assert.equal(hasEnded, false, 'the run ended before the certificates were renewed')
     await training
+    const superlink = fleet.probed.find(({ container }) => container === 'trellis-superlink superlink')
+    const metrics = await (await fetch(`http://${superlink?.health}/metrics`)).text()
+    assert.match(metrics, /^trellis_tls_reloads_total\{files="server certificate",result="replaced"\} 1$/m)
+    assert.match(metrics, /^grpc_server_tls_handshakes_total\{listener="Fleet API",.*="success"\} [4-9]/m)
 
     const after = await nodes(flwr)
     assert.deepEqual([...after.keys()].sort(), ['site-a', 'site-b'])

@@ -11,7 +11,11 @@ const issuer = { name: 'corporate', kind: 'ClusterIssuer', group: 'cert-manager.
 /** Values that an operator may give, and what others then bring. */
 const cases: Readonly<Record<string, { values: object; given: readonly string[]; pods: number }>> = {
   'a whole fleet with a CA of its own': { values: { sites }, given: bundles, pods: 3 },
-  'a fleet whose bundles trust-manager makes': { values: { sites, trust: { trustManager: true } }, given: [], pods: 3 },
+  'a fleet with monitoring whose bundles trust-manager makes': {
+    values: { sites, trust: { trustManager: true }, monitoring: { enabled: true } },
+    given: [],
+    pods: 3,
+  },
   'OpenShift with its service CA': {
     values: { sites, openshift: { enabled: true }, certificates: { server: 'service-ca' } },
     given: bundles.slice(1),
@@ -89,6 +93,13 @@ test('chart and overlay deploy the same pods', { skip: withoutTools }, () => {
   const chart = alike(helmTemplate({ sites, superlinkAddress: 'trellis-superlink:9092' }))
   assert.equal(Object.keys(chart).length, 3)
   assert.deepEqual(chart, alike(kustomize('overlays/cert-manager')))
+})
+
+test('chart and overlay wake somebody for the same reasons', { skip: withoutTools }, () => {
+  const rules = (resources: Resource[]): unknown => resources.find(({ kind }) => kind === 'PrometheusRule')?.spec
+  const overlay = rules(kustomize('overlays/cert-manager'))
+  assert.ok(overlay)
+  assert.deepEqual(rules(helmTemplate({ monitoring: { enabled: true } })), overlay)
 })
 
 test('values that cannot be meant are refused with a reason', { skip: withoutTools }, () => {

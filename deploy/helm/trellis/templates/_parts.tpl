@@ -47,13 +47,13 @@ capabilities:
 {{- define "trellis.liveProbes" -}}
 startupProbe:
   httpGet:
-    path: /health
+    path: /healthz
     port: {{ . }}
   periodSeconds: 2
   failureThreshold: 60
 livenessProbe:
   httpGet:
-    path: /health
+    path: /healthz
     port: {{ . }}
   periodSeconds: 10
   timeoutSeconds: 5
@@ -63,7 +63,7 @@ livenessProbe:
 {{- define "trellis.readyProbe" -}}
 readinessProbe:
   httpGet:
-    path: /health
+    path: /readyz
     port: {{ . }}
   periodSeconds: 5
   timeoutSeconds: 3

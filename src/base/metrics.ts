@@ -1,0 +1,69 @@
+import { Counter, Gauge, Registry } from 'prom-client'
+
+/** What a program tells of itself to Prometheus. One for each start of a program: tests start several in one process. */
+export class Metrics {
+  readonly #registry = new Registry()
+  readonly #readers: (() => void)[] = []
+  readonly #labels = new Set<string>()
+
+  /** Named after gRFC A118, `grpc.server.tls.handshakes`. */
+  readonly handshakes = this.#counter('grpc_server_tls_handshakes_total', 'TLS handshakes', [
+    'listener',
+    'grpc_tls_handshake_result',
+  ])
+  readonly refusals = this.#counter('trellis_peer_refusals_total', 'Connections whose peer was refused', [
+    'listener',
+    'reason',
+  ])
+  readonly reloads = this.#counter('trellis_tls_reloads_total', 'Sets of TLS files that had changed', [
+    'files',
+    'result',
+  ])
+  readonly connections = this.#gauge('trellis_connections', 'Open connections by how the peer proves who it is', [
+    'listener',
+    'method',
+  ])
+  /** Of our own certificate, of CAs, and of the peers that are connected; below zero once it has expired. */
+  readonly certificateExpiry = this.#gauge(
+    'trellis_certificate_expires_in_seconds',
+    'Seconds until a certificate expires',
+    ['certificate', 'subject'],
+  )
+  readonly crlNextUpdate = this.#gauge(
+    'trellis_crl_next_update_in_seconds',
+    'Seconds until a CRL is due to be replaced',
+    ['issuer'],
+  )
+
+  /** Calls back before the metrics are read, to set gauges of what is so at that moment. */
+  onRead(reader: () => void): void {
+    this.#readers.push(reader)
+  }
+
+  /** In the text format of Prometheus. */
+  async text(): Promise<{ contentType: string; body: string }> {
+    for (const gauge of [this.connections, this.certificateExpiry, this.crlNextUpdate]) gauge.reset()
+    for (const reader of this.#readers) reader()
+    return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
+  }
+
+  /** Names of everything that can be read. */
+  names(): string[] {
+    return this.#registry.getMetricsAsArray().map(({ name }) => name)
+  }
+
+  /** Labels that any of them has. */
+  labels(): string[] {
+    return [...this.#labels]
+  }
+
+  #counter<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Counter<Label> {
+    for (const label of labelNames) this.#labels.add(label)
+    return new Counter({ name, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+
+  #gauge<Label extends string>(name: string, help: string, labelNames: readonly Label[]): Gauge<Label> {
+    for (const label of labelNames) this.#labels.add(label)
+    return new Gauge({ name, help, labelNames: [...labelNames], registers: [this.#registry] })
+  }
+}
