@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { prepareDeployTools } from './deploy-tools.ts'
 import { preparePython } from './python.ts'
+import { prepareStunnel } from './stunnel.ts'
 
 /** Runs the tests: all but the matrix with Python Flower (`npm run test:interop`), or those of the patterns that are given. */
 const all = [
@@ -15,12 +16,13 @@ const patterns = process.argv.slice(2)
 const python = await preparePython()
 const withoutDeploy = patterns.length > 0 && patterns.every((pattern) => !pattern.includes('deploy'))
 const deployTools = withoutDeploy ? {} : await prepareDeployTools()
+const stunnel = patterns.some((pattern) => pattern.includes('interop')) ? prepareStunnel() : {}
 const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
 // A test that hangs fails by itself, long before whoever runs them loses patience.
 const limits = ['--test-concurrency=2', '--test-timeout=300000']
 const tests = spawn(process.execPath, [...args, ...limits, ...(patterns.length > 0 ? patterns : all)], {
   stdio: 'inherit',
-  env: { ...process.env, ...python, ...deployTools },
+  env: { ...process.env, ...python, ...deployTools, ...stunnel },
 })
 const [status] = (await once(tests, 'exit')) as [number | null]
 process.exitCode = status ?? 1

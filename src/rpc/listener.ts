@@ -99,7 +99,12 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
       if (socket.alpnProtocol) return admit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', true, chain)
       // A tunnel carries what its client speaks without saying what that is.
-      onFirstBytes(socket, (first) => admit(socket, wireOf(first), true, chain))
+      onFirstBytes(socket, (first) => {
+        const wire = wireOf(first)
+        // Node's HTTP/2 serves nobody who has not named it.
+        if (wire === 'grpc') Object.defineProperty(socket, 'alpnProtocol', { value: 'h2' })
+        admit(socket, wire, true, chain)
+      })
     })
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       options.onHandshake?.('failure')
