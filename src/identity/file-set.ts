@@ -80,6 +80,13 @@ export class FileSet<T> implements AsyncDisposable {
     return this.#problem
   }
 
+  /** For people who ask how it goes. */
+  troubles(): string[] {
+    const { sentence, since } = this.#problem ?? {}
+    if (sentence === undefined || since === undefined) return []
+    return [`The ${this.name} in use is not the one in its files, since ${new Date(since).toISOString()}: ${sentence}`]
+  }
+
   /** Calls back after each replacement until disposed. */
   subscribe(onReplaced: () => void): Disposable {
     this.#listeners.add(onReplaced)

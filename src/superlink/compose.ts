@@ -145,7 +145,8 @@ export async function startSuperlink(
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
     const unreadiness = () => ownCertificateFault(credentials.server, clock.now())
-    const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness }))
+    const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
+    const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
 

@@ -98,7 +98,8 @@ export async function startSupernode(
   if (config.healthAddress) {
     tellCertificates(metrics, 'own', () => ownCertificates(tls), clock)
     const unreadiness = () => ownCertificateFault(tls, clock.now())
-    const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness }))
+    const troubles = () => [tls, runtimeTls].flatMap((set) => set?.troubles() ?? [])
+    const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
   await fleet.join()

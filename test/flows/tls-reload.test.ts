@@ -41,7 +41,7 @@ async function startFleet(nodes: readonly string[]) {
       const { file } = await volume(self, 'server', server).then((made) => ({ file: made.file.bind(made) }))
       return [
         ...['--ssl-certfile', file('tls.crt'), '--ssl-keyfile', file('tls.key'), '--ssl-ca-certfile', file('ca.crt')],
-        ...['--ssl-client-ca-certfile', file('ca.crt')],
+        ...['--ssl-client-ca-certfile', file('ca.crt'), '--health-server-address', '127.0.0.1:0'],
       ]
     },
   })
@@ -50,7 +50,7 @@ async function startFleet(nodes: readonly string[]) {
     const made = await volume(deployment, name)
     const args = [
       ...['--root-certificates', made.file('ca.crt'), '--ssl-client-certfile', made.file('tls.crt')],
-      ...['--ssl-client-keyfile', made.file('tls.key')],
+      ...['--ssl-client-keyfile', made.file('tls.key'), '--health-server-address', '127.0.0.1:0'],
     ]
     programs.set(name, await deployment.startSupernode(name, args))
   }
@@ -197,12 +197,28 @@ test('a set that is no good leaves the last good one in use, and is told of once
   // Longer than two comparisons: nothing is told twice.
   await new Promise((resolve) => setTimeout(resolve, 2500))
   assert.deepEqual([kept(node), kept(superlink)], [faults.length, faults.length])
+  const healthOf = async (program: TestProgram, path: string): Promise<string> => {
+    const [, address] = await program.line(/health server on (\S+)/)
+    return (await fetch(`http://${address}${path}`)).text()
+  }
+  for (const [program, files] of [
+    [node, 'client certificate'],
+    [superlink, 'server certificate'],
+  ] as const) {
+    assert.match(
+      await healthOf(program, '/readyz'),
+      new RegExp(`^ok\nThe ${files} in use is not the one in its files, `),
+    )
+    const counted = `trellis_tls_reloads_total{files="${files}",result="kept"} ${faults.length}`
+    assert.ok((await healthOf(program, '/metrics')).includes(counted), counted)
+  }
   const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 1\nnodes = 1' })
   const run = await deployment.flwr('run', app, '--stream')
   assert.match(run.said, /weights: 1 11[\s\S]*finished:completed/)
   for (const name of ['server', 'node-1']) swap(name, await pair(ca, name, name === 'server' ? server : {}))
   await node.line(/Replaced the client certificate/)
   await superlink.line(/Replaced the server certificate/)
+  for (const program of [node, superlink]) assert.equal(await healthOf(program, '/readyz'), 'ok\n')
 })
 
 const slowClient = `
