@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { argumentsOf, kustomize, podsOf, type Resource, withoutTools } from './rendered.ts'
+import { argumentsOf, helmTemplate, kustomize, podsOf, type Resource, withoutTools } from './rendered.ts'
 import { argumentFaults, certificateFaults, hardeningFaults, referenceFaults, selectorFaults } from './rules.ts'
 import { faultsOf } from './schemas.ts'
 
@@ -79,6 +79,23 @@ test('on OpenShift the service CA gives the server certificate and its bundle, a
     // The service CA signs for <service>.<namespace>.svc alone.
     if (container?.name === 'supernode')
       assert.ok(argumentsOf(container).includes('--superlink=trellis-superlink.trellis.svc:9092'))
+  }
+})
+
+test('metrics are open to the namespace that reads them, and DNS is where it listens', { skip: withoutTools }, () => {
+  const policies = (resources: Resource[]): string[] =>
+    resources.filter(({ kind }) => kind === 'NetworkPolicy').map(({ spec }) => JSON.stringify(spec))
+  const plain = policies(kustomize('overlays/cert-manager'))
+  const openshift = [
+    ...policies(kustomize('overlays/openshift-service-ca')),
+    ...policies(helmTemplate({ openshift: { enabled: true }, sites: [{ name: 'a' }] })),
+  ]
+  assert.deepEqual([plain.length, openshift.length], [3, 5])
+  for (const text of plain) assert.match(text, /(?=.*"monitoring")(?=.*"kube-system")/)
+  for (const text of openshift) {
+    assert.match(text, /"openshift-user-workload-monitoring"/)
+    assert.match(text, /"openshift-dns"/)
+    assert.doesNotMatch(text, /"monitoring"|"kube-system"|"port":53\b/)
   }
 })
 

@@ -151,7 +151,7 @@ rotationPolicy: Always
 - from:
     - namespaceSelector:
         matchLabels:
-          kubernetes.io/metadata.name: {{ .Values.networkPolicy.monitoringNamespace }}
+          kubernetes.io/metadata.name: {{ .Values.networkPolicy.monitoringNamespace | default (.Values.openshift.enabled | ternary "openshift-user-workload-monitoring" "monitoring") }}
   ports:
     - port: health
     - port: apps-health
