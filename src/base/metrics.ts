@@ -19,6 +19,8 @@ export class Metrics {
     'files',
     'result',
   ])
+  /** 1 while the set in the files is the one in use, 0 while it is not good and the last good one stays. */
+  readonly filesGood = this.#gauge('trellis_tls_files_good', 'Whether the TLS files are good and in use', ['files'])
   readonly connections = this.#gauge('trellis_connections', 'Open connections by how the peer proves who it is', [
     'listener',
     'method',
@@ -42,7 +44,7 @@ export class Metrics {
 
   /** In the text format of Prometheus. */
   async text(): Promise<{ contentType: string; body: string }> {
-    for (const gauge of [this.connections, this.certificateExpiry, this.crlNextUpdate]) gauge.reset()
+    for (const gauge of [this.filesGood, this.connections, this.certificateExpiry, this.crlNextUpdate]) gauge.reset()
     for (const reader of this.#readers) reader()
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
   }

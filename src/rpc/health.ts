@@ -14,7 +14,8 @@ export interface HealthOptions {
 
 /**
  * A plaintext listener for probes. `GET /healthz` (and `/health`) answers 200 while the program lives, `/readyz` 503 with
- * the reason while it cannot do its work (`ok` is followed by what should be mended), `/metrics` for Prometheus; `grpc.health.v1.Health/Check` answers SERVING.
+ * the reason while it cannot do its work (`ok` is followed by what should be mended), `/metrics` for Prometheus;
+ * `grpc.health.v1.Health/Check` answers SERVING.
  */
 export function startHealthServer(
   address: string,

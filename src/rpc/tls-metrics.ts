@@ -1,6 +1,7 @@
 import { limits } from '../base/limits.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Certificate } from '../identity/certificate.ts'
+import type { FileSet } from '../identity/file-set.ts'
 import type { Connection } from './call.ts'
 import type { Listener, ListenerOptions } from './listener.ts'
 
@@ -41,6 +42,15 @@ export function tellCertificates(
       metrics.certificateExpiry.set({ certificate, subject: subject.text }, (notAfter - clock.now()) / 1000)
   })
 }
+
+/** Lets read whether sets of files are good. */
+export function tellFiles(metrics: Metrics, sets: readonly (FileState | undefined)[]): void {
+  metrics.onRead(() => {
+    for (const set of sets) if (set) metrics.filesGood.set({ files: set.name }, set.problem ? 0 : 1)
+  })
+}
+
+type FileState = Pick<FileSet<unknown>, 'name' | 'problem'>
 
 /** By identity, of those with certificates; the ones that expire first where there are too many to tell of. */
 function soonestExpiries(connections: readonly Connection[]): [identity: string, notAfter: number][] {

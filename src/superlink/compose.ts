@@ -17,7 +17,7 @@ import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import type { Service } from '../rpc/call.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
-import { countPeers, tellConnections } from '../rpc/tls-metrics.ts'
+import { countPeers, tellConnections, tellFiles } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService, createServerAppIoService } from '../tasks/appio-service.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
@@ -144,6 +144,7 @@ export async function startSuperlink(
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
+    tellFiles(metrics, [credentials.server, credentials.clients])
     const unreadiness = () => ownCertificateFault(credentials.server, clock.now())
     const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
     const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))

@@ -20,7 +20,7 @@ import { formatAddress, loopbackAddress } from '../rpc/address.ts'
 import { createChannel } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, startListener } from '../rpc/listener.ts'
-import { tellCertificates } from '../rpc/tls-metrics.ts'
+import { tellCertificates, tellFiles } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService } from '../tasks/appio-service.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
@@ -97,6 +97,7 @@ export async function startSupernode(
   const runtime = stack.use(await listen(ctx, runtimeTls && tlsSourceOf(runtimeTls)))
   if (config.healthAddress) {
     tellCertificates(metrics, 'own', () => ownCertificates(tls), clock)
+    tellFiles(metrics, [tls, runtimeTls])
     const unreadiness = () => ownCertificateFault(tls, clock.now())
     const troubles = () => [tls, runtimeTls].flatMap((set) => set?.troubles() ?? [])
     const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))

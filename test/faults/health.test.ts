@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
+import { writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { start } from '../harness/program.ts'
+import { eventually, start } from '../harness/program.ts'
 
 test('a SuperLink whose own certificate has expired lives, says so, and is not ready until it is renewed', async () => {
   using directory = temporaryDirectory()
@@ -32,4 +33,16 @@ test('a SuperLink whose own certificate has expired lives, says so, and is not r
   await ca.issue('server', server)
   await superlink.line(/Replaced the server certificate/)
   assert.equal(await get('/readyz'), '200 ok\n')
+
+  // Bad files do not end its work, and are told of as long as they are there.
+  writeFileSync(certfile, 'no certificate')
+  await superlink.line(/Kept the server certificate/)
+  assert.match(
+    await get('/readyz'),
+    /^200 ok\nThe server certificate in use is not the one in its files, .*server\.pem/,
+  )
+  assert.match(await get('/metrics'), /^trellis_tls_files_good\{files="server certificate"\} 0$/m)
+  await ca.issue('server', server)
+  await eventually('the files are good again', async () => (await get('/readyz')) === '200 ok\n')
+  assert.match(await get('/metrics'), /^trellis_tls_files_good\{files="server certificate"\} 1$/m)
 })
