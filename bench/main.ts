@@ -5,6 +5,7 @@ import { preparePython } from '../scripts/python.ts'
 import { type Flower, residentMegabytes, withDeployment } from './deployment.ts'
 import { countFleetCalls } from './fleet-load.ts'
 import { ourFlower } from './our-flower.ts'
+import { type FleetFigures, measurePythonFleets } from './python-fleets.ts'
 import { pythonFlower } from './python-flower.ts'
 import { measureSimulations, type SimulationFigures } from './simulation.ts'
 
@@ -23,9 +24,20 @@ interface Figures {
   readonly idleMegabytes: number
 }
 
-const { TRELLIS_PYTHON_129: python } = await preparePython()
+const environments = await preparePython()
+const python = environments.TRELLIS_PYTHON_129
+Object.assign(process.env, environments)
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 try {
+  // `npm run bench -- python-fleets` is one table alone.
+  if (!process.argv.includes('python-fleets')) await measureAll()
+  if (environments.TRELLIS_PYTHON_129 && environments.TRELLIS_PYTHON_141)
+    printFleets(await measurePythonFleets(['1.29', '1.41']))
+} finally {
+  rmSync(directory, { recursive: true, force: true })
+}
+
+async function measureAll(): Promise<void> {
   const trellis = ourFlower(directory)
   const ours = await measure(trellis, 'Trellis')
   const flower = pythonFlower(python ?? '')
@@ -40,8 +52,6 @@ try {
   })
   print(ours, theirs)
   printSimulations(simulations)
-} finally {
-  rmSync(directory, { recursive: true, force: true })
 }
 
 async function measure(flower: Flower, name: string): Promise<Figures> {
@@ -102,6 +112,20 @@ function printSimulations({ ours, oursWithPythonApp, theirs }: SimulationFigures
     ['s for flwr run, simulated: 10 virtual nodes, 3 rounds', 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
     row('a TypeScript app, beside the same in Python', ours),
     ...(oursWithPythonApp === undefined ? [] : [row('the Python app of Flower on our programs', oursWithPythonApp)]),
+  ])
+}
+
+function printFleets(figures: readonly FleetFigures[]): void {
+  const row = ({ release, theirs, atOurs, ours }: FleetFigures): string[] => [
+    `Flower ${release}`,
+    theirs.toFixed(1),
+    `${atOurs.toFixed(1)} (${(theirs / atOurs).toFixed(1)} times less)`,
+    `${ours.toFixed(1)} (${(theirs / ours).toFixed(1)} times less)`,
+  ]
+  process.stdout.write('\n')
+  printTable([
+    ['s for 2 rounds of a Python app, 2 nodes', 'all Flower', "Flower's SuperNodes at our SuperLink", 'all ours'],
+    ...figures.map(row),
   ])
 }
 

@@ -201,6 +201,14 @@ test('a training as the HTTP generation does it: sessions, series, trees, and ca
   const spoilt = { node, runId, objectId: reply.messageId, objectContent: Buffer.from('x'), sessionId: '' }
   assert.equal((await fleet(Fleet.method.pushObject, spoilt)).stored, false)
 
+  // An upload whose answer was lost comes again when the app has taken the reply up.
+  const confirmed = { node: { nodeId: 1n }, runId, messageObjectId: reply.messageId }
+  await call(address, Runtime.method.confirmMessageReceived, confirmed, app)
+  const objectContent = (reply.objects.get(reply.messageId) as () => Uint8Array)()
+  const last = { node, runId, objectId: reply.messageId, objectContent }
+  assert.ok((await fleet(Fleet.method.pushObject, { ...last, sessionId: announced.sessionId })).stored)
+  assert.equal((await fleet(Fleet.method.pushObject, { ...last, sessionId: '' })).stored, false)
+
   // Nothing to wait for is answered at once.
   const nothing = await call(address, Runtime.method.pullMessages, { messageIds: [] }, app)
   assert.deepEqual(nothing.messagesList, [])

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import { askingServer } from '../harness/apps.ts'
+import { HttpProxy } from '../harness/http-proxy.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import { eventually, type TestProgram } from '../harness/program.ts'
 import { writeMixedApp } from '../harness/python-apps.ts'
@@ -65,7 +66,7 @@ const bytesWritten = ({ pid }: TestProgram): number =>
   Number(/wchar: (\d+)/.exec(readFileSync(`/proc/${pid}/io`, 'utf8'))?.[1])
 
 // They wait for time-outs of Flower and for 100 MB more than they work.
-describe('Python SuperNodes at our SuperLink', { concurrency: 3 }, () => {
+describe('Python SuperNodes at our SuperLink', { concurrency: true }, () => {
   for (const release of releases) {
     test(`100 MB to and from a SuperNode of Flower ${release} arrive, although the SuperLink is killed amid both, and the SuperNode is`, {
       skip: withoutPython,
@@ -166,4 +167,52 @@ describe('Python SuperNodes at our SuperLink', { concurrency: 3 }, () => {
     const afterwards = await ask('quick', 100)
     assert.equal(count(afterwards, /quick: answered/g), 2, afterwards)
   })
+
+  test('of a reply that comes twice one is taken, and of messages whose bytes are others the ServerApp hears, from Flower 1.41', {
+    skip: withoutPython,
+  }, async () => {
+    await using fleet = await MixedFleet.create({ superlink: 'trellis' })
+    // The announcement of the first reply and the upload of the second come again; the third instruction and the fourth
+    // reply are spoilt on their way.
+    let announcements = 0
+    let uploads = 0
+    let thirdIsSpoilt = false
+    let fourthIsSpoilt = false
+    await using proxy = await HttpProxy.start(fleet, (route, _before, request) => {
+      if (route === 'fleet/push-messages' && announcements++ === 0) return 'lose-answer'
+      if (route === 'fleet/push-object' && announcements === 3 && uploads++ === 0) return 'lose-answer'
+      if (route === 'fleet/pull-object' && announcements === 3 && !thirdIsSpoilt) {
+        thirdIsSpoilt = true
+        return { response: spoil }
+      }
+      if (route === 'fleet/push-object' && announcements === 4 && !fourthIsSpoilt) {
+        fourthIsSpoilt = true
+        return { request: spoil(request) }
+      }
+      return undefined
+    })
+    const node = await fleet.startSupernode('1.41')
+    const app = writeMixedApp(fleet.directory.file('app'), {
+      server: { language: 'typescript', source: askingServer },
+      client: { language: 'python', source: slowClient },
+      config: 'actions = "one,two,three,four,five"\nttl = 20',
+    })
+    const { said } = await fleet.flwr('trellis', ['run', app, '--stream'])
+    for (const action of ['one', 'two', 'five']) assert.match(said, new RegExp(`${action}: answered`), node.said)
+    for (const action of ['three', 'four']) assert.match(said, new RegExp(`${action}: error 3 `), node.said)
+    // What was stored and taken up before it came again counts as stored.
+    assert.match(node.said, /Failed to receive message/)
+    assert.equal(node.said.match(/Failed to send message/g)?.length, 1, node.said)
+    const [first, second] = proxy.of('fleet/push-messages')
+    assert.deepEqual(second?.request, first?.request)
+    assert.deepEqual([first?.status, second?.status], [200, 200])
+  })
 })
+
+/** One bit in its middle, which is the content of an object, is another. */
+function spoil(bytes: Buffer): Buffer {
+  const spoilt = Buffer.from(bytes)
+  const middle = spoilt.length >> 1
+  spoilt[middle] = (spoilt[middle] as number) ^ 1
+  return spoilt
+}

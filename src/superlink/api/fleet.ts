@@ -9,7 +9,7 @@ import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { claimInstruction } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { acceptReply, confirmReceived } from '../delivery/replies.ts'
+import { acceptReply, confirmReceived, wasTakenUp } from '../delivery/replies.ts'
 import * as nodes from '../nodes/nodes.ts'
 import { ensureRunRunning, runToWire } from '../runs/run.ts'
 import { fleetAccess } from './access.ts'
@@ -88,8 +88,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           reconnect: { reconnect: 5n },
           results: { [accepted ? metadata.messageId : 'None']: 0 },
           objectsToPush,
-          // Objects are known by what they are part of: a session needs no state, and lives as long as its message.
-          sessionId: metadata.messageId,
+          // Objects are known by what they are part of, so a session needs no state: it is named after what is answered.
+          sessionId: metadata.replyToMessageId,
         })
         ctx.traffic.add(run.runId, {
           sent: toBinary(PushMessagesResponseSchema, response).length,
@@ -113,7 +113,9 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       },
       async pushObject(request) {
         const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
-        const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
+        const result = await ctx.objects.put(request.objectId, request.objectContent)
+        if (result === 'unknown') return { stored: await wasTakenUp(ctx, request.sessionId) }
+        const stored = result === 'stored'
         if (stored) ctx.traffic.add(run.runId, { received: request.objectContent.length })
         return { stored }
       },

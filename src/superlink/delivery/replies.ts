@@ -266,6 +266,14 @@ export async function confirmReceived(ctx: Pick<SuperlinkContext, 'db' | 'object
   })
 }
 
+/**
+ * Whether an object that nobody waits for belongs to a reply that its ServerApp has already: then the answer to its upload
+ * was lost, and this is the second try. A session is named after the instruction, which is forgotten with its reply.
+ */
+export async function wasTakenUp(ctx: Pick<SuperlinkContext, 'db'>, sessionId: string): Promise<boolean> {
+  return sessionId !== '' && !(await messageStore.find(ctx.db.read, sessionId))
+}
+
 /** Forgets all messages and objects of a run that has ended. */
 export async function forgetRunMessages(
   ctx: Pick<SuperlinkContext, 'objects'>,
