@@ -1,74 +1,204 @@
 import assert from 'node:assert/strict'
+import { spawn, spawnSync } from 'node:child_process'
+import { writeFileSync } from 'node:fs'
 import { request as httpsRequest } from 'node:https'
 import { test } from 'node:test'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { silentLogger } from '../../src/base/log.ts'
-import type { Issued } from '../../src/identity/pki.ts'
-import { fixedTlsSource } from '../../src/identity/tls-source.ts'
+import type { PeerIdentity } from '../../src/identity/caller.ts'
+import { type Certificate, parseCertificate } from '../../src/identity/certificate.ts'
+import { judge } from '../../src/identity/judge.ts'
+import { defaultPolicy } from '../../src/identity/policy.ts'
+import { fixedTlsSource, ReplaceableTlsSource } from '../../src/identity/tls-source.ts'
+import { readTrustBundle, toTrustBundle } from '../../src/identity/trust.ts'
+import type { Method } from '../../src/rpc/dispatch.ts'
 import { startListener } from '../../src/rpc/listener.ts'
-import { TestCa, validFor } from '../harness/certificates.ts'
+import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+import { needsOpenssl } from '../harness/openssl.ts'
+import { eventually, TestProgram } from '../harness/program.ts'
 
-/** What a peer gets for a call of the Fleet API that needs a certificate: the HTTP status and the reason of a refusal. */
+/** What a peer gets for a call: the HTTP status and the reason of a refusal. */
 interface Answer {
   readonly status: number
   readonly reason: string
   readonly resumed: boolean
 }
 
-test('resumption never gives more than a handshake', async () => {
-  await using deployment = await MutualTlsSuperlink.start()
-  using elsewhere = temporaryDirectory()
-  const foreign = await TestCa.create(elsewhere.path, 'foreign')
-  const day = 86_400_000
-  const past = { notBefore: new Date(Date.now() - 2 * day), notAfter: new Date(Date.now() - day) }
-  const peers: Record<string, Issued | undefined> = {
-    valid: (await deployment.ca.issue('node', validFor(1))).issued,
-    expired: (await deployment.ca.issue('old', past)).issued,
+/** What each peer is told when it shows its certificate in a handshake of its own, after the reload. */
+const fresh = {
+  valid: '200',
+  revoked: '401 revoked-by-crl',
+  expired: '401 certificate-expired',
+  none: '401 no-certificate',
+  'foreign CA': '401 unknown-ca',
+  'role withdrawn': '403 role-not-granted',
+} as const
+type Kind = keyof typeof fresh
+
+test('resumption never gives more than a handshake', { skip: needsOpenssl }, async (t) => {
+  using directory = temporaryDirectory()
+  const { path, file } = directory
+  const ca = await TestCa.create(path)
+  const foreign = await TestCa.create(path, 'foreign')
+  const server = await ca.server()
+  const peers: Record<Kind, Pair | undefined> = {
+    valid: await ca.issue('valid'),
+    revoked: await ca.issue('revoked'),
+    expired: await ca.issue('expired'),
     none: undefined,
-    foreign: (await foreign.issue('stranger')).issued,
+    'foreign CA': await foreign.issue('stranger'),
+    'role withdrawn': await ca.issue('withdrawn'),
   }
-  const { port } = deployment.superlink.fleet.address
-  const rows: string[] = []
-  for (const version of ['TLSv1.2', 'TLSv1.3'] as const) {
-    for (const [kind, issued] of Object.entries(peers)) {
-      const options: ConnectionOptions = {
-        host: '127.0.0.1',
-        port,
-        ca: deployment.ca.issued.certificatePem,
-        minVersion: version,
-        maxVersion: version,
-        ALPNProtocols: ['http/1.1'],
-        ...(issued ? { cert: issued.certificatePem, key: issued.keyPem } : {}),
+  // Before the reload everybody who has a certificate is let in; the reload is what makes them what they are called.
+  let reloaded = false
+  const bundle = (name: string) => readTrustBundle({ flag: 'CA', path: file(name) })
+  const both = toTrustBundle([...bundle('ca.crt').anchors, ...bundle('foreign.crt').anchors])
+  const allow = [{ identity: 'valid', organization: undefined, roles: ['supernode'] as const }]
+  const revokedOf = ({ subject }: Certificate) =>
+    reloaded && subject.commonNames[0] === 'revoked' ? ({ reason: 'revoked-by-crl', about: '' } as const) : undefined
+  const decide = (chain: readonly Uint8Array[]): PeerIdentity =>
+    judge({
+      ...{ chain, requireCertificate: true, role: 'supernode', revocation: { check: revokedOf } },
+      trust: reloaded ? bundle('ca.crt') : both,
+      policy: reloaded
+        ? { ...defaultPolicy, allow: [...allow, ...['revoked', 'expired'].map(allowed)] }
+        : defaultPolicy,
+      now: Date.now() + (reloaded && isNamed(chain, 'expired') ? 2 * 86_400_000 : 0),
+    })
+  const material = { chainPem: server.issued.certificatePem, keyPem: server.issued.keyPem }
+  const tls = new ReplaceableTlsSource({ certificate: material })
+  await using listener = await startListener({
+    ...{ name: 'API', address: '127.0.0.1:0', services: [], rawMethods: [who], log: silentLogger, tls },
+    ...{ clientAuth: 'require', judge: decide },
+  })
+  const { port } = listener.address
+  const optionsOf = (version: Version, pair: Pair | undefined): ConnectionOptions => ({
+    ...{ host: '127.0.0.1', port, ca: ca.issued.certificatePem, minVersion: version, maxVersion: version },
+    ...{ ALPNProtocols: ['http/1.1'] },
+    ...(pair ? { cert: pair.issued.certificatePem, key: pair.issued.keyPem } : {}),
+  })
+  const kinds = Object.keys(fresh) as Kind[]
+  const versions = ['TLSv1.2', 'TLSv1.3'] as const
+  const before = new Map<string, Buffer>()
+  for (const version of versions) {
+    for (const kind of kinds) {
+      const { answer, session } = await callOver(optionsOf(version, peers[kind]))
+      assert.equal(
+        textOf(answer),
+        kind === 'none' ? '401 no-certificate' : '200',
+        `${version} ${kind} before the reload`,
+      )
+      if (session) before.set(`${version} ${kind}`, session)
+    }
+  }
+  reloaded = true
+  tls.replace({ certificate: material })
+  await listener.judgeAgain()
+
+  const earlySession = await sessionForEarlyData(directory, ca.certfile, server)
+  for (const version of versions) {
+    for (const kind of kinds) {
+      const pair = peers[kind]
+      const own = optionsOf(version, pair)
+      const first = await callOver(own)
+      const withSession = async (options: ConnectionOptions, session: Buffer | undefined): Promise<string> => {
+        const { answer } = await callOver({ ...options, ...(session ? { session } : {}) })
+        assert.equal(answer.resumed, false, `${version} ${kind}`)
+        return textOf(answer)
       }
-      const first = await callOver(options)
-      rows.push(`${version} ${kind} fresh: ${first.answer.status} ${first.answer.reason}`)
-      // The session of this peer, offered again with its own certificate, and with none.
-      for (const [how, again] of [
-        ['resumed', options],
-        ['resumed without certificate', { ...options, cert: undefined, key: undefined } as ConnectionOptions],
-      ] as const) {
-        const second = await callOver({ ...again, ...(first.session ? { session: first.session } : {}) })
-        rows.push(
-          `${version} ${kind} ${how}: ${second.answer.status} ${second.answer.reason}${second.answer.resumed ? ' (session reused)' : ''}`,
-        )
+      const old = before.get(`${version} ${kind}`)
+      const bare = optionsOf(version, undefined)
+      const openssl = async (...args: string[]): Promise<string> =>
+        textOf(await callWithOpenssl(directory, port, ca.certfile, pair, args))
+      const row = {
+        fresh: textOf(first.answer),
+        resumed: await withSession(own, first.session),
+        'resumed without certificate': await withSession(bare, first.session),
+        'session from before the reload': await withSession(own, old),
+        'the same without certificate': await withSession(bare, old),
+        ...(version === 'TLSv1.3'
+          ? {
+              '0-RTT': await openssl('-sess_in', earlySession, '-early_data', file('request')),
+              'post-handshake authentication': await openssl('-enable_pha'),
+            }
+          : {}),
+      }
+      const columns = Object.entries(row).map(([how, answer]) => `${how}: ${answer}`)
+      t.diagnostic(`${version} ${kind.padEnd(14)} | ${columns.join(' | ')}`)
+      for (const [how, answer] of Object.entries(row)) {
+        const shown: Kind = how.endsWith('without certificate') ? 'none' : kind
+        assert.equal(answer, fresh[shown], `${version} ${kind} ${how}`)
       }
     }
   }
-  // 403 for the valid one: it was let in, and the node id 0 of an empty request is not its own.
-  const expected = ['TLSv1.2', 'TLSv1.3'].flatMap((version) => [
-    `${version} valid fresh: 403 node-of-another-identity`,
-    `${version} valid resumed: 403 node-of-another-identity`,
-    `${version} valid resumed without certificate: 401 no-certificate`,
-    ...['fresh', 'resumed'].map((how) => `${version} expired ${how}: 401 certificate-expired`),
-    `${version} expired resumed without certificate: 401 no-certificate`,
-    ...['fresh', 'resumed', 'resumed without certificate'].map((how) => `${version} none ${how}: 401 no-certificate`),
-    ...['fresh', 'resumed'].map((how) => `${version} foreign ${how}: 401 unknown-ca`),
-    `${version} foreign resumed without certificate: 401 no-certificate`,
-  ])
-  assert.deepEqual(rows, expected)
 })
+
+type Version = 'TLSv1.2' | 'TLSv1.3'
+type Pair = Awaited<ReturnType<TestCa['issue']>>
+
+const allowed = (identity: string) => ({ identity, organization: undefined, roles: ['supernode'] as const })
+const isNamed = ([leaf]: readonly Uint8Array[], name: string): boolean =>
+  leaf !== undefined && parseCertificate(leaf).subject.commonNames[0] === name
+const textOf = ({ status, reason }: Pick<Answer, 'status' | 'reason'>): string => `${status} ${reason}`.trim()
+
+const who: Method = {
+  ...{ path: '/test/Who', route: 'test/who', streams: false },
+  unary: async ({ connection }) => Buffer.from(connection.peer.kind),
+  async *stream() {},
+}
+const request =
+  'POST /v1/test/who HTTP/1.1\r\nhost: x\r\ncontent-type: application/protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
+
+/** Node can neither send early data nor offer to authenticate after the handshake; the openssl program can. */
+async function callWithOpenssl(
+  { file }: { file: (name: string) => string },
+  port: number,
+  caFile: string,
+  pair: Pair | undefined,
+  args: readonly string[],
+): Promise<Answer> {
+  writeFileSync(file('request'), request)
+  const own = pair ? ['-cert', pair.certfile, '-key', pair.keyfile] : []
+  const connecting = ['s_client', '-connect', `127.0.0.1:${port}`, '-CAfile', caFile, '-tls1_3', '-alpn', 'http/1.1']
+  await using client = new TestProgram('openssl', spawn('openssl', [...connecting, '-ign_eof', ...own, ...args]))
+  client.child.stdin?.end(request)
+  await client.end()
+  await client.heard()
+  const { stdout } = client
+  assert.match(stdout, /Verify return code: 0/)
+  if (args.includes('-early_data')) assert.match(stdout, /Early data was rejected/)
+  assert.doesNotMatch(stdout, /Early data was accepted|^Reused/m)
+  const status = Number(/HTTP\/1\.1 (\d+)/.exec(stdout)?.[1] ?? 0)
+  return { status, reason: /trellis-refusal-reason: (\S+)/.exec(stdout)?.[1] ?? '', resumed: /^Reused/m.test(stdout) }
+}
+
+/** A session that allows early data, from another server with the same certificate. Answers its file. */
+async function sessionForEarlyData(
+  { file }: { file: (name: string) => string },
+  caFile: string,
+  server: Pair,
+): Promise<string> {
+  const own = ['-cert', server.certfile, '-key', server.keyfile, '-tls1_3']
+  const programs = [spawn('openssl', ['s_server', '-accept', '127.0.0.1:0', ...own, '-early_data'])]
+  try {
+    let said = ''
+    programs[0]?.stdout.on('data', (chunk: Buffer) => {
+      said += chunk.toString()
+    })
+    const port = await eventually('the other server', () => /ACCEPT 127\.0\.0\.1:(\d+)/.exec(said)?.[1])
+    const args = ['s_client', '-connect', `127.0.0.1:${port}`, '-CAfile', caFile, '-tls1_3']
+    programs.push(spawn('openssl', [...args, '-sess_out', file('session')]))
+    await eventually('a session for early data', () => {
+      const told = spawnSync('openssl', ['sess_id', '-in', file('session'), '-noout', '-text'], { encoding: 'utf8' })
+      return /Max Early Data: [1-9]/.test(told.stdout)
+    })
+    return file('session')
+  } finally {
+    for (const program of programs) program.kill()
+  }
+}
 
 test('a listener that asks for no certificates does resume sessions, so the test above would see it', async () => {
   using directory = temporaryDirectory()
@@ -117,11 +247,11 @@ async function callOver(options: ConnectionOptions): Promise<{ answer: Answer; s
   })
   const resumed = socket.isSessionReused()
   const answer = await new Promise<Answer>((resolve, reject) => {
-    const request = httpsRequest(
+    const call = httpsRequest(
       {
         createConnection: () => socket,
         method: 'POST',
-        path: '/v1/fleet/pull-messages',
+        path: '/v1/test/who',
         headers: { 'content-type': 'application/protobuf', 'content-length': 0 },
       },
       (response) => {
@@ -130,8 +260,8 @@ async function callOver(options: ConnectionOptions): Promise<{ answer: Answer; s
         response.once('end', () => resolve({ status: response.statusCode ?? 0, reason, resumed }))
       },
     )
-    request.once('error', reject)
-    request.end()
+    call.once('error', reject)
+    call.end()
   })
   session ??= socket.getSession()
   socket.destroy()
