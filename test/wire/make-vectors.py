@@ -1,4 +1,4 @@
-"""Writes messages.jsonl, aggregations.jsonl and strategy-logs.jsonl: what Flower's Python package makes of our cases.
+"""Writes messages.jsonl, aggregations.jsonl, strategy-logs.jsonl and, from Flower 1.30, task-messages.jsonl: what Flower's Python package makes of our cases.
 
     python make-vectors.py DIRECTORY
 
@@ -16,7 +16,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent / "python"))
 sys.dont_write_bytecode = True
 
-from messages import message_cases  # noqa: E402
+from messages import message_cases, task_message_cases  # noqa: E402
 from strategies import aggregation_cases, log_cases  # noqa: E402
 
 
@@ -25,17 +25,18 @@ def write(path, cases):
 
 
 def identify():
-    """Later versions let nobody construct a Message without saying first for which task."""
+    """Later versions let nobody construct a Message without saying first for which task. Answers whether this is one."""
     try:
         from flwr.supercore.task_identity import TaskIdentity
     except ImportError:
-        return
+        return False
     TaskIdentity.run_id, TaskIdentity.task_id, TaskIdentity.node_id = 1, 2, 3
+    return True
 
 
 if __name__ == "__main__":
     directory = Path(sys.argv[1])
-    identify()
+    has_tasks = identify()
     logging.getLogger("flwr").setLevel(logging.INFO)
     logging.getLogger("flwr").handlers = []
     # Overflows are part of the cases.
@@ -43,3 +44,5 @@ if __name__ == "__main__":
     write(directory / "messages.jsonl", message_cases())
     write(directory / "aggregations.jsonl", aggregation_cases())
     write(directory / "strategy-logs.jsonl", log_cases())
+    if has_tasks:
+        write(directory / "task-messages.jsonl", task_message_cases())

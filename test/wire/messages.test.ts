@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { ObjectTree } from '../../src/gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../../src/message/deflate.ts'
 import { parseDescr } from '../../src/message/dtype.ts'
 import { inflateMessage } from '../../src/message/inflate.ts'
 import { Message, type Metadata } from '../../src/message/message.ts'
 import { recordDictFromWire, recordDictToWire } from '../../src/message/wire.ts'
-import { flattenTree } from '../../src/objects/object-tree.ts'
 import {
   buildRecord,
   buildRecords,
@@ -15,7 +15,7 @@ import {
   typedValues,
 } from './vectors.ts'
 
-/** Messages as Flower's Python package makes them (1.29 and 1.41 alike), by `make-vectors.py`. */
+/** Messages as Flower's Python package makes them, by `make-vectors.py`: 1.29 and 1.41 alike but for the ids of tasks. */
 interface MessageCase {
   readonly name: string
   readonly metadata: Readonly<Record<string, string | number>>
@@ -24,9 +24,13 @@ interface MessageCase {
   readonly error?: { readonly code: number; readonly reason: string }
   /** In post-order; the bytes are left out where they are many. */
   readonly objects: readonly (readonly [string, string | null])[]
+  readonly tree: PlainTree
 }
 
-const messages = readVectors<MessageCase>('messages.jsonl')
+/** The place of an object among `objects`, and what it is made of. */
+type PlainTree = readonly [place: number, children: readonly PlainTree[]]
+
+const messages = ['messages.jsonl', 'task-messages.jsonl'].flatMap((name) => readVectors<MessageCase>(name))
 const arraysOf = ({ records }: MessageCase): DescribedArray[] =>
   (records ?? []).flatMap(([, { arrays }]) => (arrays ?? []).map(([, array]) => array))
 /** What numpy writes for arrays in another order than ours is read here, but not written. */
@@ -62,9 +66,17 @@ function assertSameObjects(deflated: ReturnType<typeof deflateMessage>, vector: 
   }
   assert.equal(deflated.messageId, vector.message_id)
   assert.equal(deflated.objects.size, vector.objects.length)
-  // Children come before what they are part of, each where it is used first.
-  const inTree = [...new Set(flattenTree(deflated.tree))]
-  assert.deepEqual(new Set(inTree), new Set(vector.objects.map(([id]) => id)))
+  assert.deepEqual(plainTree(deflated.tree), treeWithIds(vector.tree, vector))
+}
+
+type TreeOfIds = readonly [id: string, children: readonly TreeOfIds[]]
+
+function plainTree({ objectId, children }: ObjectTree): TreeOfIds {
+  return [objectId, children.map(plainTree)]
+}
+
+function treeWithIds([place, children]: PlainTree, vector: MessageCase): TreeOfIds {
+  return [vector.objects[place]?.[0] ?? '', children.map((child) => treeWithIds(child, vector))]
 }
 
 function assertSameValues(message: Message, records: DescribedRecords): void {
@@ -103,5 +115,7 @@ function metadataOf({ metadata: plain }: MessageCase): Metadata {
     ttl: Number(plain.ttl),
     messageType: String(plain.message_type),
     createdAt: Number(plain.created_at),
+    ...(plain.src_task_id === undefined ? {} : { srcTaskId: BigInt(plain.src_task_id) }),
+    ...(plain.dst_task_id === undefined ? {} : { dstTaskId: BigInt(plain.dst_task_id) }),
   }
 }

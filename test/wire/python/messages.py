@@ -4,7 +4,7 @@ import math
 
 import numpy as np
 from flwr.app import Array, ConfigRecord, Error, Message, Metadata, MetricRecord, RecordDict
-from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects
+from flwr.supercore.inflatable.inflatable_object import get_all_nested_objects, get_object_tree
 
 from describe import PATTERN, Arrays, base64_of, describe, describe_array, number
 
@@ -55,7 +55,14 @@ def message_case(name, records=None, error=None, metadata=INSTRUCTION):
         ]
     # Objects that would make this file big are here by their id, which is their hash.
     case["objects"] = [[object_id, base64_of(data) if len(data) < 4096 else None] for object_id, data in objects]
+    places = {object_id: place for place, (object_id, _) in enumerate(objects)}
+    case["tree"] = tree_of(get_object_tree(message), places)
     return case
+
+
+def tree_of(tree, places):
+    """The place of an object among those of its message, and the trees of its children."""
+    return [places[tree.object_id], [tree_of(child, places) for child in tree.children]]
 
 
 FLOATS = [0.0, -0.0, 1.0, -1.5, 0.1, 1e-7, 65504.0, math.inf, -math.inf, math.nan]
@@ -238,3 +245,13 @@ def message_cases():
     yield message_case("an error", error=Error(2, "<class 'ValueError'>:<'no data'>"), metadata=REPLY)
     yield message_case("an error beyond ASCII", error=Error(8, "Zürich 😀\nline"), metadata=REPLY)
     yield message_case("an error without words", error=Error(0), metadata=REPLY)
+
+
+def task_message_cases():
+    """Messages that say which task they are from or for, which Flower 1.30 began with."""
+    content = {"metrics": MetricRecord({"loss": 0.5})}
+    tasks = {"src_task_id": 11111111111111111111, "dst_task_id": 2**64 - 1}
+    yield message_case("an instruction of a task", content, metadata=INSTRUCTION | {"src_task_id": tasks["src_task_id"]})
+    yield message_case("a reply to a task", content, metadata=REPLY | {"dst_task_id": tasks["dst_task_id"]})
+    yield message_case("an error for a task", error=Error(2, "no data"), metadata=REPLY | {"dst_task_id": 1})
+    yield message_case("a message between tasks", content, metadata=INSTRUCTION | tasks)
