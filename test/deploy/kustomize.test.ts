@@ -108,26 +108,34 @@ test('the container of the apps mounts neither certificates nor state', { skip: 
 })
 
 test('the checks find what is wrong', { skip: withoutTools }, async () => {
-  const change = (from: string, to: string): Resource[] => {
-    const text = JSON.stringify(kustomize('overlays/cert-manager'))
-    assert.ok(text.includes(from), from)
-    return JSON.parse(text.replace(from, to))
+  const text = JSON.stringify(kustomize('overlays/cert-manager'))
+  const change = (...changes: readonly (readonly [from: string, to: string])[]): Resource[] => {
+    const changed = changes.reduce((before, [from, to]) => {
+      assert.ok(before.includes(from), from)
+      return before.replace(from, to)
+    }, text)
+    return JSON.parse(changed)
   }
-  const faults = async (from: string, to: string): Promise<string> => (await faultsOf(change(from, to))).join('\n')
-  assert.match(
-    await faults('"readOnlyRootFilesystem"', '"readOnlyRootFileSystem"'),
+  const faults = await faultsOf(
+    change(
+      ['"readOnlyRootFilesystem"', '"readOnlyRootFileSystem"'],
+      ['"replicas":1', '"replicas":"one"'],
+      ['"client auth"', '"clientAuth"'],
+      ['"renewBefore"', '"renew-before"'],
+      ['"kind":"PodDisruptionBudget"', '"kind":"PodDisruptionBudge"'],
+    ),
+  )
+  for (const fault of [
     /StatefulSet trellis-\S+: .*readOnlyRootFileSystem/,
-  )
-  assert.match(await faults('"replicas":1', '"replicas":"one"'), /StatefulSet trellis-superlink: /)
-  assert.match(await faults('"client auth"', '"clientAuth"'), /Certificate trellis-\S+: /)
-  assert.match(await faults('"renewBefore"', '"renew-before"'), /Certificate trellis-\S+: .*renew-before/)
-  assert.match(
-    await faults('"kind":"PodDisruptionBudget"', '"kind":"PodDisruptionBudge"'),
+    /StatefulSet trellis-superlink: .*replicas must be integer/,
+    /Certificate trellis-\S+: .*clientAuth/,
+    /Certificate trellis-\S+: .*renew-before/,
     /PodDisruptionBudge trellis/,
-  )
+  ])
+    assert.match(faults.join('\n'), fault)
 
   const rules = (from: string, to: string): string => {
-    const resources = change(from, to)
+    const resources = change([from, to])
     const pods = podsOf(resources)
     return [
       ...pods.flatMap(argumentFaults),
