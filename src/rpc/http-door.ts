@@ -4,6 +4,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
+import { releaseWarning } from '../base/version.ts'
 import { type Call, type Connection, waitMsOf } from './call.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
@@ -65,6 +66,9 @@ export function createHttpDoor(methods: readonly Method[], pages: readonly Page[
     try {
       const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
       if (contentType !== 'application/protobuf') throw new DomainError('content-type')
+      // Flower's programs log it and go on. (No release that speaks gRPC is too new for us.)
+      const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
+      if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
       const call = toCall(method, request, response, connection, await readBody(request))
       if (method.streams) return await sendStream(method.stream(call), response, call.signal)
       const bytes = await unlessRefused(connection, () => method.unary(call))

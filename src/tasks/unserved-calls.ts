@@ -1,5 +1,5 @@
 import { DomainError } from '../base/errors.ts'
-import { flowerGrpcVersion, flowerRuntimeReleases, trellisVersion } from '../base/version.ts'
+import { flowerGrpcVersion, flowerRuntimeReleases, isRelease, trellisVersion } from '../base/version.ts'
 import type { Call, UnservedCalls } from '../rpc/call.ts'
 
 /** What programs of Flower may ask of the Runtime service that is not for us, and which releases of them we work for. */
@@ -33,10 +33,7 @@ export const unservedRuntimeCalls: UnservedCalls = {
  */
 export function checkRuntimeRelease(call: Call): void {
   const [version] = call.header('flwr-package-version')
-  if (version === undefined) return
-  const [major, minor] = version.split('.').map(Number)
-  const [first, last] = flowerRuntimeReleases
-  if (major !== 1 || minor === undefined || !(minor >= first && minor <= last))
+  if (version !== undefined && !isRelease(version, flowerRuntimeReleases))
     throw versionMismatch(`is ${version.slice(0, 40)}`)
 }
 

@@ -268,6 +268,17 @@ test('what belongs to agents, models, connectors and other releases is answered 
     (await sentence('fleet/create-node')).join(' '),
     /412 .* older than 1\.27\. Trellis \S+ works with Flower 1\.27 to 1\.42/,
   )
+  // SuperNodes and flwr of a release that we do not know are served, and warned.
+  const warningFor = async (version: string): Promise<string | null> => {
+    const answer = await post(address, 'control/list-runs', new Uint8Array(), release(version))
+    assert.equal(answer.status, 200)
+    return answer.headers.get('flwr-version-incompatibility-message')
+  }
+  assert.match(
+    (await warningFor('1.43.0')) ?? '',
+    /This is Flower 1\.43\.0; Trellis \S+ was made for Flower 1\.27 to 1\.42/,
+  )
+  assert.equal(await warningFor('1.37.2'), null)
   for (const version of ['1.39.0', '1.41.9', '1.42.0.dev20261101']) {
     const body = toBinary(Runtime.method.acquireTask.input, create(Runtime.method.acquireTask.input, {}))
     const answer = await post(address, 'runtime/acquire-task', body, release(version))

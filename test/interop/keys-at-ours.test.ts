@@ -129,4 +129,19 @@ describe('who Python programs are, at our SuperLink', { concurrency: true }, () 
     assert.equal(await node.end(startMs), 0)
     assert.doesNotMatch(node.said, /SuperNode ID/)
   })
+
+  test('a SuperExec of Flower 1.36 hears from our SuperLink which releases it works for', {
+    skip: withoutPython,
+  }, async () => {
+    await using fleet = await MixedFleet.create({ superlink: 'trellis', isolation: 'process' })
+    const superexec = fleet.use('1.36', 'flower-superexec', [
+      ...['--root-certificates', fleet.ca.certfile, '--runtime-api-address', fleet.appAddress],
+      ...['--plugin-type', 'serverapp'],
+    ])
+    await superexec.end(startMs)
+    assert.match(
+      superexec.said,
+      /Exit Code: 606\n.*older than 1\.39 and newer than 1\.29\. Trellis \S+ runs apps for SuperExecs of Flower 1\.29\.0 and 1\.39 to 1\.42/,
+    )
+  })
 })
