@@ -16,6 +16,8 @@ export const limits = {
   heldCallsPerNodeMax: 4,
   connectionsUnjudgedMax: 64,
   unjudgedConnectionMs: 10_000,
+  /** What a handshake is given where others wait for its place. */
+  handshakeMs: 1_000,
   /** Refused peers that are being told why; one more is cut off without a word. */
   connectionsRefusedMax: 256,
   refusedConnectionMs: 2_000,

@@ -62,7 +62,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const wanted = parseAddress(options.address, name)
   const open = new Set<JudgedConnection>()
   const sockets = new Set<Socket>()
-  const unjudged = new Map<string, () => void>()
+  const unjudged = new Map<string, Unjudged>()
   let refused = 0
   const throttle = new LogThrottle()
   const methods = [...methodsOf(options.services), ...(options.rawMethods ?? [])]
@@ -76,15 +76,15 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     socket.on('error', () => socket.destroy())
     if (unjudged.size >= limits.connectionsUnjudgedMax) {
       warn('crowd', `${limits.connectionsUnjudgedMax} connections are waiting to be judged: more are closed.`, socket)
-      return socket.destroy()
+      if (!makeRoom(unjudged)) return socket.destroy()
     }
     const key = endpointsOf(socket)
     const timer = setTimeout(() => socket.destroy(), limits.unjudgedConnectionMs)
     const settle = (): void => {
       clearTimeout(timer)
-      if (unjudged.get(key) === settle) unjudged.delete(key)
+      if (unjudged.get(key)?.settle === settle) unjudged.delete(key)
     }
-    unjudged.set(key, settle)
+    unjudged.set(key, { socket, settle, since: performance.now() })
     sockets.add(socket)
     socket.once('close', () => {
       settle()
@@ -138,7 +138,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     open.add(connection)
     socket.once('close', () => open.delete(connection))
     // Under TLS `socket` is a wrapper: the bounds were set on the TCP socket below it, which has the same endpoints.
-    unjudged.get(endpointsOf(socket))?.()
+    unjudged.get(endpointsOf(socket))?.settle()
     options.onJudged?.(connection)
     socket.setNoDelay(true)
     const { peer } = connection
@@ -189,6 +189,21 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     close,
     [Symbol.asyncDispose]: () => close(),
   }
+}
+
+interface Unjudged {
+  readonly socket: Socket
+  readonly settle: () => void
+  readonly since: number
+}
+
+/** The oldest gives way once it has had the time that a handshake takes; a crowd of newcomers finishes one after the other. */
+function makeRoom(unjudged: Map<string, Unjudged>): boolean {
+  const [oldest] = unjudged.values()
+  if (!oldest || performance.now() - oldest.since < limits.handshakeMs) return false
+  oldest.settle()
+  oldest.socket.destroy()
+  return true
 }
 
 /** They stay in the socket, to be read by whoever it is given to. */

@@ -1,0 +1,131 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
+import { Worker } from 'node:worker_threads'
+import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { type Issued, issue } from '../../src/identity/pki.ts'
+import { fixedTlsSource } from '../../src/identity/tls-source.ts'
+import { type Channel, createChannel, type RpcError } from '../../src/rpc/channel.ts'
+import { type AttackName, attackNames, type Target } from '../harness/attacks.ts'
+import { TestCa, validFor } from '../harness/certificates.ts'
+import { Deployment } from '../harness/deployment.ts'
+import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+
+test('hostile clients cost a bounded amount, and a good one is served meanwhile', async (t) => {
+  await using deployment = await Deployment.create({ mutualTls: true, superlinkArguments: ['--isolation', 'process'] })
+  const { ca, directory, superlink } = deployment
+  const foreign = await TestCa.create(directory.path, 'foreign')
+  const good = (await ca.issue('good')).issued
+  const target: Target = {
+    port: Number(deployment.fleetAddress.split(':')[1]),
+    ca: ca.issued.certificatePem,
+    valid: pairOf((await ca.issue('hostile')).issued),
+    refused: pairOf((await foreign.issue('stranger')).issued),
+    lastsMs: 1000,
+  }
+  const open = (): Channel =>
+    createChannel({
+      ...{ address: deployment.fleetAddress, transport: 'grpc', component: 'test' },
+      tls: fixedTlsSource({
+        rootsPem: ca.issued.certificatePem,
+        certificate: { chainPem: good.certificatePem, keyPem: good.keyPem },
+      }),
+      headers: { 'trellis-process': 'good' },
+    })
+  using channel = open()
+  const request = { publicKey: Buffer.from('k'), heartbeatInterval: 30 }
+  const { nodeId } = (await channel.call(Fleet.method.activateNode, request)).message
+  const beat = (over: Channel) =>
+    over.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId }, heartbeatInterval: 30 }, { timeoutMs: 5000 })
+  const megabytes = (): number =>
+    Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${superlink.pid}/status`, 'utf8'))?.[1]) / 1024
+
+  for (let warm = 0; warm < 200; warm++) await beat(channel)
+  const before = megabytes()
+  for (const name of attackNames) {
+    const { done } = attack(name, target)
+    const took: number[] = []
+    let running = true
+    const count = done.finally(() => {
+      running = false
+    })
+    while (running) {
+      const startedAt = performance.now()
+      await beat(channel)
+      took.push(performance.now() - startedAt)
+      await new Promise((resolve) => setTimeout(resolve, 5))
+    }
+    const sorted = took.toSorted((a, b) => a - b)
+    const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? 0
+    const used = megabytes()
+    t.diagnostic(
+      `${name} (${await count}): ${took.length} good calls, p50 ${(sorted[sorted.length >> 1] ?? 0).toFixed(1)} ms, ` +
+        `p99 ${p99.toFixed(1)} ms, worst ${(sorted.at(-1) ?? 0).toFixed(1)} ms; ${(used - before).toFixed(0)} MB more memory`,
+    )
+    // 100 ms is what is promised; a test machine with two busy cores gets some more.
+    assert.ok(p99 < 400, `${name}: p99 ${p99} ms`)
+    assert.ok(used - before < 400, `${name}: ${used - before} MB`)
+    // A newcomer gets in as soon as that is over.
+    using newcomer = open()
+    await beat(newcomer)
+  }
+  assert.equal(superlink.hasEnded, false)
+})
+
+test('certificates with a hundred names, long chains and large ones are judged in no time or not at all', async (t) => {
+  await using deployment = await MutualTlsSuperlink.start()
+  const { ca } = deployment
+  const names = Array.from({ length: 100 }, (_, index) => `name-${index}.example`)
+  const many = await ca.issue('many', { uris: names.map((name) => `spiffe://${name}/x`) })
+  const hosts = await ca.issue('hosts', { dns: names })
+  let issuer = ca.issued
+  let chain = ''
+  for (let depth = 0; depth < 12; depth++) {
+    issuer = await issue({ commonName: `CA ${depth}`, ca: true, ...validFor(1) }, issuer)
+    chain = issuer.certificatePem + chain
+  }
+  const leaf = await issue({ commonName: 'deep', usages: ['client'], ...validFor(1) }, issuer)
+  const deep = { certificatePem: leaf.certificatePem + chain, keyPem: leaf.keyPem }
+  const { issued: big } = await ca.issue('big')
+  const large = { ...big, certificatePem: big.certificatePem + chain.repeat(50) }
+  const join = async (issued: Issued): Promise<string> => {
+    const startedAt = performance.now()
+    const call = deployment
+      .connect('fleet', issued)
+      .call(Fleet.method.activateNode, { publicKey: Buffer.from('k'), heartbeatInterval: 30 })
+    const answer = await call.then(
+      () => 'let in',
+      (error: RpcError) => error.refusalReason ?? error.kind,
+    )
+    const tookMs = performance.now() - startedAt
+    t.diagnostic(`${answer} after ${tookMs.toFixed(0)} ms`)
+    assert.ok(tookMs < 2000)
+    return answer
+  }
+  assert.equal(await join(many.issued), 'ambiguous-identity')
+  assert.equal(await join(hosts.issued), 'let in')
+  assert.equal(await join(deep), 'malformed-certificate')
+  // OpenSSL takes no more than 100 KB of certificates, and ends the handshake.
+  const startedAt = performance.now()
+  const { port } = deployment.superlink.fleet.address
+  const socket = connectTls({ host: '127.0.0.1', port, ca: ca.issued.certificatePem, ...pairOf(large) })
+  await new Promise((resolve) =>
+    socket
+      .on('error', () => {})
+      .resume()
+      .once('close', resolve),
+  )
+  t.diagnostic(`too many certificates: closed after ${(performance.now() - startedAt).toFixed(0)} ms`)
+  assert.ok(performance.now() - startedAt < 2000)
+  assert.equal(await join((await ca.issue('after')).issued), 'let in')
+})
+
+const pairOf = ({ certificatePem, keyPem }: Issued) => ({ cert: certificatePem, key: keyPem })
+
+function attack(name: AttackName, target: Target): { done: Promise<number> } {
+  const worker = new Worker(join(import.meta.dirname, '..', 'harness', 'attacks.ts'), { workerData: { name, target } })
+  const done = new Promise<number>((resolve, reject) => worker.once('message', resolve).once('error', reject))
+  return { done: done.finally(() => worker.terminate()) }
+}
