@@ -14,6 +14,8 @@ export interface MixedFleetOptions {
   /** The release whose environment runs Python apps where SuperLink or SuperNode is ours. */
   readonly python?: AppEnvironment
   readonly superlinkArguments?: readonly string[]
+  /** Without TLS, and with a SuperLink that keeps its state in memory, as a first try has it. */
+  readonly isPlain?: boolean
   /** `process` leaves starting the apps to a SuperExec of `startSuperexec`. */
   readonly isolation?: 'subprocess' | 'process'
 }
@@ -66,7 +68,7 @@ export class MixedFleet implements AsyncDisposable {
       ...(isolation ? ['--isolation', isolation] : []),
       ...this.#serverTls(),
       ...this.#addressArguments(maker),
-      ...['--database', this.directory.file('state.db')],
+      ...(this.#options.isPlain ? [] : ['--database', this.directory.file('state.db')]),
       ...(maker === 'trellis' ? this.#pythonArguments() : []),
       ...superlinkArguments,
     ]
@@ -79,7 +81,7 @@ export class MixedFleet implements AsyncDisposable {
     const address = `127.0.0.1:${await freePort()}`
     const node = this.#stack.use(
       this.start(maker, 'flower-supernode', [
-        ...['--root-certificates', this.#ca.certfile, '--superlink', this.fleetAddress],
+        ...[...this.#trust(), '--superlink', this.fleetAddress],
         ...this.#nodeAddressArguments(maker, address),
         ...(maker === 'trellis' ? this.#pythonArguments() : []),
         ...args,
@@ -102,7 +104,7 @@ export class MixedFleet implements AsyncDisposable {
   ): TestProgram {
     // What Python's SuperNode serves its apps has no TLS, and nothing of 1.29 that apps talk to has.
     const isPlain = type === 'clientapp' || this.superlinkMaker === '1.29'
-    const trust = isPlain ? ['--insecure'] : ['--root-certificates', this.#ca.certfile]
+    const trust = isPlain ? ['--insecure'] : this.#trust()
     const all = [
       ...trust,
       ...[maker === '1.29' ? '--appio-api-address' : '--runtime-api-address', address, '--plugin-type', type],
@@ -168,7 +170,12 @@ export class MixedFleet implements AsyncDisposable {
     return home
   }
 
+  #trust(): string[] {
+    return this.#options.isPlain ? ['--insecure'] : ['--root-certificates', this.#ca.certfile]
+  }
+
   #serverTls(): string[] {
+    if (this.#options.isPlain) return ['--insecure']
     const { file } = this.directory
     const server = ['--ssl-certfile', file('server.pem'), '--ssl-keyfile', file('server.key')]
     return ['--ssl-ca-certfile', this.#ca.certfile, ...server]
@@ -190,9 +197,10 @@ export class MixedFleet implements AsyncDisposable {
   }
 
   #writeConfig(maker: Maker): void {
+    const trust = this.#options.isPlain ? 'insecure = true' : `root-certificates = "${this.#ca.certfile}"`
     writeFileSync(
       join(this.#home(maker), 'config.toml'),
-      `[superlink]\ndefault = "fleet"\n[superlink.fleet]\naddress = "${this.controlAddress}"\nroot-certificates = "${this.#ca.certfile}"\n`,
+      `[superlink]\ndefault = "fleet"\n[superlink.fleet]\naddress = "${this.controlAddress}"\n${trust}\n`,
     )
   }
 }
