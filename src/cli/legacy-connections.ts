@@ -1,0 +1,145 @@
+import { accessSync, constants, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { join, resolve } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { parse, stringify } from 'smol-toml'
+import { UsageError } from '../base/errors.ts'
+import { readFlowerConfig } from './flower-config.ts'
+
+type Table = Record<string, unknown>
+
+/**
+ * Connections once stood in `[tool.flwr.federations]` of an app. As Flower does, they go to config.toml, where one of the
+ * same name is replaced, and are commented out in the app; comments stay in both files. Answers the names of those that were
+ * moved, or `undefined` when the folder has none. Throws a UsageError when a file is written in a way that cannot be edited.
+ */
+export function moveLegacyConnections(folder: string, home: string): readonly string[] | undefined {
+  const file = join(folder, 'pyproject.toml')
+  const source = readText(file)
+  const project = source === undefined ? undefined : parseProject(source)
+  const federations = table(table(table(project?.tool)?.flwr)?.federations)
+  if (source === undefined || project === undefined || federations === undefined) return undefined
+  const moved = connectionsOf(federations, folder)
+  const names = Object.keys(moved)
+  if (names.length === 0 || !isWritable(file)) return undefined
+
+  const commented = commentOut(source)
+  delete table(table(project.tool)?.flwr)?.federations
+  ensure(withoutEmptyTables(parseProject(commented)), withoutEmptyTables(project), `${file}: [tool.flwr.federations]`)
+  const { path } = readFlowerConfig(home)
+  const config = readFileSync(path, 'utf8')
+  const chosen =
+    typeof federations.default === 'string' && federations.default in moved ? federations.default : undefined
+  const edited = editConfig(config, moved, chosen)
+  const superlink = { ...table(parse(config).superlink), ...moved, ...(chosen ? { default: chosen } : {}) }
+  ensure(parseProject(edited), { ...parse(config), superlink }, path)
+  replaceFile(path, edited)
+  replaceFile(file, commented)
+  return names
+}
+
+/** What Flower kept of them; a path is as seen from the app. */
+function connectionsOf(federations: Table, folder: string): Record<string, Table> {
+  const connections: Record<string, Table> = {}
+  for (const [name, value] of Object.entries(federations)) {
+    const old = table(value)
+    if (!old) continue
+    const kept = ['address', 'insecure', 'root-certificates', 'federation', 'options'].filter((key) => key in old)
+    const connection = Object.fromEntries(kept.map((key) => [key, old[key]]))
+    if (connection.options !== undefined) connection.address ??= ':local:'
+    const roots = connection['root-certificates']
+    if (typeof roots === 'string') connection['root-certificates'] = resolve(folder, roots)
+    connections[name] = connection
+  }
+  return connections
+}
+
+const header = /^\s*\[/
+const legacyHeader = /^\s*\[\s*tool\s*\.\s*flwr\s*\.\s*federations\s*[.\]]/
+const notice = `# These connections have moved to config.toml in ~/.flwr, or in FLWR_HOME: name one with flwr run APP NAME.
+`
+
+function commentOut(source: string): string {
+  let isLegacy = false
+  let isFirst = true
+  const lines = source.split('\n').map((line) => {
+    if (header.test(line)) isLegacy = legacyHeader.test(line)
+    if (!isLegacy || line.trim() === '') return line
+    const before = isFirst ? notice : ''
+    isFirst = false
+    return `${before}# ${line}`
+  })
+  return lines.join('\n')
+}
+
+function editConfig(config: string, moved: Record<string, Table>, chosen: string | undefined): string {
+  let section = ''
+  let isChosen = chosen === undefined
+  const lines: string[] = []
+  for (const line of config.split('\n')) {
+    if (header.test(line)) section = /^\s*\[\s*([^\]]*?)\s*\]/.exec(line)?.[1] ?? ''
+    const [first, name = ''] = section.split('.').map((part) => part.trim().replace(/^["'](.*)["']$/, '$1'))
+    if (first === 'superlink' && name in moved && !/^\s*(#|$)/.test(line)) continue
+    const isDefault = section === 'superlink' && /^\s*default\s*=/.test(line)
+    if (isDefault && chosen !== undefined) isChosen = true
+    lines.push(isDefault && chosen !== undefined ? `default = ${JSON.stringify(chosen)}` : line)
+  }
+  const start = lines.findIndex((line) => /^\s*\[\s*superlink\s*\]/.test(line))
+  if (!isChosen && start >= 0) lines.splice(start + 1, 0, `default = ${JSON.stringify(chosen)}`)
+  const rest = !isChosen && start < 0 ? `[superlink]\ndefault = ${JSON.stringify(chosen)}\n\n` : ''
+  return `${lines.join('\n').trimEnd()}\n\n${rest}${stringify({ superlink: moved }).trimEnd()}\n`
+}
+
+/** An edit of lines is only good when the file then says what it must. */
+function ensure(actual: unknown, wanted: unknown, where: string): void {
+  if (!isDeepStrictEqual(plain(actual), plain(wanted)))
+    throw new UsageError(
+      `${where} is written in a way that cannot be edited: move the connections of [tool.flwr.federations] to config.toml by hand.`,
+    )
+}
+
+/** Tables have no prototype in one, and one in the other. */
+const plain = (value: unknown): unknown => JSON.parse(JSON.stringify(value ?? null))
+
+/** `tool.flwr` need not be there any more when all of it has moved. */
+function withoutEmptyTables(project: Table | undefined): unknown {
+  const tool = { ...table(project?.tool) }
+  if (Object.keys(table(tool.flwr) ?? {}).length === 0) delete tool.flwr
+  return { ...project, tool }
+}
+
+function table(value: unknown): Table | undefined {
+  return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Table) : undefined
+}
+
+/** What is wrong with a file is said by whoever needs it. */
+function parseProject(text: string): Table | undefined {
+  try {
+    return parse(text) as Table
+  } catch {
+    return undefined
+  }
+}
+
+function readText(file: string): string | undefined {
+  try {
+    return readFileSync(file, 'utf8')
+  } catch {
+    return undefined
+  }
+}
+
+function isWritable(file: string): boolean {
+  try {
+    accessSync(file, constants.W_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** Whole or not at all, with the permissions that it had, and through a link. */
+function replaceFile(path: string, text: string): void {
+  const real = realpathSync(path)
+  writeFileSync(`${real}.new`, text, { mode: statSync(real).mode })
+  renameSync(`${real}.new`, real)
+}
