@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { existsSync, readFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { describe, test } from 'node:test'
+import { parse } from 'smol-toml'
+import { temporaryDirectory } from '../harness/directory.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
-import { eventually } from '../harness/program.ts'
+import { eventually, run } from '../harness/program.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
-import { withoutPython } from '../harness/python-flower.ts'
+import { type Maker, runPython, withoutPython } from '../harness/python-flower.ts'
 
 const startMs = 60_000
 
@@ -38,11 +41,11 @@ describe('as Flower tries it', { concurrency: true, skip: withoutPython }, () =>
           client: { language: 'python', source: countingClientPython },
           config: `sign = "${sign}"`,
         })
-        const run = fleet.flwr('trellis', ['run', app, '--stream'])
+        const running = fleet.flwr('trellis', ['run', app, '--stream'])
         await eventually('the ServerApp', () => existsSync(sign), startMs)
         const pid = Number(readFileSync(sign, 'utf8'))
         process.kill(pid, signal)
-        const { status, said } = await run
+        const { status, said } = await running
         if (signal === 'SIGSTOP') process.kill(pid, 'SIGKILL')
         assert.equal(status, 1, said)
         const { stdout } = await fleet.flwr('trellis', ['ls', '--format', 'json'])
@@ -100,4 +103,64 @@ describe('as Flower tries it', { concurrency: true, skip: withoutPython }, () =>
     assert.deepEqual((await online()).sort(), ids)
     for (const node of nodes) assert.equal(node.said.match(/SuperNode ID: /g)?.length, 1)
   })
+
+  test('connections of an app of old are moved by every flwr alike, and each reads what another has written', async () => {
+    using directory = temporaryDirectory()
+    const makers = ['1.29', '1.41', 'trellis'] as const
+    const told = await Promise.all(
+      makers.map(async (maker) => {
+        const home = directory.file(`home-${maker}`)
+        const app = writeMixedApp(directory.file(`app-${maker}`), {
+          server: { language: 'python', source: countingServerPython },
+          client: { language: 'python', source: countingClientPython },
+          config: legacyConnections,
+        })
+        const options = { cwd: directory.path, env: { FLWR_HOME: home, NO_COLOR: '1' } }
+        const flwr = (who: Maker, ...args: string[]): ReturnType<typeof run> =>
+          who === 'trellis' ? run('flwr', args, options) : runPython(who, 'flwr', args, options)
+        const { status } = await flwr(maker, 'ls', app)
+        const readers = await Promise.all(makers.map((reader) => flwr(reader, 'config', 'ls', '--format', 'json')))
+        const { superlink } = parse(readFileSync(join(home, 'config.toml'), 'utf8')) as { superlink: Connections }
+        const { far, near } = superlink
+        const roots = relative(app, String(far?.['root-certificates']))
+        const project = readFileSync(join(app, 'pyproject.toml'), 'utf8')
+        return {
+          status,
+          chosen: superlink.default,
+          far: { ...far, 'root-certificates': roots },
+          near: [near?.address, (near?.options as Record<string, unknown> | undefined)?.['num-supernodes']],
+          readers: readers.map(({ status, stdout }) => [
+            status,
+            ['far', 'near'].every((name) => stdout.includes(name)),
+          ]),
+          isGone: !('federations' in (parse(project) as { tool: { flwr: object } }).tool.flwr),
+        }
+      }),
+    )
+    const [first] = told
+    assert.deepEqual(first, {
+      status: 1,
+      chosen: 'far',
+      far: { address: 'fl.example:9093', 'root-certificates': 'certs/ca.crt' },
+      near: [':local:', 3],
+      readers: [
+        [0, true],
+        [0, true],
+        [0, true],
+      ],
+      isGone: true,
+    })
+    assert.deepEqual(told, [first, first, first])
+  })
 })
+
+type Connections = Record<string, Record<string, unknown> | undefined>
+
+const legacyConnections = `[tool.flwr.federations]
+default = "far"
+[tool.flwr.federations.far]
+address = "fl.example:9093"
+root-certificates = "certs/ca.crt"
+[tool.flwr.federations.near]
+options.num-supernodes = 3
+`
