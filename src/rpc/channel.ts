@@ -27,8 +27,8 @@ export interface ChannelOptions {
   readonly transport?: 'auto' | 'grpc' | 'http'
   /** Who we say we are, e.g. `SuperNode`. */
   readonly component: string
-  /** Sent with every call. */
-  readonly headers?: Readonly<Record<string, string>>
+  /** Sent with every call; a function is asked at each. */
+  readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>)
 }
 
 export interface CallOptions {
@@ -80,7 +80,9 @@ export class Channel {
 
   async #answer(method: DescMethodUnary, request: unknown, options: CallOptions): Promise<Answer> {
     for (;;) {
-      const transport = await this.#usable()
+      let transport = await this.#opened()
+      // Look again after waiting, with nothing awaited before its use: it may have been retired meanwhile.
+      for (let looks = 0; !transport.usable && looks < 3; looks++) transport = await this.#opened()
       try {
         return await transport.unary(this.#outgoing(method, request, options))
       } catch (error) {
@@ -95,7 +97,9 @@ export class Channel {
     request: MessageInitShape<I>,
     options: CallOptions = {},
   ): AsyncGenerator<MessageShape<O>> {
-    const transport = await this.#usable()
+    let transport = await this.#opened()
+    // Look again after waiting, with nothing awaited before its use: it may have been retired meanwhile.
+    for (let looks = 0; !transport.usable && looks < 3; looks++) transport = await this.#opened()
     try {
       for await (const body of transport.stream(this.#outgoing(method, request, options))) {
         yield decode(method, body) as MessageShape<O>
@@ -152,12 +156,6 @@ export class Channel {
     this.#transport = undefined
   }
 
-  /** Look again after waiting: the transport may have been retired meanwhile. */
-  async #usable(): Promise<Transport> {
-    const transport = await this.#opened()
-    return transport.usable ? transport : this.#opened()
-  }
-
   async #opened(): Promise<Transport> {
     if (this.#closed) throw new RpcError('unavailable', 'The channel is closed.', { kind: 'protocol' })
     const current = this.#transport
@@ -179,13 +177,14 @@ export class Channel {
   }
 
   #outgoing(method: DescMethod, request: unknown, options: CallOptions): OutgoingCall {
+    const { headers: ownHeaders } = this.#options
     return {
       path: `/${method.parent.typeName}/${method.name}`,
       route: `/v1/${routeOf(method)}`,
       body: toBinary(method.input, create(method.input, request as MessageInitShape<typeof method.input>)),
       headers: {
         ...(this.#silentAboutVersion ? {} : this.#version),
-        ...this.#options.headers,
+        ...(typeof ownHeaders === 'function' ? ownHeaders() : ownHeaders),
         ...(options.waitMs === undefined ? {} : { 'trellis-wait-ms': String(Math.round(options.waitMs)) }),
         ...options.headers,
       },

@@ -60,14 +60,15 @@ export async function startSupernode(
   const around = { clock, log, onReload }
   const tls =
     config.tls === 'insecure' ? undefined : stack.use(await openClientTls('client certificate', config.tls, around))
+  // Tells this start of the program from another with the same certificate, over all its connections.
+  const self = { 'trellis-process': randomUUID() }
   const channel = stack.use(
     createChannel({
       address: config.superlinkAddress,
       tls: tls ? tlsSourceOf(tls) : 'insecure',
       transport: config.transport,
       component: 'SuperNode',
-      // Tells this start of the program from another with the same certificate, over all its connections.
-      headers: { 'trellis-process': randomUUID() },
+      headers: () => (tls?.problem ? { ...self, 'trellis-renewal': 'failing' } : self),
     }),
   )
   const fleet = new FleetClient({ config, channel, clock, log, signal: running })

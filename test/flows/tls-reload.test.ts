@@ -215,6 +215,8 @@ test('a set that is no good leaves the last good one in use, and is told of once
   const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 1\nnodes = 1' })
   const run = await deployment.flwr('run', app, '--stream')
   assert.match(run.said, /weights: 1 11[\s\S]*finished:completed/)
+  const renewal = async (): Promise<unknown> => (await listNodes(deployment))[0]?.['certificate-renewal']
+  assert.equal(await renewal(), 'failing')
   for (const name of ['server', 'node-1']) swap(name, await pair(ca, name, name === 'server' ? server : {}))
   await node.line(/Replaced the client certificate/)
   await superlink.line(/Replaced the server certificate/)

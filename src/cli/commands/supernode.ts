@@ -140,7 +140,8 @@ function expiryText(node: NodeInfo, now: string): string {
   const at = expiresAt(node)
   if (at === undefined) return ''
   const seconds = secondsBetween(now, at)
-  return `${instantText(at)} (${seconds > 0 ? `in ${durationText(seconds)}` : 'expired'})`
+  const when = seconds > 0 ? `in ${durationText(seconds)}` : 'expired'
+  return `${instantText(at)} (${when}${node.renewalFailing ? ', renewal fails' : ''})`
 }
 
 /** Whole days; negative once it has expired. */
@@ -168,5 +169,6 @@ function nodeToJson(node: NodeInfo, now: string): Json {
     'certificate-serial': node.certificateSerial ?? null,
     'certificate-expires-at': instantText(expiresAt(node)),
     'certificate-days-left': daysLeft(node, now),
+    'certificate-renewal': node.renewalFailing ? 'failing' : null,
   }
 }

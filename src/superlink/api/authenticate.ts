@@ -42,7 +42,8 @@ export async function authenticateFleet(
   const credential: NodeCredential = certificate
     ? { kind: 'certificate', peer: certificate, provenKey }
     : { kind: 'key', publicKey: provenKey as string }
-  const speaker = { connection: call.connection, process: processOf(call.header('trellis-process')) }
+  const renewalFails = call.header('trellis-renewal')[0] === 'failing'
+  const speaker = { connection: call.connection, process: processOf(call.header('trellis-process')), renewalFails }
   if (access === 'joining-node') {
     const key = Buffer.from(request.publicKey ?? []).toString('latin1')
     if (provenKey !== undefined && key !== provenKey) throw new DomainError('node-id-invalid')

@@ -1,10 +1,11 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { isoTimestamp } from '../../base/clock.ts'
 import type { NodeInfoSchema } from '../../gen/flwr/proto/node_pb.ts'
+import type { LiveNodes } from '../nodes/live-nodes.ts'
 import type { Node } from '../nodes/node.ts'
 
 /** A node as both generations show it, with what a certificate adds. */
-export function nodeToWire(node: Node): MessageInitShape<typeof NodeInfoSchema> {
+export function nodeToWire(node: Node, live?: LiveNodes): MessageInitShape<typeof NodeInfoSchema> {
   return {
     nodeId: node.nodeId,
     ownerAid: node.ownerAid,
@@ -24,5 +25,6 @@ export function nodeToWire(node: Node): MessageInitShape<typeof NodeInfoSchema> 
     ...(node.organization === undefined ? {} : { organization: node.organization }),
     ...(node.certificateSerial === undefined ? {} : { certificateSerial: node.certificateSerial }),
     ...(node.certificateNotAfter === undefined ? {} : { certificateNotAfter: node.certificateNotAfter / 1000 }),
+    ...(live?.isRenewalFailing(node.nodeId) ? { renewalFailing: true } : {}),
   }
 }

@@ -70,7 +70,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         return nodes.length === wait?.knownNodes ? undefined : nodes
       }
       const nodes = (await lookAgain(ctx.bells.replies, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
-      return { nodes: nodes.map(nodeToWire) }
+      return { nodes: nodes.map((node) => nodeToWire(node)) }
     },
     pushLogs: (task, request) => appendLog(ctx, task.runId, request.logs),
     pushTaskEvents: (task, request) => appendEvents(ctx, task, request.events),

@@ -6,11 +6,14 @@ export interface Speaker {
   readonly connection: Connection
   /** Value of the `trellis-process` header: connections come and go while a process lives, and over HTTP it has several. */
   readonly process: string | undefined
+  /** It says that its files hold a certificate that it cannot use. */
+  readonly renewalFails?: boolean
 }
 
 /** Remembers who speaks for each node, so that one identity is one SuperNode. */
 export class LiveNodes {
   readonly #speakers = new Map<NodeId, { process: string | undefined; connections: Set<Connection> }>()
+  readonly #failing = new Set<NodeId>()
   readonly #nodes = new WeakMap<Connection, Set<NodeId>>()
 
   /** Whether somebody else speaks for the node over a connection that is still open. */
@@ -28,7 +31,14 @@ export class LiveNodes {
     return named && known.process !== speaker.process && this.isTaken(nodeId, speaker)
   }
 
-  note(nodeId: NodeId, { connection, process }: Speaker): void {
+  /** Whether the node that speaks says that its renewed certificate is no good. */
+  isRenewalFailing(nodeId: NodeId): boolean {
+    return this.#failing.has(nodeId)
+  }
+
+  note(nodeId: NodeId, { connection, process, renewalFails = false }: Speaker): void {
+    if (renewalFails) this.#failing.add(nodeId)
+    else this.#failing.delete(nodeId)
     const known = this.#speakers.get(nodeId)
     if (known?.connections.has(connection) && known.process === process) return
     // A process without a name may have several connections too, as those of Flower 1.41 have.
@@ -46,6 +56,7 @@ export class LiveNodes {
   }
 
   forget(nodeId: NodeId): void {
+    this.#failing.delete(nodeId)
     this.#speakers.delete(nodeId)
   }
 
@@ -62,7 +73,7 @@ export class LiveNodes {
 
   #gone(nodeId: NodeId, connection: Connection): void {
     const known = this.#speakers.get(nodeId)
-    if (known?.connections.delete(connection) && known.connections.size === 0) this.#speakers.delete(nodeId)
+    if (known?.connections.delete(connection) && known.connections.size === 0) this.forget(nodeId)
   }
 }
 
