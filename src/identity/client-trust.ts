@@ -1,5 +1,8 @@
 import { UsageError } from '../base/errors.ts'
-import { caKey, defaultPolicy, type Policy, readPolicy } from './policy.ts'
+import { noRevocation, type RevocationData } from './judge.ts'
+import { caKey, crlRuleOf, defaultPolicy, type Policy, readPolicy } from './policy.ts'
+import type { Crl } from './revocation/crl.ts'
+import { readCrls, revocationOf } from './revocation/crls.ts'
 import type { FileFlag } from './tls-files.ts'
 import { readTrustBundle, type TrustBundle } from './trust.ts'
 
@@ -7,26 +10,44 @@ import { readTrustBundle, type TrustBundle } from './trust.ts'
 export interface ClientTrust {
   readonly trust: TrustBundle
   readonly policy: Policy
+  readonly crls: readonly Crl[]
+  readonly revocation: RevocationData
 }
 
 export interface ClientTrustFiles {
   readonly ca: FileFlag
   readonly policy: FileFlag | undefined
+  /** A revocation list, or a folder of them. */
+  readonly crl: FileFlag | undefined
 }
 
-/** Throws a UsageError that names flag and file. */
+/**
+ * Throws a UsageError that names flag and file.
+ *
+ * @param former the set in use, whose revocation lists are not to be replaced by older ones.
+ */
 export function readClientTrust(
   files: ClientTrustFiles,
   now: number,
+  former?: ClientTrust,
 ): { value: ClientTrust; warnings: readonly string[] } {
   const trust = readTrustBundle(files.ca)
   const policy = files.policy === undefined ? defaultPolicy : readPolicy(files.policy)
-  return { value: { trust, policy }, warnings: warningsOf(files, trust, policy, now) }
+  const cas = [...trust.anchors, ...trust.intermediates]
+  const lists = files.crl && readCrls(files.crl, cas, { now, previous: former?.crls ?? [] })
+  const crls = lists?.crls ?? []
+  const revocation = lists ? revocationOf(crls, (issuer) => crlRuleOf(policy, issuer)) : noRevocation
+  const warnings = [...warningsOf(files, trust, policy, now), ...(lists?.warnings ?? [])]
+  return { value: { trust, policy, crls, revocation }, warnings }
 }
 
 /** For a replacement: nobody could come in by a set whose CAs have all expired, so it is not taken. */
-export function readLiveClientTrust(files: ClientTrustFiles, now: number): ReturnType<typeof readClientTrust> {
-  const read = readClientTrust(files, now)
+export function readLiveClientTrust(
+  files: ClientTrustFiles,
+  now: number,
+  former: ClientTrust,
+): ReturnType<typeof readClientTrust> {
+  const read = readClientTrust(files, now, former)
   if (read.value.trust.anchors.every(({ notAfter }) => notAfter <= now))
     throw new UsageError(`${files.ca.flag}: every CA in ${files.ca.path} has expired.`)
   return read
@@ -34,7 +55,8 @@ export function readLiveClientTrust(files: ClientTrustFiles, now: number): Retur
 
 /** The files and folders that the set was read from. */
 export function pathsOfClientTrust(files: ClientTrustFiles, { policy }: ClientTrust): string[] {
-  return [files.ca.path, ...(files.policy ? [files.policy.path] : []), ...policy.cas.map(({ file }) => file)]
+  const given = [files.ca, files.policy, files.crl].flatMap((file) => (file ? [file.path] : []))
+  return [...given, ...policy.cas.map(({ file }) => file)]
 }
 
 function warningsOf(files: ClientTrustFiles, trust: TrustBundle, policy: Policy, now: number): string[] {

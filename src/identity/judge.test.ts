@@ -42,6 +42,8 @@ function reasonOf(peer: ReturnType<typeof decide>): string {
   return peer.kind === 'refused' ? peer.reason : `${peer.kind}${peer.kind === 'certificate' ? ` ${peer.identity}` : ''}`
 }
 
+const crl = { unavailable: undefined, graceMs: 0 }
+
 test('a certificate of the client CA is let in under its name', async () => {
   const peer = decide([await leaf()])
   assert.ok(peer.kind === 'certificate')
@@ -113,7 +115,7 @@ test('a policy narrows roles, and what a CA may vouch for', async () => {
   const policy: Policy = {
     ...defaultPolicy,
     allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'] }],
-    cas: [{ cas: new Set([caKey(parseCertificate(der(ca)))]), file: 'ca.crt', organizations: ['Hospital A'] }],
+    cas: [{ cas: new Set([caKey(parseCertificate(der(ca)))]), file: 'ca.crt', organizations: ['Hospital A'], crl }],
   }
   const peer = decide([await leaf()], { policy })
   assert.deepEqual(peer.kind === 'certificate' && [...peer.roles], ['supernode'])
@@ -184,7 +186,7 @@ test('what is known to be revoked is refused, and so is what cannot be told, any
 
 test('a renewed CA stays under its rule in the policy', async () => {
   const renewed = parseCertificate(der(ca))
-  const rule = { cas: new Set([caKey(renewed)]), file: 'ca.crt', organizations: ['Hospital B'] }
+  const rule = { cas: new Set([caKey(renewed)]), file: 'ca.crt', organizations: ['Hospital B'], crl }
   assert.equal(
     reasonOf(decide([await leaf()], { policy: { ...defaultPolicy, cas: [rule] } })),
     'organization-not-allowed',

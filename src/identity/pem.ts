@@ -1,15 +1,18 @@
-/**
- * The certificates of a PEM text, as DER, in their order. Other blocks and comments are skipped; a certificate that is cut
- * off or not base64 is an Error, for a bundle must not lose one silently.
- */
+/** The certificates of a PEM text, see {@link pemBlocks}. */
 export function pemCertificates(text: string): Uint8Array[] {
+  return pemBlocks(text, '(?:TRUSTED |X509 )?CERTIFICATE', 'a certificate')
+}
+
+/**
+ * The blocks with a label (a regular expression) as DER, in their order. Other blocks and comments are skipped; a block that
+ * is cut off or not base64 is an Error, for a bundle must not lose one silently.
+ */
+export function pemBlocks(text: string, label: string, what = 'a block'): Uint8Array[] {
   const found = [
-    ...text.matchAll(
-      /-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----([A-Za-z0-9+/=\s]+?)-----END (?:TRUSTED |X509 )?CERTIFICATE-----/g,
-    ),
+    ...text.matchAll(new RegExp(`-----BEGIN ${label}-----([A-Za-z0-9+/=\\s]+?)-----END ${label}-----`, 'g')),
   ]
-  const begun = text.match(/-----BEGIN (?:TRUSTED |X509 )?CERTIFICATE-----/g)?.length ?? 0
-  if (found.length < begun) throw new Error('a certificate is cut off or damaged')
+  const begun = text.match(new RegExp(`-----BEGIN ${label}-----`, 'g'))?.length ?? 0
+  if (found.length < begun) throw new Error(`${what} is cut off or damaged`)
   return found.map(([, base64]) => Buffer.from(base64 as string, 'base64'))
 }
 

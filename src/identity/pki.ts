@@ -34,7 +34,8 @@ export interface CertificateRequest {
 }
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const
-const crypto = new pkijs.CryptoEngine({
+/** Signs for pkijs. */
+export const engine = new pkijs.CryptoEngine({
   name: 'node',
   crypto: webcrypto as unknown as Crypto,
 }) as unknown as pkijs.ICryptoEngine
@@ -50,15 +51,15 @@ export async function issue(request: CertificateRequest, issuer?: Issued): Promi
   setName(certificate.subject, request)
   const parent = issuer && parsePem(issuer.certificatePem)
   certificate.issuer = parent ? parent.subject : certificate.subject
-  await certificate.subjectPublicKeyInfo.importKey(keys.publicKey as unknown as CryptoKey, crypto)
+  await certificate.subjectPublicKeyInfo.importKey(keys.publicKey as unknown as CryptoKey, engine)
   certificate.extensions = [
     ...extensionsOf(request),
     // Python from 3.13 on refuses certificates without these.
     keyIdentifier('2.5.29.14', keyIdOf(certificate)),
-    keyIdentifier('2.5.29.35', keyIdOf(parent ?? certificate)),
+    keyIdentifierOf(parent ?? certificate),
   ]
   const signingKey = issuer ? await importSigningKey(issuer.keyPem) : keys.privateKey
-  await certificate.sign(signingKey as unknown as CryptoKey, 'SHA-256', crypto)
+  await certificate.sign(signingKey as unknown as CryptoKey, 'SHA-256', engine)
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
   return {
     certificatePem: toPem('CERTIFICATE', new Uint8Array(certificate.toSchema(true).toBER())),
@@ -67,7 +68,7 @@ export async function issue(request: CertificateRequest, issuer?: Issued): Promi
 }
 
 /** The key of a CA that another program made may be of another kind than ours. */
-async function importSigningKey(pem: string): Promise<webcrypto.CryptoKey> {
+export async function importSigningKey(pem: string): Promise<webcrypto.CryptoKey> {
   try {
     const key = createPrivateKey(pem)
     const { asymmetricKeyType: type, asymmetricKeyDetails } = key
@@ -94,6 +95,11 @@ function keyIdOf(certificate: pkijs.Certificate): ArrayBuffer {
   if (own instanceof asn1js.OctetString) return Uint8Array.from(own.valueBlock.valueHexView).buffer
   const key = Buffer.from(certificate.subjectPublicKeyInfo.subjectPublicKey.valueBlock.valueHexView)
   return Uint8Array.from(createHash('sha1').update(key).digest()).buffer
+}
+
+/** Says by which key of an issuer something is signed. */
+export function keyIdentifierOf(issuer: pkijs.Certificate): pkijs.Extension {
+  return keyIdentifier('2.5.29.35', keyIdOf(issuer))
 }
 
 function keyIdentifier(extnID: '2.5.29.14' | '2.5.29.35', id: ArrayBuffer): pkijs.Extension {
@@ -175,7 +181,8 @@ function ipBytes(text: string): ArrayBuffer {
   return Uint8Array.from([...left, ...middle, ...right].flatMap((group) => [group >> 8, group & 0xff])).buffer
 }
 
-function parsePem(pem: string): pkijs.Certificate {
+/** Of certificates that this machine made or was given by its operator. */
+export function parsePem(pem: string): pkijs.Certificate {
   return pkijs.Certificate.fromBER(pemBytes(pem))
 }
 

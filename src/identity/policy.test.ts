@@ -77,9 +77,10 @@ test('what is not understood in a policy is an error that names file and key', (
     ['[[ca]]\nfile = "none.crt"\norganizations = ["x"]', /\[\[ca\]\] file` does not point to a file: .*none\.crt/],
     ['[[ca]]\nfile = "node.pem"\norganizations = ["x"]', /holds no CA certificate/],
     ['[[ca]]\nfile = "node.key"\norganizations = ["x"]', /holds a private key where a certificate belongs/],
-    ['[[ca]]\nfile = "hospital-a.crt"', /organizations of \[\[ca\]\] must be a list of texts/],
-    ['[[ca]]\nfile = "hospital-a.crt"\ncrl-grace = "24h"', /revocation lists, which are not supported yet/],
-    ['[[ca]]\nfile = "hospital-a.crt"\ncrl-unavailable = "allow"', /not supported yet: leave it out/],
+    ['[[ca]]\nfile = "hospital-a.crt"', /\[\[ca\]\] needs organizations, crl-unavailable or crl-grace/],
+    ['[[ca]]\nfile = "hospital-a.crt"\norganizations = "A"', /organizations of \[\[ca\]\] must be a list of texts/],
+    ['[[ca]]\nfile = "hospital-a.crt"\ncrl-grace = "a day"', /crl-grace of \[\[ca\]\] must be a duration/],
+    ['[[ca]]\nfile = "hospital-a.crt"\ncrl-unavailable = "maybe"', /must be "allow" or "deny"/],
     ['[[deny]]\nidentity = "*"', /unknown key 'deny' in the file/],
   ] as const) {
     assert.throws(

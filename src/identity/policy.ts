@@ -3,6 +3,7 @@ import { parse } from 'smol-toml'
 import { errorText, UsageError } from '../base/errors.ts'
 import type { Role } from './caller.ts'
 import type { Certificate } from './certificate.ts'
+import type { CrlRule } from './revocation/crls.ts'
 import { type FileFlag, readCertificates, readTextFile } from './tls-files.ts'
 
 /** Who may do what: how identities are read from certificates, and which roles they get. */
@@ -29,7 +30,9 @@ export interface CaRule {
   /** Name and key of the CA: renewed or cross-signed, its certificate is another, but it is the same CA. */
   readonly cas: ReadonlySet<string>
   readonly file: string
-  readonly organizations: readonly string[]
+  /** Absent: any. */
+  readonly organizations: readonly string[] | undefined
+  readonly crl: CrlRule
 }
 
 export const defaultPolicy: Policy = { source: 'auto', sharing: 'refuse', allow: [], cas: [] }
@@ -44,7 +47,17 @@ export function rolesOf(policy: Policy, identity: string, organization: string):
 /** Whether the CA may vouch for the organisation. */
 export function allowsOrganization(policy: Policy, issuer: Certificate, organization: string): boolean {
   const rules = policy.cas.filter((rule) => rule.cas.has(caKey(issuer)))
-  return rules.every((rule) => rule.organizations.includes(organization))
+  return rules.every((rule) => rule.organizations?.includes(organization) ?? true)
+}
+
+/** What holds while no usable revocation list of the CA is there: of several rules the strictest. */
+export function crlRuleOf(policy: Policy, issuer: Certificate): CrlRule {
+  const rules = policy.cas.filter((rule) => rule.cas.has(caKey(issuer))).map(({ crl }) => crl)
+  const said = rules.map(({ unavailable }) => unavailable).filter((one) => one !== undefined)
+  return {
+    unavailable: said.includes('deny') ? 'deny' : said[0],
+    graceMs: rules.length === 0 ? 0 : Math.min(...rules.map(({ graceMs }) => graceMs)),
+  }
 }
 
 /** Identifies a CA over all its certificates. */
@@ -118,19 +131,30 @@ function readAllow(rule: Record<string, unknown>, fail: Fail): AllowRule {
 }
 
 function readCaRule(rule: Record<string, unknown>, policyFile: FileFlag, fail: Fail): CaRule {
-  for (const key of ['crl-unavailable', 'crl-grace']) {
-    if (key in rule) throw fail(`${key} of [[ca]] is about revocation lists, which are not supported yet: leave it out`)
-  }
-  ensureKeys(rule, ['file', 'organizations'], '[[ca]]', fail)
+  ensureKeys(rule, ['file', 'organizations', 'crl-unavailable', 'crl-grace'], '[[ca]]', fail)
   if (typeof rule.file !== 'string') throw fail('[[ca]] needs file, the PEM file of the CA')
   const path = resolve(dirname(policyFile.path), rule.file)
   const cas = readCertificates({ flag: `${policyFile.flag}: [[ca]] file`, path }).filter(({ isCa }) => isCa)
   if (cas.length === 0) throw fail(`[[ca]] file ${path} holds no CA certificate`)
   const { organizations } = rule
-  if (!(Array.isArray(organizations) && organizations.every((one) => typeof one === 'string'))) {
+  if (organizations !== undefined && !isTexts(organizations))
     throw fail('organizations of [[ca]] must be a list of texts')
-  }
-  return { cas: new Set(cas.map(caKey)), file: path, organizations }
+  const crl = readCrlRule(rule, fail)
+  if (organizations === undefined && crl.unavailable === undefined && crl.graceMs === 0)
+    throw fail('[[ca]] needs organizations, crl-unavailable or crl-grace')
+  return { cas: new Set(cas.map(caKey)), file: path, organizations, crl }
+}
+
+const isTexts = (value: unknown): value is string[] =>
+  Array.isArray(value) && value.every((one) => typeof one === 'string')
+
+function readCrlRule(rule: Record<string, unknown>, fail: Fail): CrlRule {
+  const { 'crl-unavailable': unavailable, 'crl-grace': grace = '0s' } = rule
+  if (unavailable !== undefined && unavailable !== 'allow' && unavailable !== 'deny')
+    throw fail('crl-unavailable of [[ca]] must be "allow" or "deny"')
+  const [, count, unit = ''] = /^(\d{1,6})([smhd])$/.exec(String(grace)) ?? []
+  if (count === undefined) throw fail('crl-grace of [[ca]] must be a duration such as "24h" (units s, m, h, d)')
+  return { unavailable, graceMs: Number(count) * ({ s: 1000, m: 60_000, h: 3_600_000, d: 86_400_000 }[unit] ?? 0) }
 }
 
 function tableOf(value: unknown, what: string, fail: Fail): Record<string, unknown> {

@@ -113,8 +113,11 @@ function refuse(connection: Connection): void {
 
 /** The answer goes out first; then nothing more is served on this connection. */
 function closeRefused(connection: Connection): void {
-  if (connection.peer.kind === 'refused') setTimeout(() => connection.close(), 50).unref()
+  if (connection.peer.kind === 'refused') setTimeout(() => connection.close(), answerOutMs).unref()
 }
+
+/** Nobody tells when an answer has left. */
+const answerOutMs = 300
 
 function statusOf(error: unknown, method: Method, log: Logger): grpc.ServiceError {
   const wire = toWireError(error, method.path, log)

@@ -2,6 +2,7 @@ import { limits } from '../base/limits.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { Certificate } from '../identity/certificate.ts'
 import type { FileSet } from '../identity/file-set.ts'
+import type { Crl } from '../identity/revocation/crl.ts'
 import type { Connection } from './call.ts'
 import type { Listener, ListenerOptions } from './listener.ts'
 
@@ -40,6 +41,16 @@ export function tellCertificates(
   metrics.onRead(() => {
     for (const { subject, notAfter } of current())
       metrics.certificateExpiry.set({ certificate, subject: subject.text }, (notAfter - clock.now()) / 1000)
+  })
+}
+
+/** Lets read when revocation lists are due to be replaced; of several of one name the newest counts. */
+export function tellCrls(metrics: Metrics, current: () => readonly Crl[], clock: { now(): number }): void {
+  metrics.onRead(() => {
+    const due = new Map<string, number>()
+    for (const { issuerText, nextUpdate = 0 } of current())
+      due.set(issuerText, Math.max(nextUpdate, due.get(issuerText) ?? 0))
+    for (const [issuer, at] of due) metrics.crlNextUpdate.set({ issuer }, (at - clock.now()) / 1000)
   })
 }
 

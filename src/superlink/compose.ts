@@ -10,7 +10,7 @@ import { Metrics } from '../base/metrics.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
-import { judge as decide, noRevocation } from '../identity/judge.ts'
+import { judge as decide } from '../identity/judge.ts'
 import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
@@ -212,7 +212,6 @@ function createListen(
               decide({
                 chain,
                 ...trusted.current(),
-                revocation: noRevocation,
                 now: ctx.clock.now(),
                 requireCertificate: role !== undefined && clients.mode === 'require',
                 ...(role ? { role } : {}),

@@ -92,7 +92,8 @@ test('flags and files that cannot work together refuse the start with what would
     [() => ['--ssl-client-auth', 'require', '--insecure'], /--ssl-client-auth and --insecure contradict each other/],
     [() => [...tls(), '--ssl-client-auth', 'none', '--ssl-client-ca-certfile', file('ca.crt')], /has no effect/],
     // Revocation is not there yet: a flag that was taken and did nothing would be worse than none.
-    [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-crl', 'x'], /unknown option '--ssl-client-crl'/],
+    [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-crl', 'x'], /--ssl-client-crl: x cannot be read/],
+    [() => [...tls(), '--ssl-client-crl', 'x'], /--ssl-client-crl has no effect without client certificates/],
     [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-ocsp', 'lax'], /unknown option '--ssl-client-ocsp'/],
     [() => ['--insecure', '--executor', 'x'], /--executor was removed/],
     [() => [...tls(), '--isolation', 'process', '--superexec-auth-secret-file', file('none')], /cannot be read/],

@@ -4,7 +4,7 @@ import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '..
 import { inMemory } from '../db/database.ts'
 import { type ClientTrustFiles, readClientTrust } from '../identity/client-trust.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
-import { readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
+import { type FileFlag, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import type { ClientAuth } from '../rpc/listener.ts'
 
@@ -62,6 +62,7 @@ export const rows: readonly OptionRow[] = [
     help: 'whether to ask for client certificates (require is --ssl-require-client-auth)',
     choices: ['none', 'request', 'require'],
   },
+  { flags: '--ssl-client-crl <path>', help: 'revocation list of the client CA, or a folder of lists (PEM or DER)' },
   { flags: '--ssl-client-policy <path>', help: 'TOML file that says who may do what' },
   { flags: '--fleet-api-address <address>', help: 'address of the Fleet API', default: '0.0.0.0:9092' },
   { flags: '--control-api-address <address>', help: 'address of the Control API', default: '0.0.0.0:9093' },
@@ -232,6 +233,7 @@ function readClients(values: OptionValues, hasTls: boolean, warnings: string[]):
     for (const [name, sub] of [
       ['sslClientCaCertfile', '--ssl-client-ca-certfile'],
       ['sslClientPolicy', '--ssl-client-policy'],
+      ['sslClientCrl', '--ssl-client-crl'],
     ] as const) {
       if (values[name] !== undefined)
         throw new UsageError(`${sub} has no effect without client certificates: add --ssl-require-client-auth.`)
@@ -242,10 +244,12 @@ function readClients(values: OptionValues, hasTls: boolean, warnings: string[]):
     throw new UsageError(`${flag} and --insecure contradict each other: client certificates need TLS.`)
   if (!hasTls) throw new UsageError(`${flag} needs TLS: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.`)
   const caFlag = values.sslClientCaCertfile === undefined ? '--ssl-ca-certfile' : '--ssl-client-ca-certfile'
-  const policyFile = values.sslClientPolicy as string | undefined
+  const given = (name: string, flag: string): FileFlag | undefined =>
+    values[name] === undefined ? undefined : { flag, path: values[name] as string }
   const files: ClientTrustFiles = {
     ca: { flag: caFlag, path: (values.sslClientCaCertfile ?? values.sslCaCertfile) as string },
-    policy: policyFile === undefined ? undefined : { flag: '--ssl-client-policy', path: policyFile },
+    policy: given('sslClientPolicy', '--ssl-client-policy'),
+    crl: given('sslClientCrl', '--ssl-client-crl'),
   }
   warnings.push(...readClientTrust(files, Date.now()).warnings)
   return { mode, files }

@@ -6,7 +6,7 @@ import { FileSet } from '../identity/file-set.ts'
 import type { ReadMaterial } from '../identity/tls-files.ts'
 import { openServerTls, ownCertificates } from '../identity/tls-reload.ts'
 import type { Listener } from '../rpc/listener.ts'
-import { tellCertificates } from '../rpc/tls-metrics.ts'
+import { tellCertificates, tellCrls } from '../rpc/tls-metrics.ts'
 import type { SuperlinkConfig } from './config.ts'
 import type { SuperlinkContext } from './context.ts'
 import { cutOffNode } from './nodes/nodes.ts'
@@ -29,12 +29,14 @@ export async function openCredentials(
   tellCertificates(metrics, 'own', () => ownCertificates(server), clock)
   if (config.clients.mode === 'none') return { server, clients: undefined }
   const { files } = config.clients
-  let inUse = false
-  const read = () => (inUse ? readLiveClientTrust : readClientTrust)(files, clock.now())
+  let inUse: FileSet<ClientTrust> | undefined
+  const read = () =>
+    inUse ? readLiveClientTrust(files, clock.now(), inUse.current()) : readClientTrust(files, clock.now())
   const paths = (value: ClientTrust): string[] => pathsOfClientTrust(files, value)
   const clients = stack.use(await FileSet.open({ clock, log, onReload, name: 'trust in clients', read, paths }))
-  inUse = true
+  inUse = clients
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
+  tellCrls(metrics, () => clients.current().crls, clock)
   return { server, clients }
 }
 

@@ -4,7 +4,9 @@ import { test } from 'node:test'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import type { Issued } from '../../src/identity/pki.ts'
 import { type Channel, RpcError } from '../../src/rpc/channel.ts'
+import type { TestCa } from '../harness/certificates.ts'
 import { FakeClock } from '../harness/fake-clock.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
 import { eventually } from '../harness/program.ts'
@@ -12,70 +14,96 @@ import { eventually } from '../harness/program.ts'
 const open = 990
 const withdrawn = 10
 
-test('of 1,000 open connections ten are withdrawn: these hear why within two seconds, and nobody else notices', async (t) => {
-  await using deployment = await MutualTlsSuperlink.start((file) => {
-    writeFileSync(file('policy.toml'), policy('*'))
-    return ['--ssl-client-policy', file('policy.toml')]
-  })
-  const { ca, superlink, file } = deployment
-  const { issued: staying } = await ca.issue('stays')
-  const sockets = await connectMany(open - 1, {
-    ...{ host: '127.0.0.1', port: superlink.fleet.address.port, ca: ca.issued.certificatePem },
-    ...{ cert: staying.certificatePem, key: staying.keyPem, ALPNProtocols: ['http/1.1'] },
-  })
-  const good = deployment.connect('fleet', staying)
-  const goodId = await join(good)
-  const leaving = await Promise.all(
-    Array.from({ length: withdrawn }, async (_, index) => {
-      const channel = deployment.connect('fleet', (await ca.issue(`goes-${index}`)).issued)
-      return { channel, nodeId: await join(channel) }
-    }),
-  )
-  await eventually('all connections', () => superlink.fleet.connections().length === open + withdrawn)
+/** The ways to take ten away while 990 stay. */
+const ways = [
+  {
+    name: 'left out by the policy',
+    reason: 'role-not-granted',
+    flag: '--ssl-client-policy',
+    file: 'policy.toml',
+    before: async () => policy('*'),
+    after: async () => policy('stays'),
+  },
+  {
+    name: 'revoked',
+    reason: 'revoked-by-crl',
+    flag: '--ssl-client-crl',
+    file: 'ca.crl',
+    before: (ca: TestCa) => ca.crl([], 1),
+    after: (ca: TestCa, gone: readonly Issued[]) => ca.crl(gone, 2),
+  },
+] as const
 
-  let slowestMs = 0
-  let watching = true
-  const watch = (async () => {
-    while (watching) {
-      const startedAt = performance.now()
-      await good.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId: goodId }, heartbeatInterval: 30 })
-      slowestMs = Math.max(slowestMs, performance.now() - startedAt)
-    }
-  })()
-  const held = leaving.map(async ({ channel, nodeId }) => {
-    const pull = channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 })
-    return [await reasonOf(pull), performance.now()] as const
+for (const way of ways)
+  test(`of 1,000 open connections ten are ${way.name}: these hear why within two seconds, and nobody else notices`, async (t) => {
+    await using deployment = await MutualTlsSuperlink.start(async (file, authority) => {
+      writeFileSync(file(way.file), await way.before(authority))
+      return [way.flag, file(way.file)]
+    })
+    const { ca, superlink, file } = deployment
+    const { issued: staying } = await ca.issue('stays')
+    const sockets = await connectMany(open - 1, {
+      ...{ host: '127.0.0.1', port: superlink.fleet.address.port, ca: ca.issued.certificatePem },
+      ...{ cert: staying.certificatePem, key: staying.keyPem, ALPNProtocols: ['http/1.1'] },
+    })
+    const good = deployment.connect('fleet', staying)
+    const goodId = await join(good)
+    const leaving = await Promise.all(
+      Array.from({ length: withdrawn }, async (_, index) => {
+        const { issued } = await ca.issue(`goes-${index}`)
+        const channel = deployment.connect('fleet', issued)
+        return { channel, issued, nodeId: await join(channel) }
+      }),
+    )
+    await eventually('all connections', () => superlink.fleet.connections().length === open + withdrawn)
+
+    let slowestMs = 0
+    let watching = true
+    const watch = (async () => {
+      while (watching) {
+        const startedAt = performance.now()
+        await good.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId: goodId }, heartbeatInterval: 30 })
+        slowestMs = Math.max(slowestMs, performance.now() - startedAt)
+      }
+    })()
+    const held = leaving.map(async ({ channel, nodeId }) => {
+      const pull = channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 })
+      return [await reasonOf(pull), performance.now()] as const
+    })
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    const calmMs = slowestMs
+    slowestMs = 0
+    const next = await way.after(
+      ca,
+      leaving.map(({ issued }) => issued),
+    )
+    const startedAt = performance.now()
+    writeFileSync(file('next'), next)
+    renameSync(file('next'), file(way.file))
+
+    const heard = await Promise.all(held)
+    await eventually('the end of ten connections', () => superlink.fleet.connections().length === open)
+    const closedMs = performance.now() - startedAt
+    await new Promise((resolve) => setTimeout(resolve, 300))
+    watching = false
+    await watch
+    const lastMs = Math.max(...heard.map(([, at]) => at - startedAt))
+    t.diagnostic(
+      `${way.name}, of 1,000: all ${withdrawn} told after ${lastMs.toFixed(0)} ms and closed after ${closedMs.toFixed(0)} ms; ` +
+        `slowest call of another ${slowestMs.toFixed(0)} ms (before: ${calmMs.toFixed(0)} ms)`,
+    )
+    assert.deepEqual([...new Set(heard.map(([reason]) => reason))], [way.reason])
+    assert.ok(lastMs < 2000 && closedMs < 2000, `${lastMs} ms, ${closedMs} ms`)
+    assert.ok(slowestMs < Math.max(100, 3 * calmMs), `a call took ${slowestMs} ms`)
+    assert.ok(sockets.every((socket) => !socket.destroyed && !socket.readableEnded))
+
+    // Whoever waits for their answers hears that they are gone.
+    const cli = deployment.connect('control', (await ca.issue('cli')).issued)
+    const { message } = await cli.call(Control.method.listNodes, {})
+    const online = message.nodesInfo.filter(({ status }) => status === 'online').map(({ nodeId }) => nodeId)
+    assert.deepEqual(online, [goodId])
+    for (const socket of sockets) socket.destroy()
   })
-  await new Promise((resolve) => setTimeout(resolve, 300))
-  const calmMs = slowestMs
-  slowestMs = 0
-  const startedAt = performance.now()
-  writeFileSync(file('policy.new'), policy('stays'))
-  renameSync(file('policy.new'), file('policy.toml'))
-
-  const heard = await Promise.all(held)
-  await eventually('the end of ten connections', () => superlink.fleet.connections().length === open)
-  const closedMs = performance.now() - startedAt
-  await new Promise((resolve) => setTimeout(resolve, 300))
-  watching = false
-  await watch
-  const lastMs = Math.max(...heard.map(([, at]) => at - startedAt))
-  t.diagnostic(
-    `cut off of 1,000: all ${withdrawn} told after ${lastMs.toFixed(0)} ms and closed after ${closedMs.toFixed(0)} ms; ` +
-      `slowest call of another ${slowestMs.toFixed(0)} ms (before: ${calmMs.toFixed(0)} ms)`,
-  )
-  assert.deepEqual([...new Set(heard.map(([reason]) => reason))], ['role-not-granted'])
-  assert.ok(lastMs < 2000 && closedMs < 2000, `${lastMs} ms, ${closedMs} ms`)
-  assert.ok(slowestMs < Math.max(100, 3 * calmMs), `a call took ${slowestMs} ms`)
-  assert.ok(sockets.every((socket) => !socket.destroyed && !socket.readableEnded))
-
-  // Whoever waits for their answers hears that they are gone.
-  const cli = deployment.connect('control', (await ca.issue('cli')).issued)
-  const { message } = await cli.call(Control.method.listNodes, {})
-  const online = message.nodesInfo.filter(({ status }) => status === 'online').map(({ nodeId }) => nodeId)
-  assert.deepEqual(online, [goodId])
-  for (const socket of sockets) socket.destroy()
-})
 
 test('a connection ends with its certificate, and one that is not valid yet is let in once it is', async () => {
   const clock = new FakeClock(Date.now())

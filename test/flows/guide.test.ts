@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { run, type StartOptions, start, type TestProgram } from '../harness/program.ts'
+import { freePort } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
 const guide = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'guides', 'mutual-tls.md'), 'utf8')
@@ -111,3 +112,43 @@ client-private-key = "${path('data-scientist.key')}"
     assert.match(said, /node-1 +Hospital A +certificate/)
   })
 }
+
+test('the ten commands from nothing to a revoked node do what the guide says', async () => {
+  await using stack = new AsyncDisposableStack()
+  const directory = stack.use(temporaryDirectory())
+  const block = /in an empty folder:\n\n```sh\n([\s\S]*?)```/.exec(guide)?.[1] ?? ''
+  const ports = new Map(
+    await Promise.all(['9092', '9093', '8000'].map(async (port) => [port, await freePort()] as const)),
+  )
+  // Ports that are free on this machine stand for those of the guide.
+  const commands = block
+    .trim()
+    .replace(/\b(9092|9093|8000)\b/g, (port) => String(ports.get(port)))
+    .split('\n')
+  assert.equal(commands.length, 10)
+  const options: StartOptions = {
+    cwd: directory.path,
+    env: { FLWR_HOME: directory.path, NO_COLOR: '1', PATH: `${bin}:${process.env.PATH}` },
+  }
+  const staying: TestProgram[] = []
+  let listed = ''
+  for (const command of commands) {
+    const shell = { ...options, bin: '/bin' }
+    if (command.endsWith(' &')) {
+      staying.push(stack.use(start('sh', ['-c', `exec ${command.slice(0, -2)}`], shell)))
+      await staying.at(-1)?.line(/Starting API on|SuperNode ID: \d+/)
+      continue
+    }
+    const { status, said } = await run('sh', ['-c', command], shell)
+    assert.equal(status, 0, `${command}: ${said}`)
+    if (command.startsWith('flwr supernode ls')) listed = said
+  }
+  const revokedAt = performance.now()
+  assert.match(listed, /hospital-a .*online/s)
+  const [superlink, node] = staying as [TestProgram, TestProgram]
+  await node.line(/The client certificate has been revoked \(serial [0-9A-F]+ of CN=Trellis trial CA\)/)
+  const tookMs = performance.now() - revokedAt
+  assert.equal(await node.end(), 1)
+  assert.ok(tookMs < 5000, `${tookMs} ms`)
+  await superlink.line(/revoked-by-crl/)
+})

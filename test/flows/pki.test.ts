@@ -130,3 +130,54 @@ test('strict readers accept what is issued, and a CA of openssl can issue too', 
   assert.equal(issued.status, 0, issued.said)
   assert.match(verify('theirs.crt', 'sslclient', 'node-2.pem'), /OK/)
 })
+
+test('a certificate is renewed with another key, revoked once, and the list says so to us and to openssl', {
+  skip: needsOpenssl,
+}, async () => {
+  using directory = temporaryDirectory()
+  const lines: [line: string, said: RegExp][] = [
+    ['init', /Wrote/],
+    ['issue node-1 --organization H --uri spiffe://a/b', /Wrote/],
+    ['renew node-1', /Wrote certificates\/node-1\.pem/],
+    ['revoke node-1 --reason keyCompromise', /Revoked node-1, serial [0-9A-F]+.*\n.*list 1, 1 revoked/],
+    ['revoke node-1', /was revoked before.\n.*list 2, 1 revoked/],
+    ['crl --days 30', /list 3, 1 revoked, the next is due in 30 days/],
+  ]
+  const before = (): string => readFileSync(directory.file('certificates/node-1.pem'), 'utf8')
+  let issued = ''
+  for (const [line, expected] of lines) {
+    const { status, said } = await pki(directory.path, ...line.split(' '))
+    assert.equal(status, 0, said)
+    assert.match(said, expected)
+    if (line.startsWith('issue')) issued = before()
+  }
+  assert.notEqual(before(), issued)
+  const shown = await pki(directory.path, 'show', 'certificates/node-1.pem', 'certificates/ca.crl', '--format', 'json')
+  const [certificate, list] = JSON.parse(shown.said).files
+  assert.equal(certificate.identity, 'spiffe://a/b')
+  assert.deepEqual([list.number, list.revoked], [3, [certificate.serial]])
+
+  const openssl = (...args: string[]): string =>
+    execFileSync('openssl', args, { cwd: directory.path, encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+  const list0 = openssl('crl', '-in', 'certificates/ca.crl', '-noout', '-text', '-CAfile', 'certificates/ca.crt')
+  assert.match(list0, new RegExp(`Serial Number: ${certificate.serial}[\\s\\S]*Key Compromise`))
+  assert.throws(
+    () =>
+      openssl(
+        ...['verify', '-crl_check', '-CAfile', 'certificates/ca.crt', '-CRLfile', 'certificates/ca.crl'],
+        'certificates/node-1.pem',
+      ),
+    /certificate revoked/,
+  )
+
+  for (const [line, why] of [
+    ['revoke nobody', /does not point to a file: certificates\/nobody\.pem/],
+    ['revoke node-1 --reason boredom', /none of unspecified, keyCompromise/],
+    ['renew ca', /ca\.pem/],
+    ['crl --directory elsewhere', /There is no CA in elsewhere/],
+  ] as const) {
+    const { status, said } = await pki(directory.path, ...line.split(' '))
+    assert.equal(status, 1, said)
+    assert.match(said, why)
+  }
+})

@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type CertificateRequest, type Issued, issue } from '../../src/identity/pki.ts'
+import { issueCrl } from '../../src/identity/pki-crl.ts'
 
 /** A CA for tests, and the files of what it issues. */
 export class TestCa {
@@ -30,6 +32,21 @@ export class TestCa {
     writeFileSync(certfile, issued.certificatePem)
     writeFileSync(keyfile, issued.keyPem, { mode: 0o600 })
     return { certfile, keyfile, issued }
+  }
+
+  /** A revocation list of this CA, PEM. */
+  async crl(revoked: readonly Issued[], number: number, validForMs = 3600_000): Promise<string> {
+    const now = Date.now()
+    const serials = revoked.map(({ certificatePem }) => new X509Certificate(certificatePem).serialNumber)
+    return issueCrl(
+      {
+        revoked: serials.map((serial) => ({ serial, at: new Date(now) })),
+        number: BigInt(number),
+        thisUpdate: new Date(now - 60_000),
+        nextUpdate: new Date(now + validForMs),
+      },
+      this.issued,
+    )
   }
 
   /** A certificate for a server on this machine. */

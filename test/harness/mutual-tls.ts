@@ -23,7 +23,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
   }
 
   static async start(
-    args: (file: (name: string) => string) => readonly string[] = () => [],
+    args: (file: (name: string) => string, ca: TestCa) => readonly string[] | Promise<readonly string[]> = () => [],
     log: Logger = silentLogger,
     clock: Clock = systemClock,
   ): Promise<MutualTlsSuperlink> {
@@ -35,7 +35,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
       ...['--ssl-certfile', certfile, '--ssl-keyfile', keyfile, '--ssl-ca-certfile', ca.certfile],
       ...['--ssl-require-client-auth', '--isolation', 'process', '--audit-log', file('audit.jsonl')],
       ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
-      ...args(file),
+      ...(await args(file, ca)),
     ])
     if (!config) throw new Error('No configuration')
     const superlink = stack.use(await startSuperlink(config, log, { clock }))

@@ -1,23 +1,24 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { isIP } from 'node:net'
-import { basename, join } from 'node:path'
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
-import { wholeNumber } from '../../base/options.ts'
-import type { Certificate } from '../../identity/certificate.ts'
-import { type Issued, issue } from '../../identity/pki.ts'
-import { readCertificates, readClientTls, readTextFile } from '../../identity/tls-files.ts'
-import { certificateText } from '../certificate-view.ts'
+import { issue } from '../../identity/pki.ts'
 import { type CliContext, type CreateCommand, collect, group } from '../command.ts'
-import { type Output, runCommand } from '../output.ts'
+import { runCommand } from '../output.ts'
+import { readCa, validFor, writePair } from '../pki-files.ts'
+import { renewCommand } from './pki-renew.ts'
+import { crlCommand, revokeCommand } from './pki-revocation.ts'
+import { showCommand } from './pki-show.ts'
 
-const warning = 'This CA is for trying things out, not for production: its key lies in a file and nothing is recorded.'
+const warning = 'This CA is for trying things out, not for production: its key lies in a file beside what it issued.'
 
 export const pkiCommand: CreateCommand = (context) =>
   group('pki', 'a small local CA for trying out mutual TLS (not for production)', [
     init(context),
     issueCommand(context),
-    show(context),
+    renewCommand(context),
+    revokeCommand(context),
+    crlCommand(context),
+    showCommand(context),
   ])
 
 interface InitOptions {
@@ -42,7 +43,7 @@ function init(context: CliContext): Command {
       context.status = await runCommand(context, 'default', async (output) => {
         const { name, organization } = options
         const made = await issue({ commonName: name, ...optional({ organization }), ca: true, ...validity })
-        write(
+        writePair(
           output,
           directory,
           { certificate: `${options.file}.crt`, key: `${options.file}.key` },
@@ -114,83 +115,10 @@ function issueCommand(context: CliContext): Command {
           },
           ca.issued,
         )
-        write(output, directory, { certificate: `${name}.pem`, key: `${name}.key` }, made, options.force)
+        writePair(output, directory, { certificate: `${name}.pem`, key: `${name}.key` }, made, options.force)
         return undefined
       })
     })
-}
-
-function show(context: CliContext): Command {
-  return new Command('show')
-    .description('show what certificates say')
-    .argument('<files...>', 'PEM files')
-    .action(async (files: string[]) => {
-      context.status = await runCommand(context, 'default', async (output) => {
-        const texts = files.flatMap((path) =>
-          readCertificates({ flag: 'flwr pki show', path }).map((one) => certificateText(path, one, Date.now())),
-        )
-        output.say(texts.join('\n\n'))
-        return undefined
-      })
-    })
-}
-
-function readCa(directory: string, file: string): { issued: Issued; certificate: Certificate } {
-  const paths = { certificate: join(directory, `${file}.crt`), key: join(directory, `${file}.key`) }
-  const missing = Object.values(paths).find((path) => !existsSync(path))
-  if (missing !== undefined)
-    throw new UsageError(
-      `There is no CA in ${directory} (${basename(missing)} is missing): make one with flwr pki init ${directory}.`,
-    )
-  const certfile = { flag: '--ca', path: paths.certificate }
-  const [certificate] = readCertificates(certfile)
-  if (!certificate.isCa) throw new UsageError(`--ca: ${paths.certificate} is not the certificate of a CA.`)
-  const now = Date.now()
-  if (certificate.notAfter <= now)
-    throw new UsageError(
-      `The CA in ${paths.certificate} has expired: make another with flwr pki init --force ${directory}.`,
-    )
-  const { material } = readClientTls({
-    ...{
-      roots: undefined,
-      certfile,
-      keyfile: { flag: '--ca', path: paths.key },
-      now: Math.max(now, certificate.notBefore),
-    },
-  })
-  const keyPem = material.certificate?.keyPem as string
-  return { issued: { certificatePem: readTextFile(certfile), keyPem }, certificate }
-}
-
-function write(
-  output: Output,
-  directory: string,
-  names: { certificate: string; key: string },
-  made: Issued,
-  force: boolean | undefined,
-): void {
-  const paths = { certificate: join(directory, names.certificate), key: join(directory, names.key) }
-  for (const path of Object.values(paths)) {
-    if (!force && existsSync(path)) throw new UsageError(`${path} is there already: give --force to replace it.`)
-  }
-  try {
-    mkdirSync(directory, { recursive: true })
-    // Removed first: a file that is replaced keeps its permissions.
-    for (const path of Object.values(paths)) rmSync(path, { force: true })
-    writeFileSync(paths.key, made.keyPem, { mode: 0o600, flag: 'wx' })
-    writeFileSync(paths.certificate, made.certificatePem, { flag: 'wx' })
-  } catch (cause) {
-    const { code, path = directory } = cause as NodeJS.ErrnoException
-    throw new UsageError(`${path} cannot be written (${code}): choose another folder.`, { cause })
-  }
-  output.say(`Wrote ${paths.certificate} and ${paths.key}`)
-}
-
-/** From five minutes ago, because clocks differ. */
-function validFor(daysText: string): { notBefore: Date; notAfter: Date } {
-  const days = wholeNumber(daysText, '--days', { min: 1, max: 36_500 }) as number
-  const now = Date.now()
-  return { notBefore: new Date(now - 5 * 60_000), notAfter: new Date(now + days * 86_400_000) }
 }
 
 function optional(fields: { organization: string | undefined }): { organization?: string } {

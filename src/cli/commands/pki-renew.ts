@@ -1,0 +1,52 @@
+import { join } from 'node:path'
+import { Command } from 'commander'
+import { UsageError } from '../../base/errors.ts'
+import { clientAuthOid, serverAuthOid } from '../../identity/certificate.ts'
+import { issue } from '../../identity/pki.ts'
+import { readCertificates } from '../../identity/tls-files.ts'
+import type { CliContext } from '../command.ts'
+import { runCommand } from '../output.ts'
+import { readCa, validFor, writePair } from '../pki-files.ts'
+
+interface Options {
+  readonly directory: string
+  readonly ca: string
+  readonly days: string
+}
+
+/** `flwr pki renew NAME`: the same names with a new key, as controllers renew; who uses the files reads them again. */
+export function renewCommand(context: CliContext): Command {
+  return new Command('renew')
+    .description('issue a certificate anew, with the same names and a new key, in the place of the old one')
+    .argument('<name>', 'name of the files of the certificate')
+    .option('--directory <path>', 'where the CA and the certificate are', 'certificates')
+    .option('--ca <name>', 'name of the files of the CA', 'ca')
+    .option('--days <count>', 'how long it is valid', '90')
+    .action(async (name: string, { directory, ca: caName, days }: Options) => {
+      const validity = validFor(days)
+      context.status = await runCommand(context, 'default', async (output) => {
+        const path = join(directory, `${name}.pem`)
+        const [{ subject, names, extendedKeyUsages, isCa }] = readCertificates({ flag: 'flwr pki renew', path })
+        const [commonName] = subject.commonNames
+        if (isCa) throw new UsageError(`${path} is the certificate of a CA: make another with flwr pki init --force.`)
+        const ca = readCa(directory, caName)
+        const notAfter = Math.min(validity.notAfter.getTime(), ca.certificate.notAfter)
+        const [organization] = subject.organizations
+        const made = await issue(
+          {
+            ...(commonName === undefined ? {} : { commonName }),
+            ...(organization === undefined ? {} : { organization }),
+            ...names,
+            usages: (['client', 'server'] as const).filter((usage) =>
+              extendedKeyUsages?.includes(usage === 'client' ? clientAuthOid : serverAuthOid),
+            ),
+            notBefore: validity.notBefore,
+            notAfter: new Date(notAfter),
+          },
+          ca.issued,
+        )
+        writePair(output, directory, { certificate: `${name}.pem`, key: `${name}.key` }, made, true)
+        return undefined
+      })
+    })
+}

@@ -1,0 +1,194 @@
+import { verify } from 'node:crypto'
+import * as asn1js from 'asn1js'
+import * as pkijs from 'pkijs'
+import type { Certificate } from '../certificate.ts'
+import { type Element, elementAt, elementsIn, hexOf, tags, timeOf } from './der.ts'
+
+/** A certificate revocation list (RFC 5280 section 5) as plain values. */
+export interface Crl {
+  /** DER of the issuer's name, as in {@link Certificate.subjectDer}. */
+  readonly issuerDer: string
+  readonly issuerText: string
+  /** Epoch milliseconds. */
+  readonly thisUpdate: number
+  readonly nextUpdate: number | undefined
+  /** It grows from list to list of one issuer. */
+  readonly number: bigint | undefined
+  /** Serial numbers, see {@link serialKey}, and the reason codes of RFC 5280. */
+  readonly revoked: ReadonlyMap<string, number>
+  /** What is signed, by which algorithm (OID as hexadecimal), and the signature. */
+  readonly tbs: Uint8Array
+  readonly algorithm: string
+  readonly signature: Uint8Array
+}
+
+const oid = {
+  crlNumber: '551d14',
+  reasonCode: '551d15',
+  deltaIndicator: '551d1b',
+  issuingDistributionPoint: '551d1c',
+  certificateIssuer: '551d1d',
+  authorityKeyIdentifier: '551d23',
+} as const
+
+/** Digest by the OID of the signature algorithm; those that can be forged are not among them. */
+const digests: Readonly<Record<string, string | null>> = {
+  '2a8648ce3d040302': 'sha256',
+  '2a8648ce3d040303': 'sha384',
+  '2a8648ce3d040304': 'sha512',
+  '2a864886f70d01010b': 'sha256',
+  '2a864886f70d01010c': 'sha384',
+  '2a864886f70d01010d': 'sha512',
+  '2b6570': null,
+}
+
+const unspecified = 0
+/** The certificate was only on hold, and is good again. */
+const removeFromCrl = 8
+
+/**
+ * Reads a list. Throws an Error that says why it cannot be used: not DER, a delta or indirect list, one that covers only
+ * some certificates or reasons, a critical extension that we do not know, or a signature algorithm that is not accepted.
+ */
+export function parseCrl(der: Uint8Array): Crl {
+  const [tbs, algorithm, signature] = parts(der)
+  const [version, innerAlgorithm, issuer, thisUpdate, ...rest] = versionFirst(der, tbs)
+  if (!innerAlgorithm || !issuer || !thisUpdate) throw new Error('cut short')
+  const algorithmHex = hexOf(der, firstIn(der, algorithm))
+  if (hexOf(der, algorithm) !== hexOf(der, innerAlgorithm)) throw new Error('it names two signature algorithms')
+  if (!(algorithmHex in digests)) throw new Error('it is signed with an algorithm that is not accepted')
+  const nextUpdate = isTime(rest[0]) ? rest.shift() : undefined
+  const entries = rest[0]?.tag === tags.sequence ? rest.shift() : undefined
+  const extensions = rest[0]?.tag === extensionsTag ? rest.shift() : undefined
+  if (rest.length > 0) throw new Error('there is more in it than belongs there')
+  const known = extensions ? readExtensions(der, firstIn(der, extensions)) : new Map<string, Element>()
+  if (known.size > 0 && !version) throw new Error('it has extensions, but not the version for them')
+  ensureComplete(der, known)
+  const name = readName(der, issuer)
+  return {
+    ...name,
+    thisUpdate: timeOf(der, thisUpdate),
+    nextUpdate: nextUpdate && timeOf(der, nextUpdate),
+    number: numberOf(der, known.get(oid.crlNumber)),
+    revoked: entries ? readEntries(der, entries) : new Map(),
+    tbs: der.subarray(tbs.at, tbs.to),
+    algorithm: algorithmHex,
+    signature: der.subarray(signature.from + 1, signature.to),
+  }
+}
+
+/** Whether this CA has signed the list and may sign lists. */
+export function isSignedBy(crl: Crl, issuer: Certificate): boolean {
+  if (issuer.subjectDer !== crl.issuerDer || !issuer.isCa) return false
+  if (issuer.keyUsages && !issuer.keyUsages.has('cRLSign')) return false
+  if (issuer.unfitKey !== undefined) return false
+  try {
+    return verify(digests[crl.algorithm] ?? null, crl.tbs, issuer.x509.publicKey, crl.signature)
+  } catch {
+    // Kinds of key and signature that do not fit.
+    return false
+  }
+}
+
+/** A serial number as lists are looked up by: hexadecimal in capitals without leading zeros. */
+export function serialKey(hex: string): string {
+  return hex.replace(/^0+/, '').toUpperCase()
+}
+
+const extensionsTag = 0xa0
+
+function parts(der: Uint8Array): [Element, Element, Element] {
+  const list = elementAt(der, 0, der.length)
+  if (list.tag !== tags.sequence || list.to !== der.length) throw new Error('it is not a revocation list')
+  const [tbs, algorithm, signature, ...more] = elementsIn(der, list)
+  const isList = tbs?.tag === tags.sequence && algorithm?.tag === tags.sequence && signature?.tag === tags.bitString
+  if (!isList || more.length > 0) throw new Error('it is not a revocation list')
+  if (der[signature.from] !== 0) throw new Error('its signature cannot be read')
+  return [tbs, algorithm, signature]
+}
+
+/** The version is optional and comes first; it is 1 (v2) where it is. */
+function versionFirst(der: Uint8Array, tbs: Element): (Element | undefined)[] {
+  const [first, ...rest] = elementsIn(der, tbs)
+  if (first?.tag !== tags.integer) return [undefined, first, ...rest]
+  if (hexOf(der, first) !== '01') throw new Error('it is of an unknown version')
+  return [first, ...rest]
+}
+
+function isTime(element: Element | undefined): boolean {
+  return element?.tag === tags.utcTime || element?.tag === tags.generalizedTime
+}
+
+function firstIn(der: Uint8Array, element: Element): Element {
+  return elementAt(der, element.from, element.to)
+}
+
+/** Contents by OID. Throws for a critical one that we do not know, and for one that is there twice. */
+function readExtensions(
+  der: Uint8Array,
+  list: Element,
+  known: readonly string[] = Object.values(oid),
+): Map<string, Element> {
+  const found = new Map<string, Element>()
+  for (const extension of elementsIn(der, list)) {
+    const [id, second, third] = elementsIn(der, extension)
+    const value = third ?? second
+    if (id?.tag !== tags.oid || value?.tag !== tags.octetString) throw new Error('an extension cannot be read')
+    const name = hexOf(der, id)
+    const isCritical = third !== undefined && second?.tag === tags.boolean && der[second.from] !== 0
+    if (isCritical && !known.includes(name)) throw new Error(`critical extension ${name} is not supported`)
+    if (found.has(name)) throw new Error(`extension ${name} twice`)
+    found.set(name, value)
+  }
+  return found
+}
+
+/** Who is not in the list must be good: that is so for lists that cover everything their issuer issued. */
+function ensureComplete(der: Uint8Array, extensions: ReadonlyMap<string, Element>): void {
+  if (extensions.has(oid.deltaIndicator)) throw new Error('it is a delta list: give the complete one')
+  const point = extensions.get(oid.issuingDistributionPoint)
+  if (!point) return
+  // Where it can be fetched ([0]) limits nothing; all other fields do.
+  const limits = [...elementsIn(der, firstIn(der, point))].filter(({ tag }) => tag !== extensionsTag)
+  const isIndirect = limits.some(({ tag, from }) => tag === 0x84 && der[from] !== 0)
+  if (isIndirect) throw new Error('it is an indirect list, which names certificates of other issuers')
+  if (limits.length > 0) throw new Error('it covers only some certificates or reasons: give the complete list')
+}
+
+function readEntries(der: Uint8Array, entries: Element): Map<string, number> {
+  const revoked = new Map<string, number>()
+  for (const entry of elementsIn(der, entries)) {
+    const serial = elementAt(der, entry.from, entry.to)
+    if (serial.tag !== tags.integer || serial.from === serial.to) throw new Error('an entry cannot be read')
+    const date = elementAt(der, serial.to, entry.to)
+    if (!isTime(date)) throw new Error('an entry cannot be read')
+    const reason = date.to === entry.to ? unspecified : reasonOf(der, elementAt(der, date.to, entry.to))
+    if (reason !== removeFromCrl) revoked.set(serialKey(hexOf(der, serial)), reason)
+  }
+  return revoked
+}
+
+function reasonOf(der: Uint8Array, extensions: Element): number {
+  const found = readExtensions(der, extensions, [oid.reasonCode, oid.certificateIssuer])
+  if (found.has(oid.certificateIssuer))
+    throw new Error('it is an indirect list, which names certificates of other issuers')
+  const value = found.get(oid.reasonCode)
+  const code = value && firstIn(der, value)
+  return code?.tag === tags.enumerated ? (der[code.from] ?? unspecified) : unspecified
+}
+
+function numberOf(der: Uint8Array, value: Element | undefined): bigint | undefined {
+  if (!value) return undefined
+  const number = firstIn(der, value)
+  const hex = hexOf(der, number)
+  if (number.tag !== tags.integer || hex === '' || hex.length > 42) throw new Error('its number cannot be read')
+  return BigInt(`0x${hex}`)
+}
+
+function readName(der: Uint8Array, issuer: Element): { issuerDer: string; issuerText: string } {
+  const { result, offset } = asn1js.fromBER(der.slice(issuer.at, issuer.to))
+  if (offset < 0) throw new Error('its issuer cannot be read')
+  const name = new pkijs.RelativeDistinguishedNames({ schema: result })
+  const text = name.typesAndValues.map(({ value }) => String(value.valueBlock.value)).join(', ')
+  return { issuerDer: Buffer.from(name.toSchema().toBER()).toString('hex'), issuerText: text.replace(/[^ -~]/g, '?') }
+}

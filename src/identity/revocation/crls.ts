@@ -1,0 +1,184 @@
+import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { errorText, UsageError } from '../../base/errors.ts'
+import type { Certificate } from '../certificate.ts'
+import type { RevocationData } from '../judge.ts'
+import { isPem, pemBlocks } from '../pem.ts'
+import type { FileFlag } from '../tls-files.ts'
+import { type Crl, isSignedBy, parseCrl, serialKey } from './crl.ts'
+
+/** What a CA's certificates are worth while no usable list of it is there. */
+export interface CrlRule {
+  /** Absent: `deny` where there are lists of that CA, `allow` where none was ever given. */
+  readonly unavailable: 'allow' | 'deny' | undefined
+  /** How long past its nextUpdate a list is still believed, in milliseconds. */
+  readonly graceMs: number
+}
+
+const filesMax = 1000
+const issuersMax = 256
+const bytesMax = 128 * 1024 * 1024
+/** How far in the future a list may begin: clocks differ. */
+const skewMs = 5 * 60_000
+
+/**
+ * Reads the lists of `--ssl-client-crl`: a file or a folder of files, PEM or DER. Each must be signed by the CA of its name
+ * where that is among `cas`, and not be older than the one of `previous`. Throws a UsageError that names file and fault.
+ *
+ * @param options.checks whether the lists are to be judged by; else they are only looked at.
+ */
+export function readCrls(
+  file: FileFlag,
+  cas: readonly Certificate[],
+  { now, previous = [], checks = true }: { now: number; previous?: readonly Crl[]; checks?: boolean },
+): { crls: Crl[]; warnings: string[] } {
+  const crls: Crl[] = []
+  const warnings: string[] = []
+  for (const { path, der } of bytesOf(file)) {
+    const fail = (why: string): UsageError => new UsageError(`${file.flag}: ${path}: the revocation list ${why}.`)
+    let crl: Crl
+    try {
+      crl = parseCrl(der)
+    } catch (error) {
+      throw fail(`cannot be used: ${errorText(error)}`)
+    }
+    if (crl.nextUpdate === undefined)
+      throw fail('cannot be used: it does not say when the next one is due (nextUpdate)')
+    const named = cas.filter((ca) => ca.subjectDer === crl.issuerDer)
+    const signers = named.filter((ca) => isSignedBy(crl, ca))
+    if (named.length > 0 && signers.length === 0)
+      throw fail(`names ${crl.issuerText}, but that CA has not signed it, or may not sign lists (key usage cRLSign)`)
+    const former = previous.find((one) => isBefore(crl, one) && signers.some((ca) => isSignedBy(one, ca)))
+    if (former)
+      throw fail(`of ${crl.issuerText} is older than the one in use (number ${crl.number}, not ${former.number})`)
+    if (named.length === 0)
+      warnings.push(
+        `${file.flag}: ${path}: ${crl.issuerText} is not among the client CAs: its list is of use only if peers send its certificate.`,
+      )
+    if (crl.nextUpdate <= now)
+      warnings.push(
+        `${file.flag}: ${path}: the revocation list of ${crl.issuerText} should have been replaced on ${new Date(crl.nextUpdate).toISOString()}.`,
+      )
+    crls.push(crl)
+  }
+  if (checks) ensureOfUse(file, crls, cas, previous)
+  return { crls, warnings }
+}
+
+/** Who would not be found revoked any more, or never was, for want of a list must not come in by an oversight. */
+function ensureOfUse(
+  file: FileFlag,
+  crls: readonly Crl[],
+  cas: readonly Certificate[],
+  previous: readonly Crl[],
+): void {
+  const isOf = (one: Crl, ca: Certificate): boolean => one.issuerDer === ca.subjectDer
+  if (!crls.some((crl) => cas.some((ca) => isOf(crl, ca))))
+    throw new UsageError(
+      `${file.flag}: no revocation list in ${file.path} is of a client CA: give its list, or add the CA that issued these lists to the client CAs.`,
+    )
+  const lost = previous.find(
+    (one) => cas.some((ca) => isOf(one, ca)) && !crls.some(({ issuerDer }) => issuerDer === one.issuerDer),
+  )
+  if (lost) throw new UsageError(`${file.flag}: there is no list of ${lost.issuerText} any more in ${file.path}.`)
+}
+
+/** Judges by lists, as gRPC's A69 does: good, revoked, or not to be told, which the rule of the CA decides. */
+export function revocationOf(crls: readonly Crl[], ruleOf: (issuer: Certificate) => CrlRule): RevocationData {
+  const byIssuer = Map.groupBy(crls, ({ issuerDer }) => issuerDer)
+  /** By fingerprint: peers send certificates of CAs anew with every connection. */
+  const signed = new Map<string, Crl | 'none'>()
+  /** The newest list that the key of this CA has signed: a CA that got a new key has two. */
+  const listOf = (issuer: Certificate): Crl | 'none' => {
+    const known = signed.get(issuer.fingerprint)
+    if (known) return known
+    const lists = (byIssuer.get(issuer.subjectDer) ?? []).filter((crl) => isSignedBy(crl, issuer))
+    const newest = lists.reduce<Crl | undefined>((best, crl) => (best && !isNewer(crl, best) ? best : crl), undefined)
+    if (signed.size >= issuersMax) signed.clear()
+    signed.set(issuer.fingerprint, newest ?? 'none')
+    return newest ?? 'none'
+  }
+  return {
+    check(certificate, issuer, now) {
+      const rule = ruleOf(issuer)
+      const isKnown = byIssuer.has(issuer.subjectDer)
+      const unknown = (why: string): ReturnType<RevocationData['check']> =>
+        (rule.unavailable ?? (isKnown ? 'deny' : 'allow')) === 'allow'
+          ? undefined
+          : { reason: 'revocation-unknown', about: `${issuer.subject.text}: ${why}` }
+      if (!isKnown) return unknown('there is no list')
+      const crl = listOf(issuer)
+      if (crl === 'none') return unknown('its key has signed no list')
+      if (certificate.serial.startsWith('-')) return unknown('its serial number is negative')
+      if (crl.revoked.has(serialKey(certificate.serial)))
+        return { reason: 'revoked-by-crl', about: `serial ${certificate.serial} of ${issuer.subject.text}` }
+      const dueAt = (crl.nextUpdate ?? 0) + rule.graceMs
+      if (dueAt < now) return unknown(`its list was to be replaced on ${new Date(crl.nextUpdate ?? 0).toISOString()}`)
+      if (crl.thisUpdate > now + skewMs) return unknown('its list is of the future')
+      return undefined
+    },
+  }
+}
+
+function isBefore(crl: Crl, other: Crl): boolean {
+  if (crl.issuerDer !== other.issuerDer || crl.number === undefined || other.number === undefined) return false
+  return crl.number < other.number
+}
+
+function isNewer(crl: Crl, other: Crl): boolean {
+  if (crl.number !== undefined && other.number !== undefined && crl.number !== other.number)
+    return crl.number > other.number
+  return crl.thisUpdate > other.thisUpdate
+}
+
+function bytesOf(file: FileFlag): { path: string; der: Uint8Array }[] {
+  const found: { path: string; der: Uint8Array }[] = []
+  let bytes = 0
+  for (const path of pathsOf(file)) {
+    const content = read(file, path)
+    bytes += content.length
+    if (bytes > bytesMax)
+      throw new UsageError(`${file.flag}: the lists in ${file.path} have more than ${bytesMax >> 20} MiB.`)
+    const text = content.subarray(0, 64 * 1024).toString('latin1')
+    if (!isPem(text)) found.push({ path, der: content })
+    else for (const der of blocksOf(file, path, content.toString('latin1'))) found.push({ path, der })
+  }
+  return found
+}
+
+function blocksOf(file: FileFlag, path: string, text: string): Uint8Array[] {
+  try {
+    const blocks = pemBlocks(text, 'X509 CRL', 'a revocation list')
+    if (blocks.length > 0) return blocks
+  } catch (error) {
+    throw new UsageError(`${file.flag}: ${path}: ${errorText(error)}.`)
+  }
+  throw new UsageError(`${file.flag}: ${path} holds no revocation list (BEGIN X509 CRL).`)
+}
+
+/** What is in a folder, as Kubernetes lays it out: its own names begin with two points. */
+function pathsOf(file: FileFlag): string[] {
+  try {
+    if (!statSync(file.path).isDirectory()) return [file.path]
+    const names = readdirSync(file.path)
+      .filter((name) => !name.startsWith('.'))
+      .sort()
+    const paths = names.map((name) => join(file.path, name)).filter((path) => statSync(path).isFile())
+    if (paths.length <= filesMax) return paths
+  } catch (cause) {
+    throw unreadable(file, file.path, cause)
+  }
+  throw new UsageError(`${file.flag}: ${file.path} holds more than ${filesMax} files.`)
+}
+
+function read(file: FileFlag, path: string): Buffer {
+  try {
+    return readFileSync(path)
+  } catch (cause) {
+    throw unreadable(file, path, cause)
+  }
+}
+
+function unreadable(file: FileFlag, path: string, cause: unknown): UsageError {
+  return new UsageError(`${file.flag}: ${path} cannot be read (${(cause as NodeJS.ErrnoException).code}).`, { cause })
+}
