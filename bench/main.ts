@@ -8,6 +8,7 @@ import { ourFlower } from './our-flower.ts'
 import { type FleetFigures, measurePythonFleets } from './python-fleets.ts'
 import { pythonFlower } from './python-flower.ts'
 import { measureSimulations, type SimulationFigures } from './simulation.ts'
+import { type ModeFigures, measureTls, type TlsFigures } from './tls.ts'
 
 /**
  * Figures of Trellis beside those of Python Flower 1.29, both taken in this run, one after the other, on this machine:
@@ -29,9 +30,12 @@ const python = environments.TRELLIS_PYTHON_129
 Object.assign(process.env, environments)
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 try {
-  // `npm run bench -- python-fleets` is one table alone.
-  if (!process.argv.includes('python-fleets')) await measureAll()
-  if (environments.TRELLIS_PYTHON_129 && environments.TRELLIS_PYTHON_141)
+  // `npm run bench -- python-fleets` and `npm run bench -- tls` are one table alone.
+  const only = process.argv[2]
+  if (only === undefined) await measureAll()
+  if (only !== 'python-fleets') printTls(await measureTls(directory))
+  if (only === 'tls') process.exitCode = 0
+  else if (environments.TRELLIS_PYTHON_129 && environments.TRELLIS_PYTHON_141)
     printFleets(await measurePythonFleets(['1.29', '1.41']))
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -126,6 +130,30 @@ function printFleets(figures: readonly FleetFigures[]): void {
   printTable([
     ['s for 2 rounds of a Python app, 2 nodes', 'all Flower', "Flower's SuperNodes at our SuperLink", 'all ours'],
     ...figures.map(row),
+  ])
+}
+
+function printTls({ crl, certificates, keys, reload }: TlsFigures): void {
+  const row = (what: string, figure: keyof ModeFigures, digits: number, better: 'less' | 'more'): string[] => {
+    const [mine, other] = [certificates[figure], keys[figure]]
+    const ratio = better === 'less' ? other / mine : mine / other
+    return [what, mine.toFixed(digits), other.toFixed(digits), `${ratio.toFixed(2)} times ${better}`]
+  }
+  process.stdout.write('\n')
+  printTable([
+    ['our SuperLink', 'mutual TLS', 'registered keys', 'ratio'],
+    row('handshakes a second, peer judged', 'handshakesPerSecond', 0, 'more'),
+    row('small Fleet calls a second', 'callsPerSecond', 0, 'more'),
+    row('s until 1,000 nodes that come back at once are online', 'stormSeconds', 1, 'less'),
+  ])
+  process.stdout.write('\n')
+  printTable([
+    ['revocation list of 100,000 entries', '', '', ''],
+    ['ms to load', crl.loadMs.toFixed(0), '', ''],
+    ['microseconds a lookup', crl.lookupMicroseconds.toFixed(2), '', ''],
+    ['slowest call while it is loaded anew, 1,000 connections, ms', reload.crlStallMs.toFixed(0), '', ''],
+    ['the same while a policy is loaded anew', reload.policyStallMs.toFixed(0), '', ''],
+    ['the same while nothing happens', reload.calmMs.toFixed(0), '', ''],
   ])
 }
 

@@ -14,7 +14,10 @@ export function jsonShape(text: string, without: readonly string[] = []): unknow
 export function addedKeys(command: string): string[] {
   const newer = ['federation-id', 'status-details']
   if (command.startsWith('federation')) return ['id', ...newer]
-  const certificate = ['identity', 'organization', 'auth-method', 'certificate-serial', 'certificate-expires-at']
+  const certificate = [
+    ...['identity', 'organization', 'auth-method', 'certificate-serial', 'certificate-expires-at'],
+    ...['certificate-days-left', 'certificate-renewal'],
+  ]
   return command.startsWith('supernode ls') ? ['name', 'location', ...certificate] : newer
 }
 
