@@ -16,6 +16,7 @@ import { pkiCommand } from './commands/pki.ts'
 import { runCommand } from './commands/run.ts'
 import { stopCommand } from './commands/stop.ts'
 import { supernodeCommand } from './commands/supernode.ts'
+import { tlsCommand } from './commands/tls.ts'
 import { abortWhenUnread } from './output.ts'
 
 /** `flwr` */
@@ -59,6 +60,7 @@ export function createProgram(context: CliContext): Command {
     supernodeCommand,
     federationCommand,
     pkiCommand,
+    tlsCommand,
   ]
   for (const create of commands) program.addCommand(create(context))
   return throwFaults(program, 'flwr')

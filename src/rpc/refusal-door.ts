@@ -50,7 +50,8 @@ function tellOverHttp(socket: Socket, error: WireError): void {
   socket.once('data', () => {
     socket.end(
       `HTTP/1.1 ${error.httpStatus} ${STATUS_CODES[error.httpStatus]}\r\ncontent-type: application/json\r\n` +
-        `content-length: ${Buffer.byteLength(body)}\r\ntrellis-refusal-reason: ${error.refusalReason}\r\n` +
+        // A certificate that has expired, or is not valid yet, may be a matter of clocks.
+        `date: ${new Date().toUTCString()}\r\ncontent-length: ${Buffer.byteLength(body)}\r\ntrellis-refusal-reason: ${error.refusalReason}\r\n` +
         `connection: close\r\n\r\n${body}`,
     )
   })

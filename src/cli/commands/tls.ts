@@ -1,0 +1,182 @@
+import { once } from 'node:events'
+import type { TLSSocket } from 'node:tls'
+import { Command } from 'commander'
+import { UsageError } from '../../base/errors.ts'
+import { parseCertificate } from '../../identity/certificate.ts'
+import { readCertificates, readClientTls } from '../../identity/tls-files.ts'
+import { fixedTlsSource } from '../../identity/tls-source.ts'
+import { parseAddress } from '../../rpc/address.ts'
+import { dial } from '../../rpc/dial.ts'
+import { RpcError } from '../../rpc/rpc-error.ts'
+import { type CliContext, type CreateCommand, connectionArgument, formatOption, group } from '../command.ts'
+import { openControl } from '../connect.ts'
+import { type Connection, findConnection, readFlowerConfig } from '../flower-config.ts'
+import { flwrHome } from '../home.ts'
+import { type Output, runCommand } from '../output.ts'
+import { explainRpcError } from '../rpc-sentences.ts'
+import { table } from '../table.ts'
+import { Checklist, checkClientFiles, checkDates, checkServerFiles } from '../tls-check.ts'
+
+export const tlsCommand: CreateCommand = (context) => group('tls', 'the TLS of a connection', [checkCommand(context)])
+
+interface Options {
+  readonly certfile?: string
+  readonly keyfile?: string
+  readonly ca?: string
+  readonly crl?: string
+  readonly server?: boolean
+  readonly format: string
+}
+
+/** How far clocks may be apart before it is worth a word, and before certificates and signatures fail by it. */
+const clockSkewMs = { warning: 30_000, broken: 5 * 60_000 }
+
+function checkCommand(context: CliContext): Command {
+  return new Command('check')
+    .description('find the first thing that is wrong with the TLS of a connection, or of files')
+    .argument(...connectionArgument)
+    .option('--certfile <path>', 'look at these files instead of a connection: a certificate (chain)')
+    .option('--keyfile <path>', 'its private key')
+    .option('--ca <path>', 'the CA that it must be signed by')
+    .option('--crl <path>', 'revocation list, or a folder of lists')
+    .option('--server', 'the files are of a SuperLink; without it, of a SuperNode or a person')
+    .addOption(formatOption())
+    .action(async (connectionName: string | undefined, options: Options) => {
+      context.status = await runCommand(context, options.format, async (output) => {
+        const list = new Checklist()
+        if (options.certfile === undefined) await checkConnection(context, list, connectionName, output)
+        else await checkFiles(list, options, options.certfile)
+        return report(list, output)
+      })
+    })
+}
+
+function report(list: Checklist, output: Output): number {
+  const { steps } = list
+  const words = { ok: 'ok', warning: 'warning', broken: 'BROKEN' } as const
+  output.say(
+    table(
+      ['Link', 'Result', 'What was found'],
+      steps.map(({ link, outcome, detail }) => [link, words[outcome], detail]),
+    ),
+  )
+  const broken = steps.find(({ outcome }) => outcome === 'broken')
+  output.answer({
+    success: broken === undefined,
+    broken: broken?.link ?? null,
+    steps: steps.map(({ link, outcome, detail }) => ({ link, outcome, detail })),
+  })
+  output.note(broken ? `The first broken link is '${broken.link}': ${broken.detail}` : 'Everything holds.')
+  return broken ? 1 : 0
+}
+
+function checkFiles(list: Checklist, { keyfile, ca, crl, server }: Options, certfile: string): Promise<void> {
+  const file = (flag: string, path: string | undefined) => (path === undefined ? undefined : { flag, path })
+  if (crl !== undefined && ca === undefined) throw new UsageError('--crl needs --ca, the CA that signs the list.')
+  const files = {
+    certfile: { flag: '--certfile', path: certfile },
+    keyfile: file('--keyfile', keyfile),
+    ca: file('--ca', ca),
+    crl: file('--crl', crl),
+  }
+  return (server ? checkServerFiles : checkClientFiles)(list, files, Date.now())
+}
+
+/** Files, dates, address, handshake, clock, and what the SuperLink says to an ordinary call. */
+async function checkConnection(
+  context: CliContext,
+  list: Checklist,
+  name: string | undefined,
+  output: Output,
+): Promise<void> {
+  const connection = findConnection(
+    readFlowerConfig(flwrHome(), () => {}),
+    name,
+  )
+  if (connection.local || connection.insecure)
+    throw new UsageError(`${connection.where} has no TLS: there is nothing to check.`)
+  if (!(await checkOwnFiles(list, connection))) return
+  if (!(await list.holds('address', () => parseAddress(connection.address, connection.where)))) return
+  if (!(await checkHandshake(list, connection))) return
+  await list.holds(
+    'answer',
+    async () => {
+      using control = await openControl(context, name, output)
+      const { federations } = await control.client.listFederations({})
+      list.note('answer', `The SuperLink lets you in; it has ${federations.length} federation(s).`)
+    },
+    explainRpcError,
+  )
+}
+
+async function checkOwnFiles(list: Checklist, connection: Connection): Promise<boolean> {
+  const { rootCertificates, clientCertificate, clientPrivateKey, where } = connection
+  const file = (key: string, path: string) => ({ flag: `${where} ${key}`, path })
+  if (rootCertificates !== undefined) {
+    const roots = file('root-certificates', rootCertificates)
+    if (!(await list.holds('file', () => readCertificates(roots)))) return false
+    list.note('file', `${rootCertificates} can be read.`)
+  }
+  if (clientCertificate === undefined) {
+    list.note('file', 'There is no client certificate: enough where the SuperLink does not ask for one.', 'warning')
+    return true
+  }
+  await checkClientFiles(
+    list,
+    {
+      certfile: file('client-certificate', clientCertificate),
+      keyfile: clientPrivateKey === undefined ? undefined : file('client-private-key', clientPrivateKey),
+      ca: undefined,
+      crl: undefined,
+    },
+    Date.now(),
+  )
+  return !list.isBroken
+}
+
+async function checkHandshake(list: Checklist, connection: Connection): Promise<boolean> {
+  const file = (path: string | undefined) => (path === undefined ? undefined : { flag: connection.where, path })
+  // With the certificate: the SuperLink would log a refusal of who comes without.
+  const { material } = readClientTls({
+    roots: file(connection.rootCertificates),
+    certfile: file(connection.clientCertificate),
+    keyfile: file(connection.clientPrivateKey),
+    now: Date.now(),
+  })
+  const address = parseAddress(connection.address, connection.where)
+  let socket: TLSSocket | undefined
+  try {
+    socket = (await dial(address, fixedTlsSource(material), ['h2', 'http/1.1'])).socket as TLSSocket
+  } catch (error) {
+    if (!(error instanceof RpcError)) throw error
+    const isReached = error.kind === 'tls' || /TLS handshake/.test(error.message)
+    list.note(isReached ? 'handshake' : 'address', error.message, 'broken')
+    return false
+  }
+  try {
+    list.note('address', `${connection.address} answers.`)
+    list.note('handshake', `${socket.getProtocol()}, and the certificate of the SuperLink is trusted.`)
+    const der = socket.getPeerX509Certificate()?.raw
+    if (der && !checkDates(list, parseCertificate(der), Date.now())) return false
+  } finally {
+    socket.destroy()
+  }
+  // A SuperLink of the gRPC generation alone does not say what time it is.
+  const web = await dial(address, fixedTlsSource(material), ['http/1.1']).catch(() => undefined)
+  return web?.alpn === 'http/1.1' ? checkClock(list, web.socket as TLSSocket) : true
+}
+
+/** Every HTTP answer says what time it is, that of a refusal too. */
+async function checkClock(list: Checklist, socket: TLSSocket): Promise<boolean> {
+  socket.write('GET /health HTTP/1.1\r\nhost: superlink\r\nconnection: close\r\n\r\n')
+  const answered = once(socket, 'data', { signal: AbortSignal.timeout(5000) }).catch(() => [Buffer.alloc(0)])
+  const [head] = (await answered) as [Buffer]
+  socket.destroy()
+  const said = Date.parse(/^date: (.+)\r$/im.exec(head.toString('latin1'))?.[1] ?? '')
+  if (!Number.isFinite(said)) return true
+  const apartMs = Math.abs(said - Date.now())
+  const sentence = `The clocks of this machine and of the SuperLink are ${Math.round(apartMs / 1000)} s apart`
+  if (apartMs > clockSkewMs.broken) list.note('clock', `${sentence}: set them by NTP.`, 'broken')
+  else list.note('clock', `${sentence}.`, apartMs > clockSkewMs.warning ? 'warning' : 'ok')
+  return !list.isBroken
+}
