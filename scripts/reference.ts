@@ -2,8 +2,12 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { rows as appRows } from '../src/app-runtime/config.ts'
+import { type ErrorCode, errorCatalog } from '../src/base/error-catalog.ts'
 import type { OptionRow } from '../src/base/options.ts'
+import { wireStatuses } from '../src/base/wire-status.ts'
 import { createProgram } from '../src/cli/main.ts'
+import { refusalReasons } from '../src/identity/caller.ts'
+import { refusalSentence } from '../src/identity/refusal-sentence.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
 import { rows as superlinkRows } from '../src/superlink/config.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
@@ -33,6 +37,18 @@ const pages = {
       commandSections(command, 'flwr'),
     ),
   ],
+  'refusals.md': [
+    '# Why a peer is refused',
+    'Made from the code by `npm run gen`. The code travels with the refusal as `trellis-refusal-reason`, over gRPC and HTTP, is the label `reason` of `trellis_peer_refusals_total`, and the `reason` in the [audit log](audit-log.md). The sentence reaches the peer, and the log of the SuperLink; in the place of … it names what it is about. The order is the order of the checks.',
+    table(
+      ['code', 'gRPC', 'HTTP', 'sentence'],
+      refusalReasons.map((reason) => {
+        const { status } = errorCatalog[isErrorCode(reason) ? reason : 'certificate-refused']
+        const { grpc, http } = wireStatuses[status]
+        return [code(reason), `${grpc} ${status}`, String(http), refusalSentence(reason, '…')]
+      }),
+    ),
+  ],
 }
 
 for (const [name, parts] of Object.entries(pages)) {
@@ -43,6 +59,10 @@ for (const [name, parts] of Object.entries(pages)) {
     process.stderr.write(`docs/reference/${name} is not what the programs know: run npm run gen.\n`)
     process.exitCode = 1
   }
+}
+
+function isErrorCode(reason: string): reason is ErrorCode {
+  return reason in errorCatalog
 }
 
 function programSection(name: string, rows: readonly OptionRow[]): string {

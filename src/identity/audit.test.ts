@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, statSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, statSync } from 'node:fs'
 import { after, test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { UsageError } from '../base/errors.ts'
@@ -65,4 +65,36 @@ test('a disk that is full later is told once a minute, and calls go on', () => {
   for (let count = 0; count < 3; count++) audit.write({ ...call, peer: { kind: 'anonymous' }, decision: 'allow' })
   assert.equal(said.length, 1)
   assert.match(said[0] as string, /The audit log \/dev\/full cannot be written: ENOSPC/)
+})
+
+test('after the file was moved away lines go on in a new one, and none is lost', () => {
+  const file = directory.file('rotated.jsonl')
+  using audit = createAuditLog(file, { clock, log: silentLogger })
+  const write = (peerAddress: string): void =>
+    audit.write({ ...call, peerAddress, peer: { kind: 'anonymous' }, decision: 'allow' })
+  const peersIn = (path: string): string[] =>
+    readFileSync(path, 'utf8')
+      .trim()
+      .split('\n')
+      .map((line) => JSON.parse(line).peer)
+  write('1')
+  renameSync(file, `${file}.1`)
+  write('2')
+  audit.reopen()
+  write('3')
+  assert.deepEqual([peersIn(`${file}.1`), peersIn(file)], [['1', '2'], ['3']])
+  assert.equal(statSync(file).mode & 0o777, 0o600)
+})
+
+test('where no new file can be opened lines go on in the old one, and the log says so', () => {
+  const folder = directory.file('gone')
+  mkdirSync(folder)
+  const file = `${folder}/audit.jsonl`
+  const said: string[] = []
+  using audit = createAuditLog(file, { clock, log: { error: (message) => void said.push(message) } })
+  renameSync(folder, `${folder}-moved`)
+  audit.reopen()
+  audit.write({ ...call, peer: { kind: 'anonymous' }, decision: 'allow' })
+  assert.equal(readFileSync(`${folder}-moved/audit.jsonl`, 'utf8').split('\n').length, 2)
+  assert.match(said[0] ?? '', /goes on in the old file: --audit-log: .* cannot be written/)
 })

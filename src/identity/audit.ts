@@ -26,9 +26,9 @@ export type AuditLog = (entry: AuditEntry) => void
 export function createAuditLog(
   file: string | undefined,
   { clock, log }: { clock: Pick<Clock, 'now'>; log: Pick<Logger, 'error'> },
-): { write: AuditLog } & Disposable {
-  if (file === undefined) return { write: () => {}, [Symbol.dispose]() {} }
-  const descriptor = open(file)
+): { write: AuditLog /** Goes on in a new file where the old one was moved away. */; reopen(): void } & Disposable {
+  if (file === undefined) return { write: () => {}, reopen() {}, [Symbol.dispose]() {} }
+  let descriptor = open(file)
   const throttle = new LogThrottle(clock)
   return {
     write(entry) {
@@ -37,6 +37,15 @@ export function createAuditLog(
       } catch (error) {
         const fields = throttle.admit('audit')
         if (fields) log.error(`The audit log ${file} cannot be written: ${errorText(error)}`, fields)
+      }
+    },
+    reopen() {
+      try {
+        const next = open(file)
+        closeSync(descriptor)
+        descriptor = next
+      } catch (error) {
+        log.error(`The audit log goes on in the old file: ${errorText(error)}`)
       }
     },
     [Symbol.dispose]: () => closeSync(descriptor),

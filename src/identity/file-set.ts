@@ -3,7 +3,7 @@ import { errorText, UsageError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { DirectoryWatch } from './directory-watch.ts'
 import { directoriesOf, fingerprintOf } from './fingerprint.ts'
-import { onHangup } from './hangup.ts'
+import { onOperatorSignal } from './operator-signal.ts'
 
 /**
  * Files that belong together and may be replaced while they are in use: read as a whole, used when all of it is good, else
@@ -56,7 +56,7 @@ export class FileSet<T> implements AsyncDisposable {
     this.#good = first.seen
     this.#seen = first.seen
     this.#warned = new Set(first.warnings)
-    this.#hangup = options.leavesHangup ? undefined : onHangup(() => this.#wake())
+    this.#hangup = options.leavesHangup ? undefined : onOperatorSignal('SIGHUP', () => this.#wake())
     this.#done = this.#run()
   }
 

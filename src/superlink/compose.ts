@@ -11,6 +11,7 @@ import { inMemory, openDatabase } from '../db/database.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
 import { judge as decide } from '../identity/judge.ts'
+import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
@@ -126,6 +127,8 @@ export async function startSuperlink(
   ]
   const audit = createAuditLog(config.auditFile, ctx)
   stack.use(audit)
+  // Also without a file: else Node would open its debugger.
+  stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
   const metrics = new Metrics()
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const listen = createListen(config, credentials, ctx, audit.write, metrics)

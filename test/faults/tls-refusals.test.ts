@@ -1,18 +1,21 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { buildFab } from '../../src/fab/bundle.ts'
 import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import { Runtime } from '../../src/gen/flwr/proto/runtime_pb.ts'
+import { type RefusalReason, refusalReasons } from '../../src/identity/caller.ts'
 import { generateNodeKey, signNodeCall } from '../../src/identity/node-key.ts'
 import { type Issued, issue } from '../../src/identity/pki.ts'
+import { refusalSentence } from '../../src/identity/refusal-sentence.ts'
 import { type Channel, RpcError } from '../../src/rpc/channel.ts'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { TestCa, validFor } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
 import { eventually } from '../harness/program.ts'
+import { freePort } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
 const heartbeatInterval = 30
@@ -129,6 +132,79 @@ test('a peer whose certificate is not good is told why over either door, and its
     message.nodesInfo.map((node) => node.identity),
     ['good'],
   )
+})
+
+test('every reason to refuse a connection has its code at the peer, its label among the metrics, and its line in the audit log', async () => {
+  const health = `127.0.0.1:${await freePort()}`
+  const revoked = { issued: undefined as Issued | undefined }
+  await using deployment = await MutualTlsSuperlink.start(async (file, ca) => {
+    revoked.issued = (await ca.issue('revoked')).issued
+    writeFileSync(file('lists.pem'), await ca.crl([revoked.issued], 1))
+    writeFileSync(
+      file('policy.toml'),
+      `[[allow]]\nidentity = "*"\nroles = ["cli"]\n[[ca]]\nfile = "ca.crt"\norganizations = ["", "Hospital A"]\n`,
+    )
+    return [
+      ...['--ssl-client-policy', file('policy.toml'), '--ssl-client-crl', file('lists.pem')],
+      ...['--health-server-address', health],
+    ]
+  })
+  const { ca } = deployment
+  using elsewhere = temporaryDirectory()
+  const foreign = await TestCa.create(elsewhere.path, 'foreign')
+  const made = async (name: string, request: Parameters<TestCa['issue']>[1] = {}): Promise<Issued> =>
+    (await ca.issue(name, request)).issued
+  const dated = (from: number, to: number) => ({
+    notBefore: new Date(Date.now() + from * 3600_000),
+    notAfter: new Date(Date.now() + to * 3600_000),
+  })
+  const intermediate = await issue({ commonName: 'mid', ca: true, ...validFor(1) }, ca.issued)
+  const unlisted = chained(await issue({ commonName: 'below', ...validFor(1) }, intermediate), intermediate)
+  const peers: Partial<Record<RefusalReason, Issued | undefined>> = {
+    'no-certificate': undefined,
+    'unknown-ca': (await foreign.issue('x')).issued,
+    'certificate-expired': await made('old', dated(-2, -1)),
+    'certificate-not-yet-valid': await made('new', dated(1, 2)),
+    'invalid-chain': await made('limited', { criticalExtension: '1.2.3.4' }),
+    'wrong-key-usage': await made('k', { keyUsage: 0x20 }),
+    'wrong-extended-key-usage': await made('s', { usages: ['server'] }),
+    'ca-used-as-client': ca.issued,
+    'no-identity': await made('n', { commonName: '' }),
+    'ambiguous-identity': await made('u', { uris: ['spiffe://a/1', 'spiffe://a/2'] }),
+    'organization-not-allowed': await made('o', { organization: 'Hospital B' }),
+    'revoked-by-crl': revoked.issued,
+    'role-not-granted': await made('node'),
+  }
+  for (const [reason, issued] of Object.entries(peers)) {
+    const error = await refusalOf(activate(deployment.connect('fleet', issued)))
+    assert.equal(error.refusalReason, reason, error.message)
+    const [start = ''] = refusalSentence(reason as RefusalReason, '…').split(' (…)')
+    assert.ok(error.message.startsWith(start), error.message)
+  }
+  // An intermediate without a list of its own is no reason: its CA has one.
+  assert.equal((await refusalOf(activate(deployment.connect('fleet', unlisted)))).refusalReason, 'role-not-granted')
+
+  const metrics = await (await fetch(`http://${health}/metrics`)).text()
+  const lines = readFileSync(deployment.file('audit.jsonl'), 'utf8').trim().split('\n')
+  const audited = lines.map((line) => JSON.parse(line)).filter(({ decision }) => decision === 'refuse')
+  for (const reason of Object.keys(peers)) {
+    const count = reason === 'role-not-granted' ? 2 : 1
+    assert.match(
+      metrics,
+      new RegExp(`^trellis_peer_refusals_total\\{listener="Fleet API",reason="${reason}"\\} ${count}$`, 'm'),
+    )
+    assert.equal(audited.filter((line) => line.reason === reason).length, count, reason)
+  }
+  // The other reasons belong to calls, need OCSP, or bytes that no TLS library sends; unit tests show their judgement.
+  const others = refusalReasons.filter((reason) => !(reason in peers))
+  assert.deepEqual(others, [
+    'malformed-certificate',
+    'missing-intermediate',
+    'revoked-by-ocsp',
+    'revocation-unknown',
+    'node-of-another-identity',
+    'identity-in-use',
+  ])
 })
 
 test('the policy says who may be a SuperNode and who may use the Control API', async () => {
@@ -362,6 +438,14 @@ test('the audit log has every refusal and every change, with whom, from where an
   assert.match(activated.peer, /^127\.0\.0\.1:\d+$/)
   assert.match(activated.time, /^\d{4}-.*Z$/)
   assert.doesNotMatch(JSON.stringify(lines), /PRIVATE|BEGIN/)
+
+  // Rotated by an outside tool: moved away, then told.
+  const file = deployment.file('audit.jsonl')
+  renameSync(file, `${file}.1`)
+  process.kill(process.pid, 'SIGUSR1')
+  await eventually('the new file', () => existsSync(file))
+  await refusalOf(deployment.connect('main', undefined).call(Control.method.stopRun, { runId }))
+  await eventually('its first line', () => /StopRun/.test(readFileSync(file, 'utf8')))
 })
 
 /** A leaf with its issuers behind it, as a client sends it. */

@@ -1,0 +1,21 @@
+/** `SIGHUP`: files have changed. `SIGUSR1`: log files were moved away. */
+type OperatorSignal = 'SIGHUP' | 'SIGUSR1'
+
+const listeners: Record<OperatorSignal, Set<() => void>> = { SIGHUP: new Set(), SIGUSR1: new Set() }
+const tell: Record<OperatorSignal, () => void> = {
+  SIGHUP: () => listeners.SIGHUP.forEach((listener) => void listener()),
+  SIGUSR1: () => listeners.SIGUSR1.forEach((listener) => void listener()),
+}
+
+/** Calls back at each such signal until disposed. */
+export function onOperatorSignal(signal: OperatorSignal, listener: () => void): Disposable {
+  const own = listeners[signal]
+  if (own.size === 0) process.on(signal, tell[signal])
+  own.add(listener)
+  return {
+    [Symbol.dispose]() {
+      own.delete(listener)
+      if (own.size === 0) process.off(signal, tell[signal])
+    },
+  }
+}
