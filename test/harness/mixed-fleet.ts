@@ -30,6 +30,7 @@ export class MixedFleet implements AsyncDisposable {
   readonly superlinkMaker: Maker
   readonly #options: MixedFleetOptions
   readonly #addresses = new Map<TestProgram, string>()
+  readonly #programs: TestProgram[] = []
   #ca!: TestCa
   superlink!: TestProgram
   fleetAddress = ''
@@ -122,7 +123,9 @@ export class MixedFleet implements AsyncDisposable {
   start(maker: Maker, program: string, args: readonly string[], env: Record<string, string> = {}): TestProgram {
     const { cwd, env: own } = this.#programOptions(maker)
     const options = { cwd, env: { ...own, ...env } }
-    return maker === 'trellis' ? start(program, args, options) : startPython(maker, program, args, options)
+    const started = maker === 'trellis' ? start(program, args, options) : startPython(maker, program, args, options)
+    this.#programs.push(started)
+    return started
   }
 
   /** Starts a program that ends with the fleet. */
@@ -148,10 +151,15 @@ export class MixedFleet implements AsyncDisposable {
   }
 
   /** Runs `flwr`; its connection to this SuperLink is called `fleet` and is the default. */
-  flwr(maker: Maker, args: readonly string[], timeoutMs = 120_000): ReturnType<typeof run> {
+  async flwr(maker: Maker, args: readonly string[], timeoutMs = 120_000): ReturnType<typeof run> {
     this.#writeConfig(maker)
     const options = { ...this.#programOptions(maker), timeoutMs }
-    return maker === 'trellis' ? run('flwr', args, options) : runPython(maker, 'flwr', args, options)
+    try {
+      return await (maker === 'trellis' ? run('flwr', args, options) : runPython(maker, 'flwr', args, options))
+    } catch (error) {
+      const said = this.#programs.map((program) => program.said.slice(-2000))
+      throw new Error([String(error), ...said].join('\n--- another program of the fleet said last:\n'), { cause: error })
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

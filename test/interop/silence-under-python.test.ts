@@ -7,6 +7,7 @@ import { withoutPython } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
 const startMs = 60_000
+const lateTtlSeconds = 20
 
 // They wait for time-outs of Flower more than they do, so all at once.
 describe('silence', { concurrency: true }, () => {
@@ -39,7 +40,8 @@ describe('silence', { concurrency: true }, () => {
         const app = writeApp(fleet.directory.file(`app-${ttl}`), { server: askingServer, client: slowClient, config })
         return fleet.flwr('trellis', ['run', app, '--stream'])
       }
-      const late = await ask('slow,quick', 5)
+      // The node is free again long before the time of the quick one is over, also beside the programs of other tests.
+      const late = await ask('slow,quick', lateTtlSeconds)
       assert.match(late.said, /slow: error \d /)
       assert.match(late.said, /quick: answered/)
 
@@ -66,13 +68,13 @@ describe('silence', { concurrency: true }, () => {
   }
 })
 
-/** Does what it is asked to: answers late, or after a signal that its node was stopped. */
+/** Does what it is asked to: answers after the message's time, or after a signal that its node was stopped. */
 const slowClient = `
 import { ClientApp, RecordDict } from 'trellis-fl'
 export const app = new ClientApp().query(async (message) => {
   const action = message.content.get('config').get('action')
   if (action === 'hang') console.error('hanging')
-  const pauseMs = { slow: 8000, hang: 70_000 }[action] ?? 0
+  const pauseMs = { slow: ${lateTtlSeconds + 2}_000, hang: 70_000 }[action] ?? 0
   await new Promise((resolve) => setTimeout(resolve, pauseMs))
   return message.reply(new RecordDict())
 })
