@@ -16,6 +16,8 @@ export const limits = {
   heldCallsPerNodeMax: 4,
   connectionsUnjudgedMax: 64,
   unjudgedConnectionMs: 10_000,
+  /** Those that wait for an OCSP responder; one more is judged by what is known. */
+  connectionsLearningMax: 1_024,
   /** What a handshake is given where others wait for its place. */
   handshakeMs: 1_000,
   /** Refused peers that are being told why; one more is cut off without a word. */

@@ -28,6 +28,8 @@ export interface Certificate {
   /** `undefined` when the certificate has no such extension. */
   readonly keyUsages: ReadonlySet<KeyUsage> | undefined
   readonly extendedKeyUsages: readonly string[] | undefined
+  /** Where its CA answers whether it is revoked; http and https alone. */
+  readonly ocspUrls: readonly string[]
   /** Extensions that limit what the certificate is good for in ways that we do not check: it is not to be relied on. */
   readonly unsupported: readonly string[]
   /** Why the key is not to be used (broken too easily, or too costly to use), or the issuer's signature could be forged. */
@@ -71,6 +73,8 @@ const oids = {
   keyUsage: '2.5.29.15',
   extendedKeyUsage: '2.5.29.37',
 } as const
+const authorityInfoOid = '1.3.6.1.5.5.7.1.1'
+const ocspMethodOid = '1.3.6.1.5.5.7.48.1'
 /** Policies limit nothing as long as nobody asks for one; the extensions that ask are not among these. */
 const certificatePoliciesOid = '2.5.29.32'
 const processedOids: readonly string[] = [...Object.values(oids), certificatePoliciesOid]
@@ -131,6 +135,7 @@ function readCertificate(der: Uint8Array): Certificate {
     pathLength: typeof constraints?.pathLenConstraint === 'number' ? constraints.pathLenConstraint : undefined,
     keyUsages: usages && readKeyUsages(usages),
     extendedKeyUsages: extended?.keyPurposes,
+    ocspUrls: readOcspUrls(extension(authorityInfoOid)),
     unsupported: (parsed.extensions ?? [])
       .filter((one) => (one.critical && !processedOids.includes(one.extnID)) || one.extnID === nameConstraintsOid)
       .map((one) => one.extnID),
@@ -180,6 +185,14 @@ function readAltNames(extension: pkijs.Extension | undefined): SubjectNames {
     names.filter((name) => name.type === type).map((name) => ascii(String(name.value)))
   const ips = names.filter((name) => name.type === 7).map(({ value }) => ipText(value.valueBlock.valueHexView))
   return { emails: ofType(1), dns: ofType(2), uris: ofType(6), ips }
+}
+
+function readOcspUrls(extension: pkijs.Extension | undefined): string[] {
+  return (parsedValue<pkijs.InfoAccess>(extension)?.accessDescriptions ?? [])
+    .filter(({ accessMethod, accessLocation }) => accessMethod === ocspMethodOid && accessLocation.type === 6)
+    .map(({ accessLocation }) => String(accessLocation.value))
+    .filter((url) => /^https?:\/\//i.test(url) && URL.canParse(url))
+    .slice(0, 2)
 }
 
 function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {

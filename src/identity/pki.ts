@@ -22,7 +22,9 @@ export interface CertificateRequest {
   readonly dns?: readonly string[]
   readonly ips?: readonly string[]
   readonly emails?: readonly string[]
-  readonly usages?: readonly ('client' | 'server')[]
+  readonly usages?: readonly Usage[]
+  /** Where the CA answers whether the certificate is revoked. */
+  readonly ocspUrl?: string
   readonly notBefore: Date
   readonly notAfter: Date
   /** A CA may issue others; `pathLength` bounds how deep. */
@@ -32,6 +34,9 @@ export interface CertificateRequest {
   readonly keyUsage?: number | 'none'
   readonly criticalExtension?: string
 }
+
+/** What an end entity may use its key for. */
+export type Usage = 'client' | 'server' | 'ocsp'
 
 const algorithm = { name: 'ECDSA', namedCurve: 'P-256' } as const
 /** Signs for pkijs. */
@@ -118,6 +123,12 @@ function setName(name: pkijs.RelativeDistinguishedNames, request: CertificateReq
   if (request.commonName !== undefined) add('2.5.4.3', request.commonName)
 }
 
+const purposes: Readonly<Record<Usage, string>> = {
+  client: clientAuthOid,
+  server: serverAuthOid,
+  ocsp: '1.3.6.1.5.5.7.3.9',
+}
+
 /** Bits of the key usage extension, most significant first. */
 const usageBits = { leaf: 0x80, ca: 0x06 } as const
 
@@ -151,7 +162,7 @@ function extensionsOf(request: CertificateRequest): pkijs.Extension[] {
     )
   }
   if (request.usages) {
-    const keyPurposes = request.usages.map((usage) => (usage === 'client' ? clientAuthOid : serverAuthOid))
+    const keyPurposes = request.usages.map((usage) => purposes[usage])
     extensions.push(extension('2.5.29.37', false, new pkijs.ExtKeyUsage({ keyPurposes })))
   }
   const names = [
@@ -163,6 +174,13 @@ function extensionsOf(request: CertificateRequest): pkijs.Extension[] {
     ),
   ]
   if (names.length > 0) extensions.push(extension('2.5.29.17', false, new pkijs.GeneralNames({ names })))
+  if (request.ocspUrl !== undefined) {
+    const access = new pkijs.AccessDescription({
+      accessMethod: '1.3.6.1.5.5.7.48.1',
+      accessLocation: new pkijs.GeneralName({ type: 6, value: request.ocspUrl }),
+    })
+    extensions.push(extension('1.3.6.1.5.5.7.1.1', false, new pkijs.InfoAccess({ accessDescriptions: [access] })))
+  }
   if (request.criticalExtension) {
     extensions.push(
       new pkijs.Extension({ extnID: request.criticalExtension, critical: true, extnValue: new asn1js.Null().toBER() }),

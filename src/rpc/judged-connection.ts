@@ -6,7 +6,7 @@ const anonymous: PeerIdentity = { kind: 'anonymous' }
 let lastConnectionId = 0
 
 /** Decides about a peer from its certificates, leaf first, DER; none means that it presented none. */
-export type JudgePeer = (chain: readonly Uint8Array[]) => PeerIdentity
+export type JudgePeer = (chain: readonly Uint8Array[], when: 'new' | 'open') => PeerIdentity
 
 /** A connection of a listener with what was decided about its peer, which can be decided again. */
 export class JudgedConnection implements Connection {
@@ -29,7 +29,7 @@ export class JudgedConnection implements Connection {
     this.#socket = socket
     this.#chain = chain
     this.#judge = judge
-    this.#peer = judge ? judge(chain) : anonymous
+    this.#peer = judge ? judge(chain, 'new') : anonymous
   }
 
   get peer(): PeerIdentity {
@@ -43,7 +43,7 @@ export class JudgedConnection implements Connection {
   /** Answers whether the peer was let in before and is refused now; then its calls are told, and the end comes soon. */
   judgeAgain(): boolean {
     if (!this.#judge || this.#peer.kind === 'refused') return false
-    this.#peer = this.#judge(this.#chain)
+    this.#peer = this.#judge(this.#chain, 'open')
     if (this.#peer.kind !== 'refused') return false
     this.#cutOff.abort()
     setTimeout(() => this.close(), answersOutMs).unref()

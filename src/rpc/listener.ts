@@ -1,17 +1,11 @@
-import { constants } from 'node:crypto'
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import {
-  createServer as createTlsServer,
-  type DetailedPeerCertificate,
-  type TLSSocket,
-  type TlsOptions,
-} from 'node:tls'
+import { createServer as createTlsServer, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
 import { UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
-import type { TlsMaterial, TlsSource } from '../identity/tls-source.ts'
+import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import type { Connection, Service } from './call.ts'
 import { type Method, methodsOf } from './dispatch.ts'
@@ -20,6 +14,7 @@ import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
 import { JudgedConnection, type JudgePeer } from './judged-connection.ts'
 import { tellRefusal } from './refusal-door.ts'
+import { type ClientAuth, tlsOptions } from './server-tls.ts'
 
 /**
  * Owns a socket: TLS, the judgement of each peer (once a connection, before anything is dispatched), and the bounds on
@@ -37,8 +32,6 @@ export interface Listener {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-export type ClientAuth = 'none' | 'request' | 'require'
-
 export interface ListenerOptions {
   /** For messages, e.g. `Fleet API`. */
   readonly name: string
@@ -51,6 +44,8 @@ export interface ListenerOptions {
   readonly tls?: TlsSource
   readonly clientAuth?: ClientAuth
   readonly judge?: JudgePeer
+  /** Finds out what a judgement needs to know; `undefined` where everything is known. It never rejects, nor takes long. */
+  readonly learn?: (chain: readonly Uint8Array[]) => Promise<void> | undefined
   /** Told once about every judged connection, for the audit log and metrics. */
   readonly onJudged?: (connection: Connection) => void
   /** Told of every TLS handshake, for metrics. */
@@ -64,6 +59,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const sockets = new Set<Socket>()
   const unjudged = new Map<string, Unjudged>()
   let refused = 0
+  let learning = 0
   const throttle = new LogThrottle()
   const methods = [...methodsOf(options.services), ...(options.rawMethods ?? [])]
   const grpcDoor = createGrpcDoor(methods, log)
@@ -97,13 +93,13 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       options.onHandshake?.('success')
       socket.on('error', () => socket.destroy())
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
-      if (socket.alpnProtocol) return admit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', true, chain)
+      if (socket.alpnProtocol) return learnAndAdmit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', chain)
       // A tunnel carries what its client speaks without saying what that is.
       onFirstBytes(socket, (first) => {
         const wire = wireOf(first)
         // Node's HTTP/2 serves nobody who has not named it.
         if (wire === 'grpc') Object.defineProperty(socket, 'alpnProtocol', { value: 'h2' })
-        admit(socket, wire, true, chain)
+        learnAndAdmit(socket, wire, chain)
       })
     })
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
@@ -129,6 +125,21 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
         return void socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
       }
       admit(socket, wireOf(first), false, [])
+    })
+  }
+
+  /** Who must wait for a word about its certificate takes no place of those who are not judged yet. */
+  function learnAndAdmit(socket: Socket, wire: 'grpc' | 'http', chain: readonly Uint8Array[]): void {
+    const learnt = learning < limits.connectionsLearningMax ? options.learn?.(chain) : undefined
+    if (!learnt) {
+      admit(socket, wire, true, chain)
+      return
+    }
+    learning += 1
+    unjudged.get(endpointsOf(socket))?.settle()
+    learnt.then(() => {
+      learning -= 1
+      admit(socket, wire, true, chain)
     })
   }
 
@@ -223,38 +234,6 @@ function wireOf(first: Buffer): 'grpc' | 'http' {
 
 /** How long connections are judged in one go. */
 const judgeSliceMs = 5
-
-/** AEAD suites with forward secrecy only; TLS 1.3 has no others. */
-const ciphers = [
-  'TLS_AES_128_GCM_SHA256',
-  'TLS_AES_256_GCM_SHA384',
-  'TLS_CHACHA20_POLY1305_SHA256',
-  'ECDHE-ECDSA-AES128-GCM-SHA256',
-  'ECDHE-RSA-AES128-GCM-SHA256',
-  'ECDHE-ECDSA-AES256-GCM-SHA384',
-  'ECDHE-RSA-AES256-GCM-SHA384',
-  'ECDHE-ECDSA-CHACHA20-POLY1305',
-  'ECDHE-RSA-CHACHA20-POLY1305',
-].join(':')
-
-function tlsOptions(material: TlsMaterial, clientAuth: ClientAuth = 'none'): TlsOptions {
-  if (!material.certificate) throw new Error('A TLS listener needs a certificate')
-  const asks = clientAuth !== 'none'
-  return {
-    cert: material.certificate.chainPem,
-    key: material.certificate.keyPem,
-    minVersion: 'TLSv1.2',
-    ciphers,
-    ALPNProtocols: ['h2', 'http/1.1'],
-    handshakeTimeout: limits.unjudgedConnectionMs,
-    requestCert: asks,
-    // Our own judge decides, after the handshake, so that a refused peer can be told why.
-    rejectUnauthorized: false,
-    // A resumed session would carry an authorisation that was never judged.
-    secureOptions: constants.SSL_OP_NO_RENEGOTIATION | (asks ? constants.SSL_OP_NO_TICKET : 0),
-    ...(asks ? { sessionTimeout: 1 } : {}),
-  }
-}
 
 /** What the peer sent, leaf first. Node links the certificates by issuer; a self-signed one links to itself. */
 function peerChain(socket: TLSSocket): Uint8Array[] {

@@ -10,7 +10,6 @@ import { Metrics } from '../base/metrics.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
-import { judge as decide } from '../identity/judge.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
@@ -30,12 +29,13 @@ import { createFleetService, createNoFleetService } from './api/fleet.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
-import { type Credentials, openCredentials, watchPeers } from './credentials.ts'
+import { type Credentials, openCredentials, watchPeers, watchResponders } from './credentials.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { noteArrival } from './delivery/replies.ts'
 import { IdleWatch } from './idle.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
+import { createPeerJudge } from './peer-judge.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
@@ -158,9 +158,10 @@ export async function startSuperlink(
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
   ]
-  const { clients } = credentials
+  const { clients, ocsp } = credentials
   const doors = [...new Set(Object.values(listeners))]
   if (clients) jobs.push(runJob(ctx, 'peer watch', () => watchPeers(ctx, clients, doors, stop.signal)))
+  if (ocsp) jobs.push(runJob(ctx, 'OCSP watch', () => watchResponders(ctx, ocsp, doors, stop.signal)))
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
   if (config.isolation === 'subprocess') jobs.push(runSuperexec(config, ctx, plainApps ?? main, stop.signal))
   // Taken down first: jobs end, held calls are answered, then listeners close.
@@ -186,7 +187,7 @@ async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableSt
 
 function createListen(
   config: SuperlinkConfig,
-  { server, clients: trusted }: Credentials,
+  { server, clients: trusted, ocsp }: Credentials,
   ctx: SuperlinkContext,
   audit: AuditLog,
   metrics: Metrics,
@@ -211,14 +212,13 @@ function createListen(
         ? {}
         : {
             clientAuth: clients.mode,
-            judge: (chain) =>
-              decide({
-                chain,
-                ...trusted.current(),
-                now: ctx.clock.now(),
-                requireCertificate: role !== undefined && clients.mode === 'require',
-                ...(role ? { role } : {}),
-              }),
+            ...createPeerJudge({
+              trusted,
+              ocsp,
+              clock: ctx.clock,
+              requireCertificate: role !== undefined && clients.mode === 'require',
+              role,
+            }),
             onJudged: ({ peer, remoteAddress }) => {
               const refused = peer.kind === 'refused'
               // Apps come without a certificate, and prove who they are call by call.

@@ -1,3 +1,4 @@
+import { isHttpUrl } from '../base/bounded-fetch.ts'
 import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
@@ -6,7 +7,7 @@ import { type ClientTrustFiles, readClientTrust } from '../identity/client-trust
 import { readSecretFile } from '../identity/secret-file.ts'
 import { type FileFlag, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
-import type { ClientAuth } from '../rpc/listener.ts'
+import type { ClientAuth } from '../rpc/server-tls.ts'
 
 /** Everything that `flower-superlink` can be told. */
 export interface SuperlinkConfig {
@@ -43,7 +44,12 @@ export interface SuperlinkConfig {
 
 export type ClientCertificates =
   | { readonly mode: 'none' }
-  | { readonly mode: Exclude<ClientAuth, 'none'>; readonly files: ClientTrustFiles }
+  | {
+      readonly mode: Exclude<ClientAuth, 'none'>
+      readonly files: ClientTrustFiles
+      /** Absent: no responder is asked. */
+      readonly ocsp: { readonly mode: 'lax' | 'strict'; readonly url: string | undefined } | undefined
+    }
 
 const memoryName = ':flwr-in-memory:'
 
@@ -63,6 +69,12 @@ export const rows: readonly OptionRow[] = [
     choices: ['none', 'request', 'require'],
   },
   { flags: '--ssl-client-crl <path>', help: 'revocation list of the client CA, or a folder of lists (PEM or DER)' },
+  {
+    flags: '--ssl-client-ocsp <mode>',
+    help: 'ask OCSP responders about client certificates; whom none speaks of is let in (lax) or not (strict); default off',
+    choices: ['off', 'lax', 'strict'],
+  },
+  { flags: '--ssl-client-ocsp-url <url>', help: 'the responder to ask, instead of those that the certificates name' },
   { flags: '--ssl-client-policy <path>', help: 'TOML file that says who may do what' },
   { flags: '--fleet-api-address <address>', help: 'address of the Fleet API', default: '0.0.0.0:9092' },
   { flags: '--control-api-address <address>', help: 'address of the Control API', default: '0.0.0.0:9093' },
@@ -234,6 +246,8 @@ function readClients(values: OptionValues, hasTls: boolean, warnings: string[]):
       ['sslClientCaCertfile', '--ssl-client-ca-certfile'],
       ['sslClientPolicy', '--ssl-client-policy'],
       ['sslClientCrl', '--ssl-client-crl'],
+      ['sslClientOcsp', '--ssl-client-ocsp'],
+      ['sslClientOcspUrl', '--ssl-client-ocsp-url'],
     ] as const) {
       if (values[name] !== undefined)
         throw new UsageError(`${sub} has no effect without client certificates: add --ssl-require-client-auth.`)
@@ -252,8 +266,19 @@ function readClients(values: OptionValues, hasTls: boolean, warnings: string[]):
     crl: given('sslClientCrl', '--ssl-client-crl'),
   }
   warnings.push(...readClientTrust(files, Date.now()).warnings)
-  return { mode, files }
+  return { mode, files, ocsp: readOcsp(values) }
 }
+
+function readOcsp({ sslClientOcsp: mode, sslClientOcspUrl: url }: OptionValues): OcspChoice {
+  const asks = mode === 'lax' || mode === 'strict'
+  if (url === undefined) return asks ? { mode, url } : undefined
+  if (!asks) throw new UsageError('--ssl-client-ocsp-url has no effect alone: add --ssl-client-ocsp lax or strict.')
+  if (typeof url !== 'string' || !isHttpUrl(url) || !URL.canParse(url))
+    throw new UsageError(`--ssl-client-ocsp-url: '${url}' is not an http or https URL.`)
+  return { mode, url }
+}
+
+type OcspChoice = Exclude<ClientCertificates, { mode: 'none' }>['ocsp']
 
 function readIdle(minutes: string | undefined): number | undefined {
   const count = wholeNumber(minutes, '--end-when-idle', { min: 1, max: 10_000 })

@@ -3,6 +3,8 @@ import { errorText } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { type ClientTrust, pathsOfClientTrust, readClientTrust, readLiveClientTrust } from '../identity/client-trust.ts'
 import { FileSet } from '../identity/file-set.ts'
+import { onOperatorSignal } from '../identity/operator-signal.ts'
+import { OcspChecks, type OcspOptions } from '../identity/revocation/ocsp-checks.ts'
 import type { ReadMaterial } from '../identity/tls-files.ts'
 import { openServerTls, ownCertificates } from '../identity/tls-reload.ts'
 import type { Listener } from '../rpc/listener.ts'
@@ -15,6 +17,8 @@ import { cutOffNode } from './nodes/nodes.ts'
 export interface Credentials {
   readonly server: FileSet<ReadMaterial> | undefined
   readonly clients: FileSet<ClientTrust> | undefined
+  /** Where OCSP responders are asked about clients. */
+  readonly ocsp: OcspChecks | undefined
 }
 
 export async function openCredentials(
@@ -27,7 +31,7 @@ export async function openCredentials(
   const server =
     config.tls && stack.use(await openServerTls('server certificate', config.tls, { clock, log, onReload }))
   tellCertificates(metrics, 'own', () => ownCertificates(server), clock)
-  if (config.clients.mode === 'none') return { server, clients: undefined }
+  if (config.clients.mode === 'none') return { server, clients: undefined, ocsp: undefined }
   const { files } = config.clients
   let inUse: FileSet<ClientTrust> | undefined
   const read = () =>
@@ -37,7 +41,21 @@ export async function openCredentials(
   inUse = clients
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   tellCrls(metrics, () => clients.current().crls, clock)
-  return { server, clients }
+  return { server, clients, ocsp: openOcsp(config.clients.ocsp, clients, around, stack) }
+}
+
+function openOcsp(
+  choice: Pick<OcspOptions, 'mode' | 'url'> | undefined,
+  clients: FileSet<ClientTrust>,
+  { clock, log, metrics }: Parameters<typeof openCredentials>[1],
+  stack: AsyncDisposableStack,
+): OcspChecks | undefined {
+  if (!choice) return undefined
+  const onAsked = (result: string): void => metrics.ocspQuestions.inc({ result })
+  const lists = () => clients.current().revocation
+  const ocsp = new OcspChecks({ ...choice, clock, log, lists, onAsked })
+  stack.use(onOperatorSignal('SIGHUP', () => ocsp.askAgain()))
+  return ocsp
 }
 
 /**
@@ -62,6 +80,21 @@ export async function watchPeers(
     await judgeAgain(ctx, listeners, isLate ? expiredBy(ctx.clock) : undefined)
   }
 }
+
+/** Background job: asks OCSP responders again before their answers run out, and cuts off whom they do not vouch for any more. */
+export async function watchResponders(
+  ctx: SuperlinkContext,
+  ocsp: OcspChecks,
+  listeners: readonly Listener[],
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await ctx.clock.sleep(askAgainMs, signal).catch(() => {})
+    if (!signal.aborted && (await ocsp.refresh())) await judgeAgain(ctx, listeners)
+  }
+}
+
+const askAgainMs = 1000
 
 /** The system's clock may jump, so the instant of the next expiry is no time to sleep until. */
 const lookMs = 400

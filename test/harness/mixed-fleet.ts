@@ -158,7 +158,9 @@ export class MixedFleet implements AsyncDisposable {
       return await (maker === 'trellis' ? run('flwr', args, options) : runPython(maker, 'flwr', args, options))
     } catch (error) {
       const said = this.#programs.map((program) => program.said.slice(-2000))
-      throw new Error([String(error), ...said].join('\n--- another program of the fleet said last:\n'), { cause: error })
+      throw new Error([String(error), ...said].join('\n--- another program of the fleet said last:\n'), {
+        cause: error,
+      })
     }
   }
 

@@ -26,7 +26,10 @@ export function renewCommand(context: CliContext): Command {
       const validity = validFor(days)
       context.status = await runCommand(context, 'default', async (output) => {
         const path = join(directory, `${name}.pem`)
-        const [{ subject, names, extendedKeyUsages, isCa }] = readCertificates({ flag: 'flwr pki renew', path })
+        const [{ subject, names, extendedKeyUsages, ocspUrls, isCa }] = readCertificates({
+          flag: 'flwr pki renew',
+          path,
+        })
         const [commonName] = subject.commonNames
         if (isCa) throw new UsageError(`${path} is the certificate of a CA: make another with flwr pki init --force.`)
         const ca = readCa(directory, caName)
@@ -37,6 +40,7 @@ export function renewCommand(context: CliContext): Command {
             ...(commonName === undefined ? {} : { commonName }),
             ...(organization === undefined ? {} : { organization }),
             ...names,
+            ...(ocspUrls[0] === undefined ? {} : { ocspUrl: ocspUrls[0] }),
             usages: (['client', 'server'] as const).filter((usage) =>
               extendedKeyUsages?.includes(usage === 'client' ? clientAuthOid : serverAuthOid),
             ),

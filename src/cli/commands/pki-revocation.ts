@@ -1,7 +1,7 @@
-import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Command } from 'commander'
-import { errorText, UsageError } from '../../base/errors.ts'
+import { UsageError } from '../../base/errors.ts'
 import { wholeNumber } from '../../base/options.ts'
 import { issueCrl } from '../../identity/pki-crl.ts'
 import { readCertificates } from '../../identity/tls-files.ts'
@@ -9,17 +9,7 @@ import { isIssuer } from '../../identity/trust.ts'
 import type { CliContext } from '../command.ts'
 import { type Output, runCommand } from '../output.ts'
 import { readCa } from '../pki-files.ts'
-
-/** What a CA remembers of those that it revoked: beside its list, for a list does not carry names. */
-interface Register {
-  readonly number: number
-  readonly revoked: readonly {
-    readonly serial: string
-    readonly name: string
-    readonly at: string
-    readonly reason: number
-  }[]
-}
+import { type Register, readRegister, registerPath } from '../pki-register.ts'
 
 /** Reasons of RFC 5280 section 5.3.1 by the words of OpenSSL. */
 const reasons: Readonly<Record<string, number>> = {
@@ -110,22 +100,6 @@ async function writeList(
   replaceFile(registerPath(directory, ca), `${JSON.stringify(next, undefined, 2)}\n`)
   replaceFile(path, pem)
   output.say(`Wrote ${path}: list ${next.number}, ${next.revoked.length} revoked, the next is due in ${days} days`)
-}
-
-const registerPath = (directory: string, ca: string): string => join(directory, `${ca}.revoked.json`)
-
-function readRegister({ directory, ca }: Options): Register {
-  const path = registerPath(directory, ca)
-  if (!existsSync(path)) return { number: 0, revoked: [] }
-  try {
-    const { number, revoked } = JSON.parse(readFileSync(path, 'utf8')) as Register
-    if (!Number.isSafeInteger(number) || !Array.isArray(revoked)) throw new Error('it has no number or no entries')
-    return { number, revoked }
-  } catch (cause) {
-    throw new UsageError(`${path} cannot be read (${errorText(cause)}): it says who was revoked, bring it back.`, {
-      cause,
-    })
-  }
 }
 
 /** A SuperLink that looks at this moment sees the old file or the new one. */

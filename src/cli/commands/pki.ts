@@ -1,10 +1,12 @@
 import { isIP } from 'node:net'
 import { Command } from 'commander'
+import { isHttpUrl } from '../../base/bounded-fetch.ts'
 import { UsageError } from '../../base/errors.ts'
 import { issue } from '../../identity/pki.ts'
 import { type CliContext, type CreateCommand, collect, group } from '../command.ts'
 import { runCommand } from '../output.ts'
 import { readCa, validFor, writePair } from '../pki-files.ts'
+import { ocspCommand } from './pki-ocsp.ts'
 import { renewCommand } from './pki-renew.ts'
 import { crlCommand, revokeCommand } from './pki-revocation.ts'
 import { showCommand } from './pki-show.ts'
@@ -18,6 +20,7 @@ export const pkiCommand: CreateCommand = (context) =>
     renewCommand(context),
     revokeCommand(context),
     crlCommand(context),
+    ocspCommand(context),
     showCommand(context),
   ])
 
@@ -64,6 +67,7 @@ interface IssueOptions {
   readonly uri?: string
   readonly dns: readonly string[]
   readonly ip: readonly string[]
+  readonly ocspUrl?: string
   readonly days: string
   readonly force?: boolean
 }
@@ -79,6 +83,7 @@ function issueCommand(context: CliContext): Command {
     .option('--uri <uri>', 'identity as a URI, e.g. spiffe://fl.example/supernode/1')
     .option('--dns <name>', 'host name (repeatable)', collect, [])
     .option('--ip <address>', 'IP address (repeatable)', collect, [])
+    .option('--ocsp-url <url>', 'where it can be asked whether it is revoked, see flwr pki ocsp')
     .option('--days <count>', 'how long it is valid', '90')
     .option('--force', 'replace what is there')
     .action(async (name: string, options: IssueOptions) => {
@@ -86,7 +91,7 @@ function issueCommand(context: CliContext): Command {
       context.status = await runCommand(context, 'default', async (output) => {
         if (!/^[A-Za-z0-9._-]+$/.test(name))
           throw new UsageError(`'${name}' cannot name a file: use letters, digits, points, hyphens and underscores.`)
-        const { directory, server, organization, uri } = options
+        const { directory, server, organization, uri, ocspUrl } = options
         for (const ip of options.ip)
           if (isIP(ip) === 0) throw new UsageError(`--ip: '${ip}' is not an IP address: give host names with --dns.`)
         for (const [flag, value] of [
@@ -96,6 +101,8 @@ function issueCommand(context: CliContext): Command {
           if (!/^[!-~]+$/.test(value)) throw new UsageError(`${flag}: '${value}' must be ASCII without spaces.`)
         if (uri !== undefined && !URL.canParse(uri))
           throw new UsageError(`--uri: '${uri}' is not a URI, e.g. spiffe://fl.example/supernode/1.`)
+        if (ocspUrl !== undefined && !isHttpUrl(ocspUrl))
+          throw new UsageError(`--ocsp-url: '${ocspUrl}' is not an http or https URL.`)
         const ca = readCa(directory, options.ca)
         const notAfter = Math.min(validity.notAfter.getTime(), ca.certificate.notAfter)
         if (notAfter < validity.notAfter.getTime())
@@ -106,6 +113,7 @@ function issueCommand(context: CliContext): Command {
           {
             commonName: name,
             ...optional({ organization }),
+            ...(ocspUrl === undefined ? {} : { ocspUrl }),
             uris: uri === undefined ? [] : [uri],
             dns: local ? ['localhost'] : options.dns,
             ips: local ? ['127.0.0.1', '::1'] : options.ip,

@@ -1,8 +1,8 @@
-import { verify } from 'node:crypto'
 import * as asn1js from 'asn1js'
 import * as pkijs from 'pkijs'
 import type { Certificate } from '../certificate.ts'
-import { type Element, elementAt, elementsIn, hexOf, tags, timeOf } from './der.ts'
+import { type Element, elementAt, elementsIn, extensionsIn, firstIn, hexOf, isTime, tags, timeOf } from './der.ts'
+import { acceptsAlgorithm, isSignature } from './signature.ts'
 
 /** A certificate revocation list (RFC 5280 section 5) as plain values. */
 export interface Crl {
@@ -31,17 +31,6 @@ const oid = {
   authorityKeyIdentifier: '551d23',
 } as const
 
-/** Digest by the OID of the signature algorithm; those that can be forged are not among them. */
-const digests: Readonly<Record<string, string | null>> = {
-  '2a8648ce3d040302': 'sha256',
-  '2a8648ce3d040303': 'sha384',
-  '2a8648ce3d040304': 'sha512',
-  '2a864886f70d01010b': 'sha256',
-  '2a864886f70d01010c': 'sha384',
-  '2a864886f70d01010d': 'sha512',
-  '2b6570': null,
-}
-
 const unspecified = 0
 /** The certificate was only on hold, and is good again. */
 const removeFromCrl = 8
@@ -56,12 +45,14 @@ export function parseCrl(der: Uint8Array): Crl {
   if (!innerAlgorithm || !issuer || !thisUpdate) throw new Error('cut short')
   const algorithmHex = hexOf(der, firstIn(der, algorithm))
   if (hexOf(der, algorithm) !== hexOf(der, innerAlgorithm)) throw new Error('it names two signature algorithms')
-  if (!(algorithmHex in digests)) throw new Error('it is signed with an algorithm that is not accepted')
+  if (!acceptsAlgorithm(algorithmHex)) throw new Error('it is signed with an algorithm that is not accepted')
   const nextUpdate = isTime(rest[0]) ? rest.shift() : undefined
   const entries = rest[0]?.tag === tags.sequence ? rest.shift() : undefined
   const extensions = rest[0]?.tag === extensionsTag ? rest.shift() : undefined
   if (rest.length > 0) throw new Error('there is more in it than belongs there')
-  const known = extensions ? readExtensions(der, firstIn(der, extensions)) : new Map<string, Element>()
+  const known = extensions
+    ? extensionsIn(der, firstIn(der, extensions), Object.values(oid))
+    : new Map<string, Element>()
   if (known.size > 0 && !version) throw new Error('it has extensions, but not the version for them')
   ensureComplete(der, known)
   const name = readName(der, issuer)
@@ -82,12 +73,7 @@ export function isSignedBy(crl: Crl, issuer: Certificate): boolean {
   if (issuer.subjectDer !== crl.issuerDer || !issuer.isCa) return false
   if (issuer.keyUsages && !issuer.keyUsages.has('cRLSign')) return false
   if (issuer.unfitKey !== undefined) return false
-  try {
-    return verify(digests[crl.algorithm] ?? null, crl.tbs, issuer.x509.publicKey, crl.signature)
-  } catch {
-    // Kinds of key and signature that do not fit.
-    return false
-  }
+  return isSignature(crl.signature, crl.algorithm, crl.tbs, issuer.x509.publicKey)
 }
 
 /** A serial number as lists are looked up by: hexadecimal in capitals without leading zeros. */
@@ -113,34 +99,6 @@ function versionFirst(der: Uint8Array, tbs: Element): (Element | undefined)[] {
   if (first?.tag !== tags.integer) return [undefined, first, ...rest]
   if (hexOf(der, first) !== '01') throw new Error('it is of an unknown version')
   return [first, ...rest]
-}
-
-function isTime(element: Element | undefined): boolean {
-  return element?.tag === tags.utcTime || element?.tag === tags.generalizedTime
-}
-
-function firstIn(der: Uint8Array, element: Element): Element {
-  return elementAt(der, element.from, element.to)
-}
-
-/** Contents by OID. Throws for a critical one that we do not know, and for one that is there twice. */
-function readExtensions(
-  der: Uint8Array,
-  list: Element,
-  known: readonly string[] = Object.values(oid),
-): Map<string, Element> {
-  const found = new Map<string, Element>()
-  for (const extension of elementsIn(der, list)) {
-    const [id, second, third] = elementsIn(der, extension)
-    const value = third ?? second
-    if (id?.tag !== tags.oid || value?.tag !== tags.octetString) throw new Error('an extension cannot be read')
-    const name = hexOf(der, id)
-    const isCritical = third !== undefined && second?.tag === tags.boolean && der[second.from] !== 0
-    if (isCritical && !known.includes(name)) throw new Error(`critical extension ${name} is not supported`)
-    if (found.has(name)) throw new Error(`extension ${name} twice`)
-    found.set(name, value)
-  }
-  return found
 }
 
 /** Who is not in the list must be good: that is so for lists that cover everything their issuer issued. */
@@ -169,7 +127,7 @@ function readEntries(der: Uint8Array, entries: Element): Map<string, number> {
 }
 
 function reasonOf(der: Uint8Array, extensions: Element): number {
-  const found = readExtensions(der, extensions, [oid.reasonCode, oid.certificateIssuer])
+  const found = extensionsIn(der, extensions, [oid.reasonCode, oid.certificateIssuer])
   if (found.has(oid.certificateIssuer))
     throw new Error('it is an indirect list, which names certificates of other issuers')
   const value = found.get(oid.reasonCode)

@@ -3,6 +3,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import * as asn1js from 'asn1js'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import { randomFrom } from '../../../test/harness/random.ts'
 import { type Certificate, parseCertificate } from '../certificate.ts'
 import { pemBlocks, pemCertificates } from '../pem.ts'
 import { type Issued, issue } from '../pki.ts'
@@ -164,11 +165,7 @@ test('lists of other CAs are a warning beside one that is of use, and an error a
 
 test('whatever happens to the bytes of a list, reading it ends, and what it says is not believed', async () => {
   const [der = new Uint8Array()] = pemBlocks(await list(), 'X509 CRL')
-  let seed = 1
-  const random = (below: number): number => {
-    seed = (Math.imul(seed, 1103515245) + 12345) >>> 0
-    return (seed >>> 8) % below
-  }
+  const random = randomFrom(1)
   let read = 0
   for (let round = 0; round < 10_000; round++) {
     const bytes = Uint8Array.from(der)

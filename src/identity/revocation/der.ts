@@ -1,6 +1,6 @@
 /**
- * Steps through DER without building objects of it. For revocation lists alone: an ASN.1 library makes several objects of
- * each of a hundred thousand entries, which takes seconds, and the event loop stands still meanwhile.
+ * Steps through DER without building objects of it. For revocation lists and OCSP responses alone: an ASN.1 library makes
+ * several objects of each of a hundred thousand entries, which takes seconds, and the event loop stands still meanwhile.
  */
 export interface Element {
   readonly tag: number
@@ -46,6 +46,23 @@ export function* elementsIn(bytes: Uint8Array, { from, to }: Pick<Element, 'from
   }
 }
 
+/** The first element within a constructed one. */
+export function firstIn(bytes: Uint8Array, { from, to }: Element): Element {
+  return elementAt(bytes, from, to)
+}
+
+/** The one element that these bytes are. Throws an Error where more follows. */
+export function wholeOf(bytes: Uint8Array): Element {
+  const element = elementAt(bytes, 0, bytes.length)
+  if (element.to !== bytes.length) throw new Error('more follows than belongs there')
+  return element
+}
+
+/** Its bytes, header and all. */
+export function bytesOf(bytes: Uint8Array, { at, to }: Element): Uint8Array {
+  return bytes.subarray(at, to)
+}
+
 /** Hexadecimal of the content. */
 export function hexOf(bytes: Uint8Array, { from, to }: Element): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('hex')
@@ -65,6 +82,26 @@ export function timeOf(bytes: Uint8Array, element: Element): number {
   const at = Date.UTC(full, month - 1, ...(rest as [number, number, number, number]))
   if (new Date(at).getUTCMonth() !== month - 1) throw new Error('a date that does not exist')
   return at
+}
+
+export function isTime(element: Element | undefined): element is Element {
+  return element?.tag === tags.utcTime || element?.tag === tags.generalizedTime
+}
+
+/** Contents of extensions by OID (hexadecimal). Throws for a critical one that is not `known`, and for one that is there twice. */
+export function extensionsIn(bytes: Uint8Array, list: Element, known: readonly string[]): Map<string, Element> {
+  const found = new Map<string, Element>()
+  for (const extension of elementsIn(bytes, list)) {
+    const [id, second, third] = elementsIn(bytes, extension)
+    const value = third ?? second
+    if (id?.tag !== tags.oid || value?.tag !== tags.octetString) throw new Error('an extension cannot be read')
+    const name = hexOf(bytes, id)
+    const isCritical = third !== undefined && second?.tag === tags.boolean && bytes[second.from] !== 0
+    if (isCritical && !known.includes(name)) throw new Error(`critical extension ${name} is not supported`)
+    if (found.has(name)) throw new Error(`extension ${name} twice`)
+    found.set(name, value)
+  }
+  return found
 }
 
 function within(element: Element, end: number): Element {

@@ -1,0 +1,76 @@
+import { request as requestHttp } from 'node:http'
+import { request as requestHttps } from 'node:https'
+import { rootCertificates } from 'node:tls'
+
+/** What is asked of a server of the site's own infrastructure, and how much of its time and words we stand. */
+export interface FetchRequest {
+  readonly url: string
+  /** Sent by POST, with its content type; absent: GET. */
+  readonly body?: { readonly type: string; readonly bytes: Uint8Array }
+  readonly headers?: Readonly<Record<string, string>>
+  readonly bytesMax: number
+  /** For everything, from connecting to the last byte. */
+  readonly deadlineMs: number
+  /** Trusted beside the CAs that everybody trusts; PEM. */
+  readonly ca?: readonly string[]
+}
+
+export interface FetchedBody {
+  readonly status: number
+  readonly headers: Readonly<Record<string, string | string[] | undefined>>
+  readonly bytes: Buffer
+}
+
+/** Whether a setting names a server rather than a file. */
+export function isHttpUrl(text: string): boolean {
+  return /^https?:\/\//i.test(text)
+}
+
+/** Rejects with an Error that says what happened, in words that follow the address. Redirections are not followed. */
+export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
+  const { url, body, bytesMax, deadlineMs } = asked
+  return new Promise((resolve, reject) => {
+    const signal = AbortSignal.timeout(deadlineMs)
+    const secure = url.toLowerCase().startsWith('https:')
+    const request = (secure ? requestHttps : requestHttp)(url, {
+      method: body ? 'POST' : 'GET',
+      headers: {
+        ...asked.headers,
+        ...(body ? { 'content-type': body.type, 'content-length': body.bytes.length } : {}),
+      },
+      signal,
+      // A connection that was left open may be one that has died.
+      agent: false,
+      ...(secure && asked.ca ? { ca: [...rootCertificates, ...asked.ca] } : {}),
+    })
+    const fail = (error: NodeJS.ErrnoException): void =>
+      reject(signal.aborted ? new Error(`did not answer in ${deadlineMs / 1000} s`) : explain(error))
+    request.once('error', fail)
+    request.once('response', (response) => {
+      const chunks: Buffer[] = []
+      let size = 0
+      response.on('data', (chunk: Buffer) => {
+        size += chunk.length
+        if (size <= bytesMax) return void chunks.push(chunk)
+        request.destroy()
+        reject(new Error(`answers with more than ${bytesMax} bytes`))
+      })
+      response.once('error', fail)
+      response.once('end', () =>
+        resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: Buffer.concat(chunks) }),
+      )
+    })
+    request.end(body?.bytes)
+  })
+}
+
+function explain(error: NodeJS.ErrnoException): Error {
+  const { code = '', message } = error
+  const said =
+    code === 'ECONNREFUSED'
+      ? 'refuses connections'
+      : code === 'ENOTFOUND' || code === 'EAI_AGAIN'
+        ? 'has a host name that cannot be resolved'
+        : `cannot be reached (${code || message})`
+  return new Error(said, { cause: error })
+}

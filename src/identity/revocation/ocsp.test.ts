@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { randomFrom } from '../../../test/harness/random.ts'
+import { type Certificate, parseCertificate } from '../certificate.ts'
+import { pemCertificates } from '../pem.ts'
+import { type CertificateRequest, type Issued, issue } from '../pki.ts'
+import { answerOcsp, type OcspKnowledge } from '../pki-ocsp.ts'
+import { serialKey } from './crl.ts'
+import { type OcspQuestion, ocspRequest, readOcspResponse } from './ocsp.ts'
+
+const now = Date.UTC(2026, 5, 1)
+const hour = 3_600_000
+const validity = { notBefore: new Date(now - 24 * hour), notAfter: new Date(now + 24 * hour) }
+const nonce = Buffer.alloc(32, 7)
+
+const ca = await issue({ commonName: 'CA', ca: true, ...validity })
+const namesake = await issue({ commonName: 'CA', ca: true, ...validity })
+const leaf = certificateOf(await issue({ commonName: 'node', usages: ['client'], ...validity }, ca))
+const other = certificateOf(await issue({ commonName: 'other', usages: ['client'], ...validity }, ca))
+
+function certificateOf({ certificatePem }: Issued): Certificate {
+  return parseCertificate(pemCertificates(certificatePem)[0] as Uint8Array)
+}
+
+const responder = (request: Partial<CertificateRequest> = {}, issuer = ca): Promise<Issued> =>
+  issue({ commonName: 'responder', usages: ['ocsp'], ...validity, ...request }, issuer)
+
+interface Case {
+  readonly knowledge?: Partial<OcspKnowledge>
+  readonly asked?: Partial<Parameters<typeof ocspRequest>[2]>
+  readonly about?: Certificate
+  readonly question?: Partial<OcspQuestion>
+}
+
+async function response({ knowledge = {}, asked = {}, about = leaf }: Case): Promise<Uint8Array> {
+  const request = ocspRequest(about, certificateOf(knowledge.ca ?? ca), { digest: 'sha1', nonce, ...asked })
+  return answerOcsp(request, {
+    ...{ ca, signer: knowledge.ca ?? ca, now: new Date(now), nextUpdate: new Date(now + hour) },
+    revoked: (serial) => (serial === serialKey(leaf.serial) ? { at: new Date(now - hour), reason: 1 } : undefined),
+    ...knowledge,
+  })
+}
+
+async function read(given: Case): Promise<string> {
+  const question = { certificate: given.about ?? leaf, issuer: certificateOf(ca), now, nonce, ...given.question }
+  return readOcspResponse(await response(given), question).status
+}
+
+test('a signed answer tells revoked and good apart, by either digest, with a nonce and without, from the CA or its responder', async () => {
+  assert.equal(await read({}), 'revoked')
+  assert.equal(await read({ about: other }), 'good')
+  assert.equal(await read({ asked: { digest: 'sha256' } }), 'revoked')
+  const request = ocspRequest(other, certificateOf(ca), { digest: 'sha256' })
+  const der = await answerOcsp(request, { ca, signer: ca, revoked: () => undefined, now: new Date(now) })
+  // The responder knows of no nonces; its answer is of this time.
+  assert.equal(readOcspResponse(der, { certificate: other, issuer: certificateOf(ca), now, nonce }).status, 'good')
+  const signer = await responder()
+  assert.equal(await read({ knowledge: { signer } }), 'revoked')
+  assert.equal(await read({ about: other, knowledge: { signer } }), 'good')
+  const { thisUpdate, nextUpdate } = readOcspResponse(await response({}), {
+    ...{ certificate: leaf, issuer: certificateOf(ca), now, nonce },
+  })
+  assert.deepEqual([thisUpdate, nextUpdate], [now, now + hour])
+})
+
+const unbelieved: readonly (readonly [name: string, given: Case | (() => Promise<Case>), error: RegExp])[] = [
+  ['the request of somebody else', { question: { nonce: Buffer.alloc(32, 8) } }, /answers another request/],
+  ['another certificate', { question: { certificate: other } }, /does not speak of this certificate/],
+  [
+    'a CA of the same name with another key',
+    { question: { issuer: certificateOf(namesake) } },
+    /neither the issuer nor/,
+  ],
+  ['that CA itself', { knowledge: { ca: namesake } }, /neither the issuer nor/],
+  ['last week', { question: { now: now + 2 * hour } }, /outdated/],
+  [
+    'a day ago, without saying until when it is good',
+    { knowledge: { nextUpdate: undefined as never }, question: { now: now + 25 * hour } },
+    /outdated/,
+  ],
+  ['tomorrow', { question: { now: now - hour } }, /of the future/],
+  [
+    'a responder that was certified for clients',
+    async () => ({ knowledge: { signer: await responder({ usages: ['client'] }) } }),
+    /neither/,
+  ],
+  [
+    'a responder without any purpose',
+    async () => ({ knowledge: { signer: await responder({ usages: [] }) } }),
+    /neither|cannot be read/,
+  ],
+  ['a responder of another CA', async () => ({ knowledge: { signer: await responder({}, namesake) } }), /neither/],
+  [
+    'a responder that signed its own certificate',
+    async () => ({ knowledge: { signer: await issue({ commonName: 'CA', usages: ['ocsp'], ...validity }) } }),
+    /neither/,
+  ],
+  [
+    'a responder whose certificate has expired',
+    async () => ({ knowledge: { signer: await responder({ notAfter: new Date(now - hour) }) } }),
+    /neither/,
+  ],
+  [
+    'a responder whose certificate is not valid yet',
+    async () => ({ knowledge: { signer: await responder({ notBefore: new Date(now + hour) }) } }),
+    /neither/,
+  ],
+  [
+    'a responder that may not sign',
+    async () => ({ knowledge: { signer: await responder({ keyUsage: 0x20 }) } }),
+    /neither/,
+  ],
+  [
+    'a responder with an extension that nobody knows',
+    async () => ({ knowledge: { signer: await responder({ criticalExtension: '1.2.3.4' }) } }),
+    /neither/,
+  ],
+  [
+    'a responder that a list has revoked',
+    async () => ({ knowledge: { signer: await responder() }, question: { isRevoked: () => true } }),
+    /neither/,
+  ],
+]
+
+for (const [name, given, error] of unbelieved) {
+  test(`an answer of ${name} is not believed`, async () => {
+    const asked = typeof given === 'function' ? await given() : given
+    await assert.rejects(read(asked), error)
+  })
+}
+
+test('a responder that refuses is not taken for one that answers', async () => {
+  const question = { certificate: leaf, issuer: certificateOf(ca), now }
+  const ofAnother = ocspRequest(leaf, certificateOf(namesake), { digest: 'sha1' })
+  const refused = await answerOcsp(ofAnother, { ca, signer: ca, revoked: () => undefined, now: new Date(now) })
+  assert.throws(() => readOcspResponse(refused, question), /answers 'unauthorized'/)
+  const unread = await answerOcsp(Uint8Array.of(1, 2, 3), {
+    ca,
+    signer: ca,
+    revoked: () => undefined,
+    now: new Date(now),
+  })
+  assert.throws(() => readOcspResponse(unread, question), /answers 'malformed request'/)
+})
+
+test('ten thousand damaged responses are never believed for more than what was signed, and none takes long', async () => {
+  const signer = await responder()
+  const responses = await Promise.all([response({}), response({ knowledge: { signer } })])
+  const question = { certificate: leaf, issuer: certificateOf(ca), now, nonce }
+  const random = randomFrom(20261125)
+  let longestMs = 0
+  for (let index = 0; index < 10_000; index++) {
+    const damaged = damage(responses[index % 2] as Uint8Array, random)
+    const before = performance.now()
+    let status = 'refused'
+    try {
+      ;({ status } = readOcspResponse(damaged, question))
+    } catch (error) {
+      assert.ok(
+        error instanceof Error && !(error instanceof TypeError) && !(error instanceof RangeError),
+        String(error),
+      )
+    }
+    assert.ok(status === 'refused' || status === 'revoked', `damage ${index} made it ${status}`)
+    longestMs = Math.max(longestMs, performance.now() - before)
+  }
+  assert.ok(longestMs < 1000, `${longestMs} ms for one`)
+})
+
+/** Flips, cuts, doubles or replaces bytes somewhere. */
+function damage(der: Uint8Array, random: (below: number) => number): Uint8Array {
+  const at = random(der.length)
+  const kind = random(5)
+  if (kind === 0) return der.subarray(0, at)
+  if (kind === 1) return Buffer.concat([der.subarray(0, at), Buffer.of(random(256)), der.subarray(at)])
+  if (kind === 2) return Buffer.concat([der.subarray(0, at), der.subarray(at + 1 + random(8))])
+  const copy = Buffer.from(der)
+  if (kind === 3) copy[at] = random(256)
+  else copy.fill(random(256), at, Math.min(copy.length, at + 1 + random(16)))
+  return copy
+}
