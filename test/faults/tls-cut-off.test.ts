@@ -5,10 +5,9 @@ import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import type { Issued } from '../../src/identity/pki.ts'
-import { type Channel, RpcError } from '../../src/rpc/channel.ts'
 import type { TestCa } from '../harness/certificates.ts'
 import { FakeClock } from '../harness/fake-clock.ts'
-import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+import { joinFleet, MutualTlsSuperlink, refusalOf } from '../harness/mutual-tls.ts'
 import { eventually } from '../harness/program.ts'
 
 const open = 990
@@ -47,12 +46,12 @@ for (const way of ways)
       ...{ cert: staying.certificatePem, key: staying.keyPem, ALPNProtocols: ['http/1.1'] },
     })
     const good = deployment.connect('fleet', staying)
-    const goodId = await join(good)
+    const goodId = await joinFleet(good)
     const leaving = await Promise.all(
       Array.from({ length: withdrawn }, async (_, index) => {
         const { issued } = await ca.issue(`goes-${index}`)
         const channel = deployment.connect('fleet', issued)
-        return { channel, issued, nodeId: await join(channel) }
+        return { channel, issued, nodeId: await joinFleet(channel) }
       }),
     )
     await eventually('all connections', () => superlink.fleet.connections().length === open + withdrawn)
@@ -68,7 +67,7 @@ for (const way of ways)
     })()
     const held = leaving.map(async ({ channel, nodeId }) => {
       const pull = channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 })
-      return [await reasonOf(pull), performance.now()] as const
+      return [await refusalOf(pull), performance.now()] as const
     })
     await new Promise((resolve) => setTimeout(resolve, 300))
     const calmMs = slowestMs
@@ -114,9 +113,11 @@ test('a connection ends with its certificate, and one that is not valid yet is l
   const short = await deployment.ca.issue('short', { notBefore: new Date(noon - 2 * hour), notAfter: new Date(noon) })
   const early = await deployment.ca.issue('early', { notBefore: new Date(noon), notAfter: new Date(noon + hour) })
   const channel = deployment.connect('fleet', short.issued)
-  const nodeId = await join(channel)
-  await assert.rejects(join(deployment.connect('fleet', early.issued)), { refusalReason: 'certificate-not-yet-valid' })
-  const held = reasonOf(channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 }))
+  const nodeId = await joinFleet(channel)
+  await assert.rejects(joinFleet(deployment.connect('fleet', early.issued)), {
+    refusalReason: 'certificate-not-yet-valid',
+  })
+  const held = refusalOf(channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 }))
   await eventually('the held call', () => deployment.superlink.fleet.connections().length === 1)
 
   clock.advance(noon - clock.now() - 1000)
@@ -128,17 +129,12 @@ test('a connection ends with its certificate, and one that is not valid yet is l
     await new Promise((resolve) => setTimeout(resolve, 20))
   }
   assert.equal(await Promise.race([held, new Promise((resolve) => setTimeout(resolve, 1000))]), 'certificate-expired')
-  assert.ok((await join(deployment.connect('fleet', early.issued))) > 0n)
-  await assert.rejects(join(deployment.connect('fleet', short.issued)), { refusalReason: 'certificate-expired' })
+  assert.ok((await joinFleet(deployment.connect('fleet', early.issued))) > 0n)
+  await assert.rejects(joinFleet(deployment.connect('fleet', short.issued)), { refusalReason: 'certificate-expired' })
 })
 
 function policy(supernodes: string): string {
   return `[[allow]]\nidentity = "${supernodes}"\nroles = ["supernode"]\n[[allow]]\nidentity = "cli"\nroles = ["cli"]\n`
-}
-
-async function join(channel: Channel): Promise<bigint> {
-  const request = { publicKey: Buffer.from('k'), heartbeatInterval: 30 }
-  return (await channel.call(Fleet.method.activateNode, request)).message.nodeId
 }
 
 async function connectMany(count: number, options: ConnectionOptions): Promise<TLSSocket[]> {
@@ -152,12 +148,4 @@ async function connectMany(count: number, options: ConnectionOptions): Promise<T
     sockets.push(...(await Promise.all(Array.from({ length: Math.min(32, count - sockets.length) }, one))))
   for (const socket of sockets) socket.on('error', () => {}).resume()
   return sockets
-}
-
-async function reasonOf(call: Promise<unknown>): Promise<string> {
-  const error: unknown = await call.then(
-    () => new Error('it was answered'),
-    (thrown: unknown) => thrown,
-  )
-  return error instanceof RpcError ? (error.refusalReason ?? error.message) : String(error)
 }

@@ -1,8 +1,9 @@
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Logger, silentLogger } from '../../src/base/log.ts'
+import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import { fixedTlsSource } from '../../src/identity/tls-source.ts'
 import { formatAddress, loopbackAddress } from '../../src/rpc/address.ts'
-import { type Channel, createChannel } from '../../src/rpc/channel.ts'
+import { type Channel, createChannel, RpcError } from '../../src/rpc/channel.ts'
 import { type Superlink, startSuperlink } from '../../src/superlink/compose.ts'
 import { parseSuperlinkConfig } from '../../src/superlink/config.ts'
 import { TestCa } from './certificates.ts'
@@ -60,4 +61,19 @@ export class MutualTlsSuperlink implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync()
   }
+}
+
+/** Joins the fleet as a SuperNode does; answers the node id. */
+export async function joinFleet(channel: Channel): Promise<bigint> {
+  const request = { publicKey: Buffer.from('k'), heartbeatInterval: 30 }
+  return (await channel.call(Fleet.method.activateNode, request)).message.nodeId
+}
+
+/** Why a call is refused; a sentence when it is not. */
+export async function refusalOf(call: Promise<unknown>): Promise<string> {
+  const error: unknown = await call.then(
+    () => new Error('it was answered'),
+    (thrown: unknown) => thrown,
+  )
+  return error instanceof RpcError ? (error.refusalReason ?? error.message) : String(error)
 }

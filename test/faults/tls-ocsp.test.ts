@@ -1,0 +1,109 @@
+import assert from 'node:assert/strict'
+import { once } from 'node:events'
+import { writeFileSync } from 'node:fs'
+import { type AddressInfo, createServer, type Socket } from 'node:net'
+import { test } from 'node:test'
+import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import type { TestCa } from '../harness/certificates.ts'
+import { joinFleet, MutualTlsSuperlink, refusalOf } from '../harness/mutual-tls.ts'
+import { eventually, run, start, type TestProgram } from '../harness/program.ts'
+
+/** The responder of `flwr pki` for the CA of a test. */
+async function startResponder(ca: TestCa): Promise<{ responder: TestProgram; url: string }> {
+  writeFileSync(`${ca.directory}/ca.key`, ca.issued.keyPem, { mode: 0o600 })
+  const responder = start('flwr', ['pki', 'ocsp', '--directory', ca.directory, '--address', '127.0.0.1:0'])
+  const [, url = ''] = await responder.line(/at (http:\S+)/)
+  return { responder, url }
+}
+
+/** Takes connections and says nothing. */
+class SilentServer implements AsyncDisposable {
+  readonly #server = createServer((socket) => this.#sockets.add(socket))
+  readonly #sockets = new Set<Socket>()
+
+  static async start(): Promise<SilentServer> {
+    const silent = new SilentServer()
+    silent.#server.listen(0, '127.0.0.1')
+    await once(silent.#server, 'listening')
+    return silent
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const socket of this.#sockets) socket.destroy()
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
+}
+
+test('whom the responder calls revoked is cut off when the operator has it asked again, and stays out while it is silent', async () => {
+  await using stack = new AsyncDisposableStack()
+  let responder: TestProgram | undefined
+  const deployment = stack.use(
+    await MutualTlsSuperlink.start(async (_file, ca) => {
+      const started = await startResponder(ca)
+      responder = stack.use(started.responder)
+      return ['--ssl-client-ocsp', 'strict', '--ssl-client-ocsp-url', started.url]
+    }),
+  )
+  const { ca, superlink } = deployment
+  const [staying, leaving] = [await ca.issue('stays'), await ca.issue('goes')]
+  const good = deployment.connect('fleet', staying.issued)
+  const goodId = await joinFleet(good)
+  const bad = deployment.connect('fleet', leaving.issued, 'http')
+  const nodeId = await joinFleet(bad)
+  const held = refusalOf(bad.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 }))
+
+  const revoked = await run('flwr', ['pki', 'revoke', 'goes', '--directory', ca.directory])
+  assert.equal(revoked.status, 0, revoked.said)
+  process.kill(process.pid, 'SIGHUP')
+  assert.equal(await held, 'revoked-by-ocsp')
+  await eventually('the end of its connection', () => superlink.fleet.connections().length === 1)
+  assert.equal(await refusalOf(joinFleet(deployment.connect('fleet', leaving.issued))), 'revoked-by-ocsp')
+
+  responder?.kill('SIGKILL')
+  await responder?.end()
+  assert.equal(await refusalOf(joinFleet(deployment.connect('fleet', leaving.issued))), 'revoked-by-ocsp')
+  // Of a newcomer nothing is known; who was good stays so until the answer runs out.
+  const newcomer = await ca.issue('newcomer')
+  await assert.rejects(joinFleet(deployment.connect('fleet', newcomer.issued)), {
+    refusalReason: 'revocation-unknown',
+    message: /the OCSP responder http:\S+ refuses connections/,
+  })
+  await good.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId: goodId }, heartbeatInterval: 30 })
+})
+
+for (const [mode, outcome] of [
+  ['strict', 'revocation-unknown'],
+  ['lax', 'it was answered'],
+] as const)
+  test(`a responder that never answers holds up only those that depend on it, and ${mode} decides what becomes of them`, async () => {
+    await using silent = await SilentServer.start()
+    await using stack = new AsyncDisposableStack()
+    let url = ''
+    const deployment = stack.use(
+      await MutualTlsSuperlink.start(async (_file, ca) => {
+        const started = await startResponder(ca)
+        stack.use(started.responder)
+        url = started.url
+        return ['--ssl-client-ocsp', mode]
+      }),
+    )
+    const { ca } = deployment
+    const slow = await ca.issue('slow', { ocspUrl: silent.url })
+    const quick = await ca.issue('quick', { ocspUrl: url })
+    let isDecided = false
+    const waiting = refusalOf(joinFleet(deployment.connect('fleet', slow.issued))).finally(() => {
+      isDecided = true
+    })
+    assert.ok((await joinFleet(deployment.connect('fleet', quick.issued))) > 0n)
+    assert.equal(isDecided, false)
+    const said = await waiting
+    assert.match(said, new RegExp(outcome))
+    // Others that depend on it do not wait again so soon.
+    const next = await ca.issue('next', { ocspUrl: silent.url })
+    assert.match(await refusalOf(joinFleet(deployment.connect('fleet', next.issued))), new RegExp(outcome))
+  })
