@@ -42,6 +42,8 @@ const tls = (files: { cert?: string; key?: string; ca?: string } = {}): string[]
   ...['--ssl-ca-certfile', file(files.ca ?? 'ca.crt')],
 ]
 
+const required = (): string[] => [...tls(), '--ssl-require-client-auth']
+
 test('flags and files that cannot work together refuse the start with what would', () => {
   const refused: readonly [args: () => string[], sentence: RegExp][] = [
     [() => [], /Certificates are required: .* or --insecure/],
@@ -91,10 +93,19 @@ test('flags and files that cannot work together refuse the start with what would
     [() => ['--ssl-require-client-auth', '--ssl-client-ca-certfile', file('ca.crt')], /Certificates are required/],
     [() => ['--ssl-client-auth', 'require', '--insecure'], /--ssl-client-auth and --insecure contradict each other/],
     [() => [...tls(), '--ssl-client-auth', 'none', '--ssl-client-ca-certfile', file('ca.crt')], /has no effect/],
-    // Revocation is not there yet: a flag that was taken and did nothing would be worse than none.
+    // A flag about revocation that was taken and did nothing would be worse than none.
     [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-crl', 'x'], /--ssl-client-crl: x cannot be read/],
     [() => [...tls(), '--ssl-client-crl', 'x'], /--ssl-client-crl has no effect without client certificates/],
-    [() => [...tls(), '--ssl-require-client-auth', '--ssl-client-ocsp', 'lax'], /unknown option '--ssl-client-ocsp'/],
+    [() => [...tls(), '--ssl-client-ocsp', 'lax'], /--ssl-client-ocsp has no effect without client certificates/],
+    [
+      () => [...tls(), '--ssl-require-client-auth', '--ssl-client-ocsp-url', 'http://a.test'],
+      /--ssl-client-ocsp-url has no effect alone: add --ssl-client-ocsp lax or strict/,
+    ],
+    [
+      () => [...required(), '--ssl-client-ocsp', 'lax', '--ssl-client-ocsp-url', 'ldap://a.test'],
+      /'ldap:\/\/a\.test' is not an http or https URL/,
+    ],
+    [() => [...required(), '--ssl-client-crl', 'http://a.test,ca.crl'], /'ca\.crl' is not an http or https URL/],
     [() => ['--insecure', '--executor', 'x'], /--executor was removed/],
     [() => [...tls(), '--isolation', 'process', '--superexec-auth-secret-file', file('none')], /cannot be read/],
   ]

@@ -1,13 +1,11 @@
-import { isHttpUrl } from '../base/bounded-fetch.ts'
 import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
-import { type ClientTrustFiles, readClientTrust } from '../identity/client-trust.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
-import { type FileFlag, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
+import { readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
-import type { ClientAuth } from '../rpc/server-tls.ts'
+import { type ClientCertificates, readClients } from './config-clients.ts'
 
 /** Everything that `flower-superlink` can be told. */
 export interface SuperlinkConfig {
@@ -42,15 +40,6 @@ export interface SuperlinkConfig {
   readonly warnings: readonly string[]
 }
 
-export type ClientCertificates =
-  | { readonly mode: 'none' }
-  | {
-      readonly mode: Exclude<ClientAuth, 'none'>
-      readonly files: ClientTrustFiles
-      /** Absent: no responder is asked. */
-      readonly ocsp: { readonly mode: 'lax' | 'strict'; readonly url: string | undefined } | undefined
-    }
-
 const memoryName = ':flwr-in-memory:'
 
 export const rows: readonly OptionRow[] = [
@@ -68,7 +57,10 @@ export const rows: readonly OptionRow[] = [
     help: 'whether to ask for client certificates (require is --ssl-require-client-auth)',
     choices: ['none', 'request', 'require'],
   },
-  { flags: '--ssl-client-crl <path>', help: 'revocation list of the client CA, or a folder of lists (PEM or DER)' },
+  {
+    flags: '--ssl-client-crl <path>',
+    help: 'revocation list of the client CA, or a folder of lists (PEM or DER), or where they are fetched (URLs, with commas between them)',
+  },
   {
     flags: '--ssl-client-ocsp <mode>',
     help: 'ask OCSP responders about client certificates; whom none speaks of is let in (lax) or not (strict); default off',
@@ -230,55 +222,6 @@ function readTls(values: OptionValues, warnings: string[]): SuperlinkConfig['tls
   warnings.push(...readServerTls({ ...tls, now: Date.now() }).warnings)
   return tls
 }
-
-function readClients(values: OptionValues, hasTls: boolean, warnings: string[]): ClientCertificates {
-  const asked = values.sslClientAuth as ClientAuth | undefined
-  const required = values.sslRequireClientAuth === true
-  if (required && asked !== undefined && asked !== 'require') {
-    throw new UsageError(
-      `--ssl-require-client-auth and --ssl-client-auth ${asked} contradict each other: give one of them.`,
-    )
-  }
-  const mode = required ? 'require' : (asked ?? 'none')
-  const flag = required ? '--ssl-require-client-auth' : '--ssl-client-auth'
-  if (mode === 'none') {
-    for (const [name, sub] of [
-      ['sslClientCaCertfile', '--ssl-client-ca-certfile'],
-      ['sslClientPolicy', '--ssl-client-policy'],
-      ['sslClientCrl', '--ssl-client-crl'],
-      ['sslClientOcsp', '--ssl-client-ocsp'],
-      ['sslClientOcspUrl', '--ssl-client-ocsp-url'],
-    ] as const) {
-      if (values[name] !== undefined)
-        throw new UsageError(`${sub} has no effect without client certificates: add --ssl-require-client-auth.`)
-    }
-    return { mode }
-  }
-  if (values.insecure === true)
-    throw new UsageError(`${flag} and --insecure contradict each other: client certificates need TLS.`)
-  if (!hasTls) throw new UsageError(`${flag} needs TLS: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.`)
-  const caFlag = values.sslClientCaCertfile === undefined ? '--ssl-ca-certfile' : '--ssl-client-ca-certfile'
-  const given = (name: string, flag: string): FileFlag | undefined =>
-    values[name] === undefined ? undefined : { flag, path: values[name] as string }
-  const files: ClientTrustFiles = {
-    ca: { flag: caFlag, path: (values.sslClientCaCertfile ?? values.sslCaCertfile) as string },
-    policy: given('sslClientPolicy', '--ssl-client-policy'),
-    crl: given('sslClientCrl', '--ssl-client-crl'),
-  }
-  warnings.push(...readClientTrust(files, Date.now()).warnings)
-  return { mode, files, ocsp: readOcsp(values) }
-}
-
-function readOcsp({ sslClientOcsp: mode, sslClientOcspUrl: url }: OptionValues): OcspChoice {
-  const asks = mode === 'lax' || mode === 'strict'
-  if (url === undefined) return asks ? { mode, url } : undefined
-  if (!asks) throw new UsageError('--ssl-client-ocsp-url has no effect alone: add --ssl-client-ocsp lax or strict.')
-  if (typeof url !== 'string' || !isHttpUrl(url) || !URL.canParse(url))
-    throw new UsageError(`--ssl-client-ocsp-url: '${url}' is not an http or https URL.`)
-  return { mode, url }
-}
-
-type OcspChoice = Exclude<ClientCertificates, { mode: 'none' }>['ocsp']
 
 function readIdle(minutes: string | undefined): number | undefined {
   const count = wholeNumber(minutes, '--end-when-idle', { min: 1, max: 10_000 })

@@ -1,12 +1,25 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import { type ClientTrust, pathsOfClientTrust, readClientTrust, readLiveClientTrust } from '../identity/client-trust.ts'
+import { inMemory } from '../db/database.ts'
+import type { Certificate } from '../identity/certificate.ts'
+import {
+  type ClientTrust,
+  type ClientTrustFiles,
+  pathsOfClientTrust,
+  readClientTrust,
+  readLiveClientTrust,
+} from '../identity/client-trust.ts'
 import { FileSet } from '../identity/file-set.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
+import { CrlDownload } from '../identity/revocation/crl-download.ts'
 import { OcspChecks, type OcspOptions } from '../identity/revocation/ocsp-checks.ts'
-import type { ReadMaterial } from '../identity/tls-files.ts'
+import { type ReadMaterial, readTextFile } from '../identity/tls-files.ts'
 import { openServerTls, ownCertificates } from '../identity/tls-reload.ts'
+import { readTrustBundle } from '../identity/trust.ts'
 import type { Listener } from '../rpc/listener.ts'
 import { tellCertificates, tellCrls } from '../rpc/tls-metrics.ts'
 import type { SuperlinkConfig } from './config.ts'
@@ -22,7 +35,7 @@ export interface Credentials {
 }
 
 export async function openCredentials(
-  config: Pick<SuperlinkConfig, 'tls' | 'clients'>,
+  config: Pick<SuperlinkConfig, 'tls' | 'clients' | 'database'>,
   around: Pick<SuperlinkContext, 'clock' | 'log'> & { readonly metrics: Metrics },
   stack: AsyncDisposableStack,
 ): Promise<Credentials> {
@@ -31,8 +44,9 @@ export async function openCredentials(
   const server =
     config.tls && stack.use(await openServerTls('server certificate', config.tls, { clock, log, onReload }))
   tellCertificates(metrics, 'own', () => ownCertificates(server), clock)
-  if (config.clients.mode === 'none') return { server, clients: undefined, ocsp: undefined }
-  const { files } = config.clients
+  const { clients: choice } = config
+  if (choice.mode === 'none') return { server, clients: undefined, ocsp: undefined }
+  const files = await withFetchedLists(choice, config.database.path, around, stack)
   let inUse: FileSet<ClientTrust> | undefined
   const read = () =>
     inUse ? readLiveClientTrust(files, clock.now(), inUse.current()) : readClientTrust(files, clock.now())
@@ -41,7 +55,27 @@ export async function openCredentials(
   inUse = clients
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   tellCrls(metrics, () => clients.current().crls, clock)
-  return { server, clients, ocsp: openOcsp(config.clients.ocsp, clients, around, stack) }
+  return { server, clients, ocsp: openOcsp(choice.ocsp, clients, around, stack) }
+}
+
+/** Lists that are fetched are kept beside the database, for a start while their server is not there. */
+async function withFetchedLists(
+  { files, crlUrls: urls }: Exclude<SuperlinkConfig['clients'], { mode: 'none' }>,
+  database: string,
+  { clock, log }: Pick<SuperlinkContext, 'clock' | 'log'>,
+  stack: AsyncDisposableStack,
+): Promise<ClientTrustFiles> {
+  if (urls.length === 0) return files
+  const directory = database === inMemory ? mkdtempSync(join(tmpdir(), 'trellis-crl-')) : `${database}.crls`
+  if (database === inMemory) stack.defer(() => rmSync(directory, { recursive: true, force: true }))
+  const flag = '--ssl-client-crl'
+  const cas = (): Certificate[] => {
+    const { anchors, intermediates } = readTrustBundle(files.ca)
+    return [...anchors, ...intermediates]
+  }
+  const rootsPem = (): string => readTextFile(files.ca)
+  stack.use(await CrlDownload.open({ flag, urls, directory, cas, rootsPem, clock, log }))
+  return { ...files, crl: { flag, path: directory } }
 }
 
 function openOcsp(

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
+import { createServer as createHttpServer, type Server } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
@@ -14,6 +15,47 @@ async function startResponder(ca: TestCa): Promise<{ responder: TestProgram; url
   const responder = start('flwr', ['pki', 'ocsp', '--directory', ca.directory, '--address', '127.0.0.1:0'])
   const [, url = ''] = await responder.line(/at (http:\S+)/)
   return { responder, url }
+}
+
+test('a list that is fetched from a server lets in and cuts off as one in a file does', async () => {
+  let pem = ''
+  await using server = await HttpServer.start(() => pem)
+  await using deployment = await MutualTlsSuperlink.start(async (_file, ca) => {
+    pem = await ca.crl([], 1)
+    return ['--ssl-client-crl', server.url]
+  })
+  const { ca } = deployment
+  const leaving = await ca.issue('goes')
+  const channel = deployment.connect('fleet', leaving.issued)
+  const nodeId = await joinFleet(channel)
+  const held = refusalOf(channel.call(Fleet.method.pullMessages, { node: { nodeId } }, { waitMs: 25_000 }))
+  pem = await ca.crl([leaving.issued], 2)
+  process.kill(process.pid, 'SIGHUP')
+  assert.equal(await held, 'revoked-by-crl')
+})
+
+class HttpServer implements AsyncDisposable {
+  readonly #server: Server
+
+  private constructor(server: Server) {
+    this.#server = server
+  }
+
+  static async start(body: () => string): Promise<HttpServer> {
+    const server = createHttpServer((_request, response) => response.end(body()))
+    server.listen(0, '127.0.0.1')
+    await once(server, 'listening')
+    return new HttpServer(server)
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${(this.#server.address() as AddressInfo).port}`
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#server.close()
+    await once(this.#server, 'close')
+  }
 }
 
 /** Takes connections and says nothing. */

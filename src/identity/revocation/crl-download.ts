@@ -1,0 +1,172 @@
+import { createHash } from 'node:crypto'
+import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { fetchBounded } from '../../base/bounded-fetch.ts'
+import type { Clock } from '../../base/clock.ts'
+import { errorText, UsageError } from '../../base/errors.ts'
+import type { Logger } from '../../base/log.ts'
+import { LogThrottle } from '../../base/log-throttle.ts'
+import type { Certificate } from '../certificate.ts'
+import { onOperatorSignal } from '../operator-signal.ts'
+import type { FileFlag } from '../tls-files.ts'
+import type { Crl } from './crl.ts'
+import { readCrls } from './crls.ts'
+
+export interface CrlDownloadOptions {
+  readonly flag: string
+  readonly urls: readonly string[]
+  /** Where the last good lists are kept, of these addresses alone. */
+  readonly directory: string
+  /** The CAs that lists are checked against, and PEM that servers are trusted by beside what everybody trusts. */
+  readonly cas: () => readonly Certificate[]
+  readonly rootsPem: () => string
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+/**
+ * Fetches revocation lists into files, which then are watched as those of an operator are. A list is fetched again every
+ * few minutes, sooner where the next one is due, and at SIGHUP; one that is not good does not take the place of the last.
+ */
+export class CrlDownload implements AsyncDisposable {
+  readonly #options: CrlDownloadOptions
+  readonly #lists: readonly DownloadedList[]
+  readonly #stop = new AbortController()
+  readonly #hangup: Disposable
+  readonly #done: Promise<unknown>
+  #pause = new AbortController()
+
+  private constructor(options: CrlDownloadOptions, lists: readonly DownloadedList[]) {
+    this.#options = options
+    this.#lists = lists
+    this.#hangup = onOperatorSignal('SIGHUP', () => this.#pause.abort())
+    this.#done = this.#run()
+  }
+
+  /** Throws a UsageError for an address that has no list, unless one of an earlier time is kept. */
+  static async open(options: CrlDownloadOptions): Promise<CrlDownload> {
+    mkdirSync(options.directory, { recursive: true, mode: 0o700 })
+    const lists = options.urls.map((url) => new DownloadedList(url, options))
+    const kept = new Set(lists.map(({ name }) => name))
+    for (const name of readdirSync(options.directory)) if (!kept.has(name)) rmSync(join(options.directory, name))
+    await Promise.all(lists.map((list) => list.begin()))
+    return new CrlDownload(options, lists)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stop.abort()
+    this.#pause.abort()
+    this.#hangup[Symbol.dispose]()
+    await this.#done
+  }
+
+  async #run(): Promise<void> {
+    const { clock } = this.#options
+    while (!this.#stop.signal.aborted) {
+      const next = Math.min(...this.#lists.map(({ fetchAt }) => fetchAt))
+      const isWoken = await clock.sleep(Math.max(0, next - clock.now()), this.#pause.signal).then(
+        () => false,
+        () => true,
+      )
+      if (this.#stop.signal.aborted) return
+      if (isWoken) this.#pause = new AbortController()
+      const due = this.#lists.filter(({ fetchAt }) => isWoken || fetchAt <= clock.now())
+      await Promise.all(due.map((list) => list.renew()))
+    }
+  }
+}
+
+class DownloadedList {
+  readonly #options: CrlDownloadOptions
+  readonly #throttle: LogThrottle
+  readonly url: string
+  readonly name: string
+  #crls: readonly Crl[] = []
+  #unchanged: Readonly<Record<string, string>> = {}
+  #failures = 0
+  /** Epoch milliseconds. */
+  fetchAt = 0
+
+  constructor(url: string, options: CrlDownloadOptions) {
+    this.#options = options
+    this.#throttle = new LogThrottle(options.clock)
+    this.url = url
+    this.name = `${createHash('sha256').update(url).digest('hex').slice(0, 16)}.crl`
+  }
+
+  async begin(): Promise<void> {
+    const { flag, log } = this.#options
+    try {
+      this.#crls = this.#read(this.#path)
+    } catch {
+      // None was ever fetched, or it is of another CA.
+      rmSync(this.#path, { force: true })
+    }
+    try {
+      await this.#fetch()
+    } catch (cause) {
+      const what = `${flag}: the revocation list of ${this.url}: ${errorText(cause)}`
+      if (this.#crls.length === 0) throw new UsageError(`${what}, and none of an earlier time is kept.`, { cause })
+      log.warn(`${what}. The one that was fetched last is used.`)
+      this.#failures = 1
+    }
+    this.#plan()
+  }
+
+  /** Never rejects. */
+  async renew(): Promise<void> {
+    const { log } = this.#options
+    try {
+      await this.#fetch()
+      if (this.#failures > 0) log.info(`${this.url} has a good revocation list again`)
+      this.#failures = 0
+    } catch (error) {
+      this.#failures += 1
+      const fields = this.#throttle.admit(errorText(error))
+      if (fields) log.warn(`Kept the revocation list of ${this.url}: ${errorText(error)}`, fields)
+    }
+    this.#plan()
+  }
+
+  get #path(): string {
+    return join(this.#options.directory, this.name)
+  }
+
+  async #fetch(): Promise<void> {
+    const { rootsPem } = this.#options
+    const { status, headers, bytes } = await fetchBounded({
+      ...{ url: this.url, headers: this.#unchanged, bytesMax, deadlineMs: fetchMs, ca: [rootsPem()] },
+    })
+    if (status === 304) return
+    if (status !== 200) throw new Error(`it answers with status ${status}`)
+    // Names that begin with a point are no lists: half a file is never taken for one.
+    const next = join(this.#options.directory, `.${this.name}`)
+    writeFileSync(next, bytes)
+    this.#crls = this.#read(next)
+    renameSync(next, this.#path)
+    const { etag, 'last-modified': modified } = headers
+    this.#unchanged = {
+      ...(typeof etag === 'string' ? { 'if-none-match': etag } : {}),
+      ...(typeof modified === 'string' ? { 'if-modified-since': modified } : {}),
+    }
+  }
+
+  #read(path: string): readonly Crl[] {
+    const { flag, cas, clock } = this.#options
+    const file: FileFlag = { flag, path }
+    return readCrls(file, cas(), { now: clock.now(), previous: this.#crls, checks: false }).crls
+  }
+
+  #plan(): void {
+    const now = this.#options.clock.now()
+    const dueAt = Math.min(...this.#crls.map(({ nextUpdate = 0 }) => nextUpdate))
+    // A failure is tried again sooner, and so is a list that is almost due.
+    const longestMs = this.#failures > 0 ? Math.min(refreshMsMax, 5000 * 2 ** (this.#failures - 1)) : refreshMsMax
+    this.fetchAt = now + Math.max(refreshMsMin, Math.min(longestMs, (dueAt - now) / 2))
+  }
+}
+
+const bytesMax = 128 * 1024 * 1024
+const fetchMs = 30_000
+const refreshMsMin = 5000
+const refreshMsMax = 5 * 60_000
