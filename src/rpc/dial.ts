@@ -1,7 +1,9 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import { stapleFault } from '../identity/revocation/staple.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress } from './address.ts'
+import { peerChain } from './peer-chain.ts'
 import { RpcError } from './rpc-error.ts'
 
 export type ChannelTls = TlsSource | 'insecure'
@@ -21,10 +23,16 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
       socket.destroy()
       reject(explain(error, address, tls))
     }
+    let staple: Uint8Array | undefined
+    socket.once('OCSPResponse', (der: Buffer | null) => {
+      staple = der ?? undefined
+    })
     const timer = setTimeout(() => fail(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), timeoutMs)
     socket.once('error', fail)
     socket.once('close', () => fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' })))
     socket.once(tls === 'insecure' ? 'connect' : 'secureConnect', () => {
+      const fault = staple && stapleFault(staple, peerChain(socket as TLSSocket), Date.now())
+      if (fault !== undefined) return fail(new ServerRevoked(fault))
       clearTimeout(timer)
       socket.removeAllListeners('error').removeAllListeners('close')
       socket.on('error', () => {})
@@ -43,10 +51,14 @@ function startTls(address: Address, tls: TlsSource, alpn: readonly string[]): TL
     ...(rootsPem ? { ca: rootsPem } : {}),
     ALPNProtocols: [...alpn],
     minVersion: 'TLSv1.2',
+    requestOCSP: true,
     highWaterMark: 256 * 1024,
   }
   return connectTls(options).setNoDelay(true)
 }
+
+/** The OCSP answer that a server stapled speaks against it. */
+class ServerRevoked extends Error {}
 
 const chainErrors = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
@@ -65,6 +77,8 @@ function explain(error: Error, address: Address, tls: ChannelTls): RpcError {
   const tlsError = (message: string): RpcError => new RpcError('unavailable', message, { kind: 'tls', cause: error })
   const unreachable = (message: string): RpcError =>
     new RpcError('unavailable', message, { kind: 'unreachable', cause: error })
+  if (error instanceof ServerRevoked)
+    return tlsError(`The certificate of ${where} ${error.message}: have it issued anew at the server.`)
   if (chainErrors.has(code)) {
     return tlsError(
       `The certificate of ${where} is not signed by a trusted CA: give the CA of the server as root certificate (${code}).`,

@@ -1,6 +1,6 @@
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { createServer as createTlsServer, type DetailedPeerCertificate, type TLSSocket } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
@@ -13,6 +13,7 @@ import { createGrpcDoor } from './grpc-door.ts'
 import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
 import { JudgedConnection, type JudgePeer } from './judged-connection.ts'
+import { peerChain } from './peer-chain.ts'
 import { tellRefusal } from './refusal-door.ts'
 import { type ClientAuth, tlsOptions } from './server-tls.ts'
 
@@ -46,6 +47,8 @@ export interface ListenerOptions {
   readonly judge?: JudgePeer
   /** Finds out what a judgement needs to know; `undefined` where everything is known. It never rejects, nor takes long. */
   readonly learn?: (chain: readonly Uint8Array[]) => Promise<void> | undefined
+  /** What an OCSP responder says of the certificate of this listener, where clients are to be told. */
+  readonly staple?: () => Uint8Array | undefined
   /** Told once about every judged connection, for the audit log and metrics. */
   readonly onJudged?: (connection: Connection) => void
   /** Told of every TLS handshake, for metrics. */
@@ -88,6 +91,13 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     })
     if (!options.tls) pickPlainDoor(socket)
   })
+  const { staple } = options
+  if (staple) {
+    server.on('OCSPRequest', (_leaf: Buffer, _issuer: Buffer, callback: (error: null, der: Buffer | null) => void) => {
+      const der = staple()
+      callback(null, der ? Buffer.from(der) : null)
+    })
+  }
   if (options.tls) {
     server.on('secureConnection', (socket: TLSSocket) => {
       options.onHandshake?.('success')
@@ -234,19 +244,6 @@ function wireOf(first: Buffer): 'grpc' | 'http' {
 
 /** How long connections are judged in one go. */
 const judgeSliceMs = 5
-
-/** What the peer sent, leaf first. Node links the certificates by issuer; a self-signed one links to itself. */
-function peerChain(socket: TLSSocket): Uint8Array[] {
-  const chain: Uint8Array[] = []
-  let certificate = socket.getPeerCertificate(true) as Partial<DetailedPeerCertificate> | undefined
-  while (certificate?.raw && chain.length < 10) {
-    const { raw } = certificate
-    if (chain.some((earlier) => raw.equals(earlier))) break
-    chain.push(raw)
-    certificate = certificate.issuerCertificate
-  }
-  return chain
-}
 
 /** Tells apart every connection that is open: a peer may use one port for several of our addresses. */
 function endpointsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {

@@ -187,7 +187,7 @@ async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableSt
 
 function createListen(
   config: SuperlinkConfig,
-  { server, clients: trusted, ocsp }: Credentials,
+  { server, staple, clients: trusted, ocsp }: Credentials,
   ctx: SuperlinkContext,
   audit: AuditLog,
   metrics: Metrics,
@@ -208,6 +208,7 @@ function createListen(
       services: services.map((service) => audited(service, name, audit)),
       log: ctx.log,
       ...(server ? { tls: tlsSourceOf(server) } : {}),
+      ...(staple ? { staple: () => staple.current() } : {}),
       ...(clients.mode === 'none' || !trusted
         ? {}
         : {

@@ -106,6 +106,8 @@ test('flags and files that cannot work together refuse the start with what would
       /'ldap:\/\/a\.test' is not an http or https URL/,
     ],
     [() => [...required(), '--ssl-client-crl', 'http://a.test,ca.crl'], /'ca\.crl' is not an http or https URL/],
+    [() => [...tls(), '--ssl-staple-ocsp'], /the certificate in .*server\.pem names no OCSP responder/],
+    [() => ['--insecure', '--ssl-staple-ocsp'], /--ssl-staple-ocsp needs TLS/],
     [() => ['--insecure', '--executor', 'x'], /--executor was removed/],
     [() => [...tls(), '--isolation', 'process', '--superexec-auth-secret-file', file('none')], /cannot be read/],
   ]

@@ -3,7 +3,7 @@ import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
-import { readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
+import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
 
@@ -11,6 +11,7 @@ import { type ClientCertificates, readClients } from './config-clients.ts'
 export interface SuperlinkConfig {
   /** Files that were good when the configuration was read; absent: plain. */
   readonly tls: ServerTlsFiles | undefined
+  readonly staplesOcsp: boolean
   readonly clients: ClientCertificates
   readonly fleetAddress: string
   readonly controlAddress: string
@@ -50,6 +51,7 @@ export const rows: readonly OptionRow[] = [
     flags: '--ssl-ca-certfile <path>',
     help: "PEM file with the CA of the server's certificate, and of client certificates unless --ssl-client-ca-certfile names another",
   },
+  { flags: '--ssl-staple-ocsp', help: "hand out what the server certificate's OCSP responder says of it" },
   { flags: '--ssl-require-client-auth', help: 'let in only peers with a certificate of the client CA' },
   { flags: '--ssl-client-ca-certfile <path>', help: 'PEM file with the CAs of client certificates' },
   {
@@ -172,6 +174,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     )
   return {
     tls,
+    staplesOcsp: readStapling(values, tls),
     clients,
     ...addresses,
     isolation,
@@ -221,6 +224,18 @@ function readTls(values: OptionValues, warnings: string[]): SuperlinkConfig['tls
   }
   warnings.push(...readServerTls({ ...tls, now: Date.now() }).warnings)
   return tls
+}
+
+function readStapling({ sslStapleOcsp }: OptionValues, tls: SuperlinkConfig['tls']): boolean {
+  if (sslStapleOcsp !== true) return false
+  if (!tls)
+    throw new UsageError('--ssl-staple-ocsp needs TLS: give --ssl-certfile, --ssl-keyfile and --ssl-ca-certfile.')
+  const [{ ocspUrls }] = readCertificates(tls.certfile)
+  if (ocspUrls.length === 0)
+    throw new UsageError(
+      `--ssl-staple-ocsp: the certificate in ${tls.certfile.path} names no OCSP responder: have one issued that does.`,
+    )
+  return true
 }
 
 function readIdle(minutes: string | undefined): number | undefined {

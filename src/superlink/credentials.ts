@@ -16,10 +16,11 @@ import {
 import { FileSet } from '../identity/file-set.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { CrlDownload } from '../identity/revocation/crl-download.ts'
-import { OcspChecks, type OcspOptions } from '../identity/revocation/ocsp-checks.ts'
-import { type ReadMaterial, readTextFile } from '../identity/tls-files.ts'
+import { OcspChecks, type OcspOptions, type OcspPair } from '../identity/revocation/ocsp-checks.ts'
+import { OcspStaple } from '../identity/revocation/staple.ts'
+import { type ReadMaterial, readCertificates, readTextFile, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { openServerTls, ownCertificates } from '../identity/tls-reload.ts'
-import { readTrustBundle } from '../identity/trust.ts'
+import { isIssuer, readTrustBundle } from '../identity/trust.ts'
 import type { Listener } from '../rpc/listener.ts'
 import { tellCertificates, tellCrls } from '../rpc/tls-metrics.ts'
 import type { SuperlinkConfig } from './config.ts'
@@ -29,13 +30,15 @@ import { cutOffNode } from './nodes/nodes.ts'
 /** What the TLS of the SuperLink stands on, replaced while it runs. */
 export interface Credentials {
   readonly server: FileSet<ReadMaterial> | undefined
+  /** Where clients are told what a responder says of the server certificate. */
+  readonly staple: OcspStaple | undefined
   readonly clients: FileSet<ClientTrust> | undefined
   /** Where OCSP responders are asked about clients. */
   readonly ocsp: OcspChecks | undefined
 }
 
 export async function openCredentials(
-  config: Pick<SuperlinkConfig, 'tls' | 'clients' | 'database'>,
+  config: Pick<SuperlinkConfig, 'tls' | 'staplesOcsp' | 'clients' | 'database'>,
   around: Pick<SuperlinkContext, 'clock' | 'log'> & { readonly metrics: Metrics },
   stack: AsyncDisposableStack,
 ): Promise<Credentials> {
@@ -44,8 +47,10 @@ export async function openCredentials(
   const server =
     config.tls && stack.use(await openServerTls('server certificate', config.tls, { clock, log, onReload }))
   tellCertificates(metrics, 'own', () => ownCertificates(server), clock)
+  const staple =
+    config.staplesOcsp && server && config.tls ? stack.use(openStaple(server, config.tls, around)) : undefined
   const { clients: choice } = config
-  if (choice.mode === 'none') return { server, clients: undefined, ocsp: undefined }
+  if (choice.mode === 'none') return { server, staple, clients: undefined, ocsp: undefined }
   const files = await withFetchedLists(choice, config.database.path, around, stack)
   let inUse: FileSet<ClientTrust> | undefined
   const read = () =>
@@ -55,7 +60,26 @@ export async function openCredentials(
   inUse = clients
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   tellCrls(metrics, () => clients.current().crls, clock)
-  return { server, clients, ocsp: openOcsp(choice.ocsp, clients, around, stack) }
+  return { server, staple, clients, ocsp: openOcsp(choice.ocsp, clients, around, stack) }
+}
+
+function openStaple(
+  server: FileSet<ReadMaterial>,
+  { certfile, caFile }: ServerTlsFiles,
+  around: Pick<SuperlinkContext, 'clock' | 'log'>,
+): OcspStaple {
+  const pair = (): OcspPair | undefined => {
+    const certificate = server.current().leaf
+    const issuer = certificate && [certfile, caFile].flatMap(readCertificates).find((one) => isIssuer(one, certificate))
+    return certificate && issuer && { certificate, issuer }
+  }
+  let known = pair()
+  const subscribe = (onReplaced: () => void): Disposable =>
+    server.subscribe(() => {
+      known = pair()
+      onReplaced()
+    })
+  return new OcspStaple({ ...around, pair: () => known, subscribe })
 }
 
 /** Lists that are fetched are kept beside the database, for a start while their server is not there. */

@@ -4,6 +4,7 @@ import { writeFileSync } from 'node:fs'
 import { createServer as createHttpServer, type Server } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
+import { connect as connectTls } from 'node:tls'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import type { TestCa } from '../harness/certificates.ts'
 import { joinFleet, MutualTlsSuperlink, refusalOf } from '../harness/mutual-tls.ts'
@@ -16,6 +17,38 @@ async function startResponder(ca: TestCa): Promise<{ responder: TestProgram; url
   const [, url = ''] = await responder.line(/at (http:\S+)/)
   return { responder, url }
 }
+
+test('a SuperLink hands out what the responder says of its own certificate, and clients turn away from a revoked one', async () => {
+  await using stack = new AsyncDisposableStack()
+  const deployment = stack.use(
+    await MutualTlsSuperlink.start(async (_file, ca) => {
+      const { responder, url } = await startResponder(ca)
+      stack.use(responder)
+      const named = await ca.issue('named', { usages: ['server'], ips: ['127.0.0.1'], ocspUrl: url })
+      return ['--ssl-staple-ocsp', '--ssl-certfile', named.certfile, '--ssl-keyfile', named.keyfile]
+    }),
+  )
+  const { ca, superlink } = deployment
+  const node = (await ca.issue('node')).issued
+  const isStapled = async (): Promise<boolean> => {
+    const { certificatePem: cert, keyPem: key } = node
+    const { port } = superlink.fleet.address
+    const socket = connectTls({ port, host: '127.0.0.1', ca: ca.issued.certificatePem, cert, key, requestOCSP: true })
+    const [der] = (await once(socket, 'OCSPResponse')) as [Buffer | null]
+    socket.on('error', () => {}).destroy()
+    return der !== null && der.length > 0
+  }
+  await eventually('a stapled answer', isStapled)
+  assert.ok((await joinFleet(deployment.connect('fleet', node))) > 0n)
+
+  await run('flwr', ['pki', 'revoke', 'named', '--directory', ca.directory])
+  process.kill(process.pid, 'SIGHUP')
+  const refused = /The certificate of 127\.0\.0\.1:\d+ has been revoked, says the OCSP answer that came with it/
+  await eventually('that clients turn away', async () =>
+    refused.test(await refusalOf(joinFleet(deployment.connect('fleet', node)))),
+  )
+  assert.match(await refusalOf(joinFleet(deployment.connect('fleet', node, 'http'))), refused)
+})
 
 test('a list that is fetched from a server lets in and cuts off as one in a file does', async () => {
   let pem = ''
