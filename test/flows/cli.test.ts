@@ -8,6 +8,7 @@ import { Deployment } from '../harness/deployment.ts'
 import { addedKeys, jsonShape } from '../harness/json-shape.ts'
 import { opensshPublicKey } from '../harness/openssh.ts'
 import { run } from '../harness/program.ts'
+import { runPython } from '../harness/python-flower.ts'
 
 test('what flwr new writes runs as it is, and every command tells of it', async () => {
   await using deployment = await Deployment.create()
@@ -197,15 +198,11 @@ test("JSON documents have the keys and types of Flower 1.29's flwr, asked about 
     'config list',
     `run ${join(import.meta.dirname, '../../nothing')} test`,
   ]
-  const environment = { ...deployment.environment, FLWR_DISABLE_UPDATE_CHECK: '1' }
+  const options = { cwd: deployment.directory.path, env: deployment.environment }
   for (const line of lines) {
     const words = [...line.split(' '), '--format', 'json']
     const ours = await deployment.flwr(...words)
-    const theirs = await run('flwr', words, {
-      bin: join(python as string, 'bin'),
-      cwd: deployment.directory.path,
-      env: environment,
-    })
+    const theirs = await runPython('1.29', 'flwr', words, options)
     assert.equal(ours.status, theirs.status, line)
     assert.deepEqual(jsonShape(ours.stdout, addedKeys(line)), jsonShape(theirs.stdout), line)
   }
@@ -218,7 +215,6 @@ test("JSON documents have the keys and types of Flower 1.29's flwr, asked about 
   const words = ['run', folder, 'test', '--format', 'json']
   const { 'federation-id': federation, ...ours } = JSON.parse((await deployment.flwr(...words)).stdout)
   assert.equal(federation, '@none/default')
-  const bin = join(python as string, 'bin')
-  const theirs = JSON.parse((await run('flwr', words, { bin, env: environment })).stdout)
+  const theirs = JSON.parse((await runPython('1.29', 'flwr', words, options)).stdout)
   assert.deepEqual({ ...ours, 'run-id': '' }, { ...theirs, 'run-id': '' })
 })
