@@ -1,6 +1,9 @@
 import { type KeyObject, X509Certificate } from 'node:crypto'
-import type { BaseBlock, BitString } from 'asn1js'
+import { type BaseBlock, type BitString, ObjectIdentifier, type OctetString } from 'asn1js'
 import * as pkijs from 'pkijs'
+import { flawOf, readAltNames } from './certificate-form.ts'
+import { type ConstrainedNames, type NameConstraints, readNameConstraints } from './name-constraints.ts'
+import { wholeOf } from './revocation/der.ts'
 
 /**
  * One certificate as plain values. The only file that knows how certificates are read: `node:crypto` for signatures and
@@ -22,6 +25,8 @@ export interface Certificate {
   readonly notBefore: number
   readonly notAfter: number
   readonly names: SubjectNames
+  /** All names that a CA above may be limited in. */
+  readonly constrainedNames: ConstrainedNames
   readonly isCa: boolean
   /** How many intermediates may follow; `undefined` for no limit. */
   readonly pathLength: number | undefined
@@ -32,6 +37,13 @@ export interface Certificate {
   readonly ocspUrls: readonly string[]
   /** Extensions that limit what the certificate is good for in ways that we do not check: it is not to be relied on. */
   readonly unsupported: readonly string[]
+  /** What a CA may vouch for, where it is limited. */
+  readonly nameConstraints: NameConstraints | undefined
+  /** Key identifiers, hexadecimal: of its own key, and of the key that signed it. */
+  readonly subjectKeyId: string | undefined
+  readonly authorityKeyId: string | undefined
+  /** In what it is not as RFC 5280 wants certificates to be; nobody minds that in a trust anchor. */
+  readonly flaw: string | undefined
   /** Why the key is not to be used (broken too easily, or too costly to use), or the issuer's signature could be forged. */
   readonly unfitKey: string | undefined
   readonly weakSignature: string | undefined
@@ -72,14 +84,18 @@ const oids = {
   basicConstraints: '2.5.29.19',
   keyUsage: '2.5.29.15',
   extendedKeyUsage: '2.5.29.37',
+  nameConstraints: '2.5.29.30',
 } as const
+const keyIdOids = { subject: '2.5.29.14', authority: '2.5.29.35' } as const
 const authorityInfoOid = '1.3.6.1.5.5.7.1.1'
 const ocspMethodOid = '1.3.6.1.5.5.7.48.1'
 /** Policies limit nothing as long as nobody asks for one; the extensions that ask are not among these. */
 const certificatePoliciesOid = '2.5.29.32'
 const processedOids: readonly string[] = [...Object.values(oids), certificatePoliciesOid]
-/** A limit whether or not it is marked critical. */
-const nameConstraintsOid = '2.5.29.30'
+/** Limits whether or not they are marked critical: policyConstraints and inhibitAnyPolicy. */
+const limitingOids: readonly string[] = ['2.5.29.36', '2.5.29.54']
+
+const emailOid = '1.2.840.113549.1.9.1'
 
 const nameLabels: Readonly<Record<string, string>> = {
   '2.5.4.3': 'CN',
@@ -90,7 +106,7 @@ const nameLabels: Readonly<Record<string, string>> = {
   '2.5.4.11': 'OU',
   '2.5.4.5': 'serialNumber',
   '0.9.2342.19200300.100.1.25': 'DC',
-  '1.2.840.113549.1.9.1': 'emailAddress',
+  [emailOid]: 'emailAddress',
 }
 
 /** Connections keep the bytes of their peers, and are judged again and again: reading them once is enough. */
@@ -105,6 +121,7 @@ export function parseCertificate(der: Uint8Array): Certificate {
 
 function readCertificate(der: Uint8Array): Certificate {
   if (der.length > certificateBytesMax) throw new Error('larger than 64 KiB')
+  wholeOf(der)
   const x509 = new X509Certificate(der)
   const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()]
   // Comparing with NaN is always false: such a certificate would never expire.
@@ -119,27 +136,43 @@ function readCertificate(der: Uint8Array): Certificate {
   const constraints = parsedValue<pkijs.BasicConstraints>(extension(oids.basicConstraints))
   const usages = parsedValue<BitString>(extension(oids.keyUsage))
   const extended = parsedValue<pkijs.ExtKeyUsage>(extension(oids.extendedKeyUsage))
+  const constraintsOnNames = parsedValue<pkijs.NameConstraints>(extension(oids.nameConstraints))
+  const nameConstraints = constraintsOnNames && readNameConstraints(constraintsOnNames)
+  const altNames = extension(oids.subjectAltName)
+  const own = {
+    subject: readName(parsed.subject),
+    ...readAltNames(parsedValue<pkijs.AltName>(altNames)),
+    isCa: constraints?.cA === true,
+    pathLength: typeof constraints?.pathLenConstraint === 'number' ? constraints.pathLenConstraint : undefined,
+    keyUsages: usages && readKeyUsages(usages),
+    extendedKeyUsages: extended?.keyPurposes,
+    nameConstraints,
+  }
   return {
     der,
     x509,
     subjectDer: hex(parsed.subject.toSchema().toBER()),
     issuerDer: hex(parsed.issuer.toSchema().toBER()),
-    subject: readName(parsed.subject),
     issuerText: readName(parsed.issuer).text,
     serial: x509.serialNumber,
     fingerprint: x509.fingerprint256,
     notBefore,
     notAfter,
-    names: readAltNames(extension(oids.subjectAltName)),
-    isCa: constraints?.cA === true,
-    pathLength: typeof constraints?.pathLenConstraint === 'number' ? constraints.pathLenConstraint : undefined,
-    keyUsages: usages && readKeyUsages(usages),
-    extendedKeyUsages: extended?.keyPurposes,
+    ...own,
+    constrainedNames: {
+      ...own.constrainedNames,
+      directories: [hex(parsed.subject.toSchema().toBER()), ...own.constrainedNames.directories],
+      // Where certificates of old have the address of mail.
+      emails: [...own.constrainedNames.emails, ...readAttributes(parsed.subject, emailOid)],
+    },
+    subjectKeyId: keyId(extension(keyIdOids.subject)),
+    authorityKeyId: keyId(extension(keyIdOids.authority)),
+    flaw: flawOf({ parsed, ...own, altNamesAreCritical: altNames?.critical }),
     ocspUrls: readOcspUrls(extension(authorityInfoOid)),
     unsupported: (parsed.extensions ?? [])
-      .filter((one) => (one.critical && !processedOids.includes(one.extnID)) || one.extnID === nameConstraintsOid)
+      .filter((one) => (one.critical && !processedOids.includes(one.extnID)) || limitingOids.includes(one.extnID))
       .map((one) => one.extnID),
-    unfitKey: unfitKey(x509.publicKey),
+    unfitKey: unfitKey(x509.publicKey, parsed.subjectPublicKeyInfo),
     weakSignature: /md[245]|sha-?1\b|sha1with/i.test(x509.signatureAlgorithm ?? '')
       ? `signed with ${x509.signatureAlgorithm}`
       : undefined,
@@ -152,8 +185,15 @@ const certificateBytesMax = 64 * 1024
  * Below 112 bits of security, as OpenSSL's level 2 counts it, for the handshake does not look at a client's key; or so long
  * that a stranger could keep us busy with it.
  */
-function unfitKey({ asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject): string | undefined {
+function unfitKey(
+  { asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject,
+  { algorithm }: pkijs.PublicKeyInfo,
+): string | undefined {
   const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {}
+  if (!['rsa', 'rsa-pss', 'ec', 'ed25519', 'ed448'].includes(type ?? '')) return `its key is of the kind ${type}`
+  // A curve that is spelled out can be made such that a key fits which is not the CA's.
+  if (type === 'ec' && !(algorithm.algorithmParams instanceof ObjectIdentifier))
+    return 'its key is on a curve without a name'
   if (modulusLength !== undefined && (modulusLength < 2048 || modulusLength > 8192))
     return `its ${type} key has ${modulusLength} bits`
   const curveBits = Number(/\d{3}/.exec(namedCurve ?? '')?.[0] ?? 256)
@@ -179,20 +219,22 @@ function readKeyUsages(bits: BitString): ReadonlySet<KeyUsage> {
   return new Set(keyUsageBits.filter((_, index) => ((bytes[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0))
 }
 
-function readAltNames(extension: pkijs.Extension | undefined): SubjectNames {
-  const names = parsedValue<pkijs.AltName>(extension)?.altNames ?? []
-  const ofType = (type: number): string[] =>
-    names.filter((name) => name.type === type).map((name) => ascii(String(name.value)))
-  const ips = names.filter((name) => name.type === 7).map(({ value }) => ipText(value.valueBlock.valueHexView))
-  return { emails: ofType(1), dns: ofType(2), uris: ofType(6), ips }
-}
-
 function readOcspUrls(extension: pkijs.Extension | undefined): string[] {
   return (parsedValue<pkijs.InfoAccess>(extension)?.accessDescriptions ?? [])
     .filter(({ accessMethod, accessLocation }) => accessMethod === ocspMethodOid && accessLocation.type === 6)
     .map(({ accessLocation }) => String(accessLocation.value))
     .filter((url) => /^https?:\/\//i.test(url) && URL.canParse(url))
     .slice(0, 2)
+}
+
+function keyId(extension: pkijs.Extension | undefined): string | undefined {
+  const value = parsedValue<OctetString | pkijs.AuthorityKeyIdentifier>(extension)
+  const id = value instanceof pkijs.AuthorityKeyIdentifier ? value.keyIdentifier : value
+  return id && Buffer.from(id.valueBlock.valueHexView).toString('hex')
+}
+
+function readAttributes(name: pkijs.RelativeDistinguishedNames, oid: string): string[] {
+  return name.typesAndValues.filter(({ type }) => String(type) === oid).map(({ value }) => textOf(value))
 }
 
 function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {
@@ -216,17 +258,6 @@ function textOf(value: BaseBlock): string {
   const { valueBlock, idBlock } = value as BaseBlock & { valueBlock: { value: unknown; valueHexView: Uint8Array } }
   if (idBlock.tagNumber !== utf8StringTag) return String(valueBlock.value)
   return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(valueBlock.valueHexView)
-}
-
-function ascii(text: string): string {
-  if (/[^\0-\x7f]/.test(text)) throw new Error('a subject alternative name is not ASCII')
-  return text
-}
-
-function ipText(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join('.')
-  const groups = Array.from({ length: bytes.length >> 1 }, (_, index) => Buffer.from(bytes).readUInt16BE(index * 2))
-  return groups.map((group) => group.toString(16)).join(':')
 }
 
 function hex(bytes: ArrayBuffer): string {

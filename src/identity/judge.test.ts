@@ -129,7 +129,7 @@ test('a CA that is limited vouches for nobody beyond its limits', async () => {
     issue({ commonName: 'Limited CA', ca: true, ...valid, ...request }, ca)
   for (const [request, about] of [
     [{ usages: ['server'] }, /Limited CA may not vouch for clients/],
-    [{ criticalExtension: '2.5.29.30' }, /Limited CA has extension 2\.5\.29\.30, which is not supported/],
+    [{ criticalExtension: '2.5.29.36' }, /Limited CA has extension 2\.5\.29\.36, which is not supported/],
     [{ notAfter: new Date(now - 1000), notBefore: new Date(now - day) }, /Limited CA has expired on 2026-11-24/],
     [{ notBefore: new Date(now + 1000) }, /Limited CA is not valid yet, but from/],
   ] as const) {

@@ -1,9 +1,10 @@
 import { errorText } from '../base/errors.ts'
 import type { PeerIdentity, RefusalReason, RefusedPeer, Role } from './caller.ts'
 import { allowsClientAuth, type Certificate, parseCertificate } from './certificate.ts'
+import { type Fault, findPath, pathMax } from './path.ts'
 import { allowsOrganization, type IdentitySource, type Policy, rolesOf } from './policy.ts'
 import { refusalSentence } from './refusal-sentence.ts'
-import { hasSigned, type TrustBundle } from './trust.ts'
+import type { TrustBundle } from './trust.ts'
 
 /**
  * Decides about a peer from its certificates. Pure, and the only place that decides. Knows nothing of sockets: the
@@ -36,16 +37,13 @@ export interface RevocationData {
 /** For deployments where removal is by expiry alone. */
 export const noRevocation: RevocationData = { check: () => undefined }
 
-/** A chain of more certificates than this is refused unread. */
-const chainMax = 8
-
 export function judge(input: JudgementInput): PeerIdentity {
   if (input.chain.length === 0) {
     return input.requireCertificate ? refused('no-certificate') : { kind: 'anonymous' }
   }
   let chain: Certificate[]
   try {
-    if (input.chain.length > chainMax) throw new Error(`more than ${chainMax} certificates`)
+    if (input.chain.length > pathMax) throw new Error(`more than ${pathMax} certificates`)
     chain = input.chain.map(parseCertificate)
   } catch (error) {
     return refused('malformed-certificate', errorText(error))
@@ -85,123 +83,6 @@ export function judge(input: JudgementInput): PeerIdentity {
     notAfter: leaf.notAfter,
     identitySharing: input.policy.sharing,
   }
-}
-
-interface Fault {
-  readonly reason: RefusalReason
-  readonly about: string
-}
-
-/**
- * Searches a path from the leaf to a trust anchor (RFC 5280 section 6), over the peer's and the operator's intermediates.
- * Answers the issuers from the leaf's own to the anchor, or the fault of the path that came furthest.
- */
-function findPath(
-  leaf: Certificate,
-  sent: readonly Certificate[],
-  input: JudgementInput,
-): { issuers: Certificate[] } | Fault {
-  const leafFault = ownFault(leaf, input.now) ?? weakness(leaf, [leaf.unfitKey, leaf.weakSignature])
-  if (leafFault) return leafFault
-  const candidates = [...input.trust.anchors, ...input.trust.intermediates, ...sent.filter((one) => one.isCa)]
-  let best: { fault: Fault; depth: number } | undefined
-  let steps = 0
-
-  const search = (certificate: Certificate, issuers: Certificate[]): Certificate[] | undefined => {
-    const named = candidates.filter((one) => one.subjectDer === certificate.issuerDer && !issuers.includes(one))
-    if (named.length === 0) note(missingFault(certificate, leaf, sent, input.trust), issuers.length)
-    for (const issuer of named) {
-      // Bounds the work for a peer that sends many certificates of one name.
-      if (++steps > 64) return undefined
-      const isAnchor = input.trust.anchors.includes(issuer)
-      const fault = issuerFault(certificate, issuer, issuers, { now: input.now, isAnchor })
-      if (fault) {
-        note(fault, issuers.length + 1)
-        continue
-      }
-      const path = [...issuers, issuer]
-      if (isAnchor) return path
-      const found = path.length < chainMax ? search(issuer, path) : undefined
-      if (found) return found
-    }
-    return undefined
-  }
-  const note = (fault: Fault, depth: number): void => {
-    if (!best || depth > best.depth) best = { fault, depth }
-  }
-
-  const issuers = search(leaf, [])
-  if (issuers) return { issuers }
-  return best?.fault ?? { reason: 'unknown-ca', about: leaf.issuerText }
-}
-
-function missingFault(
-  certificate: Certificate,
-  leaf: Certificate,
-  sent: readonly Certificate[],
-  trust: TrustBundle,
-): Fault {
-  // When one of our CAs has signed no certificate of that name and the peer sent nothing but its leaf, an intermediate may
-  // be missing: the authority key identifiers would tell, but many CAs leave them out, so the organisation of names decides.
-  const related = trust.anchors.some((anchor) => shareOrganization(anchor, certificate))
-  if (certificate === leaf && sent.length === 0 && related && certificate.issuerDer !== certificate.subjectDer) {
-    return { reason: 'missing-intermediate', about: certificate.issuerText }
-  }
-  return { reason: 'unknown-ca', about: certificate.issuerText }
-}
-
-function shareOrganization(anchor: Certificate, certificate: Certificate): boolean {
-  return anchor.subject.organizations.some(
-    (organization) => organization !== '' && certificate.issuerText.split(',').includes(`O=${organization}`),
-  )
-}
-
-/** What is wrong with `issuer` as the issuer of `certificate`, below which `below` other CAs stand already. */
-function issuerFault(
-  certificate: Certificate,
-  issuer: Certificate,
-  below: readonly Certificate[],
-  { now, isAnchor }: { now: number; isAnchor: boolean },
-): Fault | undefined {
-  const invalid = (what: string): Fault => ({ reason: 'invalid-chain', about: `${issuer.subject.text} ${what}` })
-  if (!issuer.isCa) return invalid('is not a CA')
-  // Self-issued CAs (a CA with a new key) do not count: RFC 5280 section 4.2.1.9.
-  const intermediates = below.filter((one) => one.subjectDer !== one.issuerDer).length
-  if (issuer.pathLength !== undefined && intermediates > issuer.pathLength) return invalid('allows fewer intermediates')
-  if (issuer.keyUsages && !issuer.keyUsages.has('keyCertSign')) return invalid('may not sign certificates (key usage)')
-  // What a CA is limited to, it cannot vouch beyond: as OpenSSL and Go see it, though RFC 5280 does not say so.
-  if (!allowsClientAuth(issuer)) return invalid('may not vouch for clients (extended key usage)')
-  // Before the key is used. Nobody relies on what an anchor's signature says of itself.
-  const weak = weakness(issuer, isAnchor ? [issuer.unfitKey] : [issuer.unfitKey, issuer.weakSignature])
-  if (weak) return weak
-  if (!hasSigned(issuer, certificate)) return { reason: 'unknown-ca', about: `${issuer.subject.text}, but not its key` }
-  const own = ownFault(issuer, now)
-  return own && invalid(own.what)
-}
-
-/** What is wrong with a certificate whoever issued it. */
-function ownFault(certificate: Certificate, now: number): (Fault & { what: string }) | undefined {
-  const { notBefore, notAfter, unsupported } = certificate
-  const instant = (at: number): string => new Date(at).toISOString()
-  if (notBefore > now) {
-    const about = `from ${instant(notBefore)}`
-    return { reason: 'certificate-not-yet-valid', about, what: `is not valid yet, but ${about}` }
-  }
-  if (notAfter < now) {
-    const about = `on ${instant(notAfter)}`
-    return { reason: 'certificate-expired', about, what: `has expired ${about}` }
-  }
-  const [extension] = unsupported
-  if (extension === undefined) return undefined
-  const what = `has extension ${extension}, which is not supported`
-  return { reason: 'invalid-chain', about: `it ${what}`, what }
-}
-
-function weakness({ subject }: Certificate, known: readonly (string | undefined)[]): Fault | undefined {
-  const found = known.find((one) => one !== undefined)
-  return found === undefined
-    ? undefined
-    : { reason: 'invalid-chain', about: `${subject.text} is not to be relied on: ${found}` }
 }
 
 /** The one name of a certificate, by the policy's source. */

@@ -33,6 +33,8 @@ export interface CertificateRequest {
   /** For tests of judgement: leave parts out, or say other things. */
   readonly keyUsage?: number | 'none'
   readonly criticalExtension?: string
+  readonly edit?: (certificate: pkijs.Certificate) => void
+  readonly digest?: 'SHA-1' | 'SHA-256'
 }
 
 /** What an end entity may use its key for. */
@@ -53,7 +55,7 @@ export async function issue(request: CertificateRequest, issuer?: Issued): Promi
   certificate.serialNumber = new asn1js.Integer({ valueHex: positive(randomBytes(16)) })
   certificate.notBefore.value = request.notBefore
   certificate.notAfter.value = request.notAfter
-  setName(certificate.subject, request)
+  certificate.subject = nameOf(request)
   const parent = issuer && parsePem(issuer.certificatePem)
   certificate.issuer = parent ? parent.subject : certificate.subject
   await certificate.subjectPublicKeyInfo.importKey(keys.publicKey as unknown as CryptoKey, engine)
@@ -64,7 +66,8 @@ export async function issue(request: CertificateRequest, issuer?: Issued): Promi
     keyIdentifierOf(parent ?? certificate),
   ]
   const signingKey = issuer ? await importSigningKey(issuer.keyPem) : keys.privateKey
-  await certificate.sign(signingKey as unknown as CryptoKey, 'SHA-256', engine)
+  request.edit?.(certificate)
+  await certificate.sign(signingKey as unknown as CryptoKey, request.digest ?? 'SHA-256', engine)
   const pkcs8 = await webcrypto.subtle.exportKey('pkcs8', keys.privateKey)
   return {
     certificatePem: toPem('CERTIFICATE', new Uint8Array(certificate.toSchema(true).toBER())),
@@ -115,12 +118,18 @@ function keyIdentifier(extnID: '2.5.29.14' | '2.5.29.35', id: ArrayBuffer): pkij
   return new pkijs.Extension({ extnID, critical: false, extnValue: value.toBER() })
 }
 
-function setName(name: pkijs.RelativeDistinguishedNames, request: CertificateRequest): void {
-  const add = (type: string, value: string): void => {
-    name.typesAndValues.push(new pkijs.AttributeTypeAndValue({ type, value: new asn1js.Utf8String({ value }) }))
-  }
-  if (request.organization !== undefined) add('2.5.4.10', request.organization)
-  if (request.commonName !== undefined) add('2.5.4.3', request.commonName)
+/** A part of its own for each attribute. (pkijs puts all that it is given into one.) */
+function nameOf(request: CertificateRequest): pkijs.RelativeDistinguishedNames {
+  const parts = [
+    ['2.5.4.10', request.organization],
+    ['2.5.4.3', request.commonName],
+  ].flatMap(([type, value]) => {
+    if (type === undefined || value === undefined) return []
+    const attribute = [new asn1js.ObjectIdentifier({ value: type }), new asn1js.Utf8String({ value })]
+    return [new asn1js.Set({ value: [new asn1js.Sequence({ value: attribute })] })]
+  })
+  const der = new asn1js.Sequence({ value: parts }).toBER()
+  return new pkijs.RelativeDistinguishedNames({ schema: asn1js.fromBER(der).result })
 }
 
 const purposes: Readonly<Record<Usage, string>> = {
@@ -173,7 +182,8 @@ function extensionsOf(request: CertificateRequest): pkijs.Extension[] {
       (value) => new pkijs.GeneralName({ type: 7, value: new asn1js.OctetString({ valueHex: ipBytes(value) }) }),
     ),
   ]
-  if (names.length > 0) extensions.push(extension('2.5.29.17', false, new pkijs.GeneralNames({ names })))
+  const isNameless = request.commonName === undefined && request.organization === undefined
+  if (names.length > 0) extensions.push(extension('2.5.29.17', isNameless, new pkijs.GeneralNames({ names })))
   if (request.ocspUrl !== undefined) {
     const access = new pkijs.AccessDescription({
       accessMethod: '1.3.6.1.5.5.7.48.1',

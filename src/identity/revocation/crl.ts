@@ -54,6 +54,8 @@ export function parseCrl(der: Uint8Array): Crl {
     ? extensionsIn(der, firstIn(der, extensions), Object.values(oid))
     : new Map<string, Element>()
   if (known.size > 0 && !version) throw new Error('it has extensions, but not the version for them')
+  // RFC 5280 section 5.2.3: without it nobody notices that an older list takes the place of a newer one.
+  if (!known.has(oid.crlNumber)) throw new Error('it has no number (extension CRL number)')
   ensureComplete(der, known)
   const name = readName(der, issuer)
   return {
