@@ -6,9 +6,10 @@ import { test } from 'node:test'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
 import { silentLogger } from '../../src/base/log.ts'
 import type { PeerIdentity } from '../../src/identity/caller.ts'
-import { type Certificate, parseCertificate } from '../../src/identity/certificate.ts'
-import { judge } from '../../src/identity/judge.ts'
+import { parseCertificate } from '../../src/identity/certificate.ts'
+import { judge, noRevocation } from '../../src/identity/judge.ts'
 import { defaultPolicy } from '../../src/identity/policy.ts'
+import { readCrls, revocationOf } from '../../src/identity/revocation/crls.ts'
 import { fixedTlsSource, ReplaceableTlsSource } from '../../src/identity/tls-source.ts'
 import { readTrustBundle, toTrustBundle } from '../../src/identity/trust.ts'
 import type { Method } from '../../src/rpc/dispatch.ts'
@@ -56,11 +57,12 @@ test('resumption never gives more than a handshake', { skip: needsOpenssl }, asy
   const bundle = (name: string) => readTrustBundle({ flag: 'CA', path: file(name) })
   const both = toTrustBundle([...bundle('ca.crt').anchors, ...bundle('foreign.crt').anchors])
   const allow = [{ identity: 'valid', organization: undefined, roles: ['supernode'] as const }]
-  const revokedOf = ({ subject }: Certificate) =>
-    reloaded && subject.commonNames[0] === 'revoked' ? ({ reason: 'revoked-by-crl', about: '' } as const) : undefined
+  writeFileSync(file('ca.crl'), await ca.crl(peers.revoked ? [peers.revoked.issued] : [], 1))
+  const { crls } = readCrls({ flag: 'CRL', path: file('ca.crl') }, bundle('ca.crt').anchors, { now: Date.now() })
+  const lists = revocationOf(crls, () => ({ unavailable: undefined, graceMs: 7 * 86_400_000 }))
   const decide = (chain: readonly Uint8Array[]): PeerIdentity =>
     judge({
-      ...{ chain, requireCertificate: true, role: 'supernode', revocation: { check: revokedOf } },
+      ...{ chain, requireCertificate: true, role: 'supernode', revocation: reloaded ? lists : noRevocation },
       trust: reloaded ? bundle('ca.crt') : both,
       policy: reloaded
         ? { ...defaultPolicy, allow: [...allow, ...['revoked', 'expired'].map(allowed)] }
