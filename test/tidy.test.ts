@@ -156,6 +156,18 @@ test('links between documents lead somewhere', () => {
   assert.deepEqual(broken, [])
 })
 
+test('what mutual TLS must do is shown by tests that are there', () => {
+  const rows = [...textOf('docs/reference/mutual-tls-tests.md').matchAll(/^\| .* \| `([^`]+\.test\.ts)`: (.+) \|$/gm)]
+  assert.ok(rows.length > 50, `${rows.length} rows`)
+  const missing = rows.filter(
+    ([, path = '', name = '']) => !existsSync(join(root, path)) || !textOf(path).includes(name),
+  )
+  assert.deepEqual(
+    missing.map(([, path, name]) => `${path}: ${name}`),
+    [],
+  )
+})
+
 test('every test asserts, and none is skipped without a reason', () => {
   const tests = [...sources, ...walk('test'), ...walk('examples')].filter((path) => path.endsWith('.test.ts'))
   const silent = tests.filter((path) => !textOf(path).includes('assert.'))
