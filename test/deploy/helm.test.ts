@@ -54,6 +54,23 @@ const cases: Readonly<Record<string, { values: object; given: readonly string[];
     given: [...bundles, 'Issuer corporate'],
     pods: 1,
   },
+  'revocation lists in a ConfigMap': {
+    values: { revocation: { crlConfigMap: 'trellis-client-crl' } },
+    given: [...bundles, 'ConfigMap trellis-client-crl'],
+    pods: 1,
+  },
+  'revocation lists and responders elsewhere': {
+    values: {
+      revocation: {
+        crlUrls: ['http://ca.example/root.crl', 'http://ca.example/site.crl'],
+        ocsp: 'strict',
+        ocspUrl: 'http://o',
+      },
+      networkPolicy: { revocationPorts: [8080] },
+    },
+    given: bundles,
+    pods: 1,
+  },
   'certificates that are there': {
     values: { sites: sites.slice(1), certificates: { server: 'given', client: 'given' } },
     given: [...bundles, 'Secret trellis-superlink-tls', 'Secret trellis-supernode-site-b-tls'],
@@ -76,6 +93,25 @@ for (const [name, { values, given, pods: count }] of Object.entries(cases)) {
     assert.deepEqual(certificateFaults(resources), [])
   })
 }
+
+test('a SuperLink that fetches lists and asks responders is told where, and may go there', {
+  skip: withoutTools,
+}, () => {
+  const { values } = cases['revocation lists and responders elsewhere'] as { values: object }
+  const resources = helmTemplate(values)
+  const [superlink] = podsOf(resources)[0]?.spec.containers ?? []
+  const args = superlink ? argumentsOf(superlink) : []
+  for (const arg of [
+    '--ssl-client-crl=http://ca.example/root.crl,http://ca.example/site.crl',
+    '--ssl-client-ocsp=strict',
+    '--ssl-client-ocsp-url=http://o',
+  ])
+    assert.ok(args.includes(arg), arg)
+  const policy = resources.find(({ kind, metadata }) => kind === 'NetworkPolicy' && metadata.name.endsWith('superlink'))
+  const rules = (policy?.spec as { egress: unknown[] } | undefined)?.egress ?? []
+  assert.deepEqual(rules.at(-1), { ports: [{ port: 8080, protocol: 'TCP' }] })
+  assert.throws(() => helmTemplate({ revocation: { ocsp: 'on' } }), /revocation\/ocsp/)
+})
 
 test('chart and overlay deploy the same pods', { skip: withoutTools }, () => {
   const alike = (resources: Resource[]): Record<string, object> =>

@@ -57,6 +57,40 @@ test('the components for trust-manager and for OpenShift routes are valid beside
   assert.deepEqual(referenceFaults(resources, []), [])
 })
 
+test('the component for revocation lists mounts what a person keeps in a ConfigMap, as the chart does', {
+  skip: withoutTools,
+}, async () => {
+  using directory = temporaryDirectory()
+  const path = (name: string): string => relative(directory.path, join(folder, name))
+  const kustomization = {
+    kind: 'Kustomization',
+    namespace: 'trellis',
+    resources: [path('overlays/cert-manager')],
+    components: [path('components/client-crl')],
+  }
+  writeFileSync(directory.file('kustomization.yaml'), JSON.stringify(kustomization))
+  const resources = kustomize(directory.path)
+  assert.deepEqual(await faultsOf(resources), [])
+  assert.deepEqual(referenceFaults(resources, [...bundles, 'ConfigMap trellis-client-crl']), [])
+  const superlinkOf = (all: Resource[]) => podsOf(all).find(({ name }) => name === 'trellis-superlink')?.spec
+  const [ours, charts] = [
+    superlinkOf(resources),
+    superlinkOf(helmTemplate({ revocation: { crlConfigMap: 'trellis-client-crl' } })),
+  ]
+  assert.ok(ours && charts)
+  const crlOf = ({ volumes, containers: [container] }: typeof ours) => [
+    volumes.find(({ name }) => name === 'crl'),
+    container?.volumeMounts.find(({ name }) => name === 'crl'),
+    container && argumentsOf(container).includes('--ssl-client-crl=/app/crl'),
+  ]
+  assert.deepEqual(crlOf(ours), [
+    { name: 'crl', configMap: { name: 'trellis-client-crl' } },
+    { name: 'crl', mountPath: '/app/crl', readOnly: true },
+    true,
+  ])
+  assert.deepEqual(crlOf(charts), crlOf(ours))
+})
+
 test('on OpenShift the service CA gives the server certificate and its bundle, and users come from the namespace', {
   skip: withoutTools,
 }, () => {

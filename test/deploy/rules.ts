@@ -38,7 +38,8 @@ function pathFaults(pod: Pod, container: Container, where: string): string[] {
   return argumentsOf(container).flatMap((arg) => {
     const path = /^--[a-z-]+=(\/.*)$/.exec(arg)?.[1]
     if (path === undefined) return []
-    const mount = container.volumeMounts.find(({ mountPath }) => path.startsWith(`${mountPath}/`))
+    // A folder may be the mount itself.
+    const mount = container.volumeMounts.find(({ mountPath }) => `${path}/`.startsWith(`${mountPath}/`))
     if (!mount) return [`${where}: ${arg} is in no volume`]
     const volume = pod.spec.volumes.find(({ name }) => name === mount.name)
     const file = path.slice(mount.mountPath.length + 1)
