@@ -48,6 +48,8 @@ export const refusalReasons = [
   'certificate-expired',
   'certificate-not-yet-valid',
   'invalid-chain',
+  'weak-key-or-signature',
+  'name-not-permitted',
   'wrong-key-usage',
   'wrong-extended-key-usage',
   'ca-used-as-client',

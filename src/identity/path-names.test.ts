@@ -111,8 +111,8 @@ const deviations: readonly (readonly [name: string, request: ChainRequest, reaso
     { damage: (der) => flip(Buffer.from(der).indexOf('node-1'))(der) },
     'unknown-ca',
   ],
-  ['the leaf was signed with SHA-1', { leaf: { digest: 'SHA-1' } }, 'invalid-chain'],
-  ['the intermediate was signed with SHA-1', { intermediate: { digest: 'SHA-1' } }, 'invalid-chain'],
+  ['the leaf was signed with SHA-1', { leaf: { digest: 'SHA-1' } }, 'weak-key-or-signature'],
+  ['the intermediate was signed with SHA-1', { intermediate: { digest: 'SHA-1' } }, 'weak-key-or-signature'],
 
   ['the intermediate is not sent', { sent: ({ leaf }) => [derOf(leaf)] }, 'missing-intermediate'],
   ['the leaf comes last', { sent: ({ leaf, intermediate }) => [intermediate, leaf].map(derOf) }, 'ca-used-as-client'],

@@ -118,7 +118,7 @@ function constrained(issuer: Certificate, path: readonly Certificate[]): Fault |
     const fault = constraintFault(nameConstraints, index === 0 ? leafNames(certificate) : certificate.constrainedNames)
     if (fault === undefined) continue
     const whose = certificate.subject.text || 'a certificate without subject'
-    return { reason: 'invalid-chain', about: `${issuer.subject.text} has name constraints: ${whose} ${fault}` }
+    return { reason: 'name-not-permitted', about: `${issuer.subject.text}: ${whose} ${fault}` }
   }
   return undefined
 }
@@ -149,7 +149,5 @@ function ownFault(certificate: Certificate, now: number, isAnchor = false): (Fau
 
 function weakness({ subject }: Certificate, known: readonly (string | undefined)[]): Fault | undefined {
   const found = known.find((one) => one !== undefined)
-  return found === undefined
-    ? undefined
-    : { reason: 'invalid-chain', about: `${subject.text} is not to be relied on: ${found}` }
+  return found === undefined ? undefined : { reason: 'weak-key-or-signature', about: `${subject.text}: ${found}` }
 }

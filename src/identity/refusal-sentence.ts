@@ -18,6 +18,10 @@ const sentences: Record<RefusalReason, string> = {
   'certificate-not-yet-valid': 'The client certificate is not valid yet{}: check the clocks of both machines.',
   'invalid-chain':
     'The chain of the client certificate is not valid{}: have it issued by a CA whose certificates allow it.',
+  'weak-key-or-signature':
+    'A certificate of the chain has a key or signature that can be forged{}: have it issued anew with an EC key, or an RSA key of 2048 bits or more, and SHA-256.',
+  'name-not-permitted':
+    'The name constraints of the CA do not allow a name of the client certificate{}: have it issued by a CA that may vouch for that name.',
   'wrong-key-usage':
     'The client certificate lacks key usage digitalSignature: with cert-manager add `usages: [digital signature, client auth]`.',
   'wrong-extended-key-usage':

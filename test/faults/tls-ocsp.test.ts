@@ -1,22 +1,13 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { writeFileSync } from 'node:fs'
 import { createServer as createHttpServer, type Server } from 'node:http'
 import { type AddressInfo, createServer, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { connect as connectTls } from 'node:tls'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
-import type { TestCa } from '../harness/certificates.ts'
 import { joinFleet, MutualTlsSuperlink, refusalOf } from '../harness/mutual-tls.ts'
-import { eventually, run, start, type TestProgram } from '../harness/program.ts'
-
-/** The responder of `flwr pki` for the CA of a test. */
-async function startResponder(ca: TestCa): Promise<{ responder: TestProgram; url: string }> {
-  writeFileSync(`${ca.directory}/ca.key`, ca.issued.keyPem, { mode: 0o600 })
-  const responder = start('flwr', ['pki', 'ocsp', '--directory', ca.directory, '--address', '127.0.0.1:0'])
-  const [, url = ''] = await responder.line(/at (http:\S+)/)
-  return { responder, url }
-}
+import { startResponder } from '../harness/ocsp-responder.ts'
+import { eventually, run, type TestProgram } from '../harness/program.ts'
 
 test('a SuperLink hands out what the responder says of its own certificate, and clients turn away from a revoked one', async () => {
   await using stack = new AsyncDisposableStack()
