@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
 import { createServer, type IncomingHttpHeaders } from 'node:http'
+import { constants, createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2'
 import { type AddressInfo, createServer as createTcpServer } from 'node:net'
 import { test } from 'node:test'
 import { DomainError } from '../base/errors.ts'
@@ -149,4 +150,36 @@ test('a kept connection that the server closed meanwhile costs no call', async (
   }
   server.close()
   assert.equal(connections, 3)
+})
+
+test('a call that crosses with the end of its connection is made again over another, but not for ever', async () => {
+  let refuses = 1
+  let connections = 0
+  const server = createHttp2Server()
+  server.on('session', () => {
+    connections += 1
+  })
+  server.on('stream', (stream: ServerHttp2Stream) => {
+    stream.on('error', () => {})
+    if (refuses > 0) {
+      refuses -= 1
+      stream.close(constants.NGHTTP2_REFUSED_STREAM)
+      stream.session?.close()
+      return
+    }
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true })
+    stream.once('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }))
+    stream.end(Buffer.alloc(5))
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const address = `127.0.0.1:${(server.address() as AddressInfo).port}`
+  await using stack = new AsyncDisposableStack()
+  stack.defer(() => void server.close())
+  const channel = stack.use(createChannel({ address, tls: 'insecure', transport: 'grpc', component: 'test' }))
+  const { message } = await channel.call(Fleet.method.activateNode, {})
+  assert.deepEqual([message.nodeId, connections], [0n, 2])
+  refuses = 100
+  await assert.rejects(channel.call(Fleet.method.activateNode, {}), { kind: 'untaken', retryable: true })
+  assert.ok(refuses >= 97, `${100 - refuses} calls`)
 })

@@ -79,13 +79,12 @@ export class Channel {
   }
 
   async #answer(method: DescMethodUnary, request: unknown, options: CallOptions): Promise<Answer> {
-    for (;;) {
-      let transport = await this.#opened()
-      // Look again after waiting, with nothing awaited before its use: it may have been retired meanwhile.
-      for (let looks = 0; !transport.usable && looks < 3; looks++) transport = await this.#opened()
+    for (let tries = 1; ; tries++) {
+      const transport = await this.#usable()
       try {
         return await transport.unary(this.#outgoing(method, request, options))
       } catch (error) {
+        if (isUntaken(error) && tries < triesMax) continue
         if (this.#silentAboutVersion || !isReleaseOfSameWire(error)) throw this.#seenFromNow(error, transport)
         this.#silentAboutVersion = true
       }
@@ -97,15 +96,17 @@ export class Channel {
     request: MessageInitShape<I>,
     options: CallOptions = {},
   ): AsyncGenerator<MessageShape<O>> {
-    let transport = await this.#opened()
-    // Look again after waiting, with nothing awaited before its use: it may have been retired meanwhile.
-    for (let looks = 0; !transport.usable && looks < 3; looks++) transport = await this.#opened()
-    try {
-      for await (const body of transport.stream(this.#outgoing(method, request, options))) {
-        yield decode(method, body) as MessageShape<O>
+    for (let tries = 1; ; tries++) {
+      const transport = await this.#usable()
+      try {
+        for await (const body of transport.stream(this.#outgoing(method, request, options))) {
+          yield decode(method, body) as MessageShape<O>
+        }
+        return
+      } catch (error) {
+        if (isUntaken(error) && tries < triesMax) continue
+        throw this.#seenFromNow(error, transport)
       }
-    } catch (error) {
-      throw this.#seenFromNow(error, transport)
     }
   }
 
@@ -154,6 +155,13 @@ export class Channel {
       () => {},
     )
     this.#transport = undefined
+  }
+
+  /** Looks again after waiting, with nothing awaited before its use: it may have been retired meanwhile. */
+  async #usable(): Promise<Transport> {
+    let transport = await this.#opened()
+    for (let looks = 0; !transport.usable && looks < 3; looks++) transport = await this.#opened()
+    return transport
   }
 
   async #opened(): Promise<Transport> {
@@ -217,6 +225,13 @@ export function createClient<S extends DescService>(service: S, channel: Channel
           (await channel.call(method as DescMethodUnary, request, options)).message,
   ])
   return Object.fromEntries(methods) as Client<S>
+}
+
+/** Over how many connections a call is tried that none has taken. */
+const triesMax = 3
+
+function isUntaken(error: unknown): boolean {
+  return error instanceof RpcError && error.kind === 'untaken'
 }
 
 /**

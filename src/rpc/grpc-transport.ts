@@ -103,7 +103,9 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
     try {
       yield* unframe(stream)
     } catch (cause) {
-      failure ??= new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'unreachable', cause })
+      // So a server answers calls that cross with the end of a connection: none of it was done (RFC 9113 section 8.7).
+      const kind = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !headers ? 'untaken' : 'unreachable'
+      failure ??= new RpcError('unavailable', `The connection to ${where} broke.`, { kind, cause })
     } finally {
       clearTimeout(timer)
       call.signal?.removeEventListener('abort', onAbort)
@@ -131,7 +133,7 @@ function openStream(session: ClientHttp2Session, call: OutgoingCall, where: stri
     return session.request(headers, { endStream: false })
   } catch (cause) {
     // It has ended since somebody looked.
-    throw new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'unreachable', cause })
+    throw new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'untaken', cause })
   }
 }
 

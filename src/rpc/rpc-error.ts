@@ -5,9 +5,10 @@ export class RpcError extends Error {
   readonly status: WireStatus
   /**
    * `peer`: the server answered with an error; `unreachable`: nobody answered; `tls`: no trusted connection can be made;
-   * `protocol`: what answered is not what we speak; `replaced`: the connection was that of a former certificate.
+   * `protocol`: what answered is not what we speak; `replaced`: the connection was that of a former certificate; `untaken`: the
+   * connection ended before the server took the call, which may be made over another at once.
    */
-  readonly kind: 'peer' | 'unreachable' | 'tls' | 'protocol' | 'replaced'
+  readonly kind: 'peer' | 'unreachable' | 'tls' | 'protocol' | 'replaced' | 'untaken'
   /** Flower's number of the error, from the HTTP generation. */
   readonly number: number | undefined
   /** Stable code of why our certificate was refused. */
@@ -34,7 +35,8 @@ export class RpcError extends Error {
   /** Whether the same call may succeed later without anybody changing anything. */
   get retryable(): boolean {
     return (
-      this.kind === 'unreachable' || this.kind === 'replaced' || (this.kind === 'peer' && this.status === 'unavailable')
+      ['unreachable', 'replaced', 'untaken'].includes(this.kind) ||
+      (this.kind === 'peer' && this.status === 'unavailable')
     )
   }
 }
