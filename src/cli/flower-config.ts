@@ -1,7 +1,8 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
 import { parse } from 'smol-toml'
-import { errorText, UsageError } from '../base/errors.ts'
+import { UsageError } from '../base/errors.ts'
+import { tomlFault } from '../base/toml-fault.ts'
 import { parseAddress } from '../rpc/address.ts'
 import { readSimulationOptions, type SimulationSettings } from './simulation-options.ts'
 
@@ -69,9 +70,7 @@ function parseToml(path: string, text: string): Record<string, unknown> {
   try {
     return parse(text) as Record<string, unknown>
   } catch (error) {
-    const [line] = /\d+(?=:)/.exec(errorText(error).split('\n')[2] ?? '') ?? []
-    const what = errorText(error).split('\n')[0]?.replace('Invalid TOML document: ', '')
-    throw new UsageError(`${path} is not valid TOML (${what}${line ? `, line ${line}` : ''}): correct or remove it.`)
+    throw new UsageError(`${path} is not valid TOML (${tomlFault(error)}): correct or remove it.`)
   }
 }
 

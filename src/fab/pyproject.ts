@@ -1,5 +1,6 @@
 import { parse } from 'smol-toml'
-import { DomainError, errorText } from '../base/errors.ts'
+import { DomainError } from '../base/errors.ts'
+import { tomlFault } from '../base/toml-fault.ts'
 import type { UserConfig } from '../base/user-config.ts'
 
 /** What a FAB says about itself, from its `pyproject.toml`. */
@@ -27,7 +28,9 @@ export function readPyproject(text: string): { manifest: Manifest; warnings: str
   try {
     toml = parse(text, { integersAsBigInt: true }) as Table
   } catch (error) {
-    throw new DomainError('fab-invalid', 'Invalid TOML content in pyproject.toml', { cause: errorText(error) })
+    throw new DomainError('fab-invalid', `Invalid TOML content in pyproject.toml (${tomlFault(error)})`, {
+      cause: error,
+    })
   }
   const { errors, warnings } = findFaults(toml)
   if (errors.length > 0) throw new DomainError('fab-invalid', pythonList(errors))

@@ -63,7 +63,7 @@ test('a star stands for any text, also for none, and the rest must be there in o
 
 test('what is not understood in a policy is an error that names file and key', () => {
   for (const [text, sentence] of [
-    ['[identity', /policy\.toml: not valid TOML/],
+    ['[identity', /policy\.toml: not valid TOML \(.*, line 1\)/],
     ['identity = 1', /\[identity\] must be a table/],
     ['[identity]\nsource = "ip"', /identity\.source must be one of auto, uri, dns, email, cn, subject/],
     ['[identity]\nsharing = "allow"', /unknown key 'sharing' in \[identity\]/],

@@ -1,6 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { parse } from 'smol-toml'
-import { errorText, UsageError } from '../base/errors.ts'
+import { UsageError } from '../base/errors.ts'
+import { tomlFault } from '../base/toml-fault.ts'
 import type { Role } from './caller.ts'
 import type { Certificate } from './certificate.ts'
 import type { CrlRule } from './revocation/crls.ts'
@@ -91,7 +92,7 @@ export function readPolicy(file: FileFlag): Policy {
     toml = parse(readTextFile(file)) as Record<string, unknown>
   } catch (error) {
     if (error instanceof UsageError) throw error
-    throw fail(`not valid TOML (${errorText(error).split('\n')[0]})`)
+    throw fail(`not valid TOML (${tomlFault(error)})`)
   }
   ensureKeys(toml, ['identity', 'allow', 'ca'], 'the file', fail)
   const identity = tableOf(toml.identity, '[identity]', fail)
