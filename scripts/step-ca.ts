@@ -1,5 +1,5 @@
 import { type ExecFileException, execFile } from 'node:child_process'
-import { existsSync, mkdirSync, renameSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -35,4 +35,5 @@ async function build(): Promise<void> {
     env: { ...process.env, CGO_ENABLED: '0', GOBIN: bin, GOFLAGS: '-modcacherw' },
   })
   renameSync(join(bin, 'step-ca'), program)
+  rmSync(bin, { recursive: true })
 }
