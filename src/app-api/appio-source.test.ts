@@ -60,3 +60,21 @@ test('a server that has neither service says so itself', async () => {
   const source = createAppioSource({ ...server, secret: undefined, program: undefined, log: silentLogger })
   await assert.rejects(source.acquire(signal), /Authentication failed/)
 })
+
+test('a question that is not answered in time is asked again over another connection', async () => {
+  const asked: { timeoutMs?: number }[] = []
+  let reconnections = 0
+  const channel = {
+    async call(_method: DescMethod, _request: never, options: { timeoutMs?: number }) {
+      asked.push(options)
+      throw new RpcError('deadline-exceeded', 'It did not answer in time.')
+    },
+    reconnect() {
+      reconnections += 1
+    },
+  } as unknown as Channel
+  const source = createAppioSource({ channel, secret: undefined, program: 'flwr-clientapp', log: silentLogger })
+  await assert.rejects(source.acquire(signal), { retryable: true, message: /did not answer in time/ })
+  assert.deepEqual([asked.length, reconnections], [1, 1])
+  assert.ok((asked[0]?.timeoutMs ?? 0) > 0)
+})

@@ -6,7 +6,7 @@ import { RpcError } from '../rpc/channel.ts'
 import { createAppioTask } from './appio-task.ts'
 import { superexecHeaders } from './superexec-headers.ts'
 import type { AppProgram } from './task-api.ts'
-import type { Acquired, TaskSource, TaskSourceOptions } from './task-source.ts'
+import { type Acquired, answerMs, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
 
 const services = { 'flwr-serverapp': ServerAppIo.method, 'flwr-clientapp': ClientAppIo.method } as const
 const nothing: Acquired = { task: undefined, endedRunIds: [], waited: false }
@@ -28,7 +28,8 @@ export function createAppioSource(
   ): Promise<MessageShape<O>> => {
     const request = create(method.input, init) as MessageShape<I>
     const headers = superexecHeaders(secret, method, request)
-    return (await channel.call(method, request as MessageInitShape<I>, { signal, headers })).message
+    const options = { signal, headers, timeoutMs: answerMs }
+    return (await channel.call(method, request as MessageInitShape<I>, options).catch(unheard(channel))).message
   }
 
   const list = async (signal: AbortSignal): Promise<{ runIds: bigint[]; program: AppProgram }> => {

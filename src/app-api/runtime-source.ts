@@ -7,7 +7,7 @@ import { RpcError } from '../rpc/rpc-error.ts'
 import { createRuntimeTask } from './runtime-task.ts'
 import { superexecHeaders } from './superexec-headers.ts'
 import type { AppProgram } from './task-api.ts'
-import type { AcquiredTask, TaskSource, TaskSourceOptions } from './task-source.ts'
+import { type AcquiredTask, answerMs, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
 
 const supportedTaskTypes: readonly AppProgram[] = ['flwr-serverapp', 'flwr-clientapp']
 const waitMs = 25_000
@@ -23,7 +23,8 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
       const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: [...supportedTaskTypes], endedRunsSeen })
       const headers = superexecHeaders(secret, method, request)
       const { message, waited } = await channel
-        .call(method, request, { signal, waitMs, headers })
+        .call(method, request, { signal, waitMs, headers, timeoutMs: waitMs + answerMs })
+        .catch(unheard(channel))
         .catch((error: unknown) => {
           throw explain(error, formatAddress(channel.address))
         })

@@ -1,4 +1,4 @@
-import type { Channel } from '../rpc/channel.ts'
+import { type Channel, RpcError } from '../rpc/channel.ts'
 import type { AppGeneration, AppProgram, TaskApi } from './task-api.ts'
 import type { TaskCallsOptions } from './task-calls.ts'
 
@@ -36,4 +36,16 @@ export interface TaskSourceOptions {
   readonly channel: Channel
   /** What the server and its SuperExecs know. */
   readonly secret: Uint8Array | undefined
+}
+
+/** How long a server may take to answer, beyond what it may hold a call, in milliseconds. */
+export const answerMs = 30_000
+
+/** A call without an answer is made again over a new connection: the old one may be dead without knowing it. */
+export function unheard(channel: Channel): (error: unknown) => never {
+  return (error) => {
+    if (!(error instanceof RpcError) || error.status !== 'deadline-exceeded') throw error
+    channel.reconnect()
+    throw new RpcError('unavailable', error.message, { kind: 'unreachable', cause: error })
+  }
 }
