@@ -18,6 +18,9 @@ export const limits = {
   unjudgedConnectionMs: 10_000,
   /** Those that wait for an OCSP responder; one more is judged by what is known. */
   connectionsLearningMax: 1_024,
+  handshakesAtOnce: 4,
+  /** For how long one that is slow counts among these. */
+  handshakeTurnMs: 50,
   /** What a handshake is given where others wait for its place. */
   handshakeMs: 1_000,
   /** Refused peers that are being told why; one more is cut off without a word. */

@@ -11,6 +11,7 @@ import type { Connection, Service } from './call.ts'
 import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
 import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
+import { HandshakeQueue } from './handshake-queue.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
 import { JudgedConnection, type JudgePeer } from './judged-connection.ts'
 import { peerChain } from './peer-chain.ts'
@@ -69,7 +70,11 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const httpDoor = createHttpDoor(methods, options.pages ?? [], log)
 
   const tlsServer = options.tls && createTlsServer(tlsOptions(options.tls.current(), options.clientAuth))
-  const server: Server = tlsServer ?? createTcpServer()
+  const handshakes = new HandshakeQueue({
+    ...{ atOnce: limits.handshakesAtOnce, turnMs: limits.handshakeTurnMs },
+    start: (socket) => void tlsServer?.emit('connection', socket),
+  })
+  const server: Server = createTcpServer({ pauseOnConnect: tlsServer !== undefined })
   server.on('connection', (socket: Socket) => {
     // The doors own the socket later; until then a reset must not become an uncaught error.
     socket.on('error', () => socket.destroy())
@@ -89,18 +94,23 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       settle()
       sockets.delete(socket)
     })
-    if (!options.tls) pickPlainDoor(socket)
+    if (tlsServer) handshakes.add(key, socket)
+    else pickPlainDoor(socket)
   })
   const { staple } = options
   if (staple) {
-    server.on('OCSPRequest', (_leaf: Buffer, _issuer: Buffer, callback: (error: null, der: Buffer | null) => void) => {
-      const der = staple()
-      callback(null, der ? Buffer.from(der) : null)
-    })
+    tlsServer?.on(
+      'OCSPRequest',
+      (_leaf: Buffer, _issuer: Buffer, callback: (error: null, der: Buffer | null) => void) => {
+        const der = staple()
+        callback(null, der ? Buffer.from(der) : null)
+      },
+    )
   }
-  if (options.tls) {
-    server.on('secureConnection', (socket: TLSSocket) => {
+  if (tlsServer) {
+    tlsServer.on('secureConnection', (socket: TLSSocket) => {
       options.onHandshake?.('success')
+      handshakes.end(endpointsOf(socket))
       socket.on('error', () => socket.destroy())
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
       if (socket.alpnProtocol) return learnAndAdmit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', chain)
@@ -112,7 +122,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
         learnAndAdmit(socket, wire, chain)
       })
     })
-    server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
+    tlsServer.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => {
       options.onHandshake?.('failure')
       const sentence = handshakeFailure(error)
       if (sentence) warn(error.code ?? sentence, sentence, socket)
