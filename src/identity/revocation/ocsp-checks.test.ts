@@ -147,6 +147,46 @@ test('a responder that is silent is not asked about every newcomer, one that ans
   assert.equal(site.asked.length, 4)
 })
 
+test('a hundred newcomers are asked about a few at a time, and a responder that takes long does not hold up another', async () => {
+  const site = new Site()
+  let running = 0
+  let most = 0
+  const slow = Promise.withResolvers<void>()
+  const asking = new Site({
+    ask: async ({ url: to }) => {
+      most = Math.max(most, ++running)
+      if (to === url) await slow.promise
+      running -= 1
+      const thisUpdate = site.clock.now()
+      return { answer: { status: 'good', thisUpdate, nextUpdate: thisUpdate + minute }, der: new Uint8Array() }
+    },
+  })
+  const newcomers = await Promise.all(Array.from({ length: 100 }, () => issued()))
+  const waiting = newcomers.map((certificate) => asking.checks.learn([{ certificate, issuer }]))
+  const other = await issued({ ocspUrl: 'http://other.test' })
+  assert.equal(await asking.verdict(other), 'passes')
+  assert.equal(running, 16)
+  slow.resolve()
+  await Promise.all(waiting)
+  for (const newcomer of newcomers) assert.equal(asking.known(newcomer), 'passes')
+  assert.equal(most, 17)
+})
+
+test('nobody waits for a responder for longer than ten seconds', async () => {
+  const site = new Site()
+  site.reply = new Promise<never>(() => {})
+  let isOver = false
+  const learning = site.checks.learn([{ certificate: leaf, issuer }])?.then(() => {
+    isOver = true
+  })
+  site.clock.advance(9999)
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(isOver, false)
+  site.clock.advance(1)
+  await learning
+  assert.equal(site.known(), 'revocation-unknown')
+})
+
 test('while one certificate is asked about, another that is known is judged at once', async () => {
   const site = new Site()
   const known = await issued()

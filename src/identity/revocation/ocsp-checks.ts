@@ -55,7 +55,8 @@ export class OcspChecks implements RevocationData {
   readonly #throttle: LogThrottle
   /** Until when a responder that was silent is not asked. */
   readonly #silent = new Map<string, number>()
-  #asking = 0
+  /** By responder: how many questions are under way, and who waits. No more than there are entries. */
+  readonly #turns = new Map<string, { running: number; readonly waiting: (() => void)[] }>()
 
   /** For connections that are open: they are not cut off for a question that nobody has asked yet. */
   readonly open: RevocationData = {
@@ -99,7 +100,10 @@ export class OcspChecks implements RevocationData {
       return entry && !isKnown && entry.askAt <= now ? [entry] : []
     })
     const asked = due.flatMap((entry) => this.#ask(entry) ?? [])
-    return asked.length === 0 ? undefined : Promise.all(asked).then(() => {})
+    if (asked.length === 0) return undefined
+    const tooLong = new AbortController()
+    const deadline = this.#options.clock.sleep(learnMs, tooLong.signal).catch(() => {})
+    return Promise.race([Promise.all(asked).then(() => {}), deadline]).finally(() => tooLong.abort())
   }
 
   /** Asks again about certificates in use whose answers run out, or had none. Answers whether something has changed. */
@@ -161,21 +165,37 @@ export class OcspChecks implements RevocationData {
     if (oldest !== undefined) this.#entries.delete(oldest)
   }
 
-  /** `undefined` where nobody is asked: the responder was silent a moment ago, or too much is being asked. */
+  /** `undefined` where nobody is asked: the responder was silent a moment ago. */
   #ask(entry: Entry): Promise<void> | undefined {
     if (entry.asking) return entry.asking
-    const { clock } = this.#options
-    if ((this.#silent.get(entry.url) ?? 0) > clock.now()) {
-      entry.fault ??= 'did not answer others a moment ago'
-      return undefined
-    }
-    if (this.#asking >= askingMax) return undefined
-    this.#asking += 1
-    entry.asking = this.#askNow(entry).finally(() => {
-      this.#asking -= 1
+    if (this.#isSilent(entry)) return undefined
+    entry.asking = this.#askInTurn(entry).finally(() => {
       entry.asking = undefined
     })
     return entry.asking
+  }
+
+  #isSilent(entry: Entry): boolean {
+    const isSilent = (this.#silent.get(entry.url) ?? 0) > this.#options.clock.now()
+    if (isSilent) entry.fault ??= 'did not answer others a moment ago'
+    return isSilent
+  }
+
+  /** A few at a time of each responder; those of others do not wait. */
+  async #askInTurn(entry: Entry): Promise<void> {
+    const { url } = entry
+    const turns = this.#turns.get(url) ?? { running: 0, waiting: [] }
+    this.#turns.set(url, turns)
+    if (turns.running >= askingMax) await new Promise<void>((resolve) => turns.waiting.push(resolve))
+    else turns.running += 1
+    try {
+      if (!this.#isSilent(entry)) await this.#askNow(entry)
+    } finally {
+      const next = turns.waiting.shift()
+      if (next) next()
+      else turns.running -= 1
+      if (turns.running === 0) this.#turns.delete(url)
+    }
   }
 
   async #askNow(entry: Entry): Promise<void> {
@@ -250,7 +270,9 @@ function renewAt(goodUntil: number, now: number): number {
 const momentMs = 5 * 60_000
 /** How long a question may take, all attempts together. */
 const askMs = 3000
-const askingMax = 64
+const askingMax = 16
+/** How long a connection waits for a word about its certificates, its turn included. */
+const learnMs = 10_000
 const askAgainMsMin = 5000
 const pauseMsMax = 60_000
 /** A responder that was silent is left alone for this long at most: it may be back. */
