@@ -6,6 +6,7 @@ import { countingClientPython, countingServerPython, writeMixedApp } from '../ha
 import { type Maker, withoutPython } from '../harness/python-flower.ts'
 import { type Cell, type Column, columns, matrixTable } from './cells.ts'
 
+// Files are run in the order of their names: this one takes longest, so its name comes first.
 const cells: Cell[] = []
 after(() => process.stdout.write(`\n${matrixTable(cells)}\n\n`))
 
