@@ -20,7 +20,7 @@ export const limits = {
   connectionsLearningMax: 1_024,
   handshakesAtOnce: 4,
   /** For how long one that is slow counts among these. */
-  handshakeTurnMs: 50,
+  handshakeTurnMs: 10,
   /** What a handshake is given where others wait for its place. */
   handshakeMs: 1_000,
   /** Refused peers that are being told why; one more is cut off without a word. */
