@@ -35,7 +35,7 @@ const sentences: Record<RefusalReason, string> = {
   'revoked-by-crl': 'The client certificate has been revoked{}: have a new one issued.',
   'revoked-by-ocsp': 'The client certificate has been revoked, its OCSP responder says{}: have a new one issued.',
   'revocation-unknown':
-    'Whether the client certificate has been revoked cannot be told{}: the SuperLink needs a current CRL of its CA.',
+    'Whether the client certificate has been revoked cannot be told{}: the SuperLink needs a current CRL of its CA, or an OCSP responder that answers.',
   'role-not-granted':
     'The policy of this SuperLink does not grant that role{}: add an [[allow]] entry for this identity.',
   'node-of-another-identity': 'The node id in the request does not belong to the identity of the client certificate{}.',
