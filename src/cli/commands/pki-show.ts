@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import type { Certificate } from '../../identity/certificate.ts'
 import { identityOf } from '../../identity/judge.ts'
 import { isPem } from '../../identity/pem.ts'
-import type { Crl } from '../../identity/revocation/crl.ts'
+import { type Crl, listedSerials } from '../../identity/revocation/crl.ts'
 import { readCrls } from '../../identity/revocation/crls.ts'
 import { readCertificates, readTextFile } from '../../identity/tls-files.ts'
 import { certificateText } from '../certificate-view.ts'
@@ -48,7 +48,7 @@ function isList(path: string): boolean {
 function crlText(path: string, crl: Crl, now: number): string {
   const { nextUpdate = 0 } = crl
   const days = Math.floor((nextUpdate - now) / 86_400_000)
-  const serials = [...crl.revoked.keys()]
+  const serials = listedSerials(crl)
   return details([
     ['File', path],
     ['Kind', 'revocation list'],
@@ -71,7 +71,7 @@ function crlJson(path: string, crl: Crl): Json {
     number: crl.number ?? null,
     'this-update': new Date(crl.thisUpdate).toISOString(),
     'next-update': crl.nextUpdate === undefined ? null : new Date(crl.nextUpdate).toISOString(),
-    revoked: [...crl.revoked.keys()],
+    revoked: listedSerials(crl),
   }
 }
 

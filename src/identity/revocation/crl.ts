@@ -14,7 +14,7 @@ export interface Crl {
   readonly nextUpdate: number | undefined
   /** It grows from list to list of one issuer. */
   readonly number: bigint | undefined
-  /** Serial numbers, see {@link serialKey}, and the reason codes of RFC 5280. */
+  /** The reason codes of RFC 5280 by serial number, its bytes as characters: see {@link isListed} and {@link listedSerials}. */
   readonly revoked: ReadonlyMap<string, number>
   /** What is signed, by which algorithm (OID as hexadecimal), and the signature. */
   readonly tbs: Uint8Array
@@ -78,9 +78,26 @@ export function isSignedBy(crl: Crl, issuer: Certificate): boolean {
   return isSignature(crl.signature, crl.algorithm, crl.tbs, issuer.x509.publicKey)
 }
 
-/** A serial number as lists are looked up by: hexadecimal in capitals without leading zeros. */
+/** A serial number in one way of writing it: hexadecimal in capitals without leading zeros. */
 export function serialKey(hex: string): string {
   return hex.replace(/^0+/, '').toUpperCase()
+}
+
+/** Whether a list has this serial number, hexadecimal. */
+export function isListed({ revoked }: Crl, serial: string): boolean {
+  const even = serial.length % 2 === 0 ? serial : `0${serial}`
+  return revoked.has(withoutZeros(Buffer.from(even, 'hex').toString('latin1')))
+}
+
+/** The serial numbers of a list, as {@link serialKey} writes them. */
+export function listedSerials({ revoked }: Crl): string[] {
+  return [...revoked.keys()].map((key) => serialKey(Buffer.from(key, 'latin1').toString('hex')))
+}
+
+function withoutZeros(bytes: string): string {
+  let at = 0
+  while (bytes.charCodeAt(at) === 0) at++
+  return at === 0 ? bytes : bytes.slice(at)
 }
 
 const extensionsTag = 0xa0
@@ -116,6 +133,7 @@ function ensureComplete(der: Uint8Array, extensions: ReadonlyMap<string, Element
 }
 
 function readEntries(der: Uint8Array, entries: Element): Map<string, number> {
+  const bytes = Buffer.from(der.buffer, der.byteOffset, der.length)
   const revoked = new Map<string, number>()
   for (const entry of elementsIn(der, entries)) {
     const serial = elementAt(der, entry.from, entry.to)
@@ -123,7 +141,7 @@ function readEntries(der: Uint8Array, entries: Element): Map<string, number> {
     const date = elementAt(der, serial.to, entry.to)
     if (!isTime(date)) throw new Error('an entry cannot be read')
     const reason = date.to === entry.to ? unspecified : reasonOf(der, elementAt(der, date.to, entry.to))
-    if (reason !== removeFromCrl) revoked.set(serialKey(hexOf(der, serial)), reason)
+    if (reason !== removeFromCrl) revoked.set(withoutZeros(bytes.toString('latin1', serial.from, serial.to)), reason)
   }
   return revoked
 }

@@ -5,7 +5,7 @@ import type { Certificate } from '../certificate.ts'
 import type { RevocationData } from '../judge.ts'
 import { isPem, pemBlocks } from '../pem.ts'
 import type { FileFlag } from '../tls-files.ts'
-import { type Crl, isSignedBy, parseCrl, serialKey } from './crl.ts'
+import { type Crl, isListed, isSignedBy, parseCrl } from './crl.ts'
 
 /** What a CA's certificates are worth while no usable list of it is there. */
 export interface CrlRule {
@@ -110,7 +110,7 @@ export function revocationOf(crls: readonly Crl[], ruleOf: (issuer: Certificate)
       const crl = listOf(issuer)
       if (crl === 'none') return unknown('its key has signed no list')
       if (certificate.serial.startsWith('-')) return unknown('its serial number is negative')
-      if (crl.revoked.has(serialKey(certificate.serial)))
+      if (isListed(crl, certificate.serial))
         return { reason: 'revoked-by-crl', about: `serial ${certificate.serial} of ${issuer.subject.text}` }
       const dueAt = (crl.nextUpdate ?? 0) + rule.graceMs
       if (dueAt < now) return unknown(`its list was to be replaced on ${new Date(crl.nextUpdate ?? 0).toISOString()}`)
