@@ -26,6 +26,8 @@ export const limits = {
   /** Refused peers that are being told why; one more is cut off without a word. */
   connectionsRefusedMax: 256,
   refusedConnectionMs: 2_000,
+  /** All revocation lists together: some 1.5 million entries. */
+  revocationListBytesMax: 64 * MiB,
   /** Of how many connected peers the metrics tell when their certificates expire. */
   peersInMetricsMax: 1_000,
   /** What is read and thrown away while a refused peer is told why. */

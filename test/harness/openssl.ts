@@ -54,6 +54,29 @@ export class OpensslCa {
     }
   }
 
+  /**
+   * A revocation list, as `openssl ca -gencrl` makes it.
+   *
+   * @param revoked serial numbers and, of each, the reason as the index of `openssl ca` has it.
+   * @param extensions lines of an extension section, beside the number.
+   */
+  crl(revoked: Readonly<Record<string, string>>, extensions: readonly string[] = [], number = '05'): string {
+    const entries = Object.entries(revoked)
+    const index = entries.map(([serial, why]) => `R\t401231235959Z\t260101000000Z,${why}\t${serial}\tunknown\t/CN=x\n`)
+    writeFileSync(this.#file('index.txt'), index.join(''))
+    writeFileSync(this.#file('crlnumber'), `${number}\n`)
+    writeFileSync(
+      this.#file('ca.cnf'),
+      `[ca]\ndefault_ca=own\n[own]\ndatabase=${this.#file('index.txt')}\ncrlnumber=${this.#file('crlnumber')}\n` +
+        `default_md=sha256\ncrl_extensions=ext\n[ext]\nauthorityKeyIdentifier=keyid\n${extensions.join('\n')}\n` +
+        '[indirect]\nindirectCRL=TRUE\n[part]\nonlyuser=TRUE\n',
+    )
+    const [config, list] = [this.#file('ca.cnf'), this.#file('list.pem')]
+    const signer = ['-cert', this.#file(`${this.name}.crt`), '-keyfile', this.#file(`${this.name}.key`)]
+    this.#openssl('ca', '-gencrl', '-config', config, ...signer, '-crldays', '1', '-out', list)
+    return readFileSync(list, 'utf8')
+  }
+
   #file(name: string): string {
     return join(this.#directory, name)
   }

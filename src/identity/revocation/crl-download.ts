@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { fetchBounded } from '../../base/bounded-fetch.ts'
 import type { Clock } from '../../base/clock.ts'
 import { errorText, UsageError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
 import type { Logger } from '../../base/log.ts'
 import { LogThrottle } from '../../base/log-throttle.ts'
 import type { Certificate } from '../certificate.ts'
@@ -135,7 +136,8 @@ class DownloadedList {
   async #fetch(): Promise<void> {
     const { rootsPem } = this.#options
     const { status, headers, bytes } = await fetchBounded({
-      ...{ url: this.url, headers: this.#unchanged, bytesMax, deadlineMs: fetchMs, ca: [rootsPem()] },
+      ...{ url: this.url, headers: this.#unchanged, deadlineMs: fetchMs, ca: [rootsPem()] },
+      bytesMax: limits.revocationListBytesMax,
     })
     if (status === 304) return
     if (status !== 200) throw new Error(`it answers with status ${status}`)
@@ -166,7 +168,6 @@ class DownloadedList {
   }
 }
 
-const bytesMax = 128 * 1024 * 1024
 const fetchMs = 30_000
 const refreshMsMin = 5000
 const refreshMsMax = 5 * 60_000

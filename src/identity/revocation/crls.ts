@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { errorText, UsageError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
 import type { Certificate } from '../certificate.ts'
 import type { RevocationData } from '../judge.ts'
 import { isPem, pemBlocks } from '../pem.ts'
@@ -17,7 +18,6 @@ export interface CrlRule {
 
 const filesMax = 1000
 const issuersMax = 256
-const bytesMax = 128 * 1024 * 1024
 /** How far in the future a list may begin: clocks differ. */
 const skewMs = 5 * 60_000
 
@@ -135,10 +135,13 @@ function bytesOf(file: FileFlag): { path: string; der: Uint8Array }[] {
   const found: { path: string; der: Uint8Array }[] = []
   let bytes = 0
   for (const path of pathsOf(file)) {
+    // What is too large is not even read: programs would stand still meanwhile.
+    bytes += sizeOf(file, path)
+    if (bytes > limits.revocationListBytesMax)
+      throw new UsageError(
+        `${file.flag}: ${path}: the revocation lists have more than ${limits.revocationListBytesMax >> 20} MiB: have the CA leave out certificates that have expired.`,
+      )
     const content = read(file, path)
-    bytes += content.length
-    if (bytes > bytesMax)
-      throw new UsageError(`${file.flag}: the lists in ${file.path} have more than ${bytesMax >> 20} MiB.`)
     const text = content.subarray(0, 64 * 1024).toString('latin1')
     if (!isPem(text)) found.push({ path, der: content })
     else for (const der of blocksOf(file, path, content.toString('latin1'))) found.push({ path, der })
@@ -169,6 +172,14 @@ function pathsOf(file: FileFlag): string[] {
     throw unreadable(file, file.path, cause)
   }
   throw new UsageError(`${file.flag}: ${file.path} holds more than ${filesMax} files.`)
+}
+
+function sizeOf(file: FileFlag, path: string): number {
+  try {
+    return statSync(path).size
+  } catch (cause) {
+    throw unreadable(file, path, cause)
+  }
 }
 
 function read(file: FileFlag, path: string): Buffer {
