@@ -8,7 +8,7 @@ for (const release of ['1.29', '1.41'] as const) {
   test(`our SuperNode, SuperExec, apps and flwr work for the SuperLink of Python ${release}`, {
     skip: withoutPython,
   }, async () => {
-    await using fleet = await MixedFleet.create({ superlink: release, isolation: 'process' })
+    await using fleet = await MixedFleet.create({ superlink: release, isolation: 'process', pythonState: 'memory' })
     fleet.startSuperexec(fleet.appAddress, 'serverapp')
     await fleet.startSupernode('trellis')
     const app = writeBilingualApp(fleet.directory.file('app'), { server: 'typescript', client: 'typescript' })

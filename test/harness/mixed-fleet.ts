@@ -16,6 +16,12 @@ export interface MixedFleetOptions {
   readonly superlinkArguments?: readonly string[]
   /** Without TLS, and with a SuperLink that keeps its state in memory, as a first try has it. */
   readonly isPlain?: boolean
+  /**
+   * Where Python's SuperLink keeps its state; a file by default. With a file the replies of nodes that have objects in
+   * common, as those of lockstep trainings do, can meet in its database such that one is lost (FOREIGN KEY constraint
+   * failed), and its round never ends.
+   */
+  readonly pythonState?: 'memory'
   /** `process` leaves starting the apps to a SuperExec of `startSuperexec`. */
   readonly isolation?: 'subprocess' | 'process'
 }
@@ -69,7 +75,7 @@ export class MixedFleet implements AsyncDisposable {
       ...(isolation ? ['--isolation', isolation] : []),
       ...this.#serverTls(),
       ...this.#addressArguments(maker),
-      ...(this.#options.isPlain ? [] : ['--database', this.directory.file('state.db')]),
+      ...(this.#options.isPlain || this.#isInMemory() ? [] : ['--database', this.directory.file('state.db')]),
       ...(maker === 'trellis' ? this.#pythonArguments() : []),
       ...superlinkArguments,
     ]
@@ -168,6 +174,10 @@ export class MixedFleet implements AsyncDisposable {
     const { path } = this.directory
     await this.#stack.disposeAsync()
     await endLeftovers(path)
+  }
+
+  #isInMemory(): boolean {
+    return this.superlinkMaker !== 'trellis' && this.#options.pythonState === 'memory'
   }
 
   #programOptions(maker: Maker): { cwd: string; env: Record<string, string> } {

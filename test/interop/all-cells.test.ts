@@ -42,7 +42,8 @@ describe('two rounds, and every flwr shows and stops its runs', { concurrency: 2
 /** Two SuperNodes; apps that a Python SuperLink or SuperNode cannot start itself get a SuperExec of ours. */
 async function startFleet({ superlink, supernodes, language, python }: Column): Promise<MixedFleet> {
   const foreign = (maker: Maker): boolean => language === 'typescript' && maker !== 'trellis'
-  const fleet = await MixedFleet.create({ superlink, python, ...(foreign(superlink) ? { isolation: 'process' } : {}) })
+  const isolation = foreign(superlink) ? ({ isolation: 'process' } as const) : {}
+  const fleet = await MixedFleet.create({ superlink, python, pythonState: 'memory', ...isolation })
   if (foreign(superlink)) fleet.startSuperexec(fleet.appAddress, 'serverapp')
   for (let node = 1; node <= 2; node++) {
     const supernode = await fleet.startSupernode(supernodes, foreign(supernodes) ? ['--isolation', 'process'] : [])

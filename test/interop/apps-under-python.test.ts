@@ -32,7 +32,12 @@ class ProcessFleet implements AsyncDisposable {
     writeFileSync(file('secret'), 'the secret of the site')
     const secret = ['--superexec-auth-secret-file', file('secret')]
     const fleet = stack.use(
-      await MixedFleet.create({ superlink: release, isolation: 'process', superlinkArguments: secret }),
+      await MixedFleet.create({
+        superlink: release,
+        isolation: 'process',
+        pythonState: 'memory',
+        superlinkArguments: secret,
+      }),
     )
     const created = new ProcessFleet(fleet, release, secret, stack)
     for (let node = 0; node < 2; node++)

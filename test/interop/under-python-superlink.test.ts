@@ -13,7 +13,8 @@ const releases = ['1.29', '1.41'] as const
 /** A SuperLink of Python that lets in nodes whose key was registered. */
 function createFleet(release: (typeof releases)[number], args: readonly string[] = []): Promise<MixedFleet> {
   const offline = release === '1.41' ? ['--disable-runtime-dependency-installation'] : []
-  return MixedFleet.create({ superlink: release, python: '1.41', superlinkArguments: [...offline, ...args] })
+  const superlinkArguments = [...offline, ...args]
+  return MixedFleet.create({ superlink: release, python: '1.41', pythonState: 'memory', superlinkArguments })
 }
 
 for (const release of releases) {
