@@ -22,9 +22,9 @@ const deployTools = withoutDeploy ? {} : await prepareDeployTools()
 const stunnel = withInterop ? prepareStunnel() : {}
 const stepCa = await building
 const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
-// A test that hangs fails by itself, long before whoever runs them loses patience.
 // Beside Python's programs, which mostly wait, one file more than there are cores in CI.
 const atOnce = withInterop ? 3 : 2
+// A test that hangs fails by itself, long before whoever runs them loses patience.
 const limits = [`--test-concurrency=${atOnce}`, '--test-timeout=300000']
 const tests = spawn(process.execPath, [...args, ...limits, ...(patterns.length > 0 ? patterns : all)], {
   stdio: 'inherit',

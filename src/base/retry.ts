@@ -8,3 +8,8 @@ export function* backoffMs(
   const { baseMs = 1000, capMs = 20_000, random = Math.random } = options
   for (let ceiling = baseMs; ; ceiling = Math.min(ceiling * 2, capMs)) yield random() * ceiling
 }
+
+/** The wait after so many failures in a row, doubling under a cap: for work of the background, of which there is one. */
+export function pauseAfter(failures: number, { baseMs, capMs }: { baseMs: number; capMs: number }): number {
+  return Math.min(capMs, baseMs * 2 ** (failures - 1))
+}

@@ -4,11 +4,10 @@ import type { Certificate, SubjectNames } from './certificate.ts'
 import { type ConstrainedNames, isHostName } from './name-constraints.ts'
 
 /** Names beside the subject, as values and as constraints see them. */
-export function readAltNames(extension: pkijs.AltName | undefined): {
+export function readAltNames(all: readonly pkijs.GeneralName[]): {
   names: SubjectNames
   constrainedNames: ConstrainedNames
 } {
-  const all = extension?.altNames ?? []
   const ofType = (type: number): pkijs.GeneralName[] => all.filter((name) => name.type === type)
   const texts = (type: number): string[] => ofType(type).map((name) => ascii(String(name.value)))
   const [emails, dns, uris] = [texts(1), texts(2), texts(6)]
@@ -32,7 +31,7 @@ interface Form
   > {
   readonly parsed: pkijs.Certificate
   /** `undefined` where there are none. */
-  readonly altNamesAreCritical: boolean | undefined
+  readonly altNames: { readonly isCritical: boolean; readonly count: number } | undefined
 }
 
 /** The first thing in which a certificate is not as RFC 5280 wants it, as the rest of a sentence. */
@@ -50,11 +49,11 @@ function serialFlaw({ parsed }: Form): string | undefined {
   return hasExtensions && parsed.version !== 2 ? 'has extensions, but not the version for them' : undefined
 }
 
-function subjectFlaw({ parsed, isCa, altNamesAreCritical }: Form): string | undefined {
+function subjectFlaw({ parsed, isCa, altNames }: Form): string | undefined {
   if (parsed.subject.typesAndValues.length > 0) return undefined
   if (isCa) return 'is a CA without a name'
   // Whoever does not look at alternative names would take it for nobody's.
-  return altNamesAreCritical ? undefined : 'has no subject, and alternative names that are not marked critical'
+  return altNames?.isCritical ? undefined : 'has no subject, and alternative names that are not marked critical'
 }
 
 function usageFlaw({ isCa, pathLength, keyUsages, extendedKeyUsages, nameConstraints }: Form): string | undefined {
@@ -66,10 +65,9 @@ function usageFlaw({ isCa, pathLength, keyUsages, extendedKeyUsages, nameConstra
   return nameConstraints ? 'constrains names, but is no CA' : undefined
 }
 
-function altNameFlaw({ names, altNamesAreCritical, parsed }: Form): string | undefined {
-  if (altNamesAreCritical === undefined) return undefined
-  const count = parsed.extensions?.find(({ extnID }) => extnID === '2.5.29.17')?.parsedValue?.altNames?.length ?? 0
-  if (count === 0) return 'has an alternative name that names nobody'
+function altNameFlaw({ names, altNames }: Form): string | undefined {
+  if (!altNames) return undefined
+  if (altNames.count === 0) return 'has an alternative name that names nobody'
   const host = names.dns.find((name) => !isHostName(name.replace(/^\*\./, '')) || isIPv4(name))
   return host === undefined ? undefined : `has the DNS name '${host.slice(0, 100)}', which is not a host name`
 }

@@ -1,12 +1,13 @@
 import { type KeyObject, X509Certificate } from 'node:crypto'
 import { type BaseBlock, type BitString, ObjectIdentifier, type OctetString } from 'asn1js'
 import * as pkijs from 'pkijs'
+import { isHttpUrl } from '../base/bounded-fetch.ts'
 import { flawOf, readAltNames } from './certificate-form.ts'
 import { type ConstrainedNames, type NameConstraints, readNameConstraints } from './name-constraints.ts'
 import { wholeOf } from './revocation/der.ts'
 
 /**
- * One certificate as plain values. The only file that knows how certificates are read: `node:crypto` for signatures and
+ * One certificate as plain values. With `certificate-form.ts` the only file that knows how certificates are read: `node:crypto` for signatures and
  * keys, pkijs for the extensions that Node does not show.
  */
 export interface Certificate {
@@ -78,6 +79,7 @@ export type KeyUsage = (typeof keyUsageBits)[number]
 
 export const clientAuthOid = '1.3.6.1.5.5.7.3.2'
 export const serverAuthOid = '1.3.6.1.5.5.7.3.1'
+export const ocspSigningOid = '1.3.6.1.5.5.7.3.9'
 const anyExtendedKeyUsageOid = '2.5.29.37.0'
 const oids = {
   subjectAltName: '2.5.29.17',
@@ -87,8 +89,8 @@ const oids = {
   nameConstraints: '2.5.29.30',
 } as const
 const keyIdOids = { subject: '2.5.29.14', authority: '2.5.29.35' } as const
-const authorityInfoOid = '1.3.6.1.5.5.7.1.1'
-const ocspMethodOid = '1.3.6.1.5.5.7.48.1'
+export const authorityInfoOid = '1.3.6.1.5.5.7.1.1'
+export const ocspMethodOid = '1.3.6.1.5.5.7.48.1'
 /** Policies limit nothing as long as nobody asks for one; the extensions that ask are not among these. */
 const certificatePoliciesOid = '2.5.29.32'
 const processedOids: readonly string[] = [...Object.values(oids), certificatePoliciesOid]
@@ -139,9 +141,11 @@ function readCertificate(der: Uint8Array): Certificate {
   const constraintsOnNames = parsedValue<pkijs.NameConstraints>(extension(oids.nameConstraints))
   const nameConstraints = constraintsOnNames && readNameConstraints(constraintsOnNames)
   const altNames = extension(oids.subjectAltName)
+  const altNameList = parsedValue<pkijs.AltName>(altNames)?.altNames ?? []
+  const subjectDer = hex(parsed.subject.toSchema().toBER())
   const own = {
     subject: readName(parsed.subject),
-    ...readAltNames(parsedValue<pkijs.AltName>(altNames)),
+    ...readAltNames(altNameList),
     isCa: constraints?.cA === true,
     pathLength: typeof constraints?.pathLenConstraint === 'number' ? constraints.pathLenConstraint : undefined,
     keyUsages: usages && readKeyUsages(usages),
@@ -151,7 +155,7 @@ function readCertificate(der: Uint8Array): Certificate {
   return {
     der,
     x509,
-    subjectDer: hex(parsed.subject.toSchema().toBER()),
+    subjectDer,
     issuerDer: hex(parsed.issuer.toSchema().toBER()),
     issuerText: readName(parsed.issuer).text,
     serial: x509.serialNumber,
@@ -161,13 +165,17 @@ function readCertificate(der: Uint8Array): Certificate {
     ...own,
     constrainedNames: {
       ...own.constrainedNames,
-      directories: [hex(parsed.subject.toSchema().toBER()), ...own.constrainedNames.directories],
+      directories: [subjectDer, ...own.constrainedNames.directories],
       // Where certificates of old have the address of mail.
       emails: [...own.constrainedNames.emails, ...readAttributes(parsed.subject, emailOid)],
     },
     subjectKeyId: keyId(extension(keyIdOids.subject)),
     authorityKeyId: keyId(extension(keyIdOids.authority)),
-    flaw: flawOf({ parsed, ...own, altNamesAreCritical: altNames?.critical }),
+    flaw: flawOf({
+      parsed,
+      ...own,
+      altNames: altNames && { isCritical: altNames.critical, count: altNameList.length },
+    }),
     ocspUrls: readOcspUrls(extension(authorityInfoOid)),
     unsupported: (parsed.extensions ?? [])
       .filter((one) => (one.critical && !processedOids.includes(one.extnID)) || limitingOids.includes(one.extnID))
@@ -223,7 +231,7 @@ function readOcspUrls(extension: pkijs.Extension | undefined): string[] {
   return (parsedValue<pkijs.InfoAccess>(extension)?.accessDescriptions ?? [])
     .filter(({ accessMethod, accessLocation }) => accessMethod === ocspMethodOid && accessLocation.type === 6)
     .map(({ accessLocation }) => String(accessLocation.value))
-    .filter((url) => /^https?:\/\//i.test(url) && URL.canParse(url))
+    .filter((url) => isHttpUrl(url) && URL.canParse(url))
     .slice(0, 2)
 }
 

@@ -4,7 +4,7 @@ import { caKey, crlRuleOf, defaultPolicy, type Policy, readPolicy } from './poli
 import type { Crl } from './revocation/crl.ts'
 import { readCrls, revocationOf } from './revocation/crls.ts'
 import type { FileFlag } from './tls-files.ts'
-import { readTrustBundle, type TrustBundle } from './trust.ts'
+import { casOf, readTrustBundle, type TrustBundle } from './trust.ts'
 
 /** Everything that peers' certificates are judged by and that comes from files. It is read and replaced as a whole. */
 export interface ClientTrust {
@@ -33,8 +33,7 @@ export function readClientTrust(
 ): { value: ClientTrust; warnings: readonly string[] } {
   const trust = readTrustBundle(files.ca)
   const policy = files.policy === undefined ? defaultPolicy : readPolicy(files.policy)
-  const cas = [...trust.anchors, ...trust.intermediates]
-  const lists = files.crl && readCrls(files.crl, cas, { now, previous: former?.crls ?? [] })
+  const lists = files.crl && readCrls(files.crl, casOf(trust), { now, previous: former?.crls ?? [] })
   const crls = lists?.crls ?? []
   const revocation = lists ? revocationOf(crls, (issuer) => crlRuleOf(policy, issuer)) : noRevocation
   const warnings = [...warningsOf(files, trust, policy, now), ...(lists?.warnings ?? [])]
@@ -70,7 +69,7 @@ function warningsOf(files: ClientTrustFiles, trust: TrustBundle, policy: Policy,
       `Any certificate of the client CA may act as SuperNode and as CLI: a node could submit code to all nodes. Narrow it with ${files.policy === undefined ? '--ssl-client-policy' : '[[allow]] entries in the file of --ssl-client-policy'}.`,
     )
   }
-  const known = new Set([...trust.anchors, ...trust.intermediates].map(caKey))
+  const known = new Set(casOf(trust).map(caKey))
   for (const { cas, file } of policy.cas) {
     if (cas.isDisjointFrom(known))
       warnings.push(

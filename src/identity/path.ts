@@ -1,7 +1,7 @@
 import type { RefusalReason } from './caller.ts'
 import { allowsClientAuth, type Certificate } from './certificate.ts'
 import { type ConstrainedNames, constraintFault, isHostName } from './name-constraints.ts'
-import { hasSigned, type TrustBundle } from './trust.ts'
+import { casOf, hasSigned, type TrustBundle } from './trust.ts'
 
 /** A path of more certificates than this is none, and a chain of more is refused unread. */
 export const pathMax = 8
@@ -22,7 +22,7 @@ export function findPath(
 ): { issuers: Certificate[] } | Fault {
   const leafFault = ownFault(leaf, input.now) ?? weakness(leaf, [leaf.unfitKey, leaf.weakSignature])
   if (leafFault) return leafFault
-  const candidates = [...input.trust.anchors, ...input.trust.intermediates, ...sent.filter((one) => one.isCa)]
+  const candidates = [...casOf(input.trust), ...sent.filter((one) => one.isCa)]
   let best: { fault: Fault; depth: number } | undefined
   let steps = 0
 

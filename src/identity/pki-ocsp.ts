@@ -25,12 +25,12 @@ export async function answerOcsp(request: Uint8Array<ArrayBuffer>, knowledge: Oc
   try {
     parsed = pkijs.OCSPRequest.fromBER(request)
   } catch {
-    return refusal(status.malformedRequest)
+    return respond(status.malformedRequest)
   }
   const { requestList, requestExtensions = [] } = parsed.tbsRequest
-  if (requestList.length === 0 || requestList.length > requestsMax) return refusal(status.malformedRequest)
+  if (requestList.length === 0 || requestList.length > requestsMax) return respond(status.malformedRequest)
   const isOurs = await Promise.all(requestList.map(({ reqCert }) => isOfCa(reqCert, knowledge.ca)))
-  if (isOurs.includes(false)) return refusal(status.unauthorized)
+  if (isOurs.includes(false)) return respond(status.unauthorized)
 
   const signer = parsePem(knowledge.signer.certificatePem)
   const basic = new pkijs.BasicOCSPResponse()
@@ -85,10 +85,7 @@ function revokedStatus({ at, reason }: { at: Date; reason: number }): asn1js.Con
   })
 }
 
-function refusal(code: number): Uint8Array {
-  return respond(code)
-}
-
+/** A response with that status; without `basic` a refusal. */
 function respond(code: number, basic?: pkijs.BasicOCSPResponse): Uint8Array {
   const response = new pkijs.OCSPResponse()
   response.responseStatus = new asn1js.Enumerated({ value: code })

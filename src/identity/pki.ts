@@ -2,7 +2,7 @@ import { createHash, createPrivateKey, randomBytes, webcrypto } from 'node:crypt
 import * as asn1js from 'asn1js'
 import * as pkijs from 'pkijs'
 import { errorText, UsageError } from '../base/errors.ts'
-import { clientAuthOid, serverAuthOid } from './certificate.ts'
+import { authorityInfoOid, clientAuthOid, ocspMethodOid, ocspSigningOid, serverAuthOid } from './certificate.ts'
 import { toPem } from './pem.ts'
 
 /**
@@ -132,10 +132,11 @@ function nameOf(request: CertificateRequest): pkijs.RelativeDistinguishedNames {
   return new pkijs.RelativeDistinguishedNames({ schema: asn1js.fromBER(der).result })
 }
 
-const purposes: Readonly<Record<Usage, string>> = {
+/** By object identifier, as extended key usage names it. */
+export const purposes: Readonly<Record<Usage, string>> = {
   client: clientAuthOid,
   server: serverAuthOid,
-  ocsp: '1.3.6.1.5.5.7.3.9',
+  ocsp: ocspSigningOid,
 }
 
 /** Bits of the key usage extension, most significant first. */
@@ -186,10 +187,10 @@ function extensionsOf(request: CertificateRequest): pkijs.Extension[] {
   if (names.length > 0) extensions.push(extension('2.5.29.17', isNameless, new pkijs.GeneralNames({ names })))
   if (request.ocspUrl !== undefined) {
     const access = new pkijs.AccessDescription({
-      accessMethod: '1.3.6.1.5.5.7.48.1',
+      accessMethod: ocspMethodOid,
       accessLocation: new pkijs.GeneralName({ type: 6, value: request.ocspUrl }),
     })
-    extensions.push(extension('1.3.6.1.5.5.7.1.1', false, new pkijs.InfoAccess({ accessDescriptions: [access] })))
+    extensions.push(extension(authorityInfoOid, false, new pkijs.InfoAccess({ accessDescriptions: [access] })))
   }
   if (request.criticalExtension) {
     extensions.push(

@@ -47,18 +47,24 @@ export function rolesOf(policy: Policy, identity: string, organization: string):
 
 /** Whether the CA may vouch for the organisation. */
 export function allowsOrganization(policy: Policy, issuer: Certificate, organization: string): boolean {
-  const rules = policy.cas.filter((rule) => rule.cas.has(caKey(issuer)))
-  return rules.every((rule) => rule.organizations?.includes(organization) ?? true)
+  return caRulesOf(policy, issuer).every((rule) => rule.organizations?.includes(organization) ?? true)
 }
 
 /** What holds while no usable revocation list of the CA is there: of several rules the strictest. */
 export function crlRuleOf(policy: Policy, issuer: Certificate): CrlRule {
-  const rules = policy.cas.filter((rule) => rule.cas.has(caKey(issuer))).map(({ crl }) => crl)
+  const rules = caRulesOf(policy, issuer).map(({ crl }) => crl)
   const said = rules.map(({ unavailable }) => unavailable).filter((one) => one !== undefined)
   return {
     unavailable: said.includes('deny') ? 'deny' : said[0],
     graceMs: rules.length === 0 ? 0 : Math.min(...rules.map(({ graceMs }) => graceMs)),
   }
+}
+
+function caRulesOf({ cas }: Policy, issuer: Certificate): readonly CaRule[] {
+  // Without rules nobody needs the key, and writing it out costs more than the rest.
+  if (cas.length === 0) return cas
+  const key = caKey(issuer)
+  return cas.filter((rule) => rule.cas.has(key))
 }
 
 /** Identifies a CA over all its certificates. */

@@ -19,6 +19,11 @@ export function readTrustBundle(file: FileFlag): TrustBundle {
   return toTrustBundle(cas)
 }
 
+/** All of them, anchors first. */
+export function casOf({ anchors, intermediates }: TrustBundle): Certificate[] {
+  return [...anchors, ...intermediates]
+}
+
 export function toTrustBundle(cas: readonly Certificate[]): TrustBundle {
   const selfIssued = cas.filter((ca) => ca.subjectDer === ca.issuerDer)
   const issuedHere = (ca: Certificate): boolean => selfIssued.some((anchor) => isIssuer(anchor, ca))

@@ -48,7 +48,7 @@ export function tellCertificates(
 export function tellCrls(metrics: Metrics, current: () => readonly Crl[], clock: { now(): number }): void {
   metrics.onRead(() => {
     const due = new Map<string, number>()
-    for (const { issuerText, nextUpdate = 0 } of current())
+    for (const { issuerText, nextUpdate } of current())
       due.set(issuerText, Math.max(nextUpdate, due.get(issuerText) ?? 0))
     for (const [issuer, at] of due) metrics.crlNextUpdate.set({ issuer }, (at - clock.now()) / 1000)
   })

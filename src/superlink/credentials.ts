@@ -20,7 +20,7 @@ import { OcspChecks, type OcspOptions, type OcspPair } from '../identity/revocat
 import { OcspStaple } from '../identity/revocation/staple.ts'
 import { type ReadMaterial, readCertificates, readTextFile, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { openServerTls, ownCertificates } from '../identity/tls-reload.ts'
-import { isIssuer, readTrustBundle } from '../identity/trust.ts'
+import { casOf, isIssuer, readTrustBundle } from '../identity/trust.ts'
 import type { Listener } from '../rpc/listener.ts'
 import { tellCertificates, tellCrls } from '../rpc/tls-metrics.ts'
 import type { SuperlinkConfig } from './config.ts'
@@ -93,10 +93,7 @@ async function withFetchedLists(
   const directory = database === inMemory ? mkdtempSync(join(tmpdir(), 'trellis-crl-')) : `${database}.crls`
   if (database === inMemory) stack.defer(() => rmSync(directory, { recursive: true, force: true }))
   const flag = '--ssl-client-crl'
-  const cas = (): Certificate[] => {
-    const { anchors, intermediates } = readTrustBundle(files.ca)
-    return [...anchors, ...intermediates]
-  }
+  const cas = (): Certificate[] => casOf(readTrustBundle(files.ca))
   const rootsPem = (): string => readTextFile(files.ca)
   stack.use(await CrlDownload.open({ flag, urls, directory, cas, rootsPem, clock, log }))
   return { ...files, crl: { flag, path: directory } }

@@ -1,8 +1,7 @@
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
-import { clientAuthOid, serverAuthOid } from '../../identity/certificate.ts'
-import { issue } from '../../identity/pki.ts'
+import { issue, purposes } from '../../identity/pki.ts'
 import { readCertificates } from '../../identity/tls-files.ts'
 import type { CliContext } from '../command.ts'
 import { runCommand } from '../output.ts'
@@ -41,9 +40,7 @@ export function renewCommand(context: CliContext): Command {
             ...(organization === undefined ? {} : { organization }),
             ...names,
             ...(ocspUrls[0] === undefined ? {} : { ocspUrl: ocspUrls[0] }),
-            usages: (['client', 'server'] as const).filter((usage) =>
-              extendedKeyUsages?.includes(usage === 'client' ? clientAuthOid : serverAuthOid),
-            ),
+            usages: (['client', 'server'] as const).filter((usage) => extendedKeyUsages?.includes(purposes[usage])),
             notBefore: validity.notBefore,
             notAfter: new Date(notAfter),
           },

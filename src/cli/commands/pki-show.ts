@@ -46,14 +46,14 @@ function isList(path: string): boolean {
 }
 
 function crlText(path: string, crl: Crl, now: number): string {
-  const { nextUpdate = 0 } = crl
+  const { nextUpdate } = crl
   const days = Math.floor((nextUpdate - now) / 86_400_000)
   const serials = listedSerials(crl)
   return details([
     ['File', path],
     ['Kind', 'revocation list'],
     ['Issuer', plain(crl.issuerText)],
-    ['Number', crl.number === undefined ? 'none' : String(crl.number)],
+    ['Number', String(crl.number)],
     ['Made', instantText(new Date(crl.thisUpdate).toISOString())],
     ['Next due', `${instantText(new Date(nextUpdate).toISOString())} (${days < 0 ? 'late' : `in ${days} days`})`],
     [
@@ -68,9 +68,9 @@ function crlJson(path: string, crl: Crl): Json {
     file: path,
     kind: 'revocation-list',
     issuer: crl.issuerText,
-    number: crl.number ?? null,
+    number: crl.number,
     'this-update': new Date(crl.thisUpdate).toISOString(),
-    'next-update': crl.nextUpdate === undefined ? null : new Date(crl.nextUpdate).toISOString(),
+    'next-update': new Date(crl.nextUpdate).toISOString(),
     revoked: listedSerials(crl),
   }
 }

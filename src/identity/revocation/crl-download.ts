@@ -7,6 +7,7 @@ import { errorText, UsageError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import type { Logger } from '../../base/log.ts'
 import { LogThrottle } from '../../base/log-throttle.ts'
+import { pauseAfter } from '../../base/retry.ts'
 import type { Certificate } from '../certificate.ts'
 import { onOperatorSignal } from '../operator-signal.ts'
 import type { FileFlag } from '../tls-files.ts'
@@ -161,9 +162,10 @@ class DownloadedList {
 
   #plan(): void {
     const now = this.#options.clock.now()
-    const dueAt = Math.min(...this.#crls.map(({ nextUpdate = 0 }) => nextUpdate))
+    const dueAt = Math.min(...this.#crls.map(({ nextUpdate }) => nextUpdate))
     // A failure is tried again sooner, and so is a list that is almost due.
-    const longestMs = this.#failures > 0 ? Math.min(refreshMsMax, 5000 * 2 ** (this.#failures - 1)) : refreshMsMax
+    const capMs = refreshMsMax
+    const longestMs = this.#failures > 0 ? pauseAfter(this.#failures, { baseMs: 5000, capMs }) : capMs
     this.fetchAt = now + Math.max(refreshMsMin, Math.min(longestMs, (dueAt - now) / 2))
   }
 }

@@ -1,7 +1,18 @@
 import * as asn1js from 'asn1js'
 import * as pkijs from 'pkijs'
 import type { Certificate } from '../certificate.ts'
-import { type Element, elementAt, elementsIn, extensionsIn, firstIn, hexOf, isTime, tags, timeOf } from './der.ts'
+import {
+  bytesOf,
+  type Element,
+  elementAt,
+  elementsIn,
+  extensionsIn,
+  firstIn,
+  hexOf,
+  isTime,
+  tags,
+  timeOf,
+} from './der.ts'
 import { acceptsAlgorithm, isSignature } from './signature.ts'
 
 /** A certificate revocation list (RFC 5280 section 5) as plain values. */
@@ -11,9 +22,9 @@ export interface Crl {
   readonly issuerText: string
   /** Epoch milliseconds. */
   readonly thisUpdate: number
-  readonly nextUpdate: number | undefined
+  readonly nextUpdate: number
   /** It grows from list to list of one issuer. */
-  readonly number: bigint | undefined
+  readonly number: bigint
   /** The reason codes of RFC 5280 by serial number, its bytes as characters: see {@link isListed} and {@link listedSerials}. */
   readonly revoked: ReadonlyMap<string, number>
   /** What is signed, by which algorithm (OID as hexadecimal), and the signature. */
@@ -55,16 +66,18 @@ export function parseCrl(der: Uint8Array): Crl {
     : new Map<string, Element>()
   if (known.size > 0 && !version) throw new Error('it has extensions, but not the version for them')
   // RFC 5280 section 5.2.3: without it nobody notices that an older list takes the place of a newer one.
-  if (!known.has(oid.crlNumber)) throw new Error('it has no number (extension CRL number)')
+  const number = known.get(oid.crlNumber)
+  if (!number) throw new Error('it has no number (extension CRL number)')
   ensureComplete(der, known)
+  if (!nextUpdate) throw new Error('it does not say when the next one is due (nextUpdate)')
   const name = readName(der, issuer)
   return {
     ...name,
     thisUpdate: timeOf(der, thisUpdate),
-    nextUpdate: nextUpdate && timeOf(der, nextUpdate),
-    number: numberOf(der, known.get(oid.crlNumber)),
+    nextUpdate: timeOf(der, nextUpdate),
+    number: numberOf(der, number),
     revoked: entries ? readEntries(der, entries) : new Map(),
-    tbs: der.subarray(tbs.at, tbs.to),
+    tbs: bytesOf(der, tbs),
     algorithm: algorithmHex,
     signature: der.subarray(signature.from + 1, signature.to),
   }
@@ -155,8 +168,7 @@ function reasonOf(der: Uint8Array, extensions: Element): number {
   return code?.tag === tags.enumerated ? (der[code.from] ?? unspecified) : unspecified
 }
 
-function numberOf(der: Uint8Array, value: Element | undefined): bigint | undefined {
-  if (!value) return undefined
+function numberOf(der: Uint8Array, value: Element): bigint {
   const number = firstIn(der, value)
   const hex = hexOf(der, number)
   if (number.tag !== tags.integer || hex === '' || hex.length > 42) throw new Error('its number cannot be read')

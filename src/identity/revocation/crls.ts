@@ -42,8 +42,6 @@ export function readCrls(
     } catch (error) {
       throw fail(`cannot be used: ${errorText(error)}`)
     }
-    if (crl.nextUpdate === undefined)
-      throw fail('cannot be used: it does not say when the next one is due (nextUpdate)')
     const named = cas.filter((ca) => ca.subjectDer === crl.issuerDer)
     const signers = named.filter((ca) => isSignedBy(crl, ca))
     if (named.length > 0 && signers.length === 0)
@@ -112,8 +110,8 @@ export function revocationOf(crls: readonly Crl[], ruleOf: (issuer: Certificate)
       if (certificate.serial.startsWith('-')) return unknown('its serial number is negative')
       if (isListed(crl, certificate.serial))
         return { reason: 'revoked-by-crl', about: `serial ${certificate.serial} of ${issuer.subject.text}` }
-      const dueAt = (crl.nextUpdate ?? 0) + rule.graceMs
-      if (dueAt < now) return unknown(`its list was to be replaced on ${new Date(crl.nextUpdate ?? 0).toISOString()}`)
+      if (crl.nextUpdate + rule.graceMs < now)
+        return unknown(`its list was to be replaced on ${new Date(crl.nextUpdate).toISOString()}`)
       if (crl.thisUpdate > now + skewMs) return unknown('its list is of the future')
       return undefined
     },
@@ -121,14 +119,11 @@ export function revocationOf(crls: readonly Crl[], ruleOf: (issuer: Certificate)
 }
 
 function isBefore(crl: Crl, other: Crl): boolean {
-  if (crl.issuerDer !== other.issuerDer || crl.number === undefined || other.number === undefined) return false
-  return crl.number < other.number
+  return crl.issuerDer === other.issuerDer && crl.number < other.number
 }
 
 function isNewer(crl: Crl, other: Crl): boolean {
-  if (crl.number !== undefined && other.number !== undefined && crl.number !== other.number)
-    return crl.number > other.number
-  return crl.thisUpdate > other.thisUpdate
+  return crl.number === other.number ? crl.thisUpdate > other.thisUpdate : crl.number > other.number
 }
 
 function bytesOf(file: FileFlag): { path: string; der: Uint8Array }[] {

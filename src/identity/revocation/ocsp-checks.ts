@@ -2,11 +2,12 @@ import type { Clock } from '../../base/clock.ts'
 import { errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { LogThrottle } from '../../base/log-throttle.ts'
+import { pauseAfter } from '../../base/retry.ts'
 import type { Certificate } from '../certificate.ts'
 import { type JudgementInput, judge, type RevocationData } from '../judge.ts'
 import { caKey } from '../policy.ts'
 import { type OcspAnswer, ocspSkewMs } from './ocsp.ts'
-import { askResponder, SilentResponder } from './ocsp-responder.ts'
+import { askResponder, goodUntilOf, SilentResponder } from './ocsp-responder.ts'
 
 /** How responders are asked. */
 export interface OcspOptions {
@@ -208,7 +209,7 @@ export class OcspChecks implements RevocationData {
       const { answer } = await ask({ url, certificate, issuer, isRevoked, now, deadlineMs: askMs })
       // One who can answer in the responder's place has nothing but older answers.
       if (entry.answer && answer.thisUpdate < entry.answer.thisUpdate) throw new Error('repeats an older answer')
-      const goodUntil = answer.nextUpdate ?? clock.now() + momentMs
+      const goodUntil = goodUntilOf(answer, clock.now())
       Object.assign(entry, { answer, goodUntil, fault: undefined, failures: 0 })
       entry.askAt = renewAt(goodUntil, clock.now())
       this.#silent.delete(url)
@@ -216,7 +217,7 @@ export class OcspChecks implements RevocationData {
     } catch (error) {
       entry.fault = errorText(error)
       entry.failures += 1
-      const pauseMs = Math.min(pauseMsMax, 1000 * 2 ** Math.min(entry.failures, 10))
+      const pauseMs = pauseAfter(entry.failures, { baseMs: 2000, capMs: pauseMsMax })
       entry.askAt = clock.now() + pauseMs
       if (error instanceof SilentResponder) this.#silence(url, pauseMs)
       onAsked?.('failed')
@@ -266,8 +267,6 @@ function renewAt(goodUntil: number, now: number): number {
   return now + Math.max(askAgainMsMin, leftMs * (0.7 + 0.2 * Math.random()))
 }
 
-/** An answer that does not say how long it is good is for the moment. */
-const momentMs = 5 * 60_000
 /** How long a question may take, all attempts together. */
 const askMs = 3000
 const askingMax = 16

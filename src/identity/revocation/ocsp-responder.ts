@@ -74,6 +74,13 @@ async function askOnce(
   }
 }
 
+/** Until when an answer counts; one that does not say how long it is good is for the moment. */
+export function goodUntilOf({ nextUpdate }: OcspAnswer, now: number): number {
+  return nextUpdate ?? now + momentMs
+}
+
+const momentMs = 5 * 60_000
+
 /** RFC 9654 section 2.1. */
 const nonceBytes = 32
 const responseBytesMax = 256 * 1024

@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto'
 import * as asn1js from 'asn1js'
 import { errorText } from '../../base/errors.ts'
-import { type Certificate, parseCertificate } from '../certificate.ts'
+import { type Certificate, ocspSigningOid, parseCertificate } from '../certificate.ts'
 import { hasSigned } from '../trust.ts'
 import { bytesOf, type Element, elementsIn, extensionsIn, firstIn, hexOf, tags, timeOf, wholeOf } from './der.ts'
 import { isSignature } from './signature.ts'
@@ -37,7 +37,6 @@ const oid = {
   basicResponse: '2b0601050507300101',
   nonce: '2b0601050507300102',
 } as const
-const ocspSigning = '1.3.6.1.5.5.7.3.9'
 /** By the OID of the digest, as hexadecimal. */
 const digests: ReadonlyMap<string, CertIdDigest> = new Map([
   ['2b0e03021a', 'sha1'],
@@ -195,7 +194,7 @@ function signerOf(
 function mayAnswerFor(issuer: Certificate, one: Certificate, now: number): boolean {
   return (
     one.issuerDer === issuer.subjectDer &&
-    one.extendedKeyUsages?.includes(ocspSigning) === true &&
+    one.extendedKeyUsages?.includes(ocspSigningOid) === true &&
     (one.keyUsages?.has('digitalSignature') ?? true) &&
     [one.unfitKey, one.weakSignature].every((fault) => fault === undefined) &&
     one.unsupported.length === 0 &&

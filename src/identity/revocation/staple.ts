@@ -2,11 +2,12 @@ import type { Clock } from '../../base/clock.ts'
 import { errorText } from '../../base/errors.ts'
 import type { Logger } from '../../base/log.ts'
 import { LogThrottle } from '../../base/log-throttle.ts'
+import { pauseAfter } from '../../base/retry.ts'
 import { parseCertificate } from '../certificate.ts'
 import { onOperatorSignal } from '../operator-signal.ts'
 import { OcspRefusal, readOcspResponse } from './ocsp.ts'
 import type { OcspPair } from './ocsp-checks.ts'
-import { askResponder } from './ocsp-responder.ts'
+import { askResponder, goodUntilOf } from './ocsp-responder.ts'
 
 export interface StapleOptions {
   /** The certificate in use and its issuer; `undefined` while it names no responder or its issuer is not known. */
@@ -71,7 +72,7 @@ export class OcspStaple implements AsyncDisposable {
       const now = (): number => clock.now()
       const { answer, der } = await askResponder({ ...own, url, now, deadlineMs: askMs })
       if (answer.status !== 'good') log.error(`The OCSP responder ${url} says of our own certificate: ${answer.status}`)
-      const goodUntil = answer.nextUpdate ?? clock.now() + momentMs
+      const goodUntil = goodUntilOf(answer, clock.now())
       this.#held = { der, serial: own.certificate.serial, goodUntil }
       this.#failures = 0
     } catch (error) {
@@ -82,14 +83,14 @@ export class OcspStaple implements AsyncDisposable {
   }
 
   #pauseMs(): number {
-    if (this.#failures > 0) return Math.min(momentMs, 2000 * 2 ** (this.#failures - 1))
+    if (this.#failures > 0) return pauseAfter(this.#failures, { baseMs: 2000, capMs: pauseMsMax })
     const leftMs = (this.#held?.goodUntil ?? 0) - this.#options.clock.now()
     return Math.max(shortestMs, Math.min(longestMs, leftMs / 2))
   }
 }
 
 const askMs = 5000
-const momentMs = 5 * 60_000
+const pauseMsMax = 5 * 60_000
 const shortestMs = 5000
 const longestMs = 6 * 3600_000
 
