@@ -7,8 +7,8 @@ import { type ConstrainedNames, type NameConstraints, readNameConstraints } from
 import { wholeOf } from './revocation/der.ts'
 
 /**
- * One certificate as plain values. With `certificate-form.ts` the only file that knows how certificates are read: `node:crypto` for signatures and
- * keys, pkijs for the extensions that Node does not show.
+ * One certificate as plain values. With `certificate-form.ts` the only file that knows how certificates are read:
+ * `node:crypto` for signatures and keys, pkijs for the extensions that Node does not show.
  */
 export interface Certificate {
   readonly der: Uint8Array
