@@ -64,9 +64,8 @@ test('hostile clients cost a bounded amount, and a good one is served meanwhile'
       `${name} (${await count}): ${took.length} good calls, p50 ${(sorted[sorted.length >> 1] ?? 0).toFixed(1)} ms, ` +
         `p99 ${p99.toFixed(1)} ms, worst ${(sorted.at(-1) ?? 0).toFixed(1)} ms; ${(used - before).toFixed(0)} MB more memory`,
     )
-    // What is measured is printed: tens of milliseconds on a machine that has nothing else to do. Attackers, client and
-    // SuperLink share its cores with other tests, so that this only tells service from standstill.
-    assert.ok(p99 < 2000, `${name}: p99 ${p99} ms`)
+    // 100 ms is what is promised; a test machine with two busy cores gets some more.
+    assert.ok(p99 < 400, `${name}: p99 ${p99} ms`)
     assert.ok(used - before < 400, `${name}: ${used - before} MB`)
     // A newcomer gets in as soon as that is over.
     using newcomer = open()
