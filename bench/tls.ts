@@ -67,7 +67,7 @@ async function measureCrl(directory: string, ca: TestCa, pem: string): Promise<T
   const issuer = certificateOf(ca.issued)
   const leaf = certificateOf((await ca.issue('leaf')).issued)
   const startedAt = performance.now()
-  const { crls } = readCrls({ flag: 'bench', path }, [issuer], { now: Date.now() })
+  const { crls } = await readCrls({ flag: 'bench', path }, [issuer], { now: Date.now() })
   const loadMs = performance.now() - startedAt
   const { check } = revocationOf(crls, () => ({ unavailable: undefined, graceMs: 0 }))
   check(leaf, issuer, Date.now())

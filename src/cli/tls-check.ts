@@ -1,7 +1,7 @@
 import { UsageError } from '../base/errors.ts'
 import type { RefusalReason } from '../identity/caller.ts'
 import { allowsClientAuth, type Certificate, serverAuthOid } from '../identity/certificate.ts'
-import { readClientTrust } from '../identity/client-trust.ts'
+import { type ClientTrust, readClientTrust } from '../identity/client-trust.ts'
 import { identityOf, judge } from '../identity/judge.ts'
 import { refusalSentence } from '../identity/refusal-sentence.ts'
 import { type FileFlag, readCertificates, readClientTls, readServerTls } from '../identity/tls-files.ts'
@@ -162,9 +162,9 @@ async function read(list: Checklist, file: FileFlag): Promise<Certificate[] | un
 }
 
 async function trustOf(list: Checklist, ca: FileFlag, crl: FileFlag | undefined, now: number) {
-  let trusted: ReturnType<typeof readClientTrust>['value'] | undefined
-  await list.holds(crl ? 'revocation' : 'file', () => {
-    trusted = readClientTrust({ ca, policy: undefined, crl }, now).value
+  let trusted: ClientTrust | undefined
+  await list.holds(crl ? 'revocation' : 'file', async () => {
+    trusted = (await readClientTrust({ ca, policy: undefined, crl }, now)).value
   })
   return trusted
 }

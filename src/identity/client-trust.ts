@@ -21,32 +21,42 @@ export interface ClientTrustFiles {
   readonly crl: FileFlag | undefined
 }
 
+type WithWarnings<T> = { readonly value: T; readonly warnings: readonly string[] }
+
+/** Those of the files that are small. Throws a UsageError that names flag and file. */
+export function readTrustAndPolicy(
+  files: Pick<ClientTrustFiles, 'ca' | 'policy'>,
+  now: number,
+): WithWarnings<Pick<ClientTrust, 'trust' | 'policy'>> {
+  const trust = readTrustBundle(files.ca)
+  const policy = files.policy === undefined ? defaultPolicy : readPolicy(files.policy)
+  return { value: { trust, policy }, warnings: warningsOf(files, trust, policy, now) }
+}
+
 /**
- * Throws a UsageError that names flag and file.
+ * Reads everything, other work going on meanwhile. Rejects with a UsageError that names flag and file.
  *
  * @param former the set in use, whose revocation lists are not to be replaced by older ones.
  */
-export function readClientTrust(
+export async function readClientTrust(
   files: ClientTrustFiles,
   now: number,
   former?: ClientTrust,
-): { value: ClientTrust; warnings: readonly string[] } {
-  const trust = readTrustBundle(files.ca)
-  const policy = files.policy === undefined ? defaultPolicy : readPolicy(files.policy)
-  const lists = files.crl && readCrls(files.crl, casOf(trust), { now, previous: former?.crls ?? [] })
-  const crls = lists?.crls ?? []
-  const revocation = lists ? revocationOf(crls, (issuer) => crlRuleOf(policy, issuer)) : noRevocation
-  const warnings = [...warningsOf(files, trust, policy, now), ...(lists?.warnings ?? [])]
-  return { value: { trust, policy, crls, revocation }, warnings }
+): Promise<WithWarnings<ClientTrust>> {
+  const { value, warnings } = readTrustAndPolicy(files, now)
+  if (!files.crl) return { value: { ...value, crls: [], revocation: noRevocation }, warnings }
+  const lists = await readCrls(files.crl, casOf(value.trust), { now, previous: former?.crls ?? [] })
+  const revocation = revocationOf(lists.crls, (issuer) => crlRuleOf(value.policy, issuer))
+  return { value: { ...value, crls: lists.crls, revocation }, warnings: [...warnings, ...lists.warnings] }
 }
 
 /** For a replacement: nobody could come in by a set whose CAs have all expired, so it is not taken. */
-export function readLiveClientTrust(
+export async function readLiveClientTrust(
   files: ClientTrustFiles,
   now: number,
   former: ClientTrust,
-): ReturnType<typeof readClientTrust> {
-  const read = readClientTrust(files, now, former)
+): Promise<WithWarnings<ClientTrust>> {
+  const read = await readClientTrust(files, now, former)
   if (read.value.trust.anchors.every(({ notAfter }) => notAfter <= now))
     throw new UsageError(`${files.ca.flag}: every CA in ${files.ca.path} has expired.`)
   return read
@@ -58,7 +68,12 @@ export function pathsOfClientTrust(files: ClientTrustFiles, { policy }: ClientTr
   return [...given, ...policy.cas.map(({ file }) => file)]
 }
 
-function warningsOf(files: ClientTrustFiles, trust: TrustBundle, policy: Policy, now: number): string[] {
+function warningsOf(
+  files: Pick<ClientTrustFiles, 'ca' | 'policy'>,
+  trust: TrustBundle,
+  policy: Policy,
+  now: number,
+): string[] {
   const warnings: string[] = []
   for (const { subject, notAfter } of trust.anchors) {
     if (notAfter <= now)

@@ -13,8 +13,8 @@ import { onOperatorSignal } from './operator-signal.ts'
 export interface FileSetOptions<T> {
   /** For the log, e.g. `server certificate`. */
   readonly name: string
-  /** Reads and checks everything; throws a UsageError that names file and fault. */
-  readonly read: () => { value: T; warnings: readonly string[] }
+  /** Reads and checks everything; throws, or rejects with, a UsageError that names file and fault. */
+  readonly read: () => Read<T> | Promise<Read<T>>
   /** Files and folders of which the set consists. */
   readonly paths: (value: T) => readonly string[]
   readonly clock: Clock
@@ -25,6 +25,11 @@ export interface FileSetOptions<T> {
   readonly restMs?: number
   /** Set for programs at a terminal: SIGHUP is to end them. */
   readonly leavesHangup?: true
+}
+
+interface Read<T> {
+  readonly value: T
+  readonly warnings: readonly string[]
 }
 
 /** Why the set in the files is not the one in use. */
@@ -50,7 +55,7 @@ export class FileSet<T> implements AsyncDisposable {
   #seen: string
   #problem: FileSetProblem | undefined
 
-  private constructor(options: FileSetOptions<T>, first: { value: T; warnings: readonly string[]; seen: string }) {
+  private constructor(options: FileSetOptions<T>, first: Read<T> & { readonly seen: string }) {
     this.#options = options
     this.#value = first.value
     this.#good = first.seen
@@ -62,9 +67,9 @@ export class FileSet<T> implements AsyncDisposable {
 
   /** Reads the set for the first time. What is wrong with it then is thrown; its warnings are the caller's. */
   static async open<T>(options: FileSetOptions<T>): Promise<FileSet<T>> {
-    const { value, warnings } = options.read()
+    const { value, warnings } = await options.read()
     const seen = await fingerprintOf(options.paths(value))
-    const again = options.read()
+    const again = await options.read()
     return new FileSet(options, { value: again.value, warnings, seen })
   }
 
@@ -78,6 +83,11 @@ export class FileSet<T> implements AsyncDisposable {
 
   get problem(): FileSetProblem | undefined {
     return this.#problem
+  }
+
+  /** Of the set in use. */
+  get warnings(): ReadonlySet<string> {
+    return this.#warned
   }
 
   /** For people who ask how it goes. */
@@ -153,10 +163,10 @@ export class FileSet<T> implements AsyncDisposable {
   }
 
   async #read(seen: string): Promise<void> {
-    let read: ReturnType<FileSetOptions<T>['read']> | undefined
+    let read: Read<T> | undefined
     let fault: unknown
     try {
-      read = this.#options.read()
+      read = await this.#options.read()
     } catch (error) {
       fault = error
     }
@@ -166,7 +176,7 @@ export class FileSet<T> implements AsyncDisposable {
     else this.#keep(fault)
   }
 
-  #replace({ value, warnings }: { value: T; warnings: readonly string[] }, seen: string): void {
+  #replace({ value, warnings }: Read<T>, seen: string): void {
     const { log, name, onReload } = this.#options
     this.#value = value
     this.#good = seen

@@ -1,7 +1,7 @@
 import { isHttpUrl } from '../base/bounded-fetch.ts'
 import { UsageError } from '../base/errors.ts'
 import type { OptionValues } from '../base/options.ts'
-import { type ClientTrustFiles, readClientTrust } from '../identity/client-trust.ts'
+import { type ClientTrustFiles, readTrustAndPolicy } from '../identity/client-trust.ts'
 import type { FileFlag } from '../identity/tls-files.ts'
 import type { ClientAuth } from '../rpc/server-tls.ts'
 
@@ -19,7 +19,7 @@ export type ClientCertificates =
 
 type OcspChoice = Exclude<ClientCertificates, { mode: 'none' }>['ocsp']
 
-/** Reads the flags about client certificates, and their files once, for what the operator should know of them. */
+/** Reads the flags about client certificates, and the small ones of their files, for what the operator should know of them. */
 export function readClients(values: OptionValues, hasTls: boolean, warnings: string[]): ClientCertificates {
   const asked = values.sslClientAuth as ClientAuth | undefined
   const required = values.sslRequireClientAuth === true
@@ -55,7 +55,7 @@ export function readClients(values: OptionValues, hasTls: boolean, warnings: str
     policy: given('sslClientPolicy', '--ssl-client-policy'),
     crl: crlUrls.length > 0 ? undefined : given('sslClientCrl', '--ssl-client-crl'),
   }
-  warnings.push(...readClientTrust(files, Date.now()).warnings)
+  warnings.push(...readTrustAndPolicy(files, Date.now()).warnings)
   return { mode, files, crlUrls, ocsp: readOcsp(values) }
 }
 

@@ -38,7 +38,7 @@ export interface Credentials {
 }
 
 export async function openCredentials(
-  config: Pick<SuperlinkConfig, 'tls' | 'staplesOcsp' | 'clients' | 'database'>,
+  config: Pick<SuperlinkConfig, 'tls' | 'staplesOcsp' | 'clients' | 'database' | 'warnings'>,
   around: Pick<SuperlinkContext, 'clock' | 'log'> & { readonly metrics: Metrics },
   stack: AsyncDisposableStack,
 ): Promise<Credentials> {
@@ -58,6 +58,7 @@ export async function openCredentials(
   const paths = (value: ClientTrust): string[] => pathsOfClientTrust(files, value)
   const clients = stack.use(await FileSet.open({ clock, log, onReload, name: 'trust in clients', read, paths }))
   inUse = clients
+  for (const warning of clients.warnings) if (!config.warnings.includes(warning)) log.warn(warning)
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   tellCrls(metrics, () => clients.current().crls, clock)
   return { server, staple, clients, ocsp: openOcsp(choice.ocsp, clients, around, stack) }

@@ -4,21 +4,16 @@ import { writeFileSync } from 'node:fs'
 import { request as httpsRequest } from 'node:https'
 import { test } from 'node:test'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
-import type { PeerIdentity } from '../../src/identity/caller.ts'
-import { parseCertificate } from '../../src/identity/certificate.ts'
-import { judge, noRevocation } from '../../src/identity/judge.ts'
-import { defaultPolicy } from '../../src/identity/policy.ts'
-import { readCrls, revocationOf } from '../../src/identity/revocation/crls.ts'
-import { fixedTlsSource, ReplaceableTlsSource } from '../../src/identity/tls-source.ts'
-import { readTrustBundle, toTrustBundle } from '../../src/identity/trust.ts'
-import type { Method } from '../../src/rpc/dispatch.ts'
+import { fixedTlsSource } from '../../src/identity/tls-source.ts'
 import { startListener } from '../../src/rpc/listener.ts'
 import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
 import { needsOpenssl } from '../harness/openssl.ts'
 import { eventually, TestProgram } from '../harness/program.ts'
+import { recordingLogger } from '../harness/recording-logger.ts'
 
 /** What a peer gets for a call: the HTTP status and the reason of a refusal. */
 interface Answer {
@@ -40,42 +35,37 @@ type Kind = keyof typeof fresh
 
 test('resumption never gives more than a handshake', { skip: needsOpenssl }, async (t) => {
   using directory = temporaryDirectory()
-  const { path, file } = directory
-  const ca = await TestCa.create(path)
-  const foreign = await TestCa.create(path, 'foreign')
-  const server = await ca.server()
+  const foreign = await TestCa.create(directory.path, 'foreign')
+  const { log, lines } = recordingLogger()
+  let hoursLater = 0
+  const clock: Clock = { ...systemClock, now: () => systemClock.now() + hoursLater * 3600_000 }
+  const policy = (...names: string[]): string =>
+    names.map((name) => `[[allow]]\nidentity = "${name}"\nroles = ["supernode"]\n`).join('')
+  // Before the reload everybody who has a certificate is let in; the reload is what makes them what they are called.
+  await using deployment = await MutualTlsSuperlink.start(
+    async (file, authority) => {
+      writeFileSync(file('cas.pem'), `${authority.issued.certificatePem}${foreign.issued.certificatePem}`)
+      writeFileSync(file('policy.toml'), policy('*'))
+      writeFileSync(file('list.crl'), await authority.crl([], 1, 4 * 3600_000))
+      return [
+        ...['--ssl-client-ca-certfile', file('cas.pem'), '--ssl-client-policy', file('policy.toml')],
+        ...['--ssl-client-crl', file('list.crl')],
+      ]
+    },
+    log,
+    clock,
+  )
+  const { ca, file } = deployment
+  const revoked = await ca.issue('revoked')
   const peers: Record<Kind, Pair | undefined> = {
     valid: await ca.issue('valid'),
-    revoked: await ca.issue('revoked'),
-    expired: await ca.issue('expired'),
+    revoked,
+    expired: await ca.issue('expired', { notAfter: new Date(Date.now() + 3600_000) }),
     none: undefined,
     'foreign CA': await foreign.issue('stranger'),
     'role withdrawn': await ca.issue('withdrawn'),
   }
-  // Before the reload everybody who has a certificate is let in; the reload is what makes them what they are called.
-  let reloaded = false
-  const bundle = (name: string) => readTrustBundle({ flag: 'CA', path: file(name) })
-  const both = toTrustBundle([...bundle('ca.crt').anchors, ...bundle('foreign.crt').anchors])
-  const allow = [{ identity: 'valid', organization: undefined, roles: ['supernode'] as const }]
-  writeFileSync(file('ca.crl'), await ca.crl(peers.revoked ? [peers.revoked.issued] : [], 1))
-  const { crls } = readCrls({ flag: 'CRL', path: file('ca.crl') }, bundle('ca.crt').anchors, { now: Date.now() })
-  const lists = revocationOf(crls, () => ({ unavailable: undefined, graceMs: 7 * 86_400_000 }))
-  const decide = (chain: readonly Uint8Array[]): PeerIdentity =>
-    judge({
-      ...{ chain, requireCertificate: true, role: 'supernode', revocation: reloaded ? lists : noRevocation },
-      trust: reloaded ? bundle('ca.crt') : both,
-      policy: reloaded
-        ? { ...defaultPolicy, allow: [...allow, ...['revoked', 'expired'].map(allowed)] }
-        : defaultPolicy,
-      now: Date.now() + (reloaded && isNamed(chain, 'expired') ? 2 * 86_400_000 : 0),
-    })
-  const material = { chainPem: server.issued.certificatePem, keyPem: server.issued.keyPem }
-  const tls = new ReplaceableTlsSource({ certificate: material })
-  await using listener = await startListener({
-    ...{ name: 'API', address: '127.0.0.1:0', services: [], rawMethods: [who], log: silentLogger, tls },
-    ...{ clientAuth: 'require', judge: decide },
-  })
-  const { port } = listener.address
+  const { port } = deployment.superlink.fleet.address
   const optionsOf = (version: Version, pair: Pair | undefined): ConnectionOptions => ({
     ...{ host: '127.0.0.1', port, ca: ca.issued.certificatePem, minVersion: version, maxVersion: version },
     ...{ ALPNProtocols: ['http/1.1'] },
@@ -95,11 +85,15 @@ test('resumption never gives more than a handshake', { skip: needsOpenssl }, asy
       if (session) before.set(`${version} ${kind}`, session)
     }
   }
-  reloaded = true
-  tls.replace({ certificate: material })
-  await listener.judgeAgain()
+  hoursLater = 2
+  const server = await ca.server()
+  writeFileSync(file('list.crl'), await ca.crl([revoked.issued], 2, 4 * 3600_000))
+  writeFileSync(file('policy.toml'), policy('valid', 'revoked', 'expired'))
+  writeFileSync(file('cas.pem'), ca.issued.certificatePem)
+  for (const set of ['server certificate', 'trust in clients'])
+    await eventually(`a new ${set}`, () => lines.some((line) => line.includes(`Replaced the ${set}`)))
 
-  const earlySession = await sessionForEarlyData(directory, ca.certfile, server)
+  const earlySession = await sessionForEarlyData(file, ca.certfile, server)
   for (const version of versions) {
     for (const kind of kinds) {
       const pair = peers[kind]
@@ -113,7 +107,7 @@ test('resumption never gives more than a handshake', { skip: needsOpenssl }, asy
       const old = before.get(`${version} ${kind}`)
       const bare = optionsOf(version, undefined)
       const openssl = async (...args: string[]): Promise<string> =>
-        textOf(await callWithOpenssl(directory, port, ca.certfile, pair, args))
+        textOf(await callWithOpenssl(file, port, ca.certfile, pair, args))
       const row = {
         fresh: textOf(first.answer),
         resumed: await withSession(own, first.session),
@@ -140,22 +134,14 @@ test('resumption never gives more than a handshake', { skip: needsOpenssl }, asy
 type Version = 'TLSv1.2' | 'TLSv1.3'
 type Pair = Awaited<ReturnType<TestCa['issue']>>
 
-const allowed = (identity: string) => ({ identity, organization: undefined, roles: ['supernode'] as const })
-const isNamed = ([leaf]: readonly Uint8Array[], name: string): boolean =>
-  leaf !== undefined && parseCertificate(leaf).subject.commonNames[0] === name
 const textOf = ({ status, reason }: Pick<Answer, 'status' | 'reason'>): string => `${status} ${reason}`.trim()
 
-const who: Method = {
-  ...{ path: '/test/Who', route: 'test/who', streams: false },
-  unary: async ({ connection }) => Buffer.from(connection.peer.kind),
-  async *stream() {},
-}
 const request =
-  'POST /v1/test/who HTTP/1.1\r\nhost: x\r\ncontent-type: application/protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
+  'POST /v1/fleet/register-node HTTP/1.1\r\nhost: x\r\ncontent-type: application/protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
 
 /** Node can neither send early data nor offer to authenticate after the handshake; the openssl program can. */
 async function callWithOpenssl(
-  { file }: { file: (name: string) => string },
+  file: (name: string) => string,
   port: number,
   caFile: string,
   pair: Pair | undefined,
@@ -177,11 +163,7 @@ async function callWithOpenssl(
 }
 
 /** A session that allows early data, from another server with the same certificate. Answers its file. */
-async function sessionForEarlyData(
-  { file }: { file: (name: string) => string },
-  caFile: string,
-  server: Pair,
-): Promise<string> {
+async function sessionForEarlyData(file: (name: string) => string, caFile: string, server: Pair): Promise<string> {
   const own = ['-cert', server.certfile, '-key', server.keyfile, '-tls1_3']
   const programs = [spawn('openssl', ['s_server', '-accept', '127.0.0.1:0', ...own, '-early_data'])]
   try {
@@ -253,7 +235,7 @@ async function callOver(options: ConnectionOptions): Promise<{ answer: Answer; s
       {
         createConnection: () => socket,
         method: 'POST',
-        path: '/v1/test/who',
+        path: '/v1/fleet/register-node',
         headers: { 'content-type': 'application/protobuf', 'content-length': 0 },
       },
       (response) => {

@@ -22,22 +22,23 @@ export function showCommand(context: CliContext): Command {
     .action(async (files: string[], options: { format: string }) => {
       context.status = await runCommand(context, options.format, async (output) => {
         const now = Date.now()
-        const shown = files.flatMap((path): { text: string; json: Json }[] => {
-          if (isList(path))
-            return readCrls({ flag, path }, [], { now, checks: false }).crls.map((crl) => ({
-              text: crlText(path, crl, now),
-              json: crlJson(path, crl),
-            }))
-          return readCertificates({ flag, path }).map((one) => ({
-            text: certificateText(path, one, now),
-            json: certificateJson(path, one),
-          }))
-        })
+        const shown = (await Promise.all(files.map((path) => viewsOf(path, now)))).flat()
         output.say(shown.map(({ text }) => text).join('\n\n'))
         output.answer({ success: true, files: shown.map(({ json }) => json) })
         return undefined
       })
     })
+}
+
+async function viewsOf(path: string, now: number): Promise<{ text: string; json: Json }[]> {
+  if (isList(path)) {
+    const { crls } = await readCrls({ flag, path }, [], { now, checks: false })
+    return crls.map((crl) => ({ text: crlText(path, crl, now), json: crlJson(path, crl) }))
+  }
+  return readCertificates({ flag, path }).map((one) => ({
+    text: certificateText(path, one, now),
+    json: certificateJson(path, one),
+  }))
 }
 
 function isList(path: string): boolean {

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fetchBounded } from '../../base/bounded-fetch.ts'
 import type { Clock } from '../../base/clock.ts'
@@ -99,7 +100,7 @@ class DownloadedList {
   async begin(): Promise<void> {
     const { flag, log } = this.#options
     try {
-      this.#crls = this.#read(this.#path)
+      this.#crls = await this.#read(this.#path)
     } catch {
       // None was ever fetched, or it is of another CA.
       rmSync(this.#path, { force: true })
@@ -144,8 +145,8 @@ class DownloadedList {
     if (status !== 200) throw new Error(`it answers with status ${status}`)
     // Names that begin with a point are no lists: half a file is never taken for one.
     const next = join(this.#options.directory, `.${this.name}`)
-    writeFileSync(next, bytes)
-    this.#crls = this.#read(next)
+    await writeFile(next, bytes)
+    this.#crls = await this.#read(next)
     renameSync(next, this.#path)
     const { etag, 'last-modified': modified } = headers
     this.#unchanged = {
@@ -154,10 +155,10 @@ class DownloadedList {
     }
   }
 
-  #read(path: string): readonly Crl[] {
+  async #read(path: string): Promise<readonly Crl[]> {
     const { flag, cas, clock } = this.#options
     const file: FileFlag = { flag, path }
-    return readCrls(file, cas(), { now: clock.now(), previous: this.#crls, checks: false }).crls
+    return (await readCrls(file, cas(), { now: clock.now(), previous: this.#crls, checks: false })).crls
   }
 
   #plan(): void {

@@ -1,5 +1,6 @@
 import * as asn1js from 'asn1js'
 import * as pkijs from 'pkijs'
+import { takeTurns } from '../../base/turns.ts'
 import type { Certificate } from '../certificate.ts'
 import {
   bytesOf,
@@ -13,7 +14,8 @@ import {
   tags,
   timeOf,
 } from './der.ts'
-import { acceptsAlgorithm, isSignature } from './signature.ts'
+import { SerialIndex } from './serial-index.ts'
+import { acceptsAlgorithm, isSignature, isSignatureLater } from './signature.ts'
 
 /** A certificate revocation list (RFC 5280 section 5) as plain values. */
 export interface Crl {
@@ -25,12 +27,14 @@ export interface Crl {
   readonly nextUpdate: number
   /** It grows from list to list of one issuer. */
   readonly number: bigint
-  /** The reason codes of RFC 5280 by serial number, its bytes as characters: see {@link isListed} and {@link listedSerials}. */
-  readonly revoked: ReadonlyMap<string, number>
+  /** Serial numbers: see {@link isListed} and {@link listedSerials}. */
+  readonly revoked: SerialIndex
   /** What is signed, by which algorithm (OID as hexadecimal), and the signature. */
   readonly tbs: Uint8Array
   readonly algorithm: string
   readonly signature: Uint8Array
+  /** Fingerprints of certificates whose keys are known to have signed it. */
+  readonly signers: ReadonlySet<string>
 }
 
 const oid = {
@@ -42,15 +46,15 @@ const oid = {
   authorityKeyIdentifier: '551d23',
 } as const
 
-const unspecified = 0
 /** The certificate was only on hold, and is good again. */
 const removeFromCrl = 8
 
 /**
  * Reads a list. Throws an Error that says why it cannot be used: not DER, a delta or indirect list, one that covers only
  * some certificates or reasons, a critical extension that we do not know, or a signature algorithm that is not accepted.
+ * Other work goes on meanwhile.
  */
-export function parseCrl(der: Uint8Array): Crl {
+export async function parseCrl(der: Uint8Array): Promise<Crl> {
   const [tbs, algorithm, signature] = parts(der)
   const [version, innerAlgorithm, issuer, thisUpdate, ...rest] = versionFirst(der, tbs)
   if (!innerAlgorithm || !issuer || !thisUpdate) throw new Error('cut short')
@@ -76,19 +80,35 @@ export function parseCrl(der: Uint8Array): Crl {
     thisUpdate: timeOf(der, thisUpdate),
     nextUpdate: timeOf(der, nextUpdate),
     number: numberOf(der, number),
-    revoked: entries ? readEntries(der, entries) : new Map(),
+    revoked: await SerialIndex.of(der, entries ? await readEntries(der, entries) : new Uint32Array()),
     tbs: bytesOf(der, tbs),
     algorithm: algorithmHex,
     signature: der.subarray(signature.from + 1, signature.to),
+    signers: new Set(),
   }
 }
 
 /** Whether this CA has signed the list and may sign lists. */
 export function isSignedBy(crl: Crl, issuer: Certificate): boolean {
+  if (!maySign(crl, issuer)) return false
+  return (
+    crl.signers.has(issuer.fingerprint) || isSignature(crl.signature, crl.algorithm, crl.tbs, issuer.x509.publicKey)
+  )
+}
+
+/** The list with those of these CAs that have signed it; other work goes on meanwhile. */
+export async function withSigners(crl: Crl, cas: readonly Certificate[]): Promise<Crl> {
+  const signers = new Set<string>()
+  for (const ca of cas.filter((one) => maySign(crl, one))) {
+    if (await isSignatureLater(crl.signature, crl.algorithm, crl.tbs, ca.x509.publicKey)) signers.add(ca.fingerprint)
+  }
+  return { ...crl, signers }
+}
+
+function maySign(crl: Crl, issuer: Certificate): boolean {
   if (issuer.subjectDer !== crl.issuerDer || !issuer.isCa) return false
   if (issuer.keyUsages && !issuer.keyUsages.has('cRLSign')) return false
-  if (issuer.unfitKey !== undefined) return false
-  return isSignature(crl.signature, crl.algorithm, crl.tbs, issuer.x509.publicKey)
+  return issuer.unfitKey === undefined
 }
 
 /** A serial number in one way of writing it: hexadecimal in capitals without leading zeros. */
@@ -98,19 +118,12 @@ export function serialKey(hex: string): string {
 
 /** Whether a list has this serial number, hexadecimal. */
 export function isListed({ revoked }: Crl, serial: string): boolean {
-  const even = serial.length % 2 === 0 ? serial : `0${serial}`
-  return revoked.has(withoutZeros(Buffer.from(even, 'hex').toString('latin1')))
+  return revoked.has(Buffer.from(serial.length % 2 === 0 ? serial : `0${serial}`, 'hex'))
 }
 
 /** The serial numbers of a list, as {@link serialKey} writes them. */
 export function listedSerials({ revoked }: Crl): string[] {
-  return [...revoked.keys()].map((key) => serialKey(Buffer.from(key, 'latin1').toString('hex')))
-}
-
-function withoutZeros(bytes: string): string {
-  let at = 0
-  while (bytes.charCodeAt(at) === 0) at++
-  return at === 0 ? bytes : bytes.slice(at)
+  return [...new Set([...revoked].map(serialKey))]
 }
 
 const extensionsTag = 0xa0
@@ -145,27 +158,29 @@ function ensureComplete(der: Uint8Array, extensions: ReadonlyMap<string, Element
   if (limits.length > 0) throw new Error('it covers only some certificates or reasons: give the complete list')
 }
 
-function readEntries(der: Uint8Array, entries: Element): Map<string, number> {
-  const bytes = Buffer.from(der.buffer, der.byteOffset, der.length)
-  const revoked = new Map<string, number>()
+/** Where the serial numbers of those are that are revoked now. */
+async function readEntries(der: Uint8Array, entries: Element): Promise<Uint32Array> {
+  const turn = takeTurns()
+  const places: number[] = []
   for (const entry of elementsIn(der, entries)) {
     const serial = elementAt(der, entry.from, entry.to)
     if (serial.tag !== tags.integer || serial.from === serial.to) throw new Error('an entry cannot be read')
     const date = elementAt(der, serial.to, entry.to)
     if (!isTime(date)) throw new Error('an entry cannot be read')
-    const reason = date.to === entry.to ? unspecified : reasonOf(der, elementAt(der, date.to, entry.to))
-    if (reason !== removeFromCrl) revoked.set(withoutZeros(bytes.toString('latin1', serial.from, serial.to)), reason)
+    const isBack = date.to < entry.to && reasonOf(der, elementAt(der, date.to, entry.to)) === removeFromCrl
+    if (!isBack) places.push(serial.from, serial.to)
+    if (places.length % 512 === 0) await turn()
   }
-  return revoked
+  return Uint32Array.from(places)
 }
 
-function reasonOf(der: Uint8Array, extensions: Element): number {
+function reasonOf(der: Uint8Array, extensions: Element): number | undefined {
   const found = extensionsIn(der, extensions, [oid.reasonCode, oid.certificateIssuer])
   if (found.has(oid.certificateIssuer))
     throw new Error('it is an indirect list, which names certificates of other issuers')
   const value = found.get(oid.reasonCode)
   const code = value && firstIn(der, value)
-  return code?.tag === tags.enumerated ? (der[code.from] ?? unspecified) : unspecified
+  return code?.tag === tags.enumerated ? der[code.from] : undefined
 }
 
 function numberOf(der: Uint8Array, value: Element): bigint {

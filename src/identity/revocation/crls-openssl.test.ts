@@ -16,7 +16,7 @@ for (const [kind, key] of [
 ] as const) {
   test(`lists that openssl makes for an ${kind} CA are read as it means them, in PEM and DER`, {
     skip: needsOpenssl,
-  }, () => {
+  }, async () => {
     using directory = temporaryDirectory()
     const { file } = directory
     const ca = new OpensslCa(directory.path, 'ca', key)
@@ -32,7 +32,7 @@ for (const [kind, key] of [
     writeFileSync(file('list.crl'), pem)
     execFileSync('openssl', ['crl', '-in', file('list.crl'), '-outform', 'DER', '-out', file('list.der')])
     for (const name of ['list.crl', 'list.der']) {
-      const { crls, warnings } = readCrls({ flag: 'CRL', path: file(name) }, [issuer], { now: Date.now() })
+      const { crls, warnings } = await readCrls({ flag: 'CRL', path: file(name) }, [issuer], { now: Date.now() })
       assert.deepEqual(warnings, [])
       assert.equal(crls[0]?.number, 5n)
       const { check } = revocationOf(crls, () => ({ unavailable: undefined, graceMs: 0 }))
@@ -44,16 +44,16 @@ for (const [kind, key] of [
 
 test('delta lists, indirect ones and those of some certificates that openssl makes are refused with the reason', {
   skip: needsOpenssl,
-}, () => {
+}, async () => {
   using directory = temporaryDirectory()
   const ca = new OpensslCa(directory.path, 'ca', p256)
   const cas = [certificateOf(ca.certificatePem)]
   const path = directory.file('list.crl')
-  const refused = (extension: string, why: RegExp): void => {
+  const refused = async (extension: string, why: RegExp): Promise<void> => {
     writeFileSync(path, ca.crl({}, [extension]))
-    assert.throws(() => readCrls({ flag: 'CRL', path }, cas, { now: Date.now() }), why)
+    await assert.rejects(readCrls({ flag: 'CRL', path }, cas, { now: Date.now() }), why)
   }
-  refused('2.5.29.27=critical,ASN1:INTEGER:4', /is a delta list: give the complete one/)
-  refused('issuingDistributionPoint=critical,@indirect', /is an indirect list/)
-  refused('issuingDistributionPoint=critical,@part', /covers only some certificates or reasons/)
+  await refused('2.5.29.27=critical,ASN1:INTEGER:4', /is a delta list: give the complete one/)
+  await refused('issuingDistributionPoint=critical,@indirect', /is an indirect list/)
+  await refused('issuingDistributionPoint=critical,@part', /covers only some certificates or reasons/)
 })

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { readdir, readFile, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { errorText, UsageError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
@@ -6,7 +6,7 @@ import type { Certificate } from '../certificate.ts'
 import type { RevocationData } from '../judge.ts'
 import { isPem, pemBlocks } from '../pem.ts'
 import type { FileFlag } from '../tls-files.ts'
-import { type Crl, isListed, isSignedBy, parseCrl } from './crl.ts'
+import { type Crl, isListed, isSignedBy, parseCrl, withSigners } from './crl.ts'
 
 /** What a CA's certificates are worth while no usable list of it is there. */
 export interface CrlRule {
@@ -24,26 +24,27 @@ const skewMs = 5 * 60_000
 /**
  * Reads the lists of `--ssl-client-crl`: a file or a folder of files, PEM or DER. Each must be signed by the CA of its name
  * where that is among `cas`, and not be older than the one of `previous`. Throws a UsageError that names file and fault.
+ * Other work goes on meanwhile, however long the lists are.
  *
  * @param options.checks whether the lists are to be judged by; else they are only looked at.
  */
-export function readCrls(
+export async function readCrls(
   file: FileFlag,
   cas: readonly Certificate[],
   { now, previous = [], checks = true }: { now: number; previous?: readonly Crl[]; checks?: boolean },
-): { crls: Crl[]; warnings: string[] } {
+): Promise<{ crls: Crl[]; warnings: string[] }> {
   const crls: Crl[] = []
   const warnings: string[] = []
-  for (const { path, der } of bytesOf(file)) {
+  for (const { path, der } of await bytesOf(file)) {
     const fail = (why: string): UsageError => new UsageError(`${file.flag}: ${path}: the revocation list ${why}.`)
     let crl: Crl
     try {
-      crl = parseCrl(der)
+      crl = await withSigners(await parseCrl(der), cas)
     } catch (error) {
       throw fail(`cannot be used: ${errorText(error)}`)
     }
     const named = cas.filter((ca) => ca.subjectDer === crl.issuerDer)
-    const signers = named.filter((ca) => isSignedBy(crl, ca))
+    const signers = named.filter(({ fingerprint }) => crl.signers.has(fingerprint))
     if (named.length > 0 && signers.length === 0)
       throw fail(`names ${crl.issuerText}, but that CA has not signed it, or may not sign lists (key usage cRLSign)`)
     const former = previous.find((one) => isBefore(crl, one) && signers.some((ca) => isSignedBy(one, ca)))
@@ -126,17 +127,17 @@ function isNewer(crl: Crl, other: Crl): boolean {
   return crl.number === other.number ? crl.thisUpdate > other.thisUpdate : crl.number > other.number
 }
 
-function bytesOf(file: FileFlag): { path: string; der: Uint8Array }[] {
+async function bytesOf(file: FileFlag): Promise<{ path: string; der: Uint8Array }[]> {
   const found: { path: string; der: Uint8Array }[] = []
   let bytes = 0
-  for (const path of pathsOf(file)) {
+  for (const path of await pathsOf(file)) {
     // What is too large is not even read: programs would stand still meanwhile.
-    bytes += sizeOf(file, path)
+    bytes += await sizeOf(file, path)
     if (bytes > limits.revocationListBytesMax)
       throw new UsageError(
         `${file.flag}: ${path}: the revocation lists have more than ${limits.revocationListBytesMax >> 20} MiB: have the CA leave out certificates that have expired.`,
       )
-    const content = read(file, path)
+    const content = await read(file, path)
     const text = content.subarray(0, 64 * 1024).toString('latin1')
     if (!isPem(text)) found.push({ path, der: content })
     else for (const der of blocksOf(file, path, content.toString('latin1'))) found.push({ path, der })
@@ -155,34 +156,28 @@ function blocksOf(file: FileFlag, path: string, text: string): Uint8Array[] {
 }
 
 /** What is in a folder, as Kubernetes lays it out: its own names begin with two points. */
-function pathsOf(file: FileFlag): string[] {
+async function pathsOf(file: FileFlag): Promise<string[]> {
   try {
-    if (!statSync(file.path).isDirectory()) return [file.path]
-    const names = readdirSync(file.path)
-      .filter((name) => !name.startsWith('.'))
-      .sort()
-    const paths = names.map((name) => join(file.path, name)).filter((path) => statSync(path).isFile())
-    if (paths.length <= filesMax) return paths
+    if (!(await stat(file.path)).isDirectory()) return [file.path]
+    const names = (await readdir(file.path)).filter((name) => !name.startsWith('.')).sort()
+    if (names.length <= filesMax) {
+      const paths = names.map((name) => join(file.path, name))
+      const areFiles = await Promise.all(paths.map(async (path) => (await stat(path)).isFile()))
+      return paths.filter((_, index) => areFiles[index])
+    }
   } catch (cause) {
     throw unreadable(file, file.path, cause)
   }
   throw new UsageError(`${file.flag}: ${file.path} holds more than ${filesMax} files.`)
 }
 
-function sizeOf(file: FileFlag, path: string): number {
-  try {
-    return statSync(path).size
-  } catch (cause) {
-    throw unreadable(file, path, cause)
-  }
+async function sizeOf(file: FileFlag, path: string): Promise<number> {
+  const { size } = await stat(path).catch((cause) => Promise.reject(unreadable(file, path, cause)))
+  return size
 }
 
-function read(file: FileFlag, path: string): Buffer {
-  try {
-    return readFileSync(path)
-  } catch (cause) {
-    throw unreadable(file, path, cause)
-  }
+function read(file: FileFlag, path: string): Promise<Buffer> {
+  return readFile(path).catch((cause) => Promise.reject(unreadable(file, path, cause)))
 }
 
 function unreadable(file: FileFlag, path: string, cause: unknown): UsageError {

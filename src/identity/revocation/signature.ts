@@ -26,3 +26,18 @@ export function isSignature(signature: Uint8Array, algorithm: string, data: Uint
     return false
   }
 }
+
+/** As {@link isSignature}, on another thread: what is large takes a while. */
+export function isSignatureLater(
+  ...[signature, algorithm, data, key]: Parameters<typeof isSignature>
+): Promise<boolean> {
+  const digest = digests.get(algorithm)
+  if (digest === undefined) return Promise.resolve(false)
+  return new Promise((resolve) => {
+    try {
+      verify(digest, data, key, signature, (error, isGood) => resolve(!error && isGood))
+    } catch {
+      resolve(false)
+    }
+  })
+}
