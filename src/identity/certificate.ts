@@ -113,11 +113,25 @@ const nameLabels: Readonly<Record<string, string>> = {
 
 /** Connections keep the bytes of their peers, and are judged again and again: reading them once is enough. */
 const known = new WeakMap<Uint8Array, Certificate>()
+/** By their bytes: a peer that comes again sends the same ones, and CAs come with all of theirs. The oldest give way. */
+const recent = new Map<string, Certificate>()
+const recentMax = 1024
+const recentBytesMax = 8 * 1024
 
 /** Throws an Error when the bytes are no certificate. Bounded: a certificate is at most 64 KiB. */
 export function parseCertificate(der: Uint8Array): Certificate {
-  const certificate = known.get(der) ?? readCertificate(der)
+  const certificate = known.get(der) ?? readRecent(der)
   known.set(der, certificate)
+  return certificate
+}
+
+function readRecent(der: Uint8Array): Certificate {
+  if (der.length > recentBytesMax) return readCertificate(der)
+  const key = Buffer.from(der.buffer, der.byteOffset, der.length).toString('latin1')
+  const certificate = recent.get(key) ?? readCertificate(der)
+  recent.delete(key)
+  recent.set(key, certificate)
+  if (recent.size > recentMax) recent.delete(recent.keys().next().value as string)
   return certificate
 }
 
