@@ -27,6 +27,7 @@ const catalog = {
   'invalid-payload': { status: 'invalid-argument', number: 1003, sentence: 'Invalid protobuf payload.' },
   'content-type': { status: 'invalid-argument', number: 1002, sentence: 'Unsupported Content-Type.' },
   'message-too-large': { status: 'resource-exhausted', sentence: 'Message too large.', showsDetail: true },
+  'request-too-slow': { status: 'deadline-exceeded', sentence: 'Request too slow.', showsDetail: true },
   'too-many-calls': { status: 'unavailable', sentence: 'Too many calls.', showsDetail: true },
 
   // Who is calling
@@ -50,6 +51,7 @@ const catalog = {
     showsDetail: true,
     refusesPeer: true,
   },
+  'too-many-connections': { status: 'resource-exhausted', sentence: 'Too many connections.', showsDetail: true },
   'node-of-another-identity': {
     status: 'permission-denied',
     number: 9,

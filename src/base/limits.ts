@@ -12,7 +12,21 @@ export const limits = {
   fabBytesMax: 50 * MiB,
   fabFilesMax: 10_000,
   headerBytesMax: 16 * 1024,
+  /** What gRPC allows by default, too. */
+  grpcHeaderBytesMax: 8 * 1024,
+  headersMax: 64,
   streamsPerConnectionMax: 128,
+  /** Calls that a peer may take back at once, and how many a second from then on: each costs us what a call costs. */
+  streamResetsAtOnce: 50,
+  streamResetsPerSecond: 10,
+  /** In how long the head of an HTTP request must have come, and how much of its body must come in such a time. */
+  requestHeadMs: 30_000,
+  bodyWindowMs: 30_000,
+  bodyBytesPerWindowMin: 30 * 1024,
+  /** How long a gRPC connection may stay open without a call. */
+  idleConnectionMs: 5 * 60_000,
+  /** Of one certificate's name at one listener, unless the policy lets it be shared. */
+  connectionsPerIdentityMax: 256,
   heldCallsPerNodeMax: 4,
   connectionsUnjudgedMax: 64,
   unjudgedConnectionMs: 10_000,

@@ -60,6 +60,7 @@ export const refusalReasons = [
   'revoked-by-ocsp',
   'revocation-unknown',
   'role-not-granted',
+  'too-many-connections',
   'node-of-another-identity',
   'identity-in-use',
 ] as const

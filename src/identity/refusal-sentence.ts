@@ -38,6 +38,8 @@ const sentences: Record<RefusalReason, string> = {
     'Whether the client certificate has been revoked cannot be told{}: the SuperLink needs a current CRL of its CA, or an OCSP responder that answers.',
   'role-not-granted':
     'The policy of this SuperLink does not grant that role{}: add an [[allow]] entry for this identity.',
+  'too-many-connections':
+    'The identity of the client certificate has too many open connections{}: end programs that use it, or set identity-sharing = "allow" in the policy.',
   'node-of-another-identity': 'The node id in the request does not belong to the identity of the client certificate{}.',
   'identity-in-use':
     'The identity is in use by a connected SuperNode{}: stop that one, give this one a certificate of its own, or set identity-sharing = "allow" in the policy.',

@@ -1,8 +1,10 @@
+import type { ServerHttp2Stream, ServerOptions } from 'node:http2'
 import type { Duplex } from 'node:stream'
 import * as grpc from '@grpc/grpc-js'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { type Call, type Connection, waitMsOf } from './call.ts'
+import type { ConnectionBounds } from './connection-bounds.ts'
 import { unlessRefused, whenRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
 import { Refusal, toWireError } from './translate-errors.ts'
@@ -13,7 +15,11 @@ export interface GrpcDoor {
   close(graceMs: number): Promise<void>
 }
 
-export function createGrpcDoor(methods: readonly Method[], log: Logger): GrpcDoor {
+export function createGrpcDoor(
+  methods: readonly Method[],
+  log: Logger,
+  { idleConnectionMs }: Pick<ConnectionBounds, 'idleConnectionMs'>,
+): GrpcDoor {
   const connections = new Map<string, Connection>()
   const findConnection = (peer: string): Connection | undefined => connections.get(peer.split(':', 1)[0] as string)
   const server = new grpc.Server({
@@ -21,8 +27,12 @@ export function createGrpcDoor(methods: readonly Method[], log: Logger): GrpcDoo
     'grpc.max_send_message_length': -1,
     'grpc.max_concurrent_streams': limits.streamsPerConnectionMax,
     'grpc.keepalive_time_ms': 210_000,
+    'grpc.max_connection_idle_ms': idleConnectionMs,
     'grpc-node.max_session_memory': 64,
+    // Nobody asks for its figures.
+    'grpc.enable_channelz': 0,
   })
+  boundHttp2(server)
   for (const method of methods) register(server, method, findConnection, log)
   const injector = server.createConnectionInjector(grpc.ServerCredentials.createInsecure())
   return {
@@ -40,6 +50,32 @@ export function createGrpcDoor(methods: readonly Method[], log: Logger): GrpcDoo
       injector.destroy()
       server.forceShutdown()
     },
+  }
+}
+
+/** What @grpc/grpc-js keeps to itself, where there is no option for what we need. */
+interface ServerInside {
+  commonServerOptions?: ServerOptions
+  _streamHandler?: (interceptors: unknown, stream: ServerHttp2Stream, headers: unknown) => void
+}
+
+/** Bounds what a peer may cost by options of Node's HTTP/2 that @grpc/grpc-js does not pass on. */
+function boundHttp2(server: grpc.Server): void {
+  const inside = server as unknown as ServerInside
+  const { commonServerOptions: options, _streamHandler: handle } = inside
+  if (!options || !handle) throw new Error('This release of @grpc/grpc-js is made in another way')
+  Object.assign(options, {
+    // What goes beyond these is refused before anything of ours runs; who goes on loses the connection.
+    maxHeaderListPairs: limits.headersMax,
+    maxSessionRejectedStreams: limits.streamResetsAtOnce,
+    streamResetBurst: limits.streamResetsAtOnce,
+    streamResetRate: limits.streamResetsPerSecond,
+    settings: { ...options.settings, maxHeaderListSize: limits.grpcHeaderBytesMax },
+  } satisfies ServerOptions)
+  // A stream may be gone before it is looked at, with its connection. Answering it would throw, and end the program.
+  inside._streamHandler = function (interceptors, stream, headers) {
+    if (stream.destroyed) stream.on('error', () => {})
+    else handle.call(this, interceptors, stream, headers)
   }
 }
 

@@ -6,6 +6,7 @@ import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { releaseWarning } from '../base/version.ts'
 import { type Call, type Connection, waitMsOf } from './call.ts'
+import type { ConnectionBounds } from './connection-bounds.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
 import { httpErrorBody, refusalError, toWireError, type WireError } from './translate-errors.ts'
@@ -19,11 +20,20 @@ export interface HttpDoor {
 /** A plain page such as `/metrics`; answers `undefined` when the path is not its own. The status is 200 unless it says so. */
 export type Page = (path: string) => Promise<{ status?: number; contentType: string; body: string } | undefined>
 
-export function createHttpDoor(methods: readonly Method[], pages: readonly Page[], log: Logger): HttpDoor {
+export function createHttpDoor(
+  methods: readonly Method[],
+  pages: readonly Page[],
+  log: Logger,
+  { requestHeadMs, bodyWindowMs }: Pick<ConnectionBounds, 'requestHeadMs' | 'bodyWindowMs'>,
+): HttpDoor {
   const connections = new WeakMap<object, Connection>()
   const routes = new Map(methods.map((method) => [`/v1/${method.route}`, method]))
   const server = createServer(
-    { maxHeaderSize: limits.headerBytesMax, keepAliveTimeout: 75_000, requestTimeout: 0, noDelay: true },
+    {
+      ...{ maxHeaderSize: limits.headerBytesMax, keepAliveTimeout: 75_000, noDelay: true },
+      // How long a whole request takes depends on its size: bodies have a bound of their own.
+      ...{ requestTimeout: 0, headersTimeout: requestHeadMs, connectionsCheckingInterval: requestHeadMs / 3 },
+    },
     (request, response) => {
       const connection = connections.get(request.socket)
       if (!connection) return response.destroy()
@@ -33,6 +43,9 @@ export function createHttpDoor(methods: readonly Method[], pages: readonly Page[
       })
     },
   )
+
+  // Node looks for requests that are late only in servers that listen. This one is handed its sockets.
+  server.emit('listening')
 
   async function serve(request: IncomingMessage, response: ServerResponse, connection: Connection): Promise<void> {
     const path = (request.url ?? '/').split('?', 1)[0] as string
@@ -69,7 +82,7 @@ export function createHttpDoor(methods: readonly Method[], pages: readonly Page[
       // Flower's programs log it and go on. (No release that speaks gRPC is too new for us.)
       const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
       if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
-      const call = toCall(method, request, response, connection, await readBody(request))
+      const call = toCall(method, request, response, connection, await readBody(request, bodyWindowMs))
       if (method.streams) return await sendStream(method.stream(call), response, call.signal)
       const bytes = await unlessRefused(connection, () => method.unary(call))
       response.writeHead(200, {
@@ -89,34 +102,65 @@ export function createHttpDoor(methods: readonly Method[], pages: readonly Page[
       connections.set(socket, connection)
       server.emit('connection', socket)
     },
-    close: () => server.closeAllConnections(),
+    close() {
+      server.closeAllConnections()
+      server.close()
+    },
   }
 }
 
-/** The whole body; refuses as soon as it is known to be too large. */
-async function readBody(request: IncomingMessage): Promise<Uint8Array> {
+/** The whole body; refuses as soon as it is known to be too large, or to come too slowly. */
+async function readBody(request: IncomingMessage, windowMs: number): Promise<Uint8Array> {
   const announced = Number(request.headers['content-length'] ?? 0)
   if (announced > limits.messageBytesMax) throw tooLarge()
-  if (announced > 0) return readExactly(request, announced)
+  if (announced > 0) return readExactly(request, announced, windowMs)
   const chunks: Buffer[] = []
   let size = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  await receive(request, windowMs, (chunk) => {
     size += chunk.length
     if (size > limits.messageBytesMax) throw tooLarge()
     chunks.push(chunk)
-  }
+  })
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
 }
 
-async function readExactly(request: IncomingMessage, length: number): Promise<Uint8Array> {
+async function readExactly(request: IncomingMessage, length: number, windowMs: number): Promise<Uint8Array> {
   const body = Buffer.allocUnsafeSlow(length)
   let offset = 0
-  for await (const chunk of request as AsyncIterable<Buffer>) {
+  await receive(request, windowMs, (chunk) => {
     chunk.copy(body, offset)
     offset += chunk.length
-  }
+  })
   if (offset !== length) throw new DomainError('invalid-payload', 'The body is shorter than its content-length.')
   return body
+}
+
+/** Whoever sends a byte now and then would hold a connection, and what it has sent, for as long as it likes. */
+async function receive(request: IncomingMessage, windowMs: number, take: (chunk: Buffer) => void): Promise<void> {
+  let received = 0
+  const slow = Promise.withResolvers<never>()
+  const timer = setInterval(() => {
+    if (received < limits.bodyBytesPerWindowMin) slow.reject(tooSlow(windowMs))
+    received = 0
+  }, windowMs)
+  const chunks: AsyncIterator<Buffer> = request[Symbol.asyncIterator]()
+  try {
+    for (;;) {
+      const { done, value } = await Promise.race([chunks.next(), slow.promise])
+      if (done) return
+      received += value.length
+      take(value)
+    }
+  } finally {
+    clearInterval(timer)
+  }
+}
+
+function tooSlow(windowMs: number): DomainError {
+  return new DomainError(
+    'request-too-slow',
+    `The body came too slowly: less than ${limits.bodyBytesPerWindowMin} bytes in ${windowMs / 1000} s.`,
+  )
 }
 
 function tooLarge(): DomainError {

@@ -1,18 +1,20 @@
 import { createServer as createTcpServer, type Server, type Socket } from 'node:net'
-import { setImmediate as nextTurn } from 'node:timers/promises'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
+import { takeTurns } from '../base/turns.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import type { Connection, Service } from './call.ts'
+import { type ConnectionBounds, usualBounds } from './connection-bounds.ts'
 import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
 import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
 import { HandshakeQueue } from './handshake-queue.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
+import { IdentityShares } from './identity-shares.ts'
 import { JudgedConnection, type JudgePeer } from './judged-connection.ts'
 import { peerChain } from './peer-chain.ts'
 import { tellRefusal } from './refusal-door.ts'
@@ -54,10 +56,12 @@ export interface ListenerOptions {
   readonly onJudged?: (connection: Connection) => void
   /** Told of every TLS handshake, for metrics. */
   readonly onHandshake?: (result: 'success' | 'failure') => void
+  /** Other ones than usual, for tests. */
+  readonly bounds?: Partial<ConnectionBounds>
 }
 
 export async function startListener(options: ListenerOptions): Promise<Listener> {
-  const { log, judge, name } = options
+  const { log, name } = options
   const wanted = parseAddress(options.address, name)
   const open = new Set<JudgedConnection>()
   const sockets = new Set<Socket>()
@@ -66,8 +70,13 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   let learning = 0
   const throttle = new LogThrottle()
   const methods = [...methodsOf(options.services), ...(options.rawMethods ?? [])]
-  const grpcDoor = createGrpcDoor(methods, log)
-  const httpDoor = createHttpDoor(methods, options.pages ?? [], log)
+  const bounds = { ...usualBounds, ...options.bounds }
+  const grpcDoor = createGrpcDoor(methods, log, bounds)
+  const httpDoor = createHttpDoor(methods, options.pages ?? [], log, bounds)
+  const shares = new IdentityShares(bounds.connectionsPerIdentityMax)
+  const { judge: decide } = options
+  const judge: JudgePeer | undefined =
+    decide && ((chain, when) => (when === 'new' ? shares.judge(decide(chain, when)) : decide(chain, when)))
 
   const tlsServer = options.tls && createTlsServer(tlsOptions(options.tls.current(), options.clientAuth))
   const handshakes = new HandshakeQueue({
@@ -167,7 +176,11 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     if (socket.destroyed || socket.remotePort === undefined) return
     const connection = new JudgedConnection(socket, secure, chain, judge)
     open.add(connection)
-    socket.once('close', () => open.delete(connection))
+    const leave = shares.enter(connection.peer)
+    socket.once('close', () => {
+      open.delete(connection)
+      leave()
+    })
     // Under TLS `socket` is a wrapper: the bounds were set on the TCP socket below it, which has the same endpoints.
     unjudged.get(endpointsOf(socket))?.settle()
     options.onJudged?.(connection)
@@ -205,12 +218,9 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     connections: () => [...open],
     async judgeAgain(isConcerned = () => true) {
       const cut: Connection[] = []
-      let pauseAt = performance.now() + judgeSliceMs
+      const turn = takeTurns()
       for (const connection of [...open]) {
-        if (performance.now() > pauseAt) {
-          await nextTurn()
-          pauseAt = performance.now() + judgeSliceMs
-        }
+        await turn()
         if (!open.has(connection) || !isConcerned(connection) || !connection.judgeAgain()) continue
         cut.push(connection)
         options.onJudged?.(connection)
@@ -251,9 +261,6 @@ function onFirstBytes(socket: Socket, callback: (first: Buffer) => void): void {
 function wireOf(first: Buffer): 'grpc' | 'http' {
   return first[0] === 0x50 && first[1] === 0x52 ? 'grpc' : 'http'
 }
-
-/** How long connections are judged in one go. */
-const judgeSliceMs = 5
 
 /** Tells apart every connection that is open: a peer may use one port for several of our addresses. */
 function endpointsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {

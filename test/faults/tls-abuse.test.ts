@@ -21,9 +21,11 @@ test('hostile clients cost a bounded amount, and a good one is served meanwhile'
   const target: Target = {
     port: Number(deployment.fleetAddress.split(':')[1]),
     ca: ca.issued.certificatePem,
-    valid: pairOf((await ca.issue('hostile')).issued),
+    valid: await Promise.all(
+      Array.from({ length: 10 }, async (_, index) => pairOf((await ca.issue(`hostile-${index}`)).issued)),
+    ),
     refused: pairOf((await foreign.issue('stranger')).issued),
-    lastsMs: 1000,
+    lastsMs: 2000,
   }
   const open = (): Channel =>
     createChannel({
@@ -42,13 +44,11 @@ test('hostile clients cost a bounded amount, and a good one is served meanwhile'
   const megabytes = (): number =>
     Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${superlink.pid}/status`, 'utf8'))?.[1]) / 1024
 
-  for (let warm = 0; warm < 200; warm++) await beat(channel)
-  const before = megabytes()
-  for (const name of attackNames) {
-    const { done } = attack(name, target)
+  /** Calls one after the other until that is over; how long they took, in milliseconds, sorted. */
+  const measure = async (until: Promise<unknown>): Promise<number[]> => {
     const took: number[] = []
     let running = true
-    const count = done.finally(() => {
+    const stop = until.finally(() => {
       running = false
     })
     while (running) {
@@ -57,15 +57,27 @@ test('hostile clients cost a bounded amount, and a good one is served meanwhile'
       took.push(performance.now() - startedAt)
       await new Promise((resolve) => setTimeout(resolve, 5))
     }
-    const sorted = took.toSorted((a, b) => a - b)
-    const p99 = sorted[Math.floor(sorted.length * 0.99)] ?? 0
+    await stop
+    return took.toSorted((a, b) => a - b)
+  }
+  const share = (sorted: readonly number[], part: number): number =>
+    sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? 0
+
+  for (let warm = 0; warm < 200; warm++) await beat(channel)
+  const calm = share(await measure(new Promise((resolve) => setTimeout(resolve, 1500))), 0.99)
+  t.diagnostic(`in calm: p99 ${calm.toFixed(1)} ms`)
+  const before = megabytes()
+  for (const name of attackNames) {
+    const { done } = attack(name, target)
+    const sorted = await measure(done)
+    const p99 = share(sorted, 0.99)
     const used = megabytes()
     t.diagnostic(
-      `${name} (${await count}): ${took.length} good calls, p50 ${(sorted[sorted.length >> 1] ?? 0).toFixed(1)} ms, ` +
+      `${name} (${await done}): ${sorted.length} good calls, p50 ${share(sorted, 0.5).toFixed(1)} ms, ` +
         `p99 ${p99.toFixed(1)} ms, worst ${(sorted.at(-1) ?? 0).toFixed(1)} ms; ${(used - before).toFixed(0)} MB more memory`,
     )
-    // 100 ms is what is promised; a test machine with two busy cores gets some more.
-    assert.ok(p99 < 400, `${name}: p99 ${p99} ms`)
+    // A machine that is busy with other things is slow in calm too.
+    assert.ok(p99 < Math.max(100, 10 * calm), `${name}: p99 ${p99} ms`)
     assert.ok(used - before < 400, `${name}: ${used - before} MB`)
     // A newcomer gets in as soon as that is over.
     using newcomer = open()

@@ -1,0 +1,8 @@
+import { limits } from '../base/limits.ts'
+
+/** How long a peer may take, or hold a connection without use, in milliseconds. */
+export type ConnectionBounds = Readonly<
+  Record<'requestHeadMs' | 'bodyWindowMs' | 'idleConnectionMs' | 'connectionsPerIdentityMax', number>
+>
+
+export const usualBounds: ConnectionBounds = limits

@@ -1,0 +1,169 @@
+import assert from 'node:assert/strict'
+import { type ClientHttp2Session, connect as connectHttp2, constants, type OutgoingHttpHeaders } from 'node:http2'
+import { connect, type Socket } from 'node:net'
+import { test } from 'node:test'
+import { type ConnectionOptions, connect as connectTls } from 'node:tls'
+import { TestCa } from '../../test/harness/certificates.ts'
+import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { limits } from '../base/limits.ts'
+import { silentLogger } from '../base/log.ts'
+import type { PeerIdentity } from '../identity/caller.ts'
+import { parseCertificate } from '../identity/certificate.ts'
+import { fixedTlsSource } from '../identity/tls-source.ts'
+import type { ConnectionBounds } from './connection-bounds.ts'
+import type { Method } from './dispatch.ts'
+import { type Listener, type ListenerOptions, startListener } from './listener.ts'
+
+const size: Method = {
+  ...{ path: '/test/Size', route: 'test/size', streams: false },
+  unary: async ({ requestBytes }) => Buffer.from(String(requestBytes.length)),
+  async *stream() {},
+}
+const post = (length: number): string =>
+  `POST /v1/test/size HTTP/1.1\r\nhost: x\r\ncontent-type: application/protobuf\r\ncontent-length: ${length}\r\n\r\n`
+
+function start(bounds: Partial<ConnectionBounds> = {}, options: Partial<ListenerOptions> = {}): Promise<Listener> {
+  return startListener({
+    ...{ name: 'test', address: '127.0.0.1:0', services: [], rawMethods: [size], log: silentLogger, bounds },
+    ...options,
+  })
+}
+
+/** Writes now and then until the server hangs up; answers what it said. */
+function drip(listener: Listener, first: string, everyMs: number, bytes: string): Promise<string> {
+  const socket = connect(listener.address.port, '127.0.0.1')
+  socket.write(first)
+  const timer = setInterval(() => socket.write(bytes), everyMs)
+  return said(socket).finally(() => clearInterval(timer))
+}
+
+function said(socket: Socket): Promise<string> {
+  let text = ''
+  socket.on('data', (chunk: Buffer) => {
+    text += chunk.toString()
+  })
+  socket.on('error', () => {})
+  return new Promise((resolve) => socket.once('close', () => resolve(text)))
+}
+
+test('a request whose head or body comes too slowly is ended, and one that takes its time is served', async () => {
+  await using listener = await start({ requestHeadMs: 300, bodyWindowMs: 300 })
+  assert.match(await drip(listener, 'POST /v1/test/size HTTP/1.1\r\nx-slow: ', 50, 'x'), /^HTTP\/1\.1 408 /)
+  const slow = await drip(listener, post(1000), 50, 'x')
+  assert.match(slow, /^HTTP\/1\.1 504 /)
+  assert.match(slow, /The body came too slowly: less than 30720 bytes in 0\.3 s\./)
+  // Ten times as long as the window, at a rate that is good enough.
+  const length = limits.bodyBytesPerWindowMin * 20
+  const socket = connect(listener.address.port, '127.0.0.1')
+  const answer = new Promise<string>((resolve) => socket.once('data', (chunk) => resolve(chunk.toString())))
+  socket.write(post(length))
+  for (let sent = 0; sent < length; sent += length / 20) {
+    socket.write(Buffer.alloc(length / 20))
+    await new Promise((resolve) => setTimeout(resolve, 75))
+  }
+  assert.match(await answer, new RegExp(`^HTTP/1\\.1 200 [\\s\\S]*${length}$`))
+  socket.destroy()
+})
+
+test('a connection that says nothing is closed over either wire', async () => {
+  await using listener = await start({ requestHeadMs: 300, idleConnectionMs: 300 })
+  const silent = connectHttp2(`http://127.0.0.1:${listener.address.port}`)
+  assert.equal(await statusOf(silent, {}), 200)
+  await new Promise((resolve) => silent.once('close', resolve))
+  const http = connect(listener.address.port, '127.0.0.1')
+  http.write('POST /')
+  assert.match(await said(http), /408/)
+})
+
+test('too many headers cost a call, and calls that are taken back cost the connection', async () => {
+  await using listener = await start()
+  const open = (): ClientHttp2Session => {
+    const session = connectHttp2(`http://127.0.0.1:${listener.address.port}`)
+    session.on('error', () => {})
+    return session
+  }
+  const headers = (count: number, bytes: number): OutgoingHttpHeaders =>
+    Object.fromEntries(Array.from({ length: count }, (_, index) => [`x-${index}`, 'y'.repeat(bytes)]))
+  const session = open()
+  assert.equal(await statusOf(session, headers(limits.headersMax - 8, 10)), 200)
+  await assert.rejects(statusOf(session, headers(limits.headersMax + 1, 10)), /ENHANCE_YOUR_CALM/)
+  await assert.rejects(statusOf(session, headers(2, limits.grpcHeaderBytesMax / 2)), /ENHANCE_YOUR_CALM/)
+  // The others of that connection are served.
+  assert.equal(await statusOf(session, {}), 200)
+  session.destroy()
+
+  const hostile = open()
+  let count = 0
+  const closed = new Promise((resolve) => hostile.once('close', resolve))
+  while (!hostile.closed && !hostile.destroyed && count < limits.streamResetsAtOnce * 10) {
+    const call = hostile.request({ ':method': 'POST', ':path': size.path })
+    call.on('error', () => {}).resume()
+    call.close(constants.NGHTTP2_CANCEL)
+    count++
+    await new Promise((resolve) => setTimeout(resolve, 1))
+  }
+  await closed
+  assert.ok(count >= limits.streamResetsAtOnce && count < limits.streamResetsAtOnce * 10, `${count} calls`)
+  const other = open()
+  assert.equal(await statusOf(other, {}), 200)
+  other.destroy()
+})
+
+test('an identity has its share of the connections, and hears so, unless it may be shared', async () => {
+  using directory = temporaryDirectory()
+  const ca = await TestCa.create(directory.path)
+  const { issued } = await ca.server()
+  const judge =
+    (identitySharing: 'refuse' | 'allow') =>
+    ([leaf]: readonly Uint8Array[]): PeerIdentity => {
+      const { subject, serial, fingerprint, notAfter } = parseCertificate(leaf as Uint8Array)
+      const identity = subject.commonNames[0] ?? ''
+      return {
+        ...{ kind: 'certificate', identity, organization: '', roles: new Set(['supernode'] as const) },
+        ...{ serial, fingerprint, notAfter, identitySharing },
+      }
+    }
+  const tls = fixedTlsSource({ certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem } })
+  const common = { tls, clientAuth: 'require' } as const
+  await using listener = await start({ connectionsPerIdentityMax: 2 }, { ...common, judge: judge('refuse') })
+  await using shared = await start({ connectionsPerIdentityMax: 2 }, { ...common, judge: judge('allow') })
+  const [one, two] = [await ca.issue('one'), await ca.issue('two')]
+  const call = async (at: Listener, { issued: own }: typeof one): Promise<{ text: string; socket: Socket }> => {
+    const options: ConnectionOptions = {
+      ...{ host: '127.0.0.1', port: at.address.port, ca: ca.issued.certificatePem, ALPNProtocols: ['http/1.1'] },
+      ...{ cert: own.certificatePem, key: own.keyPem },
+    }
+    const socket = connectTls(options)
+    socket.on('error', () => {})
+    socket.write(post(0))
+    const text = await new Promise<string>((resolve) => socket.once('data', (chunk: Buffer) => resolve(String(chunk))))
+    return { text, socket }
+  }
+  const first = await call(listener, one)
+  assert.match(first.text, / 200 /)
+  assert.match((await call(listener, one)).text, / 200 /)
+  const { text } = await call(listener, one)
+  assert.match(text, /^HTTP\/1\.1 429 /)
+  assert.match(text, /trellis-refusal-reason: too-many-connections/)
+  assert.match(text, /too many open connections \(one, 2\): end programs that use it/)
+  assert.match((await call(listener, two)).text, / 200 /)
+  const gone = new Promise((resolve) => first.socket.once('close', resolve))
+  first.socket.destroy()
+  await gone
+  await new Promise((resolve) => setTimeout(resolve, 100))
+  assert.match((await call(listener, one)).text, / 200 /)
+  for (let count = 0; count < 4; count++) assert.match((await call(shared, one)).text, / 200 /)
+})
+
+/** What a gRPC call of nothing is answered with. */
+function statusOf(session: ClientHttp2Session, headers: OutgoingHttpHeaders): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const call = session.request({
+      ...{ ':method': 'POST', ':path': size.path, 'content-type': 'application/grpc', te: 'trailers' },
+      ...headers,
+    })
+    call.once('response', ({ ':status': status }) => resolve(Number(status)))
+    call.once('error', reject)
+    call.resume().end(Buffer.alloc(5))
+  })
+}
