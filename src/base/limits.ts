@@ -12,8 +12,6 @@ export const limits = {
   fabBytesMax: 50 * MiB,
   fabFilesMax: 10_000,
   headerBytesMax: 16 * 1024,
-  /** What gRPC allows by default, too. */
-  grpcHeaderBytesMax: 8 * 1024,
   headersMax: 64,
   streamsPerConnectionMax: 128,
   /** Calls that a peer may take back at once, and how many a second from then on: each costs us what a call costs. */

@@ -170,8 +170,12 @@ export class FileSet<T> implements AsyncDisposable {
     } catch (error) {
       fault = error
     }
+    if (this.#stop.signal.aborted) return
     // Files that changed meanwhile were read half before, half after: they are looked at again.
-    if ((await fingerprintOf(this.#paths())) !== seen) return this.#wake()
+    if ((await fingerprintOf(this.#paths())) !== seen) {
+      this.#seen = ''
+      return this.#wake()
+    }
     if (read) this.#replace(read, seen)
     else this.#keep(fault)
   }

@@ -21,7 +21,11 @@ async function fingerprintPath(path: string, mayBeDirectory: boolean): Promise<s
     const stats = await stat(path, { bigint: true })
     if (stats.isDirectory()) {
       if (!mayBeDirectory) return ''
-      const names = (await readdir(path)).sort().slice(0, filesMax)
+      // Hidden ones are of those who put files there: Kubernetes, and whoever is not done writing.
+      const names = (await readdir(path))
+        .filter((name) => !name.startsWith('.'))
+        .sort()
+        .slice(0, filesMax)
       const inside = await Promise.all(names.map((name) => fingerprintPath(join(path, name), false)))
       return `${path}/ ${names.map((name, index) => `${name} ${inside[index]}`).join(' ')}`
     }

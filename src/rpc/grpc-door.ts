@@ -70,12 +70,18 @@ function boundHttp2(server: grpc.Server): void {
     maxSessionRejectedStreams: limits.streamResetsAtOnce,
     streamResetBurst: limits.streamResetsAtOnce,
     streamResetRate: limits.streamResetsPerSecond,
-    settings: { ...options.settings, maxHeaderListSize: limits.grpcHeaderBytesMax },
+    settings: { ...options.settings, maxHeaderListSize: limits.headerBytesMax },
   } satisfies ServerOptions)
-  // A stream may be gone before it is looked at, with its connection. Answering it would throw, and end the program.
+  // A stream may be reset, alone or with its connection, before it is looked at. Answering it throws where nobody catches,
+  // and would end the program.
   inside._streamHandler = function (interceptors, stream, headers) {
-    if (stream.destroyed) stream.on('error', () => {})
-    else handle.call(this, interceptors, stream, headers)
+    stream.on('error', () => {})
+    if (stream.destroyed || stream.closed) return
+    try {
+      handle.call(this, interceptors, stream, headers)
+    } catch {
+      stream.destroy()
+    }
   }
 }
 

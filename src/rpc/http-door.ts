@@ -55,6 +55,8 @@ export function createHttpDoor(
       return
     }
     const method = routes.get(path)
+    // Nobody will read the body.
+    if (!method && hasBody(request)) response.setHeader('connection', 'close')
     if (method) return serveMethod(method, request, response, connection)
     if (request.method !== 'GET' && request.method !== 'HEAD') return sendJson(response, 404, notFound)
     if (path === '/health') return void response.writeHead(200).end()
@@ -73,6 +75,7 @@ export function createHttpDoor(
     connection: Connection,
   ): Promise<void> {
     if (request.method !== 'POST') {
+      if (hasBody(request)) response.setHeader('connection', 'close')
       response.setHeader('allow', 'POST')
       return sendJson(response, 405, JSON.stringify({ detail: 'Method Not Allowed' }))
     }
@@ -109,6 +112,10 @@ export function createHttpDoor(
   }
 }
 
+function hasBody({ headers }: IncomingMessage): boolean {
+  return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
+}
+
 /** The whole body; refuses as soon as it is known to be too large, or to come too slowly. */
 async function readBody(request: IncomingMessage, windowMs: number): Promise<Uint8Array> {
   const announced = Number(request.headers['content-length'] ?? 0)
@@ -143,14 +150,14 @@ async function receive(request: IncomingMessage, windowMs: number, take: (chunk:
     if (received < limits.bodyBytesPerWindowMin) slow.reject(tooSlow(windowMs))
     received = 0
   }, windowMs)
-  const chunks: AsyncIterator<Buffer> = request[Symbol.asyncIterator]()
-  try {
-    for (;;) {
-      const { done, value } = await Promise.race([chunks.next(), slow.promise])
-      if (done) return
-      received += value.length
-      take(value)
+  const all = async (): Promise<void> => {
+    for await (const chunk of request as AsyncIterable<Buffer>) {
+      received += chunk.length
+      take(chunk)
     }
+  }
+  try {
+    await Promise.race([all(), slow.promise])
   } finally {
     clearInterval(timer)
   }

@@ -87,7 +87,7 @@ test('too many headers cost a call, and calls that are taken back cost the conne
   const session = open()
   assert.equal(await statusOf(session, headers(limits.headersMax - 8, 10)), 200)
   await assert.rejects(statusOf(session, headers(limits.headersMax + 1, 10)), /ENHANCE_YOUR_CALM/)
-  await assert.rejects(statusOf(session, headers(2, limits.grpcHeaderBytesMax / 2)), /ENHANCE_YOUR_CALM/)
+  await assert.rejects(statusOf(session, headers(2, limits.headerBytesMax / 2)), /ENHANCE_YOUR_CALM/)
   // The others of that connection are served.
   assert.equal(await statusOf(session, {}), 200)
   session.destroy()
@@ -107,6 +107,40 @@ test('too many headers cost a call, and calls that are taken back cost the conne
   const other = open()
   assert.equal(await statusOf(other, {}), 200)
   other.destroy()
+})
+
+test('calls that are reset at once, in whatever way, end nothing but themselves', async () => {
+  await using listener = await start()
+  for (const code of [constants.NGHTTP2_NO_ERROR, constants.NGHTTP2_CANCEL]) {
+    for (const headers of [{ ':path': '/unknown', 'content-type': 'application/grpc' }, { ':path': size.path }]) {
+      const session = connectHttp2(`http://127.0.0.1:${listener.address.port}`)
+      session.on('error', () => {})
+      assert.equal(await statusOf(session, {}), 200)
+      for (let count = 0; count < 20; count++) {
+        const call = session.request({ ':method': 'POST', ...headers })
+        call.on('error', () => {}).resume()
+        call.close(code)
+      }
+      await new Promise((resolve) => setTimeout(resolve, 50))
+      assert.equal(await statusOf(session, {}), 200)
+      session.destroy()
+    }
+  }
+})
+
+test('a request that nobody serves does not keep its connection for a body', async () => {
+  await using listener = await start()
+  const head = (method: string, path: string): string =>
+    `${method} ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n`
+  for (const [method, path, status] of [
+    ['POST', '/x', 404],
+    ['GET', '/health', 200],
+    ['PUT', '/v1/test/size', 405],
+  ] as const) {
+    const socket = connect(listener.address.port, '127.0.0.1')
+    socket.write(head(method, path))
+    assert.match(await said(socket), new RegExp(`^HTTP/1\\.1 ${status} `))
+  }
 })
 
 test('an identity has its share of the connections, and hears so, unless it may be shared', async () => {

@@ -59,7 +59,7 @@ const attacks = {
     return count
   },
   'a flood of headers': (target: Target) => floodOfHeaders(target, 100),
-  /** As many as are taken. */
+  /** Fewer than are refused. */
   'a flood of calls with many headers': (target: Target) =>
     floodOfHeaders({ ...target, lastsMs: target.lastsMs / 2 }, 40),
   /** Opens streams and takes them back at once. */

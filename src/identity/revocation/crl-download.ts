@@ -146,7 +146,12 @@ class DownloadedList {
     // Names that begin with a point are no lists: half a file is never taken for one.
     const next = join(this.#options.directory, `.${this.name}`)
     await writeFile(next, bytes)
-    this.#crls = await this.#read(next)
+    try {
+      this.#crls = await this.#read(next)
+    } catch (error) {
+      rmSync(next, { force: true })
+      throw error
+    }
     renameSync(next, this.#path)
     const { etag, 'last-modified': modified } = headers
     this.#unchanged = {
