@@ -2,7 +2,7 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Command } from 'commander'
 import { rows as appRows } from '../src/app-runtime/config.ts'
-import { type ErrorCode, errorCatalog } from '../src/base/error-catalog.ts'
+import { refusalRow } from '../src/base/error-catalog.ts'
 import type { OptionRow } from '../src/base/options.ts'
 import { wireStatuses } from '../src/base/wire-status.ts'
 import { createProgram } from '../src/cli/main.ts'
@@ -43,7 +43,7 @@ const pages = {
     table(
       ['code', 'gRPC', 'HTTP', 'sentence'],
       refusalReasons.map((reason) => {
-        const { status } = errorCatalog[isErrorCode(reason) ? reason : 'certificate-refused']
+        const { status } = refusalRow(reason)
         const { grpc, http } = wireStatuses[status]
         return [code(reason), `${grpc} ${status}`, String(http), refusalSentence(reason, '…')]
       }),
@@ -59,10 +59,6 @@ for (const [name, parts] of Object.entries(pages)) {
     process.stderr.write(`docs/reference/${name} is not what the programs know: run npm run gen.\n`)
     process.exitCode = 1
   }
-}
-
-function isErrorCode(reason: string): reason is ErrorCode {
-  return reason in errorCatalog
 }
 
 function programSection(name: string, rows: readonly OptionRow[]): string {

@@ -239,3 +239,12 @@ const catalog = {
 
 export type ErrorCode = keyof typeof catalog
 export const errorCatalog: Readonly<Record<ErrorCode, ErrorRow>> = catalog
+
+/** The row of a reason for which a peer is refused; those that have none of their own are about the certificate. */
+export function refusalRow(reason: string): ErrorRow {
+  return errorCatalog[isErrorCode(reason) ? reason : 'certificate-refused']
+}
+
+function isErrorCode(reason: string): reason is ErrorCode {
+  return Object.hasOwn(errorCatalog, reason)
+}

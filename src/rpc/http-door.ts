@@ -55,9 +55,13 @@ export function createHttpDoor(
       return
     }
     const method = routes.get(path)
+    if (method && request.method === 'POST') return serveMethod(method, request, response, connection)
     // Nobody will read the body.
-    if (!method && hasBody(request)) response.setHeader('connection', 'close')
-    if (method) return serveMethod(method, request, response, connection)
+    if (hasBody(request)) response.setHeader('connection', 'close')
+    if (method) {
+      response.setHeader('allow', 'POST')
+      return sendJson(response, 405, JSON.stringify({ detail: 'Method Not Allowed' }))
+    }
     if (request.method !== 'GET' && request.method !== 'HEAD') return sendJson(response, 404, notFound)
     if (path === '/health') return void response.writeHead(200).end()
     for (const page of pages) {
@@ -74,11 +78,6 @@ export function createHttpDoor(
     response: ServerResponse,
     connection: Connection,
   ): Promise<void> {
-    if (request.method !== 'POST') {
-      if (hasBody(request)) response.setHeader('connection', 'close')
-      response.setHeader('allow', 'POST')
-      return sendJson(response, 405, JSON.stringify({ detail: 'Method Not Allowed' }))
-    }
     try {
       const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
       if (contentType !== 'application/protobuf') throw new DomainError('content-type')

@@ -1,4 +1,4 @@
-import { type ErrorRow, errorCatalog } from '../base/error-catalog.ts'
+import { errorCatalog, refusalRow } from '../base/error-catalog.ts'
 import { DomainError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { type WireStatus, wireStatuses } from '../base/wire-status.ts'
@@ -51,9 +51,7 @@ function isCalledByPeople(method: string): boolean {
 
 /** A refused peer learns why, whatever it calls. */
 export function refusalError(peer: RefusedPeer): WireError {
-  const { reason } = peer
-  const hasRow = reason === 'role-not-granted' || reason === 'too-many-connections'
-  const { status, number }: ErrorRow = errorCatalog[hasRow ? reason : 'certificate-refused']
+  const { status, number } = refusalRow(peer.reason)
   return { ...wireError(status, number, peer.sentence), refusalReason: peer.reason }
 }
 
