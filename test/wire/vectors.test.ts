@@ -7,7 +7,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { promisify } from 'node:util'
 
-/** The recorded cases are what they say: made again by each supported version of Flower, they are the same. */
+/** The recorded cases are right: made again by each supported version of Flower, and with other SIMD code, they are the same. */
 const versions = { 'Flower 1.29': 'TRELLIS_PYTHON_129', 'Flower 1.41': 'TRELLIS_PYTHON_141' }
 const files = ['messages.jsonl', 'aggregations.jsonl', 'strategy-logs.jsonl']
 /** What 1.29 does not have. */
@@ -16,19 +16,38 @@ const laterFiles = ['task-messages.jsonl']
 for (const [version, variable] of Object.entries(versions)) {
   const environment = process.env[variable]
   const skip = environment ? false : `${variable} names no Python environment with ${version}`
+  const expected = [...files, ...(version === 'Flower 1.29' ? [] : laterFiles)]
+
   test(`${version} makes the recorded messages, means and logs`, { skip }, async () => {
-    const directory = await mkdtemp(join(tmpdir(), 'vectors-'))
-    try {
-      const python = join(environment as string, 'bin', 'python')
-      await promisify(execFile)(python, [join(import.meta.dirname, 'make-vectors.py'), directory], { timeout: 120_000 })
-      for (const file of [...files, ...(version === 'Flower 1.29' ? [] : laterFiles)])
-        assert.equal(
-          readFileSync(join(directory, file), 'utf8'),
-          readFileSync(join(import.meta.dirname, file), 'utf8'),
-          file,
-        )
-    } finally {
-      await rm(directory, { recursive: true })
-    }
+    await assertSameVectors(environment as string, expected)
   })
+
+  test(`${version} makes the same of them on a processor without numpy's faster code`, { skip }, async () => {
+    const features = await run(environment as string, [
+      '-c',
+      'from numpy._core._multiarray_umath import __cpu_dispatch__; print(*__cpu_dispatch__)',
+    ])
+    assert.match(features, /\w/, 'numpy names no code that depends on the processor')
+    await assertSameVectors(environment as string, expected, { NPY_DISABLE_CPU_FEATURES: features.trim() })
+  })
+}
+
+async function assertSameVectors(environment: string, expected: readonly string[], env: NodeJS.ProcessEnv = {}) {
+  const directory = await mkdtemp(join(tmpdir(), 'vectors-'))
+  try {
+    await run(environment, [join(import.meta.dirname, 'make-vectors.py'), directory], env)
+    for (const file of expected)
+      assert.equal(
+        readFileSync(join(directory, file), 'utf8'),
+        readFileSync(join(import.meta.dirname, file), 'utf8'),
+        file,
+      )
+  } finally {
+    await rm(directory, { recursive: true })
+  }
+}
+
+async function run(environment: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
+  const options = { timeout: 120_000, env: { ...process.env, ...env } }
+  return (await promisify(execFile)(join(environment, 'bin', 'python'), args, options)).stdout
 }

@@ -65,6 +65,18 @@ def described_reply(node, records=None, error=None):
     }
 
 
+# For each type, the bits of the drawn integers and the range of the powers of two that scale them.
+FLOAT_RANGES = {"float16": (10, -24, 4), "float32": (24, -44, -13), "float64": (53, -73, -42)}
+
+
+def with_one_nan(array):
+    """Returns the bytes of an array in which each NaN has the same bits: the processor chooses the sign of a new NaN."""
+    values = array.numpy()
+    if values.dtype.kind == "f" and np.isnan(values).any():
+        return Array(np.where(np.isnan(values), values.dtype.type(math.nan), values)).data
+    return array.data
+
+
 def aggregation_case(name, replies):
     messages = [reply(*item) for item in replies]
     arrays, metrics = FedAvg().aggregate_train(1, messages)
@@ -72,7 +84,8 @@ def aggregation_case(name, replies):
         "name": name,
         "replies": [described_reply(*item) for item in replies],
         "arrays": [
-            [key, {"dtype": a.dtype, "shape": list(a.shape), "npy": base64_of(a.data)}] for key, a in arrays.items()
+            [key, {"dtype": a.dtype, "shape": list(a.shape), "npy": base64_of(with_one_nan(a))}]
+            for key, a in arrays.items()
         ],
         "metrics": describe(metrics)["metrics"],
     }
@@ -82,11 +95,15 @@ def aggregation_cases():
     random = np.random.default_rng(7)
 
     def make(dtype, shape):
+        """Draws integers and scales floats by powers of two: exact, so that every processor makes the same values."""
         kind = np.dtype(dtype).kind
         if kind == "f":
-            return (random.standard_normal(shape) * 10.0 ** random.integers(-6, 4, shape)).astype(dtype)
+            bits, least, most = FLOAT_RANGES[dtype]
+            fractions = random.integers(-(2**bits), 2**bits, shape)
+            return np.ldexp(fractions.astype("float64"), random.integers(least, most, shape)).astype(dtype)
         if kind == "c":
-            return (random.standard_normal(shape) + 1j * random.standard_normal(shape)).astype(dtype)
+            part = {"complex64": "float32", "complex128": "float64"}[dtype]
+            return np.stack([make(part, shape), make(part, shape)], axis=-1).view(dtype)[..., 0]
         if kind == "b":
             return random.integers(0, 2, shape).astype(bool)
         info = np.iinfo(dtype)
@@ -117,7 +134,7 @@ def aggregation_cases():
                     node,
                     {
                         "arrays": Arrays({"w": make(dtype, (3, 7)), "b": make(dtype, ())}),
-                        "metrics": MetricRecord({"num-examples": int(count), "loss": float(random.standard_normal())}),
+                        "metrics": MetricRecord({"num-examples": int(count), "loss": float(make("float64", ()))}),
                     },
                 )
                 for node, count in zip((2, 3, 4, 5), counts, strict=True)
