@@ -24,6 +24,7 @@ const programs = {
   'flwr-serverapp, flwr-clientapp': appRows,
 }
 
+const flwr = await createProgram({ signal: new AbortController().signal, status: 0 })
 const pages = {
   'options.md': [
     '# Options of the programs',
@@ -33,9 +34,7 @@ const pages = {
   'flwr.md': [
     '# The commands of flwr',
     'Made from the commands in the code by `npm run gen`. Every command knows `--help`.',
-    ...createProgram({ signal: new AbortController().signal, status: 0 }).commands.flatMap((command) =>
-      commandSections(command, 'flwr'),
-    ),
+    ...flwr.commands.flatMap((command) => commandSections(command, 'flwr')),
   ],
   'refusals.md': [
     '# Why a peer is refused',

@@ -39,7 +39,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--run-once', help: '', hidden: true },
 ]
 
-export function parseAppConfig(program: AppProgram, argv: readonly string[]): AppConfig | undefined {
+export async function parseAppConfig(program: AppProgram, argv: readonly string[]): Promise<AppConfig | undefined> {
   const values = parseOptions(program, 'Runs an app for one task. A SuperExec starts it.', rows, argv)
   if (!values) return undefined
   const text = (name: string): string | undefined => values[name] as string | undefined
@@ -48,7 +48,7 @@ export function parseAppConfig(program: AppProgram, argv: readonly string[]): Ap
     throw new UsageError(`${program}: give exactly one of --token and --token-file.`, { exitStatus: 2 })
   return {
     ...readAddress(program, values),
-    tls: readTrust(values.insecure === true, text('rootCertificates')).tls,
+    tls: (await readTrust(values.insecure === true, text('rootCertificates'))).tls,
     token: text('token') ?? readTokenFile(text('tokenFile')),
     parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
     home: process.env.FLWR_HOME || join(homedir(), '.flwr'),

@@ -26,7 +26,7 @@ export interface TaskContext {
  */
 export function appMain(program: AppProgram, runTask: (task: TaskContext) => Promise<void>): Main {
   return async (argv, signal) => {
-    const config = parseAppConfig(program, argv)
+    const config = await parseAppConfig(program, argv)
     if (!config) return 0
     const log = createAppLog()
     guardParent(config.parentPid)

@@ -3,8 +3,7 @@ import { systemClock } from '../base/clock.ts'
 import { UsageError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
-import { type ClientTlsFiles, readClientTls } from '../identity/tls-files.ts'
-import { openClientTls } from '../identity/tls-reload.ts'
+import type { ClientTlsFiles } from '../identity/tls-files.ts'
 import { ReplaceableTlsSource } from '../identity/tls-source.ts'
 import { type CallOptions, type Client, createChannel, createClient } from '../rpc/channel.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
@@ -32,7 +31,7 @@ export async function openControl(context: CliContext, name: string | undefined,
   const config = readFlowerConfig(flwrHome(), (path) => output.note(`Wrote ${path}, which names your SuperLinks.`))
   if (name !== undefined && !config.names.includes(name)) moveFromFolder(name)
   const connection = findConnection(config, name)
-  const { tls, warnings, watchFiles } = readTls(connection, output)
+  const { tls, warnings, watchFiles } = await readTls(connection, output)
   for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
   const local = connection.local
     ? await findLocalSuperlink({
@@ -67,10 +66,10 @@ function moveFromFolder(folder: string): void {
     )
 }
 
-function readTls(
+async function readTls(
   connection: Connection,
   output: Output,
-): { tls: ChannelTls; warnings: readonly string[]; watchFiles: OpenControl['watchFiles'] } {
+): Promise<{ tls: ChannelTls; warnings: readonly string[]; watchFiles: OpenControl['watchFiles'] }> {
   if (connection.insecure) return { tls: 'insecure', warnings: [], watchFiles: async () => new AsyncDisposableStack() }
   const file = (key: string, path: string | undefined) =>
     path === undefined ? undefined : { flag: `${connection.where} ${key}`, path }
@@ -79,10 +78,13 @@ function readTls(
     certfile: file('client-certificate', connection.clientCertificate),
     keyfile: file('client-private-key', connection.clientPrivateKey),
   }
+  // Loaded here, because a connection without TLS needs none of it.
+  const { readClientTls } = await import('../identity/tls-files.ts')
   const { material, warnings } = readClientTls({ ...files, now: Date.now() })
   const tls = new ReplaceableTlsSource(material)
   const log = { ...silentLogger, warn: (message: string) => output.note(`Warning: ${message}`) }
   const watchFiles = async (): Promise<AsyncDisposable> => {
+    const { openClientTls } = await import('../identity/tls-reload.ts')
     const set = await openClientTls('client certificate', files, { clock: systemClock, log, leavesHangup: true })
     set.subscribe(() => tls.replace(set.current().material))
     return set

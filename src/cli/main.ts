@@ -2,27 +2,13 @@ import { Command, CommanderError } from 'commander'
 import { UsageError } from '../base/errors.ts'
 import { versionText } from '../base/options.ts'
 import type { Main } from '../base/program.ts'
-import type { CliContext } from './command.ts'
-import { loginCommand, pullCommand } from './commands/account.ts'
-import { appCommand, chatCommand } from './commands/app.ts'
-import { buildCommand } from './commands/build.ts'
-import { configCommand } from './commands/config.ts'
-import { federationCommand } from './commands/federation.ts'
-import { installCommand } from './commands/install.ts'
-import { listCommand } from './commands/list.ts'
-import { logCommand } from './commands/log.ts'
-import { newCommand } from './commands/new.ts'
-import { pkiCommand } from './commands/pki.ts'
-import { runCommand } from './commands/run.ts'
-import { stopCommand } from './commands/stop.ts'
-import { supernodeCommand } from './commands/supernode.ts'
-import { tlsCommand } from './commands/tls.ts'
+import type { CliContext, CreateCommand } from './command.ts'
 import { abortWhenUnread } from './output.ts'
 
 /** `flwr` */
 export const main: Main = async (argv, signal) => {
   const context: CliContext = { signal: AbortSignal.any([signal, abortWhenUnread()]), status: 0 }
-  const program = createProgram(context)
+  const program = await createProgram(context, namesToLoad(argv))
   if (argv.length === 0) {
     program.outputHelp()
     return helpStatus
@@ -39,30 +25,51 @@ export const main: Main = async (argv, signal) => {
 /** Help that nobody asked for: a command was missing. */
 const helpStatus = 2
 
-export function createProgram(context: CliContext): Command {
+/** The commands in the order of the help, each with the module that makes it. */
+const commands: Readonly<Record<string, () => Promise<CreateCommand>>> = {
+  new: async () => (await import('./commands/new.ts')).newCommand,
+  run: async () => (await import('./commands/run.ts')).runCommand,
+  build: async () => (await import('./commands/build.ts')).buildCommand,
+  install: async () => (await import('./commands/install.ts')).installCommand,
+  log: async () => (await import('./commands/log.ts')).logCommand,
+  list: async () => (await import('./commands/list.ts')).listCommand,
+  stop: async () => (await import('./commands/stop.ts')).stopCommand,
+  login: async () => (await import('./commands/account.ts')).loginCommand,
+  pull: async () => (await import('./commands/account.ts')).pullCommand,
+  app: async () => (await import('./commands/app.ts')).appCommand,
+  chat: async () => (await import('./commands/app.ts')).chatCommand,
+  config: async () => (await import('./commands/config.ts')).configCommand,
+  supernode: async () => (await import('./commands/supernode.ts')).supernodeCommand,
+  federation: async () => (await import('./commands/federation.ts')).federationCommand,
+  pki: async () => (await import('./commands/pki.ts')).pkiCommand,
+  tls: async () => (await import('./commands/tls.ts')).tlsCommand,
+}
+
+/**
+ * Loads only the module of the command that is called, because most of the start-up time is spent on loading. Help and
+ * faults need all of them: the help lists their arguments, and a fault suggests a similar name.
+ */
+function namesToLoad([first = '']: readonly string[]): readonly string[] {
+  if (versionFlags.includes(first)) return []
+  const name = first === 'ls' ? 'list' : first
+  return Object.hasOwn(commands, name) ? [name] : Object.keys(commands)
+}
+
+const versionFlags: readonly string[] = ['-V', '--version']
+
+/** Builds the parser with the named commands; without names, with all of them. */
+export async function createProgram(
+  context: CliContext,
+  names: readonly string[] = Object.keys(commands),
+): Promise<Command> {
   const program = new Command('flwr')
     .description('Builds apps and runs them on a SuperLink.')
-    .version(versionText, '-V, --version', 'print the version')
+    .version(versionText, versionFlags.join(', '), 'print the version')
     .helpOption('-h, --help', 'print this help')
-  const commands = [
-    newCommand,
-    runCommand,
-    buildCommand,
-    installCommand,
-    logCommand,
-    listCommand,
-    stopCommand,
-    loginCommand,
-    pullCommand,
-    appCommand,
-    chatCommand,
-    configCommand,
-    supernodeCommand,
-    federationCommand,
-    pkiCommand,
-    tlsCommand,
-  ]
-  for (const create of commands) program.addCommand(create(context))
+  for (const name of names) {
+    const create = await commands[name]?.()
+    if (create) program.addCommand(create(context))
+  }
   return throwFaults(program, 'flwr')
 }
 

@@ -1,5 +1,5 @@
 import { UsageError } from '../base/errors.ts'
-import { RpcError } from '../rpc/channel.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 
 /** What a SuperLink's words mean for the person at the keyboard, where Flower's own words do not say it. */
 const sentences: readonly (readonly [RegExp, string])[] = [

@@ -1,6 +1,5 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
-import { stapleFault } from '../identity/revocation/staple.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress } from './address.ts'
 import { peerChain } from './peer-chain.ts'
@@ -31,13 +30,15 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
     socket.once('error', fail)
     socket.once('close', () => fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' })))
     socket.once(tls === 'insecure' ? 'connect' : 'secureConnect', () => {
-      const fault = staple && stapleFault(staple, peerChain(socket as TLSSocket), Date.now())
-      if (fault !== undefined) return fail(new ServerRevoked(fault))
-      clearTimeout(timer)
-      socket.removeAllListeners('error').removeAllListeners('close')
-      socket.on('error', () => {})
-      const chosen = 'alpnProtocol' in socket ? (socket as TLSSocket).alpnProtocol : undefined
-      resolve({ socket, alpn: chosen === 'h2' || chosen === 'http/1.1' ? chosen : undefined })
+      const finish = (): void => {
+        clearTimeout(timer)
+        socket.removeAllListeners('error').removeAllListeners('close')
+        socket.on('error', () => {})
+        const chosen = 'alpnProtocol' in socket ? (socket as TLSSocket).alpnProtocol : undefined
+        resolve({ socket, alpn: chosen === 'h2' || chosen === 'http/1.1' ? chosen : undefined })
+      }
+      if (staple === undefined) finish()
+      else ensureNotRevoked(socket as TLSSocket, staple).then(finish, fail)
     })
   })
 }
@@ -57,8 +58,15 @@ function startTls(address: Address, tls: TlsSource, alpn: readonly string[]): TL
   return connectTls(options).setNoDelay(true)
 }
 
-/** The OCSP answer that a server stapled speaks against it. */
+/** The OCSP response that the server stapled says that its certificate is not good. */
 class ServerRevoked extends Error {}
+
+/** Loads the code that reads OCSP responses here, because most connections have none. */
+async function ensureNotRevoked(socket: TLSSocket, staple: Uint8Array): Promise<void> {
+  const { stapleFault } = await import('../identity/revocation/staple.ts')
+  const fault = stapleFault(staple, peerChain(socket), Date.now())
+  if (fault !== undefined) throw new ServerRevoked(fault)
+}
 
 const chainErrors = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',

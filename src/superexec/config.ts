@@ -50,7 +50,7 @@ export const rows: readonly OptionRow[] = [
   },
 ]
 
-export function parseSuperexecConfig(argv: readonly string[]): SuperexecConfig | undefined {
+export async function parseSuperexecConfig(argv: readonly string[]): Promise<SuperexecConfig | undefined> {
   const values = parseOptions('flower-superexec', 'Launches the apps of a SuperLink or SuperNode.', rows, argv)
   if (!values) return undefined
   const text = (name: string): string | undefined => values[name] as string | undefined
@@ -60,7 +60,7 @@ export function parseSuperexecConfig(argv: readonly string[]): SuperexecConfig |
   return {
     serverAddress,
     program: programOf(text('pluginType')),
-    ...readTrust(values.insecure === true, text('rootCertificates')),
+    ...(await readTrust(values.insecure === true, text('rootCertificates'))),
     parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
     secret: readSecret(text('superexecAuthSecretFile')),
     healthAddress: text('healthServerAddress'),

@@ -18,7 +18,7 @@ import { Launcher } from './launcher.ts'
 
 /** `flower-superexec`: asks for tasks and launches an app process for each. */
 export const main: Main = async (argv, signal) => {
-  const config = parseSuperexecConfig(argv)
+  const config = await parseSuperexecConfig(argv)
   if (!config) return 0
   const log = createProgramLogger(consoleLog)
   const parentGone = new AbortController()

@@ -25,7 +25,7 @@ const absent: Record<string, string> = {
 for (const [release, environment] of Object.entries(environments)) {
   const skip = environment ? false : `there is no Python environment with Flower ${release}`
   test(`our programs know every command and option of Flower ${release}`, { skip }, async () => {
-    const ours = ourCommands()
+    const ours = await ourCommands()
     const script = join(import.meta.dirname, 'python', 'commands.py')
     const python = join(environment as string, 'bin', 'python')
     const { stdout } = await promisify(execFile)(python, [script], { maxBuffer: 1 << 22, timeout: 60_000 })
@@ -48,14 +48,14 @@ interface Known {
   readonly arguments: number
 }
 
-function ourCommands(): Map<string, Known> {
+async function ourCommands(): Promise<Map<string, Known>> {
   const found = new Map<string, Known>()
   const walk = (command: Command, path: string): void => {
     const flags = command.options.flatMap(({ short, long }) => [short, long])
     found.set(path, { flags: new Set([...flags, '-h']), arguments: command.registeredArguments.length })
     for (const sub of command.commands) for (const name of [sub.name(), ...sub.aliases()]) walk(sub, `${path} ${name}`)
   }
-  walk(createProgram({ signal: new AbortController().signal, status: 0 }), 'flwr')
+  walk(await createProgram({ signal: new AbortController().signal, status: 0 }), 'flwr')
   const programs: Record<string, readonly OptionRow[]> = {
     'flower-superlink': superlinkRows,
     'flower-supernode': supernodeRows,
