@@ -1,9 +1,10 @@
 import { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import { asTransaction, ensureOutsideTransaction } from './committed-reads.ts'
 import { migrations } from './migrations.ts'
 import type { Tables } from './schema.ts'
-import { createKysely } from './sqlite.ts'
+import { createReader, createWriter } from './sqlite.ts'
 
 /** What stores query: the reading connection, or the writing one inside a transaction. */
 export type Db = Kysely<Tables>
@@ -13,9 +14,11 @@ export type AfterCommit = (effect: () => void) => void
 
 /**
  * SQLite with one writer. Transactions queue up and share commits: each is a savepoint of a common transaction, and its
- * caller is answered when the commit is on disk. Reads use a connection of their own and never wait for writers.
+ * promise resolves when the commit is on disk. Reads of a file use a connection of their own and never wait for writers;
+ * in memory, where there is one connection, they wait for the end of the running transaction.
  */
 export interface Database {
+  /** Sees committed rows only. The body of a transaction reads through its own handle, which sees what it has written. */
   readonly read: Db
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T>
   close(): Promise<void>
@@ -62,18 +65,23 @@ class SqliteDatabase implements Database {
   readonly #write: Db
   readonly #writer: DatabaseSync
   readonly #lock: DatabaseSync | undefined
+  readonly #isShared: boolean
   readonly #jobs: Job[] = []
   #draining: Promise<void> | undefined
+  /** The common transaction that runs now, if readers use its connection. */
+  #running: PromiseWithResolvers<void> | undefined
   #lastCompany = 1
 
   constructor(writer: DatabaseSync, reader: DatabaseSync, lock: DatabaseSync | undefined) {
     this.#writer = writer
     this.#lock = lock
-    this.#write = createKysely(writer)
-    this.read = reader === writer ? this.#write : createKysely(reader)
+    this.#isShared = reader === writer
+    this.#write = createWriter(writer)
+    this.read = createReader(reader, () => this.#running?.promise)
   }
 
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T> {
+    ensureOutsideTransaction('another one')
     return new Promise<T>((resolve, reject) => {
       this.#jobs.push({ body, resolve: resolve as (value: unknown) => void, reject })
       this.#draining ??= this.#drain()
@@ -82,7 +90,7 @@ class SqliteDatabase implements Database {
 
   async close(): Promise<void> {
     await this.#draining
-    if (this.read !== this.#write) await this.read.destroy()
+    if (!this.#isShared) await this.read.destroy()
     await this.#write.destroy()
     this.#lock?.close()
   }
@@ -95,7 +103,7 @@ class SqliteDatabase implements Database {
     // Callers that arrive in the same turn of the event loop share the first commit.
     await Promise.resolve()
     while (this.#jobs.length > 0) {
-      if (this.read !== this.#write) await this.#gatherCompany()
+      if (!this.#isShared) await this.#gatherCompany()
       await this.#commitTogether()
     }
     // In the same turn as the last look at the queue: who comes now must start the next drain.
@@ -116,6 +124,7 @@ class SqliteDatabase implements Database {
     const effects: (() => void)[] = []
     const settled: (() => void)[] = []
     const rejected: ((error: unknown) => void)[] = []
+    if (this.#isShared) this.#running = Promise.withResolvers()
     try {
       this.#writer.exec('BEGIN IMMEDIATE')
       for (let count = 0; count < jobsPerCommitMax; count++) {
@@ -135,6 +144,9 @@ class SqliteDatabase implements Database {
       if (rejected.length === 0) this.#jobs.shift()?.reject(failure)
       for (const reject of rejected) reject(failure)
       return
+    } finally {
+      this.#running?.resolve()
+      this.#running = undefined
     }
     for (const effect of effects) effect()
     for (const settle of settled) settle()
@@ -145,7 +157,7 @@ class SqliteDatabase implements Database {
     const own: (() => void)[] = []
     this.#writer.exec('SAVEPOINT job')
     try {
-      const value = await job.body(this.#write, (effect) => own.push(effect))
+      const value = await asTransaction(() => job.body(this.#write, (effect) => own.push(effect)))
       this.#writer.exec('RELEASE job')
       effects.push(...own)
       return () => job.resolve(value)

@@ -1,27 +1,36 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import { Kysely, SqliteDialect } from 'kysely'
+import { Kysely, SqliteDialect, type SqliteDialectConfig } from 'kysely'
+import { ReadDialect } from './committed-reads.ts'
 import { fromSqlite, toSqlite } from './row.ts'
 import type { Tables } from './schema.ts'
 
-/** Kysely on `node:sqlite`. Prepared statements are kept: the set of queries is small and fixed. */
-export function createKysely(connection: DatabaseSync): Kysely<Tables> {
+/** Queries of the connection that writes: they run at once, within whatever transaction is open. */
+export function createWriter(connection: DatabaseSync): Kysely<Tables> {
+  return new Kysely({ dialect: new SqliteDialect(configOf(connection)) })
+}
+
+/** Queries of readers. They wait for the end of the `running` transaction if they share its connection. */
+export function createReader(connection: DatabaseSync, running: () => Promise<void> | undefined): Kysely<Tables> {
+  return new Kysely({ dialect: new ReadDialect(configOf(connection), running) })
+}
+
+/** `node:sqlite` as Kysely takes it. Prepared statements are kept: the set of queries is small and fixed. */
+function configOf(connection: DatabaseSync): SqliteDialectConfig {
   const statements = new Map<string, PreparedStatement>()
-  return new Kysely<Tables>({
-    dialect: new SqliteDialect({
-      database: {
-        close: () => connection.close(),
-        prepare(sql) {
-          const known = statements.get(sql)
-          if (known) return known
-          const prepared = new PreparedStatement(connection.prepare(sql))
-          // Lists of values make new texts; keep memory bounded all the same.
-          if (statements.size >= statementsMax) statements.clear()
-          statements.set(sql, prepared)
-          return prepared
-        },
+  return {
+    database: {
+      close: () => connection.close(),
+      prepare(sql) {
+        const known = statements.get(sql)
+        if (known) return known
+        const prepared = new PreparedStatement(connection.prepare(sql))
+        // Lists of values make new texts; keep memory bounded all the same.
+        if (statements.size >= statementsMax) statements.clear()
+        statements.set(sql, prepared)
+        return prepared
       },
-    }),
-  })
+    },
+  }
 }
 
 const statementsMax = 500

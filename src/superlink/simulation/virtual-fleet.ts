@@ -55,8 +55,8 @@ export class VirtualFleet implements RunNodes {
     return (await this.runs.get(runId)).nodeIds.map(toNode)
   }
 
-  async takes(_db: Db, runId: RunId, nodeId: NodeId): Promise<boolean> {
-    return (await this.runs.get(runId)).partitions.has(nodeId)
+  async takes(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean> {
+    return (await this.runs.partitions(db, runId)).has(nodeId)
   }
 
   isReachable(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean> {

@@ -24,18 +24,19 @@ export interface VirtualRun {
   readonly atOnce: number
 }
 
-/** The runs whose nodes are in use, each read once. What is forgotten is read again. */
+/** The runs whose nodes are in use, each read once. A run that was forgotten is read again. */
 export class VirtualRuns {
   readonly #db: Db
   readonly #machine: Machine
   readonly #known = new Map<RunId, Promise<VirtualRun>>()
+  readonly #partitions = new Map<RunId, ReadonlyMap<NodeId, number>>()
 
   constructor(db: Db, machine: Machine) {
     this.#db = db
     this.#machine = machine
   }
 
-  /** Throws `run-not-running` for a run that is none of a simulation. */
+  /** Throws `run-not-running` for a run without virtual nodes. Reads the app: not within a transaction. */
   async get(runId: RunId): Promise<VirtualRun> {
     const known = this.#known.get(runId)
     if (known) return known
@@ -45,26 +46,45 @@ export class VirtualRuns {
     return run
   }
 
+  /**
+   * The nodes of a run with their partitions; needs no more than the row of the run, so that a transaction may ask. Throws
+   * `run-not-running` for a run without virtual nodes.
+   */
+  async partitions(db: Db, runId: RunId): Promise<ReadonlyMap<NodeId, number>> {
+    const known = this.#partitions.get(runId)
+    if (known) return known
+    const { count } = await readSettings(db, runId)
+    const partitions = new Map(createNodeIds(runId, count).map((nodeId, index) => [nodeId, index]))
+    this.#partitions.set(runId, partitions)
+    return partitions
+  }
+
   forget(runId: RunId): void {
     this.#known.delete(runId)
+    this.#partitions.delete(runId)
   }
 
   async #read(runId: RunId): Promise<VirtualRun> {
-    const run = await findRun(this.#db, runId)
-    if (!run?.simulation) throw new DomainError('run-not-running', `Run ${runId} has no virtual nodes.`)
+    const { run, simulation } = await readSettings(this.#db, runId)
     const { manifest } = await readFab(await getFab(this.#db, run.fabHash))
-    const nodeIds = createNodeIds(runId, run.simulation.numSupernodes ?? 0)
+    const partitions = await this.partitions(this.#db, runId)
     return {
       runId,
       seriesId: run.seriesId,
       fabHash: run.fabHash,
-      nodeIds,
-      partitions: new Map(nodeIds.map((nodeId, index) => [nodeId, index])),
+      nodeIds: [...partitions.keys()],
+      partitions,
       runConfig: fuseConfig(manifest.config, run.overrideConfig),
       component: manifest.components.clientapp,
-      atOnce: appsAtOnce(run.simulation, this.#machine),
+      atOnce: appsAtOnce(simulation, this.#machine),
     }
   }
+}
+
+async function readSettings(db: Db, runId: RunId) {
+  const run = await findRun(db, runId)
+  if (!run?.simulation) throw new DomainError('run-not-running', `Run ${runId} has no virtual nodes.`)
+  return { run, simulation: run.simulation, count: run.simulation.numSupernodes ?? 0 }
 }
 
 /** The ids follow from the run's, so that they are the same after a restart and need no table. */
