@@ -3,12 +3,17 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { openDatabase } from '../db/database.ts'
+import { type Database, openDatabase } from '../db/database.ts'
 import { encodeObject, objectId } from './object-format.ts'
 import { createObjectStore } from './object-store.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'trellis-objects-'))
 after(() => rmSync(directory, { recursive: true, force: true }))
+
+const filesBelow = (folder: string): string[] =>
+  readdirSync(folder, { recursive: true, withFileTypes: true })
+    .filter((entry) => entry.isFile())
+    .map((entry) => entry.name)
 
 const chunk = (size: number, fill: number) => encodeObject('ArrayChunk', [], new Uint8Array(size).fill(fill))
 
@@ -45,6 +50,96 @@ test('bytes with another hash and bytes that are no object are refused', async (
   await assert.rejects(store.put(objectId(garbage), garbage), /Malformed object/)
 })
 
+/** A database that does something else before its next transaction. */
+function interrupted(db: Database): { db: Database; before: (work: () => Promise<unknown>) => void } {
+  let next = async (): Promise<unknown> => undefined
+  return {
+    db: {
+      read: db.read,
+      async transaction(body) {
+        const work = next
+        next = async () => undefined
+        await work()
+        return db.transaction(body)
+      },
+      close: () => db.close(),
+      [Symbol.asyncDispose]: () => db[Symbol.asyncDispose](),
+    },
+    before: (work) => {
+      next = work
+    },
+  }
+}
+
+test('an object that is released while its file is written leaves no file', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const home = join(directory, 'released')
+  const { db: busy, before } = interrupted(db)
+  const store = await createObjectStore({ db: busy, directory: home, durable: true })
+  const bytes = chunk(100_000, 4)
+  await db.transaction((tx) => store.announce(tx, 'm', [objectId(bytes)]))
+  before(() => db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m'])))
+  assert.equal(await store.put(objectId(bytes), bytes), 'unknown')
+  assert.deepEqual(filesBelow(home), [])
+})
+
+test('an upload that cannot be kept leaves no file, and works when it is tried again', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const home = join(directory, 'not-kept')
+  const { db: busy, before } = interrupted(db)
+  const store = await createObjectStore({ db: busy, directory: home, durable: false })
+  const bytes = chunk(100_000, 5)
+  await db.transaction((tx) => store.announce(tx, 'm', [objectId(bytes)]))
+  before(() => Promise.reject(new Error('disk full')))
+  await assert.rejects(store.put(objectId(bytes), bytes), /disk full/)
+  assert.deepEqual(filesBelow(home), [])
+  assert.equal(await store.put(objectId(bytes), bytes), 'stored')
+})
+
+test('an object that is announced again while it is deleted leaves no file', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const home = join(directory, 'again')
+  const store = await createObjectStore({ db, directory: home, durable: true })
+  const bytes = chunk(100_000, 6)
+  const id = objectId(bytes)
+  const release = (message: string) => db.transaction((tx, afterCommit) => store.release(tx, afterCommit, [message]))
+  const announce = (message: string) => db.transaction((tx) => store.announce(tx, message, [id]))
+  await announce('m')
+  await store.put(id, bytes)
+  await Promise.all([release('m'), announce('n')])
+  assert.equal(await store.put(id, bytes), 'stored')
+  await Promise.all([release('n'), announce('o')])
+  await release('o')
+  // Takes its turn after the deletions.
+  assert.equal(await store.put(id, bytes), 'unknown')
+  assert.deepEqual(filesBelow(home), [])
+})
+
+test('an object that is at hand is announced and stored in one transaction, or not at all', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const arrived: string[] = []
+  const home = join(directory, 'at-hand')
+  const onArrived = (id: string) => void arrived.push(id)
+  const store = await createObjectStore({ db, directory: home, durable: false, onArrived })
+  const bytes = chunk(10, 7)
+  const id = objectId(bytes)
+  const keep = (message: string) => db.transaction((tx, effect) => store.keep(tx, effect, message, id, bytes))
+  await assert.rejects(
+    db.transaction(async (tx, afterCommit) => {
+      await store.keep(tx, afterCommit, 'm', id, bytes)
+      throw new Error('no')
+    }),
+    /no/,
+  )
+  assert.equal(await store.get(id), undefined)
+  await keep('m')
+  await keep('n')
+  assert.deepEqual(Buffer.from((await store.get(id))?.content ?? []), Buffer.from(bytes))
+  await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m']))
+  assert.equal(await store.has(id), true)
+  assert.deepEqual(arrived, [id])
+})
+
 test('what a crash left behind is removed at the next start', async () => {
   await using db = openDatabase({ path: ':memory:' })
   const home = join(directory, 'crash')
@@ -56,6 +151,11 @@ test('what a crash left behind is removed at the next start', async () => {
     await tx.deleteFrom('message_object').execute()
     await tx.deleteFrom('object').execute()
   })
+  // Its file was written, and the crash came before its row said so.
+  const half = chunk(100_000, 8)
+  await db.transaction((tx) => store.announce(tx, 'half', [objectId(half)]))
+  await store.put(objectId(half), half)
+  await db.transaction((tx) => tx.updateTable('object').set({ available: 0, size: 0 }).execute())
   await createObjectStore({ db, directory: home, durable: true })
-  assert.deepEqual(readdirSync(join(home, objectId(bytes).slice(0, 2))), [])
+  assert.deepEqual(filesBelow(home), [])
 })

@@ -1,9 +1,7 @@
-import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm, unlink } from 'node:fs/promises'
-import { join } from 'node:path'
 import { Bell, lookAgain } from '../base/bell.ts'
 import { limits } from '../base/limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
+import { ObjectFiles } from './object-files.ts'
 import { objectId as idOf, parseObject } from './object-format.ts'
 
 /**
@@ -11,11 +9,13 @@ import { objectId as idOf, parseObject } from './object-format.ts'
  * long as a message names them. Small ones live in their database row, bigger ones are files.
  */
 export interface ObjectStore {
-  /** Announces the objects of a message, within a transaction; answers those whose content is missing, in the order given. */
+  /** Announces the objects of a message, within a transaction; returns those whose content is missing, in the order given. */
   announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]>
+  /** Announces a small object of a message and stores it, within a transaction: the message is complete with it. */
+  keep(tx: Db, afterCommit: AfterCommit, messageId: string, objectId: string, bytes: Uint8Array): Promise<void>
   /**
-   * Stores the content of an announced object and returns when it is durable. `unknown`: nobody announced it.
-   * `mismatch`: the bytes have another hash. Throws `object-malformed` when they are no object.
+   * Stores the content of an announced object and returns when it is durable. `unknown`: no message names the object (any
+   * more). `mismatch`: the bytes have another hash. Throws `object-malformed` when they are no object.
    */
   put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'>
   /** Whether the content is here. */
@@ -35,7 +35,7 @@ export interface ObjectStoreOptions {
   readonly directory: string
   /** Whether content must survive a power cut before `put` returns. */
   readonly durable: boolean
-  /** Told of each object that has come, after commit. */
+  /** Called with each object that has come, after commit. */
   readonly onArrived?: (objectId: string) => void
 }
 
@@ -51,8 +51,7 @@ const batchSize = 500
 
 class FileObjectStore implements ObjectStore {
   readonly #db: Database
-  readonly #directory: string
-  readonly #durable: boolean
+  readonly #files: ObjectFiles
   readonly #onArrived: ObjectStoreOptions['onArrived']
   readonly #arrived = new Bell<string>()
   /** Uploads and deletions of one object take turns. */
@@ -60,20 +59,13 @@ class FileObjectStore implements ObjectStore {
 
   constructor(options: ObjectStoreOptions) {
     this.#db = options.db
-    this.#directory = options.directory
-    this.#durable = options.durable
+    this.#files = new ObjectFiles(options.directory, options.durable)
     this.#onArrived = options.onArrived
   }
 
   async cleanUp(): Promise<void> {
-    await rm(this.#incoming(), { recursive: true, force: true })
-    await mkdir(this.#incoming(), { recursive: true, mode: 0o700 })
-    for (const shard of await readdir(this.#directory)) {
-      if (shard.length !== 2) continue
-      for (const name of await readdir(join(this.#directory, shard))) {
-        if (!(await this.#find(name))) await unlink(this.#path(name))
-      }
-    }
+    await this.#files.prepare()
+    for await (const id of this.#files.list()) await this.#deleteUnlessStored(id)
   }
 
   async announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]> {
@@ -109,21 +101,50 @@ class FileObjectStore implements ObjectStore {
       const row = await this.#find(objectId)
       if (!row) return 'unknown'
       if (row.available === 1) return 'stored'
-      const inline = bytes.length <= limits.objectInlineBytesMax
-      if (!inline) await this.#writeFile(objectId, bytes)
-      const { numUpdatedRows } = await this.#db.transaction((tx, afterCommit) => {
-        afterCommit(() => {
-          this.#arrived.ring(objectId)
-          this.#onArrived?.(objectId)
-        })
-        return tx
-          .updateTable('object')
-          .set({ available: 1, size: bytes.length, content: inline ? bytes : null })
-          .where('object_id', '=', objectId)
-          .executeTakeFirstOrThrow()
-      })
-      return numUpdatedRows === 0n ? 'unknown' : 'stored'
+      if (bytes.length <= limits.objectInlineBytesMax) return this.#markStored(objectId, bytes.length, bytes)
+      try {
+        await this.#files.write(objectId, bytes)
+        const outcome = await this.#markStored(objectId, bytes.length, null)
+        if (outcome === 'stored') return outcome
+      } catch (error) {
+        await this.#deleteUnlessStored(objectId).catch(() => {})
+        throw error
+      }
+      // Released while the file was written.
+      await this.#deleteUnlessStored(objectId)
+      return 'unknown'
     })
+  }
+
+  async keep(tx: Db, afterCommit: AfterCommit, messageId: string, objectId: string, bytes: Uint8Array): Promise<void> {
+    const missing = await this.announce(tx, messageId, [objectId])
+    if (missing.length > 0) await this.#update(tx, afterCommit, objectId, bytes.length, bytes)
+  }
+
+  async #markStored(objectId: string, size: number, content: Uint8Array | null): Promise<'stored' | 'unknown'> {
+    return this.#db.transaction(async (tx, afterCommit) =>
+      (await this.#update(tx, afterCommit, objectId, size, content)) ? 'stored' : 'unknown',
+    )
+  }
+
+  /** Returns whether the object is still announced. */
+  async #update(
+    tx: Db,
+    afterCommit: AfterCommit,
+    objectId: string,
+    size: number,
+    content: Uint8Array | null,
+  ): Promise<boolean> {
+    const { numUpdatedRows } = await tx
+      .updateTable('object')
+      .set({ available: 1, size, content })
+      .where('object_id', '=', objectId)
+      .executeTakeFirstOrThrow()
+    afterCommit(() => {
+      this.#arrived.ring(objectId)
+      if (numUpdatedRows > 0n) this.#onArrived?.(objectId)
+    })
+    return numUpdatedRows > 0n
   }
 
   async has(objectId: string): Promise<boolean> {
@@ -140,7 +161,8 @@ class FileObjectStore implements ObjectStore {
       const row = await this.#find(objectId)
       if (!row) return undefined
       if (row.available === 0) return 'not-yet'
-      return { content: row.content ?? (await this.#readFile(objectId)) }
+      // A file that is missing was deleted since the look at the row.
+      return { content: row.content ?? (await this.#files.read(objectId)) }
     }
     if (!wait || wait.waitMs <= 0) {
       const found = await look()
@@ -201,37 +223,15 @@ class FileObjectStore implements ObjectStore {
       .executeTakeFirst()
   }
 
-  async #writeFile(objectId: string, bytes: Uint8Array): Promise<void> {
-    const temporary = join(this.#incoming(), randomUUID())
-    const target = this.#path(objectId)
-    const shard = join(this.#directory, objectId.slice(0, 2))
-    await mkdir(shard, { recursive: true, mode: 0o700 })
-    const file = await open(temporary, 'wx', 0o600)
-    try {
-      await file.writeFile(bytes)
-      if (this.#durable) await file.datasync()
-    } finally {
-      await file.close()
-    }
-    await rename(temporary, target)
-    if (this.#durable) await syncDirectory(shard)
-  }
-
-  async #readFile(objectId: string): Promise<Uint8Array | undefined> {
-    try {
-      return await readFile(this.#path(objectId))
-    } catch (error) {
-      // Deleted between the look at the row and now.
-      if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
-      throw error
-    }
-  }
-
-  /** Somebody may have announced the object again since the row was deleted: then its file stays. */
+  /** The object may have been announced and uploaded again since its row was deleted: then its file stays. */
   async #deleteFile(objectId: string): Promise<void> {
-    await this.#inTurn(objectId, async () => {
-      if (!(await this.#find(objectId))) await rm(this.#path(objectId), { force: true })
-    }).catch(() => {})
+    await this.#inTurn(objectId, () => this.#deleteUnlessStored(objectId)).catch(() => {})
+  }
+
+  /** A file without a row that says `available` is left from an upload that was not finished. */
+  async #deleteUnlessStored(objectId: string): Promise<void> {
+    const row = await this.#find(objectId)
+    if (row?.available !== 1) await this.#files.remove(objectId)
   }
 
   #inTurn<T>(objectId: string, work: () => Promise<T>): Promise<T> {
@@ -242,22 +242,5 @@ class FileObjectStore implements ObjectStore {
     }
     turn.then(leave, leave)
     return turn
-  }
-
-  #incoming(): string {
-    return join(this.#directory, 'incoming')
-  }
-
-  #path(objectId: string): string {
-    return join(this.#directory, objectId.slice(0, 2), objectId)
-  }
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
   }
 }
