@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { errorText } from '../base/errors.ts'
 import type { UserConfig } from '../base/user-config.ts'
-import { installFab } from '../fab/bundle.ts'
 import { componentLanguage } from '../fab/component.ts'
+import { installFab } from '../fab/install-fab.ts'
 import { fuseConfig, type Manifest } from '../fab/pyproject.ts'
 
 /** Why an app cannot be run: the app's fault, told to the ServerApp or to those who follow the run. */

@@ -11,6 +11,15 @@ export const limits = {
   objectInlineBytesMax: 16 * 1024,
   fabBytesMax: 50 * MiB,
   fabFilesMax: 10_000,
+  fabPathBytesMax: 1_024,
+  fabNameCharactersMax: 64,
+  pyprojectBytesMax: 256 * 1024,
+  /** Keys, elements and tables. */
+  pyprojectPartsMax: 5_000,
+  tomlDepthMax: 32,
+  /** TOML files and arguments of the person that runs the program: a policy may name every node. */
+  ownTomlBytesMax: 16 * MiB,
+  ownTomlPartsMax: 500_000,
   headerBytesMax: 16 * 1024,
   headersMax: 64,
   streamsPerConnectionMax: 128,

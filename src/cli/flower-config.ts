@@ -1,8 +1,7 @@
 import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { dirname, isAbsolute, join } from 'node:path'
-import { parse } from 'smol-toml'
-import { UsageError } from '../base/errors.ts'
-import { tomlFault } from '../base/toml-fault.ts'
+import { errorText, UsageError } from '../base/errors.ts'
+import { parseToml } from '../base/toml.ts'
 import { parseAddress } from '../rpc/address.ts'
 import { readSimulationOptions, type SimulationSettings } from './simulation-options.ts'
 
@@ -38,7 +37,7 @@ export interface Connection {
 /** Reads the file, and writes one with comments when there is none. `onCreated` is told its path. */
 export function readFlowerConfig(home: string, onCreated: (path: string) => void = () => {}): FlowerConfig {
   const path = join(home, 'config.toml')
-  const toml = parseToml(path, readOrCreate(path, onCreated))
+  const toml = parseConfig(path, readOrCreate(path, onCreated))
   const superlink = toml.superlink ?? {}
   if (!isTable(superlink)) throw new UsageError(`${path}: 'superlink' must be a table: write [superlink.NAME].`)
   const { default: defaultName, ...connections } = superlink
@@ -66,11 +65,11 @@ function readOrCreate(path: string, onCreated: (path: string) => void): string {
   }
 }
 
-function parseToml(path: string, text: string): Record<string, unknown> {
+function parseConfig(path: string, text: string): Record<string, unknown> {
   try {
-    return parse(text) as Record<string, unknown>
+    return parseToml(text)
   } catch (error) {
-    throw new UsageError(`${path} is not valid TOML (${tomlFault(error)}): correct or remove it.`)
+    throw new UsageError(`${path} is not valid TOML (${errorText(error)}): correct or remove it.`)
   }
 }
 

@@ -1,8 +1,9 @@
 import { accessSync, constants, readFileSync, realpathSync, renameSync, statSync, writeFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { parse, stringify } from 'smol-toml'
+import { stringify } from 'smol-toml'
 import { UsageError } from '../base/errors.ts'
+import { parseToml } from '../base/toml.ts'
 import { readFlowerConfig } from './flower-config.ts'
 
 type Table = Record<string, unknown>
@@ -30,8 +31,8 @@ export function moveLegacyConnections(folder: string, home: string): readonly st
   const chosen =
     typeof federations.default === 'string' && federations.default in moved ? federations.default : undefined
   const edited = editConfig(config, moved, chosen)
-  const superlink = { ...table(parse(config).superlink), ...moved, ...(chosen ? { default: chosen } : {}) }
-  ensure(parseProject(edited), { ...parse(config), superlink }, path)
+  const superlink = { ...table(parseToml(config).superlink), ...moved, ...(chosen ? { default: chosen } : {}) }
+  ensure(parseProject(edited), { ...parseToml(config), superlink }, path)
   replaceFile(path, edited)
   replaceFile(file, commented)
   return names
@@ -114,7 +115,7 @@ function table(value: unknown): Table | undefined {
 /** What is wrong with a file is said by whoever needs it. */
 function parseProject(text: string): Table | undefined {
   try {
-    return parse(text) as Table
+    return parseToml(text)
   } catch {
     return undefined
   }

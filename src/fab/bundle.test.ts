@@ -1,13 +1,12 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { after, test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { writeApp } from '../../test/harness/write-app.ts'
-import { DomainError, UsageError } from '../base/errors.ts'
+import { UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import { buildFab, installFab, readFab } from './bundle.ts'
-import { readZip } from './zip-read.ts'
-import { writeStoredZip } from './zip-write.ts'
+import { buildFab } from './bundle.ts'
+import { readFab } from './read-fab.ts'
 
 const directory = temporaryDirectory()
 const { file } = directory
@@ -36,16 +35,9 @@ test('the same files give the same bytes, and what Git ignores stays out', async
   assert.match(first.filename, /^test\.same\.1-0-0\.[0-9a-f]{8}\.fab$/)
 })
 
-test('a bundle holds what it lists, and is unpacked whole, once', async () => {
-  const { bytes, hash } = buildFab(newApp('whole'))
-  const { members } = await readFab(bytes)
+test('a bundle holds the files of the app and their list', async () => {
+  const { members } = await readFab(buildFab(newApp('whole')).bytes)
   assert.deepEqual([...members.keys()], ['pyproject.toml', 'app/client.ts', 'app/server.ts', '.info/CONTENT'])
-  const { directory: installed, installed: isNew } = await installFab(bytes, file('home'), hash)
-  assert.equal(isNew, true)
-  assert.equal(readFileSync(`${installed}/app/server.ts`, 'utf8'), source)
-  assert.equal(existsSync(`${installed}/.info`), false)
-  assert.equal((await installFab(bytes, file('home'), hash)).installed, false)
-  await assert.rejects(installFab(bytes, file('home'), '0'.repeat(64)), /another hash than announced/)
 })
 
 test('an app that cannot be built is refused with what is wrong and where', () => {
@@ -58,6 +50,16 @@ test('an app that cannot be built is refused with what is wrong and where', () =
   )
   const nameless = newApp('nameless')
   writeFileSync(`${nameless}/pyproject.toml`, '[project]\nname = "x"\n')
+  const numbered = newApp('numbered')
+  const project = readFileSync(`${numbered}/pyproject.toml`, 'utf8')
+  writeFileSync(`${numbered}/pyproject.toml`, project.replace('"1.0.0"', '1.0'))
+  const climbing = newApp('climbing')
+  writeFileSync(`${climbing}/pyproject.toml`, project.replace('"test"', '"../x"'))
+  const twins = newApp('twins')
+  writeFileSync(`${twins}/notes.md`, 'one')
+  writeFileSync(`${twins}/Notes.md`, 'other')
+  const forged = newApp('forged')
+  writeFileSync(`${forged}/a\nb.md`, 'a line end in a name')
   const huge = newApp('huge')
   writeFileSync(`${huge}/data.csv`, Buffer.alloc(limits.fabBytesMax))
   const refused: readonly [string, RegExp][] = [
@@ -65,6 +67,10 @@ test('an app that cannot be built is refused with what is wrong and where', () =
     [broken, /app\/server\.ts does not parse/],
     [missing, /The component 'app\/other\.ts:app' names app\/other\.ts, which is not among the app's files/],
     [nameless, /pyproject\.toml in .*nameless is not that of an app: .*Property "version" missing in \[project\]/],
+    [numbered, /Property "version" in \[project\] must be a string/],
+    [climbing, /Property "publisher" may hold letters, digits, spaces and the characters _\.@&'\+\(\)- only/],
+    [twins, /The files 'Notes\.md' and 'notes\.md' cannot both exist in every file system: rename one of them/],
+    [forged, /The name of the file 'a\\nb\.md' holds characters that cannot be printed: rename it or leave it out/],
     [huge, /more than the 52428800 that a FAB may have: leave files out with \.gitignore or fab-exclude/],
   ]
   for (const [app, sentence] of refused) {
@@ -74,61 +80,4 @@ test('an app that cannot be built is refused with what is wrong and where', () =
       `${app} should say ${sentence}`,
     )
   }
-})
-
-test('a stranger’s bundle is refused for anything that is not right, and nothing is written', async () => {
-  const good = buildFab(newApp('good')).bytes
-  const damaged = Buffer.from(good)
-  const at = damaged.indexOf('export const app')
-  damaged[at] = damaged[at]! ^ 1
-  const content = Buffer.from('')
-  const withMember = (path: string, more: [string, Uint8Array][] = []): Uint8Array =>
-    writeStoredZip([[path, Buffer.from('x')], ...more, ['.info/CONTENT', content]])
-  const symlink = Buffer.from(withMember('link'))
-  // The mode of the first member, in the central directory: a symbolic link.
-  symlink.writeUInt32LE(0o120777 * 65536, symlink.indexOf('PK\x01\x02') + 38)
-  const refused: readonly [string, Uint8Array, RegExp][] = [
-    ['not a ZIP', Buffer.from('hello'), /not a ZIP archive/],
-    ['cut short', good.subarray(0, good.length - 30), /not a ZIP archive/],
-    ['damaged', damaged, /is damaged \(CRC\)/],
-    ['outside', withMember('../outside.ts'), /Invalid FAB: .*\.\.\/outside\.ts/],
-    ['absolute', withMember('/etc/passwd'), /Invalid FAB: .*\/etc\/passwd/],
-    ['twice', withMember('a.ts', [['a.ts', Buffer.from('y')]]), /'a\.ts' is in it twice/],
-    ['symbolic link', symlink, /'link' is a symbolic link/],
-    ['no pyproject', withMember('a.ts'), /no pyproject\.toml/],
-    ['too large', Buffer.alloc(limits.fabBytesMax + 1), /larger than 52428800 bytes/],
-    [
-      'too many files',
-      writeStoredZip(
-        Array.from({ length: limits.fabFilesMax + 1 }, (_, index) => [`f${index}`, new Uint8Array()] as const),
-      ),
-      /more than 10000 files/,
-    ],
-  ]
-  for (const [what, bytes, sentence] of refused) {
-    await assert.rejects(
-      installFab(bytes, file('strangers')),
-      (error) => error instanceof DomainError && sentence.test(error.message),
-      `${what} should say ${sentence}`,
-    )
-  }
-  assert.equal(existsSync(file('strangers')), false)
-})
-
-test('a listed file with another hash, or one that is missing, is refused', async () => {
-  const { bytes } = buildFab(newApp('listed'))
-  const members = await readZip(bytes)
-  const rezipped = (change: (members: Map<string, Uint8Array>) => void): Uint8Array => {
-    const copy = new Map(members)
-    change(copy)
-    return writeStoredZip([...copy])
-  }
-  await assert.rejects(
-    readFab(rezipped((copy) => copy.set('app/server.ts', Buffer.from('evil()')))),
-    /'app\/server\.ts' has another hash than listed/,
-  )
-  await assert.rejects(
-    readFab(rezipped((copy) => copy.delete('app/server.ts'))),
-    /'app\/server\.ts' is listed but missing/,
-  )
 })

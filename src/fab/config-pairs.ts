@@ -1,8 +1,8 @@
 import { readFileSync } from 'node:fs'
-import { parse } from 'smol-toml'
-import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import { DomainError, UsageError } from '../base/errors.ts'
+import { parseToml, TomlFault } from '../base/toml.ts'
 import type { UserConfig } from '../base/user-config.ts'
-import { flattenConfig, type Table } from './pyproject.ts'
+import { flattenConfig } from './pyproject.ts'
 
 /**
  * Reads configuration from a command line: `key=value` pairs with TOML values, separated by white space, or the path of a
@@ -22,9 +22,10 @@ export function parseConfigPairs(text: string, what: string): UserConfig {
   const source =
     text.trim().endsWith('.toml') && !text.includes('=') ? readToml(text.trim(), fail) : onePerLine(text, fail)
   try {
-    return flattenConfig(parse(source, { integersAsBigInt: true }) as Table)
+    return flattenConfig(parseToml(source, { integersAsBigInt: true }))
   } catch (error) {
-    throw fail(error instanceof DomainError ? error.message : (errorText(error).split('\n')[0] ?? ''), error)
+    if (!(error instanceof DomainError || error instanceof TomlFault)) throw error
+    throw fail(error.message, error)
   }
 }
 

@@ -1,7 +1,8 @@
-import { parse } from 'smol-toml'
 import { DomainError } from '../base/errors.ts'
-import { tomlFault } from '../base/toml-fault.ts'
+import { printable, shortened } from '../base/printable.ts'
+import { parseToml, type TomlBounds, TomlFault } from '../base/toml.ts'
 import type { UserConfig } from '../base/user-config.ts'
+import { type FabNames, findNameFaults } from './fab-names.ts'
 
 /** What a FAB says about itself, from its `pyproject.toml`. */
 export interface Manifest {
@@ -22,18 +23,23 @@ export interface Manifest {
 
 export type Table = { [key: string]: unknown }
 
-/** Throws `fab-invalid`; the texts of the findings are Flower's, because scripts look for them. */
-export function readPyproject(text: string): { manifest: Manifest; warnings: string[] } {
+/** Throws `fab-invalid`. The texts of the findings are Flower's, because scripts look for them. */
+export function readPyproject(
+  text: string,
+  options: { readonly bounds: TomlBounds; readonly list?: (faults: readonly string[]) => string },
+): { manifest: Manifest; warnings: string[] } {
+  const { bounds, list = pythonList } = options
+  const refuse = (what: string, cause?: unknown): DomainError =>
+    new DomainError('fab-invalid', shortened(printable(what), 2000), { cause })
   let toml: Table
   try {
-    toml = parse(text, { integersAsBigInt: true }) as Table
+    toml = parseToml(text, { bounds, integersAsBigInt: true })
   } catch (error) {
-    throw new DomainError('fab-invalid', `Invalid TOML content in pyproject.toml (${tomlFault(error)})`, {
-      cause: error,
-    })
+    if (!(error instanceof TomlFault)) throw error
+    throw refuse(`Invalid TOML content in pyproject.toml (${error.message})`, error)
   }
   const { errors, warnings } = findFaults(toml)
-  if (errors.length > 0) throw new DomainError('fab-invalid', pythonList(errors))
+  if (errors.length > 0) throw refuse(list(errors))
   const project = table(toml.project)
   const app = table(table(table(toml.tool).flwr).app)
   const components = table(app.components)
@@ -60,8 +66,10 @@ function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
   const warnings: string[] = []
   if (!isTable(toml.project)) errors.push('Missing [project] section')
   else {
-    for (const key of ['name', 'version'])
+    for (const key of ['name', 'version']) {
       if (!(key in toml.project)) errors.push(`Property "${key}" missing in [project]`)
+      else if (typeof toml.project[key] !== 'string') errors.push(`Property "${key}" in [project] must be a string.`)
+    }
     for (const key of ['description', 'license']) {
       if (!(key in toml.project)) warnings.push(`Recommended property "${key}" missing in [project]`)
     }
@@ -69,6 +77,7 @@ function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
   const app = table(table(toml.tool).flwr).app
   if (!isTable(app)) return { errors: [...errors, 'Missing [tool.flwr.app] section'], warnings }
   if (!('publisher' in app)) errors.push('Property "publisher" missing in [tool.flwr.app]')
+  else if (typeof app.publisher !== 'string') errors.push('Property "publisher" in [tool.flwr.app] must be a string.')
   for (const key of ['fab-include', 'fab-exclude']) errors.push(...findPatternFaults(key, app[key]))
   if (!isTable(app.components)) return { errors: [...errors, 'Missing [tool.flwr.app.components] section'], warnings }
   for (const key of ['serverapp', 'clientapp']) {
@@ -79,6 +88,10 @@ function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
         `Property "${key}" in [tool.flwr.app.components] must have the form "module:object" or "folder/file.ts:export".`,
       )
     }
+  }
+  if (errors.length === 0) {
+    const { name, version } = table(toml.project)
+    errors.push(...findNameFaults({ name, version, publisher: app.publisher } as FabNames))
   }
   return { errors, warnings }
 }
@@ -100,6 +113,7 @@ export function flattenConfig(nested: Table, prefix = ''): UserConfig {
   const flat: UserConfig = {}
   for (const [key, value] of Object.entries(nested)) {
     const name = prefix + key
+    if (name === '__proto__') throw new DomainError('run-config-invalid', "A key must not be '__proto__'.")
     if (isTable(value)) Object.assign(flat, flattenConfig(value, `${name}.`))
     else if (
       typeof value === 'boolean' ||
@@ -118,7 +132,7 @@ export function flattenConfig(nested: Table, prefix = ''): UserConfig {
 /** The app's configuration with the overrides of a run. Throws `run-config-invalid` for a key that the app does not have. */
 export function fuseConfig(config: UserConfig, overrides: UserConfig): UserConfig {
   for (const key of Object.keys(overrides)) {
-    if (!(key in config))
+    if (!Object.hasOwn(config, key))
       throw new DomainError('run-config-invalid', `Key '${key}' is not present in the main dictionary`)
   }
   return { ...config, ...overrides }
@@ -132,7 +146,7 @@ function table(value: unknown): Table {
   return isTable(value) ? value : {}
 }
 
-/** A list of strings as Python prints it: that is what Flower's clients are told. */
+/** Writes a list of strings as Python prints it: Flower's clients show that. */
 function pythonList(items: readonly string[]): string {
   return `[${items.map((item) => (item.includes("'") && !item.includes('"') ? `"${item}"` : `'${item.replaceAll("'", "\\'")}'`)).join(', ')}]`
 }

@@ -1,11 +1,14 @@
+import { isUtf8 as isUtf8Text } from 'node:buffer'
 import { crc32 } from 'node:zlib'
 import { type Entry, fromBuffer, type ZipFile } from 'yauzl'
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { printable, shortened } from '../base/printable.ts'
+import { memberPathFault } from './member-paths.ts'
 
 /**
- * Reads a ZIP from a stranger: every member's path, kind, size and CRC is checked, and nothing is written anywhere.
- * Throws `fab-invalid` with what is wrong.
+ * Reads an untrusted ZIP: checks the path, kind, size and CRC of every member. Writes nothing. Throws `fab-invalid` with
+ * what is wrong.
  */
 export async function readZip(bytes: Uint8Array): Promise<Map<string, Uint8Array>> {
   if (bytes.length > limits.fabBytesMax) throw invalid(`larger than ${limits.fabBytesMax} bytes`)
@@ -13,11 +16,12 @@ export async function readZip(bytes: Uint8Array): Promise<Map<string, Uint8Array
   const members = new Map<string, Uint8Array>()
   let total = 0
   for await (const entry of entriesOf(zip)) {
-    const path = entry.fileName
-    if (path.endsWith('/')) continue
+    const path = nameOf(entry)
+    if (path.endsWith('/') && path.length > 1) continue
     if (members.size >= limits.fabFilesMax) throw invalid(`more than ${limits.fabFilesMax} files`)
     if (members.has(path)) throw invalid(`'${path}' is in it twice`)
-    ensureSafePath(path)
+    const fault = memberPathFault(path)
+    if (fault) throw invalid(`'${path}' ${fault}`)
     if (isSymlink(entry)) throw invalid(`'${path}' is a symbolic link`)
     total += entry.uncompressedSize
     if (total > limits.fabBytesMax) throw invalid(`more than ${limits.fabBytesMax} bytes when unpacked`)
@@ -31,7 +35,7 @@ export async function readZip(bytes: Uint8Array): Promise<Map<string, Uint8Array
 function openZip(bytes: Uint8Array): Promise<ZipFile> {
   const buffer = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   return new Promise((resolve, reject) => {
-    fromBuffer(buffer, { lazyEntries: true, strictFileNames: true, validateEntrySizes: true }, (error, zip) =>
+    fromBuffer(buffer, { lazyEntries: true, decodeStrings: false, validateEntrySizes: true }, (error, zip) =>
       error ? reject(invalid(`not a ZIP archive (${error.message})`)) : resolve(zip),
     )
   })
@@ -53,7 +57,7 @@ async function* entriesOf(zip: ZipFile): AsyncGenerator<Entry> {
 
 function readEntry(zip: ZipFile, entry: Entry): Promise<Uint8Array> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => reject(invalid(`'${entry.fileName}' cannot be read (${error.message})`))
+    const fail = (error: Error): void => reject(invalid(`'${nameOf(entry)}' cannot be read (${error.message})`))
     if (entry.isEncrypted()) return fail(new Error('encrypted'))
     zip.openReadStream(entry, (error, stream) => {
       if (error) return fail(error)
@@ -65,20 +69,20 @@ function readEntry(zip: ZipFile, entry: Entry): Promise<Uint8Array> {
   })
 }
 
-function ensureSafePath(path: string): void {
-  const escapes =
-    path.startsWith('/') ||
-    /^[a-zA-Z]:/.test(path) ||
-    path.includes('\\') ||
-    path.includes('\0') ||
-    path.split('/').includes('..')
-  if (escapes) throw invalid(`'${path}' points outside of the archive`)
+/** Names are UTF-8 and say so, or ASCII. The list of contents is UTF-8, so names in other encodings could not be found there. */
+function nameOf({ fileName, generalPurposeBitFlag }: Entry): string {
+  // The declared type holds for decoded names only.
+  const bytes = fileName as unknown as Buffer
+  const isUtf8 = (generalPurposeBitFlag & 0x800) !== 0
+  if (isUtf8 ? !isUtf8Text(bytes) : bytes.some((byte) => byte > 0x7f)) throw invalid('a name in it is not UTF-8')
+  return bytes.toString()
 }
 
 function isSymlink(entry: Entry): boolean {
   return ((entry.externalFileAttributes >>> 16) & 0o170000) === 0o120000
 }
 
+/** Its sentence goes to logs and terminals, and may hold names from the bundle. */
 export function invalid(what: string): DomainError {
-  return new DomainError('fab-invalid', `Invalid FAB: ${what}.`)
+  return new DomainError('fab-invalid', `Invalid FAB: ${shortened(printable(what), 500)}.`)
 }

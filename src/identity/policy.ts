@@ -1,7 +1,6 @@
 import { dirname, resolve } from 'node:path'
-import { parse } from 'smol-toml'
-import { UsageError } from '../base/errors.ts'
-import { tomlFault } from '../base/toml-fault.ts'
+import { errorText, UsageError } from '../base/errors.ts'
+import { parseToml } from '../base/toml.ts'
 import type { Role } from './caller.ts'
 import type { Certificate } from './certificate.ts'
 import type { CrlRule } from './revocation/crls.ts'
@@ -95,10 +94,10 @@ export function readPolicy(file: FileFlag): Policy {
   const fail = (what: string): UsageError => new UsageError(`${file.flag}: ${file.path}: ${what}.`)
   let toml: Record<string, unknown>
   try {
-    toml = parse(readTextFile(file)) as Record<string, unknown>
+    toml = parseToml(readTextFile(file))
   } catch (error) {
     if (error instanceof UsageError) throw error
-    throw fail(`not valid TOML (${tomlFault(error)})`)
+    throw fail(`not valid TOML (${errorText(error)})`)
   }
   ensureKeys(toml, ['identity', 'allow', 'ca'], 'the file', fail)
   const identity = tableOf(toml.identity, '[identity]', fail)

@@ -1,0 +1,37 @@
+import { errorText } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import { peerBounds } from '../base/toml.ts'
+import { checkContentList } from './content-list.ts'
+import { findPathCollision } from './member-paths.ts'
+import { type Manifest, readPyproject } from './pyproject.ts'
+import { invalid, readZip } from './zip-read.ts'
+
+export interface OpenedFab {
+  readonly manifest: Manifest
+  /** The files by their paths, the list of contents among them. */
+  readonly members: ReadonlyMap<string, Uint8Array>
+}
+
+/**
+ * Opens a bundle that may come from anybody. Checks the archive, the paths, the list of contents, and `pyproject.toml`
+ * with the names in it. Writes nothing. Throws `fab-invalid`.
+ */
+export async function readFab(bytes: Uint8Array): Promise<OpenedFab> {
+  const members = await readZip(bytes)
+  const collision = findPathCollision(members.keys())
+  if (collision) throw invalid(`'${collision[0]}' and '${collision[1]}' cannot both exist in every file system`)
+  const pyproject = members.get('pyproject.toml')
+  if (!pyproject) throw invalid('no pyproject.toml')
+  if (pyproject.length > limits.pyprojectBytesMax)
+    throw invalid(`pyproject.toml is larger than ${limits.pyprojectBytesMax} bytes`)
+  checkContentList(members)
+  return { manifest: readPyproject(utf8(pyproject), { bounds: peerBounds }).manifest, members }
+}
+
+function utf8(bytes: Uint8Array): string {
+  try {
+    return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(bytes)
+  } catch (error) {
+    throw invalid(`pyproject.toml is not UTF-8 (${errorText(error)})`)
+  }
+}
