@@ -172,6 +172,13 @@ const catalog = {
     httpSentence: 'The current run status does not allow this Fleet API operation.',
     showsDetail: true,
   },
+  'message-of-another': {
+    status: 'permission-denied',
+    number: 9,
+    sentence: 'Message of another receiver.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
   'run-not-visible': { status: 'permission-denied', number: 2008, sentence: 'Failed to get run.', showsDetail: true },
   'fab-not-visible': { status: 'permission-denied', number: 2009, sentence: 'Failed to get FAB.', showsDetail: true },
   'run-config-invalid': {

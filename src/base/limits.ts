@@ -64,6 +64,8 @@ export const limits = {
   objectTreeNodesMax: 100_000,
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
+  /** Message ids in one request for replies. */
+  repliesPerPullMax: 20_000,
   taskLaunchesMax: 5,
   /** Nodes of one simulation, and the ClientApps of one that run at the same time. */
   virtualNodesMax: 10_000,

@@ -74,4 +74,8 @@ export const migrations: readonly string[] = [
   ALTER TABLE node ADD COLUMN location TEXT;
   ALTER TABLE node ADD COLUMN name TEXT;
   `,
+  `
+  CREATE INDEX message_receiver ON message (dst_node_id, run_id);
+  CREATE INDEX message_sender ON message (src_node_id, run_id);
+  `,
 ]

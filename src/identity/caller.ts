@@ -63,5 +63,6 @@ export const refusalReasons = [
   'too-many-connections',
   'node-of-another-identity',
   'identity-in-use',
+  'message-of-another',
 ] as const
 export type RefusalReason = (typeof refusalReasons)[number]

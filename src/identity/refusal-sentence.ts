@@ -41,6 +41,8 @@ const sentences: Record<RefusalReason, string> = {
   'too-many-connections':
     'The identity of the client certificate has too many open connections{}: end programs that use it, or set identity-sharing = "allow" in the policy.',
   'node-of-another-identity': 'The node id in the request does not belong to the identity of the client certificate{}.',
+  'message-of-another':
+    'The message is not addressed to the caller{}: only its receiver confirms it, a SuperNode an instruction and a ServerApp a reply of its run.',
   'identity-in-use':
     'The identity is in use by a connected SuperNode{}: stop that one, give this one a certificate of its own, or set identity-sharing = "allow" in the policy.',
 }

@@ -29,6 +29,15 @@ export function flattenTree(tree: ObjectTree): string[] {
   return [...ids]
 }
 
+/** Whether the object is part of the tree. The ids of a tree are collected once. */
+export function isInTree(tree: ObjectTree, objectId: string): boolean {
+  const known = idsOf.get(tree) ?? new Set(flattenTree(tree))
+  idsOf.set(tree, known)
+  return known.has(objectId)
+}
+
+const idsOf = new WeakMap<ObjectTree, ReadonlySet<string>>()
+
 function tooBig(what: string): DomainError {
   return new DomainError('invalid-request', `Object tree ${what}.`)
 }

@@ -31,6 +31,7 @@ import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { type Credentials, openCredentials, watchPeers, watchResponders } from './credentials.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
+import { PassingReplies } from './delivery/passing-replies.ts'
 import { noteArrival } from './delivery/replies.ts'
 import { IdleWatch } from './idle.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
@@ -94,6 +95,7 @@ export async function startSuperlink(
     bells,
     traffic: new Traffic(db),
     progress: new RunProgress(),
+    passingReplies: new PassingReplies(),
     runNodes: simulation?.fleet ?? joinedNodes({ db, clock, bells }),
     simulation,
     liveNodes: new LiveNodes(),

@@ -5,6 +5,7 @@ import type { Logger } from '../base/log.ts'
 import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { PassingReplies } from './delivery/passing-replies.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
 import type { RunProgress } from './runs/progress.ts'
@@ -22,6 +23,7 @@ export interface SuperlinkContext {
   readonly bells: Bells
   readonly traffic: Traffic
   readonly progress: RunProgress
+  readonly passingReplies: PassingReplies
   /** The nodes that runs may use. */
   readonly runNodes: RunNodes
   /** Set when runs are simulated (`--simulation`); then `runNodes` is its fleet. */

@@ -1,7 +1,7 @@
 import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import { contextFromWire, contextToWire } from '../message/wire.ts'
-import { flattenTree } from '../objects/object-tree.ts'
+import { flattenTree, isInTree } from '../objects/object-tree.ts'
 import type { RuntimeBackend } from '../tasks/runtime-service.ts'
 import type { Task } from '../tasks/task.ts'
 import type { SupernodeContext } from './context.ts'
@@ -28,7 +28,10 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
       const work = workOf(task)
       return { messagesList: [work.wire], messageObjectTrees: [work.tree] }
     },
-    async pullObject(_task, request, wait) {
+    async pullObject(task, request, wait) {
+      const work = workOf(task)
+      const isOwn = [work.tree, work.reply?.tree].some((tree) => tree && isInTree(tree, request.objectId))
+      if (!isOwn) return { objectFound: false }
       const object = await ctx.objects.get(request.objectId, wait)
       if (!object) return { objectFound: false }
       return object.content
@@ -51,8 +54,9 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
     },
     async pushObject(task, request) {
       const { reply } = workOf(task)
+      if (!reply || !isInTree(reply.tree, request.objectId)) return { stored: false }
       const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
-      if (stored) reply?.missing.delete(request.objectId)
+      if (stored) reply.missing.delete(request.objectId)
       return { stored }
     },
     getNodes: async () => notHere(),

@@ -1,17 +1,19 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { DomainError } from '../../base/errors.ts'
-import type { RunId } from '../../base/ids.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { Fleet, PullMessagesResponseSchema, PushMessagesResponseSchema } from '../../gen/flwr/proto/fleet_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import { defineService, type Service } from '../../rpc/call.ts'
+import { ensureInstructionTo, hasWorkIn, isObjectFrom, isObjectTo } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { confirmInstruction } from '../delivery/confirm.ts'
 import { claimInstruction } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { acceptReply, confirmReceived, wasTakenUp } from '../delivery/replies.ts'
+import { acceptReply, wasTakenUp } from '../delivery/replies.ts'
 import * as nodes from '../nodes/nodes.ts'
-import { ensureRunRunning, runToWire } from '../runs/run.ts'
+import { ensureRunRunning, type Run, runToWire } from '../runs/run.ts'
 import { fleetAccess } from './access.ts'
 import { authenticateFleet, type FleetCaller } from './authenticate.ts'
 import { HeldCalls } from './held-calls.ts'
@@ -20,6 +22,11 @@ import { unservedFleetCalls } from './unserved-calls.ts'
 /** The Fleet API: checks the request, calls the rule, shapes the reply. */
 export function createFleetService(ctx: SuperlinkContext): Service {
   const held = new HeldCalls()
+  const ensureWorkIn = async (nodeId: NodeId, runId: bigint): Promise<Run> => {
+    const run = await ensureRunRunning(ctx.db.read, runId as RunId)
+    if (await hasWorkIn(ctx.db.read, nodeId, run.runId)) return run
+    throw new DomainError('run-not-running', `Run ID not found: ${runId}`)
+  }
   return defineService<typeof Fleet, FleetCaller>(Fleet, {
     authenticate: (call, method, request) =>
       authenticateFleet(ctx, call, fleetAccess[method as keyof typeof fleetAccess], request as object),
@@ -98,11 +105,11 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         })
         return response
       },
-      async getRun(request) {
-        return { run: runToWire(await ensureRunRunning(ctx.db.read, request.runId as RunId)) }
+      async getRun(request, _call, { nodeId }) {
+        return { run: runToWire(await ensureWorkIn(nodeId, request.runId)) }
       },
-      async getFab(request) {
-        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
+      async getFab(request, _call, { nodeId }) {
+        const run = await ensureWorkIn(nodeId, request.runId)
         if (request.hashStr !== run.fabHash) {
           throw new DomainError(
             'fab-not-visible',
@@ -111,16 +118,19 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         }
         return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
       },
-      async pushObject(request) {
+      async pushObject(request, _call, { nodeId }) {
         const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
-        const result = await ctx.objects.put(request.objectId, request.objectContent)
+        const isOwn = await isObjectFrom(ctx.db.read, nodeId, run.runId, request.objectId)
+        const result = !isOwn ? 'unknown' : await ctx.objects.put(request.objectId, request.objectContent)
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, request.sessionId) }
         const stored = result === 'stored'
         if (stored) ctx.traffic.add(run.runId, { received: request.objectContent.length })
         return { stored }
       },
-      async pullObject(request, call) {
+      async pullObject(request, call, { nodeId }) {
         const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
+        if (!(await isObjectTo(ctx.db.read, nodeId, run.runId, request.objectId)))
+          return { objectFound: false, objectAvailable: false }
         const waitMs = call.waitMs ?? limits.heldStrangerCallMs
         const object = await ctx.objects.get(request.objectId, { waitMs, signal: call.signal })
         if (!object) return { objectFound: false, objectAvailable: false }
@@ -128,9 +138,10 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         ctx.traffic.add(run.runId, { sent: object.content.length })
         return { objectFound: true, objectAvailable: true, objectContent: object.content }
       },
-      async confirmMessageReceived(request) {
-        await ensureRunRunning(ctx.db.read, request.runId as RunId)
-        await confirmReceived(ctx, request.messageObjectId)
+      async confirmMessageReceived(request, _call, { nodeId }) {
+        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
+        await ensureInstructionTo(ctx.db.read, nodeId, run.runId, request.messageObjectId)
+        await confirmInstruction(ctx, request.messageObjectId)
         return {}
       },
     },

@@ -5,11 +5,13 @@ import { superlinkNodeId } from '../../base/ids.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
+import { ensureReplyOf, isObjectOfRun } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { confirmReply } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { collectReplies, confirmReceived } from '../delivery/replies.ts'
+import { collectReplies } from '../delivery/replies.ts'
 import { appendEvents } from '../runs/events.ts'
 import { appendLog } from '../runs/logs.ts'
 import { findRun, runToWire } from '../runs/run.ts'
@@ -50,19 +52,26 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const replies = await collectReplies(ctx, task.runId, request.messageIds, wait)
       return { messagesList: replies.map(messageStore.toWire), messageObjectTrees: replies.map(({ tree }) => tree) }
     },
-    async pushObject(_task, request) {
+    async pushObject({ runId }, request) {
       ensureOwnNodeId(request.node?.nodeId)
+      if (!(await isObjectOfRun(ctx.db.read, runId, request.objectId))) return { stored: false }
       return { stored: (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored' }
     },
-    async pullObject(_task, request, wait) {
+    async pullObject({ runId }, request, wait) {
       ensureOwnNodeId(request.node?.nodeId)
+      const passing = ctx.passingReplies.find(runId, request.objectId)
+      if (passing) return { objectFound: true, objectAvailable: true, objectContent: passing }
+      if (!(await isObjectOfRun(ctx.db.read, runId, request.objectId))) return { objectFound: false }
       const object = await ctx.objects.get(request.objectId, wait)
       if (!object) return { objectFound: false }
       return object.content
         ? { objectFound: true, objectAvailable: true, objectContent: object.content }
         : { objectFound: true, objectAvailable: false }
     },
-    confirmMessageReceived: (_task, request) => confirmReceived(ctx, request.messageObjectId),
+    async confirmMessageReceived({ runId }, { messageObjectId }) {
+      await ensureReplyOf(ctx.db.read, runId, messageObjectId)
+      await confirmReply(ctx, runId, messageObjectId)
+    },
     async getNodes({ runId }, wait) {
       const list = () => ctx.runNodes.listReachable(runId)
       const look = async () => {

@@ -1,7 +1,9 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import type { ExpressionBuilder } from 'kysely'
+import { type ExpressionBuilder, sql } from 'kysely'
+import { DomainError } from '../../base/errors.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
+import { notIndexed } from '../../db/planner.ts'
 import type { Row, Tables } from '../../db/schema.ts'
 import {
   MessageSchema,
@@ -30,9 +32,15 @@ export function toWire(message: StoredMessage): WireMessage {
   return create(MessageSchema, strippedMessage(message.metadata, message.error))
 }
 
-/** Answers false when a message of that id is there already. */
+/**
+ * Stores a message. Returns false, and changes nothing, if the same message is stored already. Throws `invalid-request` if
+ * its id belongs to a message of another run, sender or receiver.
+ */
 export async function insert(tx: Db, message: StoredMessage): Promise<boolean> {
   const { metadata, error, tree } = message
+  const stored = await find(tx, metadata.messageId)
+  if (stored && !isSameMessage(stored.metadata, metadata))
+    throw new DomainError('invalid-request', `The id ${metadata.messageId} belongs to another message.`)
   const result = await tx
     .insertInto('message')
     .values({
@@ -58,17 +66,23 @@ export async function insert(tx: Db, message: StoredMessage): Promise<boolean> {
   return result.numInsertedOrUpdatedRows === 1n
 }
 
+export function isSameMessage(one: Metadata, other: Metadata): boolean {
+  return (['runId', 'srcNodeId', 'dstNodeId', 'replyToMessageId'] as const).every((key) => one[key] === other[key])
+}
+
 export async function find(db: Db, messageId: string): Promise<StoredMessage | undefined> {
   const row = await db.selectFrom('message').selectAll().where('message_id', '=', messageId).executeTakeFirst()
   return row && toMessage(row)
 }
 
-export async function listInstructions(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
+/** The instructions of a run among these ids. */
+export async function listInstructions(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
   return (
     await db
       .selectFrom('message')
       .selectAll()
       .where('message_id', 'in', ids)
+      .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
       .where('kind', '=', 'instruction')
       .execute()
   ).map(toMessage)
@@ -78,20 +92,23 @@ export async function listRepliesTo(db: Db, ids: readonly string[]): Promise<Sto
   return (await selectRepliesTo(db, ids).execute()).map(toMessage)
 }
 
-/** Those whose objects are all here. */
-export async function listCompleteRepliesTo(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
-  const query = selectRepliesTo(db, ids)
+/** The replies of a run to these instructions whose objects are all here. */
+export async function listCompleteRepliesTo(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
+  const query = selectRepliesTo(db, ids).where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
   const rows = query.where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))).execute()
   return (await rows).map(toMessage)
 }
 
 function selectRepliesTo(db: Db, ids: readonly string[]) {
-  return db
-    .selectFrom('message')
-    .selectAll()
-    .where('reply_to', 'in', ids)
-    .where('kind', '=', 'reply')
-    .orderBy('position')
+  return (
+    db
+      .selectFrom('message')
+      .selectAll()
+      .where('reply_to', 'in', ids)
+      // A literal, as the partial index over replies has it.
+      .where('kind', '=', sql.lit('reply'))
+      .orderBy('position')
+  )
 }
 
 /** Replies that a node announced, and whose objects are not all here. */
@@ -184,6 +201,17 @@ export async function listConfirmedUnanswered(db: Db, nodeId: NodeId): Promise<S
     .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
     .execute()
   return rows.map(toMessage)
+}
+
+/** Whether an object of the message is announced and its content is not here. */
+export async function isIncomplete(db: Db, messageId: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('message')
+    .select('position')
+    .where('message_id', '=', messageId)
+    .where(({ exists, selectFrom }) => exists(missingObjects(selectFrom)))
+    .executeTakeFirst()
+  return row !== undefined
 }
 
 type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']

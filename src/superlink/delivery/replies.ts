@@ -1,10 +1,12 @@
 import { lookAgain } from '../../base/bell.ts'
-import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
+import { DomainError } from '../../base/errors.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import { deflateMessage } from '../../message/deflate.ts'
-import { errorCodes, Message, type MessageError, type Metadata } from '../../message/message.ts'
+import { errorCodes, type MessageError } from '../../message/message.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { createErrorReply, messageUnavailable, storeErrorReply, type TakingCtx } from './error-replies.ts'
 import * as messageStore from './message-store.ts'
 import { expiresAt, type StoredMessage } from './message-store.ts'
 import { findFault } from './validate.ts'
@@ -14,8 +16,8 @@ import { findFault } from './validate.ts'
  * hears of it; a reply stays until it is confirmed, so that a broken connection loses none.
  */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'log' | 'progress' | 'runNodes'>
-type TakingCtx = Omit<Ctx, 'runNodes'>
+type Ctx = TakingCtx & Pick<SuperlinkContext, 'runNodes'>
+type CollectingCtx = Ctx & Pick<SuperlinkContext, 'passingReplies'>
 
 /** How much later than the instruction a reply may expire, in seconds: clocks round differently. */
 const ttlToleranceSeconds = 0.1
@@ -74,6 +76,8 @@ async function findReplyFault(
   if (metadata.ttl > restSeconds + ttlToleranceSeconds) return 'it would outlive its instruction'
   const [earlier] = await messageStore.listRepliesTo(tx, [metadata.replyToMessageId])
   if (earlier && earlier.metadata.messageId !== metadata.messageId) return 'there is another reply already'
+  const stored = await messageStore.find(tx, metadata.messageId)
+  if (stored && !messageStore.isSameMessage(stored.metadata, metadata)) return 'its id belongs to another message'
   return undefined
 }
 
@@ -83,12 +87,14 @@ async function findReplyFault(
  * would keep its ServerApp waiting for objects that never come, where the node was killed amid them.)
  */
 export async function collectReplies(
-  ctx: Ctx,
+  ctx: CollectingCtx,
   runId: RunId,
   instructionIds: readonly string[],
   wait: { waitMs: number; signal: AbortSignal; all: boolean },
 ): Promise<StoredMessage[]> {
   if (instructionIds.length === 0) return []
+  if (instructionIds.length > limits.repliesPerPullMax)
+    throw new DomainError('invalid-request', `More than ${limits.repliesPerPullMax} message ids in one request.`)
   const enough = wait.all ? instructionIds.length : 1
   const look = async (): Promise<StoredMessage[] | undefined> => {
     const replies = await resolveReplies(ctx, runId, instructionIds)
@@ -100,37 +106,36 @@ export async function collectReplies(
   )
 }
 
-async function resolveReplies(ctx: Ctx, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
+async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
   const now = ctx.clock.now()
   const replies = new Map<string, StoredMessage>()
-  for (const reply of await messageStore.listCompleteRepliesTo(ctx.db.read, ids)) {
+  for (const reply of await messageStore.listCompleteRepliesTo(ctx.db.read, runId, ids)) {
     if (!replies.has(reply.metadata.replyToMessageId)) replies.set(reply.metadata.replyToMessageId, reply)
   }
   const open = ids.filter((id) => !replies.has(id))
   if (open.length === 0) return [...replies.values()]
   const instructions = new Map(
-    (await messageStore.listInstructions(ctx.db.read, open)).map((message) => [message.metadata.messageId, message]),
+    (await messageStore.listInstructions(ctx.db.read, runId, open)).map((message) => [
+      message.metadata.messageId,
+      message,
+    ]),
   )
   for (const id of open) {
     const instruction = instructions.get(id)
+    if (!instruction) {
+      const { reply, content } = createErrorReply(ctx, runId, id, undefined, messageUnavailable)
+      ctx.passingReplies.keep(runId, reply.metadata.messageId, content)
+      replies.set(id, reply)
+      continue
+    }
     const error = await findUndeliverable(ctx, instruction, now)
     if (error) replies.set(id, await storeErrorReply(ctx, runId, id, instruction, error))
   }
   return [...replies.values()]
 }
 
-async function findUndeliverable(
-  ctx: Ctx,
-  instruction: StoredMessage | undefined,
-  now: number,
-): Promise<MessageError | undefined> {
-  if (!instruction || expiresAt(instruction) <= now) {
-    return {
-      code: errorCodes.messageUnavailable,
-      reason:
-        'Error: Message Unavailable - The requested message could not be found in the database. It may have expired or never existed.',
-    }
-  }
+async function findUndeliverable(ctx: Ctx, instruction: StoredMessage, now: number): Promise<MessageError | undefined> {
+  if (expiresAt(instruction) <= now) return messageUnavailable
   const { runId, dstNodeId } = instruction.metadata
   if (await ctx.runNodes.isReachable(ctx.db.read, runId as RunId, dstNodeId as NodeId)) return undefined
   return {
@@ -173,97 +178,6 @@ export async function failConfirmed(ctx: Ctx, nodeId: NodeId): Promise<void> {
     await storeErrorReply(ctx, runId as RunId, messageId, instruction, { code: errorCodes.nodeUnavailable, reason })
     ctx.bells.replies.ring(runId as RunId)
   }
-}
-
-/** Answers an instruction with an error in the name of its node, within a transaction. */
-export async function answerWithError(
-  ctx: TakingCtx,
-  tx: Db,
-  afterCommit: AfterCommit,
-  instruction: StoredMessage,
-  error: MessageError,
-): Promise<void> {
-  const { runId, messageId } = instruction.metadata
-  const nodeId = instruction.metadata.dstNodeId
-  const { reply, content } = createErrorReply(ctx, runId as RunId, messageId, instruction, error, nodeId)
-  await insertErrorReply(ctx, tx, afterCommit, reply)
-  afterCommit(() => {
-    // Whoever asks for the object before it is here waits for it.
-    void ctx.objects.put(reply.metadata.messageId, content).catch(() => {})
-    ctx.bells.replies.ring(runId as RunId)
-  })
-}
-
-async function storeErrorReply(
-  ctx: TakingCtx,
-  runId: RunId,
-  replyToMessageId: string,
-  instruction: StoredMessage | undefined,
-  error: MessageError,
-): Promise<StoredMessage> {
-  const { reply, content } = createErrorReply(ctx, runId, replyToMessageId, instruction, error)
-  await ctx.db.transaction((tx, afterCommit) => insertErrorReply(ctx, tx, afterCommit, reply))
-  await ctx.objects.put(reply.metadata.messageId, content)
-  return reply
-}
-
-function createErrorReply(
-  ctx: Pick<Ctx, 'clock'>,
-  runId: RunId,
-  replyToMessageId: string,
-  instruction: StoredMessage | undefined,
-  error: MessageError,
-  srcNodeId: bigint = superlinkNodeId,
-): { reply: StoredMessage; content: Uint8Array } {
-  const nowSeconds = ctx.clock.now() / 1000
-  const asked = instruction?.metadata
-  const metadata: Metadata = {
-    runId,
-    messageId: '',
-    srcNodeId,
-    dstNodeId: superlinkNodeId,
-    replyToMessageId,
-    groupId: asked?.groupId ?? '',
-    ttl: asked ? Math.max(0, asked.createdAt + asked.ttl - nowSeconds) : 0,
-    messageType: asked?.messageType ?? 'system',
-    createdAt: nowSeconds,
-  }
-  const { messageId, tree, objects } = deflateMessage(new Message(metadata, { error }))
-  return {
-    reply: { metadata: { ...metadata, messageId }, error, tree, deliveredAt: undefined },
-    content: (objects.get(messageId) as () => Uint8Array)(),
-  }
-}
-
-async function insertErrorReply(
-  ctx: Pick<Ctx, 'objects' | 'progress' | 'bells'>,
-  tx: Db,
-  afterCommit: AfterCommit,
-  reply: StoredMessage,
-): Promise<void> {
-  const { messageId } = reply.metadata
-  const runId = reply.metadata.runId as RunId
-  await messageStore.insert(tx, reply)
-  await ctx.objects.announce(tx, messageId, [messageId])
-  afterCommit(() => {
-    ctx.progress.replied(runId, true)
-    ctx.bells.runs.ring(runId)
-  })
-}
-
-/**
- * The receiver has everything: an instruction lets go of its objects, a reply is forgotten with its instruction.
- * Unknown ids are ignored.
- */
-export async function confirmReceived(ctx: Pick<SuperlinkContext, 'db' | 'objects'>, messageId: string): Promise<void> {
-  await ctx.db.transaction(async (tx, afterCommit) => {
-    const message = await messageStore.find(tx, messageId)
-    if (!message) return
-    const { replyToMessageId } = message.metadata
-    if (replyToMessageId === '') return ctx.objects.release(tx, afterCommit, [messageId])
-    await ctx.objects.release(tx, afterCommit, [messageId, replyToMessageId])
-    await messageStore.remove(tx, [messageId, replyToMessageId])
-  })
 }
 
 /**

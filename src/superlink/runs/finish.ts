@@ -8,7 +8,7 @@ import { findRun } from './run.ts'
 
 /** The end of a run is the end of its primary task: other tasks end, messages and objects go, followers hear of it. */
 export async function onTaskFinished(
-  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log' | 'tasks' | 'progress' | 'simulation'>,
+  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log' | 'tasks' | 'progress' | 'passingReplies' | 'simulation'>,
   tx: Db,
   afterCommit: AfterCommit,
   task: Task,
@@ -25,6 +25,7 @@ export async function onTaskFinished(
       ...(task.details === '' ? {} : { details: task.details }),
     })
     ctx.progress.forget(task.runId)
+    ctx.passingReplies.forget(task.runId)
     ctx.tasks.endRun(task.runId)
     ctx.bells.instructions.ringAll()
     ctx.bells.runs.ring(task.runId)

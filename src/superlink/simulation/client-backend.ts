@@ -1,13 +1,13 @@
 import { DomainError } from '../../base/errors.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { metadataFromWire, userConfigToWire } from '../../message/wire.ts'
-import { flattenTree } from '../../objects/object-tree.ts'
+import { flattenTree, isInTree } from '../../objects/object-tree.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import type { Task } from '../../tasks/task.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { confirmInstruction } from '../delivery/confirm.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { confirmReceived } from '../delivery/replies.ts'
 import { findRun, runToWire } from '../runs/run.ts'
 import * as nodeStateStore from './node-state-store.ts'
 import type { VirtualFleet, VirtualWork } from './virtual-fleet.ts'
@@ -48,14 +48,17 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       const { instruction } = workOf(task)
       return { messagesList: [messageStore.toWire(instruction)], messageObjectTrees: [instruction.tree] }
     },
-    async pullObject(_task, request, wait) {
+    async pullObject(task, request, wait) {
+      const work = workOf(task)
+      const isOwn = [work.instruction.tree, work.reply?.tree].some((tree) => tree && isInTree(tree, request.objectId))
+      if (!isOwn) return { objectFound: false }
       const object = await ctx.objects.get(request.objectId, wait)
       if (!object) return { objectFound: false }
       return object.content
         ? { objectFound: true, objectAvailable: true, objectContent: object.content }
         : { objectFound: true, objectAvailable: false }
     },
-    confirmMessageReceived: (task) => confirmReceived(ctx, workOf(task).instruction.metadata.messageId),
+    confirmMessageReceived: (task) => confirmInstruction(ctx, workOf(task).instruction.metadata.messageId),
     async pushMessages(task, request) {
       const work = workOf(task)
       const [wire] = request.messagesList
@@ -72,7 +75,8 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
     },
     async pushObject(task, request) {
-      const { missing } = workOf(task)
+      const { missing, reply } = workOf(task)
+      if (!reply || !isInTree(reply.tree, request.objectId)) return { stored: false }
       const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
       if (stored) missing.delete(request.objectId)
       return { stored }

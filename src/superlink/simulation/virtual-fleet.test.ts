@@ -18,6 +18,7 @@ import { createObjectStore } from '../../objects/object-store.ts'
 import { Tasks } from '../../tasks/tasks.ts'
 import { createBells, type SuperlinkContext } from '../context.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
+import { PassingReplies } from '../delivery/passing-replies.ts'
 import { collectReplies } from '../delivery/replies.ts'
 import { onTaskFinished, stopRun } from '../runs/finish.ts'
 import { RunProgress } from '../runs/progress.ts'
@@ -41,7 +42,15 @@ async function setUp() {
   const fleet = new VirtualFleet(() => ctx, db.read, machine)
   const onFinished: ConstructorParameters<typeof Tasks>[0]['onFinished'] = (...end) => onTaskFinished(ctx, ...end)
   const ctx = {
-    ...{ db, clock, log, bells: createBells(), progress: new RunProgress(), traffic: new Traffic(db) },
+    ...{
+      db,
+      clock,
+      log,
+      bells: createBells(),
+      progress: new RunProgress(),
+      passingReplies: new PassingReplies(),
+      traffic: new Traffic(db),
+    },
     objects: await createObjectStore({ db, durable: false, directory: join(directory, 'objects') }),
     tasks: new Tasks({ db, clock, log, onFinished }),
     runNodes: fleet,

@@ -1,0 +1,89 @@
+import { DomainError } from '../../base/errors.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import { notIndexed } from '../../db/planner.ts'
+import { refusalSentence } from '../../identity/refusal-sentence.ts'
+import * as messageStore from '../delivery/message-store.ts'
+
+/**
+ * Decides whether a message or an object belongs to a node or a run. An object belongs to the messages that it is part of,
+ * so several runs can own it.
+ */
+
+/** Whether the object is part of an instruction to this node. */
+export function isObjectTo(db: Db, nodeId: NodeId, runId: RunId, objectId: string): Promise<boolean> {
+  return isPartOfNodeMessage(db, { column: 'dst_node_id', nodeId, runId, objectId })
+}
+
+/** Whether the object is part of a reply that this node has announced. */
+export function isObjectFrom(db: Db, nodeId: NodeId, runId: RunId, objectId: string): Promise<boolean> {
+  return isPartOfNodeMessage(db, { column: 'src_node_id', nodeId, runId, objectId })
+}
+
+/** A node has few messages at a time: they are looked up first, because thousands of messages may share the object. */
+async function isPartOfNodeMessage(
+  db: Db,
+  part: { column: 'src_node_id' | 'dst_node_id'; nodeId: NodeId; runId: RunId; objectId: string },
+): Promise<boolean> {
+  const row = await db
+    .selectFrom('message')
+    .select('position')
+    .where(part.column, '=', part.nodeId)
+    .where('run_id', '=', part.runId)
+    .where(({ exists, selectFrom }) =>
+      exists(
+        selectFrom('message_object')
+          .select('object_id')
+          .whereRef('message_object.message_id', '=', 'message.message_id')
+          .where('message_object.object_id', '=', part.objectId),
+      ),
+    )
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** Whether the object is part of a message of this run. */
+export async function isObjectOfRun(db: Db, runId: RunId, objectId: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('message_object as part')
+    .innerJoin('message', 'message.message_id', 'part.message_id')
+    .select('message.position')
+    .where('part.object_id', '=', objectId)
+    .where(({ eb, ref }) => eb(notIndexed(ref('message.run_id')), '=', runId))
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** Whether the node has an instruction of this run that no ServerApp has the reply to. */
+export async function hasWorkIn(db: Db, nodeId: NodeId, runId: RunId): Promise<boolean> {
+  const row = await db
+    .selectFrom('message')
+    .select('position')
+    .where('dst_node_id', '=', nodeId)
+    .where('run_id', '=', runId)
+    .limit(1)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** Throws `message-of-another` unless the message is an instruction of this run to this node, or unknown. */
+export async function ensureInstructionTo(db: Db, nodeId: NodeId, runId: RunId, messageId: string): Promise<void> {
+  const message = await messageStore.find(db, messageId)
+  if (!message) return
+  const { metadata } = message
+  if (metadata.replyToMessageId === '' && metadata.dstNodeId === nodeId && metadata.runId === runId) return
+  throw messageOfAnother(messageId)
+}
+
+/** Throws `message-of-another` unless the message is a reply of this run, or unknown. */
+export async function ensureReplyOf(db: Db, runId: RunId, messageId: string): Promise<void> {
+  const message = await messageStore.find(db, messageId)
+  if (!message || (message.metadata.replyToMessageId !== '' && message.metadata.runId === runId)) return
+  throw messageOfAnother(messageId)
+}
+
+function messageOfAnother(messageId: string): DomainError {
+  return new DomainError('message-of-another', refusalSentence('message-of-another', messageId.slice(0, 64)))
+}
