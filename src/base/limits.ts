@@ -1,5 +1,6 @@
 /** Every bound of the system in one place. Over a limit there is a refusal that names it. */
-const MiB = 1024 * 1024
+const KiB = 1024
+const MiB = 1024 * KiB
 
 export const limits = {
   /** One protobuf message, in either direction. */
@@ -61,6 +62,20 @@ export const limits = {
   /** How long a call is held for a caller that asked for it, and for one that did not. */
   heldCallMsMax: 30_000,
   heldStrangerCallMs: 5_000,
+  /** The classes of request bodies; the access table names one for each method. */
+  bodies: {
+    small: { bytesMax: 64 * KiB },
+    /** Lists of ids, and short records. */
+    list: { bytesMax: 4 * MiB },
+    logs: { bytesMax: 16 * MiB },
+    /** One message with its object tree. */
+    tree: { bytesMax: 16 * MiB },
+    messages: { bytesMax: 64 * MiB },
+    /** The context of an app: records with their contents. */
+    context: { bytesMax: 64 * MiB },
+    /** One object, or one FAB. */
+    content: { bytesMax: 64 * MiB },
+  },
   objectTreeNodesMax: 100_000,
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
@@ -72,3 +87,6 @@ export const limits = {
   virtualAppsAtOnceMax: 256,
   transfersAtOnce: 4,
 } as const
+
+/** A class of request bodies. */
+export type BodyClass = keyof typeof limits.bodies

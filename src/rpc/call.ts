@@ -1,5 +1,3 @@
-import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
-import type { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
 
@@ -15,23 +13,24 @@ export interface Connection {
   readonly peer: PeerIdentity
   /** Aborted when the connection is gone. */
   readonly closed: AbortSignal
-  /** Aborted when the peer was let in and is refused now: its calls end with the reason, then the connection. */
+  /** Aborted when an accepted peer is refused later: its calls end with the reason, then the connection closes. */
   readonly cutOff: AbortSignal
   close(): void
 }
 
-/** What a handler may know of a call. Which door it came through is none of its business. */
-export interface Call {
+/**
+ * What is known of a call before its body is received: enough to identify the caller. Handlers never learn through which
+ * door a call came.
+ */
+export interface CallHead {
   /** Full name, e.g. `/flwr.proto.Fleet/PullMessages`. */
   readonly method: string
   readonly connection: Connection
-  /** The request as it was received: the SuperExec signature covers these bytes. */
-  readonly requestBytes: Uint8Array
   /** Aborted when the caller hung up, its deadline passed, or the server stops. */
   readonly signal: AbortSignal
   /**
    * How long the caller lets us hold the call, in milliseconds: the `trellis-wait-ms` header, bounded by the limits;
-   * `undefined` for programs that do not know the header (a door marks the answer with `trellis-waited: 1` otherwise).
+   * `undefined` for programs that do not know the header (otherwise the door marks the response with `trellis-waited: 1`).
    */
   readonly waitMs: number | undefined
   /** All values of a text header, in order. */
@@ -40,40 +39,52 @@ export interface Call {
   binaryHeader(name: string): readonly Uint8Array[]
 }
 
-/** `C` is what the service's `authenticate` found out about the caller. */
-export type Handler<M extends DescMethod, C> = M['methodKind'] extends 'server_streaming'
-  ? (request: MessageShape<M['input']>, call: Call, caller: C) => AsyncIterable<MessageInitShape<M['output']>>
-  : (
-      request: MessageShape<M['input']>,
-      call: Call,
-      caller: C,
-    ) => MessageInitShape<M['output']> | Promise<MessageInitShape<M['output']>>
-
-export type ServiceHandlers<S extends DescService, C> = {
-  readonly [K in keyof S['method']]: Handler<S['method'][K], C>
+/** A call whose body has been received. */
+export interface Call extends CallHead {
+  /** The request as it was received: the SuperExec signature covers these bytes. */
+  readonly requestBytes: Uint8Array
 }
 
-/** A service as a listener takes it. Build it with {@link defineService}. */
-export interface Service {
-  readonly desc: DescService
-  /** Throws a DomainError when the caller may not call `method` (the local name, e.g. `pullMessages`). */
-  authenticate(call: Call, method: string, request: unknown): Promise<unknown>
-  readonly handlers: Readonly<Record<string, unknown>>
-  /** Flower's RPCs of this service that are not for us, each with the refusal that says so. */
-  readonly unserved?: UnservedCalls
+/** A call as a door hands it over: the head, and the body for the asking. */
+export interface IncomingCall {
+  readonly head: CallHead
+  /** Receives the whole body. Throws `message-too-large` as soon as it is known to exceed `bytesMax`. */
+  receive(bytesMax: number): Promise<Uint8Array>
 }
 
-/** By the name of the RPC, e.g. `ListApps`. */
-export type UnservedCalls = Readonly<Record<string, () => DomainError>>
+/** Adds the body to a head, whose `signal` stays lazy. */
+export class ReceivedCall implements Call {
+  readonly #head: CallHead
+  readonly requestBytes: Uint8Array
 
-export function defineService<S extends DescService, C>(
-  desc: S,
-  service: Pick<Service, 'unserved'> & {
-    authenticate: (call: Call, method: keyof S['method'] & string, request: unknown) => Promise<C>
-    handlers: ServiceHandlers<S, C>
-  },
-): Service {
-  return { ...service, desc, authenticate: service.authenticate as Service['authenticate'] }
+  constructor(head: CallHead, requestBytes: Uint8Array) {
+    this.#head = head
+    this.requestBytes = requestBytes
+  }
+
+  get method(): string {
+    return this.#head.method
+  }
+
+  get connection(): Connection {
+    return this.#head.connection
+  }
+
+  get signal(): AbortSignal {
+    return this.#head.signal
+  }
+
+  get waitMs(): number | undefined {
+    return this.#head.waitMs
+  }
+
+  header(name: string): readonly string[] {
+    return this.#head.header(name)
+  }
+
+  binaryHeader(name: string): readonly Uint8Array[] {
+    return this.#head.binaryHeader(name)
+  }
 }
 
 /** Reads the `trellis-wait-ms` header; nonsense counts as absent. */

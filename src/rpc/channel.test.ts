@@ -9,21 +9,25 @@ import { silentLogger } from '../base/log.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { formatAddress } from './address.ts'
-import { defineService, type Service, type ServiceHandlers } from './call.ts'
 import { createChannel, createClient, type RpcError } from './channel.ts'
 import { startListener } from './listener.ts'
+import { callerKind, defineService, type Service, type ServiceHandlers } from './service.ts'
 
 const unsupported = () => {
   throw new DomainError('unsupported', 'not here')
 }
 
-/** Every method refuses but those given. */
-function service<S extends Service['desc']>(desc: S, handlers: Partial<ServiceHandlers<S, undefined>>): Service {
+type Anyone = { readonly anyone: undefined }
+
+/** Every method is refused except those given. */
+function service<S extends Service['desc']>(desc: S, handlers: Partial<ServiceHandlers<S, Anyone>>): Service {
   const all = Object.fromEntries(desc.methods.map((method) => [method.localName, unsupported]))
-  return defineService(desc, {
-    authenticate: async () => undefined,
-    handlers: { ...all, ...handlers } as ServiceHandlers<S, undefined>,
-  } as never)
+  const row = { caller: 'anyone', changes: false, body: 'content' } as const
+  return defineService<S, Anyone>(desc, {
+    access: Object.fromEntries(desc.methods.map((method) => [method.localName, row])) as never,
+    callers: { anyone: callerKind(async () => undefined) },
+    handlers: { ...all, ...handlers } as ServiceHandlers<S, Anyone>,
+  })
 }
 
 const services = [

@@ -7,8 +7,16 @@ import {
   toBinary,
 } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
-import type { Call, Service } from './call.ts'
+import { limits } from '../base/limits.ts'
+import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
+import type { Interceptor } from './interceptor.ts'
 import { routeOf } from './route.ts'
+import type { CalledMethod, CallerKind, Service } from './service.ts'
+
+/**
+ * The steps of every call, in one place: head, caller, body within the limit of its method, request, verified caller,
+ * handler, response. Interceptors see each step. Knows nothing of sockets: doors hand over calls.
+ */
 
 /** One RPC, ready to be called by a door: bytes in, bytes out. */
 export interface Method {
@@ -17,16 +25,16 @@ export interface Method {
   /** `fleet/pull-messages`, as the HTTP generation names it. */
   readonly route: string
   readonly streams: boolean
-  unary(call: Call): Promise<Uint8Array>
-  stream(call: Call): AsyncIterable<Uint8Array>
+  unary(incoming: IncomingCall): Promise<Uint8Array>
+  stream(incoming: IncomingCall): AsyncIterable<Uint8Array>
 }
 
 type AnyHandler = (request: unknown, call: Call, caller: unknown) => unknown
 
 /** Flattens services into their methods. The doors look them up by path or by route. */
-export function methodsOf(services: readonly Service[]): Method[] {
+export function methodsOf(services: readonly Service[], interceptors: readonly Interceptor[] = []): Method[] {
   return services.flatMap((service) => [
-    ...service.desc.methods.map((desc) => toMethod(service, desc, service.handlers[desc.localName] as AnyHandler)),
+    ...service.desc.methods.map((desc) => toMethod(service, desc, interceptors)),
     ...Object.entries(service.unserved ?? {}).map(([name, refusal]) => toRefusal(service.desc, name, refusal)),
   ])
 }
@@ -39,24 +47,59 @@ function toRefusal(parent: DescService, name: string, refusal: () => DomainError
   return { path, route: routeOf({ parent, name }), streams: false, unary: async () => refuse(), stream: refuse }
 }
 
-function toMethod(service: Service, desc: DescMethod, handler: AnyHandler): Method {
-  const begin = async (call: Call): Promise<[unknown, unknown]> => {
-    const request = decode(desc, call.requestBytes)
-    return [request, await service.authenticate(call, desc.localName, request)]
+function toMethod(service: Service, desc: DescMethod, interceptors: readonly Interceptor[]): Method {
+  const handler = service.handlers[desc.localName] as AnyHandler
+  const row = service.access[desc.localName]
+  const kind: CallerKind<unknown> | undefined = row && service.callers[row.caller]
+  if (!handler || !row || !kind) throw new Error(`${desc.parent.typeName}/${desc.name} is not in the access table`)
+  const method: CalledMethod = { service: service.desc.typeName, name: desc.localName, row }
+
+  /** Everything before the handler: a caller that may not call is refused before its body is received. */
+  async function begin(incoming: IncomingCall): Promise<{ call: Call; caller: unknown; request: unknown }> {
+    const { head } = incoming
+    for (const interceptor of interceptors) interceptor.onHead?.(head, method)
+    const identified = await (kind as CallerKind<unknown>).identify(head, method)
+    for (const interceptor of interceptors) interceptor.onCaller?.(head, method, identified)
+    const requestBytes = await incoming.receive(limits.bodies[method.row.body].bytesMax)
+    const request = decode(desc, requestBytes)
+    const call = new ReceivedCall(head, requestBytes)
+    const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
+    for (const interceptor of interceptors) await interceptor.onRequest?.(call, method, caller, request)
+    return { call, caller, request }
   }
+
   const encode = (response: unknown): Uint8Array =>
     toBinary(desc.output, create(desc.output, response as MessageInitShape<typeof desc.output>))
+
   return {
     path: `/${service.desc.typeName}/${desc.name}`,
     route: routeOf(desc),
     streams: desc.methodKind === 'server_streaming',
-    async unary(call) {
-      const [request, caller] = await begin(call)
-      return encode(await handler(request, call, caller))
+    async unary(incoming) {
+      let step: 'before' | 'handler' = 'before'
+      try {
+        const { call, caller, request } = await begin(incoming)
+        step = 'handler'
+        const response = await handler(request, call, caller)
+        const bytes = encode(response)
+        const result = { request, response, bytes: bytes.length }
+        for (const interceptor of interceptors) interceptor.onResponse?.(call, method, result)
+        return bytes
+      } catch (error) {
+        for (const interceptor of interceptors) interceptor.onError?.(incoming.head, method, error, step)
+        throw error
+      }
     },
-    async *stream(call) {
-      const [request, caller] = await begin(call)
-      for await (const response of handler(request, call, caller) as AsyncIterable<unknown>) yield encode(response)
+    async *stream(incoming) {
+      let step: 'before' | 'handler' = 'before'
+      try {
+        const { call, caller, request } = await begin(incoming)
+        step = 'handler'
+        for await (const response of handler(request, call, caller) as AsyncIterable<unknown>) yield encode(response)
+      } catch (error) {
+        for (const interceptor of interceptors) interceptor.onError?.(incoming.head, method, error, step)
+        throw error
+      }
     },
   }
 }

@@ -3,11 +3,11 @@ import type { Duplex } from 'node:stream'
 import * as grpc from '@grpc/grpc-js'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
-import { type Call, type Connection, waitMsOf } from './call.ts'
+import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
 import { unlessRefused, whenRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
-import { Refusal, toWireError } from './translate-errors.ts'
+import { messageTooLarge, Refusal, toWireError } from './translate-errors.ts'
 
 /** Serves gRPC on sockets that a listener has accepted and judged. */
 export interface GrpcDoor {
@@ -98,9 +98,9 @@ function register(
     server.register(
       method.path,
       async (stream: grpc.ServerWritableStream<Buffer, Uint8Array>) => {
-        const call = toCall(method, stream, findConnection)
-        if (!call) return stream.destroy()
-        const { connection } = call
+        const incoming = toIncoming(method, stream, findConnection)
+        if (!incoming) return stream.destroy()
+        const { connection, signal } = incoming.head
         const fail = (error: unknown): void => {
           stream.emit('error', statusOf(error, method, log))
           closeRefused(connection)
@@ -109,9 +109,9 @@ function register(
         try {
           refuse(connection)
           stream.sendMetadata(new grpc.Metadata())
-          for await (const bytes of method.stream(call)) {
-            if (call.signal.aborted || connection.cutOff.aborted) return
-            if (!stream.write(bytes)) await drained(stream, call.signal)
+          for await (const bytes of method.stream(incoming)) {
+            if (signal.aborted || connection.cutOff.aborted) return
+            if (!stream.write(bytes)) await drained(stream, signal)
           }
           stream.end()
         } catch (error) {
@@ -129,14 +129,15 @@ function register(
   server.register(
     method.path,
     (unary: grpc.ServerUnaryCall<Buffer, Uint8Array>, reply: grpc.sendUnaryData<Uint8Array>) => {
-      const call = toCall(method, unary, findConnection)
-      if (!call) return reply({ code: grpc.status.UNAVAILABLE, details: 'Connection is gone.' })
-      if (call.waitMs !== undefined) unary.sendMetadata(waited)
-      unlessRefused(call.connection, () => method.unary(call)).then(
+      const incoming = toIncoming(method, unary, findConnection)
+      if (!incoming) return reply({ code: grpc.status.UNAVAILABLE, details: 'Connection is gone.' })
+      const { connection, waitMs } = incoming.head
+      if (waitMs !== undefined) unary.sendMetadata(waited)
+      unlessRefused(connection, () => method.unary(incoming)).then(
         (bytes) => reply(null, bytes),
         (error: unknown) => {
           reply(statusOf(error, method, log))
-          closeRefused(call.connection)
+          closeRefused(connection)
         },
       )
     },
@@ -170,19 +171,18 @@ function statusOf(error: unknown, method: Method, log: Logger): grpc.ServiceErro
 
 type ServerCall = grpc.ServerUnaryCall<Buffer, Uint8Array> | grpc.ServerWritableStream<Buffer, Uint8Array>
 
-function toCall(
+function toIncoming(
   method: Method,
   serverCall: ServerCall,
   findConnection: (remoteAddress: string) => Connection | undefined,
-): Call | undefined {
+): IncomingCall | undefined {
   const connection = findConnection(serverCall.getPeer())
   if (!connection) return undefined
   const { metadata } = serverCall
   let controller: AbortController | undefined
-  return {
+  const head: CallHead = {
     method: method.path,
     connection,
-    requestBytes: serverCall.request,
     get signal() {
       if (!controller) {
         const created = new AbortController()
@@ -195,6 +195,13 @@ function toCall(
     waitMs: waitMsOf(metadata.get('trellis-wait-ms')[0] as string | undefined),
     header: (name) => metadata.get(name).map(String),
     binaryHeader: (name) => metadata.get(`${name}-bin`).filter((value) => typeof value !== 'string'),
+  }
+  return {
+    head,
+    async receive(bytesMax) {
+      if (serverCall.request.length > bytesMax) throw messageTooLarge(bytesMax)
+      return serverCall.request
+    },
   }
 }
 

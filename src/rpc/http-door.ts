@@ -5,11 +5,11 @@ import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { releaseWarning } from '../base/version.ts'
-import { type Call, type Connection, waitMsOf } from './call.ts'
+import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
-import { httpErrorBody, refusalError, toWireError, type WireError } from './translate-errors.ts'
+import { httpErrorBody, messageTooLarge, refusalError, toWireError, type WireError } from './translate-errors.ts'
 
 /** Serves protobuf over HTTP/1.1 (Flower's HTTP generation) and plain pages, on sockets that a listener has judged. */
 export interface HttpDoor {
@@ -84,13 +84,14 @@ export function createHttpDoor(
       // Flower's programs log it and go on. (No release that speaks gRPC is too new for us.)
       const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
       if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
-      const call = toCall(method, request, response, connection, await readBody(request, bodyWindowMs))
-      if (method.streams) return await sendStream(method.stream(call), response, call.signal)
-      const bytes = await unlessRefused(connection, () => method.unary(call))
+      const head = toHead(method, request, response, connection)
+      const incoming = { head, receive: (bytesMax: number) => readBody(request, bytesMax, bodyWindowMs) }
+      if (method.streams) return await sendStream(method, incoming, response)
+      const bytes = await unlessRefused(connection, () => method.unary(incoming))
       response.writeHead(200, {
         'content-type': 'application/protobuf',
         'content-length': bytes.length,
-        ...(call.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
+        ...(head.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
       })
       response.end(bytes)
     } catch (error) {
@@ -115,16 +116,16 @@ function hasBody({ headers }: IncomingMessage): boolean {
   return headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0
 }
 
-/** The whole body; refuses as soon as it is known to be too large, or to come too slowly. */
-async function readBody(request: IncomingMessage, windowMs: number): Promise<Uint8Array> {
+/** Returns the whole body; throws as soon as it is known to be too large or too slow. */
+async function readBody(request: IncomingMessage, bytesMax: number, windowMs: number): Promise<Uint8Array> {
   const announced = Number(request.headers['content-length'] ?? 0)
-  if (announced > limits.messageBytesMax) throw tooLarge()
+  if (announced > bytesMax) throw messageTooLarge(bytesMax)
   if (announced > 0) return readExactly(request, announced, windowMs)
   const chunks: Buffer[] = []
   let size = 0
   await receive(request, windowMs, (chunk) => {
     size += chunk.length
-    if (size > limits.messageBytesMax) throw tooLarge()
+    if (size > bytesMax) throw messageTooLarge(bytesMax)
     chunks.push(chunk)
   })
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
@@ -169,22 +170,11 @@ function tooSlow(windowMs: number): DomainError {
   )
 }
 
-function tooLarge(): DomainError {
-  return new DomainError('message-too-large', `Message larger than ${limits.messageBytesMax} bytes.`)
-}
-
-function toCall(
-  method: Method,
-  request: IncomingMessage,
-  response: ServerResponse,
-  connection: Connection,
-  requestBytes: Uint8Array,
-): Call {
+function toHead(method: Method, request: IncomingMessage, response: ServerResponse, connection: Connection): CallHead {
   let controller: AbortController | undefined
   return {
     method: method.path,
     connection,
-    requestBytes,
     get signal() {
       if (!controller) {
         const created = new AbortController()
@@ -208,15 +198,17 @@ function fromBase64(text: string): Uint8Array {
 }
 
 /** Frames of a 4-byte big-endian length and a message. Clients rely on early headers, so they wait for the first frame only briefly. */
-async function sendStream(
-  frames: AsyncIterable<Uint8Array>,
-  response: ServerResponse,
-  signal: AbortSignal,
-): Promise<void> {
-  const iterator = frames[Symbol.asyncIterator]()
+async function sendStream(method: Method, { head, receive }: IncomingCall, response: ServerResponse): Promise<void> {
+  const { signal } = head
+  const received = Promise.withResolvers<void>()
+  const incoming: IncomingCall = {
+    head,
+    receive: (bytesMax) => receive(bytesMax).finally(() => received.resolve()),
+  }
+  const iterator = method.stream(incoming)[Symbol.asyncIterator]()
   const first = iterator.next()
-  // A refusal comes at once and still becomes a proper answer.
-  await Promise.race([first, delay(firstFrameMs)])
+  // A refusal follows the body at once and still becomes a proper response.
+  await Promise.race([first, received.promise.then(() => delay(firstFrameMs))])
   response.writeHead(200, { 'content-type': 'application/flower-protobuf-stream' })
   response.flushHeaders()
   for (let item = await first; !item.done && !signal.aborted; item = await iterator.next()) {

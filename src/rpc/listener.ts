@@ -7,7 +7,7 @@ import { LogThrottle } from '../base/log-throttle.ts'
 import { takeTurns } from '../base/turns.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
-import type { Connection, Service } from './call.ts'
+import type { Connection } from './call.ts'
 import { type ConnectionBounds, usualBounds } from './connection-bounds.ts'
 import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
@@ -15,10 +15,12 @@ import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
 import { HandshakeQueue } from './handshake-queue.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
 import { IdentityShares } from './identity-shares.ts'
+import type { Interceptor } from './interceptor.ts'
 import { JudgedConnection, type JudgePeer } from './judged-connection.ts'
 import { peerChain } from './peer-chain.ts'
 import { tellRefusal } from './refusal-door.ts'
 import { type ClientAuth, tlsOptions } from './server-tls.ts'
+import type { Service } from './service.ts'
 
 /**
  * Owns a socket: TLS, the judgement of each peer (once a connection, before anything is dispatched), and the bounds on
@@ -41,6 +43,8 @@ export interface ListenerOptions {
   readonly name: string
   readonly address: string
   readonly services: readonly Service[]
+  /** Observe every call of the services, in this order. */
+  readonly interceptors?: readonly Interceptor[]
   /** Methods without a service description of ours. */
   readonly rawMethods?: readonly Method[]
   readonly pages?: readonly Page[]
@@ -69,7 +73,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   let refused = 0
   let learning = 0
   const throttle = new LogThrottle()
-  const methods = [...methodsOf(options.services), ...(options.rawMethods ?? [])]
+  const methods = [...methodsOf(options.services, options.interceptors), ...(options.rawMethods ?? [])]
   const bounds = { ...usualBounds, ...options.bounds }
   const grpcDoor = createGrpcDoor(methods, log, bounds)
   const httpDoor = createHttpDoor(methods, options.pages ?? [], log, bounds)

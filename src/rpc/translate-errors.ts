@@ -27,6 +27,10 @@ export class Refusal extends Error {
   }
 }
 
+export function messageTooLarge(bytesMax: number): DomainError {
+  return new DomainError('message-too-large', `Message larger than ${bytesMax} bytes.`)
+}
+
 /** Turns whatever a handler threw into what the peer may know; the rest goes to the log. */
 export function toWireError(error: unknown, method: string, log: Logger): WireError {
   if (error instanceof Refusal) return error.wire

@@ -2,15 +2,15 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { takeLock } from '../db/database.ts'
-import type { Service } from '../rpc/call.ts'
+import type { Interceptor } from '../rpc/interceptor.ts'
 
 /**
  * A file for those who may use this SuperLink, line by line: the address of the Control API, the id of this process, and the
  * secret without which the Control API refuses every call. Only the user of this process can read it.
  */
 export interface AddressFile extends Disposable {
-  /** The service, for those who know the secret. */
-  guarded(service: Service): Service
+  /** Refuses calls of the service with this name that do not know the secret. */
+  guard(service: string): Interceptor
   write(address: string): void
 }
 
@@ -28,13 +28,12 @@ export function claimAddressFile(path: string): AddressFile {
   rmSync(path, { force: true })
   const secret = randomBytes(32).toString('hex')
   return {
-    guarded: (service) => ({
-      ...service,
-      authenticate(call, method, request) {
-        const given = Buffer.from(call.header('trellis-secret')[0] ?? '')
+    guard: (service) => ({
+      onHead(head, called) {
+        if (called.service !== service) return
+        const given = Buffer.from(head.header('trellis-secret')[0] ?? '')
         const known = Buffer.from(secret)
         if (given.length !== known.length || !timingSafeEqual(given, known)) throw new DomainError('token-invalid')
-        return service.authenticate(call, method, request)
       },
     }),
     write: (address) => writeFileSync(path, `${address}\n${process.pid}\n${secret}\n`, { mode: 0o600, flag: 'wx' }),

@@ -8,24 +8,28 @@ import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
 import { Metrics } from '../base/metrics.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
+import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, loopbackAddress } from '../rpc/address.ts'
-import type { Service } from '../rpc/call.ts'
 import { startHealthServer } from '../rpc/health.ts'
+import type { Interceptor } from '../rpc/interceptor.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
+import type { Service } from '../rpc/service.ts'
 import { countPeers, tellConnections, tellFiles } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService, createServerAppIoService } from '../tasks/appio-service.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
 import { claimAddressFile } from './address-file.ts'
-import { audited } from './api/audited.ts'
+import { auditCalls } from './api/audit-calls.ts'
 import { createControlService } from './api/control.ts'
 import { createFleetService, createNoFleetService } from './api/fleet.ts'
+import { countFleetTraffic } from './api/fleet-traffic.ts'
+import { logControlCalls } from './api/log-control-calls.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
@@ -108,9 +112,7 @@ export async function startSuperlink(
   const fleet = simulation ? createNoFleetService() : createFleetService(ctx)
   const idleWatch =
     config.idleMs === undefined ? undefined : new IdleWatch({ tasks: ctx.tasks, clock, idleMs: config.idleMs })
-  const controlService = createControlService(ctx)
-  const usedControl = idleWatch?.watched(controlService) ?? controlService
-  const control = addressFile?.guarded(usedControl) ?? usedControl
+  const control = createControlService(ctx)
   const appApi = {
     tasks: ctx.tasks,
     backend: simulation
@@ -133,7 +135,15 @@ export async function startSuperlink(
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
   const metrics = new Metrics()
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
-  const listen = createListen(config, credentials, ctx, audit.write, metrics)
+  const listen = createListen(config, credentials, ctx, metrics, {
+    audit: audit.write,
+    interceptors: [
+      ...(addressFile ? [addressFile.guard(Control.typeName)] : []),
+      ...(idleWatch ? [idleWatch.interceptor(Control.typeName)] : []),
+      logControlCalls(log),
+      countFleetTraffic(ctx.traffic),
+    ],
+  })
   const controlListener = stack.use(await listen('Control API', config.controlAddress, [control], 'cli'))
   const fleetListener = simulation
     ? undefined
@@ -191,8 +201,8 @@ function createListen(
   config: SuperlinkConfig,
   { server, staple, clients: trusted, ocsp }: Credentials,
   ctx: SuperlinkContext,
-  audit: AuditLog,
   metrics: Metrics,
+  { audit, interceptors }: { audit: AuditLog; interceptors: readonly Interceptor[] },
 ) {
   const throttle = new LogThrottle(ctx.clock)
   const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
@@ -207,7 +217,8 @@ function createListen(
     const options: ListenerOptions = {
       name,
       address,
-      services: services.map((service) => audited(service, name, audit)),
+      services,
+      interceptors: [auditCalls(name, audit), ...interceptors],
       log: ctx.log,
       ...(server ? { tls: tlsSourceOf(server) } : {}),
       ...(staple ? { staple: () => staple.current() } : {}),

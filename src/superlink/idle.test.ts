@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FakeClock } from '../../test/harness/fake-clock.ts'
-import type { Call, Service } from '../rpc/call.ts'
+import type { CallHead } from '../rpc/call.ts'
+import type { CalledMethod } from '../rpc/service.ts'
 import { IdleWatch } from './idle.ts'
 
 const minute = 60_000
@@ -13,7 +14,7 @@ function setUp() {
   const clock = new FakeClock()
   const state = { haveWork: false, idle: false }
   const watch = new IdleWatch({ tasks: { haveWork: async () => state.haveWork }, clock, idleMs: 10 * minute })
-  const service = watch.watched({ authenticate: async () => 'somebody' } as unknown as Service)
+  const interceptor = watch.interceptor('Control')
   void watch.wait(new AbortController().signal).then(() => {
     state.idle = true
   })
@@ -24,14 +25,16 @@ function setUp() {
     }
     return state.idle
   }
-  return { state, pass, use: () => service.authenticate({} as Call, 'listRuns', {}) }
+  const call = (service: string): void => interceptor.onHead?.({} as CallHead, { service } as CalledMethod)
+  return { state, pass, call }
 }
 
 test('a SuperLink is idle when no command has come for the time', async () => {
-  const { pass, use } = setUp()
+  const { pass, call } = setUp()
   assert.equal(await pass(9), false)
-  assert.equal(await use(), 'somebody')
+  call('Control')
   assert.equal(await pass(9), false)
+  call('Fleet')
   assert.equal(await pass(2), true)
 })
 

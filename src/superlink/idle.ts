@@ -1,8 +1,8 @@
 import type { Clock } from '../base/clock.ts'
-import type { Service } from '../rpc/call.ts'
+import type { Interceptor } from '../rpc/interceptor.ts'
 import type { Tasks } from '../tasks/tasks.ts'
 
-/** Notices that nobody needs this SuperLink: no run is under way, and no command has called for a while. */
+/** Notices that this SuperLink is idle: no run is under way, and no command has called for a while. */
 export class IdleWatch {
   readonly #tasks: Pick<Tasks, 'haveWork'>
   readonly #clock: Clock
@@ -16,13 +16,11 @@ export class IdleWatch {
     this.#lastUsedAt = options.clock.now()
   }
 
-  /** The same service, whose calls count as use. */
-  watched(service: Service): Service {
+  /** Counts calls of the service with this name as use. */
+  interceptor(service: string): Interceptor {
     return {
-      ...service,
-      authenticate: (call, method, request) => {
-        this.#lastUsedAt = this.#clock.now()
-        return service.authenticate(call, method, request)
+      onHead: (_head, called) => {
+        if (called.service === service) this.#lastUsedAt = this.#clock.now()
       },
     }
   }

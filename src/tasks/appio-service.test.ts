@@ -4,7 +4,8 @@ import { FakeClock } from '../../test/harness/fake-clock.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import type { RunId } from '../base/ids.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
-import type { Call, Service } from '../rpc/call.ts'
+import type { Call } from '../rpc/call.ts'
+import type { CalledMethod, CallerKind, Service } from '../rpc/service.ts'
 import { createClientAppIoService, createServerAppIoService } from './appio-service.ts'
 import type { RuntimeBackend } from './runtime-service.ts'
 import type { TaskType } from './task.ts'
@@ -40,7 +41,10 @@ function setUp() {
   ) => {
     const header = (name: string) => (name === 'flwr-app-token' ? tokens : [])
     const incoming = { header, signal: new AbortController().signal, waitMs } as unknown as Call
-    const caller = await service.authenticate(incoming, method, request)
+    const row = service.access[method] as CalledMethod['row']
+    const kind = service.callers[row.caller] as CallerKind<unknown>
+    const identified = await kind.identify(incoming, { service: service.desc.typeName, name: method, row })
+    const caller = await kind.verify(incoming, identified, request)
     return (service.handlers[method] as (...args: unknown[]) => Promise<unknown>)(request, incoming, caller)
   }
   const create = (type: TaskType) =>

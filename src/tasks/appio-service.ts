@@ -1,12 +1,15 @@
+import { clientAppIoAccess, serverAppIoAccess } from '../access/table.ts'
 import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import { ClientAppIo } from '../gen/flwr/proto/clientappio_pb.ts'
 import type { Context } from '../gen/flwr/proto/message_pb.ts'
 import { ServerAppIo } from '../gen/flwr/proto/serverappio_pb.ts'
-import { type Call, defineService, type Service, type ServiceHandlers } from '../rpc/call.ts'
+import type { Call } from '../rpc/call.ts'
+import { type CallerKinds, defineService, type Service, type ServiceHandlers } from '../rpc/service.ts'
+import { type AppCallers, appCallers } from './app-callers.ts'
 import type { RuntimeServiceOptions } from './runtime-service.ts'
-import type { Task, TaskType } from './task.ts'
+import type { TaskType } from './task.ts'
 import { checkAppioRelease } from './unserved-calls.ts'
 
 /**
@@ -14,40 +17,36 @@ import { checkAppioRelease } from './unserved-calls.ts'
  * service. Their token of a run is the token of a task here: nobody compares, and a task is all that a token is good for.
  */
 
-/** Who calls: a launcher, or the app process of one task. */
-type AppioCaller = { readonly task: Task | undefined }
-
-const launcherMethods = ['listAppsToLaunch', 'requestToken', 'getRun']
 /** ServerApps that have handed over their context and not said how they ended; one that dies in between leaves its own. */
 const endingMax = 64
 
 export function createServerAppIoService(options: RuntimeServiceOptions): Service {
   const { backend } = options
   const ending = new Map<bigint, Context>()
-  return defineService<typeof ServerAppIo, AppioCaller>(ServerAppIo, {
-    authenticate: (call, method) => authenticate(options, 'flwr-serverapp', call, method),
+  return defineService<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>(ServerAppIo, {
+    access: serverAppIoAccess,
+    callers: callers(options, 'flwr-serverapp'),
     handlers: {
       ...launcherHandlers(options, 'flwr-serverapp'),
       ...appHandlers(options),
-      pushMessages: (request, _call, caller) =>
-        backend.pushMessages(taskOf(caller), {
+      pushMessages: (request, _call, task) =>
+        backend.pushMessages(task, {
           $typeName: 'flwr.proto.PushAppMessagesRequest',
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
         }),
-      pullMessages: (request, call, caller) => backend.pullMessages(taskOf(caller), request, allOf(call)),
-      getNodes: (_request, _call, caller) => backend.getNodes(taskOf(caller)),
-      async pushLogs(request, _call, caller) {
-        await backend.pushLogs(taskOf(caller), request)
+      pullMessages: (request, call, task) => backend.pullMessages(task, request, allOf(call)),
+      getNodes: (_request, _call, task) => backend.getNodes(task),
+      async pushLogs(request, _call, task) {
+        await backend.pushLogs(task, request)
         return {}
       },
-      pushAppOutputs(request, _call, caller) {
+      pushAppOutputs(request, _call, task) {
         if (ending.size >= endingMax) ending.delete(ending.keys().next().value as bigint)
-        if (request.context) ending.set(taskOf(caller).taskId, request.context)
+        if (request.context) ending.set(task.taskId, request.context)
         return {}
       },
-      async updateRunStatus({ runStatus }, _call, caller) {
-        const task = taskOf(caller)
+      async updateRunStatus({ runStatus }, _call, task) {
         if (runStatus?.status !== 'finished') return {}
         const context = ending.get(task.taskId)
         ending.delete(task.taskId)
@@ -60,26 +59,27 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
         })
         return {}
       },
-    } satisfies ServiceHandlers<typeof ServerAppIo, AppioCaller>,
+    } satisfies ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>,
   })
 }
 
 export function createClientAppIoService(options: RuntimeServiceOptions): Service {
   const { backend } = options
-  return defineService<typeof ClientAppIo, AppioCaller>(ClientAppIo, {
-    authenticate: (call, method) => authenticate(options, 'flwr-clientapp', call, method),
+  return defineService<typeof ClientAppIo, AppCallers, typeof clientAppIoAccess>(ClientAppIo, {
+    access: clientAppIoAccess,
+    callers: callers(options, 'flwr-clientapp'),
     handlers: {
       ...launcherHandlers(options, 'flwr-clientapp'),
       ...appHandlers(options),
-      pushMessage: (request, _call, caller) =>
-        backend.pushMessages(taskOf(caller), {
+      pushMessage: (request, _call, task) =>
+        backend.pushMessages(task, {
           $typeName: 'flwr.proto.PushAppMessagesRequest',
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
         }),
-      pullMessage: (request, call, caller) => backend.pullMessages(taskOf(caller), request, allOf(call)),
-      async pushAppOutputs({ context }, _call, caller) {
-        await backend.pushTaskOutput(taskOf(caller), {
+      pullMessage: (request, call, task) => backend.pullMessages(task, request, allOf(call)),
+      async pushAppOutputs({ context }, _call, task) {
+        await backend.pushTaskOutput(task, {
           $typeName: 'flwr.proto.PushTaskOutputRequest',
           subStatus: 'completed',
           details: '',
@@ -87,41 +87,22 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
         })
         return {}
       },
-    } satisfies ServiceHandlers<typeof ClientAppIo, AppioCaller>,
+    } satisfies ServiceHandlers<typeof ClientAppIo, AppCallers, typeof clientAppIoAccess>,
   })
 }
 
-async function authenticate(
-  { tasks, checkSuperexec }: RuntimeServiceOptions,
-  type: TaskType,
-  call: Call,
-  method: string,
-): Promise<AppioCaller> {
-  checkAppioRelease(call)
-  if (launcherMethods.includes(method)) {
-    await checkSuperexec?.(call)
-    return { task: undefined }
-  }
-  const tokens = call.header('flwr-app-token')
-  const task = tokens.length === 1 && tokens[0] ? await tasks.findByToken(tokens[0]) : undefined
-  if (task?.type !== type) throw new DomainError('token-invalid')
-  return { task }
-}
-
-function taskOf({ task }: AppioCaller): Task {
-  if (!task) throw new DomainError('token-invalid')
-  return task
-}
+const callers = (options: RuntimeServiceOptions, type: TaskType): CallerKinds<AppCallers> =>
+  appCallers(options, { tokenHeader: 'flwr-app-token', checkRelease: checkAppioRelease, type })
 
 function holdOf(call: Call) {
   return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal }
 }
 
-/** A partial answer would cost Flower's client a pause of 3 s. */
+/** A partial response would cost Flower's client a pause of 3 s. */
 const allOf = (call: Call) => ({ ...holdOf(call), all: call.waitMs === undefined })
 
 type LauncherHandlers = Pick<
-  ServiceHandlers<typeof ServerAppIo, AppioCaller>,
+  ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>,
   'listAppsToLaunch' | 'requestToken' | 'getRun'
 >
 
@@ -142,25 +123,24 @@ function launcherHandlers({ tasks, backend }: RuntimeServiceOptions, type: TaskT
 }
 
 type AppHandlers = Pick<
-  ServiceHandlers<typeof ServerAppIo, AppioCaller>,
+  ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>,
   'sendAppHeartbeat' | 'pullAppInputs' | 'pushObject' | 'pullObject' | 'confirmMessageReceived'
 >
 
 function appHandlers({ tasks, backend }: RuntimeServiceOptions): AppHandlers {
   return {
-    sendAppHeartbeat: async (_request, call, caller) => ({
-      success: await tasks.heartbeat(taskOf(caller).taskId, { waitMs: 0, signal: call.signal }),
+    sendAppHeartbeat: async (_request, call, task) => ({
+      success: await tasks.heartbeat(task.taskId, { waitMs: 0, signal: call.signal }),
     }),
-    async pullAppInputs(_request, _call, caller) {
-      const task = taskOf(caller)
+    async pullAppInputs(_request, _call, task) {
       const { context, run, fab } = await backend.taskInput(task)
       if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return { ...(context ? { context } : {}), ...(run ? { run } : {}), ...(fab ? { fab } : {}) }
     },
-    pushObject: (request, _call, caller) => backend.pushObject(taskOf(caller), request),
-    pullObject: (request, call, caller) => backend.pullObject(taskOf(caller), request, holdOf(call)),
-    async confirmMessageReceived(request, _call, caller) {
-      await backend.confirmMessageReceived(taskOf(caller), request)
+    pushObject: (request, _call, task) => backend.pushObject(task, request),
+    pullObject: (request, call, task) => backend.pullObject(task, request, holdOf(call)),
+    async confirmMessageReceived(request, _call, task) {
+      await backend.confirmMessageReceived(task, request)
       return {}
     },
   }

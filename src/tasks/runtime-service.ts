@@ -1,11 +1,14 @@
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { runtimeAccess } from '../access/table.ts'
 import { type Clock, isoTimestamp } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
-import { type Call, defineService, type Service } from '../rpc/call.ts'
+import type { Call } from '../rpc/call.ts'
+import { defineService, type Service } from '../rpc/service.ts'
+import { type AppCallers, appCallers } from './app-callers.ts'
 import type { Task } from './task.ts'
 import type { Tasks } from './tasks.ts'
 import { checkRuntimeRelease, unservedRuntimeCalls } from './unserved-calls.ts'
@@ -54,42 +57,12 @@ export interface RuntimeServiceOptions {
   readonly checkSuperexec?: (call: Call) => Promise<void>
 }
 
-/** Who calls: a launcher, or the app process of one task. */
-type RuntimeCaller = { readonly kind: 'superexec' } | { readonly kind: 'task'; readonly task: Task }
-
-const access = {
-  acquireTask: 'superexec',
-  sendTaskHeartbeat: 'task',
-  pullTaskInput: 'task',
-  pushTaskOutput: 'task',
-  pushMessages: 'task',
-  pullMessages: 'task',
-  pushObject: 'task',
-  pullObject: 'task',
-  confirmMessageReceived: 'task',
-  getNodes: 'task',
-  pushLogs: 'task',
-  pushTaskEvents: 'task',
-} as const satisfies Record<keyof Methods, RuntimeCaller['kind']>
-
 /** The Runtime service over whatever backend; every call but AcquireTask needs the token of a live task. */
 export function createRuntimeService(options: RuntimeServiceOptions): Service {
   const { tasks, backend, clock } = options
-
-  async function authenticate(call: Call, method: keyof Methods): Promise<RuntimeCaller> {
-    checkRuntimeRelease(call)
-    if (access[method] === 'superexec') {
-      await options.checkSuperexec?.(call)
-      return { kind: 'superexec' }
-    }
-    const tokens = call.header('flwr-task-token')
-    const task = tokens.length === 1 && tokens[0] ? await tasks.findByToken(tokens[0]) : undefined
-    if (!task) throw new DomainError('token-invalid')
-    return { kind: 'task', task }
-  }
-
-  return defineService<typeof Runtime, RuntimeCaller>(Runtime, {
-    authenticate,
+  return defineService<typeof Runtime, AppCallers, typeof runtimeAccess>(Runtime, {
+    access: runtimeAccess,
+    callers: appCallers(options, { tokenHeader: 'flwr-task-token', checkRelease: checkRuntimeRelease }),
     unserved: unservedRuntimeCalls,
     handlers: {
       async acquireTask(request, call) {
@@ -110,45 +83,44 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
           ...(component === undefined ? {} : { component }),
         }
       },
-      async sendTaskHeartbeat(_request, call, caller) {
+      async sendTaskHeartbeat(_request, call, task) {
         const wait = { waitMs: call.waitMs ?? 0, signal: call.signal }
-        return { success: await tasks.heartbeat(taskOf(caller).taskId, wait) }
+        return { success: await tasks.heartbeat(task.taskId, wait) }
       },
-      async pullTaskInput(_request, _call, caller) {
-        const task = taskOf(caller)
+      async pullTaskInput(_request, _call, task) {
         const input = await backend.taskInput(task)
         if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', 'The task has started already.')
         return { ...input, taskId: task.taskId }
       },
-      async pushTaskOutput(request, _call, caller) {
-        await backend.pushTaskOutput(taskOf(caller), request)
+      async pushTaskOutput(request, _call, task) {
+        await backend.pushTaskOutput(task, request)
         return {}
       },
-      pushMessages: (request, _call, caller) => backend.pushMessages(taskOf(caller), request),
-      pullMessages: (request, call, caller) =>
-        backend.pullMessages(taskOf(caller), request, {
+      pushMessages: (request, _call, task) => backend.pushMessages(task, request),
+      pullMessages: (request, call, task) =>
+        backend.pullMessages(task, request, {
           ...holdOf(call),
-          // A partial answer would cost a stranger's client a pause of 3 s.
+          // A partial response would cost Flower's client a pause of 3 s.
           all: call.waitMs === undefined,
         }),
-      pushObject: (request, _call, caller) => backend.pushObject(taskOf(caller), request),
-      // A stranger's client would come again after a second or more, and later each time.
-      pullObject: (request, call, caller) => backend.pullObject(taskOf(caller), request, holdOf(call)),
-      async confirmMessageReceived(request, _call, caller) {
-        await backend.confirmMessageReceived(taskOf(caller), request)
+      pushObject: (request, _call, task) => backend.pushObject(task, request),
+      // Flower's client would ask again after a second or more, and later each time.
+      pullObject: (request, call, task) => backend.pullObject(task, request, holdOf(call)),
+      async confirmMessageReceived(request, _call, task) {
+        await backend.confirmMessageReceived(task, request)
         return {}
       },
-      getNodes: ({ knownNodes }, call, caller) =>
+      getNodes: ({ knownNodes }, call, task) =>
         backend.getNodes(
-          taskOf(caller),
+          task,
           knownNodes === undefined ? undefined : { knownNodes, waitMs: call.waitMs ?? 0, signal: call.signal },
         ),
-      async pushLogs(request, _call, caller) {
-        await backend.pushLogs(taskOf(caller), request)
+      async pushLogs(request, _call, task) {
+        await backend.pushLogs(task, request)
         return {}
       },
-      async pushTaskEvents(request, _call, caller) {
-        await backend.pushTaskEvents(taskOf(caller), request)
+      async pushTaskEvents(request, _call, task) {
+        await backend.pushTaskEvents(task, request)
         return {}
       },
     },
@@ -165,11 +137,6 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       startingAt: isoTimestamp(clock.now()),
     }
   }
-}
-
-function taskOf(caller: RuntimeCaller): Task {
-  if (caller.kind === 'task') return caller.task
-  throw new DomainError('token-invalid')
 }
 
 function holdOf(call: Call): { waitMs: number; signal: AbortSignal } {

@@ -1,6 +1,7 @@
 import { DomainError } from '../base/errors.ts'
 import { flowerGrpcVersion, flowerRuntimeReleases, isRelease, trellisVersion } from '../base/version.ts'
-import type { Call, UnservedCalls } from '../rpc/call.ts'
+import type { CallHead } from '../rpc/call.ts'
+import type { UnservedCalls } from '../rpc/service.ts'
 
 /** What programs of Flower may ask of the Runtime service that is not for us, and which releases of them we work for. */
 
@@ -31,14 +32,14 @@ export const unservedRuntimeCalls: UnservedCalls = {
  * Throws `version-mismatch` for SuperExecs and app processes of a release that asks for tasks in another way. Programs that
  * do not say their release are let in, as upstream does.
  */
-export function checkRuntimeRelease(call: Call): void {
+export function checkRuntimeRelease(call: CallHead): void {
   const [version] = call.header('flwr-package-version')
   if (version !== undefined && !isRelease(version, flowerRuntimeReleases))
     throw versionMismatch(`is ${version.slice(0, 40)}`)
 }
 
 /** ServerAppIo and ClientAppIo are those of 1.29, whose programs do not say their release; 1.30 changed them. */
-export function checkAppioRelease(call: Call): void {
+export function checkAppioRelease(call: CallHead): void {
   const [version] = call.header('flwr-package-version')
   if (version !== undefined) throw versionMismatch(`is ${version.slice(0, 40)} and asks over gRPC`)
 }

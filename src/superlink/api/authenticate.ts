@@ -3,23 +3,30 @@ import type { NodeId } from '../../base/ids.ts'
 import type { CertificatePeer, Role } from '../../identity/caller.ts'
 import { verifyNodeCall } from '../../identity/node-key.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
-import type { Call } from '../../rpc/call.ts'
+import type { CallHead } from '../../rpc/call.ts'
+import { type CallerKinds, callerKind } from '../../rpc/service.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { noteRenewal } from '../nodes/certificate-node.ts'
 import { processOf, type Speaker } from '../nodes/live-nodes.ts'
 import { type NodeCredential, noAccount } from '../nodes/node.ts'
 import { findCredentialNode } from '../nodes/nodes.ts'
-import type { FleetMethod } from './access.ts'
 
-/** Who calls the Fleet API: a node, or one that is about to become one. */
-export interface FleetCaller {
+/** A SuperNode that is about to become a node of the SuperLink. */
+export interface JoiningNode {
   readonly credential: NodeCredential
-  /** The node of the credential; 0 while it registers or activates. */
-  readonly nodeId: NodeId
   readonly speaker: Speaker
 }
 
-/** Who calls the Control API. Under mutual TLS the identity in the certificate is the account. */
+export interface FleetNode extends JoiningNode {
+  readonly nodeId: NodeId
+}
+
+export interface FleetCallers {
+  readonly 'joining-node': JoiningNode
+  readonly node: FleetNode
+}
+
+/** The caller of the Control API. Under mutual TLS the identity in the certificate is the account. */
 export interface AccountCaller {
   readonly id: string
   readonly name: string
@@ -28,28 +35,53 @@ export interface AccountCaller {
   readonly certificate: CertificatePeer | undefined
 }
 
-/** Lets a SuperNode in by its certificate, or by the signature of its key where certificates are not required. */
-export async function authenticateFleet(
-  ctx: SuperlinkContext,
-  call: Call,
-  access: FleetMethod,
-  request: { node?: { nodeId: bigint } | undefined; nodeId?: bigint; publicKey?: Uint8Array },
-): Promise<FleetCaller> {
-  const certificate = requireRole(ctx, call, 'supernode')
+export interface ControlCallers {
+  readonly account: AccountCaller
+}
+
+/** SuperNodes prove themselves by certificate, or by the signature of their key if certificates are not required. */
+export function fleetCallers(ctx: SuperlinkContext): CallerKinds<FleetCallers> {
+  const identify = (head: CallHead): Promise<JoiningNode> => identifyNode(ctx, head)
+  return {
+    'joining-node': callerKind(identify, async (_call, node, request: unknown) => {
+      const { publicKey } = request as { publicKey: Uint8Array }
+      const proven = provenKeyOf(node.credential)
+      if (proven !== undefined && Buffer.from(publicKey).toString('latin1') !== proven)
+        throw new DomainError('node-id-invalid')
+      return node
+    }),
+    node: callerKind(identify, (_call, node, request) => findNode(ctx, node, claimedId(request))),
+  }
+}
+
+async function identifyNode(ctx: SuperlinkContext, head: CallHead): Promise<JoiningNode> {
+  const certificate = requireRole(ctx, head, 'supernode')
   // A node that has a certificate and was given a key proves both.
-  const signs = !certificate || call.binaryHeader('flwr-public-key').length > 0
-  const provenKey = signs ? await verifyKeyHeaders(ctx, call) : undefined
+  const signs = !certificate || head.binaryHeader('flwr-public-key').length > 0
+  const provenKey = signs ? await verifyKeyHeaders(ctx, head) : undefined
   const credential: NodeCredential = certificate
     ? { kind: 'certificate', peer: certificate, provenKey }
     : { kind: 'key', publicKey: provenKey as string }
-  const renewalFails = call.header('trellis-renewal')[0] === 'failing'
-  const speaker = { connection: call.connection, process: processOf(call.header('trellis-process')), renewalFails }
-  if (access === 'joining-node') {
-    const key = Buffer.from(request.publicKey ?? []).toString('latin1')
-    if (provenKey !== undefined && key !== provenKey) throw new DomainError('node-id-invalid')
-    return { credential, nodeId: 0n as NodeId, speaker }
-  }
-  const claimed = (request.node?.nodeId ?? request.nodeId ?? 0n) as NodeId
+  const renewalFails = head.header('trellis-renewal')[0] === 'failing'
+  const speaker = { connection: head.connection, process: processOf(head.header('trellis-process')), renewalFails }
+  return { credential, speaker }
+}
+
+/** A certificate may stand for more than one node: the request names the node that it speaks for. */
+function claimedId(request: unknown): NodeId {
+  const { node, nodeId } = request as { node?: { nodeId: bigint } | undefined; nodeId?: bigint }
+  return (node?.nodeId ?? nodeId ?? 0n) as NodeId
+}
+
+function provenKeyOf(credential: NodeCredential): string | undefined {
+  return credential.kind === 'key' ? credential.publicKey : credential.provenKey
+}
+
+async function findNode(
+  ctx: SuperlinkContext,
+  { credential, speaker }: JoiningNode,
+  claimed: NodeId,
+): Promise<FleetNode> {
   const node = await findCredentialNode(ctx, credential, claimed)
   if (!node || node.status === 'unregistered' || node.nodeId !== claimed) {
     throw credential.kind === 'key'
@@ -66,16 +98,20 @@ export async function authenticateFleet(
   return { credential, nodeId: node.nodeId, speaker }
 }
 
-/** Lets a person or a pipeline in: by certificate where those are asked for, else as the one account there is. */
-export async function authenticateControl(ctx: SuperlinkContext, call: Call): Promise<AccountCaller> {
-  const certificate = requireRole(ctx, call, 'cli')
-  return certificate
-    ? { id: certificate.identity, name: certificate.identity, organization: certificate.organization, certificate }
-    : { ...noAccount, organization: '', certificate: undefined }
+/** Identifies an account by certificate if certificates are required; otherwise there is only one account. */
+export function controlCallers(ctx: SuperlinkContext): CallerKinds<ControlCallers> {
+  return {
+    account: callerKind(async (head) => {
+      const certificate = requireRole(ctx, head, 'cli')
+      return certificate
+        ? { id: certificate.identity, name: certificate.identity, organization: certificate.organization, certificate }
+        : { ...noAccount, organization: '', certificate: undefined }
+    }),
+  }
 }
 
-function requireRole(ctx: SuperlinkContext, call: Call, role: Role): CertificatePeer | undefined {
-  const { peer } = call.connection
+function requireRole(ctx: SuperlinkContext, head: CallHead, role: Role): CertificatePeer | undefined {
+  const { peer } = head.connection
   if (peer.kind === 'refused') throw new DomainError('certificate-refused', peer.sentence)
   if (peer.kind === 'anonymous') {
     if (ctx.requireCertificates) throw new DomainError('no-certificate', refusalSentence('no-certificate'))
@@ -86,10 +122,10 @@ function requireRole(ctx: SuperlinkContext, call: Call, role: Role): Certificate
   return peer
 }
 
-async function verifyKeyHeaders(ctx: Pick<SuperlinkContext, 'clock'>, call: Call): Promise<string> {
-  const keys = call.binaryHeader('flwr-public-key')
-  const signatures = call.binaryHeader('flwr-signature')
-  const timestamps = call.header('flwr-timestamp')
+async function verifyKeyHeaders(ctx: Pick<SuperlinkContext, 'clock'>, head: CallHead): Promise<string> {
+  const keys = head.binaryHeader('flwr-public-key')
+  const signatures = head.binaryHeader('flwr-signature')
+  const timestamps = head.header('flwr-timestamp')
   const [publicKeyPem, signature, timestamp] = [keys[0], signatures[0], timestamps[0]]
   const single = keys.length === 1 && signatures.length === 1 && timestamps.length === 1
   if (!single || !publicKeyPem?.length || !signature?.length || !timestamp)

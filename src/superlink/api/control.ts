@@ -1,3 +1,4 @@
+import { controlAccess } from '../../access/table.ts'
 import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
@@ -5,7 +6,8 @@ import { limits } from '../../base/limits.ts'
 import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import { isNistPublicKey } from '../../identity/node-key.ts'
 import { userConfigFromWire } from '../../message/wire.ts'
-import { type Call, defineService, type Service } from '../../rpc/call.ts'
+import type { Call } from '../../rpc/call.ts'
+import { defineService, type Service } from '../../rpc/service.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { defaultFederation, describeFederation } from '../federations/federation.ts'
 import * as nodeStore from '../nodes/node-store.ts'
@@ -17,7 +19,7 @@ import { findRun, runToWire, toRun } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
 import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
-import { type AccountCaller, authenticateControl } from './authenticate.ts'
+import { type ControlCallers, controlCallers } from './authenticate.ts'
 import { nodeToWire } from './node-wire.ts'
 import { unservedControlCalls } from './unserved-calls.ts'
 
@@ -28,14 +30,9 @@ export function createControlService(ctx: SuperlinkContext): Service {
     throw new DomainError('no-federation-management')
   }
 
-  return defineService<typeof Control, AccountCaller>(Control, {
-    async authenticate(call, method) {
-      const caller = await authenticateControl(ctx, call)
-      ctx.log.info(`ControlServicer.${String(method).charAt(0).toUpperCase()}${String(method).slice(1)}`, {
-        account: caller.name,
-      })
-      return caller
-    },
+  return defineService<typeof Control, ControlCallers, typeof controlAccess>(Control, {
+    access: controlAccess,
+    callers: controlCallers(ctx),
     unserved: unservedControlCalls,
     handlers: {
       async startRun(request, _call, caller) {

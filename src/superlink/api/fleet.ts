@@ -1,10 +1,10 @@
-import { create, toBinary } from '@bufbuild/protobuf'
+import { fleetAccess } from '../../access/table.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
-import { Fleet, PullMessagesResponseSchema, PushMessagesResponseSchema } from '../../gen/flwr/proto/fleet_pb.ts'
+import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
-import { defineService, type Service } from '../../rpc/call.ts'
+import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { ensureInstructionTo, hasWorkIn, isObjectFrom, isObjectTo } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -14,8 +14,7 @@ import * as messageStore from '../delivery/message-store.ts'
 import { acceptReply, wasTakenUp } from '../delivery/replies.ts'
 import * as nodes from '../nodes/nodes.ts'
 import { ensureRunRunning, type Run, runToWire } from '../runs/run.ts'
-import { fleetAccess } from './access.ts'
-import { authenticateFleet, type FleetCaller } from './authenticate.ts'
+import { type FleetCallers, fleetCallers } from './authenticate.ts'
 import { HeldCalls } from './held-calls.ts'
 import { unservedFleetCalls } from './unserved-calls.ts'
 
@@ -27,9 +26,9 @@ export function createFleetService(ctx: SuperlinkContext): Service {
     if (await hasWorkIn(ctx.db.read, nodeId, run.runId)) return run
     throw new DomainError('run-not-running', `Run ID not found: ${runId}`)
   }
-  return defineService<typeof Fleet, FleetCaller>(Fleet, {
-    authenticate: (call, method, request) =>
-      authenticateFleet(ctx, call, fleetAccess[method as keyof typeof fleetAccess], request as object),
+  return defineService<typeof Fleet, FleetCallers, typeof fleetAccess>(Fleet, {
+    access: fleetAccess,
+    callers: fleetCallers(ctx),
     unserved: unservedFleetCalls,
     handlers: {
       async registerNode(request, _call, { credential }) {
@@ -71,39 +70,24 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         )
         const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter)
         if (!message) return news
-        const response = create(PullMessagesResponseSchema, {
-          ...news,
-          messagesList: [messageStore.toWire(message)],
-          messageObjectTrees: [message.tree],
-        })
-        ctx.traffic.add(message.metadata.runId as RunId, {
-          sent: toBinary(PullMessagesResponseSchema, response).length,
-          received: call.requestBytes.length,
-        })
-        return response
+        return { ...news, messagesList: [messageStore.toWire(message)], messageObjectTrees: [message.tree] }
       },
-      async pushMessages(request, call, { nodeId }) {
+      async pushMessages(request, _call, { nodeId }) {
         const [message] = request.messagesList
         const [tree] = request.messageObjectTrees
         if (!message || !tree)
           throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
         const metadata = metadataFromWire(message.metadata)
-        const run = await ensureRunRunning(ctx.db.read, metadata.runId as RunId)
+        await ensureRunRunning(ctx.db.read, metadata.runId as RunId)
         const error = message.error && { code: Number(message.error.code), reason: message.error.reason }
         const { accepted, objectsToPush } = await acceptReply(ctx, nodeId, { metadata, error, tree })
-        const response = create(PushMessagesResponseSchema, {
+        return {
           reconnect: { reconnect: 5n },
           results: { [accepted ? metadata.messageId : 'None']: 0 },
           objectsToPush,
           // Objects are known by what they are part of, so a session needs no state: it is named after what is answered.
           sessionId: metadata.replyToMessageId,
-        })
-        ctx.traffic.add(run.runId, {
-          sent: toBinary(PushMessagesResponseSchema, response).length,
-          received: call.requestBytes.length,
-          clientappSeconds: request.clientappRuntimeList[0] ?? 0,
-        })
-        return response
+        }
       },
       async getRun(request, _call, { nodeId }) {
         return { run: runToWire(await ensureWorkIn(nodeId, request.runId)) }
@@ -123,9 +107,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const isOwn = await isObjectFrom(ctx.db.read, nodeId, run.runId, request.objectId)
         const result = !isOwn ? 'unknown' : await ctx.objects.put(request.objectId, request.objectContent)
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, request.sessionId) }
-        const stored = result === 'stored'
-        if (stored) ctx.traffic.add(run.runId, { received: request.objectContent.length })
-        return { stored }
+        return { stored: result === 'stored' }
       },
       async pullObject(request, call, { nodeId }) {
         const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
@@ -135,7 +117,6 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const object = await ctx.objects.get(request.objectId, { waitMs, signal: call.signal })
         if (!object) return { objectFound: false, objectAvailable: false }
         if (!object.content) return { objectFound: true, objectAvailable: false }
-        ctx.traffic.add(run.runId, { sent: object.content.length })
         return { objectFound: true, objectAvailable: true, objectContent: object.content }
       },
       async confirmMessageReceived(request, _call, { nodeId }) {
@@ -157,7 +138,8 @@ export function createNoFleetService(): Service {
     )
   }
   const handlers = Object.fromEntries(Object.keys(Fleet.method).map((name) => [name, refuse]))
-  return { desc: Fleet, authenticate: async () => refuse(), handlers }
+  const callers = { 'joining-node': callerKind(async () => refuse()), node: callerKind(async () => refuse()) }
+  return { desc: Fleet, access: fleetAccess, callers, handlers }
 }
 
 function pemText(publicKey: Uint8Array): string {

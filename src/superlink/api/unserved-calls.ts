@@ -1,6 +1,6 @@
 import { DomainError } from '../../base/errors.ts'
 import { flowerReleases, trellisVersion } from '../../base/version.ts'
-import type { UnservedCalls } from '../../rpc/call.ts'
+import type { UnservedCalls } from '../../rpc/service.ts'
 
 /** What programs of Flower may ask a SuperLink for that ours does not do: each answer says so in a sentence for its user. */
 

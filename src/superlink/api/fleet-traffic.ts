@@ -1,0 +1,46 @@
+import type { MessageShape } from '@bufbuild/protobuf'
+import type { RunId } from '../../base/ids.ts'
+import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
+import type { Call } from '../../rpc/call.ts'
+import type { CallResult, Interceptor } from '../../rpc/interceptor.ts'
+import type { Traffic } from '../runs/traffic.ts'
+
+type Methods = typeof Fleet.method
+type Exchanged<K extends keyof Methods> = CallResult & {
+  readonly request: MessageShape<Methods[K]['input']>
+  readonly response: MessageShape<Methods[K]['output']>
+}
+type Counter = (traffic: Traffic, call: Call, result: CallResult) => void
+
+/** Counts what each run moves over the Fleet API: its messages and objects, as they were sent and received. */
+export function countFleetTraffic(traffic: Traffic): Interceptor {
+  return {
+    onResponse(call, { service, name }, result) {
+      if (service === Fleet.typeName) counters[name]?.(traffic, call, result)
+    },
+  }
+}
+
+const counters: Readonly<Record<string, Counter>> = {
+  pullMessages(traffic, call, result) {
+    const { response, bytes } = result as Exchanged<'pullMessages'>
+    const runId = response.messagesList?.[0]?.metadata?.runId
+    if (runId !== undefined) traffic.add(runId as RunId, { sent: bytes, received: call.requestBytes.length })
+  },
+  pushMessages(traffic, call, result) {
+    const { request, bytes } = result as Exchanged<'pushMessages'>
+    const runId = request.messagesList[0]?.metadata?.runId
+    const [clientappSeconds = 0] = request.clientappRuntimeList
+    if (runId !== undefined)
+      traffic.add(runId as RunId, { sent: bytes, received: call.requestBytes.length, clientappSeconds })
+  },
+  pushObject(traffic, _call, result) {
+    const { request, response } = result as Exchanged<'pushObject'>
+    if (response.stored) traffic.add(request.runId as RunId, { received: request.objectContent.length })
+  },
+  pullObject(traffic, _call, result) {
+    const { request, response } = result as Exchanged<'pullObject'>
+    const sent = response.objectContent?.length ?? 0
+    if (sent > 0) traffic.add(request.runId as RunId, { sent })
+  },
+}
