@@ -82,6 +82,8 @@ export const limits = {
   /** Message ids in one request for replies. */
   repliesPerPullMax: 20_000,
   taskLaunchesMax: 5,
+  /** Calls of a server's own SuperExec that are remembered, so that none can be repeated by another program. */
+  superexecNoncesMax: 100_000,
   /** Nodes of one simulation, and the ClientApps of one that run at the same time. */
   virtualNodesMax: 10_000,
   virtualAppsAtOnceMax: 256,

@@ -21,6 +21,11 @@ export function formatAddress({ host, port }: Address): string {
   return host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`
 }
 
+/** Whether only programs on this machine reach a listener that is bound to this host. */
+export function isLoopback(host: string): boolean {
+  return host === 'localhost' || host === '::1' || /^(?:::ffff:)?127\.\d+\.\d+\.\d+$/i.test(host)
+}
+
 /** The address by which a program on this machine reaches a listener that is bound to all interfaces. */
 export function loopbackAddress({ host, port }: Address): Address {
   if (host === '0.0.0.0') return { host: '127.0.0.1', port }

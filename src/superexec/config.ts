@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { AppProgram } from '../app-api/task-api.ts'
 import { UsageError } from '../base/errors.ts'
 import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
@@ -33,6 +34,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
   { flags: '--parent-pid <pid>', help: 'end when this process ends' },
   { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that the server knows' },
+  { flags: '--superexec-auth-secret-stdin', help: 'read that secret from standard input', hidden: true },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
   { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
@@ -62,7 +64,7 @@ export async function parseSuperexecConfig(argv: readonly string[]): Promise<Sup
     program: programOf(text('pluginType')),
     ...(await readTrust(values.insecure === true, text('rootCertificates'))),
     parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
-    secret: readSecret(text('superexecAuthSecretFile')),
+    secret: readSecret(text('superexecAuthSecretFile'), values.superexecAuthSecretStdin === true),
     healthAddress: text('healthServerAddress'),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
@@ -76,6 +78,12 @@ function programOf(pluginType: string | undefined): AppProgram | undefined {
   return pluginType === 'clientapp' ? 'flwr-clientapp' : 'flwr-serverapp'
 }
 
-function readSecret(path: string | undefined): Uint8Array | undefined {
-  return path === undefined ? undefined : readSecretFile({ flag: '--superexec-auth-secret-file', path }, 401)
+/** A SuperLink or SuperNode hands its secret to its own child over a pipe; others read a file. */
+function readSecret(path: string | undefined, fromStandardInput: boolean): Uint8Array | undefined {
+  if (!fromStandardInput)
+    return path === undefined ? undefined : readSecretFile({ flag: '--superexec-auth-secret-file', path }, 401)
+  const secret = readFileSync(0)
+  if (secret.length === 0)
+    throw new UsageError('--superexec-auth-secret-stdin: standard input is empty: give the secret there.')
+  return secret
 }

@@ -1,7 +1,6 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { keepRunning, startProgram } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -14,15 +13,16 @@ import type { Role } from '../identity/caller.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
-import { formatAddress, loopbackAddress } from '../rpc/address.ts'
+import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import type { Interceptor } from '../rpc/interceptor.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
 import type { Service } from '../rpc/service.ts'
 import { countPeers, tellConnections, tellFiles } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService, createServerAppIoService } from '../tasks/appio-service.ts'
+import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
-import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
+import { SuperexecGate } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
 import { claimAddressFile } from './address-file.ts'
 import { auditCalls } from './api/audit-calls.ts'
@@ -113,22 +113,23 @@ export async function startSuperlink(
   const idleWatch =
     config.idleMs === undefined ? undefined : new IdleWatch({ tasks: ctx.tasks, clock, idleMs: config.idleMs })
   const control = createControlService(ctx)
-  const appApi = {
-    tasks: ctx.tasks,
-    backend: simulation
-      ? byTaskType(createSuperlinkBackend(ctx), createClientBackend(ctx, simulation.fleet))
-      : createSuperlinkBackend(ctx),
-    clock,
-    ...(config.superexecSecret
-      ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
-      : {}),
-  }
+  const gate = new SuperexecGate(
+    { isolation: config.isolation, secret: config.superexecSecret, insecure: config.tls === undefined },
+    ctx,
+  )
+  const backend = simulation
+    ? byTaskType(createSuperlinkBackend(ctx), createClientBackend(ctx, simulation.fleet))
+    : createSuperlinkBackend(ctx)
   // Both generations; ClientApps come here where nodes are virtual.
-  const apps = [
-    createRuntimeService(appApi),
-    createServerAppIoService(appApi),
-    ...(simulation ? [createClientAppIoService(appApi)] : []),
-  ]
+  const appsAt = (address: string): Service[] => {
+    const { host } = parseAddress(address, 'The address for apps')
+    const api = { tasks: ctx.tasks, backend, clock, checkSuperexec: gate.checkAt(host) }
+    return [
+      createRuntimeService(api),
+      createServerAppIoService(api),
+      ...(simulation ? [createClientAppIoService(api)] : []),
+    ]
+  }
   const audit = createAuditLog(config.auditFile, ctx)
   stack.use(audit)
   // Also without a file: else Node would open its debugger.
@@ -149,12 +150,14 @@ export async function startSuperlink(
     ? undefined
     : stack.use(await listen('Fleet API', config.fleetAddress, [fleet], 'supernode'))
   // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
-  const main = stack.use(await listen('API', config.address, [fleet, control, ...apps], undefined))
+  const main = stack.use(await listen('API', config.address, [fleet, control, ...appsAt(config.address)], undefined))
   // Without TLS, which the apps of Flower 1.29 do not speak: on this machine alone, unless an address was given.
   const ownApps = config.isolation === 'subprocess' && config.tls ? '127.0.0.1:0' : undefined
   const appAddress = config.appioAddress ?? ownApps
   const plainApps = appAddress
-    ? stack.use(await startListener({ name: 'ServerAppIo API', address: appAddress, services: apps, log }))
+    ? stack.use(
+        await startListener({ name: 'ServerAppIo API', address: appAddress, services: appsAt(appAddress), log }),
+      )
     : undefined
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
@@ -175,7 +178,7 @@ export async function startSuperlink(
   if (clients) jobs.push(runJob(ctx, 'peer watch', () => watchPeers(ctx, clients, doors, stop.signal)))
   if (ocsp) jobs.push(runJob(ctx, 'OCSP watch', () => watchResponders(ctx, ocsp, doors, stop.signal)))
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
-  if (config.isolation === 'subprocess') jobs.push(runSuperexec(config, ctx, plainApps ?? main, stop.signal))
+  if (gate.ownSecret) jobs.push(runSuperexec(config, ctx, plainApps ?? main, gate.ownSecret, stop.signal))
   // Taken down first: jobs end, held calls are answered, then listeners close.
   stack.defer(async () => {
     stop.abort()
@@ -264,22 +267,15 @@ function createListen(
 
 function runSuperexec(
   config: SuperlinkConfig,
-  ctx: SuperlinkContext,
+  { clock, log }: SuperlinkContext,
   /** Without TLS. */
   apps: Listener,
+  secret: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
-  const address = formatAddress(loopbackAddress(apps.address))
-  const args = ['--insecure', '--runtime-api-address', address, '--parent-pid', String(process.pid)]
-  if (config.python !== undefined) args.push('--python', config.python)
-  if (config.simulation) args.push('--keep-imports')
-  if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
-  return keepRunning(() => startProgram('flower-superexec', args), {
-    name: 'flower-superexec',
-    clock: ctx.clock,
-    log: ctx.log,
-    signal,
-  })
+  const { python, simulation: keepImports, dependencyInstallation } = config
+  const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
+  return runOwnSuperexec({ ...about, clock, log, signal })
 }
 
 /** A background job that fails is logged, and started again after a pause: the server goes on. */

@@ -2,13 +2,13 @@ import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
-import { readSecretFile } from '../identity/secret-file.ts'
 import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
+import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
 
 /** Everything that `flower-superlink` can be told. */
-export interface SuperlinkConfig {
+export interface SuperlinkConfig extends SuperexecConfig {
   /** Files that were good when the configuration was read; absent: plain. */
   readonly tls: ServerTlsFiles | undefined
   readonly staplesOcsp: boolean
@@ -16,14 +16,12 @@ export interface SuperlinkConfig {
   readonly fleetAddress: string
   readonly controlAddress: string
   readonly address: string
-  readonly appioAddress: string | undefined
   readonly healthAddress: string | undefined
   readonly isolation: 'subprocess' | 'process'
   readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
   readonly supernodeAuth: boolean
   /** Virtual nodes instead of SuperNodes: there is no Fleet API. */
   readonly simulation: boolean
-  readonly superexecSecret: Uint8Array | undefined
   readonly dependencyInstallation: boolean
   readonly python: string | undefined
   readonly log: {
@@ -88,7 +86,10 @@ export const rows: readonly OptionRow[] = [
     flags: '--enable-supernode-auth',
     help: 'let in only SuperNodes whose key was registered with flwr supernode register',
   },
-  { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that SuperExecs must know' },
+  {
+    flags: '--superexec-auth-secret-file <path>',
+    help: 'file with the secret that SuperExecs must know, with --isolation process',
+  },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
   { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
   { flags: '--disable-runtime-dependency-installation', help: 'the default', hidden: true },
@@ -106,7 +107,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
   {
     flags: '--serverappio-api-address <address>',
-    help: 'address, without TLS, for SuperExecs and apps of Flower 1.29; --host and --port serve them as well when --insecure is given',
+    help: 'address, without TLS, for SuperExecs and apps of Flower 1.29; defaults to 0.0.0.0:9091 with --isolation process and either --insecure or --superexec-auth-secret-file',
   },
   { flags: '--simulationio-api-address <address>', help: '', hidden: true },
   ...['--appio-ssl-certfile', '--appio-ssl-keyfile', '--appio-ssl-ca-certfile'].map((flag) => ({
@@ -158,13 +159,11 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     fleetAddress: text('fleetApiAddress') as string,
     controlAddress: text('controlApiAddress') as string,
     address: formatAddress({ host, port }),
-    appioAddress: text('serverappioApiAddress'),
     healthAddress: text('healthServerAddress'),
   }
   parseAddress(addresses.controlAddress, '--control-api-address')
   parseAddress(addresses.fleetAddress, '--fleet-api-address')
   parseAddress(addresses.address, '--host and --port')
-  if (addresses.appioAddress) parseAddress(addresses.appioAddress, '--serverappio-api-address')
   if (addresses.healthAddress) parseAddress(addresses.healthAddress, '--health-server-address')
   const database = text('database') as string
   const memory = database === memoryName || database === inMemory || database.trim() === ''
@@ -184,7 +183,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     },
     supernodeAuth,
     simulation,
-    superexecSecret: readSecret(text('superexecAuthSecretFile'), isolation, warnings),
+    ...readSuperexecs(values, addresses.address, warnings),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
     log: {
@@ -241,13 +240,4 @@ function readStapling({ sslStapleOcsp }: OptionValues, tls: SuperlinkConfig['tls
 function readIdle(minutes: string | undefined): number | undefined {
   const count = wholeNumber(minutes, '--end-when-idle', { min: 1, max: 10_000 })
   return count === undefined ? undefined : count * 60_000
-}
-
-function readSecret(path: string | undefined, isolation: string, warnings: string[]): Uint8Array | undefined {
-  if (path === undefined) return undefined
-  if (isolation === 'subprocess') {
-    warnings.push('--superexec-auth-secret-file is ignored with --isolation subprocess.')
-    return undefined
-  }
-  return readSecretFile({ flag: '--superexec-auth-secret-file', path }, 104)
 }

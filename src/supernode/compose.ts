@@ -1,6 +1,5 @@
 import { randomUUID } from 'node:crypto'
 import { Bell } from '../base/bell.ts'
-import { keepRunning, startProgram } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
@@ -16,14 +15,15 @@ import {
 } from '../identity/tls-reload.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { createObjectStore } from '../objects/object-store.ts'
-import { formatAddress, loopbackAddress } from '../rpc/address.ts'
+import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { createChannel } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, startListener } from '../rpc/listener.ts'
 import { tellCertificates, tellFiles } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService } from '../tasks/appio-service.ts'
+import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
-import { createSuperexecCheck } from '../tasks/superexec-auth.ts'
+import { SuperexecGate } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
 import type { SupernodeConfig } from './config.ts'
 import type { SupernodeContext } from './context.ts'
@@ -95,7 +95,11 @@ export async function startSupernode(
 
   const runtimeTls =
     config.runtimeTls && stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, around))
-  const runtime = stack.use(await listen(ctx, runtimeTls && tlsSourceOf(runtimeTls)))
+  const gate = new SuperexecGate(
+    { isolation: config.isolation, secret: config.superexecSecret, insecure: config.tls === 'insecure' },
+    ctx,
+  )
+  const runtime = stack.use(await listen(ctx, gate, runtimeTls && tlsSourceOf(runtimeTls)))
   if (config.healthAddress) {
     tellCertificates(metrics, 'own', () => ownCertificates(tls), clock)
     tellFiles(metrics, [tls, runtimeTls])
@@ -107,7 +111,7 @@ export async function startSupernode(
   await fleet.join()
   log.info(`SuperNode ID: ${fleet.nodeId}`)
 
-  const children = config.isolation === 'subprocess' ? runSuperexec(ctx, runtime) : Promise.resolve()
+  const children = gate.ownSecret ? runSuperexec(ctx, runtime, gate.ownSecret) : Promise.resolve()
   const jobs = [staysJoined(ctx, receiveInstructions), staysJoined(ctx, sendHeartbeats), ctx.tasks.watchLeases(running)]
   const done = firstEnd(jobs, running).finally(() => stop.abort())
   done.catch(() => {})
@@ -121,15 +125,14 @@ export async function startSupernode(
   return { nodeId: fleet.nodeId, runtime, done, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
-async function listen(ctx: SupernodeContext, tls: TlsSource | undefined): Promise<Listener> {
-  const { config, clock, db, log } = ctx
+async function listen(ctx: SupernodeContext, gate: SuperexecGate, tls: TlsSource | undefined): Promise<Listener> {
+  const { config, clock, log } = ctx
+  const { host } = parseAddress(config.runtimeAddress, 'The address for apps')
   const api = {
     tasks: ctx.tasks,
     backend: createSupernodeBackend(ctx),
     clock,
-    ...(config.superexecSecret
-      ? { checkSuperexec: createSuperexecCheck({ db, clock, secret: config.superexecSecret }) }
-      : {}),
+    checkSuperexec: gate.checkAt(host),
   }
   const services = [createRuntimeService(api), createClientAppIoService(api)]
   const runtime = await startListener({
@@ -143,13 +146,14 @@ async function listen(ctx: SupernodeContext, tls: TlsSource | undefined): Promis
   return runtime
 }
 
-function runSuperexec({ config, clock, log, signal }: SupernodeContext, runtime: Listener): Promise<void> {
-  const trust = config.runtimeTls ? ['--root-certificates', config.runtimeTls.caFile.path] : ['--insecure']
-  const args = [...trust, '--runtime-api-address', formatAddress(loopbackAddress(runtime.address))]
-  args.push('--parent-pid', String(process.pid))
-  if (config.python !== undefined) args.push('--python', config.python)
-  if (config.dependencyInstallation) args.push('--allow-runtime-dependency-installation')
-  return keepRunning(() => startProgram('flower-superexec', args), { name: 'flower-superexec', clock, log, signal })
+function runSuperexec(
+  { config, clock, log, signal }: SupernodeContext,
+  { address }: Listener,
+  secret: Uint8Array,
+): Promise<void> {
+  const { python, dependencyInstallation, runtimeTls } = config
+  const about = { address, caFile: runtimeTls?.caFile.path, secret, python, keepImports: false, dependencyInstallation }
+  return runOwnSuperexec({ ...about, clock, log, signal })
 }
 
 /** A SuperLink that lost its state does not know this node any more: it joins again, as a new node if need be. */

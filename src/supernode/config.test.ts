@@ -56,6 +56,17 @@ test('a SuperNode that could only be refused does not start, and says what would
     [() => ['--insecure', '--node-config', 'a=[1,2]'], /value of 'a' must be a boolean, a number or a string/],
     [() => ['--insecure', '--max-retries', 'many'], /--max-retries must be a whole number/],
     [() => ['--insecure', '--rest'], /--rest is not supported/],
+    [
+      () => ['--root-certificates', file('ca.crt'), '--isolation', 'process', '--host', '0.0.0.0'],
+      /any program that reaches 0\.0\.0\.0:9094, .* could take its tasks: give --superexec-auth-secret-file/,
+    ],
+    [
+      () => [
+        ...['--root-certificates', file('ca.crt'), '--isolation', 'process'],
+        ...['--clientappio-api-address', 'supernode:9094'],
+      ],
+      /any program that reaches supernode:9094, .* or give an address of this machine/,
+    ],
   ]
   for (const [args, sentence] of refused) {
     assert.throws(
@@ -87,4 +98,25 @@ test('the node configuration is TOML, in pairs or from a file, flattened', () =>
     'camera.id': 'a b',
   })
   assert.deepEqual(configOf(file('node.toml')), { 'partition-id': 3n, 'camera.name': 'left' })
+})
+
+test('what SuperExecs must know: a secret, unless the address is one of this machine, or all is insecure', () => {
+  writeFileSync(file('secret'), 'the secret')
+  const trusted = ['--root-certificates', file('ca.crt')]
+  const withSecret = ['--superexec-auth-secret-file', file('secret')]
+  const read = (...args: string[]) => {
+    const { superexecSecret, warnings } = parseSupernodeConfig(args) ?? { superexecSecret: undefined, warnings: [] }
+    return { secret: superexecSecret !== undefined, warnings: warnings.filter((line) => /tasks/.test(line)).join() }
+  }
+  assert.deepEqual(read(...trusted, '--isolation', 'process'), { secret: false, warnings: '' })
+  assert.deepEqual(read(...trusted, '--isolation', 'process', '--host', '0.0.0.0', ...withSecret), {
+    secret: true,
+    warnings: '',
+  })
+  const open = read('--insecure', '--isolation', 'process', '--host', '0.0.0.0')
+  assert.match(open.warnings, /can take its tasks: give --superexec-auth-secret-file/)
+  const ignored = read(...trusted, ...withSecret)
+  assert.equal(ignored.secret, false)
+  assert.match(ignored.warnings, /ignored with --isolation subprocess/)
+  assert.deepEqual(read(...trusted, '--host', '0.0.0.0'), { secret: false, warnings: '' })
 })

@@ -15,7 +15,7 @@ import {
   type ServerTlsFiles,
 } from '../identity/tls-files.ts'
 import { readTrustedEntities, type TrustedEntities } from '../identity/trusted-entities.ts'
-import { formatAddress, parseAddress } from '../rpc/address.ts'
+import { formatAddress, isLoopback, parseAddress } from '../rpc/address.ts'
 
 /** Everything that `flower-supernode` can be told. */
 export interface SupernodeConfig {
@@ -88,7 +88,10 @@ export const rows: readonly OptionRow[] = [
     flags: '--trusted-entities <path>',
     help: 'YAML map of key ids to Ed25519 public keys: run only apps that one of them signed',
   },
-  { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that SuperExecs must know' },
+  {
+    flags: '--superexec-auth-secret-file <path>',
+    help: 'file with the secret that SuperExecs must know, with --isolation process',
+  },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
   { flags: '--allow-runtime-dependency-installation', help: 'let Python apps install their dependencies' },
   { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
@@ -119,6 +122,9 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
   const isolation = text('isolation') as 'subprocess' | 'process'
   const healthAddress = text('healthServerAddress')
   if (healthAddress) parseAddress(healthAddress, '--health-server-address')
+  const runtimeAddress = readRuntimeAddress(values, isolation)
+  const superexecSecret = readSecret(values, isolation, warnings)
+  if (isolation === 'process' && !superexecSecret) checkOpenAddress(runtimeAddress, values.insecure === true, warnings)
   const maxWaitSeconds = wholeNumber(text('maxWaitTime'), '--max-wait-time', { min: 0 })
   return {
     superlinkAddress,
@@ -129,9 +135,9 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     trustedEntities: readTrusted(text('trustedEntities')),
     nodeConfig: parseConfigPairs(text('nodeConfig') ?? '', '--node-config'),
     isolation,
-    runtimeAddress: readRuntimeAddress(values, isolation),
+    runtimeAddress,
     runtimeTls: readRuntimeTls(values, warnings),
-    superexecSecret: isolation === 'process' ? readSecret(text('superexecAuthSecretFile')) : undefined,
+    superexecSecret,
     maxRetries: wholeNumber(text('maxRetries'), '--max-retries', { min: 0 }),
     maxWaitMs: maxWaitSeconds === undefined ? undefined : maxWaitSeconds * 1000,
     healthAddress,
@@ -207,6 +213,24 @@ function readTrusted(path: string | undefined): TrustedEntities | undefined {
   return path === undefined ? undefined : readTrustedEntities({ flag: '--trusted-entities', path })
 }
 
-function readSecret(path: string | undefined): Uint8Array | undefined {
-  return path === undefined ? undefined : readSecretFile({ flag: '--superexec-auth-secret-file', path }, 401)
+function readSecret(values: OptionValues, isolation: string, warnings: string[]): Uint8Array | undefined {
+  const path = values.superexecAuthSecretFile as string | undefined
+  if (path === undefined) return undefined
+  if (isolation === 'process') return readSecretFile({ flag: '--superexec-auth-secret-file', path }, 401)
+  warnings.push(
+    "--superexec-auth-secret-file is ignored with --isolation subprocess: only the SuperNode's own SuperExec can take tasks.",
+  )
+  return undefined
+}
+
+/** Without a secret, tasks are handed out at loopback addresses only, unless `--insecure` was given. */
+function checkOpenAddress(address: string, insecure: boolean, warnings: string[]): void {
+  if (isLoopback(parseAddress(address, '--host and --port').host)) return
+  const danger = `any program that reaches ${address}, the Runtime API of this SuperNode,`
+  const remedy = 'give --superexec-auth-secret-file to this SuperNode and to its SuperExec'
+  if (insecure) warnings.push(`With --isolation process, ${danger} can take its tasks: ${remedy}.`)
+  else
+    throw new UsageError(
+      `With --isolation process, ${danger} could take its tasks: ${remedy}, or give an address of this machine, e.g. 127.0.0.1:${defaultPort}.`,
+    )
 }

@@ -20,7 +20,7 @@ export interface AppCallersOptions {
 }
 
 /**
- * Identifies an app by the token of its task, and a SuperExec by its signature if a secret is configured. The run tokens of
+ * Identifies an app by the token of its task, and a SuperExec by what `checkSuperexec` demands. The run tokens of
  * Flower 1.29 are tokens of tasks here: its programs never compare them.
  */
 export function appCallers(
@@ -31,7 +31,7 @@ export function appCallers(
     superexec: callerKind(
       async (head) => checkRelease(head),
       async (call) => {
-        await checkSuperexec?.(call)
+        await checkSuperexec(call)
         return undefined
       },
     ),

@@ -30,7 +30,7 @@ function setUp() {
       })
     },
   } as unknown as RuntimeBackend
-  const options = { tasks, backend, clock }
+  const options = { tasks, backend, clock, checkSuperexec: async () => {} }
   const services = { server: createServerAppIoService(options), client: createClientAppIoService(options) }
   const call = async (
     service: Service,

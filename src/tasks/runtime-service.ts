@@ -9,6 +9,7 @@ import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import type { Call } from '../rpc/call.ts'
 import { defineService, type Service } from '../rpc/service.ts'
 import { type AppCallers, appCallers } from './app-callers.ts'
+import type { SuperexecCheck } from './superexec-auth.ts'
 import type { Task } from './task.ts'
 import type { Tasks } from './tasks.ts'
 import { checkRuntimeRelease, unservedRuntimeCalls } from './unserved-calls.ts'
@@ -53,8 +54,7 @@ export interface RuntimeServiceOptions {
   readonly tasks: Tasks
   readonly backend: RuntimeBackend
   readonly clock: Clock
-  /** Checks the SuperExec signature of a call; absent when no secret is configured. */
-  readonly checkSuperexec?: (call: Call) => Promise<void>
+  readonly checkSuperexec: SuperexecCheck
 }
 
 /** The Runtime service over whatever backend; every call but AcquireTask needs the token of a live task. */

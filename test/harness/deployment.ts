@@ -52,13 +52,16 @@ export class Deployment implements AsyncDisposable {
   /** Starts it, or starts it again: then on the same addresses and, with a database file, with the same state. */
   async startSuperlink(): Promise<void> {
     const address = (known: string): string => known || '127.0.0.1:0'
-    const { superlinkArguments: more = [] } = this.#options
+    const { superlinkArguments = [] } = this.#options
+    const more = typeof superlinkArguments === 'function' ? await superlinkArguments(this) : superlinkArguments
     const args = [
       ...this.#superlinkTls(),
       ...['--fleet-api-address', address(this.fleetAddress), '--control-api-address', address(this.controlAddress)],
       ...['--port', this.mainAddress.split(':')[1] ?? '0'],
       ...['--database', this.directory.file('state.db')],
-      ...(typeof more === 'function' ? await more(this) : more),
+      // Its default is one port for all of this machine.
+      ...(!this.#ca && more.includes('process') ? ['--serverappio-api-address', '127.0.0.1:0'] : []),
+      ...more,
     ]
     this.superlink = this.#stack.use(this.start('flower-superlink', args))
     const bound = async (name: string): Promise<string> =>

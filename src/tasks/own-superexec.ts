@@ -1,0 +1,52 @@
+import { keepRunning, startProgram } from '../base/child-program.ts'
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/log.ts'
+import { type Address, formatAddress, loopbackAddress } from '../rpc/address.ts'
+
+const program = 'flower-superexec'
+
+export interface OwnSuperexecOptions {
+  /** Address of the Runtime API of this server. */
+  readonly address: Address
+  /** CA of the Runtime API; absent: plain. */
+  readonly caFile: string | undefined
+  /** Secret of this start, without which this server hands out no task. */
+  readonly secret: Uint8Array
+  readonly python: string | undefined
+  readonly keepImports: boolean
+  readonly dependencyInstallation: boolean
+  readonly clock: Clock
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+/**
+ * Runs the SuperExec of a server with `--isolation subprocess` until the signal, and starts it again when it ends. The
+ * secret reaches each start over a pipe: arguments, environment and files can be read by other programs.
+ */
+export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
+  const { secret, clock, log, signal } = options
+  const args = superexecArguments(options)
+  const start = () => {
+    const child = startProgram(program, args, { stdio: ['pipe', 'inherit', 'inherit'] })
+    // A child that ends before it has read the secret is started again by `keepRunning`.
+    child.stdin?.on('error', () => {})
+    child.stdin?.end(secret)
+    return child
+  }
+  return keepRunning(start, { name: program, clock, log, signal })
+}
+
+export function superexecArguments(
+  options: Pick<OwnSuperexecOptions, 'address' | 'caFile' | 'python' | 'keepImports' | 'dependencyInstallation'>,
+): string[] {
+  const { address, caFile, python, keepImports, dependencyInstallation } = options
+  return [
+    ...(caFile === undefined ? ['--insecure'] : ['--root-certificates', caFile]),
+    ...['--runtime-api-address', formatAddress(loopbackAddress(address))],
+    ...['--parent-pid', String(process.pid), '--superexec-auth-secret-stdin'],
+    ...(python === undefined ? [] : ['--python', python]),
+    ...(keepImports ? ['--keep-imports'] : []),
+    ...(dependencyInstallation ? ['--allow-runtime-dependency-installation'] : []),
+  ]
+}
