@@ -2,7 +2,6 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
 import { Metrics } from '../base/metrics.ts'
@@ -31,11 +30,13 @@ import { createFleetService, createNoFleetService } from './api/fleet.ts'
 import { countFleetTraffic } from './api/fleet-traffic.ts'
 import { logControlCalls } from './api/log-control-calls.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
+import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { type Credentials, openCredentials, watchPeers, watchResponders } from './credentials.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { PassingReplies } from './delivery/passing-replies.ts'
+import { recoverDelivery } from './delivery/recover.ts'
 import { noteArrival } from './delivery/replies.ts'
 import { IdleWatch } from './idle.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
@@ -108,6 +109,7 @@ export async function startSuperlink(
   }
   stack.defer(() => ctx.traffic.flush())
   await ctx.tasks.recover(config.isolation === 'subprocess' ? 'ended' : 'may-live')
+  await recoverDelivery(ctx)
 
   const fleet = simulation ? createNoFleetService() : createFleetService(ctx)
   const idleWatch =
@@ -276,20 +278,4 @@ function runSuperexec(
   const { python, simulation: keepImports, dependencyInstallation } = config
   const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
   return runOwnSuperexec({ ...about, clock, log, signal })
-}
-
-/** A background job that fails is logged, and started again after a pause: the server goes on. */
-async function runJob(
-  ctx: Pick<SuperlinkContext, 'log' | 'clock'>,
-  name: string,
-  job: () => Promise<void>,
-): Promise<void> {
-  for (;;) {
-    try {
-      return await job()
-    } catch (error) {
-      ctx.log.error(`The ${name} failed and is started again`, { error: errorText(error) })
-      await ctx.clock.sleep(1000)
-    }
-  }
 }

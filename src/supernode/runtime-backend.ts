@@ -48,8 +48,16 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
         throw new DomainError('invalid-request', 'A ClientApp pushes exactly one message and its object tree.')
       if (wire.metadata?.replyToMessageId !== work.metadata.messageId || wire.metadata.messageId !== tree.objectId)
         throw new DomainError('invalid-request', 'The message is not a reply to the one of this task.')
-      const missing = await ctx.db.transaction((tx) => ctx.objects.announce(tx, tree.objectId, flattenTree(tree)))
-      work.reply = { wire, tree, missing: new Set(missing), runtimeSeconds: undefined }
+      const ids = flattenTree(tree)
+      const missing = await ctx.db.transaction(async (tx, afterCommit) => {
+        await ctx.tasks.ensureOpen(tx, task.taskId)
+        const earlier = work.reply?.tree.objectId
+        if (earlier !== undefined && earlier !== tree.objectId) await ctx.objects.release(tx, afterCommit, [earlier])
+        const absent = await ctx.objects.announce(tx, tree.objectId, ids)
+        // Within the transaction: the end of the task, which may share its commit, lets go of these objects.
+        work.reply = { wire, tree, missing: new Set(absent), runtimeSeconds: undefined }
+        return absent
+      })
       return { messageIds: [tree.objectId], objectsToPush: missing, sessionId: task.taskId.toString() }
     },
     async pushObject(task, request) {

@@ -1,6 +1,7 @@
 import { hash, randomBytes } from 'node:crypto'
 import { Bell, lookAgain } from '../base/bell.ts'
 import type { Clock } from '../base/clock.ts'
+import { DomainError } from '../base/errors.ts'
 import { type RunId, randomId, type TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
@@ -117,6 +118,15 @@ export class Tasks {
   async findByToken(token: string): Promise<Task | undefined> {
     const task = await taskStore.findByTokenHash(this.#options.db.read, hashToken(token))
     return task && (task.leaseUntil ?? 0) > this.#options.clock.now() ? task : undefined
+  }
+
+  /**
+   * Throws `token-invalid` if the task has ended. A transaction that stores something of a task asks this first: what a task
+   * has is forgotten in the transaction that ends it.
+   */
+  async ensureOpen(tx: Db, taskId: TaskId): Promise<void> {
+    const task = await taskStore.find(tx, taskId)
+    if (!task || task.status === 'finished') throw new DomainError('token-invalid', `Task ${taskId} has ended.`)
   }
 
   /** The app is up. Answers false when the task was not `starting`. */

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Task } from '../../tasks/task.ts'
 import { createBells, type SuperlinkContext } from '../context.ts'
@@ -50,4 +51,23 @@ test('whoever knows another number of nodes, or does not wait, is answered at on
   assert.equal(await count(), 1)
   assert.equal(await count({ knownNodes: 0, waitMs: 60_000, signal }), 1)
   assert.equal(await count({ knownNodes: 1, waitMs: 0, signal }), 1)
+})
+
+test('an app whose run has ended is told that its token is void, whatever it was about to push', async () => {
+  await using core = await SuperlinkCore.start()
+  const nodeId = await core.join('node')
+  const { runId, taskId } = await core.run()
+  const backend = createSuperlinkBackend(core.ctx)
+  const ended = { runId, taskId } as Task
+  const { deflated } = core.instruction(runId, nodeId)
+  await core.stop(runId)
+  const messages = { messagesList: [deflated.wire], messageObjectTrees: [deflated.tree] }
+  const calls = [
+    backend.pushLogs(ended, { logs: ['late\n'] } as Parameters<typeof backend.pushLogs>[1]),
+    backend.pushTaskEvents(ended, { events: [{ event: 'e', data: '{}' }] } as Parameters<
+      typeof backend.pushTaskEvents
+    >[1]),
+    backend.pushMessages(ended, messages as Parameters<typeof backend.pushMessages>[1]),
+  ]
+  for (const call of calls) await assert.rejects(call, { code: 'token-invalid' })
 })

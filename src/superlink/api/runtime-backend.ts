@@ -46,7 +46,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         error: message.error && { code: Number(message.error.code), reason: message.error.reason },
         tree: request.messageObjectTrees[index] as NonNullable<(typeof request.messageObjectTrees)[number]>,
       }))
-      return { ...(await pushInstructions(ctx, task.runId, messages)), sessionId: task.taskId.toString() }
+      const pushed = await endsWithRun(() => pushInstructions(ctx, task.runId, messages))
+      return { ...pushed, sessionId: task.taskId.toString() }
     },
     async pullMessages(task, request, wait) {
       const replies = await collectReplies(ctx, task.runId, request.messageIds, wait)
@@ -81,8 +82,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const nodes = (await lookAgain(ctx.bells.replies, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
       return { nodes: nodes.map((node) => nodeToWire(node)) }
     },
-    pushLogs: (task, request) => appendLog(ctx, task.runId, request.logs),
-    pushTaskEvents: (task, request) => appendEvents(ctx, task, request.events),
+    pushLogs: (task, request) => endsWithRun(() => appendLog(ctx, task.runId, request.logs)),
+    pushTaskEvents: (task, request) => endsWithRun(() => appendEvents(ctx, task, request.events)),
     async pushTaskOutput(task, request) {
       const subStatus = request.subStatus
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped') {
@@ -100,6 +101,17 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         })
       })
     },
+  }
+}
+
+/** The token of a task ends with its run: a call that the end overtakes is refused as the next one will be. */
+async function endsWithRun<T>(store: () => Promise<T>): Promise<T> {
+  try {
+    return await store()
+  } catch (error) {
+    if (error instanceof DomainError && error.code === 'run-not-running')
+      throw new DomainError('token-invalid', error.message, { cause: error })
+    throw error
   }
 }
 

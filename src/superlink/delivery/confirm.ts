@@ -1,7 +1,7 @@
 import type { RunId } from '../../base/ids.ts'
 import { errorCodes, type MessageError } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { answerWithError, type TakingCtx } from './error-replies.ts'
+import { failInstruction, type TakingCtx } from './error-replies.ts'
 import * as messageStore from './message-store.ts'
 
 /** The end of a message: its receiver says that it has everything. That it is the receiver was checked before. */
@@ -18,12 +18,11 @@ export async function confirmInstruction(ctx: TakingCtx, messageId: string): Pro
     const fetched = instruction.deliveredAt !== undefined
     if (fetched && !(await messageStore.isIncomplete(tx, messageId)))
       return ctx.objects.release(tx, afterCommit, [messageId])
-    const answered = (await messageStore.listRepliesTo(tx, [messageId])).length > 0
-    if (answered) return
+    if ((await messageStore.listRepliesTo(tx, [messageId])).length > 0) return
     const { dstNodeId: node, runId: run } = instruction.metadata
     ctx.log.warn('A SuperNode confirmed an instruction that it cannot have received', { node, run })
     await messageStore.markDelivered(tx, messageId, ctx.clock.now())
-    await answerWithError(ctx, tx, afterCommit, instruction, confirmedEarly)
+    await failInstruction(ctx, tx, afterCommit, instruction, confirmedEarly)
   })
 }
 

@@ -3,6 +3,7 @@ import type { AfterCommit, Db } from '../../db/database.ts'
 import { deflateMessage } from '../../message/deflate.ts'
 import { errorCodes, Message, type MessageError, type Metadata } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { isRunOpen } from '../runs/run.ts'
 import type { StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 
@@ -16,36 +17,54 @@ export const messageUnavailable: MessageError = {
     'Error: Message Unavailable - The requested message could not be found in the database. It may have expired or never existed.',
 }
 
-/** Answers an instruction with an error in the name of its node, within a transaction. */
-export async function answerWithError(
-  ctx: TakingCtx,
+/**
+ * Answers an instruction with an error, within a transaction. Returns the reply, or `undefined` if there is nothing to do:
+ * the instruction was answered in the meantime, or its run has ended. A reply that was announced and did not come is
+ * replaced, so that each instruction has one reply.
+ *
+ * @param srcNodeId in whose name the error is reported; its node by default.
+ */
+export async function failInstruction(
+  ctx: Pick<TakingCtx, 'objects' | 'clock' | 'bells' | 'progress'>,
   tx: Db,
   afterCommit: AfterCommit,
   instruction: StoredMessage,
   error: MessageError,
-): Promise<void> {
-  const { runId, messageId } = instruction.metadata
-  const nodeId = instruction.metadata.dstNodeId
-  const { reply, content } = createErrorReply(ctx, runId as RunId, messageId, instruction, error, nodeId)
-  await insertErrorReply(ctx, tx, afterCommit, reply)
+  srcNodeId: bigint = instruction.metadata.dstNodeId,
+): Promise<StoredMessage | undefined> {
+  const { messageId } = instruction.metadata
+  const runId = instruction.metadata.runId as RunId
+  if (!(await isRunOpen(tx, runId))) return undefined
+  const earlier = await messageStore.listRepliesTo(tx, [messageId])
+  for (const { metadata } of earlier) if (!(await messageStore.isIncomplete(tx, metadata.messageId))) return undefined
+  const incomplete = earlier.map(({ metadata }) => ({ runId, messageId: metadata.messageId }))
+  await withdrawReplies(ctx, tx, afterCommit, incomplete)
+  const { reply, content } = createErrorReply(ctx, runId, messageId, instruction, error, srcNodeId)
+  const { messageId: replyId } = reply.metadata
+  await messageStore.insert(tx, reply)
+  await ctx.objects.keep(tx, afterCommit, replyId, replyId, content)
   afterCommit(() => {
-    // Whoever asks for the object before it is here waits for it.
-    void ctx.objects.put(reply.metadata.messageId, content).catch(() => {})
-    ctx.bells.replies.ring(runId as RunId)
+    ctx.progress.replied(runId, true)
+    ctx.bells.replies.ring(runId)
+    ctx.bells.runs.ring(runId)
   })
+  return reply
 }
 
-export async function storeErrorReply(
-  ctx: TakingCtx,
-  runId: RunId,
-  replyToMessageId: string,
-  instruction: StoredMessage | undefined,
-  error: MessageError,
-): Promise<StoredMessage> {
-  const { reply, content } = createErrorReply(ctx, runId, replyToMessageId, instruction, error)
-  await ctx.db.transaction((tx, afterCommit) => insertErrorReply(ctx, tx, afterCommit, reply))
-  await ctx.objects.put(reply.metadata.messageId, content)
-  return reply
+/** Forgets replies that will not be completed: that is as if they had not been announced. */
+export async function withdrawReplies(
+  ctx: Pick<TakingCtx, 'objects' | 'progress'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  replies: readonly { readonly runId: RunId; readonly messageId: string }[],
+): Promise<void> {
+  if (replies.length === 0) return
+  const ids = replies.map(({ messageId }) => messageId)
+  await ctx.objects.release(tx, afterCommit, ids)
+  await messageStore.remove(tx, ids)
+  afterCommit(() => {
+    for (const { runId } of replies) ctx.progress.withdrawn(runId, 1)
+  })
 }
 
 export function createErrorReply(
@@ -74,20 +93,4 @@ export function createErrorReply(
     reply: { metadata: { ...metadata, messageId }, error, tree, deliveredAt: undefined },
     content: (objects.get(messageId) as () => Uint8Array)(),
   }
-}
-
-async function insertErrorReply(
-  ctx: Pick<TakingCtx, 'objects' | 'progress' | 'bells'>,
-  tx: Db,
-  afterCommit: AfterCommit,
-  reply: StoredMessage,
-): Promise<void> {
-  const { messageId } = reply.metadata
-  const runId = reply.metadata.runId as RunId
-  await messageStore.insert(tx, reply)
-  await ctx.objects.announce(tx, messageId, [messageId])
-  afterCommit(() => {
-    ctx.progress.replied(runId, true)
-    ctx.bells.runs.ring(runId)
-  })
 }

@@ -5,6 +5,7 @@ import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { ensureRunOpen } from '../runs/run.ts'
 import type { StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 import { findFault } from './validate.ts'
@@ -15,8 +16,9 @@ import { findFault } from './validate.ts'
  */
 
 /**
- * Takes the instructions of a run. Answers an id for each, empty where it was refused (unknown or unregistered node), and
- * the objects whose content is missing. Throws `invalid-request` when a message is malformed.
+ * Takes the instructions of a run. Returns an id for each, empty if it was refused (unknown or unregistered node), and the
+ * objects whose content is missing. Throws `invalid-request` for a malformed message, and `run-not-running` if the run has
+ * ended: then none is taken.
  */
 export async function pushInstructions(
   ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes'>,
@@ -32,6 +34,7 @@ export async function pushInstructions(
     if (fault) throw new DomainError('invalid-request', `Invalid message: ${fault}.`)
   }
   return ctx.db.transaction(async (tx, afterCommit) => {
+    await ensureRunOpen(tx, runId)
     const messageIds: string[] = []
     const missing = new Set<string>()
     const receivers: NodeId[] = []

@@ -112,15 +112,15 @@ function selectRepliesTo(db: Db, ids: readonly string[]) {
 }
 
 /** Replies that a node announced, and whose objects are not all here. */
-export async function listIncompleteReplies(db: Db, nodeId: NodeId): Promise<string[]> {
+export async function listIncompleteReplies(db: Db, nodeId: NodeId): Promise<{ messageId: string; runId: RunId }[]> {
   const rows = await db
     .selectFrom('message')
-    .select('message_id')
+    .select(['message_id', 'run_id'])
     .where('src_node_id', '=', nodeId)
     .where('kind', '=', 'reply')
     .where(({ exists, selectFrom }) => exists(missingObjects(selectFrom)))
     .execute()
-  return rows.map((row) => row.message_id)
+  return rows.map((row) => ({ messageId: row.message_id, runId: row.run_id as RunId }))
 }
 
 /** Runs with a reply that has this object and all its others. */
@@ -149,25 +149,6 @@ export async function findPending(db: Db, nodeId: NodeId, now: number): Promise<
     .orderBy('position')
     .limit(1)
     .executeTakeFirst()
-  return row && toMessage(row)
-}
-
-/** The oldest instruction of a run that nobody has fetched and that has not expired, for a node that is not among `busy`. */
-export async function findPendingOfRun(
-  db: Db,
-  runId: RunId,
-  busy: readonly NodeId[],
-  now: number,
-): Promise<StoredMessage | undefined> {
-  let query = db
-    .selectFrom('message')
-    .selectAll()
-    .where('run_id', '=', runId)
-    .where('kind', '=', 'instruction')
-    .where('delivered_at', 'is', null)
-    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
-  if (busy.length > 0) query = query.where('dst_node_id', 'not in', busy)
-  const row = await query.orderBy('position').limit(1).executeTakeFirst()
   return row && toMessage(row)
 }
 
@@ -241,12 +222,6 @@ export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
   await tx.deleteFrom('message').where('message_id', 'in', ids).execute()
 }
 
-export async function listIdsOfRun(db: Db, runId: RunId): Promise<string[]> {
-  return (await db.selectFrom('message').select('message_id').where('run_id', '=', runId).execute()).map(
-    (row) => row.message_id,
-  )
-}
-
 /** The earliest end of an instruction's life after `now`, in epoch milliseconds; Infinity when there is none. */
 export async function nextExpiry(db: Db, now: number): Promise<number> {
   const row = await db
@@ -258,7 +233,7 @@ export async function nextExpiry(db: Db, now: number): Promise<number> {
   return row?.at ? Number(row.at) * 1000 : Number.POSITIVE_INFINITY
 }
 
-function toMessage(row: Row<'message'>): StoredMessage {
+export function toMessage(row: Row<'message'>): StoredMessage {
   return {
     metadata: {
       runId: row.run_id,

@@ -1,14 +1,22 @@
 import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { NodeId, RunId } from '../../base/ids.ts'
+import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { errorCodes, type MessageError } from '../../message/message.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { createErrorReply, messageUnavailable, storeErrorReply, type TakingCtx } from './error-replies.ts'
+import { isRunOpen } from '../runs/run.ts'
+import {
+  createErrorReply,
+  failInstruction,
+  messageUnavailable,
+  type TakingCtx,
+  withdrawReplies,
+} from './error-replies.ts'
 import * as messageStore from './message-store.ts'
 import { expiresAt, type StoredMessage } from './message-store.ts'
+import { listIdsOfRun } from './run-messages.ts'
 import { findFault } from './validate.ts'
 
 /**
@@ -23,7 +31,7 @@ type CollectingCtx = Ctx & Pick<SuperlinkContext, 'passingReplies'>
 const ttlToleranceSeconds = 0.1
 
 /**
- * Takes a node's reply. `accepted` is false, and nothing is stored, when nobody waits for it (any more). The same reply
+ * Takes a node's reply. `accepted` is false, and nothing is stored, if no ServerApp waits for it (any more). The same reply
  * again is accepted again; a second, different reply to one instruction is not.
  */
 export function acceptReply(
@@ -65,6 +73,7 @@ async function findReplyFault(
   reply: Omit<StoredMessage, 'deliveredAt'>,
 ): Promise<string | undefined> {
   const { metadata } = reply
+  if (!(await isRunOpen(tx, metadata.runId as RunId))) return 'its run has ended'
   const fault = findFault('reply', metadata, reply.tree, ctx.clock.now())
   if (fault) return fault
   const instruction = await messageStore.find(tx, metadata.replyToMessageId)
@@ -129,7 +138,11 @@ async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly st
       continue
     }
     const error = await findUndeliverable(ctx, instruction, now)
-    if (error) replies.set(id, await storeErrorReply(ctx, runId, id, instruction, error))
+    if (!error) continue
+    const reply = await ctx.db.transaction((tx, afterCommit) =>
+      failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId),
+    )
+    if (reply) replies.set(id, reply)
   }
   return [...replies.values()]
 }
@@ -155,28 +168,29 @@ export async function noteArrival(ctx: Pick<Ctx, 'db' | 'bells'>, objectId: stri
  * answered.
  */
 export async function forgetIncomplete(
-  ctx: Pick<Ctx, 'objects' | 'log'>,
+  ctx: Pick<Ctx, 'objects' | 'log' | 'progress'>,
   tx: Db,
   afterCommit: AfterCommit,
   nodeId: NodeId,
 ): Promise<void> {
-  const ids = await messageStore.listIncompleteReplies(tx, nodeId)
-  if (ids.length === 0) return
-  await ctx.objects.release(tx, afterCommit, ids)
-  await messageStore.remove(tx, ids)
-  ctx.log.warn('Replies that a SuperNode announced and did not send are forgotten', { node: nodeId, count: ids.length })
+  const replies = await messageStore.listIncompleteReplies(tx, nodeId)
+  if (replies.length === 0) return
+  await withdrawReplies(ctx, tx, afterCommit, replies)
+  ctx.log.warn('Replies that a SuperNode announced and did not send are forgotten', {
+    node: nodeId,
+    count: replies.length,
+  })
 }
 
 /**
- * A node that starts anew will not answer what it confirmed in its former life: whoever waits for that hears so. (What it
- * did not confirm is delivered again.)
+ * A SuperNode that starts anew will not answer what it confirmed in its former life: the ServerApp gets errors instead.
+ * (What it did not confirm is delivered again.)
  */
-export async function failConfirmed(ctx: Ctx, nodeId: NodeId): Promise<void> {
-  for (const instruction of await messageStore.listConfirmedUnanswered(ctx.db.read, nodeId)) {
-    const { runId, messageId } = instruction.metadata
-    const reason = 'Error: Node Unavailable — The SuperNode was restarted before it answered this message.'
-    await storeErrorReply(ctx, runId as RunId, messageId, instruction, { code: errorCodes.nodeUnavailable, reason })
-    ctx.bells.replies.ring(runId as RunId)
+export async function failConfirmed(ctx: TakingCtx, tx: Db, afterCommit: AfterCommit, nodeId: NodeId): Promise<void> {
+  const reason = 'Error: Node Unavailable — The SuperNode was restarted before it answered this message.'
+  for (const instruction of await messageStore.listConfirmedUnanswered(tx, nodeId)) {
+    const error = { code: errorCodes.nodeUnavailable, reason }
+    await failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId)
   }
 }
 
@@ -195,7 +209,7 @@ export async function forgetRunMessages(
   afterCommit: AfterCommit,
   runId: RunId,
 ): Promise<void> {
-  const ids = await messageStore.listIdsOfRun(tx, runId)
+  const ids = await listIdsOfRun(tx, runId)
   await ctx.objects.release(tx, afterCommit, ids)
   for (let start = 0; start < ids.length; start += 500) await messageStore.remove(tx, ids.slice(start, start + 500))
 }

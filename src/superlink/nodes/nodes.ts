@@ -64,7 +64,7 @@ export async function activateNode(
   credential: NodeCredential,
   fields: { publicKey: string; heartbeatIntervalMs: number; speaker: Speaker },
 ): Promise<NodeId> {
-  const nodeId = await ctx.db.transaction(async (tx, afterCommit) => {
+  return ctx.db.transaction(async (tx, afterCommit) => {
     const node =
       credential.kind === 'certificate'
         ? await ensureCertificateNode(ctx, tx, credential, fields.publicKey)
@@ -83,10 +83,9 @@ export async function activateNode(
     await bringOnline(ctx, tx, afterCommit, node, fields.heartbeatIntervalMs)
     await forgetIncomplete(ctx, tx, afterCommit, node.nodeId)
     await redeliver(ctx, tx, afterCommit, node.nodeId)
+    await failConfirmed(ctx, tx, afterCommit, node.nodeId)
     return node.nodeId
   })
-  await failConfirmed(ctx, nodeId)
-  return nodeId
 }
 
 /** A beat keeps an online node online and revives an offline one. Answers whether the node exists. */

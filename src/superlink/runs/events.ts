@@ -5,7 +5,7 @@ import type { RunId, TaskId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as eventStore from './event-store.ts'
-import { findRun } from './run.ts'
+import { ensureRunOpen, findRun } from './run.ts'
 
 /** What the SuperLink itself says about the progress of a run, for those who watch it. */
 export const repliesEvent = 'trellis.replies'
@@ -23,7 +23,10 @@ export interface RunEvent {
 
 type Ctx = Pick<SuperlinkContext, 'db' | 'bells' | 'clock' | 'progress'>
 
-/** Keeps what an app reports. Events that are too large, no JSON objects, or too many are left out: they only inform. */
+/**
+ * Keeps what an app reports. Events that are too large, no JSON objects, or too many are left out: they only inform. Throws
+ * `run-not-running` if the run has ended.
+ */
 export async function appendEvents(
   ctx: Ctx,
   task: { runId: RunId; taskId: TaskId },
@@ -32,6 +35,7 @@ export async function appendEvents(
   const good = events.filter(({ event, data }) => event.length <= 200 && isJsonObject(data))
   if (good.length === 0) return
   await ctx.db.transaction(async (tx, afterCommit) => {
+    await ensureRunOpen(tx, task.runId)
     if ((await eventStore.count(tx, task.runId)) + good.length > limits.runEventsMax) return
     for (const { event, data } of good) await eventStore.insert(tx, { ...task, at: ctx.clock.now(), event, data })
     afterCommit(() => ctx.bells.runs.ring(task.runId))

@@ -3,17 +3,21 @@ import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { findRun } from './run.ts'
+import { ensureRunOpen, findRun } from './run.ts'
 
 /** The log of a run: what its ServerApp wrote, kept and streamed. */
 
 type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>
 
-/** Appends text as it came. A log that grows beyond its limit is cut with one note. */
+/**
+ * Appends text as it came. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
+ * ended: those who follow its log have been told that it is complete.
+ */
 export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly string[]): Promise<void> {
   const text = fragments.map(cutLine).join('')
   if (text === '') return
   await ctx.db.transaction(async (tx, afterCommit) => {
+    await ensureRunOpen(tx, runId)
     const run = await tx.selectFrom('run').select('log_bytes').where('run_id', '=', runId).executeTakeFirst()
     if (!run || run.log_bytes > limits.runLogBytesMax) return
     const bytes = run.log_bytes + Buffer.byteLength(text)

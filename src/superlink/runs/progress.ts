@@ -32,6 +32,12 @@ export class RunProgress {
     this.#counts.set(runId, { ...counts, replied: counts.replied + 1, failed: counts.failed + (failed ? 1 : 0) })
   }
 
+  /** A reply that was counted will not come after all. */
+  withdrawn(runId: RunId, count: number): void {
+    const counts = this.#counts.get(runId)
+    if (counts) this.#counts.set(runId, { ...counts, replied: Math.max(0, counts.replied - count) })
+  }
+
   forget(runId: RunId): void {
     this.#counts.delete(runId)
   }

@@ -37,6 +37,19 @@ export async function find(db: Db, runId: RunId): Promise<RunRow | undefined> {
   return selectRuns(db).where('run.run_id', '=', runId).executeTakeFirst()
 }
 
+/** How far the run has come; `undefined` if there is no such run. */
+export async function findStatus(
+  db: Db,
+  runId: RunId,
+): Promise<Pick<Row<'task'>, 'status' | 'sub_status'> | undefined> {
+  return db
+    .selectFrom('run')
+    .innerJoin('task', 'task.task_id', 'run.primary_task_id')
+    .select(['task.status', 'task.sub_status'])
+    .where('run.run_id', '=', runId)
+    .executeTakeFirst()
+}
+
 /** Newest first. */
 export async function list(
   db: Db,

@@ -8,7 +8,7 @@ import { StartRunRequestSchema } from '../../gen/flwr/proto/control_pb.ts'
 import type { SimulationConfig } from '../../gen/flwr/proto/federation_config_pb.ts'
 import type { RunSchema } from '../../gen/flwr/proto/run_pb.ts'
 import { userConfigFromWire, userConfigToWire } from '../../message/wire.ts'
-import type { Task } from '../../tasks/task.ts'
+import type { Task, TaskStatus, TaskSubStatus } from '../../tasks/task.ts'
 import { toTask } from '../../tasks/task-store.ts'
 import { decodeSettings } from '../simulation/settings-store.ts'
 import * as runStore from './run-store.ts'
@@ -42,10 +42,33 @@ export async function findRun(db: Db, runId: RunId): Promise<Run | undefined> {
 /** Throws `run-not-running` with Flower's words for the status. */
 export async function ensureRunRunning(db: Db, runId: RunId): Promise<Run> {
   const run = await findRun(db, runId)
-  if (!run) throw new DomainError('run-not-running', `Run ID not found: ${runId}`)
-  if (run.task.status === 'running') return run
-  const stopped = run.task.subStatus === 'stopped' ? ' Stopped by user.' : ''
-  throw new DomainError('run-not-running', `Run is ${run.task.status}.${stopped}`)
+  if (run?.task.status === 'running') return run
+  throw notRunning(runId, run?.task)
+}
+
+/**
+ * Throws `run-not-running` if the run has ended. Every transaction that stores something of a run asks this first: all that
+ * a run has is forgotten in the transaction that ends it, so that nothing may be stored after it.
+ */
+export async function ensureRunOpen(tx: Db, runId: RunId): Promise<void> {
+  if (!(await isRunOpen(tx, runId))) throw notRunning(runId, await findTaskStatus(tx, runId))
+}
+
+/** As `ensureRunOpen`, for rules that leave something undone instead of refusing it. */
+export async function isRunOpen(tx: Db, runId: RunId): Promise<boolean> {
+  const task = await findTaskStatus(tx, runId)
+  return task !== undefined && task.status !== 'finished'
+}
+
+async function findTaskStatus(db: Db, runId: RunId): Promise<Pick<Task, 'status' | 'subStatus'> | undefined> {
+  const row = await runStore.findStatus(db, runId)
+  return row && { status: row.status as TaskStatus, subStatus: row.sub_status as TaskSubStatus }
+}
+
+function notRunning(runId: RunId, task: Pick<Task, 'status' | 'subStatus'> | undefined): DomainError {
+  if (!task) return new DomainError('run-not-running', `Run ID not found: ${runId}`)
+  const stopped = task.subStatus === 'stopped' ? ' Stopped by user.' : ''
+  return new DomainError('run-not-running', `Run is ${task.status}.${stopped}`)
 }
 
 export function toRun(row: runStore.RunRow): Run {

@@ -68,10 +68,18 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       const metadata = metadataFromWire(wire.metadata)
       if (metadata.replyToMessageId !== work.instruction.metadata.messageId || metadata.messageId !== tree.objectId)
         throw new DomainError('invalid-request', 'The message is not a reply to the one of this task.')
-      const objectsToPush = await ctx.db.transaction((tx) => ctx.objects.announce(tx, tree.objectId, flattenTree(tree)))
       const error = wire.error && { code: Number(wire.error.code), reason: wire.error.reason }
-      work.reply = { metadata, error, tree }
-      work.missing = new Set(objectsToPush)
+      const ids = flattenTree(tree)
+      const objectsToPush = await ctx.db.transaction(async (tx, afterCommit) => {
+        await ctx.tasks.ensureOpen(tx, task.taskId)
+        const earlier = work.reply?.metadata.messageId
+        if (earlier !== undefined && earlier !== tree.objectId) await ctx.objects.release(tx, afterCommit, [earlier])
+        const missing = await ctx.objects.announce(tx, tree.objectId, ids)
+        // Within the transaction: the end of the task, which may share its commit, lets go of these objects.
+        work.reply = { metadata, error, tree }
+        work.missing = new Set(missing)
+        return missing
+      })
       return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
     },
     async pushObject(task, request) {
@@ -92,8 +100,8 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       const clientappSeconds = request.clientappRuntime ?? (ctx.clock.now() - (task.runningAt ?? task.pendingAt)) / 1000
       ctx.traffic.add(runId, { clientappSeconds })
       await ctx.db.transaction(async (tx, afterCommit) => {
-        if (context?.state) await nodeStateStore.put(tx, runId, nodeId, context.state)
-        await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+        const finished = await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+        if (finished && context?.state) await nodeStateStore.put(tx, runId, nodeId, context.state)
       })
     },
   }

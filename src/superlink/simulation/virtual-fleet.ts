@@ -5,10 +5,11 @@ import type { AfterCommit, Db } from '../../db/database.ts'
 import { errorCodes } from '../../message/message.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { answerWithError } from '../delivery/error-replies.ts'
+import { failInstruction } from '../delivery/error-replies.ts'
 import type { StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { takeReply } from '../delivery/replies.ts'
+import * as runMessages from '../delivery/run-messages.ts'
 import { type Node, noAccount } from '../nodes/node.ts'
 import type { RunNodes } from '../nodes/run-nodes.ts'
 import * as nodeStateStore from './node-state-store.ts'
@@ -75,6 +76,8 @@ export class VirtualFleet implements RunNodes {
 
   /** Background job: starts ClientApps while there are instructions and room for them. */
   async run(signal: AbortSignal): Promise<void> {
+    // Those that waited when the SuperLink was ended.
+    for (const runId of await runMessages.listRunsWithPending(this.#ctx().db.read)) this.#waiting.add(runId)
     while (!signal.aborted) {
       using subscription = this.#bell.subscribe('work')
       while (!signal.aborted && (await this.#startNext())) {}
@@ -82,24 +85,28 @@ export class VirtualFleet implements RunNodes {
     }
   }
 
-  /** Ends the execution of a ClientApp: its answer, or an error that says what happened, goes to the ServerApp. */
+  /** Ends the execution of a ClientApp: its reply, or an error that says what happened, goes to the ServerApp. */
   async onTaskFinished(tx: Db, afterCommit: AfterCommit, task: Task): Promise<void> {
     const ctx = this.#ctx()
     await ctx.tasks.forget(tx, task.taskId)
     const work = this.#works.get(task.taskId)
-    if (!work) return
-    const { reply, missing, nodeId, instruction } = work
-    const complete = reply && missing.size === 0
-    const taken = complete && (await takeReply(ctx, tx, afterCommit, nodeId, reply)).accepted
-    if (reply && !taken) await ctx.objects.release(tx, afterCommit, [reply.metadata.messageId])
-    if (!complete && task.subStatus !== 'stopped') {
-      const reason = `ClientApp stopped responding. ${task.details}`.trim()
-      await answerWithError(ctx, tx, afterCommit, instruction, { code: errorCodes.clientAppCrashed, reason })
+    // Its work is not known if the SuperLink was restarted: the reply, if there was one, is lost.
+    const instruction = work?.instruction ?? (await messageStore.find(tx, task.messageId ?? ''))
+    if (!instruction) return
+    const { dstNodeId } = instruction.metadata
+    const reply = work?.missing.size === 0 ? work.reply : undefined
+    const outcome = reply && (await takeReply(ctx, tx, afterCommit, dstNodeId as NodeId, reply))
+    if (!outcome?.accepted || outcome.objectsToPush.length > 0) {
+      if (work?.reply) await ctx.objects.release(tx, afterCommit, [work.reply.metadata.messageId])
+      const reason = reply
+        ? 'The reply of the ClientApp was refused.'
+        : `ClientApp stopped responding. ${task.details}`.trim()
+      await failInstruction(ctx, tx, afterCommit, instruction, { code: errorCodes.clientAppCrashed, reason })
     }
     afterCommit(() => {
-      clearTimeout(work.expiry)
+      clearTimeout(work?.expiry)
       this.#works.delete(task.taskId)
-      this.wake(work.runId)
+      this.wake(task.runId)
     })
   }
 
@@ -132,7 +139,7 @@ export class VirtualFleet implements RunNodes {
       const share = 1 / atOnce
       if (share > free + rounding) return 'no room'
       return await db.transaction(async (tx, afterCommit) => {
-        const instruction = await messageStore.findPendingOfRun(tx, runId, this.#busyNodes(runId), clock.now())
+        const instruction = await runMessages.findPendingOfRun(tx, runId, this.#busyNodes(runId), clock.now())
         if (!instruction) {
           this.#waiting.delete(runId)
           return 'nothing to do'

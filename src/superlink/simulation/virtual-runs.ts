@@ -22,6 +22,8 @@ export interface VirtualRun {
   readonly component: string
   /** How many of its ClientApps may run at the same time, when no other run is there. */
   readonly atOnce: number
+  /** Whether the run had ended when it was read: then it is not remembered. */
+  readonly ended: boolean
 }
 
 /** The runs whose nodes are in use, each read once. A run that was forgotten is read again. */
@@ -42,7 +44,8 @@ export class VirtualRuns {
     if (known) return known
     const run = this.#read(runId)
     this.#known.set(runId, run)
-    run.catch(() => this.#known.delete(runId))
+    const forget = () => this.#known.delete(runId)
+    run.then(({ ended }) => ended && forget(), forget)
     return run
   }
 
@@ -53,9 +56,11 @@ export class VirtualRuns {
   async partitions(db: Db, runId: RunId): Promise<ReadonlyMap<NodeId, number>> {
     const known = this.#partitions.get(runId)
     if (known) return known
-    const { count } = await readSettings(db, runId)
-    const partitions = new Map(createNodeIds(runId, count).map((nodeId, index) => [nodeId, index]))
-    this.#partitions.set(runId, partitions)
+    const { simulation, ended } = await readSettings(db, runId)
+    const nodeIds = createNodeIds(runId, simulation.numSupernodes ?? 0)
+    const partitions = new Map(nodeIds.map((nodeId, index) => [nodeId, index]))
+    // The value, not its promise: a transaction must not wait for a read of another caller.
+    if (!ended) this.#partitions.set(runId, partitions)
     return partitions
   }
 
@@ -65,7 +70,7 @@ export class VirtualRuns {
   }
 
   async #read(runId: RunId): Promise<VirtualRun> {
-    const { run, simulation } = await readSettings(this.#db, runId)
+    const { run, simulation, ended } = await readSettings(this.#db, runId)
     const { manifest } = await readFab(await getFab(this.#db, run.fabHash))
     const partitions = await this.partitions(this.#db, runId)
     return {
@@ -77,6 +82,7 @@ export class VirtualRuns {
       runConfig: fuseConfig(manifest.config, run.overrideConfig),
       component: manifest.components.clientapp,
       atOnce: appsAtOnce(simulation, this.#machine),
+      ended,
     }
   }
 }
@@ -84,7 +90,7 @@ export class VirtualRuns {
 async function readSettings(db: Db, runId: RunId) {
   const run = await findRun(db, runId)
   if (!run?.simulation) throw new DomainError('run-not-running', `Run ${runId} has no virtual nodes.`)
-  return { run, simulation: run.simulation, count: run.simulation.numSupernodes ?? 0 }
+  return { run, simulation: run.simulation, ended: run.task.status === 'finished' }
 }
 
 /** The ids follow from the run's, so that they are the same after a restart and need no table. */

@@ -1,0 +1,284 @@
+import { readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { type NodeId, type RunId, superlinkNodeId, type TaskId } from '../../src/base/ids.ts'
+import { inMemory, openDatabase } from '../../src/db/database.ts'
+import type { Tables } from '../../src/db/schema.ts'
+import { buildFab } from '../../src/fab/bundle.ts'
+import type { SimulationConfig } from '../../src/gen/flwr/proto/federation_config_pb.ts'
+import { type DeflatedMessage, deflateMessage } from '../../src/message/deflate.ts'
+import { Message, type MessageError, type Metadata } from '../../src/message/message.ts'
+import { NdArray } from '../../src/message/nd-array.ts'
+import { ArrayRecord, RecordDict } from '../../src/message/records.ts'
+import { createObjectStore } from '../../src/objects/object-store.ts'
+import type { Connection } from '../../src/rpc/call.ts'
+import { createBells, type SuperlinkContext } from '../../src/superlink/context.ts'
+import { confirmInstruction, confirmReply } from '../../src/superlink/delivery/confirm.ts'
+import { claimInstruction, pushInstructions } from '../../src/superlink/delivery/instructions.ts'
+import type { StoredMessage } from '../../src/superlink/delivery/message-store.ts'
+import { PassingReplies } from '../../src/superlink/delivery/passing-replies.ts'
+import { recoverDelivery } from '../../src/superlink/delivery/recover.ts'
+import { acceptReply, collectReplies, noteArrival } from '../../src/superlink/delivery/replies.ts'
+import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
+import { activateNode, registerNode } from '../../src/superlink/nodes/nodes.ts'
+import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
+import { onTaskFinished, stopRun } from '../../src/superlink/runs/finish.ts'
+import { RunProgress } from '../../src/superlink/runs/progress.ts'
+import { startRun } from '../../src/superlink/runs/start.ts'
+import { Traffic } from '../../src/superlink/runs/traffic.ts'
+import { VirtualFleet } from '../../src/superlink/simulation/virtual-fleet.ts'
+import { Tasks } from '../../src/tasks/tasks.ts'
+import { temporaryDirectory } from './directory.ts'
+import { FakeClock } from './fake-clock.ts'
+import { recordingLogger } from './recording-logger.ts'
+import { writeApp } from './write-app.ts'
+
+export interface CoreOptions {
+  /** Runs are simulated on a machine with as many processors. */
+  readonly simulatedCpus?: number
+  /** Folder of the database and the objects of a SuperLink that can be opened again; in memory by default. */
+  readonly folder?: string
+  readonly clock?: FakeClock
+}
+
+export interface CoreRun {
+  readonly runId: RunId
+  readonly taskId: TaskId
+  readonly token: string
+}
+
+/** A message with what its sender holds of it. */
+export interface OwnMessage {
+  readonly messageId: string
+  readonly metadata: Metadata
+  readonly error: MessageError | undefined
+  readonly deflated: DeflatedMessage
+}
+
+const home = temporaryDirectory()
+process.on('exit', () => home[Symbol.dispose]())
+let built: Uint8Array | undefined
+/** An app that no test runs. */
+export const emptyFab = (): Uint8Array => {
+  built ??= buildFab(writeApp(home.file('coreapp'), { server: '', client: '' })).bytes
+  return built
+}
+
+/** The rules of a SuperLink without listeners, with a clock that the test drives. The test is its apps and SuperNodes. */
+export class SuperlinkCore implements AsyncDisposable {
+  readonly ctx: SuperlinkContext
+  readonly clock: FakeClock
+  readonly lines: string[]
+  readonly fleet: VirtualFleet | undefined
+  readonly #stack: AsyncDisposableStack
+  readonly #objects: string
+  readonly #signal = new AbortController().signal
+  #messages = 0
+
+  private constructor(
+    ctx: SuperlinkContext,
+    clock: FakeClock,
+    lines: string[],
+    stack: AsyncDisposableStack,
+    objects: string,
+  ) {
+    this.ctx = ctx
+    this.clock = clock
+    this.lines = lines
+    this.fleet = ctx.simulation?.fleet
+    this.#stack = stack
+    this.#objects = objects
+  }
+
+  static async start({ simulatedCpus, folder, clock = new FakeClock() }: CoreOptions = {}): Promise<SuperlinkCore> {
+    const stack = new AsyncDisposableStack()
+    const directory = folder ?? stack.use(temporaryDirectory()).path
+    const db = stack.use(
+      openDatabase({ path: folder === undefined ? inMemory : join(folder, 'state.db'), survives: 'crash' }),
+    )
+    const bells = createBells()
+    const { log, lines } = recordingLogger()
+    const objects = await createObjectStore({
+      db,
+      durable: false,
+      directory: join(directory, 'objects'),
+      onArrived: (id) => void noteArrival({ db, bells }, id).catch(() => {}),
+    })
+    const machine = { cpus: simulatedCpus ?? 1, gpus: 0 }
+    const simulation =
+      simulatedCpus === undefined ? undefined : { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) }
+    const ctx: SuperlinkContext = {
+      db,
+      objects,
+      clock,
+      log,
+      tasks: new Tasks({ db, clock, log, onFinished: (...end) => onTaskFinished(ctx, ...end) }),
+      bells,
+      traffic: new Traffic(db),
+      progress: new RunProgress(),
+      passingReplies: new PassingReplies(),
+      runNodes: simulation?.fleet ?? joinedNodes({ db, clock, bells }),
+      simulation,
+      liveNodes: new LiveNodes(),
+      requireCertificates: false,
+      supernodeAuth: false,
+    }
+    await ctx.tasks.recover('may-live')
+    await recoverDelivery(ctx)
+    if (simulation) {
+      const stop = new AbortController()
+      const job = simulation.fleet.run(stop.signal)
+      stack.defer(async () => {
+        stop.abort()
+        await job
+      })
+    }
+    return new SuperlinkCore(ctx, clock, lines, stack, join(directory, 'objects'))
+  }
+
+  /** A run whose ServerApp is up, unless told otherwise. */
+  async run(options: { owner?: string; starts?: boolean; simulation?: SimulationConfig } = {}): Promise<CoreRun> {
+    const { owner = 'me', starts = true, simulation } = options
+    const { runId } = await startRun(this.ctx, {
+      fab: emptyFab(),
+      overrides: {},
+      federation: '@none/default',
+      simulation,
+      owner: { id: owner, name: owner, organization: '' },
+    })
+    const acquired = await this.ctx.tasks.acquireOfRun('flwr-serverapp', runId)
+    if (!acquired) throw new Error('The run has no task')
+    if (starts) await this.ctx.tasks.activate(acquired.task.taskId)
+    return { runId, taskId: acquired.task.taskId, token: acquired.token }
+  }
+
+  /** A SuperNode with this key joins, or comes back. */
+  async join(publicKey: string, options: { connection?: Connection; process?: string } = {}): Promise<NodeId> {
+    const credential = { kind: 'key', publicKey } as const
+    const speaker = { connection: options.connection ?? openConnection().connection, process: options.process }
+    await registerNode(this.ctx, credential, publicKey).catch(() => {})
+    return activateNode(this.ctx, credential, { publicKey, heartbeatIntervalMs: 30_000, speaker })
+  }
+
+  /** An instruction that the ServerApp of a run could push. */
+  instruction(runId: RunId, nodeId: bigint, options: { ttl?: number; bytes?: number } = {}): OwnMessage {
+    const message = Message.create({
+      content: this.#content(options.bytes),
+      messageType: 'train',
+      dstNodeId: nodeId,
+      ttl: options.ttl ?? 3600,
+    })
+    return this.#own(message, { ...message.metadata, runId, srcNodeId: superlinkNodeId })
+  }
+
+  replyTo(instruction: OwnMessage, options: { bytes?: number; error?: MessageError } = {}): OwnMessage {
+    const asked = instruction.metadata
+    const metadata = {
+      ...asked,
+      srcNodeId: asked.dstNodeId,
+      dstNodeId: superlinkNodeId,
+      replyToMessageId: instruction.messageId,
+      ttl: asked.createdAt + asked.ttl - this.clock.now() / 1000,
+    }
+    const body = options.error ? { error: options.error } : { content: this.#content(options.bytes) }
+    return this.#own(new Message(metadata, body), metadata)
+  }
+
+  async push(runId: RunId, messages: readonly OwnMessage[], { upload = true } = {}) {
+    const pushed = await pushInstructions(this.ctx, runId, messages.map(stored))
+    if (upload) for (const message of messages) await this.upload(message)
+    return pushed
+  }
+
+  async upload({ deflated }: OwnMessage): Promise<string[]> {
+    const outcomes: string[] = []
+    for (const [id, bytes] of deflated.objects) outcomes.push(await this.ctx.objects.put(id, bytes()))
+    return outcomes
+  }
+
+  /** The SuperNode asks for an instruction, without waiting. */
+  claim(nodeId: NodeId): Promise<StoredMessage | undefined> {
+    return claimInstruction(this.ctx, nodeId, { waitMs: 0, signal: this.#signal, endedAfter: undefined })
+  }
+
+  confirm(message: OwnMessage): Promise<void> {
+    const { runId, replyToMessageId } = message.metadata
+    return replyToMessageId === ''
+      ? confirmInstruction(this.ctx, message.messageId)
+      : confirmReply(this.ctx, runId as RunId, message.messageId)
+  }
+
+  async reply(reply: OwnMessage, { upload = true } = {}) {
+    const taken = await acceptReply(this.ctx, reply.metadata.srcNodeId as NodeId, stored(reply))
+    if (upload && taken.accepted) await this.upload(reply)
+    return taken
+  }
+
+  /** The replies to these instructions that are there now. */
+  collect(runId: RunId, messageIds: readonly string[], { waitMs = 0, all = false } = {}): Promise<StoredMessage[]> {
+    return collectReplies(this.ctx, runId, messageIds, { waitMs, signal: this.#signal, all })
+  }
+
+  stop(runId: RunId): Promise<boolean> {
+    return stopRun(this.ctx, runId)
+  }
+
+  /** What is left of messages: rows of each table, and files. */
+  async leftovers(): Promise<Record<string, number>> {
+    const tables = ['message', 'message_object', 'object', 'virtual_node'] as const satisfies readonly (keyof Tables)[]
+    const counts: Record<string, number> = {}
+    for (const table of tables) {
+      const rows = await this.ctx.db.read
+        .selectFrom(table)
+        .select(({ fn }) => fn.countAll().as('count'))
+        .execute()
+      counts[table] = Number(rows[0]?.count)
+    }
+    await settled()
+    const entries = readdirSync(this.#objects, { recursive: true, withFileTypes: true })
+    return { ...counts, files: entries.filter((entry) => entry.isFile()).length }
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync()
+  }
+
+  #content(bytes = 16): RecordDict {
+    // Different each time, so that no two messages share an object.
+    const values = new Float32Array(Math.ceil(bytes / 4)).fill(++this.#messages)
+    return new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(values) }) })
+  }
+
+  #own(message: Message, fields: Metadata): OwnMessage {
+    const metadata = { ...fields, messageId: '', createdAt: this.clock.now() / 1000 }
+    const deflated = deflateMessage(message, metadata)
+    const { messageId } = deflated
+    return { messageId, metadata: { ...metadata, messageId }, error: message.error, deflated }
+  }
+}
+
+/** Nothing is left behind. */
+export const nothing = { message: 0, message_object: 0, object: 0, virtual_node: 0, files: 0 }
+
+/** A connection without a certificate, and how to close it. */
+export function openConnection(id = 1): { connection: Connection; close: () => void } {
+  const closed = new AbortController()
+  const connection: Connection = {
+    id,
+    remoteAddress: `127.0.0.1:${4000 + id}`,
+    secure: false,
+    peer: { kind: 'anonymous' },
+    closed: closed.signal,
+    cutOff: new AbortController().signal,
+    close: () => closed.abort(),
+  }
+  return { connection, close: () => closed.abort() }
+}
+
+/** Lets everything that is under way go on, files included. */
+export async function settled(turns = 50): Promise<void> {
+  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+function stored({ metadata, error, deflated }: OwnMessage): Omit<StoredMessage, 'deliveredAt'> {
+  return { metadata, error, tree: deflated.tree }
+}
