@@ -60,7 +60,7 @@ test('certificates that openssl makes are let in: RSA, EC and Ed25519, with usag
 })
 
 test('certificates that openssl makes are refused for what is wrong with them', { skip: needsOpenssl }, () => {
-  const ca = new OpensslCa(directory.path)
+  const ca = new OpensslCa(directory.path, 'openssl-ca', p256)
   const cases: readonly (readonly [reason: string, request: Partial<OpensslRequest>])[] = [
     ['wrong-key-usage', { extensions: ['keyUsage=critical,keyEncipherment'] }],
     ['wrong-extended-key-usage', { extensions: ['extendedKeyUsage=serverAuth'] }],
@@ -81,7 +81,7 @@ test('certificates that openssl makes are refused for what is wrong with them', 
 })
 
 test('the name comes from where the policy says, in every form that openssl writes', { skip: needsOpenssl }, () => {
-  const ca = new OpensslCa(directory.path, 'naming-ca')
+  const ca = new OpensslCa(directory.path, 'naming-ca', p256)
   const subject = '/C=DE/O=Klinik München/CN=Käfer, 1'
   const everything = [
     'subjectAltName=URI:spiffe://fl.example/supernode/7,DNS:edge.example,email:ops@edge.example,IP:10.0.0.7',

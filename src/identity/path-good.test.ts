@@ -23,6 +23,7 @@ import {
   usage,
   withExtension,
 } from '../../test/harness/chains.ts'
+import { damaged, processorMs } from '../../test/harness/damage.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { needsOpenssl } from '../../test/harness/openssl.ts'
 import { randomFrom } from '../../test/harness/random.ts'
@@ -129,28 +130,23 @@ test('whom we let in, OpenSSL lets in', { skip: needsOpenssl }, async () => {
   }
 })
 
-test('ten thousand damaged chains are refused without a crash, and none takes long', async () => {
+test('a chain that is damaged in any place is refused without a crash, and none takes long', async () => {
   const { sent, trusted } = await makeChain({ leaf: { dns: ['a.example'], uris: ['spiffe://a/1'] } })
   const random = randomFrom(1)
+  let rounds = 0
   let longestMs = 0
-  for (let round = 0; round < 10_000; round++) {
-    const which = random(sent.length)
-    const damaged = sent.map((der, index) => (index === which ? damage(der, random) : der))
-    if (damaged.every((der, index) => Buffer.compare(der, sent[index] as Uint8Array) === 0)) continue
-    const startedAt = performance.now()
-    assert.notEqual(judgeChain({ sent: damaged, trusted }), 'good', `round ${round}`)
-    longestMs = Math.max(longestMs, performance.now() - startedAt)
+  for (const [which, der] of sent.entries()) {
+    for (const bytes of damaged(der, random, 200)) {
+      const chain = sent.with(which, bytes)
+      let verdict = ''
+      const tookMs = processorMs(() => {
+        verdict = judgeChain({ sent: chain, trusted })
+      })
+      assert.notEqual(verdict, 'good', `round ${rounds}`)
+      longestMs = Math.max(longestMs, tookMs)
+      rounds++
+    }
   }
-  assert.ok(longestMs < 1000, `${longestMs} ms for one`)
+  assert.ok(rounds > 2000, `${rounds} rounds`)
+  assert.ok(longestMs < 1000, `${longestMs} ms of processor time for one`)
 })
-
-function damage(der: Uint8Array, random: (below: number) => number): Uint8Array {
-  const copy = Buffer.from(der)
-  const at = random(copy.length)
-  const kind = random(4)
-  if (kind === 0) return copy.subarray(0, at)
-  if (kind === 1) return Buffer.concat([copy.subarray(0, at), Buffer.of(random(256)), copy.subarray(at)])
-  for (let change = 0; change <= random(3); change++) copy[random(copy.length)] = random(256)
-  if (kind === 3) copy[at] = random(256)
-  return copy
-}

@@ -4,7 +4,7 @@ import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
-import { needsOpenssl, OpensslCa } from '../../test/harness/openssl.ts'
+import { needsOpenssl, OpensslCa, p256 } from '../../test/harness/openssl.ts'
 import { UsageError } from '../base/errors.ts'
 import { pemCertificates } from './pem.ts'
 import { checkPairGiven, type FileFlag, readClientTls, readServerTls } from './tls-files.ts'
@@ -159,14 +159,14 @@ test('half a pair is refused with the flag that is missing', () => {
 })
 
 test('a key that TLS itself would refuse is refused before', { skip: needsOpenssl }, () => {
-  const ca = new OpensslCa(directory.path)
+  const ca = new OpensslCa(directory.path, 'openssl-ca', p256)
   const weak = ca.issue('weak', { subject: '/CN=weak', key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:1024'] })
   assert.ok(weak.keyPem)
   chmodSync(file('weak.key'), 0o600)
   const sentence = /weak\.pem cannot be used for TLS \(its rsa key has 1024 bits\): have one issued for an EC key/
   refuses(() => server('weak.pem', 'weak.key'), sentence)
   refuses(() => client('weak.pem', 'weak.key'), sentence)
-  ca.issue('strong', { subject: '/CN=strong', key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:3072'] })
+  ca.issue('strong', { subject: '/CN=strong', key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] })
   chmodSync(file('strong.key'), 0o600)
   assert.deepEqual(server('strong.pem', 'strong.key').warnings, [])
 })

@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** Why tests that need the `openssl` program cannot run here, or `false`. */
@@ -17,6 +17,9 @@ export interface OpensslRequest {
 
 export const rsa2048 = ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] as const
 export const p256 = ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:P-256'] as const
+
+/** The places of the signing requests that were made, by all that they depend on. */
+const requests = new Map<string, number>()
 
 /** A CA whose certificates the `openssl` program makes, as an operator without tools of ours would. */
 export class OpensslCa {
@@ -39,10 +42,8 @@ export class OpensslCa {
 
   issue(name: string, request: OpensslRequest): { certificatePem: string; keyPem: string } {
     const { subject, key = p256, extensions = [], digest = 'sha256' } = request
-    const [keyFile, requestFile] = [this.#file(`${name}.key`), this.#file(`${name}.csr`)]
+    const [keyFile, requestFile] = this.#request(name, subject, key)
     writeFileSync(this.#file(`${name}.ext`), `${extensions.join('\n')}\n`)
-    this.#openssl('genpkey', ...key, '-out', keyFile)
-    this.#openssl('req', '-new', '-utf8', '-key', keyFile, '-subj', subject, '-out', requestFile)
     this.#openssl(
       ...['x509', '-req', '-in', requestFile, '-CA', this.#file(`${this.name}.crt`), '-CAkey'],
       ...[this.#file(`${this.name}.key`), '-CAcreateserial', '-days', '1', `-${digest}`],
@@ -75,6 +76,21 @@ export class OpensslCa {
     const signer = ['-cert', this.#file(`${this.name}.crt`), '-keyfile', this.#file(`${this.name}.key`)]
     this.#openssl('ca', '-gencrl', '-config', config, ...signer, '-crldays', '1', '-out', list)
     return readFileSync(list, 'utf8')
+  }
+
+  /** Makes a key and a signing request. A request like an earlier one of that name is that one, for another certificate. */
+  #request(name: string, subject: string, key: readonly string[]): readonly [keyFile: string, requestFile: string] {
+    const place = requests.getOrInsertComputed(
+      JSON.stringify([this.#directory, name, subject, key]),
+      () => requests.size,
+    )
+    const files = [this.#file(`${name}-${place}.key`), this.#file(`${name}-${place}.csr`)] as const
+    if (!existsSync(files[1])) {
+      this.#openssl('genpkey', ...key, '-out', files[0])
+      this.#openssl('req', '-new', '-utf8', '-key', files[0], '-subj', subject, '-out', files[1])
+    }
+    copyFileSync(files[0], this.#file(`${name}.key`))
+    return files
   }
 
   #file(name: string): string {
