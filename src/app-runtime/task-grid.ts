@@ -22,6 +22,8 @@ export class TaskGrid implements Grid {
   readonly runId: bigint
   readonly #api: TaskApi
   readonly #taskId: bigint | undefined
+  /** Messages whose replies were not handed out yet. */
+  readonly #open = new Set<string>()
   #events: Promise<void> = Promise.resolve()
 
   constructor(api: TaskApi, run: { runId: bigint; taskId: bigint | undefined }) {
@@ -44,12 +46,13 @@ export class TaskGrid implements Grid {
       }),
     )
     if (deflated.length === 0) return []
-    const ids = await sendMessages(this.#route(), deflated)
-    return ids.map((id) => (id === '' ? undefined : id))
+    const ids = (await sendMessages(this.#route(), deflated)).map((id) => (id === '' ? undefined : id))
+    for (const id of ids) if (id !== undefined) this.#open.add(id)
+    return ids
   }
 
   async pullMessages(
-    messageIds: Iterable<string>,
+    messageIds: Iterable<string> = this.#open,
     options: { waitMs?: number; signal?: AbortSignal } = {},
   ): Promise<Message[]> {
     options.signal?.throwIfAborted()
@@ -92,7 +95,9 @@ export class TaskGrid implements Grid {
     const replies: Message[] = []
     for (const tree of messageObjectTrees) {
       const wire = messagesList.find(({ metadata }) => metadata?.messageId === tree.objectId)
-      replies.push(await this.#fetch(tree, wire?.metadata?.replyToMessageId ?? ''))
+      const replyTo = wire?.metadata?.replyToMessageId ?? ''
+      replies.push(await this.#fetch(tree, replyTo))
+      this.#open.delete(replyTo)
     }
     return { replies, waited }
   }

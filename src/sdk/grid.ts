@@ -13,8 +13,15 @@ export interface Grid {
   getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]>
   /** Answers the ids of the messages in their order, `undefined` where a node was refused (unknown or unregistered). */
   pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]>
-  /** The replies that are there, each handed out once; waits up to `waitMs` for at least one. */
-  pullMessages(messageIds: Iterable<string>, options?: { waitMs?: number; signal?: AbortSignal }): Promise<Message[]>
+  /**
+   * Returns the replies that have arrived, each once; waits up to `waitMs` for at least one. Without `messageIds` it returns
+   * replies to any message that this grid has sent.
+   *
+   * @example
+   * await grid.pushMessages(messages)
+   * for (const reply of await grid.pullMessages(undefined, { waitMs: 10_000 })) aggregate(reply)
+   */
+  pullMessages(messageIds?: Iterable<string>, options?: { waitMs?: number; signal?: AbortSignal }): Promise<Message[]>
   /**
    * Sends messages and waits until each has its reply, or until `timeoutSeconds` have passed. Error replies count: a
    * node that fails or goes away answers with one.

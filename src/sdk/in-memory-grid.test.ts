@@ -66,6 +66,14 @@ test('nodes that are not there are told apart, and replies are handed out once',
   assert.equal((await grid.pullMessages([id as string], { waitMs: 10_000 })).length, 0)
 })
 
+test('replies to every message are pulled when no ids are given', async () => {
+  const grid = new InMemoryGrid([{ app: answering(() => new ConfigRecord()) }])
+  const [first] = await grid.pushMessages([to(2n)])
+  const [reply] = await grid.pullMessages(undefined, { waitMs: 10_000 })
+  assert.equal(reply?.metadata.replyToMessageId, first)
+  assert.deepEqual(await grid.pullMessages(), [])
+})
+
 test('a node that never answers is waited for until the time is up', async () => {
   const stuck = new ClientApp().query(() => new Promise(() => {}))
   const grid = new InMemoryGrid([{ app: stuck }, { app: answering(() => new ConfigRecord()) }])

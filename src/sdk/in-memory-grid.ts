@@ -66,7 +66,7 @@ export class InMemoryGrid implements Grid {
   }
 
   async pullMessages(
-    messageIds: Iterable<string>,
+    messageIds: Iterable<string> = this.#replies.keys(),
     options: { waitMs?: number; signal?: AbortSignal } = {},
   ): Promise<Message[]> {
     const ids = [...messageIds]

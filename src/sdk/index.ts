@@ -30,5 +30,5 @@ export { type AggregateMetricsFn, FedAvg, type FedAvgOptions } from './strategy/
 export { InconsistentRepliesError } from './strategy/inconsistent-replies.ts'
 export { Result } from './strategy/result.ts'
 export { type Sample, sampleNodes } from './strategy/sample.ts'
-export { type Aggregate, type EvaluateFn, type StartOptions, Strategy } from './strategy/strategy.ts'
+export { type Aggregate, type EvaluateFn, type ShouldStop, type StartOptions, Strategy } from './strategy/strategy.ts'
 export { meanOfArrays, meanOfMetrics, type WeightedArrays, type WeightedMetrics } from './strategy/weighted-mean.ts'

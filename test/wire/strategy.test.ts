@@ -57,12 +57,20 @@ for (const vector of readVectors<LogCase>('strategy-logs.jsonl'))
     } finally {
       write.mock.restore()
     }
-    const expected = vector.lines.map(([level, text]) => `${level} :${' '.repeat(9 - level.length)}${' '}${text}\n`)
+    const expected = vector.lines.map(
+      ([level, text]) =>
+        `${level} :${' '.repeat(9 - level.length)}${' '}${vector.options.fraction_train === 0 ? withInitialModel(text) : text}\n`,
+    )
     assert.deepEqual(
       lines.filter((line) => !isOurs(line)).map((line) => line.replace(/(finished) in [\d.]+s/, '$1')),
       expected,
     )
   })
+
+/** The result of a run without training is empty up to Flower 1.42; since 1.43, and here, it is the initial model. */
+function withInitialModel(text: string): string {
+  return text.replace('\t\tArrayRecord (0.000 MB)', '\t\tArrayRecord (0.019 MB)')
+}
 
 /** Flower says nothing of nodes that did not reply. */
 function isOurs(line: string): boolean {

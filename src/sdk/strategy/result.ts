@@ -10,14 +10,18 @@ import { prettyRounds } from './pretty-rounds.ts'
  * result.evaluateMetricsClientapp.get(3)?.getNumber('accuracy')
  */
 export class Result {
-  /** The last aggregated model; empty when no round succeeded. */
-  arrays: ArrayRecord = new ArrayRecord()
+  /** The last aggregated model; the initial one if no round succeeded. */
+  arrays: ArrayRecord
   /** Of the training at the nodes, as the strategy put them together. */
   readonly trainMetricsClientapp = new Map<number, MetricRecord>()
   /** Of the evaluation at the nodes. */
   readonly evaluateMetricsClientapp = new Map<number, MetricRecord>()
   /** Of `evaluateFn`, at the server. */
   readonly evaluateMetricsServerapp = new Map<number, MetricRecord>()
+
+  constructor(arrays: ArrayRecord = new ArrayRecord()) {
+    this.arrays = arrays
+  }
 
   /** Several lines, as Flower prints it. */
   toString(): string {

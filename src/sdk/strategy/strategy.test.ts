@@ -84,9 +84,26 @@ test('nodes that do not reply in time are named, and the round goes on without t
   assert.ok(lines.includes('WARNING :   \t> No reply from 1 of 2 nodes (3) within 0.05 s\n'))
 })
 
-test('no rounds give no model', async () => {
+test('without a successful round the result holds the initial model', async () => {
   const result = await new Counting().start(new InMemoryGrid([]), modelOf(1), { numRounds: 0 })
-  assert.equal(result.arrays.size, 0)
+  assert.equal(weightOf(result.arrays), 1)
+})
+
+test('a training stops early after the round in which shouldStop returns true', async () => {
+  const seen: [number, number][] = []
+  const result = await new Counting().start(new InMemoryGrid([{ app: echo }]), modelOf(1), {
+    numRounds: 5,
+    shouldStop: async (round, { arrays }) => {
+      seen.push([round, weightOf(arrays)])
+      return round === 2
+    },
+  })
+  assert.deepEqual(seen, [
+    [1, 101],
+    [2, 201],
+  ])
+  assert.equal(weightOf(result.arrays), 201)
+  assert.ok(lines.includes('INFO :      Stopping early after round 2\n'))
 })
 
 test('numbers of rounds and seconds that make no sense are refused with their name', async () => {

@@ -14,7 +14,7 @@ export type EvaluateFn = (
 ) => MetricRecord | undefined | Promise<MetricRecord | undefined>
 
 export interface StartOptions {
-  /** By default 3. A `bigint` is what a whole number in an app's configuration is. */
+  /** The maximum number of rounds, by default 3. A `bigint` is what a whole number in an app's configuration is. */
   readonly numRounds?: number | bigint
   /**
    * Seconds to wait for the replies of one phase, by default 3600. Nodes that did not answer by then are left out of the
@@ -27,7 +27,17 @@ export interface StartOptions {
   readonly evaluateConfig?: ConfigRecord
   /** Evaluates at the server before the first round and after each. */
   readonly evaluateFn?: EvaluateFn
+  /**
+   * Ends the training before `numRounds`. The result holds the model and the metrics so far.
+   *
+   * @example
+   * shouldStop: (round, result) => (result.evaluateMetricsServerapp.get(round)?.getNumber('accuracy') ?? 0) > 0.95
+   */
+  readonly shouldStop?: ShouldStop
 }
+
+/** Returns whether the training stops after this round. Called after each round, not for round 0; must not change `result`. */
+export type ShouldStop = (round: number, result: Result) => boolean | Promise<boolean>
 
 /** What {@link Strategy.aggregateTrain} makes of replies; a part that is absent stays as it was. */
 export interface Aggregate {
@@ -80,8 +90,8 @@ export abstract class Strategy {
     this.summary()
     log.info('')
     const startedAt = performance.now()
-    const run = new Run(this, grid, rounds, timeoutSeconds, options)
-    const result = await run.allRounds(initialArrays)
+    const run = new Run(this, grid, { rounds, timeoutSeconds }, options, new Result(initialArrays))
+    const result = await run.allRounds()
     logEnd(result, performance.now() - startedAt)
     return result
   }
@@ -96,20 +106,29 @@ class Run {
   readonly #trainConfig: ConfigRecord
   readonly #evaluateConfig: ConfigRecord
   readonly #evaluateFn: EvaluateFn | undefined
-  readonly #result = new Result()
+  readonly #shouldStop: ShouldStop | undefined
+  readonly #result: Result
 
-  constructor(strategy: Strategy, grid: Grid, rounds: number, timeoutSeconds: number, options: StartOptions) {
+  constructor(
+    strategy: Strategy,
+    grid: Grid,
+    limits: { rounds: number; timeoutSeconds: number },
+    options: StartOptions,
+    result: Result,
+  ) {
     this.#strategy = strategy
     this.#grid = grid
-    this.#rounds = rounds
-    this.#timeoutSeconds = timeoutSeconds
+    this.#rounds = limits.rounds
+    this.#timeoutSeconds = limits.timeoutSeconds
+    this.#result = result
+    this.#shouldStop = options.shouldStop
     this.#trainConfig = options.trainConfig ?? new ConfigRecord()
     this.#evaluateConfig = options.evaluateConfig ?? new ConfigRecord()
     this.#evaluateFn = options.evaluateFn
   }
 
-  async allRounds(initialArrays: ArrayRecord): Promise<Result> {
-    let arrays = initialArrays
+  async allRounds(): Promise<Result> {
+    let { arrays } = this.#result
     if (this.#evaluateFn) {
       const metrics = await this.#evaluateAtServer(0, arrays)
       log.info(`Initial global evaluation results: ${metrics ?? 'None'}`)
@@ -121,6 +140,10 @@ class Run {
       const atNodes = await this.#evaluate(round, arrays)
       const atServer = this.#evaluateFn && (await this.#evaluateGlobally(round, arrays))
       this.#report(round, 'round-end', atServer ?? atNodes)
+      if (await this.#shouldStop?.(round, this.#result)) {
+        log.info(`Stopping early after round ${round}`)
+        break
+      }
     }
     return this.#result
   }
