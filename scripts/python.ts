@@ -2,23 +2,37 @@ import { execFileSync, spawnSync } from 'node:child_process'
 import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
+interface Environment {
+  readonly folder: string
+  readonly packages: readonly string[]
+  /** Nightly builds disappear from the index: the tests that need one are skipped, also in CI. */
+  readonly isOptional?: true
+}
+
 /** The environments with Python Flower that some tests compare with, by the variable that names them. */
-const environments = {
+const environments: Readonly<Record<string, Environment>> = {
   TRELLIS_PYTHON_129: { folder: 'python-1.29', packages: ['flwr==1.29.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_136: { folder: 'python-1.36', packages: ['flwr==1.36.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_141: { folder: 'python-1.41', packages: ['flwr==1.41.0', 'numpy==2.4.6'] },
+  TRELLIS_PYTHON_142: { folder: 'python-1.42', packages: ['flwr==1.42.0', 'numpy==2.4.6'] },
+  // The nightly build that becomes 1.43.
+  TRELLIS_PYTHON_143: {
+    folder: 'python-1.43',
+    packages: ['flwr-nightly==1.43.0.dev20261026', 'numpy==2.4.6'],
+    isOptional: true,
+  },
   // What the real apps under test/interop/apps import.
   TRELLIS_PYTHON_APPS: {
     folder: 'python-apps',
     packages: ['flwr==1.41.0', 'numpy==2.4.6', 'scikit-learn==1.9.1', 'scipy==1.17.1', 'xgboost-cpu==3.2.0'],
   },
-} as const
+}
 
 const cache = join(import.meta.dirname, '..', '.cache')
 
 /**
- * Makes the environments under `.cache/` where they are missing. Without Python 3.10 or later, or without a package index,
- * it says so, and the tests that need Python skip; in CI that is an error.
+ * Creates the environments that are missing under `.cache/`. Without Python 3.10 or later, or without a package index, it
+ * prints a message and the tests that need Python are skipped; in CI that is an error.
  */
 export async function preparePython(): Promise<Record<string, string>> {
   const found: Record<string, string> = {}
@@ -29,17 +43,14 @@ export async function preparePython(): Promise<Record<string, string>> {
   return found
 }
 
-/** Answers the folder of one environment under `.cache/`; `undefined` when it cannot be made, which is said. */
-export function prepareEnvironment(
-  who: string,
-  { folder, packages }: { folder: string; packages: readonly string[] },
-): string | undefined {
+/** Returns the folder of one environment under `.cache/`, or `undefined` with a message if it cannot be created. */
+export function prepareEnvironment(who: string, { folder, packages, isOptional }: Environment): string | undefined {
   const directory = join(cache, folder)
   try {
     if (!isComplete(directory, packages)) install(directory, packages)
     return directory
   } catch (error) {
-    if (process.env.CI === 'true') throw error
+    if (process.env.CI === 'true' && !isOptional) throw error
     process.stdout.write(`${who} that need Python with ${packages[0]} are skipped: ${reason(error)}\n`)
     return undefined
   }

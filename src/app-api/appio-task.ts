@@ -36,7 +36,7 @@ function serverAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
       return input
     },
     sendHeartbeat: (how) => calls.call(server.sendAppHeartbeat, { token }, how),
-    pullMessages: (messageIds, how) => calls.call(server.pullMessages, { runId, messageIds }, how),
+    pullMessages: (messageIds = [], how) => calls.call(server.pullMessages, { runId, messageIds }, how),
     pushMessages: (messages) => calls.call(server.pushMessages, { runId, ...messages }),
     pushObject: async (request) => (await calls.call(server.pushObject, request)).stored,
     pullObject: (request, how) => calls.call(server.pullObject, request, how),

@@ -19,7 +19,11 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
       return { context, run, fab, taskId }
     },
     sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
-    pullMessages: (messageIds, how) => calls.call(runtime.pullMessages, { messageIds }, how),
+    // Servers read `messageIds` up to 1.42 and the other field since 1.43; each skips the field that it does not know.
+    pullMessages(messageIds, how) {
+      const request = messageIds ? { messageIds, replyToMessageIds: { vals: messageIds } } : {}
+      return calls.call(runtime.pullMessages, request, how)
+    },
     pushMessages: (messages) => calls.call(runtime.pushMessages, messages),
     pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,
     pullObject: (request, how) => calls.call(runtime.pullObject, request, how),

@@ -55,8 +55,9 @@ export interface TaskApi {
   pullInput(): Promise<TaskInput>
   /** Answers whether the task still goes on. */
   sendHeartbeat(options: { waitMs: number }): Promise<Held<{ success: boolean }>>
+  /** Returns replies to these messages; a ClientApp names none and receives the message of its task. */
   pullMessages(
-    messageIds: string[],
+    messageIds: string[] | undefined,
     options?: { waitMs?: number },
   ): Promise<Held<MessageShape<typeof PullAppMessagesResponseSchema>>>
   pushMessages(messages: OutgoingMessages): Promise<MessageShape<typeof PushAppMessagesResponseSchema>>

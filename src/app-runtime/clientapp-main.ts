@@ -23,7 +23,7 @@ export const main = appMain('flwr-clientapp', async (task) => {
   const route = { api, nodeId, runId }
   const app = loadOnce(task, input)
   app.catch(() => {})
-  const { messageObjectTrees } = await api.pullMessages([])
+  const { messageObjectTrees } = await api.pullMessages(undefined)
   const [tree] = messageObjectTrees
   if (!tree) throw new Error('The server has no message for this task.')
   const instruction = await fetchMessage(route, tree)

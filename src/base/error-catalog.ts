@@ -86,6 +86,12 @@ const catalog = {
     sentence: 'Invalid node ID',
     httpSentence: 'Invalid SuperNode authentication',
   },
+  'not-of-this-task': {
+    status: 'unauthenticated',
+    number: 1008,
+    sentence: 'Authentication failed.',
+    showsDetail: true,
+  },
   'token-invalid': { status: 'unauthenticated', number: 1008, sentence: 'Authentication failed.' },
   'version-mismatch': {
     status: 'failed-precondition',
@@ -179,6 +185,11 @@ const catalog = {
     showsDetail: true,
     refusesPeer: true,
   },
+  'message-source-mismatch': {
+    status: 'permission-denied',
+    number: 2011,
+    sentence: 'Message source node ID does not match the authenticated SuperNode.',
+  },
   'run-not-visible': { status: 'permission-denied', number: 2008, sentence: 'Failed to get run.', showsDetail: true },
   'fab-not-visible': { status: 'permission-denied', number: 2009, sentence: 'Failed to get FAB.', showsDetail: true },
   'run-config-invalid': {
@@ -206,6 +217,23 @@ const catalog = {
     number: 3005,
     sentence: 'This task may not do that.',
     showsDetail: true,
+  },
+  'unexpected-node-id': {
+    status: 'failed-precondition',
+    number: 3004,
+    sentence: 'Unexpected node ID.',
+    showsDetail: true,
+  },
+  'message-count-invalid': {
+    status: 'invalid-argument',
+    number: 3013,
+    sentence: 'Invalid number of messages or message object trees.',
+    showsDetail: true,
+  },
+  'message-run-mismatch': {
+    status: 'permission-denied',
+    number: 3014,
+    sentence: "Message run ID does not match the authenticated task's run ID.",
   },
 
   // Federations

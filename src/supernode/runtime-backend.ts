@@ -44,9 +44,12 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
       const work = workOf(task)
       const [wire] = request.messagesList
       const [tree] = request.messageObjectTrees
-      if (!wire || !tree || request.messagesList.length !== 1)
-        throw new DomainError('invalid-request', 'A ClientApp pushes exactly one message and its object tree.')
-      if (wire.metadata?.replyToMessageId !== work.metadata.messageId || wire.metadata.messageId !== tree.objectId)
+      if (!wire || !tree || request.messagesList.length !== 1 || request.messageObjectTrees.length !== 1)
+        throw new DomainError('message-count-invalid', 'A ClientApp pushes exactly one message and its object tree.')
+      if (wire.metadata?.runId !== work.runId) throw new DomainError('message-run-mismatch')
+      if (wire.metadata.srcNodeId !== work.metadata.dstNodeId)
+        throw new DomainError('unexpected-node-id', 'Unexpected source node ID.')
+      if (wire.metadata.replyToMessageId !== work.metadata.messageId || wire.metadata.messageId !== tree.objectId)
         throw new DomainError('invalid-request', 'The message is not a reply to the one of this task.')
       const ids = flattenTree(tree)
       const missing = await ctx.db.transaction(async (tx, afterCommit) => {

@@ -35,7 +35,7 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
         }),
-      pullMessages: (request, call, task) => backend.pullMessages(task, request, allOf(call)),
+      pullMessages: (request, call, task) => backend.pullMessages(task, request.messageIds, allOf(call)),
       getNodes: (_request, _call, task) => backend.getNodes(task),
       async pushLogs(request, _call, task) {
         await backend.pushLogs(task, request)
@@ -77,7 +77,7 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
         }),
-      pullMessage: (request, call, task) => backend.pullMessages(task, request, allOf(call)),
+      pullMessage: (request, call, task) => backend.pullMessages(task, request.messageIds, allOf(call)),
       async pushAppOutputs({ context }, _call, task) {
         await backend.pushTaskOutput(task, {
           $typeName: 'flwr.proto.PushTaskOutputRequest',

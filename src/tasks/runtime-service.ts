@@ -4,6 +4,7 @@ import { type Clock, isoTimestamp } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
+import { isReleaseFrom } from '../base/version.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import type { Call } from '../rpc/call.ts'
@@ -26,10 +27,13 @@ export interface RuntimeBackend {
   /** For launchers of Flower 1.29, who ask for a run by its id. */
   findRun(runId: RunId): Promise<MessageInitShape<typeof RunSchema> | undefined>
   pushMessages(task: Task, request: Request<'pushMessages'>): Promise<Response<'pushMessages'>>
-  /** Waits up to `waitMs`; `all` asks for every reply at once instead of whatever is there. */
+  /**
+   * Returns the replies to the messages named in `replyTo`, or to any message if it is undefined. Waits up to `waitMs` for
+   * one reply, or for every reply if `all` is set.
+   */
   pullMessages(
     task: Task,
-    request: Request<'pullMessages'>,
+    replyTo: readonly string[] | undefined,
     wait: { waitMs: number; signal: AbortSignal; all: boolean },
   ): Promise<Response<'pullMessages'>>
   pushObject(task: Task, request: Request<'pushObject'>): Promise<Response<'pushObject'>>
@@ -98,7 +102,7 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       },
       pushMessages: (request, _call, task) => backend.pushMessages(task, request),
       pullMessages: (request, call, task) =>
-        backend.pullMessages(task, request, {
+        backend.pullMessages(task, replyToOf(request, call), {
           ...holdOf(call),
           // A partial response would cost Flower's client a pause of 3 s.
           all: call.waitMs === undefined,
@@ -137,6 +141,17 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       startingAt: isoTimestamp(clock.now()),
     }
   }
+}
+
+/** An empty request means "no messages" up to Flower 1.42 and "every message" since 1.43. */
+function replyToOf(
+  { replyToMessageIds, messageIds }: Request<'pullMessages'>,
+  call: Call,
+): readonly string[] | undefined {
+  if (replyToMessageIds) return replyToMessageIds.vals
+  if (messageIds.length > 0) return messageIds
+  const [version] = call.header('flwr-package-version')
+  return version !== undefined && isReleaseFrom(version, 43) ? undefined : []
 }
 
 function holdOf(call: Call): { waitMs: number; signal: AbortSignal } {

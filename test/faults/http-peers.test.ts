@@ -38,6 +38,8 @@ async function call<M extends Method>(
   return fromBinary(method.output, new Uint8Array(await response.arrayBuffer())) as MessageShape<M['output']>
 }
 
+const release = (version: string) => ({ 'flwr-package-name': 'flwr', 'flwr-package-version': version })
+
 async function refusal(response: Response): Promise<[number, unknown]> {
   return [response.status, await response.json()]
 }
@@ -194,6 +196,32 @@ test('a training as the HTTP generation does it: sessions, series, trees, and ca
   assert.equal(collected.messageObjectTrees[0]?.objectId, reply.messageId)
   assert.equal(collected.messagesList[0]?.metadata?.dstTaskId, srcTaskId)
 
+  // Flower 1.43 names messages in another field: an absent one asks for every reply, an empty one for none.
+  const pull = async (request: MessageInitShape<typeof Runtime.method.pullMessages.input>, version: string) =>
+    (await call(address, Runtime.method.pullMessages, request, { ...app, ...release(version) })).messageObjectTrees.map(
+      (tree) => tree.objectId,
+    )
+  assert.deepEqual(await pull({ replyToMessageIds: { vals: [instruction.messageId] } }, '1.43.0'), [reply.messageId])
+  assert.deepEqual(await pull({ replyToMessageIds: { vals: [] } }, '1.43.0'), [])
+  assert.deepEqual(await pull({}, '1.43.0.dev20261026'), [reply.messageId])
+  assert.deepEqual(await pull({}, '1.42.0'), [])
+
+  // Codes of 1.43 for messages and confirmations that do not belong to the caller.
+  const refusalOf = async <M extends Method>(method: M, init: MessageInitShape<M['input']>, headers: Headers) =>
+    (
+      await refusal(await post(address, routeOf(method), toBinary(method.input, create(method.input, init)), headers))
+    )[1]
+  const codeOf = async (...args: Parameters<typeof refusalOf>) => ((await refusalOf(...args)) as { code?: number }).code
+  const elsewhere = { node: { nodeId: 1n }, runId: second.runId as bigint, messageObjectId: reply.messageId }
+  assert.equal(await codeOf(Runtime.method.confirmMessageReceived, elsewhere, app), 1008)
+  assert.equal(await codeOf(Runtime.method.pullObject, { node, runId, objectId }, app), 1008)
+  const unequal = { messagesList: [instruction.wire], messageObjectTrees: [] }
+  assert.equal(await codeOf(Runtime.method.pushMessages, unequal, app), 3013)
+  assert.deepEqual((await call(address, Runtime.method.pushMessages, {}, app)).messageIds, [])
+  const foreign = deflateMessage(answer, { ...answer.metadata, ...origin, srcNodeId: nodeId + 1n })
+  const forged = { node, messagesList: [foreign.wire], messageObjectTrees: [foreign.tree] }
+  assert.equal(await codeOf(Fleet.method.pushMessages, forged, await signed(key)), 2011)
+
   // A second reply, and one whose bytes are others, are not taken in.
   const other = deflateMessage(answer, { ...answer.metadata, ...origin, groupId: 'other' })
   const refused = { node, messagesList: [other.wire], messageObjectTrees: [other.tree] }
@@ -235,7 +263,7 @@ test('a training as the HTTP generation does it: sessions, series, trees, and ca
 })
 
 test('what belongs to agents, models, connectors and other releases is answered with a sentence that says so', async () => {
-  await using deployment = await Deployment.create()
+  await using deployment = await Deployment.create({ superlinkArguments: ['--isolation', 'process'] })
   const address = deployment.mainAddress
   const ask = async (route: string, headers?: Headers) => refusal(await post(address, route, new Uint8Array(), headers))
   const sentence = async (route: string, headers?: Headers): Promise<[number, string]> => {
@@ -253,20 +281,19 @@ test('what belongs to agents, models, connectors and other releases is answered 
     assert.match((await sentence(route)).join(' '), /^501 Trellis runs ServerApps and ClientApps, not agents/, route)
   assert.deepEqual(await ask('control/no-such-call'), [404, { detail: 'Not Found' }])
 
-  const release = (version: string) => ({ 'flwr-package-name': 'flwr', 'flwr-package-version': version })
-  for (const version of ['1.38.0', '1.43.0', '2.41.0', 'nonsense']) {
+  for (const version of ['1.38.0', '1.44.0', '2.41.0', 'nonsense']) {
     const [status, body] = await ask('runtime/acquire-task', release(version))
     const { code, detail } = body as { code: number; detail: string }
     assert.deepEqual([status, code], [412, 1001], version)
     assert.match(
       detail,
-      new RegExp(`is ${version}\\. Trellis \\S+ runs apps for .* Flower 1\\.29\\.0 and 1\\.39 to 1\\.42`),
+      new RegExp(`is ${version}\\. Trellis \\S+ runs apps for .* Flower 1\\.29\\.0 and 1\\.39 to 1\\.43`),
     )
   }
   assert.equal((await ask('runtime/pull-pending-tasks', release('1.36.0')))[0], 412)
   assert.match(
     (await sentence('fleet/create-node')).join(' '),
-    /412 .* older than 1\.27\. Trellis \S+ works with Flower 1\.27 to 1\.42/,
+    /412 .* older than 1\.27\. Trellis \S+ works with Flower 1\.27 to 1\.43/,
   )
   // SuperNodes and flwr of a release that we do not know are served, and warned.
   const warningFor = async (version: string): Promise<string | null> => {
@@ -275,11 +302,11 @@ test('what belongs to agents, models, connectors and other releases is answered 
     return answer.headers.get('flwr-version-incompatibility-message')
   }
   assert.match(
-    (await warningFor('1.43.0')) ?? '',
-    /This is Flower 1\.43\.0; Trellis \S+ was made for Flower 1\.27 to 1\.42/,
+    (await warningFor('1.44.0')) ?? '',
+    /This is Flower 1\.44\.0; Trellis \S+ was made for Flower 1\.27 to 1\.43/,
   )
   assert.equal(await warningFor('1.37.2'), null)
-  for (const version of ['1.39.0', '1.41.9', '1.42.0.dev20261101']) {
+  for (const version of ['1.39.0', '1.41.9', '1.42.0', '1.43.0.dev20261026']) {
     const body = toBinary(Runtime.method.acquireTask.input, create(Runtime.method.acquireTask.input, {}))
     const answer = await post(address, 'runtime/acquire-task', body, release(version))
     assert.deepEqual([answer.status, (await answer.arrayBuffer()).byteLength], [200, 0], version)

@@ -4,7 +4,15 @@ import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
 import { eventually, processesWith, run, start, type TestProgram } from './program.ts'
-import { type AppEnvironment, freePort, type Maker, pythonOf, runPython, startPython } from './python-flower.ts'
+import {
+  type AppEnvironment,
+  freePort,
+  isHttpGeneration,
+  type Maker,
+  pythonOf,
+  runPython,
+  startPython,
+} from './python-flower.ts'
 
 /** How long Python's programs may take to start on a busy machine. */
 const startMs = 60_000
@@ -68,8 +76,8 @@ export class MixedFleet implements AsyncDisposable {
     if (ports) {
       const [first, second, third] = ports.map((port) => `127.0.0.1:${port}`) as [string, string, string]
       this.fleetAddress = first
-      this.controlAddress = maker === '1.41' ? first : second
-      this.appAddress = maker === '1.29' ? third : maker === '1.41' ? first : third
+      this.controlAddress = isHttpGeneration(maker) ? first : second
+      this.appAddress = isHttpGeneration(maker) ? first : third
     }
     const args = [
       ...(isolation ? ['--isolation', isolation] : []),
@@ -80,7 +88,10 @@ export class MixedFleet implements AsyncDisposable {
       ...superlinkArguments,
     ]
     this.superlink = this.#stack.use(this.start(maker, 'flower-superlink', args))
-    await this.superlink.line(maker === '1.41' ? /Uvicorn running on|Starting.*API/ : /Starting Fleet API/, startMs)
+    await this.superlink.line(
+      isHttpGeneration(maker) ? /Uvicorn running on|Starting.*API/ : /Starting Fleet API/,
+      startMs,
+    )
   }
 
   /** Starts a SuperNode; resolves when it has joined. */
@@ -202,7 +213,7 @@ export class MixedFleet implements AsyncDisposable {
   }
 
   #addressArguments(maker: Maker): string[] {
-    if (maker === '1.41') return ['--host', '127.0.0.1', '--port', portOf(this.fleetAddress)]
+    if (isHttpGeneration(maker)) return ['--host', '127.0.0.1', '--port', portOf(this.fleetAddress)]
     const grpc = ['--fleet-api-address', this.fleetAddress, '--control-api-address', this.controlAddress]
     if (maker === '1.29') return [...grpc, '--serverappio-api-address', this.appAddress]
     return [...grpc, '--port', portOf(this.appAddress)]

@@ -4,12 +4,15 @@ import { run, type StartOptions, start, type TestProgram } from './program.ts'
 
 /** Who takes a place in a fleet: our program, or the unmodified one of a release of Python Flower. */
 export type Maker = 'trellis' | Release
-export type Release = '1.29' | '1.36' | '1.41'
+export type Release = '1.29' | '1.36' | '1.41' | '1.42' | '1.43'
 
 const environmentVariables = {
   '1.29': 'TRELLIS_PYTHON_129',
   '1.36': 'TRELLIS_PYTHON_136',
   '1.41': 'TRELLIS_PYTHON_141',
+  '1.42': 'TRELLIS_PYTHON_142',
+  /** A nightly build. */
+  '1.43': 'TRELLIS_PYTHON_143',
   /** 1.41 with the libraries that real apps import. */
   apps: 'TRELLIS_PYTHON_APPS',
 } as const
@@ -23,9 +26,18 @@ export function pythonEnvironment(maker: AppEnvironment): string | undefined {
 }
 
 /** Why tests that need Python skip; in CI the set-up fails before. */
-export const withoutPython = Object.values(environmentVariables).every((variable) => process.env[variable])
-  ? false
-  : 'there is no Python with Flower here'
+export const withoutPython = withoutReleases('1.29', '1.36', '1.41', 'apps')
+
+/** Why tests that need these releases are skipped; `false` if all of them are installed. */
+export function withoutReleases(...makers: readonly (Maker | AppEnvironment)[]): string | false {
+  const missing = makers.filter((maker) => maker !== 'trellis' && !pythonEnvironment(maker))
+  return missing.length > 0 && `there is no Python environment with Flower ${missing.join(', ')}`
+}
+
+/** Whether the servers of this maker are those of the HTTP generation of Flower: one port, one API for apps. */
+export function isHttpGeneration(maker: Maker): boolean {
+  return maker === '1.41' || maker === '1.42' || maker === '1.43'
+}
 
 /** The interpreter of a release, for `--python`. */
 export function pythonOf(maker: AppEnvironment): string {

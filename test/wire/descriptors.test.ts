@@ -29,12 +29,18 @@ interface Field {
   readonly oneof: string
 }
 
-const environments = { '1.29': process.env.TRELLIS_PYTHON_129, '1.41': process.env.TRELLIS_PYTHON_141 }
+const environments = {
+  '1.29': process.env.TRELLIS_PYTHON_129,
+  '1.41': process.env.TRELLIS_PYTHON_141,
+  '1.42': process.env.TRELLIS_PYTHON_142,
+  '1.43': process.env.TRELLIS_PYTHON_143,
+}
 /** Fields of ours alone; Flower's programs skip what they do not know. */
 const ownNumbersFrom = 1001
-/** Names are not on the wire: where the releases use one for two things, or two for one, ours are one and the same. */
+/** Names are not on the wire: if releases use one name for two things, or two names for one, ours differ from theirs. */
 const renamedMessages: Record<string, string> = {
   'flwr.proto.PushAppIoMessagesRequest': 'flwr.proto.PushAppMessagesRequest',
+  'flwr.proto.PullAppIoMessagesRequest': 'flwr.proto.PullAppMessagesRequest',
 }
 const renamedFields: Record<string, string> = { 'flwr.proto.Run.run_type': 'primary_task_type' }
 /** Differences on purpose, each with the reason why no byte is misread. */
@@ -43,7 +49,7 @@ const exceptions: Record<string, string> = {
   'flwr.proto.StreamRunEventsResponse.event': 'no program of 1.29 asks for events',
   'flwr.proto.StreamRunEventsResponse.data': 'no program of 1.29 asks for events',
 }
-/** 1.41 has this service as HTTP paths alone. */
+/** Releases since 1.41 have this service as HTTP paths alone. */
 const isPathOnly = (method: string): boolean => method.startsWith('flwr.proto.Runtime.')
 
 for (const [release, environment] of Object.entries(environments)) {
@@ -74,7 +80,7 @@ for (const [release, environment] of Object.entries(environments)) {
       }
     }
     const served = Object.keys(ours.methods).filter(
-      (method) => method in theirs.methods || (release === '1.41' && isPathOnly(method)),
+      (method) => method in theirs.methods || (release !== '1.29' && isPathOnly(method)),
     )
     assert.ok(served.length > 40, `${served.length} methods`)
     for (const method of served) {
@@ -89,16 +95,61 @@ for (const [release, environment] of Object.entries(environments)) {
   })
 }
 
-const skip = Object.values(environments).every(Boolean) ? false : 'there are no Python environments with Flower'
+const installed = Object.entries(environments).flatMap(([release, environment]) =>
+  environment ? [{ release, environment }] : [],
+)
+const skip = installed.length > 1 ? false : 'there are no two Python environments with Flower to compare'
 
-test('no field of ours below 1001 is unknown to both releases, and no RPC is', { skip }, async () => {
+test('the changes between installed releases of what we serve are printed', { skip }, async (context) => {
   const ours = await ourWire()
-  const releases = await Promise.all(Object.values(environments).map((environment) => wireOf(environment as string)))
+  const known = new Set(Object.keys(ours.messages).map((name) => renamedMessages[name] ?? name))
+  const releases = await Promise.all(installed.map(async (one) => ({ ...one, wire: await wireOf(one.environment) })))
+  for (const [index, { release, wire }] of releases.entries()) {
+    const before = releases[index - 1]
+    if (!before) continue
+    const changes = [...known].flatMap((name) => changesOf(name, before.wire.messages[name], wire.messages[name]))
+    context.diagnostic(`Flower ${before.release} to ${release}: ${changes.join('; ') || 'no change'}`)
+  }
+  const [nightly, stable] = ['1.43', '1.42'].map((release) => releases.find((one) => one.release === release)?.wire)
+  const name = 'flwr.proto.PullAppMessagesRequest'
+  if (nightly && stable)
+    assert.deepEqual(changesOf(name, stable.messages[name], nightly.messages[name]), [
+      `${name}.message_ids is gone`,
+      `${name}.reply_to_message_ids is new`,
+    ])
+})
+
+/** What differs in a message between two releases; nothing if one of them does not have it. */
+function changesOf(
+  name: string,
+  before: Wire['messages'][string] = {},
+  after: Wire['messages'][string] = {},
+): string[] {
+  if (Object.keys(before).length === 0 || Object.keys(after).length === 0) return []
+  return [...new Set([...Object.keys(before), ...Object.keys(after)])].flatMap((field) => {
+    const [old, now] = [before[field], after[field]]
+    if (!now) return [`${name}.${field} is gone`]
+    if (!old) return [`${name}.${field} is new`]
+    return JSON.stringify(old) === JSON.stringify(now) ? [] : [`${name}.${field} has changed`]
+  })
+}
+
+/** Fields that no release before 1.43 has; its nightly build may be gone from the package index. */
+const fieldsSince143 = ['flwr.proto.PullAppMessagesRequest.reply_to_message_ids']
+const withoutBothGenerations =
+  environments['1.29'] && environments['1.41'] ? false : 'there are no Python environments with Flower 1.29 and 1.41'
+
+test('every field of ours below 1001, and every RPC, is known to a release', {
+  skip: withoutBothGenerations,
+}, async () => {
+  const ours = await ourWire()
+  const releases = await Promise.all(installed.map(({ environment }) => wireOf(environment)))
   const unknown = Object.entries(ours.messages).flatMap(([name, fields]) =>
     Object.entries(fields)
       .filter(([, { number }]) => number < ownNumbersFrom)
       .filter(([field]) => !releases.some(({ messages }) => messages[renamedMessages[name] ?? name]?.[field]))
-      .map(([field]) => `${name}.${field}`),
+      .map(([field]) => `${name}.${field}`)
+      .filter((id) => environments['1.43'] || !fieldsSince143.includes(id)),
   )
   assert.deepEqual(unknown, [])
   assert.deepEqual(
@@ -109,7 +160,16 @@ test('no field of ours below 1001 is unknown to both releases, and no RPC is', {
   )
 })
 
-async function wireOf(environment: string): Promise<Wire> {
+const wires = new Map<string, Promise<Wire>>()
+
+/** Reads the descriptors of an environment, once. */
+function wireOf(environment: string): Promise<Wire> {
+  const known = wires.get(environment) ?? readWire(environment)
+  wires.set(environment, known)
+  return known
+}
+
+async function readWire(environment: string): Promise<Wire> {
   const script = join(import.meta.dirname, 'python', 'descriptors.py')
   const { stdout } = await promisify(execFile)(join(environment, 'bin', 'python'), [script], {
     maxBuffer: 1 << 24,

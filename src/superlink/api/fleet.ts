@@ -78,6 +78,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         if (!message || !tree)
           throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
         const metadata = metadataFromWire(message.metadata)
+        if (metadata.srcNodeId !== nodeId) throw new DomainError('message-source-mismatch')
         await ensureRunRunning(ctx.db.read, metadata.runId as RunId)
         const error = message.error && { code: Number(message.error.code), reason: message.error.reason }
         const { accepted, objectsToPush } = await acceptReply(ctx, nodeId, { metadata, error, tree })

@@ -38,9 +38,9 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       return run && runToWire(run)
     },
     async pushMessages(task, request) {
-      if (request.messagesList.length === 0 || request.messagesList.length !== request.messageObjectTrees.length) {
-        throw new DomainError('invalid-request', 'PushMessages needs messages and as many object trees.')
-      }
+      if (request.messagesList.length !== request.messageObjectTrees.length)
+        throw new DomainError('message-count-invalid', 'PushMessages needs one object tree for each message.')
+      if (request.messagesList.length === 0) return {}
       const messages = request.messagesList.map((message, index) => ({
         metadata: metadataFromWire(message.metadata),
         error: message.error && { code: Number(message.error.code), reason: message.error.reason },
@@ -49,8 +49,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const pushed = await endsWithRun(() => pushInstructions(ctx, task.runId, messages))
       return { ...pushed, sessionId: task.taskId.toString() }
     },
-    async pullMessages(task, request, wait) {
-      const replies = await collectReplies(ctx, task.runId, request.messageIds, wait)
+    async pullMessages(task, replyTo, wait) {
+      const replies = await collectReplies(ctx, task.runId, replyTo, wait)
       return { messagesList: replies.map(messageStore.toWire), messageObjectTrees: replies.map(({ tree }) => tree) }
     },
     async pushObject({ runId }, request) {
@@ -69,9 +69,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         ? { objectFound: true, objectAvailable: true, objectContent: object.content }
         : { objectFound: true, objectAvailable: false }
     },
-    async confirmMessageReceived({ runId }, { messageObjectId }) {
-      await ensureReplyOf(ctx.db.read, runId, messageObjectId)
-      await confirmReply(ctx, runId, messageObjectId)
+    async confirmMessageReceived({ runId }, request) {
+      if (request.runId !== runId) throw new DomainError('not-of-this-task', 'The message is of another run.')
+      await ensureReplyOf(ctx.db.read, runId, request.messageObjectId)
+      await confirmReply(ctx, runId, request.messageObjectId)
     },
     async getNodes({ runId }, wait) {
       const list = () => ctx.runNodes.listReachable(runId)
@@ -116,5 +117,5 @@ async function endsWithRun<T>(store: () => Promise<T>): Promise<T> {
 }
 
 function ensureOwnNodeId(nodeId: bigint | undefined): void {
-  if (nodeId !== superlinkNodeId) throw new DomainError('task-state', 'Unexpected node ID.')
+  if (nodeId !== superlinkNodeId) throw new DomainError('not-of-this-task', 'Unexpected node ID.')
 }

@@ -1,6 +1,6 @@
 import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { NodeId, RunId } from '../../base/ids.ts'
+import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
@@ -30,7 +30,10 @@ export async function pushInstructions(
   }
   const now = ctx.clock.now()
   for (const { metadata, tree } of messages) {
-    const fault = metadata.runId === runId ? findFault('instruction', metadata, tree, now) : 'another run'
+    if (metadata.runId !== runId) throw new DomainError('not-of-this-task', 'Invalid message: another run.')
+    if (metadata.srcNodeId !== superlinkNodeId)
+      throw new DomainError('not-of-this-task', 'Invalid message: its source is not the SuperLink.')
+    const fault = findFault('instruction', metadata, tree, now)
     if (fault) throw new DomainError('invalid-request', `Invalid message: ${fault}.`)
   }
   return ctx.db.transaction(async (tx, afterCommit) => {

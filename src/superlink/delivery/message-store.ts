@@ -222,6 +222,13 @@ export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
   await tx.deleteFrom('message').where('message_id', 'in', ids).execute()
 }
 
+/** The oldest instructions of a run whose replies its ServerApp has not taken yet. */
+export async function listInstructionIdsOfRun(db: Db, runId: RunId, limit: number): Promise<string[]> {
+  const query = db.selectFrom('message').select('message_id').where('run_id', '=', runId)
+  const rows = await query.where('kind', '=', 'instruction').orderBy('position').limit(limit).execute()
+  return rows.map((row) => row.message_id)
+}
+
 /** The earliest end of an instruction's life after `now`, in epoch milliseconds; Infinity when there is none. */
 export async function nextExpiry(db: Db, now: number): Promise<number> {
   const row = await db

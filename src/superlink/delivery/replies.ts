@@ -91,31 +91,35 @@ async function findReplyFault(
 }
 
 /**
- * The replies to these instructions of a run that have come with all their objects: every one (`all`) or whatever is there,
- * waiting up to `waitMs`. Instructions without an answer yet are simply absent. (A reply handed out when it was announced
- * would keep its ServerApp waiting for objects that never come, where the node was killed amid them.)
+ * Returns the replies to these instructions of a run, or to any instruction of it if `instructionIds` is undefined. Waits up
+ * to `waitMs` for one reply, or for every reply if `all` is set and the instructions are named. A reply is complete: one that
+ * was handed out when it was announced could keep its ServerApp waiting for objects that a killed node never sends.
  */
 export async function collectReplies(
   ctx: CollectingCtx,
   runId: RunId,
-  instructionIds: readonly string[],
+  instructionIds: readonly string[] | undefined,
   wait: { waitMs: number; signal: AbortSignal; all: boolean },
 ): Promise<StoredMessage[]> {
-  if (instructionIds.length === 0) return []
-  if (instructionIds.length > limits.repliesPerPullMax)
+  if (instructionIds?.length === 0) return []
+  if (instructionIds && instructionIds.length > limits.repliesPerPullMax)
     throw new DomainError('invalid-request', `More than ${limits.repliesPerPullMax} message ids in one request.`)
-  const enough = wait.all ? instructionIds.length : 1
+  const enough = wait.all && instructionIds ? instructionIds.length : 1
+  const resolve = async (): Promise<StoredMessage[]> =>
+    resolveReplies(ctx, runId, instructionIds ?? (await listOpen(ctx, runId)))
   const look = async (): Promise<StoredMessage[] | undefined> => {
-    const replies = await resolveReplies(ctx, runId, instructionIds)
+    const replies = await resolve()
     return replies.length >= enough ? replies : undefined
   }
-  return (
-    (await lookAgain(ctx.bells.replies, runId, look, wait)) ??
-    (wait.all ? resolveReplies(ctx, runId, instructionIds) : [])
-  )
+  return (await lookAgain(ctx.bells.replies, runId, look, wait)) ?? (wait.all ? resolve() : [])
+}
+
+function listOpen({ db }: Pick<Ctx, 'db'>, runId: RunId): Promise<string[]> {
+  return messageStore.listInstructionIdsOfRun(db.read, runId, limits.repliesPerPullMax)
 }
 
 async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
+  if (ids.length === 0) return []
   const now = ctx.clock.now()
   const replies = new Map<string, StoredMessage>()
   for (const reply of await messageStore.listCompleteRepliesTo(ctx.db.read, runId, ids)) {

@@ -63,8 +63,8 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       const work = workOf(task)
       const [wire] = request.messagesList
       const [tree] = request.messageObjectTrees
-      if (!wire || !tree || request.messagesList.length !== 1)
-        throw new DomainError('invalid-request', 'A ClientApp pushes exactly one message and its object tree.')
+      if (!wire || !tree || request.messagesList.length !== 1 || request.messageObjectTrees.length !== 1)
+        throw new DomainError('message-count-invalid', 'A ClientApp pushes exactly one message and its object tree.')
       const metadata = metadataFromWire(wire.metadata)
       if (metadata.replyToMessageId !== work.instruction.metadata.messageId || metadata.messageId !== tree.objectId)
         throw new DomainError('invalid-request', 'The message is not a reply to the one of this task.')
@@ -120,7 +120,7 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
     taskInput: (task) => of(task).taskInput(task),
     findRun: (runId) => server.findRun(runId),
     pushMessages: (task, request) => of(task).pushMessages(task, request),
-    pullMessages: (task, request, wait) => of(task).pullMessages(task, request, wait),
+    pullMessages: (task, replyTo, wait) => of(task).pullMessages(task, replyTo, wait),
     pushObject: (task, request) => of(task).pushObject(task, request),
     pullObject: (task, request, wait) => of(task).pullObject(task, request, wait),
     confirmMessageReceived: (task, request) => of(task).confirmMessageReceived(task, request),

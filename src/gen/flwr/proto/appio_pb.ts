@@ -21,7 +21,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/appio.proto.
  */
 export const file_flwr_proto_appio: GenFile = /*@__PURE__*/
-  fileDesc("ChZmbHdyL3Byb3RvL2FwcGlvLnByb3RvEgpmbHdyLnByb3RvIhkKF0xpc3RBcHBzVG9MYXVuY2hSZXF1ZXN0IisKGExpc3RBcHBzVG9MYXVuY2hSZXNwb25zZRIPCgdydW5faWRzGAEgAygEIiUKE1JlcXVlc3RUb2tlblJlcXVlc3QSDgoGcnVuX2lkGAEgASgEIiUKFFJlcXVlc3RUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIiUKFFB1bGxBcHBJbnB1dHNSZXF1ZXN0Eg0KBXRva2VuGAEgASgJIrIBChVQdWxsQXBwSW5wdXRzUmVzcG9uc2USJAoHY29udGV4dBgBIAEoCzITLmZsd3IucHJvdG8uQ29udGV4dBIcCgNydW4YAiABKAsyDy5mbHdyLnByb3RvLlJ1bhIcCgNmYWIYAyABKAsyDy5mbHdyLnByb3RvLkZhYhI3ChFmZWRlcmF0aW9uX2NvbmZpZxgEIAEoCzIcLmZsd3IucHJvdG8uU2ltdWxhdGlvbkNvbmZpZyJcChVQdXNoQXBwT3V0cHV0c1JlcXVlc3QSDQoFdG9rZW4YASABKAkSDgoGcnVuX2lkGAIgASgEEiQKB2NvbnRleHQYAyABKAsyEy5mbHdyLnByb3RvLkNvbnRleHQiGAoWUHVzaEFwcE91dHB1dHNSZXNwb25zZSKbAQoYUHVzaEFwcElvTWVzc2FnZXNSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEioKDW1lc3NhZ2VzX2xpc3QYAiADKAsyEy5mbHdyLnByb3RvLk1lc3NhZ2USDgoGcnVuX2lkGAMgASgEEjQKFG1lc3NhZ2Vfb2JqZWN0X3RyZWVzGAQgAygLMhYuZmx3ci5wcm90by5PYmplY3RUcmVlYgZwcm90bzM", [file_flwr_proto_fab, file_flwr_proto_federation_config, file_flwr_proto_message, file_flwr_proto_run]);
+  fileDesc("ChZmbHdyL3Byb3RvL2FwcGlvLnByb3RvEgpmbHdyLnByb3RvIhkKF0xpc3RBcHBzVG9MYXVuY2hSZXF1ZXN0IisKGExpc3RBcHBzVG9MYXVuY2hSZXNwb25zZRIPCgdydW5faWRzGAEgAygEIiUKE1JlcXVlc3RUb2tlblJlcXVlc3QSDgoGcnVuX2lkGAEgASgEIiUKFFJlcXVlc3RUb2tlblJlc3BvbnNlEg0KBXRva2VuGAEgASgJIiUKFFB1bGxBcHBJbnB1dHNSZXF1ZXN0Eg0KBXRva2VuGAEgASgJIrIBChVQdWxsQXBwSW5wdXRzUmVzcG9uc2USJAoHY29udGV4dBgBIAEoCzITLmZsd3IucHJvdG8uQ29udGV4dBIcCgNydW4YAiABKAsyDy5mbHdyLnByb3RvLlJ1bhIcCgNmYWIYAyABKAsyDy5mbHdyLnByb3RvLkZhYhI3ChFmZWRlcmF0aW9uX2NvbmZpZxgEIAEoCzIcLmZsd3IucHJvdG8uU2ltdWxhdGlvbkNvbmZpZyJcChVQdXNoQXBwT3V0cHV0c1JlcXVlc3QSDQoFdG9rZW4YASABKAkSDgoGcnVuX2lkGAIgASgEEiQKB2NvbnRleHQYAyABKAsyEy5mbHdyLnByb3RvLkNvbnRleHQiGAoWUHVzaEFwcE91dHB1dHNSZXNwb25zZSKbAQoYUHVzaEFwcElvTWVzc2FnZXNSZXF1ZXN0Eg0KBXRva2VuGAEgASgJEioKDW1lc3NhZ2VzX2xpc3QYAiADKAsyEy5mbHdyLnByb3RvLk1lc3NhZ2USDgoGcnVuX2lkGAMgASgEEjQKFG1lc3NhZ2Vfb2JqZWN0X3RyZWVzGAQgAygLMhYuZmx3ci5wcm90by5PYmplY3RUcmVlIk4KGFB1bGxBcHBJb01lc3NhZ2VzUmVxdWVzdBINCgV0b2tlbhgBIAEoCRITCgttZXNzYWdlX2lkcxgCIAMoCRIOCgZydW5faWQYAyABKARiBnByb3RvMw", [file_flwr_proto_fab, file_flwr_proto_federation_config, file_flwr_proto_message, file_flwr_proto_run]);
 
 /**
  * @generated from message flwr.proto.ListAppsToLaunchRequest
@@ -209,4 +209,33 @@ export type PushAppIoMessagesRequest = Message<"flwr.proto.PushAppIoMessagesRequ
  */
 export const PushAppIoMessagesRequestSchema: GenMessage<PushAppIoMessagesRequest> = /*@__PURE__*/
   messageDesc(file_flwr_proto_appio, 8);
+
+/**
+ * Called PullAppMessagesRequest in Flower 1.29; 1.43 gives field 3 of that name another meaning.
+ *
+ * @generated from message flwr.proto.PullAppIoMessagesRequest
+ */
+export type PullAppIoMessagesRequest = Message<"flwr.proto.PullAppIoMessagesRequest"> & {
+  /**
+   * @generated from field: string token = 1;
+   */
+  token: string;
+
+  /**
+   * @generated from field: repeated string message_ids = 2;
+   */
+  messageIds: string[];
+
+  /**
+   * @generated from field: uint64 run_id = 3;
+   */
+  runId: bigint;
+};
+
+/**
+ * Describes the message flwr.proto.PullAppIoMessagesRequest.
+ * Use `create(PullAppIoMessagesRequestSchema)` to create a new message.
+ */
+export const PullAppIoMessagesRequestSchema: GenMessage<PullAppIoMessagesRequest> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_appio, 9);
 
