@@ -62,20 +62,27 @@ export const limits = {
   /** How long a call is held for a caller that asked for it, and for one that did not. */
   heldCallMsMax: 30_000,
   heldStrangerCallMs: 5_000,
-  /** The classes of request bodies; the access table names one for each method. */
+  /**
+   * The classes of request bodies; the access table names one for each method. `elementsMax` counts fields and list items.
+   * A decoded request may take three times the size of its body, or `decodedBytesMin`.
+   */
   bodies: {
-    small: { bytesMax: 64 * KiB },
+    small: { bytesMax: 64 * KiB, elementsMax: 1_000, decodedBytesMin: 256 * KiB },
     /** Lists of ids, and short records. */
-    list: { bytesMax: 4 * MiB },
-    logs: { bytesMax: 16 * MiB },
+    list: { bytesMax: 4 * MiB, elementsMax: 60_000, decodedBytesMin: 256 * KiB },
+    logs: { bytesMax: 16 * MiB, elementsMax: 200_000, decodedBytesMin: 1 * MiB },
     /** One message with its object tree. */
-    tree: { bytesMax: 16 * MiB },
-    messages: { bytesMax: 64 * MiB },
-    /** The context of an app: records with their contents. */
-    context: { bytesMax: 64 * MiB },
+    tree: { bytesMax: 16 * MiB, elementsMax: 201_000, decodedBytesMin: 1 * MiB },
+    messages: { bytesMax: 64 * MiB, elementsMax: 1_500_000, decodedBytesMin: 1 * MiB },
+    /** The context of an app: records with their contents, e.g. lists of small numbers. */
+    context: { bytesMax: 64 * MiB, elementsMax: 300_000, decodedBytesMin: 16 * MiB },
     /** One object, or one FAB. */
-    content: { bytesMax: 64 * MiB },
+    content: { bytesMax: 64 * MiB, elementsMax: 10_000, decodedBytesMin: 256 * KiB },
   },
+  /** How deep messages nest; object trees have a bound of their own. */
+  messageDepthMax: 32,
+  /** One string of a request. */
+  stringBytesMax: 1 * MiB,
   objectTreeNodesMax: 100_000,
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
@@ -92,3 +99,5 @@ export const limits = {
 
 /** A class of request bodies. */
 export type BodyClass = keyof typeof limits.bodies
+
+export type BodyBounds = (typeof limits.bodies)[BodyClass]

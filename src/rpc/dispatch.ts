@@ -1,14 +1,9 @@
-import {
-  create,
-  type DescMethod,
-  type DescService,
-  fromBinary,
-  type MessageInitShape,
-  toBinary,
-} from '@bufbuild/protobuf'
+import { create, type DescMethod, type DescService, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
-import { limits } from '../base/limits.ts'
+import { type BodyBounds, limits } from '../base/limits.ts'
+import { scanBody } from './body-scan.ts'
 import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
+import { decodeInTurns } from './decode-in-turns.ts'
 import type { Interceptor } from './interceptor.ts'
 import { routeOf } from './route.ts'
 import type { CalledMethod, CallerKind, Service } from './service.ts'
@@ -60,8 +55,9 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     for (const interceptor of interceptors) interceptor.onHead?.(head, method)
     const identified = await (kind as CallerKind<unknown>).identify(head, method)
     for (const interceptor of interceptors) interceptor.onCaller?.(head, method, identified)
-    const requestBytes = await incoming.receive(limits.bodies[method.row.body].bytesMax)
-    const request = decode(desc, requestBytes)
+    const bounds = limits.bodies[method.row.body]
+    const requestBytes = await incoming.receive(bounds.bytesMax)
+    const request = await decode(desc, requestBytes, bounds)
     const call = new ReceivedCall(head, requestBytes)
     const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
     for (const interceptor of interceptors) await interceptor.onRequest?.(call, method, caller, request)
@@ -104,9 +100,10 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
   }
 }
 
-function decode(desc: DescMethod, bytes: Uint8Array): unknown {
+async function decode(desc: DescMethod, bytes: Uint8Array, bounds: BodyBounds): Promise<unknown> {
+  scanBody(desc.input, bytes, bounds)
   try {
-    return fromBinary(desc.input, bytes)
+    return await decodeInTurns(desc.input, bytes)
   } catch (cause) {
     throw new DomainError('invalid-payload', `Not a ${desc.input.typeName}`, { cause })
   }

@@ -1,0 +1,75 @@
+import {
+  create,
+  type DescField,
+  type DescMessage,
+  type Message,
+  type MessageShape,
+  mergeFromBinary,
+} from '@bufbuild/protobuf'
+import { BinaryReader, WireType } from '@bufbuild/protobuf/wire'
+import { takeTurns } from '../base/turns.ts'
+
+/**
+ * Decodes a scanned body without holding up other work: a large message is cut at the borders of its fields, and the pieces
+ * are decoded one after the other into the same message. Small bodies are decoded at once.
+ */
+export async function decodeInTurns<D extends DescMessage>(desc: D, bytes: Uint8Array): Promise<MessageShape<D>> {
+  const message = create(desc)
+  await decodeInto(desc, message, bytes, takeTurns())
+  return message
+}
+
+/** What is decoded in one go. 16 KiB hold at most 8,192 messages, some milliseconds of work. */
+const pieceBytesMax = 16 * 1024
+
+async function decodeInto(
+  desc: DescMessage,
+  message: Message,
+  bytes: Uint8Array,
+  turn: () => Promise<void> | undefined,
+): Promise<void> {
+  if (bytes.length <= pieceBytesMax) {
+    mergeFromBinary(desc, message, bytes)
+    return
+  }
+  const reader = new BinaryReader(bytes)
+  let pieceStart = 0
+  const flush = async (end: number): Promise<void> => {
+    if (end > pieceStart) mergeFromBinary(desc, message, bytes.subarray(pieceStart, end))
+    pieceStart = end
+    await turn()
+  }
+  while (reader.pos < bytes.length) {
+    const fieldStart = reader.pos
+    const [number, wireType] = reader.tag()
+    const field = wireType === WireType.LengthDelimited ? desc.fields.find((one) => one.number === number) : undefined
+    const contents = reader.skip(wireType, number)
+    if (field?.message && field.fieldKind !== 'map' && contents.length > pieceBytesMax) {
+      await flush(fieldStart)
+      const inner = new BinaryReader(contents).bytes()
+      await decodeInto(field.message, childOf(message, field), inner, turn)
+      pieceStart = reader.pos
+    } else if (reader.pos - pieceStart > pieceBytesMax) await flush(reader.pos)
+  }
+  await flush(bytes.length)
+}
+
+/** The message that a field's bytes are merged into: a new item of a list, else the one that is there or a new one. */
+function childOf(parent: Message, field: DescField): Message {
+  const desc = field.message as DescMessage
+  const values = parent as unknown as Record<string, unknown>
+  if (field.fieldKind === 'list') {
+    const child = create(desc)
+    ;(values[field.localName] as Message[]).push(child)
+    return child
+  }
+  if (field.oneof) {
+    const held = values[field.oneof.localName] as { case?: string; value?: unknown }
+    const child = held.case === field.localName ? (held.value as Message) : create(desc)
+    values[field.oneof.localName] = { case: field.localName, value: child }
+    return child
+  }
+  const child = (values[field.localName] as Message | undefined) ?? create(desc)
+  values[field.localName] = child
+  return child
+}
