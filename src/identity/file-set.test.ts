@@ -1,17 +1,15 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { linkSync, mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
-import { FakeClock } from '../../test/harness/fake-clock.ts'
-import { eventually } from '../../test/harness/program.ts'
+import { FakeClock, letPass } from '../../test/harness/fake-clock.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
-import { type Clock, systemClock } from '../base/clock.ts'
 import { UsageError } from '../base/errors.ts'
 import { FileSet } from './file-set.ts'
 
 /** A set of two files that belong together when they hold the same word; `bad` is not a word. */
-async function openPair(directory: string, clock: Clock = systemClock) {
+async function openPair(directory: string, clock = new FakeClock()) {
   const { log, lines } = recordingLogger()
   const paths = ['one', 'two'].map((name) => join(directory, name))
   const results: string[] = []
@@ -25,7 +23,8 @@ async function openPair(directory: string, clock: Clock = systemClock) {
       return { value: one as string, warnings: [] }
     },
   })
-  return { set, lines, results }
+  const pass = (what: string, done: () => boolean): Promise<void> => letPass(clock, what, done)
+  return { set, lines, results, pass }
 }
 
 function writeBoth(directory: string, word: string): void {
@@ -44,25 +43,25 @@ test('files are seen to change in place, by renaming over them, and when a folde
   swap(0)
   for (const name of ['one', 'two']) symlinkSync(join('..data', name), file(name))
   {
-    const { set } = await openPair(path)
+    const { set, pass } = await openPair(path)
     await using _ = set
     for (let round = 1; round <= 5; round++) {
       swap(round)
       rmSync(file(`..data-${round - 1}`), { recursive: true })
-      await eventually(`swap ${round}`, () => set.current() === `swapped ${round}`, 2500)
+      await pass(`swap ${round}`, () => set.current() === `swapped ${round}`)
     }
   }
   for (const name of ['one', 'two']) rmSync(file(name))
   writeBoth(path, 'first')
-  const { set, lines } = await openPair(path)
+  const { set, lines, pass } = await openPair(path)
   await using _ = set
   writeBoth(path, 'in place')
-  await eventually('the write', () => set.current() === 'in place', 2500)
+  await pass('the write', () => set.current() === 'in place')
   for (const name of ['one', 'two']) {
     writeFileSync(file(`${name}.new`), 'renamed')
     renameSync(file(`${name}.new`), file(name))
   }
-  await eventually('the renaming', () => set.current() === 'renamed', 2500)
+  await pass('the renaming', () => set.current() === 'renamed')
   assert.deepEqual(
     lines.filter((line) => line.startsWith('warn')),
     [],
@@ -73,22 +72,22 @@ test('a set that is written slowly is left alone until it rests, and a bad one l
   using directory = temporaryDirectory()
   const { path, file } = directory
   writeBoth(path, 'good')
-  const { set, lines, results } = await openPair(path)
+  const { set, lines, results, pass } = await openPair(path)
   await using _ = set
   writeFileSync(file('one'), 'better')
-  await eventually('the fault', () => set.problem?.sentence === 'better is not good.', 2500)
+  await pass('the fault', () => set.problem?.sentence === 'better is not good.')
   assert.equal(set.current(), 'good')
   writeFileSync(file('two'), 'better')
-  await eventually('the other half', () => set.current() === 'better', 2500)
+  await pass('the other half', () => set.current() === 'better')
   const problem = (): string | undefined => set.problem?.sentence
   assert.equal(problem(), undefined)
 
   rmSync(file('two'))
-  await eventually('the fault', () => set.problem !== undefined, 2500)
+  await pass('the fault', () => set.problem !== undefined)
   assert.match(problem() ?? '', /ENOENT/)
   assert.equal(set.current(), 'better')
   writeFileSync(file('two'), 'better')
-  await eventually('the way back', () => set.problem === undefined, 2500)
+  await pass('the way back', () => set.problem === undefined)
   assert.equal(set.current(), 'better')
   assert.equal(results.filter((result) => result === 'kept').length, 2)
   assert.equal(lines.filter((line) => /Kept the pair that is in use/.test(line)).length, 2)
@@ -97,18 +96,17 @@ test('a set that is written slowly is left alone until it rests, and a bad one l
 
 test('SIGHUP makes a set look at once', async () => {
   using directory = temporaryDirectory()
+  // The files have other names in another folder: what is written there is not seen by the watch of the first one.
+  using elsewhere = temporaryDirectory()
   const clock = new FakeClock()
   writeBoth(directory.path, 'good')
+  for (const name of ['one', 'two']) linkSync(directory.file(name), elsewhere.file(name))
   const { set } = await openPair(directory.path, clock)
   await using _ = set
-  const startedAt = clock.now()
-  writeBoth(directory.path, 'better')
+  writeBoth(elsewhere.path, 'better')
   process.kill(process.pid, 'SIGHUP')
-  await eventually('the new set', () => {
-    clock.advance(5)
-    return set.current() === 'better'
-  })
-  assert.ok(clock.now() - startedAt < 900, 'before the next comparison was due')
+  // Before the next comparison is due, which is after a second.
+  await letPass(clock, 'the new set', () => set.current() === 'better', 500)
   await set[Symbol.asyncDispose]()
   assert.equal(process.listenerCount('SIGHUP'), 0)
 })
@@ -120,24 +118,22 @@ test('the clock alone can make a set good, and it is told of once', async () => 
   const { log, lines } = recordingLogger()
   const path = directory.file('file')
   writeFileSync(path, 'now')
+  let reads = 0
   await using set = await FileSet.open({
     ...{ name: 'set', clock, log, paths: () => [path] },
     read() {
+      reads++
       const value = readFileSync(path, 'utf8')
       if (value === 'later' && clock.now() < validAt) throw new UsageError('not yet valid.')
       return { value, warnings: [] }
     },
   })
   writeFileSync(path, 'later')
-  const pass = async (what: string, done: () => boolean): Promise<void> => {
-    await eventually(what, () => {
-      clock.advance(1000)
-      return done()
-    })
-  }
+  const pass = (what: string, done: () => boolean): Promise<void> => letPass(clock, what, done)
   await pass('the fault', () => set.problem !== undefined)
-  let looked = 0
-  await pass('a few more looks', () => ++looked > 20)
+  const before = reads
+  await pass('a few more looks', () => reads > before + 20)
+  assert.ok(clock.now() < validAt)
   assert.equal(set.current(), 'now')
   clock.advance(3600_000)
   await pass('the instant', () => set.current() === 'later')

@@ -4,6 +4,7 @@ import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { eventually } from '../../test/harness/program.ts'
 import { findPythonEnvironment } from './python-environment.ts'
 import { PythonForkServer } from './python-fork-server.ts'
 import { endApp, startedApp } from './started-app.ts'
@@ -93,7 +94,7 @@ test('a fork that does not listen is ended', { skip }, async () => {
   using server = open()
   const app = server.start(['spin', notes], never)
   assert.ok(app)
-  while (app.pid === undefined) await new Promise((resolve) => setTimeout(resolve, 10))
+  await eventually('the process id', () => app.pid !== undefined)
   endApp(app)
   assert.match(await app.ended, /ended by signal (9|15)/)
   assert.equal(app.isOver, true)

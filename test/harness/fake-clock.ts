@@ -25,6 +25,12 @@ export class FakeClock implements Clock {
     })
   }
 
+  /** Advances to the end of the next sleep, unless none is due within `withinMs`. */
+  advanceToNext(withinMs: number): void {
+    const next = Math.min(...[...this.#sleepers].map(({ at }) => at))
+    if (next - this.#now <= withinMs && next !== Number.POSITIVE_INFINITY) this.advance(next - this.#now)
+  }
+
   advance(ms: number): void {
     this.#now += ms
     for (const sleeper of this.#sleepers) {
@@ -34,3 +40,24 @@ export class FakeClock implements Clock {
     }
   }
 }
+
+/**
+ * Lets time pass until something is there: from one sleep that is due within `withinMs` to the next. Files, sockets and
+ * signals get their turn in between, however long they take, and no fake time passes meanwhile.
+ */
+export async function letPass(
+  clock: FakeClock,
+  what: string,
+  done: () => boolean,
+  withinMs = Number.POSITIVE_INFINITY,
+): Promise<void> {
+  const endsAt = performance.now() + patienceMs
+  while (!done()) {
+    clock.advanceToNext(withinMs)
+    await new Promise((resolve) => setImmediate(resolve))
+    if (performance.now() > endsAt) throw new Error(`${what} did not happen, whatever time passed`)
+  }
+}
+
+/** How long work in the background may take, e.g. reading files, on a busy machine. */
+const patienceMs = 60_000

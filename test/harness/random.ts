@@ -8,3 +8,13 @@ export function randomFrom(seed: number): (below: number) => number {
     return ((mixed ^ (mixed >>> 14)) >>> 0) % below
   }
 }
+
+/** The items in another order, each order as likely as any: Fisher and Yates. */
+export function shuffle<T>(items: readonly T[], random: (below: number) => number): T[] {
+  const shuffled = [...items]
+  for (let last = shuffled.length - 1; last > 0; last--) {
+    const chosen = random(last + 1)
+    ;[shuffled[last], shuffled[chosen]] = [shuffled[chosen] as T, shuffled[last] as T]
+  }
+  return shuffled
+}

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { beforeEach, mock, test } from 'node:test'
+import { randomFrom, shuffle } from '../../../test/harness/random.ts'
 import { Message } from '../../message/message.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../../message/records.ts'
@@ -49,17 +50,19 @@ test('the new model is the mean of the nodes’ models, weighted by their exampl
 })
 
 test('the same replies give the same bits in whatever order they arrive', async () => {
+  const random = randomFrom(12)
+  const fraction = (): number => random(2 ** 32) / 2 ** 32
   const replies = [2n, 3n, 4n, 5n].map((dstNodeId) =>
     Message.create({ content: new RecordDict(), messageType: 'train', dstNodeId }).reply(
       new RecordDict({
-        arrays: modelOf(Math.random(), Math.random(), Math.random()),
-        metrics: new MetricRecord({ 'num-examples': 1 + Math.floor(Math.random() * 99), loss: Math.random() }),
+        arrays: modelOf(fraction(), fraction(), fraction()),
+        metrics: new MetricRecord({ 'num-examples': 1 + random(99), loss: fraction() }),
       }),
     ),
   )
   const expected = await new FedAvg().aggregateTrain(1, replies)
   for (let trial = 0; trial < 20; trial++) {
-    const shuffled = replies.toSorted(() => Math.random() - 0.5)
+    const shuffled = shuffle(replies, random)
     const { arrays, metrics } = await new FedAvg().aggregateTrain(1, shuffled)
     assert.deepEqual(arrays?.getArray('w').data, expected.arrays?.getArray('w').data)
     assert.deepEqual(metrics?.toObject(), expected.metrics?.toObject())

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { randomFrom } from '../../../test/harness/random.ts'
 import type { NumericArray } from '../../message/dtype.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, MetricRecord } from '../../message/records.ts'
@@ -11,11 +12,14 @@ const part = (values: NumericArray, weight: number, shape?: readonly number[]) =
   weight,
 })
 const valuesOf = (arrays: ArrayRecord): number[] => [...arrays.getArray('w').values()].map(Number)
+const random = randomFrom(11)
+/** A number from 0 to below 1. */
+const fraction = (): number => random(2 ** 32) / 2 ** 32
 const randomParts = (count: number, length: number) =>
   Array.from({ length: count }, () =>
     part(
-      Float64Array.from({ length }, () => Math.random() * 2 - 1),
-      1 + Math.floor(Math.random() * 100),
+      Float64Array.from({ length }, () => fraction() * 2 - 1),
+      1 + random(100),
     ),
   )
 
@@ -54,7 +58,7 @@ test('only the ratio of the weights matters, and a model with no weight does not
 })
 
 test('one model alone stays as it is, to the bit', () => {
-  const values = Float32Array.from({ length: 100 }, () => Math.random() * 1e6 - 5e5)
+  const values = Float32Array.from({ length: 100 }, () => fraction() * 1e6 - 5e5)
   assert.deepEqual(
     meanOfArrays([part(values, 17)])
       .getArray('w')

@@ -1,51 +1,50 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
-import type { NodeId, RunId } from '../../base/ids.ts'
+import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import type { Task } from '../../tasks/task.ts'
-import { createBells, type SuperlinkContext } from '../context.ts'
-import type { Node } from '../nodes/node.ts'
 import { createSuperlinkBackend } from './runtime-backend.ts'
 
-const task = { runId: 7n as RunId } as Task
-const signal = new AbortController().signal
+const { signal } = new AbortController()
 
-function setUp() {
-  const online: Node[] = []
-  const bells = createBells()
+/** A SuperLink with a run, whose looks at the nodes are counted. */
+async function setUp() {
+  const core = await SuperlinkCore.start()
+  const { runNodes } = core.ctx
   let looks = 0
-  const listReachable = async (): Promise<Node[]> => {
+  const listReachable: typeof runNodes.listReachable = (...args) => {
     looks++
-    return [...online]
+    return runNodes.listReachable(...args)
   }
-  const runNodes = { listReachable }
-  // Of all that a SuperLink has, this question needs no more.
-  const backend = createSuperlinkBackend({ bells, runNodes } as unknown as SuperlinkContext)
-  const join = (nodeId: bigint): void => {
-    online.push({ nodeId: nodeId as NodeId, status: 'online', registeredAt: 0, heartbeatIntervalMs: 0 } as Node)
-    bells.replies.ringAll()
+  const { runId, taskId } = await core.run()
+  const task = { runId, taskId } as Task
+  return {
+    ...{ core, task, looks: () => looks },
+    backend: createSuperlinkBackend({ ...core.ctx, runNodes: { ...runNodes, listReachable } }),
+    [Symbol.asyncDispose]: () => core[Symbol.asyncDispose](),
   }
-  return { backend, bells, join, looks: () => looks }
 }
 
-test('a ServerApp that waits for nodes is answered when one joins, and asks nothing meanwhile', async () => {
-  const { backend, bells, join, looks } = setUp()
-  const answer = backend.getNodes(task, { knownNodes: 0, waitMs: 60_000, signal })
-  await new Promise((resolve) => setTimeout(resolve, 20))
-  // Something else happens in the run: that is no answer.
-  bells.replies.ring(task.runId)
-  await new Promise((resolve) => setTimeout(resolve, 20))
+test('a ServerApp that waits for nodes gets them when one joins, and the SuperLink looks for none meanwhile', async () => {
+  await using run = await setUp()
+  const { core, backend, task, looks } = run
+  const nodes = backend.getNodes(task, { knownNodes: 0, waitMs: 60_000, signal })
+  await settled()
+  assert.equal(looks(), 1)
+  // Something else happens in the run, which adds no node.
+  core.ctx.bells.replies.ring(task.runId)
+  await settled()
   assert.equal(looks(), 2)
-  join(5n)
+  const nodeId = await core.join('node')
   assert.deepEqual(
-    (await answer).nodes?.map(({ nodeId }) => nodeId),
-    [5n],
+    (await nodes).nodes?.map((node) => node.nodeId),
+    [nodeId],
   )
 })
 
-test('whoever knows another number of nodes, or does not wait, is answered at once', async () => {
-  const { backend, join } = setUp()
-  join(5n)
+test('a ServerApp that knows another number of nodes, or does not wait, gets them at once', async () => {
+  await using run = await setUp()
+  const { core, backend, task } = run
+  await core.join('node')
   const count = async (wait?: Parameters<typeof backend.getNodes>[1]) =>
     (await backend.getNodes(task, wait)).nodes?.length
   assert.equal(await count(), 1)
