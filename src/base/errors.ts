@@ -43,7 +43,7 @@ export class UsageError extends Error {
   }
 }
 
-/** The text of anything that was thrown. */
+/** Returns the text of anything that was thrown. Messages of OpenSSL end in a line end, which is cut off. */
 export function errorText(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return (error instanceof Error ? error.message : String(error)).trimEnd()
 }

@@ -55,6 +55,9 @@ export const limits = {
   /** What is read and thrown away while a refused peer is told why. */
   refusedBytesMax: 1 * MiB,
   logLineBytesMax: 64 * 1024,
+  /** In a log of a program: a message or a stack, and the value of a field. */
+  logMessageCharactersMax: 32 * 1024,
+  logValueCharactersMax: 8 * 1024,
   runLogBytesMax: 64 * MiB,
   /** What an app reports of itself while it runs. */
   runEventsMax: 10_000,

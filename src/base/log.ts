@@ -1,4 +1,6 @@
 import pino from 'pino'
+import { limits } from './limits.ts'
+import { printable, printableJson, shortened } from './printable.ts'
 
 /** A structured logger. Fields are for machines, the message is for people; secrets belong in neither. */
 export interface Logger {
@@ -27,13 +29,17 @@ export interface LogOptions {
 }
 
 /**
- * Text lines look like Flower's (`INFO :      message`, then `key=value` for the fields), with colour only where it was
- * asked for; JSON lines are pino's with `level` as a word and `time` in ISO 8601.
+ * Creates a logger. Text lines look like Flower's (`INFO :      message`, then `key=value` for the fields), in colour if
+ * `color` is set. JSON lines are pino's, with `level` as a word and `time` in ISO 8601. No message and no value can forge a
+ * line or steer a terminal: unprintable characters are escaped, and the further lines of a message or a stack are indented.
  */
 export function createLogger(options: LogOptions): Logger {
   const level = options.level ?? 'info'
   const write = (line: string): void => {
-    const text = options.format === 'json' ? line : textLine(line, options.color ?? false, level === 'debug')
+    const text =
+      options.format === 'json'
+        ? `${printableJson(line.trimEnd())}\n`
+        : textLine(line, options.color ?? false, level === 'debug')
     for (const sink of options.sinks) sink.write(text)
   }
   const logger = pino(
@@ -74,11 +80,28 @@ function textLine(json: string, color: boolean, withTime: boolean): string {
   const { level, time, msg, ...fields } = JSON.parse(json) as { level: Level; time: string; msg?: string }
   const { label, color: code } = names[level]
   const head = `${label} ${withTime ? time : ''}`
-  const pairs = Object.entries(fields).map(([key, value]) => ` ${key}=${fieldText(value)}`)
-  return `${color ? `\x1b[${code}m${head}\x1b[0m` : head}:${' '.repeat(9 - label.length)} ${msg ?? ''}${pairs.join('')}\n`
+  const pairs = Object.entries(fields).map(([key, value]) => ` ${printable(key)}=${fieldText(key, value)}`)
+  const start = color ? `\x1b[${code}m${head}\x1b[0m` : head
+  return `${start}:${' '.repeat(9 - label.length)} ${indented(msg ?? '')}${pairs.join('')}\n`
 }
 
-function fieldText(value: unknown): string {
-  const text = typeof value === 'string' ? value : JSON.stringify(value)
-  return typeof value === 'string' && /[\s"=]/.test(text) && !text.includes('\n') ? JSON.stringify(text) : text
+/** A stack keeps its lines. Any other value is on the line of its message, in quotes unless it is a plain word. */
+function fieldText(key: string, value: unknown): string {
+  if (typeof value !== 'string') return shortened(printable(JSON.stringify(value) ?? ''), limits.logValueCharactersMax)
+  if (key === 'error' && value.includes('\n')) return indented(value)
+  const text = shortened(value.trimEnd(), limits.logValueCharactersMax)
+  return /[\s"=]/.test(text) || printable(text) !== text ? printable(JSON.stringify(text)) : text
+}
+
+/** No line but the first begins at the margin, so none can be taken for a line of the log. Tabs are layout and stay. */
+function indented(text: string): string {
+  const lines = shortened(withoutLastLineEnd(text), limits.logMessageCharactersMax).split(/\r?\n/)
+  return lines.map((line) => line.split('\t').map(printable).join('\t')).join(`\n${' '.repeat(12)}`)
+}
+
+/** Trailing spaces stay: lines of Flower's strategies end in them. */
+function withoutLastLineEnd(text: string): string {
+  let end = text.length
+  while (end > 0 && (text[end - 1] === '\n' || text[end - 1] === '\r')) end--
+  return text.slice(0, end)
 }

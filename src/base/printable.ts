@@ -1,3 +1,5 @@
+import { stripVTControlCharacters } from 'node:util'
+
 /**
  * Makes text from elsewhere safe to print. Nothing that these functions return can end a line, move the cursor, change
  * colours or turn the direction of writing, so a value can neither forge a line of a log nor steer a terminal.
@@ -10,6 +12,11 @@ const shortEscapes: Readonly<Record<string, string>> = { '\n': '\\n', '\r': '\\r
 /** Replaces each unprintable character with its escape, such as `\n` or `\u001b`. */
 export function printable(text: string): string {
   return text.replace(unprintable, (char) => shortEscapes[char] ?? escaped(char))
+}
+
+/** Makes one line for people: escape sequences disappear, line ends and tabs become spaces, the rest as in `printable`. */
+export function oneLine(text: string): string {
+  return printable(stripVTControlCharacters(text).replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, ' '))
 }
 
 /** Escapes the unprintable characters of a line of JSON. They occur within strings only, so the document stays the same. */

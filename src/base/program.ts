@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import { errorText, UsageError } from './errors.ts'
+import { printableLines } from './printable.ts'
 
 /** Runs a program from its arguments to its exit status. `signal` is aborted by SIGINT, SIGTERM or SIGQUIT. */
 export type Main = (argv: readonly string[], signal: AbortSignal) => Promise<number>
@@ -28,11 +29,13 @@ export async function runProgram(main: Main, argv: readonly string[]): Promise<n
 }
 
 function report(error: unknown): number {
+  const write = (text: string): void =>
+    void process.stderr.write(`${printableLines(text.trimEnd(), { colors: false })}\n`)
   if (error instanceof UsageError) {
-    const code = error.flowerCode === undefined ? '' : `Exit Code: ${error.flowerCode}\n`
-    process.stderr.write(`${code}${error.message}\n`)
+    if (error.flowerCode !== undefined) write(`Exit Code: ${error.flowerCode}`)
+    write(error.message)
     return error.exitStatus
   }
-  process.stderr.write(`This is a bug, please report it: ${error instanceof Error ? error.stack : errorText(error)}\n`)
+  write(`This is a bug, please report it: ${error instanceof Error ? error.stack : errorText(error)}`)
   return 1
 }

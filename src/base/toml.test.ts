@@ -6,15 +6,15 @@ test('depth and parts are measured without parsing', () => {
   const cases: readonly [string, number, number][] = [
     ['', 0, 0],
     ['a = 1\nb = 2', 0, 2],
-    ['[a.b]\nc.d.e = 1', 2, 2],
-    ['a = [1.5, 2.5, [3.5]]', 3, 5],
+    ['[a.b]\nc.d.e = 1', 2, 5],
+    ['a = [1.5, 2.5, [3.5]]', 3, 8],
     ['a = "[[[[" # [[[[\nb = \'{{{\'', 0, 2],
     ['a = "x\\"[[["', 0, 1],
     ['a = """\n[[ " "" [[\n"""\nb = [[1]]', 2, 4],
     ['a = """x"""""\nb = [1]', 1, 3],
     ["a = '''x\\'''\nb = [1]", 1, 3],
     ['a = "not closed [[[\nb = [1]', 1, 3],
-    ['a = {b.c = {d = 1}}', 2, 5],
+    ['a = {b.c = {d = 1}}', 2, 6],
   ]
   for (const [text, depth, parts] of cases) assert.deepEqual(measureToml(text), { depth, parts }, text)
 })

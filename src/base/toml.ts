@@ -44,7 +44,7 @@ function ensureBounded(text: string, { bytesMax, partsMax }: TomlBounds): void {
 
 /**
  * Measures in one pass, without parsing: the deepest nesting (brackets and the dots of a key), and how many parts there
- * are. Invalid TOML is measured too, at least as large as the parser would find it.
+ * are (each key of a dotted one counts). Invalid TOML is measured too, at least as large as the parser would find it.
  */
 export function measureToml(text: string): { depth: number; parts: number } {
   let open = 0
@@ -60,8 +60,10 @@ export function measureToml(text: string): { depth: number; parts: number } {
       parts++
       dots = 0
     } else if (char === ']' || char === '}') open = Math.max(0, open - 1)
-    else if (char === '.') dots++
-    else if (char === '=' || char === ',' || char === '\n') {
+    else if (char === '.') {
+      dots++
+      parts++
+    } else if (char === '=' || char === ',' || char === '\n') {
       if (char !== '\n') parts++
       dots = 0
     }

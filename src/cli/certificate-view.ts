@@ -1,7 +1,7 @@
+import { oneLine } from '../base/printable.ts'
 import type { Certificate } from '../identity/certificate.ts'
 import { clientAuthOid, serverAuthOid } from '../identity/certificate.ts'
 import { identityOf } from '../identity/judge.ts'
-import { plain } from './output.ts'
 import { details } from './table.ts'
 import { instantText } from './units.ts'
 
@@ -15,16 +15,16 @@ export function certificateText(path: string, certificate: Certificate, now: num
   const daysLeft = Math.floor((certificate.notAfter - now) / 86_400_000)
   return details([
     ['File', path],
-    ['Subject', plain(certificate.subject.text)],
-    ['Issuer', plain(certificate.issuerText)],
+    ['Subject', oneLine(certificate.subject.text)],
+    ['Issuer', oneLine(certificate.issuerText)],
     ['Kind', certificate.isCa ? 'CA' : 'end entity'],
     ...(identity
       ? ([
-          ['Identity', 'name' in identity ? identity.name : plain(`none (${identity.about || identity.reason})`)],
+          ['Identity', 'name' in identity ? identity.name : oneLine(`none (${identity.about || identity.reason})`)],
         ] as const)
       : []),
-    ['Organization', plain(certificate.subject.organizations[0] ?? '')],
-    ['Other names', plain(sans.join(', '))],
+    ['Organization', oneLine(certificate.subject.organizations[0] ?? '')],
+    ['Other names', oneLine(sans.join(', '))],
     ['Key usage', certificate.keyUsages ? [...certificate.keyUsages].join(', ') : 'any'],
     ['Extended usage', certificate.extendedKeyUsages?.map((oid) => usageNames[oid] ?? oid).join(', ') ?? 'any'],
     [

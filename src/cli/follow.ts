@@ -1,12 +1,14 @@
 import { systemClock } from '../base/clock.ts'
 import { errorText, UsageError } from '../base/errors.ts'
+import { oneLine } from '../base/printable.ts'
 import { backoffMs } from '../base/retry.ts'
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import type { CliContext } from './command.ts'
 import type { ControlClient, OpenControl } from './connect.ts'
 import { LiveLine } from './live-line.ts'
-import { type Output, paint, plain } from './output.ts'
+import { LogText } from './log-text.ts'
+import { type Output, paint, showsColors } from './output.ts'
 import { isMilestone, noProgress, progressBar, progressText, type RunProgress, withEvent } from './progress.ts'
 import { elapsedSeconds, statusText } from './run-view.ts'
 import { durationText } from './units.ts'
@@ -63,7 +65,7 @@ export function endText(run: Run): string {
   const status = statusText(run)
   const color = status === 'finished:completed' ? 'green' : status === 'finished:failed' ? 'red' : 'yellow'
   const why = run.status?.details
-  return `Run ${run.runId} ${paint(color, status)}${why ? `: ${plain(why)}` : ''}`
+  return `Run ${run.runId} ${paint(color, status)}${why ? `: ${oneLine(why)}` : ''}`
 }
 
 class Follower {
@@ -110,15 +112,17 @@ class Follower {
   async #followLog(line: LiveLine): Promise<Run | undefined> {
     const signal = this.#signal
     let afterTimestamp = 0
+    const log = new LogText({ colors: showsColors(process.stdout) })
     const once = async (onAnswer: () => void): Promise<Run> => {
       const { runDict, now } = await this.#client.listRuns({ runId: this.#runId })
       onAnswer()
       const run = Object.values(runDict)[0]
       if (run) this.#startedAt = performance.now() - elapsedSeconds(run, now) * 1000
       for await (const part of this.#client.streamLogs({ runId: this.#runId, afterTimestamp }, { signal })) {
-        line.write(part.logOutput)
+        line.write(log.add(part.logOutput))
         afterTimestamp = part.latestTimestamp
       }
+      line.write(log.end())
       return this.#finished()
     }
     return keepFollowing(signal, this.#options.patienceMs, once, (sentence) => {

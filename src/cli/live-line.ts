@@ -1,4 +1,4 @@
-import { paint } from './output.ts'
+import { paint, writeLine } from './output.ts'
 
 const redrawMs = 100
 const spinner = [...'⠋⠙⠹⠸⠼⠴⠦⠧⠇⠏']
@@ -39,7 +39,7 @@ export class LiveLine implements Disposable {
     this.#clear()
     if (!this.#atLineStart) this.#stream.write('\n')
     this.#atLineStart = true
-    process.stderr.write(`${text}\n`)
+    writeLine(process.stderr, text)
   }
 
   [Symbol.dispose](): void {

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { float, plain, toJson } from './output.ts'
+import { float, toJson } from './output.ts'
 
 test('JSON keeps 64-bit integers exact and floating-point numbers floating, as Python writes them', () => {
   const text = toJson({
@@ -22,8 +22,4 @@ test('JSON keeps 64-bit integers exact and floating-point numbers floating, as P
   "no": null
 }`,
   )
-})
-
-test('text from elsewhere loses colours, control characters and line ends', () => {
-  assert.equal(plain('\x1b[31mred\x1b[0m\r\n\tand\u0000more'), 'red and more')
 })

@@ -1,6 +1,7 @@
 import { stripVTControlCharacters, styleText } from 'node:util'
 import { systemClock } from '../base/clock.ts'
 import { errorText, UsageError } from '../base/errors.ts'
+import { printableJson, printableLines } from '../base/printable.ts'
 import { pythonFloat } from '../base/python-float.ts'
 import type { CliContext } from './command.ts'
 import { explainRpcError } from './rpc-sentences.ts'
@@ -99,17 +100,19 @@ function readFormat(text = 'default'): Format {
   throw new UsageError(`--format must be default or json, not '${text}'.`, { exitStatus: 2 })
 }
 
+/** Unprintable characters are escaped, which JSON itself asks only of some. */
 export function toJson(value: Json): string {
-  return JSON.stringify(
+  const text = JSON.stringify(
     value,
     (_key, item: unknown) => (typeof item === 'bigint' ? (JSON as RawJson).rawJSON(String(item)) : item),
     2,
   )
+  return text.split('\n').map(printableJson).join('\n')
 }
 
-/** A number that stays a floating-point one in the document, as Python writes it: `55.0`. */
+/** A number that stays a floating-point one in the document, as Python writes it: `55.0`. What JSON has no word for is `null`. */
 export function float(value: number): Json {
-  return (JSON as RawJson).rawJSON(pythonFloat(value)) as Json
+  return Number.isFinite(value) ? ((JSON as RawJson).rawJSON(pythonFloat(value)) as Json) : null
 }
 
 /** Newer than TypeScript's description of JSON. */
@@ -124,15 +127,19 @@ export function paint(
   return styleText(style, text, { stream, validateStream: true })
 }
 
-/** Text from elsewhere, without what could steer the terminal. */
-export function plain(text: string): string {
-  return stripVTControlCharacters(text).replace(/\p{Cc}+/gu, ' ')
-}
-
 export function writeError(sentence: string): void {
-  writeLine(process.stderr, paint('red', `Error: ${sentence}`, process.stderr))
+  const lines = sentence.split('\n').map((line) => paint('red', line, process.stderr))
+  writeLine(process.stderr, `${paint('red', 'Error: ', process.stderr)}${lines.join('\n')}`)
 }
 
-function writeLine(stream: NodeJS.WriteStream, text: string): void {
-  stream.write(`${text}\n`)
+/**
+ * The one place where text leaves a command. Values from elsewhere were made one line each before; here everything but
+ * line ends and, on a terminal, colours disappears.
+ */
+export function writeLine(stream: NodeJS.WriteStream, text: string): void {
+  stream.write(`${printableLines(text, { colors: showsColors(stream) })}\n`)
+}
+
+export function showsColors(stream: NodeJS.WriteStream): boolean {
+  return stream.isTTY === true && stream.hasColors?.() !== false
 }

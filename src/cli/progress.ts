@@ -1,4 +1,4 @@
-import { plain } from './output.ts'
+import { oneLine } from '../base/printable.ts'
 
 /** How far a run is, gathered from its events, and the words for it. Pure: drawing is somebody else's. */
 export interface RunProgress {
@@ -41,12 +41,12 @@ export function progressText(progress: RunProgress): string {
   const parts: string[] = []
   if (round > 0) parts.push(`round ${round}/${rounds}`)
   if (phase === 'round-end') parts.push('done')
-  else if (phase !== '') parts.push(plain(phase))
+  else if (phase !== '') parts.push(oneLine(phase))
   if (asked > 0 && phase !== 'round-end') {
     parts.push(`${replied} of ${asked} nodes replied${failed > 0 ? `, ${failed} with an error` : ''}`)
   }
   const shown = Object.entries(metrics).slice(0, metricsMax)
-  parts.push(...shown.map(([name, value]) => `${plain(name)} ${metricText(value)}`))
+  parts.push(...shown.map(([name, value]) => `${oneLine(name)} ${metricText(value)}`))
   return parts.join(' · ')
 }
 

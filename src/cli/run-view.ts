@@ -1,3 +1,4 @@
+import { oneLine } from '../base/printable.ts'
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
 import { float, type Json } from './output.ts'
 import { instantText, secondsBetween } from './units.ts'
@@ -10,7 +11,7 @@ export function appText(run: Run): string {
 
 export function statusText(run: Run): string {
   const { status = '', subStatus = '' } = run.status ?? {}
-  return subStatus === '' ? status : `${status}:${subStatus}`
+  return oneLine(subStatus === '' ? status : `${status}:${subStatus}`)
 }
 
 /** Seconds that the run has been running. */

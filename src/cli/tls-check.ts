@@ -1,4 +1,5 @@
 import { UsageError } from '../base/errors.ts'
+import { oneLine } from '../base/printable.ts'
 import type { RefusalReason } from '../identity/caller.ts'
 import { allowsClientAuth, type Certificate, serverAuthOid } from '../identity/certificate.ts'
 import { type ClientTrust, readClientTrust } from '../identity/client-trust.ts'
@@ -37,7 +38,8 @@ export class Checklist {
   }
 
   note(link: Link, detail: string, outcome: Step['outcome'] = 'ok'): void {
-    this.steps.push({ link, outcome, detail })
+    // It may hold names from a certificate.
+    this.steps.push({ link, outcome, detail: oneLine(detail) })
   }
 
   /** Does a step; a UsageError (or what `explain` makes of an error) is a broken link. Answers whether it holds. */

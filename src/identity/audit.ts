@@ -3,6 +3,7 @@ import type { Clock } from '../base/clock.ts'
 import { errorText, UsageError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
+import { printableJson } from '../base/printable.ts'
 import type { PeerIdentity } from './caller.ts'
 
 /** One decision about a peer: let in or refused at its connection, or a call that changed something. */
@@ -33,7 +34,7 @@ export function createAuditLog(
   return {
     write(entry) {
       try {
-        appendFileSync(descriptor, `${JSON.stringify(toLine(entry, clock.now()))}\n`)
+        appendFileSync(descriptor, `${printableJson(JSON.stringify(toLine(entry, clock.now())))}\n`)
       } catch (error) {
         const fields = throttle.admit('audit')
         if (fields) log.error(`The audit log ${file} cannot be written: ${errorText(error)}`, fields)

@@ -1,6 +1,11 @@
+import { limits } from '../base/limits.ts'
+import { oneLine, shortened } from '../base/printable.ts'
 import { type WireStatus, wireStatuses } from '../base/wire-status.ts'
 
-/** A failed call as a client sees it. `message` is one sentence that a person can act on. */
+/**
+ * A failed call as a client sees it. `message` is one sentence that a person can act on. It may hold words of the server,
+ * so it is one printable line of limited length.
+ */
 export class RpcError extends Error {
   readonly status: WireStatus
   /**
@@ -24,7 +29,10 @@ export class RpcError extends Error {
       cause?: unknown
     } = {},
   ) {
-    super(message, options.cause === undefined ? undefined : { cause: options.cause })
+    super(
+      shortened(oneLine(message), limits.logValueCharactersMax),
+      options.cause === undefined ? undefined : { cause: options.cause },
+    )
     this.name = 'RpcError'
     this.status = status
     this.kind = options.kind ?? 'peer'

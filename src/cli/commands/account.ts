@@ -1,5 +1,6 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
+import { oneLine } from '../../base/printable.ts'
 import { type CreateCommand, connectionArgument, federationConfigOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
@@ -19,7 +20,7 @@ export const loginCommand: CreateCommand = (context) =>
         throw new UsageError(
           authnType === 'noop'
             ? 'Account authentication is not enabled on this SuperLink: there is nothing to log in to.'
-            : `This SuperLink wants a login by '${authnType}', which Trellis does not have: use the flwr command of Flower.`,
+            : `This SuperLink wants a login by '${oneLine(authnType)}', which Trellis does not have: use the flwr command of Flower.`,
         )
       })
     })
@@ -36,7 +37,7 @@ export const pullCommand: CreateCommand = (context) =>
         using control = await openControl(context, connectionName, output)
         const { url } = await control.client.pullArtifacts({ runId })
         if (!url) throw new UsageError(`The SuperLink has no artifacts of run ${runId}.`)
-        output.say(url)
+        output.say(oneLine(url))
         return undefined
       })
     })

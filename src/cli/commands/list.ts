@@ -1,13 +1,14 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { wholeNumber } from '../../base/options.ts'
+import { oneLine } from '../../base/printable.ts'
 import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Run } from '../../gen/flwr/proto/run_pb.ts'
 import type { Client } from '../../rpc/channel.ts'
 import { listAllRuns } from '../all-runs.ts'
 import { type CreateCommand, connectionArgument, federationConfigOption, formatOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
-import { plain, runCommand } from '../output.ts'
+import { runCommand } from '../output.ts'
 import { appText, changedAt, elapsedSeconds, runToJson, statusText } from '../run-view.ts'
 import { details, table } from '../table.ts'
 import { bytesText, durationText, instantText } from '../units.ts'
@@ -76,8 +77,8 @@ function runDetails(run: Run, now: string): string {
     ['Federation', run.federation],
     ['App', appText(run)],
     ['FAB Hash', `${run.fabHash.slice(0, 8)}...${run.fabHash.slice(-8)}`],
-    ...(run.flwrAid.startsWith('<') ? [] : ([['Account', plain(run.accountName || run.flwrAid)]] as const)),
-    ...(run.organization ? ([['Organization', plain(run.organization)]] as const) : []),
+    ...(run.flwrAid.startsWith('<') ? [] : ([['Account', oneLine(run.accountName || run.flwrAid)]] as const)),
+    ...(run.organization ? ([['Organization', oneLine(run.organization)]] as const) : []),
     ['Status', statusText(run)],
     ...(why ? ([['Details', why]] as const) : []),
     ['Elapsed', durationText(elapsed)],

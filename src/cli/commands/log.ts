@@ -2,7 +2,7 @@ import { Command } from 'commander'
 import { type CliContext, type CreateCommand, connectionArgument, federationConfigOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { endText, followRun } from '../follow.ts'
-import { runCommand } from '../output.ts'
+import { runCommand, writeLine } from '../output.ts'
 
 const showMs = 5000
 
@@ -31,7 +31,7 @@ async function showLog(context: CliContext, client: ControlClient, runId: bigint
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(showMs)])
   try {
     for await (const part of client.streamLogs({ runId, afterTimestamp: 0 }, { signal })) {
-      process.stdout.write(part.logOutput.endsWith('\n') ? part.logOutput : `${part.logOutput}\n`)
+      writeLine(process.stdout, part.logOutput.replace(/\n$/, ''))
       break
     }
   } catch (error) {

@@ -1,4 +1,5 @@
 import { Command } from 'commander'
+import { oneLine } from '../../base/printable.ts'
 import type { Certificate } from '../../identity/certificate.ts'
 import { identityOf } from '../../identity/judge.ts'
 import { isPem } from '../../identity/pem.ts'
@@ -7,7 +8,7 @@ import { readCrls } from '../../identity/revocation/crls.ts'
 import { readCertificates, readTextFile } from '../../identity/tls-files.ts'
 import { certificateText } from '../certificate-view.ts'
 import { type CliContext, formatOption } from '../command.ts'
-import { type Json, plain, runCommand } from '../output.ts'
+import { type Json, runCommand } from '../output.ts'
 import { details } from '../table.ts'
 import { instantText } from '../units.ts'
 
@@ -53,7 +54,7 @@ function crlText(path: string, crl: Crl, now: number): string {
   return details([
     ['File', path],
     ['Kind', 'revocation list'],
-    ['Issuer', plain(crl.issuerText)],
+    ['Issuer', oneLine(crl.issuerText)],
     ['Number', String(crl.number)],
     ['Made', instantText(new Date(crl.thisUpdate).toISOString())],
     ['Next due', `${instantText(new Date(nextUpdate).toISOString())} (${days < 0 ? 'late' : `in ${days} days`})`],

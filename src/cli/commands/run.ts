@@ -3,6 +3,7 @@ import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
+import { oneLine } from '../../base/printable.ts'
 import { type BuiltFab, buildFab } from '../../fab/bundle.ts'
 import { userConfigToWire } from '../../message/wire.ts'
 import { type CliContext, type CreateCommand, collect, connectionArgument, formatOption } from '../command.ts'
@@ -117,7 +118,7 @@ async function start(
       exitStatus: 130,
     })
   })
-  if (note) output.note(note)
+  if (note) output.note(oneLine(note))
   if (runId === undefined)
     throw new UsageError(
       `The SuperLink did not start the run: the app of ${fab.bytes.length} bytes is larger than it accepts.`,

@@ -1,6 +1,7 @@
 import { Command, Option } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { wholeNumber } from '../../base/options.ts'
+import { oneLine } from '../../base/printable.ts'
 import { type CreateCommand, connectionArgument, formatOption } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
@@ -46,7 +47,7 @@ export const simulationConfigCommand: CreateCommand = (context) =>
           config,
         })
         output.say(
-          `Runs of ${answer.federationName || federationName || 'the federation'} are simulated like that now.`,
+          `Runs of ${oneLine(answer.federationName || federationName || 'the federation')} are simulated like that now.`,
         )
         output.answer({ success: true, 'federation-id': answer.federationName || federationName || '' })
         return undefined
