@@ -21,7 +21,6 @@ export async function confirmInstruction(ctx: TakingCtx, messageId: string): Pro
     if ((await messageStore.listRepliesTo(tx, [messageId])).length > 0) return
     const { dstNodeId: node, runId: run } = instruction.metadata
     ctx.log.warn('A SuperNode confirmed an instruction that it cannot have received', { node, run })
-    await messageStore.markDelivered(tx, messageId, ctx.clock.now())
     await failInstruction(ctx, tx, afterCommit, instruction, confirmedEarly)
   })
 }

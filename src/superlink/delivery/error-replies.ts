@@ -42,6 +42,8 @@ export async function failInstruction(
   const { reply, content } = createErrorReply(ctx, runId, messageId, instruction, error, srcNodeId)
   const { messageId: replyId } = reply.metadata
   await messageStore.insert(tx, reply)
+  // What is answered is not offered any more.
+  await messageStore.markDelivered(tx, messageId, instruction.deliveredAt ?? ctx.clock.now())
   await ctx.objects.keep(tx, afterCommit, replyId, replyId, content)
   afterCommit(() => {
     ctx.progress.replied(runId, true)

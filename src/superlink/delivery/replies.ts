@@ -56,6 +56,8 @@ export async function takeReply(
     return { accepted: false, objectsToPush: [] }
   }
   const isNew = await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
+  // A node that was restarted may reply to what is offered to it again.
+  if (isNew) await messageStore.markDelivered(tx, reply.metadata.replyToMessageId, ctx.clock.now())
   const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {

@@ -1,0 +1,410 @@
+import assert from 'node:assert/strict'
+import { cpSync, mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { DomainError } from '../../src/base/errors.ts'
+import type { NodeId, RunId } from '../../src/base/ids.ts'
+import { flattenTree } from '../../src/objects/object-tree.ts'
+import { deactivateNode, expireNodes, heartbeat } from '../../src/superlink/nodes/nodes.ts'
+import { FakeClock } from './fake-clock.ts'
+import { randomFrom } from './random.ts'
+import { nothing, type OwnMessage, openConnection, SuperlinkCore } from './superlink-core.ts'
+
+/** A SuperNode as this test plays it: what its present life has received, and what any life has confirmed. */
+interface PlayedNode {
+  readonly key: string
+  id: NodeId
+  isSilent: boolean
+  /** Before it has joined it asks for nothing. */
+  isJoining: boolean
+  hangUp: () => void
+  received: Set<Asked>
+  readonly confirmed: Set<Asked>
+}
+
+/** An instruction, and what the ServerApp and the SuperNodes know of its fate. */
+interface Asked {
+  readonly message: OwnMessage
+  readonly run: PlayedRun
+  readonly node: PlayedNode
+  /** The SuperLink has taken it. */
+  isTaken: boolean
+  /** Objects that the SuperLink said it has. */
+  readonly uploaded: Set<string>
+  /** The reply of the node's present life. */
+  reply: PlayedReply | undefined
+  /** Replies that the SuperLink said it has whole. */
+  readonly complete: Set<string>
+  /** The reply that the ServerApp has got. */
+  answer: string | undefined
+  isAnswerConfirmed: boolean
+}
+
+interface PlayedReply {
+  readonly message: OwnMessage
+  /** Objects that the SuperLink asked for; absent until it has taken the reply. */
+  missing: Set<string> | undefined
+}
+
+interface PlayedRun {
+  readonly runId: RunId
+  isStopped: boolean
+}
+
+type Move = () => Promise<void>
+
+/**
+ * ServerApps and SuperNodes that do what they may in random order, several things at once, at a SuperLink that is killed
+ * now and then. What was promised is compared with what becomes of it after every step.
+ */
+export class DeliveryWorld {
+  readonly clock = new FakeClock()
+  readonly #random: (below: number) => number
+  readonly #folder: string
+  #core: SuperlinkCore
+  /** Counts the lives of the SuperLink: what a former life says is not heard any more. */
+  #life = 0
+  readonly #runs: PlayedRun[] = []
+  readonly #nodes: PlayedNode[] = []
+  readonly #asked: Asked[] = []
+  readonly steps: string[] = []
+
+  private constructor(seed: number, folder: string, core: SuperlinkCore, clock: FakeClock) {
+    this.#random = randomFrom(seed)
+    this.#folder = folder
+    this.#core = core
+    this.clock = clock
+  }
+
+  static async create(seed: number, folder: string): Promise<DeliveryWorld> {
+    const clock = new FakeClock()
+    mkdirSync(join(folder, '0'), { recursive: true })
+    const core = await SuperlinkCore.start({ folder: join(folder, '0'), clock })
+    const world = new DeliveryWorld(seed, folder, core, clock)
+    for (let index = 0; index < 3; index++) {
+      const { connection, close } = openConnection(index)
+      const id = await core.join(`node-${index}`, { connection })
+      const node = { key: `node-${index}`, id, isSilent: false, isJoining: false, hangUp: close }
+      world.#nodes.push({ ...node, received: new Set(), confirmed: new Set() })
+    }
+    for (let index = 0; index < 2; index++) await world.#startRun()
+    return world
+  }
+
+  /** Some moves at once; the SuperLink may be killed amid them. */
+  async step(): Promise<void> {
+    const moves = Array.from({ length: 1 + this.#random(4) }, () => this.#pick())
+    const life = this.#life
+    const running = Promise.allSettled(moves.map((move) => this.#make(move, life)))
+    if (this.#random(25) === 0) await this.#kill()
+    for (const outcome of await running) if (outcome.status === 'rejected') throw outcome.reason
+    if (this.#life !== life) await this.#reopen()
+    this.#check()
+  }
+
+  /** Everything that is still open comes to its end, and nothing is left. */
+  async end(): Promise<void> {
+    for (const run of this.#runs.filter(({ isStopped }) => !isStopped)) {
+      this.clock.advance(100_000)
+      await expireNodes(this.#core.ctx)
+      const open = this.#asked.filter((asked) => asked.run === run && asked.isTaken && !asked.isAnswerConfirmed)
+      const ids = open.map(({ message }) => message.messageId)
+      await this.#collect(run, open, { all: true })
+      assert.deepEqual(
+        open.filter(({ answer }) => answer === undefined).map(({ message }) => message.messageId),
+        [],
+        `of ${ids.length} instructions, these have no answer`,
+      )
+      for (const asked of open) await this.#confirmAnswer(asked)
+      this.#check()
+      await this.#core.stop(run.runId)
+    }
+    assert.deepEqual(await this.#core.leftovers(), nothing)
+  }
+
+  async close(): Promise<void> {
+    await this.#core[Symbol.asyncDispose]()
+  }
+
+  async #startRun(): Promise<void> {
+    await this.#hear(this.#core.run(), ({ runId }) => this.#runs.push({ runId, isStopped: false }))
+  }
+
+  #pick(): Move {
+    const moves: readonly (readonly [number, string, () => Move | undefined])[] = [
+      [6, 'push', () => this.#push()],
+      [14, 'upload', () => this.#upload()],
+      [10, 'claim', () => this.#claim()],
+      [6, 'confirm', () => this.#confirm()],
+      [8, 'reply', () => this.#reply()],
+      [14, 'upload of a reply', () => this.#uploadReply()],
+      [6, 'collect', () => this.#collectSome()],
+      [4, 'confirm of a reply', () => this.#confirmSome()],
+      [2, 'restart of a node', () => this.#restart()],
+      [1, 'leave', () => this.#leave()],
+      [1, 'silence', () => this.#silence()],
+      [3, 'time', () => this.#pass()],
+      [1, 'stop', () => this.#stop()],
+    ]
+    for (;;) {
+      let draw = this.#random(moves.reduce((sum, [weight]) => sum + weight, 0))
+      const [, name, choose] = moves.find(([weight]) => {
+        draw -= weight
+        return draw < 0
+      }) as (typeof moves)[number]
+      const move = choose()
+      if (!move) continue
+      this.steps.push(name)
+      return move
+    }
+  }
+
+  /** Refusals that a peer must expect are no faults. */
+  async #make(move: Move, life: number): Promise<void> {
+    try {
+      await move()
+    } catch (error) {
+      const isExpected = error instanceof DomainError && expected.has(error.code)
+      if (!isExpected && this.#life === life) throw error
+    }
+  }
+
+  #one<T>(items: readonly T[]): T | undefined {
+    return items.length === 0 ? undefined : items[this.#random(items.length)]
+  }
+
+  /** Runs `note` with what the SuperLink said, if it was heard. */
+  async #hear<T>(call: Promise<T>, note: (said: T) => unknown): Promise<void> {
+    const life = this.#life
+    const said = await call
+    if (life === this.#life) note(said)
+  }
+
+  #push(): Move | undefined {
+    const run = this.#one(this.#runs.filter(({ isStopped }) => !isStopped))
+    if (!run || this.#asked.filter((asked) => asked.run === run && !asked.isAnswerConfirmed).length > 12)
+      return undefined
+    const wanted = Array.from({ length: 1 + this.#random(3) }, () => ({
+      node: this.#one(this.#nodes) as PlayedNode,
+      bytes: this.#random(3) === 0 ? 40_000 : 16,
+      ttl: 20 + this.#random(400),
+    }))
+    return () => {
+      const batch = wanted.map(({ node, ...options }): Asked => {
+        const message = this.#core.instruction(run.runId, node.id, options)
+        const fate = { isTaken: false, uploaded: new Set<string>(), reply: undefined, complete: new Set<string>() }
+        return { message, run, node, ...fate, answer: undefined, isAnswerConfirmed: false }
+      })
+      this.#asked.push(...batch)
+      const messages = batch.map(({ message }) => message)
+      return this.#hear(this.#core.push(run.runId, messages, { upload: false }), ({ messageIds }) => {
+        batch.forEach((asked, index) => {
+          asked.isTaken = messageIds[index] === asked.message.messageId
+        })
+      })
+    }
+  }
+
+  #upload(): Move | undefined {
+    const asked = this.#one(
+      this.#asked.filter((one) => one.isTaken && one.uploaded.size < one.message.deflated.objects.size),
+    )
+    if (!asked) return undefined
+    const { objects } = asked.message.deflated
+    const id = this.#one([...objects.keys()].filter((one) => !asked.uploaded.has(one))) as string
+    return () =>
+      this.#hear(this.#core.ctx.objects.put(id, (objects.get(id) as () => Uint8Array)()), (outcome) => {
+        if (outcome === 'stored') asked.uploaded.add(id)
+      })
+  }
+
+  #claim(): Move | undefined {
+    const node = this.#one(this.#nodes.filter(({ isSilent }) => !isSilent))
+    if (!node) return undefined
+    return async () => {
+      if (node.isJoining) return
+      const { received } = node
+      const answered = new Set(this.#asked.filter(({ answer }) => answer !== undefined))
+      await this.#hear(this.#core.claim(node.id), (message) => {
+        if (!message) return
+        const asked = this.#asked.find((one) => one.message.messageId === message.metadata.messageId)
+        assert.ok(asked, 'a node receives what was never pushed')
+        assert.equal(asked.node, node, 'a node receives what is for another')
+        assert.ok(!received.has(asked), 'a node receives an instruction twice')
+        assert.ok(!node.confirmed.has(asked), 'a node receives what it has confirmed')
+        assert.ok(!answered.has(asked), 'a node receives what is answered')
+        received.add(asked)
+      })
+    }
+  }
+
+  #confirm(): Move | undefined {
+    const node = this.#one(this.#nodes)
+    const asked = node && this.#one([...node.received].filter((one) => !node.confirmed.has(one)))
+    if (!node || !asked) return undefined
+    return async () => {
+      const ids = flattenTree(asked.message.deflated.tree)
+      const objects = await Promise.all(ids.map((id) => this.#core.ctx.objects.get(id)))
+      // As programs do; that those who do not harm themselves alone is tested elsewhere.
+      if (objects.some((object) => !object?.content)) return
+      await this.#hear(this.#core.confirm(asked.message), () => node.confirmed.add(asked))
+    }
+  }
+
+  #reply(): Move | undefined {
+    const node = this.#one(this.#nodes)
+    const asked = node && this.#one([...node.received])
+    if (!node || !asked) return undefined
+    const bytes = this.#random(3) === 0 ? 40_000 : 16
+    return async () => {
+      if (asked.message.metadata.createdAt + asked.message.metadata.ttl <= this.clock.now() / 1000) return
+      const { received } = node
+      asked.reply ??= { message: this.#core.replyTo(asked.message, { bytes }), missing: undefined }
+      const { reply } = asked
+      await this.#hear(this.#core.reply(reply.message, { upload: false }), ({ accepted, objectsToPush }) => {
+        // Said to a process that is gone.
+        if (received !== node.received) return
+        reply.missing = accepted ? new Set(objectsToPush) : undefined
+        if (accepted && objectsToPush.length === 0) asked.complete.add(reply.message.messageId)
+      })
+    }
+  }
+
+  #uploadReply(): Move | undefined {
+    const asked = this.#one(this.#asked.filter(({ reply }) => (reply?.missing?.size ?? 0) > 0))
+    const reply = asked?.reply
+    const id = reply?.missing && this.#one([...reply.missing])
+    if (!asked || !reply || id === undefined) return undefined
+    const bytes = (reply.message.deflated.objects.get(id) as () => Uint8Array)()
+    const { missing } = reply
+    return () =>
+      this.#hear(this.#core.ctx.objects.put(id, bytes), (outcome) => {
+        if (reply.missing !== missing) return
+        // It is not known any more: a SuperNode announces the reply anew.
+        if (outcome === 'unknown') reply.missing = undefined
+        else if (missing?.delete(id) && missing.size === 0) asked.complete.add(reply.message.messageId)
+      })
+  }
+
+  #collectSome(): Move | undefined {
+    const run = this.#one(this.#runs.filter(({ isStopped }) => !isStopped))
+    const open = this.#asked.filter((asked) => asked.run === run && asked.isTaken && !asked.isAnswerConfirmed)
+    if (!run || open.length === 0) return undefined
+    return () => this.#collect(run, open, {})
+  }
+
+  async #collect(run: PlayedRun, open: readonly Asked[], options: { all?: boolean }): Promise<void> {
+    const ids = open.map(({ message }) => message.messageId)
+    const life = this.#life
+    const replies = await this.#core.collect(run.runId, ids, options)
+    if (life !== this.#life) return
+    for (const { metadata, tree } of replies) {
+      const asked = open.find(({ message }) => message.messageId === metadata.replyToMessageId)
+      // Confirmed by another call in the meantime.
+      if (!asked || asked.isAnswerConfirmed || run.isStopped) continue
+      assert.equal(asked.answer ?? metadata.messageId, metadata.messageId, 'an instruction has two answers')
+      asked.answer = metadata.messageId
+      for (const id of flattenTree(tree)) {
+        const object = await this.#core.ctx.objects.get(id)
+        const isGone: boolean = !object?.content && !asked.isAnswerConfirmed && !run.isStopped && life === this.#life
+        assert.ok(!isGone, 'an object of an answer is lost')
+      }
+    }
+  }
+
+  #confirmSome(): Move | undefined {
+    const asked = this.#one(
+      this.#asked.filter((one) => one.answer !== undefined && !one.isAnswerConfirmed && !one.run.isStopped),
+    )
+    return asked && (() => this.#confirmAnswer(asked))
+  }
+
+  async #confirmAnswer(asked: Asked): Promise<void> {
+    const { runId } = asked.run
+    const metadata = { ...asked.message.metadata, runId, replyToMessageId: asked.message.messageId }
+    // From the moment of the call: the SuperLink may have heard it, whatever becomes of its response.
+    asked.isAnswerConfirmed = true
+    await this.#core.confirm({ ...asked.message, messageId: asked.answer as string, metadata })
+  }
+
+  #restart(): Move | undefined {
+    const node = this.#one(this.#nodes)
+    if (!node) return undefined
+    return async () => {
+      node.hangUp()
+      const { connection, close } = openConnection()
+      Object.assign(node, { hangUp: close, received: new Set(), isSilent: false, isJoining: true })
+      for (const asked of this.#asked) if (asked.node === node) asked.reply = undefined
+      try {
+        await this.#core.join(node.key, { connection })
+      } finally {
+        node.isJoining = false
+      }
+    }
+  }
+
+  #leave(): Move | undefined {
+    const node = this.#one(this.#nodes)
+    return node && (() => deactivateNode(this.#core.ctx, node.id))
+  }
+
+  #silence(): Move | undefined {
+    const node = this.#one(this.#nodes)
+    if (!node) return undefined
+    return async () => {
+      node.isSilent = !node.isSilent
+    }
+  }
+
+  #pass(): Move | undefined {
+    const ms = 1000 * (1 + this.#random(40))
+    return async () => {
+      const { ctx } = this.#core
+      this.clock.advance(ms)
+      for (const { id, isSilent } of this.#nodes) if (!isSilent) await heartbeat(ctx, id, 30_000)
+      await expireNodes(ctx)
+    }
+  }
+
+  #stop(): Move | undefined {
+    const run = this.#one(this.#runs.filter(({ isStopped }) => !isStopped))
+    if (!run) return undefined
+    return async () => {
+      run.isStopped = true
+      await this.#core.stop(run.runId)
+      await this.#startRun()
+    }
+  }
+
+  /** What is on disk at this moment is all that the next life has. */
+  async #kill(): Promise<void> {
+    for (let turn = this.#random(30); turn > 0; turn--) await (turn % 3 === 0 ? new Promise(setImmediate) : undefined)
+    const folder = (life: number) => join(this.#folder, String(life))
+    this.steps.push('kill')
+    cpSync(folder(this.#life), folder(this.#life + 1), { recursive: true })
+    this.#life += 1
+  }
+
+  async #reopen(): Promise<void> {
+    await this.#core[Symbol.asyncDispose]()
+    this.#core = await SuperlinkCore.start({ folder: join(this.#folder, String(this.#life)), clock: this.clock })
+    for (const run of this.#runs) {
+      const row = await this.#core.ctx.db.read
+        .selectFrom('task')
+        .select('status')
+        .where('run_id', '=', run.runId)
+        .executeTakeFirst()
+      run.isStopped = row?.status === 'finished'
+    }
+    // Both ends ask again for what they did not hear the answer to.
+    for (const asked of this.#asked) if (asked.reply) asked.reply.missing = undefined
+  }
+
+  #check(): void {
+    for (const { answer, complete, run } of this.#asked) {
+      if (run.isStopped || answer === undefined) continue
+      assert.ok(complete.size === 0 || complete.has(answer), 'a reply that was stored whole is lost')
+    }
+  }
+}
+
+const expected = new Set(['run-not-running', 'run-finished', 'node-not-deactivated', 'node-not-activated'])
