@@ -164,6 +164,20 @@ const catalog = {
 
   // Runs
   'run-not-found': { status: 'not-found', number: 16, sentence: 'Run ID not found', httpSentence: 'Run ID not found.' },
+  'run-of-another-account': {
+    status: 'permission-denied',
+    number: 9,
+    sentence: 'Run of another account.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
+  'admin-required': {
+    status: 'permission-denied',
+    number: 9,
+    sentence: 'Role admin required.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
   'run-finished': {
     status: 'failed-precondition',
     number: 18,

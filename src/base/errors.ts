@@ -7,12 +7,15 @@ import { type ErrorCode, errorCatalog } from './error-catalog.ts'
 export class DomainError extends Error {
   readonly code: ErrorCode
   readonly detail: string | undefined
+  /** What the audit log says instead of the code, if the peer is not to learn why. */
+  readonly auditedAs: ErrorCode | undefined
 
-  constructor(code: ErrorCode, detail?: string, options?: ErrorOptions) {
+  constructor(code: ErrorCode, detail?: string, options: ErrorOptions & { auditedAs?: ErrorCode } = {}) {
     super(detail ?? errorCatalog[code].sentence, options)
     this.name = 'DomainError'
     this.code = code
     this.detail = detail
+    this.auditedAs = options.auditedAs
   }
 
   /** Stable code of why a peer was refused, when it was refused for who it is. */

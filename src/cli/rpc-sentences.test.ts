@@ -25,7 +25,7 @@ test('a SuperLink that is not reached, or not trusted, is told in our own words'
 
 test('what Flower says for programs is said for people, from SuperLinks of both generations', () => {
   const cases = [
-    ['not-found', 'Run ID not found', /^The run was not found: see flwr ls\.$/],
+    ['not-found', 'Run ID not found', /^The run was not found, or belongs to another account: see flwr ls\.$/],
     ['not-found', 'Run ID not found.', /^The run was not found/],
     ['not-found', 'Node ID not found for account', /^The SuperNode was not found, or belongs to another account/],
     ['failed-precondition', 'Public key already in use', /already in use by another SuperNode/],

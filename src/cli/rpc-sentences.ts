@@ -3,7 +3,7 @@ import { RpcError } from '../rpc/rpc-error.ts'
 
 /** What a SuperLink's words mean for the person at the keyboard, where Flower's own words do not say it. */
 const sentences: readonly (readonly [RegExp, string])[] = [
-  [/^Run ID not found/, 'The run was not found: see flwr ls.'],
+  [/^Run ID not found/, 'The run was not found, or belongs to another account: see flwr ls.'],
   [/^Node ID not found/, 'The SuperNode was not found, or belongs to another account: see flwr supernode ls.'],
   [/^Public key already in use/, 'The public key is already in use by another SuperNode.'],
   [

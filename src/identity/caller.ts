@@ -12,7 +12,14 @@ export interface CertificatePeer {
   readonly identity: string
   /** The subject's O, empty when there is none. */
   readonly organization: string
+  /**
+   * The organisation if it is part of the identity: then the same name in two organisations is two identities. `undefined`
+   * if the name alone is the identity.
+   */
+  readonly identityOrganization?: string | undefined
   readonly roles: ReadonlySet<Role>
+  /** Which runs it sees, follows and stops as an account; `own` by default. */
+  readonly runs?: RunScope
   /** Uppercase hexadecimal. */
   readonly serial: string
   /** SHA-256, uppercase hexadecimal with colons. */
@@ -36,8 +43,18 @@ export interface RefusedPeer {
   readonly fingerprint?: string
 }
 
-/** `supernode`: the Fleet API. `cli`: the Control API. */
-export type Role = 'supernode' | 'cli'
+/** Identifies an identity in maps. */
+export function identityKey({ identity, identityOrganization }: CertificatePeer): string {
+  return identityOrganization === undefined ? identity : JSON.stringify([identity, identityOrganization])
+}
+
+/** `supernode`: the Fleet API. `cli`: the Control API. `admin`: the Control API, for all runs, nodes and federations. */
+export const roles = ['supernode', 'cli', 'admin'] as const
+export type Role = (typeof roles)[number]
+
+/** From the narrowest to the widest. */
+export const runScopes = ['own', 'organization', 'all'] as const
+export type RunScope = (typeof runScopes)[number]
 
 /** Stable codes: metric labels and audit fields. The order is the order of the checks. */
 export const refusalReasons = [
@@ -64,5 +81,7 @@ export const refusalReasons = [
   'node-of-another-identity',
   'identity-in-use',
   'message-of-another',
+  'run-of-another-account',
+  'admin-required',
 ] as const
 export type RefusalReason = (typeof refusalReasons)[number]

@@ -1,6 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import { noRevocation, type RevocationData } from './judge.ts'
-import { caKey, crlRuleOf, defaultPolicy, type Policy, readPolicy } from './policy.ts'
+import { caKey, crlRuleOf, defaultPolicy, namesOrganizations, type Policy, readPolicy } from './policy.ts'
 import type { Crl } from './revocation/crl.ts'
 import { readCrls, revocationOf } from './revocation/crls.ts'
 import type { FileFlag } from './tls-files.ts'
@@ -83,6 +83,15 @@ function warningsOf(
     warnings.push(
       `Any certificate of the client CA may act as SuperNode and as CLI: a node could submit code to all nodes. Narrow it with ${files.policy === undefined ? '--ssl-client-policy' : '[[allow]] entries in the file of --ssl-client-policy'}.`,
     )
+  }
+  if (namesOrganizations(policy)) {
+    const limited = policy.cas.filter(({ organizations }) => organizations !== undefined)
+    for (const anchor of trust.anchors) {
+      if (!limited.some(({ cas }) => cas.has(caKey(anchor))))
+        warnings.push(
+          `--ssl-client-policy: the CA ${anchor.subject.text} may vouch for every organisation: limit it with organizations in a [[ca]] entry.`,
+        )
+    }
   }
   const known = new Set(casOf(trust).map(caKey))
   for (const { cas, file } of policy.cas) {

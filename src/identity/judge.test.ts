@@ -114,7 +114,7 @@ test('a spiffe URI comes before the common name, and a single DNS name after it'
 test('a policy narrows roles, and what a CA may vouch for', async () => {
   const policy: Policy = {
     ...defaultPolicy,
-    allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'] }],
+    allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'], runs: 'own' }],
     cas: [{ cas: new Set([caKey(parseCertificate(der(ca)))]), file: 'ca.crt', organizations: ['Hospital A'], crl }],
   }
   const peer = decide([await leaf()], { policy })
@@ -122,6 +122,19 @@ test('a policy narrows roles, and what a CA may vouch for', async () => {
   const other = decide([await leaf({ commonName: 'alice' })], { policy })
   assert.deepEqual(other.kind === 'certificate' && [...other.roles], [])
   assert.equal(reasonOf(decide([await leaf({ organization: 'Hospital B' })], { policy })), 'organization-not-allowed')
+})
+
+test('the organisation is part of the identity where CAs are limited to organisations, and only there', async () => {
+  const rule = { cas: new Set([caKey(parseCertificate(der(ca)))]), file: 'ca.crt', organizations: undefined, crl }
+  const organizationUnder = async (policy: Policy): Promise<string | undefined> => {
+    const peer = decide([await leaf({ organization: 'Hospital A' })], { policy })
+    assert.ok(peer.kind === 'certificate')
+    return peer.identityOrganization
+  }
+  assert.equal(await organizationUnder(defaultPolicy), undefined)
+  assert.equal(await organizationUnder({ ...defaultPolicy, cas: [rule] }), undefined, 'a rule about lists alone')
+  const limited = { ...rule, organizations: ['Hospital A'] }
+  assert.equal(await organizationUnder({ ...defaultPolicy, cas: [limited] }), 'Hospital A')
 })
 
 test('a CA that is limited vouches for nobody beyond its limits', async () => {
@@ -151,7 +164,7 @@ test('an expired CA lets nobody in, though the peer is valid', async () => {
 test('a role that the policy does not grant is refused where the listener has one role', async () => {
   const policy: Policy = {
     ...defaultPolicy,
-    allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'] }],
+    allow: [{ identity: 'node-*', organization: undefined, roles: ['supernode'], runs: 'own' }],
   }
   const as = async (commonName: string, role: 'supernode' | 'cli') =>
     judge({

@@ -2,7 +2,7 @@ import { errorText } from '../base/errors.ts'
 import type { PeerIdentity, RefusalReason, RefusedPeer, Role } from './caller.ts'
 import { allowsClientAuth, type Certificate, parseCertificate } from './certificate.ts'
 import { type Fault, findPath, pathMax } from './path.ts'
-import { allowsOrganization, type IdentitySource, type Policy, rolesOf } from './policy.ts'
+import { allowsOrganization, type IdentitySource, namesOrganizations, type Policy, rolesOf, runsOf } from './policy.ts'
 import { refusalSentence } from './refusal-sentence.ts'
 import type { TrustBundle } from './trust.ts'
 
@@ -77,7 +77,9 @@ export function judge(input: JudgementInput): PeerIdentity {
     kind: 'certificate',
     identity: identity.name,
     organization,
+    ...(namesOrganizations(input.policy) ? { identityOrganization: organization } : {}),
     roles,
+    runs: runsOf(input.policy, identity.name, organization),
     serial: leaf.serial,
     fingerprint: leaf.fingerprint,
     notAfter: leaf.notAfter,

@@ -4,7 +4,7 @@ import { after, before, test } from 'node:test'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { UsageError } from '../base/errors.ts'
-import { readPolicy, rolesOf } from './policy.ts'
+import { defaultPolicy, readPolicy, rolesOf, runsOf } from './policy.ts'
 
 const directory = temporaryDirectory()
 const { file } = directory
@@ -61,6 +61,34 @@ test('a star stands for any text, also for none, and the rest must be there in o
   }
 })
 
+test('an entry says which runs an account sees, the widest of several counts, and an admin sees all', () => {
+  const policy = policyOf(`[[allow]]
+identity = "*"
+roles = ["cli"]
+[[allow]]
+organization = "Lab"
+roles = ["cli"]
+runs = "organization"
+[[allow]]
+identity = "auditor"
+roles = ["cli"]
+runs = "all"
+[[allow]]
+identity = "root"
+roles = ["admin"]
+`)
+  const runs = (identity: string, organization = '') => runsOf(policy, identity, organization)
+  assert.deepEqual(
+    [runs('ada'), runs('ada', 'Lab'), runs('auditor', 'Lab'), runs('root')],
+    ['own', 'organization', 'all', 'all'],
+  )
+  assert.deepEqual([...rolesOf(policy, 'root', '')].sort(), ['admin', 'cli'], 'an admin uses the Control API')
+  assert.deepEqual([...rolesOf(defaultPolicy, 'root', '')].sort(), ['cli', 'supernode'], 'no policy makes no admin')
+  assert.equal(runsOf(defaultPolicy, 'root', 'Lab'), 'own')
+})
+
+const limitedCa = '[[ca]]\nfile = "hospital-a.crt"\norganizations = ["Hospital A"]\n'
+
 test('what is not understood in a policy is an error that names file and key', () => {
   for (const [text, sentence] of [
     ['[identity', /policy\.toml: not valid TOML \(.*, line 1\)/],
@@ -71,8 +99,12 @@ test('what is not understood in a policy is an error that names file and key', (
     ['[allow]\nroles = ["cli"]', /\[\[allow\]\] must be written with double brackets/],
     ['[[allow]]\nroles = ["cli"]', /needs identity or organization/],
     ['[[allow]]\nidentity = ""\nroles = ["cli"]', /identity of \[\[allow\]\] must be a text/],
-    ['[[allow]]\nidentity = "*"\nroles = ["admin"]', /must be a list of "supernode" and "cli"/],
-    ['[[allow]]\nidentity = "*"\nroles = []', /must be a list of "supernode" and "cli"/],
+    ['[[allow]]\nidentity = "*"\nroles = ["root"]', /must be a list of "supernode", "cli" and "admin"/],
+    ['[[allow]]\nidentity = "*"\nroles = []', /must be a list of "supernode", "cli" and "admin"/],
+    ['[[allow]]\nidentity = "*"\nroles = ["cli"]\nruns = "some"', /must be "own", "organization" or "all"/],
+    ['[[allow]]\nidentity = "*"\nroles = ["supernode"]\nruns = "all"', /runs of \[\[allow\]\] needs the role "cli"/],
+    [`[[allow]]\nidentity = "ada"\nroles = ["admin"]\n${limitedCa}`, /needs organization if \[\[ca\]\] entries have/],
+    [`[[allow]]\nidentity = "ada"\nroles = ["cli"]\nruns = "all"\n${limitedCa}`, /any of these CAs could issue/],
     ['[[ca]]\norganizations = ["x"]', /\[\[ca\]\] needs file/],
     ['[[ca]]\nfile = "none.crt"\norganizations = ["x"]', /\[\[ca\]\] file` does not point to a file: .*none\.crt/],
     ['[[ca]]\nfile = "node.pem"\norganizations = ["x"]', /holds no CA certificate/],

@@ -1,7 +1,7 @@
 import { dirname, resolve } from 'node:path'
 import { errorText, UsageError } from '../base/errors.ts'
 import { parseToml } from '../base/toml.ts'
-import type { Role } from './caller.ts'
+import { type Role, type RunScope, roles as roleNames, runScopes } from './caller.ts'
 import type { Certificate } from './certificate.ts'
 import type { CrlRule } from './revocation/crls.ts'
 import { type FileFlag, readCertificates, readTextFile } from './tls-files.ts'
@@ -23,6 +23,8 @@ export interface AllowRule {
   readonly identity: string | undefined
   readonly organization: string | undefined
   readonly roles: readonly Role[]
+  /** Which runs a `cli` sees, follows and stops. */
+  readonly runs: RunScope
 }
 
 /** What a CA may vouch for. */
@@ -40,8 +42,28 @@ export const defaultPolicy: Policy = { source: 'auto', sharing: 'refuse', allow:
 /** The roles of an identity under the policy. */
 export function rolesOf(policy: Policy, identity: string, organization: string): ReadonlySet<Role> {
   if (policy.allow.length === 0) return new Set(['supernode', 'cli'])
-  const rules = policy.allow.filter((rule) => fits(rule.identity, identity) && fits(rule.organization, organization))
-  return new Set(rules.flatMap((rule) => rule.roles))
+  const rules = policy.allow.filter((rule) => fitsRule(rule, identity, organization))
+  const granted = new Set(rules.flatMap((rule) => rule.roles))
+  return granted.has('admin') ? granted.add('cli') : granted
+}
+
+/** The widest range of runs that an entry for the identity grants. */
+export function runsOf(policy: Policy, identity: string, organization: string): RunScope {
+  if (rolesOf(policy, identity, organization).has('admin')) return 'all'
+  const rules = policy.allow.filter((rule) => fitsRule(rule, identity, organization))
+  return runScopes.findLast((scope) => rules.some(({ runs }) => runs === scope)) ?? 'own'
+}
+
+/**
+ * Whether the organisation is part of an identity. If CAs are limited to organisations, a CA could otherwise take the name
+ * of a node or account of another organisation.
+ */
+export function namesOrganizations({ cas }: Pick<Policy, 'cas'>): boolean {
+  return cas.some(({ organizations }) => organizations !== undefined)
+}
+
+function fitsRule(rule: AllowRule, identity: string, organization: string): boolean {
+  return fits(rule.identity, identity) && fits(rule.organization, organization)
 }
 
 /** Whether the CA may vouch for the organisation. */
@@ -107,33 +129,40 @@ export function readPolicy(file: FileFlag): Policy {
     throw fail(`identity.source must be one of ${sources.join(', ')}`)
   const sharing = identity['identity-sharing'] ?? 'refuse'
   if (sharing !== 'refuse' && sharing !== 'allow') throw fail('identity.identity-sharing must be "refuse" or "allow"')
-  return {
-    source: source as IdentitySource,
-    sharing,
-    allow: tablesOf(toml.allow, '[[allow]]', fail).map((rule) => readAllow(rule, fail)),
-    cas: tablesOf(toml.ca, '[[ca]]', fail).map((rule) => readCaRule(rule, file, fail)),
-  }
+  const allow = tablesOf(toml.allow, '[[allow]]', fail).map((rule) => readAllow(rule, fail))
+  const cas = tablesOf(toml.ca, '[[ca]]', fail).map((rule) => readCaRule(rule, file, fail))
+  if (namesOrganizations({ cas }) && allow.some((rule) => rule.runs === 'all' && rule.organization === undefined))
+    throw fail(
+      'an [[allow]] entry with the role "admin" or runs = "all" needs organization if [[ca]] entries have organizations: any of these CAs could issue its identity',
+    )
+  return { source: source as IdentitySource, sharing, allow, cas }
 }
 
 type Fail = (what: string) => UsageError
 
 function readAllow(rule: Record<string, unknown>, fail: Fail): AllowRule {
-  ensureKeys(rule, ['identity', 'organization', 'roles'], '[[allow]]', fail)
-  const { identity, organization, roles } = rule
+  ensureKeys(rule, ['identity', 'organization', 'roles', 'runs'], '[[allow]]', fail)
+  const { identity, organization, roles, runs = 'own' } = rule
   for (const [key, value] of Object.entries({ identity, organization })) {
     if (value !== undefined && (typeof value !== 'string' || value === ''))
       throw fail(`${key} of [[allow]] must be a text`)
   }
   if (identity === undefined && organization === undefined)
     throw fail('[[allow]] needs identity or organization (use identity = "*" for everybody)')
-  const valid =
-    Array.isArray(roles) && roles.length > 0 && roles.every((role) => role === 'supernode' || role === 'cli')
-  if (!valid) throw fail('roles of [[allow]] must be a list of "supernode" and "cli"')
+  const valid = Array.isArray(roles) && roles.length > 0 && roles.every((role) => roleNames.includes(role))
+  if (!valid) throw fail('roles of [[allow]] must be a list of "supernode", "cli" and "admin"')
+  if (!isRunScope(runs)) throw fail('runs of [[allow]] must be "own", "organization" or "all"')
+  if (rule.runs !== undefined && !roles.includes('cli')) throw fail('runs of [[allow]] needs the role "cli"')
   return {
     identity: identity as string | undefined,
     organization: organization as string | undefined,
     roles: roles as Role[],
+    runs: roles.includes('admin') ? 'all' : runs,
   }
+}
+
+function isRunScope(value: unknown): value is RunScope {
+  return (runScopes as readonly unknown[]).includes(value)
 }
 
 function readCaRule(rule: Record<string, unknown>, policyFile: FileFlag, fail: Fail): CaRule {

@@ -43,6 +43,10 @@ const sentences: Record<RefusalReason, string> = {
   'node-of-another-identity': 'The node id in the request does not belong to the identity of the client certificate{}.',
   'message-of-another':
     'The message is not addressed to the caller{}: only its receiver confirms it, a SuperNode an instruction and a ServerApp a reply of its run.',
+  'run-of-another-account':
+    'The run does not belong to this account, but to another of the same organisation{}: an [[allow]] entry with roles = ["cli"] and runs = "organization" in the policy of the SuperLink lets this account see and stop it.',
+  'admin-required':
+    'This needs the role admin{}: add "admin" to the roles of an [[allow]] entry for this identity, in the policy of the SuperLink (--ssl-client-policy).',
   'identity-in-use':
     'The identity is in use by a connected SuperNode{}: stop that one, give this one a certificate of its own, or set identity-sharing = "allow" in the policy.',
 }

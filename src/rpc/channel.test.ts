@@ -22,7 +22,7 @@ type Anyone = { readonly anyone: undefined }
 /** Every method is refused except those given. */
 function service<S extends Service['desc']>(desc: S, handlers: Partial<ServiceHandlers<S, Anyone>>): Service {
   const all = Object.fromEntries(desc.methods.map((method) => [method.localName, unsupported]))
-  const row = { caller: 'anyone', changes: false, body: 'content' } as const
+  const row = { caller: 'anyone', of: 'caller', changes: false, body: 'content' } as const
   return defineService<S, Anyone>(desc, {
     access: Object.fromEntries(desc.methods.map((method) => [method.localName, row])) as never,
     callers: { anyone: callerKind(async () => undefined) },

@@ -16,7 +16,7 @@ function setUp(refused?: 'identify' | 'verify') {
     steps.push(step)
     if (step === refused) throw new DomainError('token-invalid')
   }
-  const row = { caller: 'anyone', changes: false, body: 'small' } as const
+  const row = { caller: 'anyone', of: 'caller', changes: false, body: 'small' } as const
   const names = Object.keys(Fleet.method)
   const respond = () => {
     enter('handler')

@@ -10,7 +10,7 @@ import type { CalledMethod, CallerKind, Service } from './service.ts'
 
 /**
  * The steps of every call, in one place: head, caller, body within the limit of its method, request, verified caller,
- * handler, response. Interceptors see each step. Knows nothing of sockets: doors hand over calls.
+ * owner, handler, response. Interceptors see each step. Knows nothing of sockets: doors hand over calls.
  */
 
 /** One RPC, ready to be called by a door: bytes in, bytes out. */
@@ -24,7 +24,16 @@ export interface Method {
   stream(incoming: IncomingCall): AsyncIterable<Uint8Array>
 }
 
-type AnyHandler = (request: unknown, call: Call, caller: unknown) => unknown
+type AnyHandler = (request: unknown, call: Call, caller: unknown, owned: unknown) => unknown
+type AnyOwnerRule = (caller: unknown, request: unknown) => Promise<unknown>
+
+/** What the handler is called with. */
+interface Begun {
+  readonly call: Call
+  readonly caller: unknown
+  readonly request: unknown
+  readonly owned: unknown
+}
 
 /** Flattens services into their methods. The doors look them up by path or by route. */
 export function methodsOf(services: readonly Service[], interceptors: readonly Interceptor[] = []): Method[] {
@@ -46,11 +55,13 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
   const handler = service.handlers[desc.localName] as AnyHandler
   const row = service.access[desc.localName]
   const kind: CallerKind<unknown> | undefined = row && service.callers[row.caller]
-  if (!handler || !row || !kind) throw new Error(`${desc.parent.typeName}/${desc.name} is not in the access table`)
+  const owner = row && (service.owners?.[row.of] as AnyOwnerRule | undefined)
+  if (!handler || !row || !kind || (!owner && row.of !== 'caller'))
+    throw new Error(`${desc.parent.typeName}/${desc.name} is not in the access table`)
   const method: CalledMethod = { service: service.desc.typeName, name: desc.localName, row }
 
   /** Everything before the handler: a caller that may not call is refused before its body is received. */
-  async function begin(incoming: IncomingCall): Promise<{ call: Call; caller: unknown; request: unknown }> {
+  async function begin(incoming: IncomingCall): Promise<Begun> {
     const { head } = incoming
     for (const interceptor of interceptors) interceptor.onHead?.(head, method)
     const identified = await (kind as CallerKind<unknown>).identify(head, method)
@@ -60,8 +71,9 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     const request = await decode(desc, requestBytes, bounds)
     const call = new ReceivedCall(head, requestBytes)
     const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
+    const owned = await owner?.(caller, request)
     for (const interceptor of interceptors) await interceptor.onRequest?.(call, method, caller, request)
-    return { call, caller, request }
+    return { call, caller, request, owned }
   }
 
   const encode = (response: unknown): Uint8Array =>
@@ -74,9 +86,9 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     async unary(incoming) {
       let step: 'before' | 'handler' = 'before'
       try {
-        const { call, caller, request } = await begin(incoming)
+        const { call, caller, request, owned } = await begin(incoming)
         step = 'handler'
-        const response = await handler(request, call, caller)
+        const response = await handler(request, call, caller, owned)
         const bytes = encode(response)
         const result = { request, response, bytes: bytes.length }
         for (const interceptor of interceptors) interceptor.onResponse?.(call, method, result)
@@ -89,9 +101,10 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     async *stream(incoming) {
       let step: 'before' | 'handler' = 'before'
       try {
-        const { call, caller, request } = await begin(incoming)
+        const { call, caller, request, owned } = await begin(incoming)
         step = 'handler'
-        for await (const response of handler(request, call, caller) as AsyncIterable<unknown>) yield encode(response)
+        for await (const response of handler(request, call, caller, owned) as AsyncIterable<unknown>)
+          yield encode(response)
       } catch (error) {
         for (const interceptor of interceptors) interceptor.onError?.(incoming.head, method, error, step)
         throw error

@@ -1,4 +1,4 @@
-import type { CertificatePeer, PeerIdentity } from '../identity/caller.ts'
+import { type CertificatePeer, identityKey, type PeerIdentity } from '../identity/caller.ts'
 import { refusalSentence } from '../identity/refusal-sentence.ts'
 
 /** Counts the connections of each identity: who has a certificate could otherwise take all that there can be. */
@@ -12,7 +12,7 @@ export class IdentityShares {
 
   /** The peer of a new connection, refused where its identity has its share. */
   judge(peer: PeerIdentity): PeerIdentity {
-    if (!isCounted(peer) || (this.#open.get(peer.identity) ?? 0) < this.#max) return peer
+    if (!isCounted(peer) || (this.#open.get(identityKey(peer)) ?? 0) < this.#max) return peer
     const { identity, organization, serial, fingerprint } = peer
     const reason = 'too-many-connections'
     const sentence = refusalSentence(reason, `${identity}, ${this.#max}`)
@@ -22,12 +22,12 @@ export class IdentityShares {
   /** Counts a connection; answers what is to be called at its end. */
   enter(peer: PeerIdentity): () => void {
     if (!isCounted(peer)) return () => {}
-    const { identity } = peer
-    this.#open.set(identity, (this.#open.get(identity) ?? 0) + 1)
+    const key = identityKey(peer)
+    this.#open.set(key, (this.#open.get(key) ?? 0) + 1)
     return () => {
-      const left = (this.#open.get(identity) ?? 1) - 1
-      if (left > 0) this.#open.set(identity, left)
-      else this.#open.delete(identity)
+      const left = (this.#open.get(key) ?? 1) - 1
+      if (left > 0) this.#open.set(key, left)
+      else this.#open.delete(key)
     }
   }
 }

@@ -2,6 +2,7 @@ import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import { contextFromWire, contextToWire } from '../message/wire.ts'
 import { flattenTree, isInTree } from '../objects/object-tree.ts'
+import { messageOfAnother } from '../tasks/app-owners.ts'
 import type { RuntimeBackend } from '../tasks/runtime-service.ts'
 import type { Task } from '../tasks/task.ts'
 import type { SupernodeContext } from './context.ts'
@@ -24,14 +25,23 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
       return { context: contextToWire(run.context), run: run.wire, fab: run.fab }
     },
     findRun: async (runId) => (await ctx.runs.get(runId)).wire,
+    async maySend(task, objectId) {
+      const { reply } = workOf(task)
+      return reply !== undefined && isInTree(reply.tree, objectId)
+    },
+    async mayRead(task, objectId) {
+      const work = workOf(task)
+      return [work.tree, work.reply?.tree].some((tree) => tree && isInTree(tree, objectId))
+    },
+    async ensureReceiver(task, messageId) {
+      const work = workOf(task)
+      if (messageId !== work.metadata.messageId) throw messageOfAnother(messageId)
+    },
     async pullMessages(task) {
       const work = workOf(task)
       return { messagesList: [work.wire], messageObjectTrees: [work.tree] }
     },
-    async pullObject(task, request, wait) {
-      const work = workOf(task)
-      const isOwn = [work.tree, work.reply?.tree].some((tree) => tree && isInTree(tree, request.objectId))
-      if (!isOwn) return { objectFound: false }
+    async pullObject(_task, request, wait) {
       const object = await ctx.objects.get(request.objectId, wait)
       if (!object) return { objectFound: false }
       return object.content
@@ -65,9 +75,8 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
     },
     async pushObject(task, request) {
       const { reply } = workOf(task)
-      if (!reply || !isInTree(reply.tree, request.objectId)) return { stored: false }
       const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
-      if (stored) reply.missing.delete(request.objectId)
+      if (stored) reply?.missing.delete(request.objectId)
       return { stored }
     },
     getNodes: async () => notHere(),

@@ -8,6 +8,7 @@ import { ServerAppIo } from '../gen/flwr/proto/serverappio_pb.ts'
 import type { Call } from '../rpc/call.ts'
 import { type CallerKinds, defineService, type Service, type ServiceHandlers } from '../rpc/service.ts'
 import { type AppCallers, appCallers } from './app-callers.ts'
+import { type AppOwned, appOwners } from './app-owners.ts'
 import type { RuntimeServiceOptions } from './runtime-service.ts'
 import type { TaskType } from './task.ts'
 import { checkAppioRelease } from './unserved-calls.ts'
@@ -23,9 +24,10 @@ const endingMax = 64
 export function createServerAppIoService(options: RuntimeServiceOptions): Service {
   const { backend } = options
   const ending = new Map<bigint, Context>()
-  return defineService<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>(ServerAppIo, {
+  return defineService<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess, AppOwned>(ServerAppIo, {
     access: serverAppIoAccess,
     callers: callers(options, 'flwr-serverapp'),
+    owners: appOwners(backend),
     handlers: {
       ...launcherHandlers(options, 'flwr-serverapp'),
       ...appHandlers(options),
@@ -59,15 +61,16 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
         })
         return {}
       },
-    } satisfies ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>,
+    } satisfies ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess, AppOwned>,
   })
 }
 
 export function createClientAppIoService(options: RuntimeServiceOptions): Service {
   const { backend } = options
-  return defineService<typeof ClientAppIo, AppCallers, typeof clientAppIoAccess>(ClientAppIo, {
+  return defineService<typeof ClientAppIo, AppCallers, typeof clientAppIoAccess, AppOwned>(ClientAppIo, {
     access: clientAppIoAccess,
     callers: callers(options, 'flwr-clientapp'),
+    owners: appOwners(backend),
     handlers: {
       ...launcherHandlers(options, 'flwr-clientapp'),
       ...appHandlers(options),
@@ -87,7 +90,7 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
         })
         return {}
       },
-    } satisfies ServiceHandlers<typeof ClientAppIo, AppCallers, typeof clientAppIoAccess>,
+    } satisfies ServiceHandlers<typeof ClientAppIo, AppCallers, typeof clientAppIoAccess, AppOwned>,
   })
 }
 
@@ -102,7 +105,7 @@ function holdOf(call: Call) {
 const allOf = (call: Call) => ({ ...holdOf(call), all: call.waitMs === undefined })
 
 type LauncherHandlers = Pick<
-  ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>,
+  ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess, AppOwned>,
   'listAppsToLaunch' | 'requestToken' | 'getRun'
 >
 
@@ -123,7 +126,7 @@ function launcherHandlers({ tasks, backend }: RuntimeServiceOptions, type: TaskT
 }
 
 type AppHandlers = Pick<
-  ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess>,
+  ServiceHandlers<typeof ServerAppIo, AppCallers, typeof serverAppIoAccess, AppOwned>,
   'sendAppHeartbeat' | 'pullAppInputs' | 'pushObject' | 'pullObject' | 'confirmMessageReceived'
 >
 
@@ -137,8 +140,9 @@ function appHandlers({ tasks, backend }: RuntimeServiceOptions): AppHandlers {
       if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return { ...(context ? { context } : {}), ...(run ? { run } : {}), ...(fab ? { fab } : {}) }
     },
-    pushObject: (request, _call, task) => backend.pushObject(task, request),
-    pullObject: (request, call, task) => backend.pullObject(task, request, holdOf(call)),
+    pushObject: (request, _call, task, isOwn) => (isOwn ? backend.pushObject(task, request) : { stored: false }),
+    pullObject: (request, call, task, isOwn) =>
+      isOwn ? backend.pullObject(task, request, holdOf(call)) : { objectFound: false },
     async confirmMessageReceived(request, _call, task) {
       await backend.confirmMessageReceived(task, request)
       return {}

@@ -10,6 +10,7 @@ import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import type { Call } from '../rpc/call.ts'
 import { defineService, type Service } from '../rpc/service.ts'
 import { type AppCallers, appCallers } from './app-callers.ts'
+import { type AppOwned, appOwners } from './app-owners.ts'
 import type { SuperexecCheck } from './superexec-auth.ts'
 import type { Task } from './task.ts'
 import type { Tasks } from './tasks.ts'
@@ -26,6 +27,12 @@ export interface RuntimeBackend {
   taskInput(task: Task): Promise<Response<'pullTaskInput'>>
   /** For launchers of Flower 1.29, who ask for a run by its id. */
   findRun(runId: RunId): Promise<MessageInitShape<typeof RunSchema> | undefined>
+  /** Whether the object is part of a message that the app sends. */
+  maySend(task: Task, objectId: string): Promise<boolean>
+  /** Whether the object is part of a message that the app sends or receives. */
+  mayRead(task: Task, objectId: string): Promise<boolean>
+  /** Throws `message-of-another` for a message that the app does not receive, unless it is unknown. */
+  ensureReceiver(task: Task, messageId: string): Promise<void>
   pushMessages(task: Task, request: Request<'pushMessages'>): Promise<Response<'pushMessages'>>
   /**
    * Returns the replies to the messages named in `replyTo`, or to any message if it is undefined. Waits up to `waitMs` for
@@ -64,9 +71,10 @@ export interface RuntimeServiceOptions {
 /** The Runtime service over whatever backend; every call but AcquireTask needs the token of a live task. */
 export function createRuntimeService(options: RuntimeServiceOptions): Service {
   const { tasks, backend, clock } = options
-  return defineService<typeof Runtime, AppCallers, typeof runtimeAccess>(Runtime, {
+  return defineService<typeof Runtime, AppCallers, typeof runtimeAccess, AppOwned>(Runtime, {
     access: runtimeAccess,
     callers: appCallers(options, { tokenHeader: 'flwr-task-token', checkRelease: checkRuntimeRelease }),
+    owners: appOwners(backend),
     unserved: unservedRuntimeCalls,
     handlers: {
       async acquireTask(request, call) {
@@ -107,9 +115,10 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
           // A partial response would cost Flower's client a pause of 3 s.
           all: call.waitMs === undefined,
         }),
-      pushObject: (request, _call, task) => backend.pushObject(task, request),
+      pushObject: (request, _call, task, isOwn) => (isOwn ? backend.pushObject(task, request) : { stored: false }),
       // Flower's client would ask again after a second or more, and later each time.
-      pullObject: (request, call, task) => backend.pullObject(task, request, holdOf(call)),
+      pullObject: (request, call, task, isOwn) =>
+        isOwn ? backend.pullObject(task, request, holdOf(call)) : { objectFound: false },
       async confirmMessageReceived(request, _call, task) {
         await backend.confirmMessageReceived(task, request)
         return {}

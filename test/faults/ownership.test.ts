@@ -80,7 +80,7 @@ describe('messages and objects belong to their sender and receiver', { concurren
       Array(2).fill([errorCodes.messageUnavailable, bob.runId]),
     )
     for (const messageObjectId of [answer.messageId, instruction.messageId]) {
-      const confirm = { node, runId: alice.runId, messageObjectId }
+      const confirm = { node, runId: bob.runId, messageObjectId }
       assert.equal(
         await refusalOf(channel.call(Runtime.method.confirmMessageReceived, confirm, options)),
         'message-of-another',

@@ -227,7 +227,7 @@ test('every reason to refuse a connection has its code at the peer, its label am
   const others = refusalReasons.filter((reason) => !(reason in peers))
   assert.deepEqual(others, [
     ...['malformed-certificate', 'too-many-connections', 'node-of-another-identity', 'identity-in-use'],
-    'message-of-another',
+    ...['message-of-another', 'run-of-another-account', 'admin-required'],
   ])
 })
 
@@ -413,7 +413,11 @@ test('registering a key is not needed, says so, and changes nothing', async () =
 })
 
 test('the audit log has every refusal and every change, with whom, from where and why, and nothing secret', async () => {
-  await using deployment = await MutualTlsSuperlink.start()
+  await using deployment = await MutualTlsSuperlink.start((file) => {
+    const everybody = '[[allow]]\nidentity = "*"\nroles = ["supernode", "cli"]\n'
+    writeFileSync(file('policy.toml'), `${everybody}[[allow]]\nidentity = "ada"\nroles = ["admin"]\n`)
+    return ['--ssl-client-policy', file('policy.toml')]
+  })
   const { issued } = await deployment.ca.issue('node-1', { organization: 'Hospital A' })
   const node = deployment.connect('fleet', issued)
   const nodeId = await activate(node)

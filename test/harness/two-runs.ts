@@ -68,6 +68,8 @@ export class TwoRuns implements AsyncDisposable {
         const types = { supportedTaskTypes: ['flwr-serverapp'] }
         const { token } = (await apps.call(Runtime.method.acquireTask, types)).message
         await apps.call(Runtime.method.pullTaskInput, {}, { headers: { 'flwr-task-token': token } })
+        const logs = { node: { nodeId: 1n }, runId, logs: [`a line of ${name}`] }
+        await apps.call(Runtime.method.pushLogs, logs, { headers: { 'flwr-task-token': token } })
         parties.push({ name, account, accountPair, node, nodePair, nodeId, runId, token })
       }
       const [alice, bob] = parties as [Party, Party]

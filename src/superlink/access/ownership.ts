@@ -1,8 +1,8 @@
-import { DomainError } from '../../base/errors.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { notIndexed } from '../../db/planner.ts'
-import { refusalSentence } from '../../identity/refusal-sentence.ts'
+import { messageOfAnother } from '../../tasks/app-owners.ts'
+import type { StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 
 /**
@@ -68,12 +68,20 @@ export async function hasWorkIn(db: Db, nodeId: NodeId, runId: RunId): Promise<b
   return row !== undefined
 }
 
+/** Whether the message is an instruction of this run to this node. */
+export async function isInstructionTo(db: Db, nodeId: NodeId, runId: RunId, messageId: string): Promise<boolean> {
+  const message = await messageStore.find(db, messageId)
+  return message !== undefined && isInstruction(message, nodeId, runId)
+}
+
+function isInstruction({ metadata }: StoredMessage, nodeId: NodeId, runId: RunId): boolean {
+  return metadata.replyToMessageId === '' && metadata.dstNodeId === nodeId && metadata.runId === runId
+}
+
 /** Throws `message-of-another` unless the message is an instruction of this run to this node, or unknown. */
 export async function ensureInstructionTo(db: Db, nodeId: NodeId, runId: RunId, messageId: string): Promise<void> {
   const message = await messageStore.find(db, messageId)
-  if (!message) return
-  const { metadata } = message
-  if (metadata.replyToMessageId === '' && metadata.dstNodeId === nodeId && metadata.runId === runId) return
+  if (!message || isInstruction(message, nodeId, runId)) return
   throw messageOfAnother(messageId)
 }
 
@@ -82,8 +90,4 @@ export async function ensureReplyOf(db: Db, runId: RunId, messageId: string): Pr
   const message = await messageStore.find(db, messageId)
   if (!message || (message.metadata.replyToMessageId !== '' && message.metadata.runId === runId)) return
   throw messageOfAnother(messageId)
-}
-
-function messageOfAnother(messageId: string): DomainError {
-  return new DomainError('message-of-another', refusalSentence('message-of-another', messageId.slice(0, 64)))
 }

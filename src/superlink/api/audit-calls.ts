@@ -26,9 +26,10 @@ export function auditCalls(listener: string, audit: AuditLog): Interceptor {
   }
 }
 
-/** The code of an error that says that the caller may not do this. */
+/** The code of an error that says that the caller may not do this. A run that has ended refuses no caller. */
 function refusalOf(error: unknown): string | undefined {
   if (!(error instanceof DomainError)) return undefined
+  if (error.code === 'run-not-running') return error.auditedAs
   const { status } = errorCatalog[error.code]
-  return status === 'unauthenticated' || status === 'permission-denied' ? error.code : undefined
+  return status === 'unauthenticated' || status === 'permission-denied' ? error.code : error.auditedAs
 }

@@ -5,10 +5,11 @@ import { verifyNodeCall } from '../../identity/node-key.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { CallHead } from '../../rpc/call.ts'
 import { type CallerKinds, callerKind } from '../../rpc/service.ts'
+import { type Account, accountOf } from '../access/accounts.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { noteRenewal } from '../nodes/certificate-node.ts'
 import { processOf, type Speaker } from '../nodes/live-nodes.ts'
-import { type NodeCredential, noAccount } from '../nodes/node.ts'
+import type { NodeCredential } from '../nodes/node.ts'
 import { findCredentialNode } from '../nodes/nodes.ts'
 
 /** A SuperNode that is about to become a node of the SuperLink. */
@@ -26,17 +27,8 @@ export interface FleetCallers {
   readonly node: FleetNode
 }
 
-/** The caller of the Control API. Under mutual TLS the identity in the certificate is the account. */
-export interface AccountCaller {
-  readonly id: string
-  readonly name: string
-  /** Empty unless a certificate names one. */
-  readonly organization: string
-  readonly certificate: CertificatePeer | undefined
-}
-
 export interface ControlCallers {
-  readonly account: AccountCaller
+  readonly account: Account
 }
 
 /** SuperNodes prove themselves by certificate, or by the signature of their key if certificates are not required. */
@@ -101,12 +93,7 @@ async function findNode(
 /** Identifies an account by certificate if certificates are required; otherwise there is only one account. */
 export function controlCallers(ctx: SuperlinkContext): CallerKinds<ControlCallers> {
   return {
-    account: callerKind(async (head) => {
-      const certificate = requireRole(ctx, head, 'cli')
-      return certificate
-        ? { id: certificate.identity, name: certificate.identity, organization: certificate.organization, certificate }
-        : { ...noAccount, organization: '', certificate: undefined }
-    }),
+    account: callerKind(async (head) => accountOf(requireRole(ctx, head, 'cli'))),
   }
 }
 

@@ -1,13 +1,12 @@
 import { controlAccess } from '../../access/table.ts'
 import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import { isNistPublicKey } from '../../identity/node-key.ts'
 import { userConfigFromWire } from '../../message/wire.ts'
-import type { Call } from '../../rpc/call.ts'
 import { defineService, type Service } from '../../rpc/service.ts'
+import { type ControlOwned, controlOwners } from '../access/owners.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { defaultFederation, describeFederation } from '../federations/federation.ts'
 import * as nodeStore from '../nodes/node-store.ts'
@@ -30,9 +29,10 @@ export function createControlService(ctx: SuperlinkContext): Service {
     throw new DomainError('no-federation-management')
   }
 
-  return defineService<typeof Control, ControlCallers, typeof controlAccess>(Control, {
+  return defineService<typeof Control, ControlCallers, typeof controlAccess, ControlOwned>(Control, {
     access: controlAccess,
     callers: controlCallers(ctx),
+    owners: controlOwners(ctx),
     unserved: unservedControlCalls,
     handlers: {
       async startRun(request, _call, caller) {
@@ -55,22 +55,21 @@ export function createControlService(ctx: SuperlinkContext): Service {
         })
         return { runId, seriesId, federation }
       },
-      stopRun: async (request) => ({ success: await stopRun(ctx, request.runId as RunId) }),
-      streamLogs: (request, call: Call) => followLog(ctx, request.runId as RunId, request.afterTimestamp, call.signal),
-      async *streamRunEvents(request, call) {
+      stopRun: async (_request, _call, _caller, { runId }) => ({ success: await stopRun(ctx, runId) }),
+      streamLogs: (request, call, _caller, { runId }) => followLog(ctx, runId, request.afterTimestamp, call.signal),
+      async *streamRunEvents(request, call, _caller, { runId }) {
         const afterId = request.afterTaskEventId ?? 0n
-        for await (const taskEvent of followEvents(ctx, request.runId as RunId, afterId, call.signal))
-          yield { taskEvent }
+        for await (const taskEvent of followEvents(ctx, runId, afterId, call.signal)) yield { taskEvent }
       },
-      async listRuns(request, _call, caller) {
+      async listRuns(request, _call, _caller, { owners, runId }) {
         await ctx.traffic.flush()
-        if (request.runId !== undefined) {
-          const run = await findRun(ctx.db.read, request.runId as RunId)
+        if (runId !== undefined) {
+          const run = await findRun(ctx.db.read, runId)
           if (!run) throw new DomainError('run-not-found')
           return { runDict: { [run.runId.toString()]: runToWire(run) }, now: now() }
         }
         const rows = await runStore.list(ctx.db.read, {
-          ownerAid: caller.id,
+          owners,
           limit: countOf(request.limit),
           skip: countOf(request.skip),
         })
@@ -90,10 +89,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         const publicKey = Buffer.from(request.publicKey).toString('latin1')
         return { nodeId: await registerKey(ctx, publicKey, caller, request) }
       },
-      async unregisterNode(request, _call, caller) {
-        const node = await nodeStore.find(ctx.db.read, request.nodeId as NodeId)
-        const mayEnd = node && (caller.certificate !== undefined || node.ownerAid === caller.id)
-        if (!mayEnd) throw new DomainError('node-not-owned')
+      async unregisterNode(_request, _call, _caller, node) {
         await unregisterNode(ctx, node.nodeId)
         return {}
       },
@@ -104,7 +100,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         return { nodesInfo: nodes.map((node) => nodeToWire(node, ctx.liveNodes)), now: now() }
       },
       listFederations: async () => ({ federations: [await describeFederation(ctx)] }),
-      async showFederation(request, _call, caller) {
+      async showFederation(request, _call, caller, { owners }) {
         if (request.federationName !== defaultFederation.name) {
           throw new DomainError(
             'federation-not-member',
@@ -112,7 +108,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
           )
         }
         const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
-        const runs = await runStore.list(ctx.db.read, { ownerAid: caller.id })
+        const runs = await runStore.list(ctx.db.read, { owners })
         return {
           federation: {
             ...(await describeFederation(ctx)),

@@ -28,8 +28,10 @@ const counters: Readonly<Record<string, Counter>> = {
     if (runId !== undefined) traffic.add(runId as RunId, { sent: bytes, received: call.requestBytes.length })
   },
   pushMessages(traffic, call, result) {
-    const { request, bytes } = result as Exchanged<'pushMessages'>
-    const runId = request.messagesList[0]?.metadata?.runId
+    const { request, response, bytes } = result as Exchanged<'pushMessages'>
+    const { runId, messageId = '' } = request.messagesList[0]?.metadata ?? {}
+    // A node must not run up the figures of a run that it does not work for.
+    if (!(messageId in response.results)) return
     const [clientappSeconds = 0] = request.clientappRuntimeList
     if (runId !== undefined)
       traffic.add(runId as RunId, { sent: bytes, received: call.requestBytes.length, clientappSeconds })

@@ -1,19 +1,18 @@
 import { fleetAccess } from '../../access/table.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
-import { ensureInstructionTo, hasWorkIn, isObjectFrom, isObjectTo } from '../access/ownership.ts'
+import { type FleetOwned, fleetOwners } from '../access/owners.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
 import { claimInstruction } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { acceptReply, wasTakenUp } from '../delivery/replies.ts'
+import { acceptReply, refuseReply, wasTakenUp } from '../delivery/replies.ts'
 import * as nodes from '../nodes/nodes.ts'
-import { ensureRunRunning, type Run, runToWire } from '../runs/run.ts'
+import { runToWire } from '../runs/run.ts'
 import { type FleetCallers, fleetCallers } from './authenticate.ts'
 import { HeldCalls } from './held-calls.ts'
 import { unservedFleetCalls } from './unserved-calls.ts'
@@ -21,14 +20,10 @@ import { unservedFleetCalls } from './unserved-calls.ts'
 /** The Fleet API: checks the request, calls the rule, shapes the reply. */
 export function createFleetService(ctx: SuperlinkContext): Service {
   const held = new HeldCalls()
-  const ensureWorkIn = async (nodeId: NodeId, runId: bigint): Promise<Run> => {
-    const run = await ensureRunRunning(ctx.db.read, runId as RunId)
-    if (await hasWorkIn(ctx.db.read, nodeId, run.runId)) return run
-    throw new DomainError('run-not-running', `Run ID not found: ${runId}`)
-  }
-  return defineService<typeof Fleet, FleetCallers, typeof fleetAccess>(Fleet, {
+  return defineService<typeof Fleet, FleetCallers, typeof fleetAccess, FleetOwned>(Fleet, {
     access: fleetAccess,
     callers: fleetCallers(ctx),
+    owners: fleetOwners(ctx),
     unserved: unservedFleetCalls,
     handlers: {
       async registerNode(request, _call, { credential }) {
@@ -72,16 +67,16 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         if (!message) return news
         return { ...news, messagesList: [messageStore.toWire(message)], messageObjectTrees: [message.tree] }
       },
-      async pushMessages(request, _call, { nodeId }) {
+      async pushMessages(request, _call, { nodeId }, isOwn) {
         const [message] = request.messagesList
         const [tree] = request.messageObjectTrees
         if (!message || !tree)
           throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
         const metadata = metadataFromWire(message.metadata)
-        if (metadata.srcNodeId !== nodeId) throw new DomainError('message-source-mismatch')
-        await ensureRunRunning(ctx.db.read, metadata.runId as RunId)
         const error = message.error && { code: Number(message.error.code), reason: message.error.reason }
-        const { accepted, objectsToPush } = await acceptReply(ctx, nodeId, { metadata, error, tree })
+        const { accepted, objectsToPush } = isOwn
+          ? await acceptReply(ctx, nodeId, { metadata, error, tree })
+          : refuseReply(ctx, nodeId, metadata)
         return {
           reconnect: { reconnect: 5n },
           results: { [accepted ? metadata.messageId : 'None']: 0 },
@@ -90,11 +85,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           sessionId: metadata.replyToMessageId,
         }
       },
-      async getRun(request, _call, { nodeId }) {
-        return { run: runToWire(await ensureWorkIn(nodeId, request.runId)) }
-      },
-      async getFab(request, _call, { nodeId }) {
-        const run = await ensureWorkIn(nodeId, request.runId)
+      getRun: async (_request, _call, _node, run) => ({ run: runToWire(run) }),
+      async getFab(request, _call, _node, run) {
         if (request.hashStr !== run.fabHash) {
           throw new DomainError(
             'fab-not-visible',
@@ -103,26 +95,20 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         }
         return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
       },
-      async pushObject(request, _call, { nodeId }) {
-        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
-        const isOwn = await isObjectFrom(ctx.db.read, nodeId, run.runId, request.objectId)
-        const result = !isOwn ? 'unknown' : await ctx.objects.put(request.objectId, request.objectContent)
+      async pushObject(request, _call, _node, isOwn) {
+        const result = isOwn ? await ctx.objects.put(request.objectId, request.objectContent) : 'unknown'
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, request.sessionId) }
         return { stored: result === 'stored' }
       },
-      async pullObject(request, call, { nodeId }) {
-        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
-        if (!(await isObjectTo(ctx.db.read, nodeId, run.runId, request.objectId)))
-          return { objectFound: false, objectAvailable: false }
+      async pullObject(request, call, _node, isOwn) {
+        if (!isOwn) return { objectFound: false, objectAvailable: false }
         const waitMs = call.waitMs ?? limits.heldStrangerCallMs
         const object = await ctx.objects.get(request.objectId, { waitMs, signal: call.signal })
         if (!object) return { objectFound: false, objectAvailable: false }
         if (!object.content) return { objectFound: true, objectAvailable: false }
         return { objectFound: true, objectAvailable: true, objectContent: object.content }
       },
-      async confirmMessageReceived(request, _call, { nodeId }) {
-        const run = await ensureRunRunning(ctx.db.read, request.runId as RunId)
-        await ensureInstructionTo(ctx.db.read, nodeId, run.runId, request.messageObjectId)
+      async confirmMessageReceived(request) {
         await confirmInstruction(ctx, request.messageObjectId)
         return {}
       },
@@ -140,7 +126,8 @@ export function createNoFleetService(): Service {
   }
   const handlers = Object.fromEntries(Object.keys(Fleet.method).map((name) => [name, refuse]))
   const callers = { 'joining-node': callerKind(async () => refuse()), node: callerKind(async () => refuse()) }
-  return { desc: Fleet, access: fleetAccess, callers, handlers }
+  const owners = Object.fromEntries(Object.values(fleetAccess).map(({ of }) => [of, async () => refuse()]))
+  return { desc: Fleet, access: fleetAccess, callers, owners, handlers }
 }
 
 function pemText(publicKey: Uint8Array): string {

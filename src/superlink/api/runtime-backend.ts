@@ -37,6 +37,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const run = await findRun(ctx.db.read, runId)
       return run && runToWire(run)
     },
+    maySend: ({ runId }, objectId) => isObjectOfRun(ctx.db.read, runId, objectId),
+    mayRead: async ({ runId }, objectId) =>
+      ctx.passingReplies.find(runId, objectId) !== undefined || (await isObjectOfRun(ctx.db.read, runId, objectId)),
+    ensureReceiver: ({ runId }, messageId) => ensureReplyOf(ctx.db.read, runId, messageId),
     async pushMessages(task, request) {
       if (request.messagesList.length !== request.messageObjectTrees.length)
         throw new DomainError('message-count-invalid', 'PushMessages needs one object tree for each message.')
@@ -53,27 +57,21 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const replies = await collectReplies(ctx, task.runId, replyTo, wait)
       return { messagesList: replies.map(messageStore.toWire), messageObjectTrees: replies.map(({ tree }) => tree) }
     },
-    async pushObject({ runId }, request) {
+    async pushObject(_task, request) {
       ensureOwnNodeId(request.node?.nodeId)
-      if (!(await isObjectOfRun(ctx.db.read, runId, request.objectId))) return { stored: false }
       return { stored: (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored' }
     },
     async pullObject({ runId }, request, wait) {
       ensureOwnNodeId(request.node?.nodeId)
       const passing = ctx.passingReplies.find(runId, request.objectId)
       if (passing) return { objectFound: true, objectAvailable: true, objectContent: passing }
-      if (!(await isObjectOfRun(ctx.db.read, runId, request.objectId))) return { objectFound: false }
       const object = await ctx.objects.get(request.objectId, wait)
       if (!object) return { objectFound: false }
       return object.content
         ? { objectFound: true, objectAvailable: true, objectContent: object.content }
         : { objectFound: true, objectAvailable: false }
     },
-    async confirmMessageReceived({ runId }, request) {
-      if (request.runId !== runId) throw new DomainError('not-of-this-task', 'The message is of another run.')
-      await ensureReplyOf(ctx.db.read, runId, request.messageObjectId)
-      await confirmReply(ctx, runId, request.messageObjectId)
-    },
+    confirmMessageReceived: ({ runId }, { messageObjectId }) => confirmReply(ctx, runId, messageObjectId),
     async getNodes({ runId }, wait) {
       const list = () => ctx.runNodes.listReachable(runId)
       const look = async () => {

@@ -3,7 +3,7 @@ import { DomainError } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import { errorCodes, type MessageError } from '../../message/message.ts'
+import { errorCodes, type MessageError, type Metadata } from '../../message/message.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
@@ -51,10 +51,7 @@ export async function takeReply(
   reply: Omit<StoredMessage, 'deliveredAt'>,
 ): Promise<{ accepted: boolean; objectsToPush: string[] }> {
   const fault = await findReplyFault(ctx, tx, nodeId, reply)
-  if (fault) {
-    ctx.log.warn('A reply was refused', { node: nodeId, run: reply.metadata.runId, reason: fault })
-    return { accepted: false, objectsToPush: [] }
-  }
+  if (fault) return refuseReply(ctx, nodeId, reply.metadata, fault)
   const isNew = await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
   // A node that was restarted may reply to what is offered to it again.
   if (isNew) await messageStore.markDelivered(tx, reply.metadata.replyToMessageId, ctx.clock.now())
@@ -68,6 +65,19 @@ export async function takeReply(
   return { accepted: true, objectsToPush }
 }
 
+/** Takes nothing of a reply. Of a reply to the instruction of another node no more is said than of one to none. */
+export function refuseReply(
+  ctx: Pick<Ctx, 'log'>,
+  nodeId: NodeId,
+  { runId }: Pick<Metadata, 'runId'>,
+  reason = instructionUnknown,
+): { accepted: false; objectsToPush: string[] } {
+  ctx.log.warn('A reply was refused', { node: nodeId, run: runId, reason })
+  return { accepted: false, objectsToPush: [] }
+}
+
+const instructionUnknown = 'its instruction is unknown or has expired'
+
 async function findReplyFault(
   ctx: Pick<Ctx, 'clock'>,
   tx: Db,
@@ -79,7 +89,7 @@ async function findReplyFault(
   const fault = findFault('reply', metadata, reply.tree, ctx.clock.now())
   if (fault) return fault
   const instruction = await messageStore.find(tx, metadata.replyToMessageId)
-  if (!instruction || expiresAt(instruction) <= ctx.clock.now()) return 'its instruction is unknown or has expired'
+  if (!instruction || expiresAt(instruction) <= ctx.clock.now()) return instructionUnknown
   if (instruction.metadata.dstNodeId !== nodeId || metadata.srcNodeId !== nodeId)
     return 'its instruction was for another node'
   if (instruction.metadata.runId !== metadata.runId) return 'its instruction is of another run'

@@ -15,7 +15,7 @@ export async function ensureCertificateNode(
   { peer, provenKey }: Extract<NodeCredential, { kind: 'certificate' }>,
   publicKey: string,
 ): Promise<Node> {
-  const nodes = await nodeStore.listByIdentity(tx, peer.identity)
+  const nodes = await nodeStore.listByIdentity(tx, peer)
   const known = peer.identitySharing === 'allow' ? nodes.find((node) => node.publicKey === publicKey) : nodes[0]
   if (known) {
     await nodeStore.update(tx, known.nodeId, {

@@ -1,6 +1,7 @@
 import type { NodeId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
+import type { CertificatePeer } from '../../identity/caller.ts'
 import type { Node, NodeStatus } from './node.ts'
 
 /** Queries of the `node` table; nobody else writes it. */
@@ -48,15 +49,18 @@ export async function findByKey(db: Db, publicKey: string): Promise<Node | undef
 }
 
 /** The nodes of a certificate's identity that still exist, oldest first. */
-export async function listByIdentity(db: Db, identity: string): Promise<Node[]> {
-  const rows = await db
+export async function listByIdentity(
+  db: Db,
+  { identity, identityOrganization }: Pick<CertificatePeer, 'identity' | 'identityOrganization'>,
+): Promise<Node[]> {
+  let query = db
     .selectFrom('node')
     .selectAll()
     .where('identity', '=', identity)
     .where('status', '!=', 'unregistered')
     .orderBy('registered_at')
-    .execute()
-  return rows.map(toNode)
+  if (identityOrganization !== undefined) query = query.where('organization', '=', identityOrganization)
+  return (await query.execute()).map(toNode)
 }
 
 /** All nodes, or those that an account sees: its own, and those of certificates, which belong to nobody else. */

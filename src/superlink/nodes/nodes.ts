@@ -170,7 +170,7 @@ export async function findCredentialNode(
   claimed: NodeId,
 ): Promise<Node | undefined> {
   if (credential.kind === 'key') return nodeStore.findByKey(ctx.db.read, credential.publicKey)
-  const nodes = await nodeStore.listByIdentity(ctx.db.read, credential.peer.identity)
+  const nodes = await nodeStore.listByIdentity(ctx.db.read, credential.peer)
   return nodes.find((node) => node.nodeId === claimed) ?? nodes[0]
 }
 

@@ -50,13 +50,32 @@ export async function findStatus(
     .executeTakeFirst()
 }
 
+/** Whose runs are listed: those of one account, perhaps with those of its organisation, or all. */
+export type RunOwners =
+  | {
+      /** `organization`: set if the same name in another organisation is another account. */
+      readonly own: { readonly ownerAid: string; readonly organization: string | undefined }
+      readonly colleaguesIn?: string
+    }
+  | 'all'
+
 /** Newest first. */
 export async function list(
   db: Db,
-  filter: { ownerAid?: string; limit?: number | undefined; skip?: number | undefined },
+  filter: { owners: RunOwners; limit?: number | undefined; skip?: number | undefined },
 ): Promise<RunRow[]> {
   let query = selectRuns(db).orderBy('task.pending_at', 'desc')
-  if (filter.ownerAid !== undefined) query = query.where('run.owner_aid', '=', filter.ownerAid)
+  if (filter.owners !== 'all') {
+    const { own, colleaguesIn } = filter.owners
+    query = query.where((row) => {
+      const isOwner = row('run.owner_aid', '=', own.ownerAid)
+      const isOwn =
+        own.organization === undefined
+          ? isOwner
+          : row.and([isOwner, row('run.owner_organization', '=', own.organization)])
+      return colleaguesIn === undefined ? isOwn : row.or([isOwn, row('run.owner_organization', '=', colleaguesIn)])
+    })
+  }
   // SQLite skips only where there is a limit.
   if (filter.limit !== undefined || filter.skip !== undefined)
     query = query.limit(filter.limit ?? Number.MAX_SAFE_INTEGER)

@@ -2,6 +2,7 @@ import { DomainError } from '../../base/errors.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { metadataFromWire, userConfigToWire } from '../../message/wire.ts'
 import { flattenTree, isInTree } from '../../objects/object-tree.ts'
+import { messageOfAnother } from '../../tasks/app-owners.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import type { Task } from '../../tasks/task.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -44,14 +45,23 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       }
     },
     findRun: async () => undefined,
+    async maySend(task, objectId) {
+      const { reply } = workOf(task)
+      return reply !== undefined && isInTree(reply.tree, objectId)
+    },
+    async mayRead(task, objectId) {
+      const work = workOf(task)
+      return [work.instruction.tree, work.reply?.tree].some((tree) => tree && isInTree(tree, objectId))
+    },
+    async ensureReceiver(task, messageId) {
+      const work = workOf(task)
+      if (messageId !== work.instruction.metadata.messageId) throw messageOfAnother(messageId)
+    },
     async pullMessages(task) {
       const { instruction } = workOf(task)
       return { messagesList: [messageStore.toWire(instruction)], messageObjectTrees: [instruction.tree] }
     },
-    async pullObject(task, request, wait) {
-      const work = workOf(task)
-      const isOwn = [work.instruction.tree, work.reply?.tree].some((tree) => tree && isInTree(tree, request.objectId))
-      if (!isOwn) return { objectFound: false }
+    async pullObject(_task, request, wait) {
       const object = await ctx.objects.get(request.objectId, wait)
       if (!object) return { objectFound: false }
       return object.content
@@ -83,8 +93,7 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
     },
     async pushObject(task, request) {
-      const { missing, reply } = workOf(task)
-      if (!reply || !isInTree(reply.tree, request.objectId)) return { stored: false }
+      const { missing } = workOf(task)
       const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
       if (stored) missing.delete(request.objectId)
       return { stored }
@@ -119,6 +128,9 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
     component: (task) => of(task).component(task),
     taskInput: (task) => of(task).taskInput(task),
     findRun: (runId) => server.findRun(runId),
+    maySend: (task, objectId) => of(task).maySend(task, objectId),
+    mayRead: (task, objectId) => of(task).mayRead(task, objectId),
+    ensureReceiver: (task, messageId) => of(task).ensureReceiver(task, messageId),
     pushMessages: (task, request) => of(task).pushMessages(task, request),
     pullMessages: (task, replyTo, wait) => of(task).pullMessages(task, replyTo, wait),
     pushObject: (task, request) => of(task).pushObject(task, request),

@@ -1,0 +1,73 @@
+import { DomainError } from '../../base/errors.ts'
+import type { RunId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import type { CertificatePeer, RunScope } from '../../identity/caller.ts'
+import { refusalSentence } from '../../identity/refusal-sentence.ts'
+import { type Node, noAccount } from '../nodes/node.ts'
+import { findRun, type Run } from '../runs/run.ts'
+import type { RunOwners } from '../runs/run-store.ts'
+
+/** Decides what an account sees and changes. Without certificates there is one account, to which everything belongs. */
+
+/** The caller of the Control API. Under mutual TLS the identity in the certificate is the account. */
+export interface Account {
+  readonly id: string
+  readonly name: string
+  /** Empty unless a certificate names one. */
+  readonly organization: string
+  readonly certificate: CertificatePeer | undefined
+}
+
+export function accountOf(certificate: CertificatePeer | undefined): Account {
+  return certificate
+    ? { id: certificate.identity, name: certificate.identity, organization: certificate.organization, certificate }
+    : { ...noAccount, organization: '', certificate: undefined }
+}
+
+/** Which runs the account sees. */
+export function runOwnersOf({ id, organization, certificate }: Account): RunOwners {
+  const scope: RunScope = certificate?.runs ?? 'own'
+  if (scope === 'all') return 'all'
+  const own = { ownerAid: id, organization: certificate?.identityOrganization }
+  return scope === 'organization' && organization !== '' ? { own, colleaguesIn: organization } : { own }
+}
+
+function sees(account: Account, run: Run): boolean {
+  const owners = runOwnersOf(account)
+  if (owners === 'all') return true
+  const { own, colleaguesIn } = owners
+  const isOwn = run.ownerAid === own.ownerAid && (own.organization ?? run.ownerOrganization) === run.ownerOrganization
+  return isOwn || (colleaguesIn !== undefined && run.ownerOrganization === colleaguesIn)
+}
+
+/**
+ * The run, if the account may see and stop it. Throws `run-of-another-account` for the run of a colleague in the same
+ * organisation, with the remedy, and `run-not-found` for all others: they do not learn that there is such a run.
+ */
+export async function getRunOf(db: Db, account: Account, runId: RunId): Promise<Run> {
+  const run = await findRun(db, runId)
+  if (!run) throw new DomainError('run-not-found')
+  if (sees(account, run)) return run
+  const isColleague = account.organization !== '' && account.organization === run.ownerOrganization
+  const about = `run ${runId}, account ${account.name}`
+  throw isColleague
+    ? new DomainError('run-of-another-account', refusalSentence('run-of-another-account', about))
+    : new DomainError('run-not-found', undefined, { auditedAs: 'run-of-another-account' })
+}
+
+/** Throws `admin-required` for an account with a certificate that is no admin. */
+export function ensureAdmin({ certificate }: Account): void {
+  if (certificate === undefined || certificate.roles.has('admin')) return
+  throw new DomainError('admin-required', refusalSentence('admin-required', certificate.identity))
+}
+
+/** Throws unless the account registered the node, or is its certificate's, or is an admin. */
+export function ensureMayUnregister(account: Account, node: Node | undefined): asserts node is Node {
+  if (!node) throw new DomainError('node-not-owned')
+  const { certificate } = account
+  const inOrganization = certificate?.identityOrganization === undefined || node.organization === account.organization
+  if (node.ownerAid === account.id && inOrganization) return
+  // Accounts without a certificate do not see the nodes of others; those with one see all of them.
+  if (!certificate) throw new DomainError('node-not-owned')
+  ensureAdmin(account)
+}

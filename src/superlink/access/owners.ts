@@ -1,0 +1,93 @@
+import type { MessageShape } from '@bufbuild/protobuf'
+import { DomainError } from '../../base/errors.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import type { Control } from '../../gen/flwr/proto/control_pb.ts'
+import type { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
+import type { OwnerRules } from '../../rpc/service.ts'
+import type { SuperlinkContext } from '../context.ts'
+import type { Node } from '../nodes/node.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import { ensureRunRunning, type Run } from '../runs/run.ts'
+import type { RunOwners } from '../runs/run-store.ts'
+import { type Account, ensureAdmin, ensureMayUnregister, getRunOf, runOwnersOf } from './accounts.ts'
+import { ensureInstructionTo, hasWorkIn, isInstructionTo, isObjectFrom, isObjectTo } from './ownership.ts'
+
+/** The owner rules of the access table for the Fleet and the Control API. */
+
+type FleetRequest<K extends keyof typeof Fleet.method> = MessageShape<(typeof Fleet.method)[K]['input']>
+type ControlRequest<K extends keyof typeof Control.method> = MessageShape<(typeof Control.method)[K]['input']>
+type Caller = { readonly nodeId: NodeId }
+
+/** `false`: it is not the node's, and the response is as if it did not exist. */
+export interface FleetOwned {
+  readonly instruction: boolean
+  readonly 'instruction-received': undefined
+  readonly run: Run
+  readonly 'sent-object': boolean
+  readonly 'received-object': boolean
+}
+
+/** Every rule needs a run that is running, because a node has nothing in any other. */
+export function fleetOwners({ db: { read } }: Pick<SuperlinkContext, 'db'>): OwnerRules<FleetOwned> {
+  const running = (runId: bigint): Promise<Run> => ensureRunRunning(read, runId as RunId)
+  return {
+    async instruction({ nodeId }: Caller, { messagesList: [message] }: FleetRequest<'pushMessages'>) {
+      const metadata = message?.metadata
+      if (!metadata) throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
+      if (metadata.srcNodeId !== nodeId) throw new DomainError('message-source-mismatch')
+      const run = await running(metadata.runId)
+      return isInstructionTo(read, nodeId, run.runId, metadata.replyToMessageId)
+    },
+    async 'instruction-received'({ nodeId }: Caller, request: FleetRequest<'confirmMessageReceived'>) {
+      const run = await running(request.runId)
+      await ensureInstructionTo(read, nodeId, run.runId, request.messageObjectId)
+      return undefined
+    },
+    async run({ nodeId }: Caller, { runId }: FleetRequest<'getRun' | 'getFab'>) {
+      const run = await running(runId)
+      if (await hasWorkIn(read, nodeId, run.runId)) return run
+      throw new DomainError('run-not-running', `Run ID not found: ${runId}`, { auditedAs: 'run-not-visible' })
+    },
+    async 'sent-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pushObject'>) {
+      return isObjectFrom(read, nodeId, (await running(runId)).runId, objectId)
+    },
+    async 'received-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pullObject'>) {
+      return isObjectTo(read, nodeId, (await running(runId)).runId, objectId)
+    },
+  }
+}
+
+export interface ControlOwned {
+  readonly run: Run
+  /** All runs that the account sees, and the one that was asked for. */
+  readonly runs: { readonly owners: RunOwners; readonly runId: RunId | undefined }
+  readonly node: Node
+  readonly fleet: undefined
+  readonly federation: undefined
+}
+
+export function controlOwners(ctx: Pick<SuperlinkContext, 'db' | 'requireCertificates'>): OwnerRules<ControlOwned> {
+  const { read } = ctx.db
+  return {
+    run: (account: Account, { runId }: ControlRequest<'stopRun' | 'streamLogs' | 'streamRunEvents'>) =>
+      getRunOf(read, account, runId as RunId),
+    async runs(account: Account, { runId }: { readonly runId?: bigint }) {
+      const run = runId === undefined ? undefined : await getRunOf(read, account, runId as RunId)
+      return { owners: runOwnersOf(account), runId: run?.runId }
+    },
+    async node(account: Account, { nodeId }: ControlRequest<'unregisterNode'>) {
+      const node = await nodeStore.find(read, nodeId as NodeId)
+      ensureMayUnregister(account, node)
+      return node
+    },
+    async fleet(account: Account) {
+      // If keys let no node in, the method says so to every account.
+      if (!ctx.requireCertificates) ensureAdmin(account)
+      return undefined
+    },
+    async federation(account: Account) {
+      ensureAdmin(account)
+      return undefined
+    },
+  }
+}
