@@ -134,6 +134,17 @@ const mayReadEnvironment = [
   'src/superexec/python-environment.ts',
 ]
 
+test('TLS connections are opened where no certificate can crash the program', () => {
+  const wrong = sources
+    .filter((path) => !path.endsWith('.test.ts') && path !== 'src/base/tls-connect.ts')
+    .filter((path) =>
+      /getPeerCertificate|toLegacyObject|from 'node:https'|(?<![#.\w])fetch\(|\{[^}]*\bconnect\b[^}]*\} from 'node:tls'/.test(
+        textOf(path),
+      ),
+    )
+  assert.deepEqual(wrong, ['src/base/bounded-fetch.ts'], 'use connectTls of src/base/tls-connect.ts')
+})
+
 test('packages are pinned, and each is imported somewhere', () => {
   const { dependencies: packages, devDependencies } = JSON.parse(textOf('package.json'))
   for (const [name, version] of Object.entries({ ...packages, ...devDependencies }))

@@ -1,6 +1,9 @@
-import { request as requestHttp } from 'node:http'
+import { type ClientRequestArgs, request as requestHttp } from 'node:http'
 import { request as requestHttps } from 'node:https'
+import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
 import { rootCertificates } from 'node:tls'
+import { connectTls } from './tls-connect.ts'
 
 /** What is asked of a server of the site's own infrastructure, and how much of its time and words we stand. */
 export interface FetchRequest {
@@ -39,9 +42,8 @@ export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
         ...(body ? { 'content-type': body.type, 'content-length': body.bytes.length } : {}),
       },
       signal,
-      // A connection that was left open may be one that has died.
-      agent: false,
-      ...(secure && asked.ca ? { ca: [...rootCertificates, ...asked.ca] } : {}),
+      // A connection that was left open may be one that has died: each request gets its own.
+      ...(secure ? { createConnection: (to: ClientRequestArgs) => openTls(to, asked) } : { agent: false }),
     })
     const fail = (error: NodeJS.ErrnoException): void =>
       reject(signal.aborted ? new Error(`did not answer in ${deadlineMs / 1000} s`) : explain(error))
@@ -61,6 +63,16 @@ export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
       )
     })
     request.end(body?.bytes)
+  })
+}
+
+/** Without an agent Node does not name the server in the handshake, so this does. */
+function openTls({ host, port }: Pick<ClientRequestArgs, 'host' | 'port'>, { ca }: FetchRequest): Duplex {
+  const name = String(host)
+  return connectTls({
+    ...{ host: name, port: Number(port), ALPNProtocols: ['http/1.1'] },
+    ...(isIP(name) ? {} : { servername: name }),
+    ...(ca ? { ca: [...rootCertificates, ...ca] } : {}),
   })
 }
 

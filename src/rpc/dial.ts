@@ -1,8 +1,9 @@
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
-import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
+import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import { connectTls } from '../base/tls-connect.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress } from './address.ts'
-import { peerChain } from './peer-chain.ts'
+import { leafAndIssuer } from './peer-chain.ts'
 import { RpcError } from './rpc-error.ts'
 
 export type ChannelTls = TlsSource | 'insecure'
@@ -37,8 +38,8 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
         const chosen = 'alpnProtocol' in socket ? (socket as TLSSocket).alpnProtocol : undefined
         resolve({ socket, alpn: chosen === 'h2' || chosen === 'http/1.1' ? chosen : undefined })
       }
-      if (staple === undefined) finish()
-      else ensureNotRevoked(socket as TLSSocket, staple).then(finish, fail)
+      if (staple === undefined || tls === 'insecure') finish()
+      else ensureNotRevoked(socket as TLSSocket, tls.current().rootsPem, staple).then(finish, fail)
     })
   })
 }
@@ -62,9 +63,9 @@ function startTls(address: Address, tls: TlsSource, alpn: readonly string[]): TL
 class ServerRevoked extends Error {}
 
 /** Loads the code that reads OCSP responses here, because most connections have none. */
-async function ensureNotRevoked(socket: TLSSocket, staple: Uint8Array): Promise<void> {
+async function ensureNotRevoked(socket: TLSSocket, rootsPem: string | undefined, staple: Uint8Array): Promise<void> {
   const { stapleFault } = await import('../identity/revocation/staple.ts')
-  const fault = stapleFault(staple, peerChain(socket), Date.now())
+  const fault = stapleFault(staple, leafAndIssuer(socket, rootsPem), Date.now())
   if (fault !== undefined) throw new ServerRevoked(fault)
 }
 

@@ -4,6 +4,7 @@ import { UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
+import { withoutLegacyCertificate } from '../base/tls-connect.ts'
 import { takeTurns } from '../base/turns.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
@@ -123,6 +124,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   if (tlsServer) {
     tlsServer.on('secureConnection', (socket: TLSSocket) => {
       options.onHandshake?.('success')
+      withoutLegacyCertificate(socket)
       handshakes.end(endpointsOf(socket))
       socket.on('error', () => socket.destroy())
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
