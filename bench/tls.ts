@@ -14,6 +14,7 @@ import { fixedTlsSource } from '../src/identity/tls-source.ts'
 import { type Channel, createChannel, RpcError } from '../src/rpc/channel.ts'
 import { TestCa, validFor } from '../test/harness/certificates.ts'
 import { start, type TestProgram } from '../test/harness/program.ts'
+import { randomFrom } from '../test/harness/random.ts'
 
 /** What mutual TLS costs: by certificates beside by keys, in the same run, on the same machine. */
 export interface TlsFigures {
@@ -31,6 +32,7 @@ export interface ModeFigures {
   readonly stormSeconds: number
 }
 
+const random = randomFrom(1)
 const handshakes = 600
 const nodes = 1000
 const entries = 100_000
@@ -220,7 +222,7 @@ async function measureReload(directory: string, ca: TestCa, large: string): Prom
         const error: unknown = await channel.call(Fleet.method.pullMessages, { node: { nodeId: 1n } }).catch((e) => e)
         if (!(error instanceof RpcError) || error.kind === 'peer') return channel
         channel.close()
-        await delay(500 * Math.random())
+        await delay(random(500))
       }
     }),
   )

@@ -8,7 +8,11 @@ test('two SuperNodes train over mutual TLS, and flwr shows it to whoever started
   await using deployment = await Deployment.create({ mutualTls: true })
   await deployment.startSupernode('node-1')
   await deployment.startSupernode('node-2')
-  const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 3' })
+  const app = deployment.writeApp({
+    server: countingServer,
+    client: countingClient,
+    config: 'rounds = 3\npause-ms = 300',
+  })
 
   const run = await deployment.flwr('run', app, '--stream')
   assert.equal(run.status, 0, run.said)
@@ -44,15 +48,23 @@ test('app processes stay warm from round to round and are gone when the run has 
   await using deployment = await Deployment.create()
   await deployment.startSupernode('node-1')
   await deployment.startSupernode('node-2')
-  const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 3' })
-  const run = await deployment.flwr('run', app, '--stream')
-  assert.equal(run.status, 0, run.said)
+  const app = deployment.writeApp({
+    server: countingServer,
+    client: countingClient,
+    config: 'rounds = 3\npause-ms = 300',
+  })
+  const run = deployment.start('flwr', ['run', app, '--stream'])
+  const processes = await eventually('the app processes', () => {
+    const found = [...deployment.children('flwr-clientapp'), ...deployment.children('flwr-serverapp')]
+    return found.length === 3 && found
+  })
+  assert.equal(await run.end(60_000), 0, run.said)
+  await run.heard()
   const pids = [...run.said.matchAll(/'pid': ([\d.]+)/g)].map(([, pid]) => pid)
   assert.equal(pids.length, 3)
   // The mean of the two process ids stays the same: no round had a process of its own.
   assert.equal(new Set(pids).size, 1)
-  const nodeIds = [...deployment.children('flwr-clientapp'), ...deployment.children('flwr-serverapp')]
-  await eventually('the end of the app processes', () => nodeIds.every((pid) => !isAlive(pid)))
+  await eventually('the end of the app processes', () => processes.every((pid) => !isAlive(pid)))
 })
 
 test('a run that is stopped ends at once, with its processes', async () => {

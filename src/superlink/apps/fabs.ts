@@ -13,8 +13,13 @@ export async function keepFab(tx: Db, content: Uint8Array): Promise<string> {
   return fabHash
 }
 
-export async function getFab(db: Db, fabHash: string): Promise<Uint8Array> {
+export async function findFab(db: Db, fabHash: string): Promise<Uint8Array | undefined> {
   const row = await db.selectFrom('fab').select('content').where('fab_hash', '=', fabHash).executeTakeFirst()
-  if (!row) throw new DomainError('fab-not-visible', `Found no FAB with hash: ${fabHash}`)
-  return row.content
+  return row?.content
+}
+
+export async function getFab(db: Db, fabHash: string): Promise<Uint8Array> {
+  const content = await findFab(db, fabHash)
+  if (!content) throw new DomainError('fab-not-visible', `Found no FAB with hash: ${fabHash}`)
+  return content
 }

@@ -3,7 +3,9 @@ import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { SuperlinkContext } from '../context.ts'
+import * as logStore from './log-store.ts'
 import { ensureRunOpen, findRun } from './run.ts'
+import * as runStore from './run-store.ts'
 
 /** The log of a run: what its ServerApp wrote, kept and streamed. */
 
@@ -18,22 +20,13 @@ export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly stri
   if (text === '') return
   await ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, runId)
-    const run = await tx.selectFrom('run').select('log_bytes').where('run_id', '=', runId).executeTakeFirst()
-    if (!run || run.log_bytes > limits.runLogBytesMax) return
-    const bytes = run.log_bytes + Buffer.byteLength(text)
+    const before = await runStore.findLogBytes(tx, runId)
+    if (before === undefined || before > limits.runLogBytesMax) return
+    const bytes = before + Buffer.byteLength(text)
     const kept =
       bytes > limits.runLogBytesMax ? `\n[The log ends here: it is longer than ${limits.runLogBytesMax} bytes]\n` : text
-    const last = await tx
-      .selectFrom('run_log')
-      .select(({ fn }) => fn.max('logged_at_us').as('at'))
-      .where('run_id', '=', runId)
-      .executeTakeFirst()
-    const now = Math.round(ctx.clock.now() * 1000)
-    await tx
-      .insertInto('run_log')
-      .values({ run_id: runId, logged_at_us: Math.max(now, Number(last?.at ?? 0) + 1), text: kept })
-      .execute()
-    await tx.updateTable('run').set({ log_bytes: bytes }).where('run_id', '=', runId).execute()
+    await logStore.append(tx, runId, kept, Math.round(ctx.clock.now() * 1000))
+    await runStore.setLogBytes(tx, runId, bytes)
     afterCommit(() => ctx.bells.runs.ring(runId))
   })
 }
@@ -70,13 +63,7 @@ export async function* followLog(
 
 /** Everything after the cursor; a log has a limit, and so has this. */
 async function readLog(ctx: Ctx, runId: RunId, cursor: number): Promise<{ text: string; at: number } | undefined> {
-  const rows = await ctx.db.read
-    .selectFrom('run_log')
-    .select(['logged_at_us', 'text'])
-    .where('run_id', '=', runId)
-    .where('logged_at_us', '>', cursor)
-    .orderBy('logged_at_us')
-    .execute()
+  const rows = await logStore.listAfter(ctx.db.read, runId, cursor)
   const last = rows.at(-1)
   return last && { text: rows.map((row) => row.text).join(''), at: last.logged_at_us }
 }

@@ -2,7 +2,7 @@ import type { RunId, SeriesId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import type { NewRow, Row } from '../../db/schema.ts'
 
-/** Queries of the `run` and `series` tables; nobody else writes them. A run is read together with its primary task. */
+/** Queries of the `run` and `series` tables, which no other file writes. A run is read together with its primary task. */
 
 export type RunRow = Row<'run'> & Omit<Row<'task'>, 'task_id' | 'run_id' | 'fab_hash'>
 
@@ -97,6 +97,16 @@ export async function addTraffic(
     }))
     .where('run_id', '=', runId)
     .execute()
+}
+
+/** How long the log of a run is; `undefined` if there is no such run. */
+export async function findLogBytes(db: Db, runId: RunId): Promise<number | undefined> {
+  const row = await db.selectFrom('run').select('log_bytes').where('run_id', '=', runId).executeTakeFirst()
+  return row?.log_bytes
+}
+
+export async function setLogBytes(tx: Db, runId: RunId, logBytes: number): Promise<void> {
+  await tx.updateTable('run').set({ log_bytes: logBytes }).where('run_id', '=', runId).execute()
 }
 
 export async function upsertSeries(tx: Db, series: NewRow<'series'>): Promise<void> {

@@ -6,7 +6,7 @@ import { fuseConfig } from '../../fab/pyproject.ts'
 import { readFab } from '../../fab/read-fab.ts'
 import type { SimulationConfig } from '../../gen/flwr/proto/federation_config_pb.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
-import { keepFab } from '../apps/fabs.ts'
+import { findFab, keepFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { resolveSettings } from '../simulation/federation-settings.ts'
 import { encodeSettings } from '../simulation/settings-store.ts'
@@ -78,9 +78,9 @@ export async function startRun(
 export async function findComponent(ctx: Pick<SuperlinkContext, 'db'>, fabHash: string): Promise<string | undefined> {
   const known = components.get(fabHash)
   if (known !== undefined) return known
-  const row = await ctx.db.read.selectFrom('fab').select('content').where('fab_hash', '=', fabHash).executeTakeFirst()
-  if (!row) return undefined
-  const { manifest } = await readFab(row.content)
+  const content = await findFab(ctx.db.read, fabHash)
+  if (!content) return undefined
+  const { manifest } = await readFab(content)
   if (components.size >= componentsMax) components.clear()
   components.set(fabHash, manifest.components.serverapp)
   return manifest.components.serverapp
