@@ -5,8 +5,8 @@ const MiB = 1024 * KiB
 export const limits = {
   /** One protobuf message, in either direction. */
   messageBytesMax: 64 * MiB,
-  /** One pushed object (Flower's chunks are 5 MiB and a head). */
-  objectBytesMax: 16 * MiB,
+  /** One pushed object. Arrays are cut into chunks (Flower's are 5 MiB and a head); other records are objects as they are. */
+  objectBytesMax: 60 * MiB,
   arrayChunkBytes: 5 * MiB,
   /** Objects up to this size live in the database row; bigger ones are files. */
   objectInlineBytesMax: 16 * 1024,
@@ -59,9 +59,36 @@ export const limits = {
   logMessageCharactersMax: 32 * 1024,
   logValueCharactersMax: 8 * 1024,
   runLogBytesMax: 64 * MiB,
+  /** What one call adds to the log of a run, and the note about its end. */
+  runLogPartBytesMax: 64 * MiB,
   /** What an app reports of itself while it runs. */
   runEventsMax: 10_000,
   eventBytesMax: 16 * 1024,
+  eventNameBytesMax: 200,
+  /** Texts that are kept, by what they are; `column-limits.ts` names one of them for every column. */
+  wordBytesMax: 128,
+  hashBytesMax: 64,
+  /** PEM; one of RSA 4096 has 800 bytes. The keys of all nodes fit into one list of nodes. */
+  publicKeyBytesMax: 1 * KiB,
+  /** Names in certificates and of accounts: 1,024 characters. */
+  identityBytesMax: 4 * KiB,
+  nodeNameCharactersMax: 256,
+  nodeNameBytesMax: 1 * KiB,
+  /** Publisher and name, or a version. */
+  fabNamesBytesMax: 1 * KiB,
+  groupIdBytesMax: 256,
+  messageTypeBytesMax: 256,
+  /** Why a task or a message failed. Longer reasons are shortened. */
+  reasonCharactersMax: 4_000,
+  reasonBytesMax: 16 * KiB,
+  objectTreeBytesMax: 16 * MiB,
+  nonceBytesMax: 256,
+  simulationSettingsBytesMax: 4 * KiB,
+  /** The overrides of a run: how many, each key and value, and all as they are kept. */
+  runConfigKeysMax: 1_000,
+  runConfigKeyBytesMax: 256,
+  runConfigValueBytesMax: 64 * KiB,
+  runConfigBytesMax: 512 * KiB,
   /** How long a call is held for a caller that asked for it, and for one that did not. */
   heldCallMsMax: 30_000,
   heldStrangerCallMs: 5_000,

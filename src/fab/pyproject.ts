@@ -1,7 +1,7 @@
 import { DomainError } from '../base/errors.ts'
 import { printable, shortened } from '../base/printable.ts'
 import { parseToml, type TomlBounds, TomlFault } from '../base/toml.ts'
-import type { UserConfig } from '../base/user-config.ts'
+import { ensureConfigFits, type UserConfig } from '../base/user-config.ts'
 import { type FabNames, findNameFaults } from './fab-names.ts'
 
 /** What a FAB says about itself, from its `pyproject.toml`. */
@@ -131,6 +131,7 @@ export function flattenConfig(nested: Table, prefix = ''): UserConfig {
 
 /** The app's configuration with the overrides of a run. Throws `run-config-invalid` for a key that the app does not have. */
 export function fuseConfig(config: UserConfig, overrides: UserConfig): UserConfig {
+  ensureConfigFits(overrides)
   for (const key of Object.keys(overrides)) {
     if (!Object.hasOwn(config, key))
       throw new DomainError('run-config-invalid', `Key '${key}' is not present in the main dictionary`)

@@ -220,8 +220,28 @@ test('the words of a refused peer cannot forge lines of a log', async () => {
 })
 
 test('names that look like others, or like nothing, are no identity', async () => {
-  for (const commonName of ['', '   ', 'a\u0000b', 'a\u202eb', 'x'.repeat(1025)])
+  const hidden = [
+    '\u0000',
+    '\u202e',
+    '\u200b',
+    '\u200d',
+    '\u00ad',
+    '\ufeff',
+    '\u{e0041}',
+    '\ufe0f',
+    '\u3164',
+    '\u034f',
+    '\u2800',
+  ]
+  const spaces = ['\u00a0', '\u2003', '\u3000', '\t', '\u2028', '\u0085']
+  const unknown = ['\ue000', '\u{10fffd}', '\u0378']
+  const within = [...hidden, ...spaces, ...unknown].map((char) => `a${char}b`)
+  for (const commonName of ['', '   ', ' a', 'a ', 'e\u0301', ...within, 'x'.repeat(1025)])
     assert.equal(reasonOf(decide([await leaf({ commonName })])), 'no-identity', JSON.stringify(commonName.slice(0, 20)))
+  for (const organization of ['a\u200bb', ' a', 'a\u00a0b'])
+    assert.equal(reasonOf(decide([await leaf({ commonName: 'a', organization })])), 'no-identity', organization)
+  for (const commonName of ['Universitätsklinik 3', '東京大学', 'مستشفى', 'हिन्दी'])
+    assert.equal(reasonOf(decide([await leaf({ commonName })])), `certificate ${commonName}`)
   assert.equal(reasonOf(decide([await leaf({ commonName: 'Node-1' })])), 'certificate Node-1', 'case is kept')
 })
 

@@ -61,7 +61,7 @@ export function judge(input: JudgementInput): PeerIdentity {
   if ('reason' in identity) return refuse(identity.reason, identity.about)
   const [organization = '', ...others] = leaf.subject.organizations
   if (others.length > 0) return refuse('ambiguous-identity', `organisations ${leaf.subject.organizations.join(', ')}`)
-  if (!isPlainText(organization, true)) return refuse('no-identity', 'control characters in the organisation')
+  if (!isPlainText(organization, true)) return refuse('no-identity', 'characters that do not show in the organisation')
   for (const issuer of path.issuers) {
     if (!allowsOrganization(input.policy, issuer, organization))
       return refuse('organization-not-allowed', `${issuer.subject.text}: '${organization}'`)
@@ -107,16 +107,20 @@ export function identityOf({ names, subject }: Certificate, source: IdentitySour
   if (name === undefined) return { reason: 'no-identity', about: source === 'auto' ? '' : `no ${source}` }
   return isPlainText(name, false)
     ? { name }
-    : { reason: 'no-identity', about: 'empty, too long or with control characters' }
+    : { reason: 'no-identity', about: 'empty, too long, or with characters that do not show' }
 }
 
 function isPlainText(text: string, mayBeEmpty: boolean): boolean {
-  return (mayBeEmpty || text.trim() !== '') && text.length <= nameLengthMax && !unprintable.test(text)
+  if (text === '') return mayBeEmpty
+  return text.length <= nameLengthMax && text.trim() === text && text.normalize() === text && !misleading.test(text)
 }
 
 const nameLengthMax = 1024
-/** Control characters, line ends, and those that turn the direction of writing: in a log they would look like another name. */
-const unprintable = /[\p{Cc}\p{Cs}\u2028\u2029\u202a-\u202e\u2066-\u2069]/u
+/**
+ * Characters that do not show, that show as a space, or that turn the direction of writing: with them a name would look like
+ * another one. Characters that Unicode has not assigned, or leaves to private use, may look like anything.
+ */
+const misleading = /[\p{C}\p{Default_Ignorable_Code_Point}\p{Zl}\p{Zp}\u2800]|(?! )\p{Zs}/u
 
 function refused(reason: RefusalReason, about = '', leaf?: Certificate): RefusedPeer {
   const name = leaf?.names.uris[0] ?? leaf?.subject.commonNames[0] ?? leaf?.names.dns[0]
@@ -131,8 +135,8 @@ function refused(reason: RefusalReason, about = '', leaf?: Certificate): Refused
   }
 }
 
-/** Nobody has vouched for the words of a refused peer: they must not be able to forge lines of a log. */
+/** The names of a refused peer are unproven: shortens them, and replaces what could forge a line of a log. */
 function printable(text: string): string {
-  const shown = text.replace(new RegExp(unprintable, 'gu'), '\ufffd')
+  const shown = text.replace(new RegExp(misleading, 'gu'), '\ufffd')
   return shown.length > 200 ? `${shown.slice(0, 200)}\u2026` : shown
 }

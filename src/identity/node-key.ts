@@ -1,6 +1,7 @@
 import { createPublicKey, generateKeyPairSync, type KeyObject, sign, verify } from 'node:crypto'
 import { isoTimestamp } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 
 /**
  * Key authentication of SuperNodes, as both wire generations have it: an ECDSA signature with SHA-256 over the text of a
@@ -82,13 +83,24 @@ function parsePublicKey(pem: string): KeyObject {
   return key
 }
 
-/** Whether a PEM is a public key of a NIST curve: the only ones that can be registered. */
+/** Whether a PEM is a public key of a NIST curve: no other key can be registered. */
 export function isNistPublicKey(pem: Uint8Array): boolean {
+  const curve = readPublicKey(pem)?.asymmetricKeyDetails?.namedCurve ?? ''
+  return ['prime192v1', 'secp224r1', 'prime256v1', 'secp384r1', 'secp521r1'].includes(curve)
+}
+
+/** Whether the bytes are one public key as PEM, of any kind, with nothing around it. */
+export function isPublicKeyPem(bytes: Uint8Array): boolean {
+  return readPublicKey(bytes) !== undefined
+}
+
+function readPublicKey(bytes: Uint8Array): KeyObject | undefined {
+  if (bytes.length > limits.publicKeyBytesMax) return undefined
+  const text = Buffer.from(bytes).toString('latin1')
+  if (!/^-----BEGIN PUBLIC KEY-----\r?\n[A-Za-z0-9+/=\r\n]+-----END PUBLIC KEY-----\s*$/.test(text)) return undefined
   try {
-    const key = createPublicKey(Buffer.from(pem))
-    const curve = key.asymmetricKeyDetails?.namedCurve ?? ''
-    return ['prime192v1', 'secp224r1', 'prime256v1', 'secp384r1', 'secp521r1'].includes(curve)
+    return createPublicKey(text)
   } catch {
-    return false
+    return undefined
   }
 }

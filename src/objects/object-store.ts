@@ -1,5 +1,7 @@
 import { Bell, lookAgain } from '../base/bell.ts'
+import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import { ObjectFiles } from './object-files.ts'
 import { objectId as idOf, parseObject } from './object-format.ts'
@@ -15,7 +17,7 @@ export interface ObjectStore {
   keep(tx: Db, afterCommit: AfterCommit, messageId: string, objectId: string, bytes: Uint8Array): Promise<void>
   /**
    * Stores the content of an announced object and returns when it is durable. `unknown`: no message names the object (any
-   * more). `mismatch`: the bytes have another hash. Throws `object-malformed` when they are no object.
+   * more). `mismatch`: the bytes have another hash. Throws `object-malformed` if they are no object or too large.
    */
   put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'>
   /** Whether the content is here. */
@@ -74,12 +76,12 @@ class FileObjectStore implements ObjectStore {
       const ids = objectIds.slice(start, start + batchSize)
       await tx
         .insertInto('object')
-        .values(ids.map((id) => ({ object_id: id, available: 0, size: 0, content: null })))
+        .values(ids.map((id) => fitting('object', { object_id: id, available: 0, size: 0, content: null })))
         .onConflict((conflict) => conflict.doNothing())
         .execute()
       await tx
         .insertInto('message_object')
-        .values(ids.map((id) => ({ message_id: messageId, object_id: id })))
+        .values(ids.map((id) => fitting('message_object', { message_id: messageId, object_id: id })))
         .onConflict((conflict) => conflict.doNothing())
         .execute()
       const absent = await tx
@@ -95,6 +97,11 @@ class FileObjectStore implements ObjectStore {
   }
 
   async put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'> {
+    if (bytes.length > limits.objectBytesMax)
+      throw new DomainError(
+        'object-malformed',
+        `An object has ${bytes.length} bytes, more than ${limits.objectBytesMax}.`,
+      )
     if (idOf(bytes) !== objectId) return 'mismatch'
     parseObject(bytes)
     return this.#inTurn(objectId, async () => {
@@ -137,7 +144,7 @@ class FileObjectStore implements ObjectStore {
   ): Promise<boolean> {
     const { numUpdatedRows } = await tx
       .updateTable('object')
-      .set({ available: 1, size, content })
+      .set(fitting('object', { available: 1, size, content }))
       .where('object_id', '=', objectId)
       .executeTakeFirstOrThrow()
     afterCommit(() => {

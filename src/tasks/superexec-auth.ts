@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto'
 import type { Clock } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { fitting } from '../db/column-limits.ts'
 import type { Database } from '../db/database.ts'
 import { isSuperexecSignature } from '../identity/superexec-signature.ts'
 import { isLoopback } from '../rpc/address.ts'
@@ -87,7 +88,7 @@ function storedNonces(db: Database, clock: Clock): Nonces {
         await tx.deleteFrom('nonce').where('expires_at', '<', clock.now()).execute()
         const result = await tx
           .insertInto('nonce')
-          .values({ namespace, nonce, expires_at: expiresAt })
+          .values(fitting('nonce', { namespace, nonce, expires_at: expiresAt }))
           .onConflict((conflict) => conflict.doNothing())
           .executeTakeFirstOrThrow()
         return result.numInsertedOrUpdatedRows === 1n

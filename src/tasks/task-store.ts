@@ -1,4 +1,7 @@
 import type { RunId, TaskId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
+import { shortened } from '../base/printable.ts'
+import { fitting } from '../db/column-limits.ts'
 import type { Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Task, TaskStatus, TaskSubStatus, TaskType } from './task.ts'
@@ -11,23 +14,25 @@ export async function insert(
 ): Promise<void> {
   await tx
     .insertInto('task')
-    .values({
-      task_id: task.taskId,
-      run_id: task.runId,
-      type: task.type,
-      fab_hash: task.fabHash,
-      status: 'pending',
-      sub_status: '',
-      details: '',
-      pending_at: task.pendingAt,
-      starting_at: null,
-      running_at: null,
-      finished_at: null,
-      token_hash: null,
-      lease_until: null,
-      launches: 0,
-      message_id: task.messageId ?? null,
-    })
+    .values(
+      fitting('task', {
+        task_id: task.taskId,
+        run_id: task.runId,
+        type: task.type,
+        fab_hash: task.fabHash,
+        status: 'pending',
+        sub_status: '',
+        details: '',
+        pending_at: task.pendingAt,
+        starting_at: null,
+        running_at: null,
+        finished_at: null,
+        token_hash: null,
+        lease_until: null,
+        launches: 0,
+        message_id: task.messageId ?? null,
+      }),
+    )
     .execute()
 }
 
@@ -89,17 +94,19 @@ export async function update(
 ): Promise<void> {
   await tx
     .updateTable('task')
-    .set({
-      ...(change.status === undefined ? {} : { status: change.status }),
-      ...(change.subStatus === undefined ? {} : { sub_status: change.subStatus }),
-      ...(change.details === undefined ? {} : { details: change.details }),
-      ...(change.startingAt === undefined ? {} : { starting_at: change.startingAt }),
-      ...(change.runningAt === undefined ? {} : { running_at: change.runningAt }),
-      ...(change.finishedAt === undefined ? {} : { finished_at: change.finishedAt }),
-      ...(change.leaseUntil === undefined ? {} : { lease_until: change.leaseUntil }),
-      ...(change.tokenHash === undefined ? {} : { token_hash: change.tokenHash }),
-      ...(change.launches === undefined ? {} : { launches: change.launches }),
-    })
+    .set(
+      fitting('task', {
+        ...(change.status === undefined ? {} : { status: change.status }),
+        ...(change.subStatus === undefined ? {} : { sub_status: change.subStatus }),
+        ...(change.details === undefined ? {} : { details: shortened(change.details, limits.reasonCharactersMax) }),
+        ...(change.startingAt === undefined ? {} : { starting_at: change.startingAt }),
+        ...(change.runningAt === undefined ? {} : { running_at: change.runningAt }),
+        ...(change.finishedAt === undefined ? {} : { finished_at: change.finishedAt }),
+        ...(change.leaseUntil === undefined ? {} : { lease_until: change.leaseUntil }),
+        ...(change.tokenHash === undefined ? {} : { token_hash: change.tokenHash }),
+        ...(change.launches === undefined ? {} : { launches: change.launches }),
+      }),
+    )
     .where('task_id', '=', taskId)
     .execute()
 }

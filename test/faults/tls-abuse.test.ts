@@ -11,7 +11,7 @@ import { type Channel, createChannel, type RpcError } from '../../src/rpc/channe
 import { type AttackName, attackNames, type Target } from '../harness/attacks.ts'
 import { TestCa, validFor } from '../harness/certificates.ts'
 import { Deployment } from '../harness/deployment.ts'
-import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+import { MutualTlsSuperlink, somePublicKey } from '../harness/mutual-tls.ts'
 
 test('hostile clients cost a bounded amount, and a good one is served meanwhile', async (t) => {
   await using deployment = await Deployment.create({ mutualTls: true, superlinkArguments: ['--isolation', 'process'] })
@@ -37,7 +37,7 @@ test('hostile clients cost a bounded amount, and a good one is served meanwhile'
       headers: { 'trellis-process': 'good' },
     })
   using channel = open()
-  const request = { publicKey: Buffer.from('k'), heartbeatInterval: 30 }
+  const request = { publicKey: somePublicKey, heartbeatInterval: 30 }
   const { nodeId } = (await channel.call(Fleet.method.activateNode, request)).message
   const beat = (over: Channel) =>
     over.call(Fleet.method.sendNodeHeartbeat, { node: { nodeId }, heartbeatInterval: 30 }, { timeoutMs: 5000 })
@@ -106,7 +106,7 @@ test('certificates with a hundred names, long chains and large ones are judged i
     const startedAt = performance.now()
     const call = deployment
       .connect('fleet', issued)
-      .call(Fleet.method.activateNode, { publicKey: Buffer.from('k'), heartbeatInterval: 30 })
+      .call(Fleet.method.activateNode, { publicKey: somePublicKey, heartbeatInterval: 30 })
     const answer = await call.then(
       () => 'let in',
       (error: RpcError) => error.refusalReason ?? error.kind,

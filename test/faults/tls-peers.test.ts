@@ -11,7 +11,7 @@ import { RpcError } from '../../src/rpc/channel.ts'
 import { openGrpcTransport } from '../../src/rpc/grpc-transport.ts'
 import { startListener } from '../../src/rpc/listener.ts'
 import type { Transport } from '../../src/rpc/transport.ts'
-import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+import { MutualTlsSuperlink, somePublicKey } from '../harness/mutual-tls.ts'
 import { eventually } from '../harness/program.ts'
 import { recordingLogger } from '../harness/recording-logger.ts'
 
@@ -81,7 +81,7 @@ test('two SuperNodes behind one address and port, which reach two addresses of o
   for (const [index, host] of ['127.0.0.1', '127.0.0.2'].entries()) {
     const { issued } = await deployment.ca.issue(`node-${index}`)
     const joining = deployment.connect('fleet', issued)
-    const joined = await joining.call(Fleet.method.activateNode, { publicKey: Buffer.from('k'), heartbeatInterval: 30 })
+    const joined = await joining.call(Fleet.method.activateNode, { publicKey: somePublicKey, heartbeatInterval: 30 })
     joining.close()
     ids.push(joined.message.nodeId)
     const socket: TLSSocket = await secure({
@@ -174,7 +174,7 @@ test('connections that never say who they are do not keep others out for longer 
   for (const socket of silent) socket.destroy()
   const { message } = await deployment
     .connect('fleet', issued)
-    .call(Fleet.method.activateNode, { publicKey: Buffer.from('k'), heartbeatInterval: 30 })
+    .call(Fleet.method.activateNode, { publicKey: somePublicKey, heartbeatInterval: 30 })
   assert.ok(message.nodeId > 0n)
 })
 

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { type Logger, silentLogger } from '../../src/base/log.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { generateNodeKey } from '../../src/identity/node-key.ts'
 import { fixedTlsSource } from '../../src/identity/tls-source.ts'
 import { formatAddress, loopbackAddress } from '../../src/rpc/address.ts'
 import { type Channel, createChannel, RpcError } from '../../src/rpc/channel.ts'
@@ -63,9 +64,12 @@ export class MutualTlsSuperlink implements AsyncDisposable {
   }
 }
 
+/** A public key as SuperNodes send it beside their certificate. */
+export const somePublicKey: Uint8Array = generateNodeKey().publicKeyPem
+
 /** Joins the fleet as a SuperNode does; answers the node id. */
 export async function joinFleet(channel: Channel): Promise<bigint> {
-  const request = { publicKey: Buffer.from('k'), heartbeatInterval: 30 }
+  const request = { publicKey: somePublicKey, heartbeatInterval: 30 }
   return (await channel.call(Fleet.method.activateNode, request)).message.nodeId
 }
 

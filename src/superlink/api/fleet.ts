@@ -2,6 +2,7 @@ import { fleetAccess } from '../../access/table.ts'
 import { DomainError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
+import { isPublicKeyPem } from '../../identity/node-key.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { type FleetOwned, fleetOwners } from '../access/owners.ts'
@@ -130,6 +131,8 @@ export function createNoFleetService(): Service {
   return { desc: Fleet, access: fleetAccess, callers, owners, handlers }
 }
 
+/** A key that no node of any release sends is refused: it would be kept and shown to everybody that lists nodes. */
 function pemText(publicKey: Uint8Array): string {
+  if (!isPublicKeyPem(publicKey)) throw new DomainError('public-key-invalid')
   return Buffer.from(publicKey).toString('latin1')
 }

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { DomainError } from '../../base/errors.ts'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 
 /** Keeps a FAB under its own hash; the same FAB is kept once. Answers the hash. */
@@ -7,7 +8,7 @@ export async function keepFab(tx: Db, content: Uint8Array): Promise<string> {
   const fabHash = hash('sha256', content, 'hex')
   await tx
     .insertInto('fab')
-    .values({ fab_hash: fabHash, content })
+    .values(fitting('fab', { fab_hash: fabHash, content }))
     .onConflict((conflict) => conflict.doNothing())
     .execute()
   return fabHash

@@ -2,6 +2,9 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { type ExpressionBuilder, sql } from 'kysely'
 import { DomainError } from '../../base/errors.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import { shortened } from '../../base/printable.ts'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { notIndexed } from '../../db/planner.ts'
 import type { Row, Tables } from '../../db/schema.ts'
@@ -43,24 +46,26 @@ export async function insert(tx: Db, message: StoredMessage): Promise<boolean> {
     throw new DomainError('invalid-request', `The id ${metadata.messageId} belongs to another message.`)
   const result = await tx
     .insertInto('message')
-    .values({
-      message_id: metadata.messageId,
-      kind: metadata.replyToMessageId === '' ? 'instruction' : 'reply',
-      run_id: metadata.runId,
-      src_node_id: metadata.srcNodeId,
-      dst_node_id: metadata.dstNodeId,
-      reply_to: metadata.replyToMessageId,
-      group_id: metadata.groupId,
-      message_type: metadata.messageType,
-      created_at: metadata.createdAt,
-      ttl: metadata.ttl,
-      src_task_id: metadata.srcTaskId ?? null,
-      dst_task_id: metadata.dstTaskId ?? null,
-      error_code: error?.code ?? null,
-      error_reason: error?.reason ?? null,
-      object_tree: toBinary(ObjectTreeSchema, tree),
-      delivered_at: message.deliveredAt ?? null,
-    })
+    .values(
+      fitting('message', {
+        message_id: metadata.messageId,
+        kind: metadata.replyToMessageId === '' ? 'instruction' : 'reply',
+        run_id: metadata.runId,
+        src_node_id: metadata.srcNodeId,
+        dst_node_id: metadata.dstNodeId,
+        reply_to: metadata.replyToMessageId,
+        group_id: metadata.groupId,
+        message_type: metadata.messageType,
+        created_at: metadata.createdAt,
+        ttl: metadata.ttl,
+        src_task_id: metadata.srcTaskId ?? null,
+        dst_task_id: metadata.dstTaskId ?? null,
+        error_code: error?.code ?? null,
+        error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
+        object_tree: toBinary(ObjectTreeSchema, tree),
+        delivered_at: message.deliveredAt ?? null,
+      }),
+    )
     .onConflict((conflict) => conflict.doNothing())
     .executeTakeFirstOrThrow()
   return result.numInsertedOrUpdatedRows === 1n

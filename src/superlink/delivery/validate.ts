@@ -1,4 +1,5 @@
 import { superlinkNodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import type { ObjectTree } from '../../gen/flwr/proto/message_pb.ts'
 import type { Metadata } from '../../message/message.ts'
 import { isMessageType } from '../../message/message-type.ts'
@@ -20,11 +21,16 @@ export function findFault(
   if (!(metadata.ttl > 0)) return 'ttl is not positive'
   if ((metadata.createdAt + metadata.ttl) * 1000 <= nowMs) return 'the message has expired'
   if (!isMessageType(metadata.messageType)) return `unknown message type '${metadata.messageType.slice(0, 60)}'`
+  if (Buffer.byteLength(metadata.messageType) > limits.messageTypeBytesMax)
+    return `a message type of more than ${limits.messageTypeBytesMax} bytes`
+  if (Buffer.byteLength(metadata.groupId) > limits.groupIdBytesMax)
+    return `a group id of more than ${limits.groupIdBytesMax} bytes`
   const node = kind === 'instruction' ? dstNodeId : srcNodeId
   const server = kind === 'instruction' ? srcNodeId : dstNodeId
   if (server !== superlinkNodeId) return 'the SuperLink is not at one end'
   if (node === 0n || node === superlinkNodeId) return 'no SuperNode at the other end'
   if (kind === 'instruction' && metadata.replyToMessageId !== '') return 'an instruction replies to nothing'
   if (kind === 'reply' && metadata.replyToMessageId === '') return 'a reply to nothing'
+  if (Buffer.byteLength(metadata.replyToMessageId) > limits.hashBytesMax) return 'a reply to what is no message id'
   return undefined
 }

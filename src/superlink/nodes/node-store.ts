@@ -1,4 +1,5 @@
 import type { NodeId } from '../../base/ids.ts'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
@@ -9,26 +10,28 @@ import type { Node, NodeStatus } from './node.ts'
 export async function insert(tx: Db, node: Node): Promise<void> {
   await tx
     .insertInto('node')
-    .values({
-      node_id: node.nodeId,
-      public_key: node.publicKey ?? null,
-      identity: node.identity ?? null,
-      organization: node.organization ?? null,
-      auth_method: node.authMethod,
-      certificate_serial: node.certificateSerial ?? null,
-      certificate_not_after: node.certificateNotAfter ?? null,
-      owner_aid: node.ownerAid,
-      owner_name: node.ownerName,
-      location: node.location ?? null,
-      name: node.name ?? null,
-      status: node.status,
-      registered_at: node.registeredAt,
-      last_activated_at: node.lastActivatedAt ?? null,
-      last_deactivated_at: node.lastDeactivatedAt ?? null,
-      unregistered_at: node.unregisteredAt ?? null,
-      online_until: node.onlineUntil ?? null,
-      heartbeat_interval_ms: node.heartbeatIntervalMs,
-    })
+    .values(
+      fitting('node', {
+        node_id: node.nodeId,
+        public_key: node.publicKey ?? null,
+        identity: node.identity ?? null,
+        organization: node.organization ?? null,
+        auth_method: node.authMethod,
+        certificate_serial: node.certificateSerial ?? null,
+        certificate_not_after: node.certificateNotAfter ?? null,
+        owner_aid: node.ownerAid,
+        owner_name: node.ownerName,
+        location: node.location ?? null,
+        name: node.name ?? null,
+        status: node.status,
+        registered_at: node.registeredAt,
+        last_activated_at: node.lastActivatedAt ?? null,
+        last_deactivated_at: node.lastDeactivatedAt ?? null,
+        unregistered_at: node.unregisteredAt ?? null,
+        online_until: node.onlineUntil ?? null,
+        heartbeat_interval_ms: node.heartbeatIntervalMs,
+      }),
+    )
     .execute()
 }
 
@@ -108,7 +111,7 @@ export async function update(
     certificate_not_after: change.certificateNotAfter,
   }
   const set = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined))
-  await tx.updateTable('node').set(set).where('node_id', '=', nodeId).execute()
+  await tx.updateTable('node').set(fitting('node', set)).where('node_id', '=', nodeId).execute()
 }
 
 function toNode(row: Row<'node'>): Node {

@@ -1,5 +1,6 @@
 import { DomainError } from '../../base/errors.ts'
 import type { NodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -34,8 +35,11 @@ export function registerKey(
   label: NodeLabel = {},
 ): Promise<NodeId> {
   if (label.location !== undefined) ensureLocation(label.location)
-  if (label.name !== undefined && label.name.length > nameLengthMax)
-    throw new DomainError('node-label-invalid', `The name of a SuperNode has at most ${nameLengthMax} characters.`)
+  if (label.name !== undefined && label.name.length > limits.nodeNameCharactersMax)
+    throw new DomainError(
+      'node-label-invalid',
+      `The name of a SuperNode has at most ${limits.nodeNameCharactersMax} characters.`,
+    )
   return ctx.db.transaction(
     async (tx) => (await insertKeyNode(ctx, tx, publicKey, owner, heartbeatIntervalMs.registeredByCli, label)).nodeId,
   )
@@ -46,12 +50,10 @@ interface NodeLabel {
   readonly name?: string | undefined
 }
 
-const nameLengthMax = 256
-
 function ensureLocation(location: string): void {
   const parts = location.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
   const [latitude = Number.NaN, longitude = Number.NaN] = parts
-  const isPlace = parts.length === 2 && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180
+  const isPlace = location.length <= 64 && parts.length === 2 && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180
   if (!isPlace)
     throw new DomainError(
       'node-label-invalid',

@@ -1,5 +1,6 @@
 import { isoTimestamp } from '../../base/clock.ts'
 import type { RunId, TaskId } from '../../base/ids.ts'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { RunEvent } from './events.ts'
 
@@ -10,7 +11,10 @@ export async function insert(
   event: { runId: RunId; taskId: TaskId; at: number; event: string; data: string },
 ): Promise<void> {
   const { runId, taskId, at, data } = event
-  await tx.insertInto('task_event').values({ run_id: runId, task_id: taskId, at, event: event.event, data }).execute()
+  await tx
+    .insertInto('task_event')
+    .values(fitting('task_event', { run_id: runId, task_id: taskId, at, event: event.event, data }))
+    .execute()
 }
 
 export async function count(db: Db, runId: RunId): Promise<number> {

@@ -32,7 +32,9 @@ export async function appendEvents(
   task: { runId: RunId; taskId: TaskId },
   events: readonly { event: string; data: string }[],
 ): Promise<void> {
-  const good = events.filter(({ event, data }) => event.length <= 200 && isJsonObject(data))
+  const good = events.filter(
+    ({ event, data }) => Buffer.byteLength(event) <= limits.eventNameBytesMax && isJsonObject(data),
+  )
   if (good.length === 0) return
   await ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, task.runId)
@@ -80,7 +82,7 @@ export async function* followEvents(
 }
 
 function isJsonObject(text: string): boolean {
-  if (text.length > limits.eventBytesMax) return false
+  if (Buffer.byteLength(text) > limits.eventBytesMax) return false
   try {
     const value: unknown = JSON.parse(text)
     return typeof value === 'object' && value !== null && !Array.isArray(value)

@@ -1,4 +1,5 @@
 import type { RunId } from '../../base/ids.ts'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
 
@@ -13,7 +14,7 @@ export async function append(tx: Db, runId: RunId, text: string, atMicros: numbe
     .executeTakeFirst()
   await tx
     .insertInto('run_log')
-    .values({ run_id: runId, logged_at_us: Math.max(atMicros, Number(last?.at ?? 0) + 1), text })
+    .values(fitting('run_log', { run_id: runId, logged_at_us: Math.max(atMicros, Number(last?.at ?? 0) + 1), text }))
     .execute()
 }
 

@@ -1,4 +1,5 @@
 import type { RunId, SeriesId } from '../../base/ids.ts'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { NewRow, Row } from '../../db/schema.ts'
 
@@ -30,7 +31,7 @@ function selectRuns(db: Db) {
 }
 
 export async function insert(tx: Db, run: NewRow<'run'>): Promise<void> {
-  await tx.insertInto('run').values(run).execute()
+  await tx.insertInto('run').values(fitting('run', run)).execute()
 }
 
 export async function find(db: Db, runId: RunId): Promise<RunRow | undefined> {
@@ -112,7 +113,7 @@ export async function setLogBytes(tx: Db, runId: RunId, logBytes: number): Promi
 export async function upsertSeries(tx: Db, series: NewRow<'series'>): Promise<void> {
   await tx
     .insertInto('series')
-    .values(series)
+    .values(fitting('series', series))
     .onConflict((conflict) => conflict.column('series_id').doUpdateSet({ context: series.context }))
     .execute()
 }

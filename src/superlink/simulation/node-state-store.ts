@@ -1,5 +1,6 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import type { NodeId, RunId } from '../../base/ids.ts'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { type RecordDict, RecordDictSchema } from '../../gen/flwr/proto/recorddict_pb.ts'
 
@@ -22,7 +23,7 @@ export async function put(tx: Db, runId: RunId, nodeId: NodeId, record: RecordDi
   const state = toBinary(RecordDictSchema, record)
   await tx
     .insertInto('virtual_node')
-    .values({ run_id: runId, node_id: nodeId, state })
+    .values(fitting('virtual_node', { run_id: runId, node_id: nodeId, state }))
     .onConflict((conflict) => conflict.columns(['run_id', 'node_id']).doUpdateSet({ state }))
     .execute()
 }

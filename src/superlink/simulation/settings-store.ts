@@ -1,4 +1,5 @@
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { type SimulationConfig, SimulationConfigSchema } from '../../gen/flwr/proto/federation_config_pb.ts'
 
@@ -17,7 +18,7 @@ export async function put(tx: Db, federation: string, config: SimulationConfig):
   const settings = encodeSettings(config)
   await tx
     .insertInto('simulation_settings')
-    .values({ federation, settings })
+    .values(fitting('simulation_settings', { federation, settings }))
     .onConflict((conflict) => conflict.column('federation').doUpdateSet({ settings }))
     .execute()
 }

@@ -34,6 +34,8 @@ export function mergeSettings(
   const merged = fromBinary(SimulationConfigSchema, Buffer.concat(parts))
   const { numSupernodes = 0, clientResourcesNumCpus = 1, clientResourcesNumGpus = 0 } = merged
   const refuse = (sentence: string): DomainError => new DomainError('simulation-invalid', sentence)
+  if (toBinary(SimulationConfigSchema, merged).length > limits.simulationSettingsBytesMax)
+    throw refuse(`The settings of a simulation have more than ${limits.simulationSettingsBytesMax} bytes.`)
   if (numSupernodes < 1 || numSupernodes > limits.virtualNodesMax)
     throw refuse(`num-supernodes must be from 1 to ${limits.virtualNodesMax}, not ${numSupernodes}.`)
   if (clientResourcesNumCpus < 1) throw refuse('client-resources-num-cpus must be at least 1.')

@@ -1,0 +1,85 @@
+import { DomainError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { NewRow, Tables } from './schema.ts'
+
+/**
+ * The limit of every column that holds text or bytes, by its name in `limits`. What comes in from peers is checked, or
+ * shortened, where it comes in; `fitting` makes sure of it in front of the database.
+ */
+
+type TextColumn<Row> = {
+  [Column in keyof Row & string]: Extract<Row[Column], string | Uint8Array> extends never ? never : Column
+}[keyof Row & string]
+
+type LimitName = {
+  [Name in keyof typeof limits]: (typeof limits)[Name] extends number ? Name : never
+}[keyof typeof limits]
+
+export const columnLimits = {
+  node: {
+    public_key: 'publicKeyBytesMax',
+    identity: 'identityBytesMax',
+    organization: 'identityBytesMax',
+    auth_method: 'wordBytesMax',
+    certificate_serial: 'wordBytesMax',
+    owner_aid: 'identityBytesMax',
+    owner_name: 'identityBytesMax',
+    location: 'wordBytesMax',
+    name: 'nodeNameBytesMax',
+    status: 'wordBytesMax',
+  },
+  run: {
+    fab_id: 'fabNamesBytesMax',
+    fab_version: 'fabNamesBytesMax',
+    fab_hash: 'hashBytesMax',
+    override_config: 'runConfigBytesMax',
+    federation: 'nodeNameBytesMax',
+    owner_aid: 'identityBytesMax',
+    owner_name: 'identityBytesMax',
+    owner_organization: 'identityBytesMax',
+    simulation: 'simulationSettingsBytesMax',
+  },
+  run_log: { text: 'runLogPartBytesMax' },
+  series: { federation: 'nodeNameBytesMax', context: 'messageBytesMax' },
+  fab: { fab_hash: 'hashBytesMax', content: 'fabBytesMax' },
+  task: {
+    type: 'wordBytesMax',
+    fab_hash: 'hashBytesMax',
+    status: 'wordBytesMax',
+    sub_status: 'wordBytesMax',
+    details: 'reasonBytesMax',
+    token_hash: 'hashBytesMax',
+    message_id: 'hashBytesMax',
+  },
+  task_event: { event: 'eventNameBytesMax', data: 'eventBytesMax' },
+  message: {
+    message_id: 'hashBytesMax',
+    kind: 'wordBytesMax',
+    reply_to: 'hashBytesMax',
+    group_id: 'groupIdBytesMax',
+    message_type: 'messageTypeBytesMax',
+    error_reason: 'reasonBytesMax',
+    object_tree: 'objectTreeBytesMax',
+  },
+  message_object: { message_id: 'hashBytesMax', object_id: 'hashBytesMax' },
+  object: { object_id: 'hashBytesMax', content: 'objectInlineBytesMax' },
+  push_session: { session_id: 'hashBytesMax' },
+  nonce: { namespace: 'nonceBytesMax', nonce: 'nonceBytesMax' },
+  simulation_settings: { federation: 'nodeNameBytesMax', settings: 'simulationSettingsBytesMax' },
+  virtual_node: { state: 'messageBytesMax' },
+} as const satisfies { readonly [T in keyof Tables]: Readonly<Record<TextColumn<Tables[T]>, LimitName>> }
+
+/** Returns the row, or the changes of one. Throws `invalid-request` if a value is longer than its column may hold. */
+export function fitting<T extends keyof Tables, Row extends Partial<NewRow<T>>>(table: T, row: Row): Row {
+  const names: Readonly<Record<string, LimitName>> = columnLimits[table]
+  for (const [column, name] of Object.entries(names)) {
+    const value = (row as Readonly<Record<string, unknown>>)[column]
+    const bytes = typeof value === 'string' ? Buffer.byteLength(value) : value instanceof Uint8Array ? value.length : 0
+    if (bytes > limits[name])
+      throw new DomainError(
+        'invalid-request',
+        `A value has ${bytes} bytes, more than the ${limits[name]} of ${table}.${column}.`,
+      )
+  }
+  return row
+}
