@@ -5,13 +5,21 @@ import type { TaskApi } from './task-api.ts'
 
 /**
  * What a SuperExec says in the name of a ClientApp process that died: the error reply to its message, made ready while it
- * lived. Python's SuperNodes need it; of a dead ClientApp they tell the ServerApp after a minute (1.41) or never (1.29).
+ * lived. Python's SuperNodes need it: they report a dead ClientApp to the ServerApp after a minute (1.41) or never (1.29).
  * Base64, for the channel between the processes.
  */
 export interface LastWords {
   readonly reply: string
   readonly objects: readonly (readonly [id: string, bytes: string])[]
   readonly context: string
+}
+
+/** Checks what a process that runs code of an app has sent. */
+export function isLastWords(value: unknown): value is LastWords {
+  const { reply, objects, context } = (typeof value === 'object' && value ? value : {}) as Record<string, unknown>
+  const isObject = (one: unknown): boolean =>
+    Array.isArray(one) && one.length === 2 && one.every((part) => typeof part === 'string')
+  return typeof reply === 'string' && typeof context === 'string' && Array.isArray(objects) && objects.every(isObject)
 }
 
 export function writeLastWords(

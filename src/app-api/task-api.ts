@@ -58,13 +58,13 @@ export interface TaskApi {
   /** Returns replies to these messages; a ClientApp names none and receives the message of its task. */
   pullMessages(
     messageIds: string[] | undefined,
-    options?: { waitMs?: number },
+    options?: { waitMs?: number; signal?: AbortSignal },
   ): Promise<Held<MessageShape<typeof PullAppMessagesResponseSchema>>>
   pushMessages(messages: OutgoingMessages): Promise<MessageShape<typeof PushAppMessagesResponseSchema>>
   pushObject(request: MessageInitShape<typeof PushObjectRequestSchema>): Promise<boolean>
   pullObject(
     request: MessageInitShape<typeof PullObjectRequestSchema>,
-    options: { waitMs: number },
+    options: { waitMs: number; signal?: AbortSignal },
   ): Promise<Held<MessageShape<typeof PullObjectResponseSchema>>>
   confirmMessageReceived(request: MessageInitShape<typeof ConfirmMessageReceivedRequestSchema>): Promise<void>
   /** Waits a while for another number of nodes than `knownNodes`, where the server can. */

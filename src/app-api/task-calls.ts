@@ -58,9 +58,10 @@ export class TaskCalls {
   async call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
-    options: Pick<CallOptions, 'waitMs'> = {},
+    options: Pick<CallOptions, 'waitMs' | 'signal'> = {},
   ): Promise<Held<MessageShape<O>>> {
-    const { channel, signal, token } = this.#options
+    const { channel, token } = this.#options
+    const signal = options.signal ? AbortSignal.any([this.signal, options.signal]) : this.signal
     const pauses = backoffMs()
     const startedAt = systemClock.now()
     for (;;) {

@@ -12,7 +12,7 @@ export interface AppConfig {
   readonly generation: AppGeneration
   readonly serverAddress: string
   readonly tls: ChannelTls
-  /** The token of the one task; absent when tokens come over the channel to the parent. */
+  /** Token of the only task; absent if tokens arrive over the channel to the SuperExec. */
   readonly token: string | undefined
   readonly parentPid: number | undefined
   /** Where apps are installed (`FLWR_HOME`). */
@@ -33,7 +33,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
   { flags: '--token <token>', help: 'token of the task (everybody on this machine can see it: prefer --token-file)' },
   { flags: '--token-file <path>', help: 'file that holds the token of the task' },
-  { flags: '--token-ipc', help: 'take tokens from the parent process, one task after the other', hidden: true },
+  { flags: '--token-channel', help: 'take tokens from the SuperExec over descriptor 3', hidden: true },
   { flags: '--parent-pid <pid>', help: 'end when this process ends' },
   { flags: '--allow-runtime-dependency-installation', help: '', hidden: true },
   { flags: '--run-once', help: '', hidden: true },
@@ -43,7 +43,7 @@ export async function parseAppConfig(program: AppProgram, argv: readonly string[
   const values = parseOptions(program, 'Runs an app for one task. A SuperExec starts it.', rows, argv)
   if (!values) return undefined
   const text = (name: string): string | undefined => values[name] as string | undefined
-  const sources = [values.token, values.tokenFile, values.tokenIpc].filter((value) => value !== undefined)
+  const sources = [values.token, values.tokenFile, values.tokenChannel].filter((value) => value !== undefined)
   if (sources.length !== 1)
     throw new UsageError(`${program}: give exactly one of --token and --token-file.`, { exitStatus: 2 })
   return {

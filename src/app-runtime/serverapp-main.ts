@@ -8,6 +8,7 @@ import { AppLoadError, installApp, loadComponent, runConfigOf } from './load-app
 import { LogForwarder } from './log-forwarder.ts'
 import { sdkUrl } from './sdk-url.ts'
 import { TaskGrid } from './task-grid.ts'
+import { findOversizeState } from './task-messages.ts'
 import { appMain, type TaskContext } from './task-run.ts'
 
 /** `flwr-serverapp`: runs one ServerApp to its end. What it writes is the log of the run. */
@@ -44,7 +45,9 @@ async function runServerApp(task: TaskContext, input: TaskInput): Promise<TaskOu
     const known = [AppLoadError, DomainError, UsageError].some((kind) => error instanceof kind)
     process.stderr.write(`${known ? '' : `${inspect(error)}\n`}`)
     task.log.error(details)
-    return { context: contextToWire(context), subStatus: 'failed', details: details.slice(0, detailsLengthMax) }
+    const left = contextToWire(context)
+    const kept = findOversizeState(left) === undefined ? { context: left } : {}
+    return { ...kept, subStatus: 'failed', details: details.slice(0, detailsLengthMax) }
   }
 }
 

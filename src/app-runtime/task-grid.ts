@@ -13,6 +13,10 @@ import { fetchMessage, sendMessages } from './task-messages.ts'
 /** What upstream's clients pause between two questions, for servers that do not hold them. */
 const pollMs = 3000
 const waitMs = 25_000
+/** How long the last response of a held call may take. */
+const graceMs = 500
+/** The longest that a timer can run. */
+const timerMsMax = 2 ** 31 - 1
 
 /** Every question names all open messages: with thousands of them replies gather for a moment before the next. */
 const gatherMs = (open: number): number => Math.min(Math.floor(open / 4), 1000)
@@ -56,20 +60,38 @@ export class TaskGrid implements Grid {
     options: { waitMs?: number; signal?: AbortSignal } = {},
   ): Promise<Message[]> {
     options.signal?.throwIfAborted()
-    return (await this.#pull([...messageIds], options.waitMs ?? 0)).replies
+    const replies: Message[] = []
+    try {
+      await this.#pull([...messageIds], { holdMs: options.waitMs ?? 0, signal: options.signal }, (reply) =>
+        replies.push(reply),
+      )
+    } catch (error) {
+      // What has been fetched is not handed out again.
+      if (!options.signal?.aborted || replies.length === 0) throw error
+    }
+    return replies
   }
 
   async sendAndReceive(messages: Iterable<Message>, options: { timeoutSeconds?: number } = {}): Promise<Message[]> {
-    const endsAt = systemClock.now() + (options.timeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000
+    const timeoutMs = (options.timeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000
+    const endsAt = systemClock.now() + timeoutMs
+    // The server ends a held call in time; this is for transfers, and for a server that is away.
+    const signal = AbortSignal.timeout(Math.min(timeoutMs + graceMs, timerMsMax))
     const open = new Set((await this.pushMessages(messages)).filter((id) => id !== undefined))
     const received: Message[] = []
-    while (open.size > 0 && systemClock.now() < endsAt) {
-      const restMs = endsAt - systemClock.now()
-      const { replies, waited } = await this.#pull([...open], Math.min(waitMs, restMs))
-      for (const reply of replies) open.delete(reply.metadata.replyToMessageId)
-      received.push(...replies)
-      const pauseMs = waited ? gatherMs(open.size) : pollMs
-      if (open.size > 0) await systemClock.sleep(Math.min(pauseMs, restMs), this.#api.signal)
+    const take = (reply: Message): void => {
+      open.delete(reply.metadata.replyToMessageId)
+      received.push(reply)
+    }
+    try {
+      while (open.size > 0 && systemClock.now() < endsAt) {
+        const restMs = endsAt - systemClock.now()
+        const { waited } = await this.#pull([...open], { holdMs: Math.min(waitMs, restMs), signal }, take)
+        const pauseMs = waited ? gatherMs(open.size) : pollMs
+        if (open.size > 0) await systemClock.sleep(Math.min(pauseMs, restMs), this.#api.signal)
+      }
+    } catch (error) {
+      if (this.#api.signal.aborted || systemClock.now() < endsAt) throw error
     }
     return received
   }
@@ -89,25 +111,29 @@ export class TaskGrid implements Grid {
     await this.#events
   }
 
-  async #pull(messageIds: string[], holdMs: number): Promise<{ replies: Message[]; waited: boolean }> {
-    if (messageIds.length === 0) return { replies: [], waited: false }
-    const { messageObjectTrees, messagesList, waited } = await this.#api.pullMessages(messageIds, { waitMs: holdMs })
-    const replies: Message[] = []
+  async #pull(
+    messageIds: string[],
+    { holdMs, signal = this.#api.signal }: { holdMs: number; signal: AbortSignal | undefined },
+    take: (reply: Message) => void,
+  ): Promise<{ waited: boolean }> {
+    if (messageIds.length === 0) return { waited: false }
+    const options = { waitMs: holdMs, signal }
+    const { messageObjectTrees, messagesList, waited } = await this.#api.pullMessages(messageIds, options)
     for (const tree of messageObjectTrees) {
       const wire = messagesList.find(({ metadata }) => metadata?.messageId === tree.objectId)
       const replyTo = wire?.metadata?.replyToMessageId ?? ''
-      replies.push(await this.#fetch(tree, replyTo))
+      take(await this.#fetch(tree, replyTo, signal))
       this.#open.delete(replyTo)
     }
-    return { replies, waited }
+    return { waited }
   }
 
   /** A reply whose objects are gone, or do not fit together, becomes an error reply: one node must not fail the run. */
-  async #fetch(tree: ObjectTree, replyToMessageId: string): Promise<Message> {
+  async #fetch(tree: ObjectTree, replyToMessageId: string, signal: AbortSignal): Promise<Message> {
     try {
-      return await fetchMessage(this.#route(), tree)
+      return await fetchMessage(this.#route(), tree, signal)
     } catch (error) {
-      if (error instanceof RpcError || this.#api.signal.aborted) throw error
+      if (error instanceof RpcError || signal.aborted || this.#api.signal.aborted) throw error
       const gone = error instanceof ObjectsUnavailableError
       const reason = gone ? 'Reply message objects are unavailable.' : 'The reply message cannot be read.'
       const metadata: Metadata = {

@@ -1,6 +1,8 @@
+import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import type { TaskApi } from '../app-api/task-api.ts'
+import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
-import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
+import { ContextSchema, type ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import type { DeflatedMessage } from '../message/deflate.ts'
 import { inflateMessage } from '../message/inflate.ts'
 import type { Message } from '../message/message.ts'
@@ -19,19 +21,23 @@ export interface TaskRoute {
 /** How long the server may hold a call for an object that is still on its way to it. */
 const objectWaitMs = 20_000
 
-/** Fetches the objects of a message that was handed out, confirms it and puts it together. */
-export async function fetchMessage({ api, nodeId, runId }: TaskRoute, tree: ObjectTree): Promise<Message> {
+/** Fetches the objects of a message that was handed out, confirms it and puts it together; gives up at the signal. */
+export async function fetchMessage(
+  { api, nodeId, runId }: TaskRoute,
+  tree: ObjectTree,
+  signal: AbortSignal = api.signal,
+): Promise<Message> {
   const messageId = tree.objectId
   const objects = new Map<string, Uint8Array>()
   const node = { nodeId }
   await pullObjects({
     ids: flattenTree(tree),
-    pull: (id) => api.pullObject({ node, runId, objectId: id }, { waitMs: objectWaitMs }),
+    pull: (id) => api.pullObject({ node, runId, objectId: id }, { waitMs: objectWaitMs, signal }),
     write(id, bytes) {
       if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
       objects.set(id, bytes)
     },
-    sleep: (ms) => new Promise((resolve) => setTimeout(resolve, ms)),
+    sleep: (ms) => systemClock.sleep(ms, signal),
   })
   await api.confirmMessageReceived({ node, runId, messageObjectId: messageId })
   return inflateMessage(messageId, (id) => objects.get(id) as Uint8Array)
@@ -73,4 +79,11 @@ export function findOversize({ objects, objectBytesLargest }: DeflatedMessage): 
   if (objectBytesLargest > limits.objectBytesMax)
     return `one of its records is ${objectBytesLargest} bytes, more than the ${limits.objectBytesMax} that are allowed (arrays are cut into chunks, other records are not)`
   return undefined
+}
+
+/** Why a context cannot be handed over, as a sentence, or `undefined`. */
+export function findOversizeState(context: MessageInitShape<typeof ContextSchema>): string | undefined {
+  const { length } = toBinary(ContextSchema, create(ContextSchema, context))
+  if (length <= limits.contextBytesMax) return undefined
+  return `The state of the app (context.state) is too large to be kept: ${length} bytes, more than the ${limits.contextBytesMax} that are allowed.`
 }

@@ -4,25 +4,25 @@ import { createRuntimeTask } from '../app-api/runtime-task.ts'
 import { type AppProgram, type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
 import type { Main } from '../base/program.ts'
-import { type Channel, createChannel } from '../rpc/channel.ts'
+import { createChannel } from '../rpc/channel.ts'
 import { type AppLog, createAppLog } from './app-log.ts'
 import { type AppConfig, parseAppConfig } from './config.ts'
 import { guardParent } from './guard.ts'
 import { startHeartbeats } from './heartbeats.ts'
-import { taskTokens } from './tokens.ts'
+import { assignedTasks } from './tokens.ts'
 
 /** One task in the making: what the work of either kind of app needs. */
 export interface TaskContext {
   readonly api: TaskApi
   readonly config: AppConfig
   readonly log: AppLog
-  /** Leaves with the parent what it shall say if this process dies; absent when nobody would. */
-  readonly leaveLastWords: ((words: LastWords) => void) | undefined
+  /** Leaves with the SuperExec what it shall say if this process dies; absent if it would say nothing. */
+  readonly leaveLastWords: ((words: LastWords) => Promise<void>) | undefined
 }
 
 /**
- * The frame of both app programs: takes one token after the other and runs a task with each. Answers a non-zero status
- * when the last task could not be run to an end that the server was told of.
+ * The frame of both app programs: runs one task after the other. If the server cannot be told how a task ended, the process
+ * ends with a non-zero status, and its SuperExec reports that.
  */
 export function appMain(program: AppProgram, runTask: (task: TaskContext) => Promise<void>): Main {
   return async (argv, signal) => {
@@ -36,36 +36,44 @@ export function appMain(program: AppProgram, runTask: (task: TaskContext) => Pro
       transport: config.generation === 'runtime' ? 'http' : 'grpc',
       component: program,
     })
-    let status = 0
-    for await (const { token, wantsLastWords } of taskTokens(config.token, signal)) {
-      const leaveLastWords = wantsLastWords ? (lastWords: LastWords) => void process.send?.({ lastWords }) : undefined
-      status = await runOne({ program, config, log, token, channel, signal, leaveLastWords }, runTask)
-      if (signal.aborted) break
+    for await (const { token, leaveLastWords } of assignedTasks(config.token, signal)) {
+      const ended = new AbortController()
+      const options = { channel, token, log, signal: AbortSignal.any([signal, ended.signal]) }
+      const api = config.generation === 'runtime' ? createRuntimeTask(options) : createAppioTask(program, options)
+      // A SuperExec of ours keeps the task alive itself.
+      using _heartbeats = config.token === undefined ? undefined : startHeartbeats(api, () => ended.abort())
+      const reported = await runReported({ api, config, log, leaveLastWords }, runTask)
+      if (signal.aborted) return 0
+      if (!reported) return 1
     }
-    return signal.aborted ? 0 : status
+    return 0
   }
 }
 
-async function runOne(
-  task: Omit<TaskContext, 'api'> & { program: AppProgram; token: string; channel: Channel; signal: AbortSignal },
-  runTask: (task: TaskContext) => Promise<void>,
-): Promise<number> {
-  const { program, config, log, token, channel, signal } = task
-  const ended = new AbortController()
-  const options = { channel, token, log, signal: AbortSignal.any([signal, ended.signal]) }
-  const api = config.generation === 'runtime' ? createRuntimeTask(options) : createAppioTask(program, options)
-  // A SuperExec of ours keeps the task alive itself.
-  using _heartbeats = config.token === undefined ? undefined : startHeartbeats(api, () => ended.abort())
+/**
+ * Runs a task and returns whether the server knows how it ended. A failure of the runtime is reported at once: without
+ * that, only the end of the lease would tell of it.
+ */
+export async function runReported(task: TaskContext, runTask: (task: TaskContext) => Promise<void>): Promise<boolean> {
+  const { api, log } = task
   try {
-    await runTask({ api, config, log, leaveLastWords: task.leaveLastWords })
-    return 0
-  } catch (error) {
-    if (error instanceof TaskEndedError || ended.signal.aborted) {
-      log.info('The task was ended by the server')
-      return 0
+    try {
+      await runTask(task)
+    } catch (error) {
+      if (error instanceof TaskEndedError || api.signal.aborted) throw error
+      const details = `The task could not be run: ${errorText(error)}`.slice(0, detailsLengthMax)
+      log.error(details)
+      await api.finish({ subStatus: 'failed', details })
     }
-    if (signal.aborted) return 0
-    log.error(`The task could not be run: ${errorText(error)}`)
-    return 1
+    return true
+  } catch (error) {
+    if (error instanceof TaskEndedError || api.signal.aborted) {
+      log.info('The task was ended')
+      return true
+    }
+    log.error(`The end of the task could not be reported: ${errorText(error)}`)
+    return false
   }
 }
+
+const detailsLengthMax = 4000

@@ -1,39 +1,49 @@
-/** What is needed to begin a task. */
-export interface TaskToken {
+import { AppChannel, type TaskToken } from '../app-api/app-channel.ts'
+import type { LastWords } from '../app-api/last-words.ts'
+
+/** A task that this process shall run. */
+export interface AssignedTask {
   readonly token: string
-  /** The parent would speak for this process if it died. */
-  readonly wantsLastWords: boolean
+  /** Leaves with the SuperExec what it shall say if this process dies; absent if it would say nothing. */
+  readonly leaveLastWords: ((words: LastWords) => Promise<void>) | undefined
 }
 
 /**
- * The tokens of the tasks that this process shall run: the one it was started with, or those that the parent sends over
- * the channel between the processes, one after the other. Ends when the parent is gone.
+ * Yields the tasks that this process shall run: the one it was started for, or those that its SuperExec assigns over the
+ * channel, one after the other. Ends with the signal, and when the SuperExec is gone.
  */
-export async function* taskTokens(fixed: string | undefined, signal: AbortSignal): AsyncGenerator<TaskToken> {
+export async function* assignedTasks(fixed: string | undefined, signal: AbortSignal): AsyncGenerator<AssignedTask> {
   if (fixed !== undefined) {
-    yield { token: fixed, wantsLastWords: false }
+    yield { token: fixed, leaveLastWords: undefined }
     return
   }
   const queue: TaskToken[] = []
   let wake = (): void => {}
   let open = true
-  process.on('message', ({ token, wantsLastWords }: { token?: unknown; wantsLastWords?: unknown }) => {
-    if (typeof token === 'string') queue.push({ token, wantsLastWords: wantsLastWords === true })
-    wake()
-  })
   const end = (): void => {
     open = false
     wake()
   }
-  process.once('disconnect', end)
+  const channel = new AppChannel({
+    onToken: (token) => {
+      queue.push(token)
+      wake()
+    },
+    onClose: end,
+  })
   signal.addEventListener('abort', end, { once: true })
-  for (;;) {
-    const token = queue.shift()
-    if (token !== undefined) {
-      yield token
-      // The task is over: the parent may send the next.
-      if (process.connected) process.send?.({ idle: true })
-    } else if (open) await new Promise<void>((resolve) => (wake = resolve))
-    else return
+  try {
+    for (;;) {
+      const next = queue.shift()
+      if (next) {
+        const leaveLastWords = next.wantsLastWords ? (words: LastWords) => channel.leave(words) : undefined
+        yield { token: next.token, leaveLastWords }
+        // The task is over: the SuperExec may assign the next.
+        channel.sayIdle()
+      } else if (open) await new Promise<void>((resolve) => (wake = resolve))
+      else return
+    }
+  } finally {
+    channel.close()
   }
 }

@@ -5,6 +5,8 @@ const MiB = 1024 * KiB
 export const limits = {
   /** One protobuf message, in either direction. */
   messageBytesMax: 64 * MiB,
+  /** The context of an app with its state: it travels in one message with the outcome of a task. */
+  contextBytesMax: 64 * MiB - 64 * KiB,
   /** One pushed object. Arrays are cut into chunks (Flower's are 5 MiB and a head); other records are objects as they are. */
   objectBytesMax: 60 * MiB,
   arrayChunkBytes: 5 * MiB,
@@ -119,6 +121,11 @@ export const limits = {
   /** Message ids in one request for replies. */
   repliesPerPullMax: 20_000,
   taskLaunchesMax: 5,
+  /** One message of an app process to its SuperExec, and one that holds a reply and the context of its task. */
+  appMessageBytesMax: 64 * 1024,
+  lastWordsBytesMax: 96 * MiB,
+  /** Messages of an app process that are not understood, before the process is ended. */
+  appNonsenseMax: 100,
   /** Calls of a server's own SuperExec that are remembered, so that none can be repeated by another program. */
   superexecNoncesMax: 100_000,
   /** Nodes of one simulation, and the ClientApps of one that run at the same time. */

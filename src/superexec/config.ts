@@ -24,6 +24,12 @@ export interface SuperexecConfig {
   readonly keepImports: boolean
 }
 
+/** What matters for the apps that are launched. */
+export type LauncherConfig = Pick<
+  SuperexecConfig,
+  'serverAddress' | 'trustArguments' | 'python' | 'keepImports' | 'dependencyInstallation'
+>
+
 export const rows: readonly OptionRow[] = [
   { flags: '--runtime-api-address <address>', help: 'address of the Runtime API of a SuperLink or SuperNode' },
   {

@@ -1,11 +1,13 @@
 import type { ChildProcess } from 'node:child_process'
-import type { LastWords } from '../app-api/last-words.ts'
+import type { Duplex } from 'node:stream'
+import { LauncherChannel } from '../app-api/app-channel.ts'
 import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { startProgram } from '../base/child-program.ts'
+import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { componentLanguage } from '../fab/component.ts'
-import type { SuperexecConfig } from './config.ts'
+import type { LauncherConfig } from './config.ts'
 import { PythonApps } from './python-apps.ts'
 import { endApp, type StartedApp, startedApp } from './started-app.ts'
 import { TaskGuard } from './task-guard.ts'
@@ -17,7 +19,7 @@ const parkMs = 50
 
 /** An app process of ours: it runs one task at a time, for one run only. */
 interface AppProcess {
-  readonly child: ChildProcess
+  readonly channel: LauncherChannel
   readonly started: StartedApp
   readonly runId: bigint
   readonly program: AppProgram
@@ -30,10 +32,12 @@ interface AppProcess {
 
 /**
  * Runs each task in an app process of its own. Our own ClientApp processes stay warm for the next task of the same run;
- * they are never shared between runs. Tokens travel over the channel between the processes, never in arguments.
+ * they are never shared between runs. Tokens travel over the channel between the processes, never in arguments. No app
+ * can end this program: what its process sends is checked, and a failed start is the failure of its task alone.
  */
 export class Launcher {
-  readonly #config: SuperexecConfig
+  readonly #config: LauncherConfig
+  readonly #startApp: typeof startProgram
   readonly #log: Logger
   readonly #source: TaskSource
   readonly #started = new Set<StartedApp>()
@@ -43,8 +47,10 @@ export class Launcher {
   readonly #waiting = new Map<AcquiredTask, NodeJS.Timeout>()
   readonly #python: PythonApps
 
-  constructor(config: SuperexecConfig, source: TaskSource, log: Logger) {
+  /** `startApp` starts one of our programs; tests replace it. */
+  constructor(config: LauncherConfig, source: TaskSource, log: Logger, startApp = startProgram) {
     this.#config = config
+    this.#startApp = startApp
     this.#python = new PythonApps(config)
     this.#source = source
     this.#log = log
@@ -53,23 +59,28 @@ export class Launcher {
   launch(task: AcquiredTask): void {
     this.#log.info('Launching an app', { type: task.program, run: task.runId, task: task.taskId })
     if (task.component !== undefined && componentLanguage(task.component) === 'python') {
-      this.#launchPython(task)
+      this.#attempt(task, () => this.#launchPython(task))
       return
     }
     const idle = this.#takeIdle(task)
     if (idle) this.#handOver(task, idle)
     else if (this.#isAtWork(task)) this.#waitForProcess(task)
-    else this.#handOver(task, this.#start(task))
+    else this.#attempt(task, () => this.#handOver(task, this.#start(task)))
   }
 
   #handOver(task: AcquiredTask, app: AppProcess): void {
     app.guard = this.#guard(task, app.started)
     app.guard.keepAlive()
-    const wantsLastWords = app.guard.wantsLastWords
-    app.child.send({ token: task.token, wantsLastWords }, (error) => {
-      // It ended before it could take the task: that is reported when its end is seen.
-      if (error) this.#log.debug('A token could not be handed over', { pid: app.child.pid })
-    })
+    app.channel.send({ token: task.token, wantsLastWords: app.guard.wantsLastWords })
+  }
+
+  /** A machine without memory, descriptors or disk space for another process fails this task, not all. */
+  #attempt(task: AcquiredTask, start: () => void): void {
+    try {
+      start()
+    } catch (error) {
+      this.#guard(task, undefined).end(`could not be started: ${errorText(error)}`)
+    }
   }
 
   #launchPython(task: AcquiredTask): void {
@@ -114,7 +125,7 @@ export class Launcher {
   }
 
   #takeIdle(task: AcquiredTask): AppProcess | undefined {
-    const index = this.#idle.findIndex((one) => serves(one, task) && one.child.connected)
+    const index = this.#idle.findIndex((one) => serves(one, task) && one.channel.isOpen)
     if (index < 0) return undefined
     const [app] = this.#idle.splice(index, 1)
     clearTimeout(app?.idleTimer)
@@ -130,7 +141,7 @@ export class Launcher {
   #waitForProcess(task: AcquiredTask): void {
     const timer = setTimeout(() => {
       this.#waiting.delete(task)
-      this.#handOver(task, this.#start(task))
+      this.#attempt(task, () => this.#handOver(task, this.#start(task)))
     }, parkMs)
     this.#waiting.set(task, timer)
   }
@@ -139,19 +150,31 @@ export class Launcher {
     const { serverAddress, trustArguments } = this.#config
     const { program, runId } = task
     const args = [addressFlag(this.#source.generation, program), serverAddress, ...trustArguments]
-    args.push('--parent-pid', String(process.pid), '--token-ipc')
-    const child = startProgram(program, args, {
+    args.push('--parent-pid', String(process.pid), '--token-channel')
+    const child = this.#startApp(program, args, {
       // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
       stdio:
-        program === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'ipc'] : ['ignore', 'inherit', 'inherit', 'ipc'],
+        program === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit', 'pipe'],
     })
     const started = startedApp(child)
-    const app: AppProcess = { child, started, runId, program, guard: undefined, idleTimer: undefined, runEnded: false }
-    this.#apps.add(app)
-    child.on('message', (message: { lastWords?: LastWords }) => {
-      if (message.lastWords) app.guard?.remember(message.lastWords)
-      else this.#park(app)
+    const channel = new LauncherChannel(channelOf(child), {
+      onIdle: () => this.#park(app),
+      onLastWords: (words) => app.guard?.remember(words),
+      onFlood: () => {
+        this.#log.warn('An app process is ended because it floods its SuperExec', { pid: child.pid, run: runId })
+        endApp(started)
+      },
     })
+    const app: AppProcess = {
+      channel,
+      started,
+      runId,
+      program,
+      guard: undefined,
+      idleTimer: undefined,
+      runEnded: false,
+    }
+    this.#apps.add(app)
     const lastWords = child.stderr ? keepLastLine(child.stderr) : () => ''
     this.#own(started, (outcome) => {
       this.#apps.delete(app)
@@ -160,9 +183,11 @@ export class Launcher {
     return app
   }
 
-  /** The process has finished its task and waits for the next. A ServerApp has but one. */
+  /** The process has finished its task and waits for the next. A ServerApp has only one. */
   #park(app: AppProcess): void {
-    app.guard?.release()
+    // An app that says so while it waits changes nothing: else it would be given two tasks at once.
+    if (!app.guard) return
+    app.guard.release()
     app.guard = undefined
     if (app.program === 'flwr-serverapp' || app.runEnded) {
       endApp(app.started)
@@ -195,6 +220,13 @@ function serves(app: AppProcess, task: AcquiredTask): boolean {
   return app.runId === task.runId && app.program === task.program
 }
 
+/** Throws if the system could not start the process: then it has no pipes. */
+function channelOf(child: ChildProcess): Duplex {
+  const pipe = child.stdio?.[3]
+  if (!pipe) throw new Error('the system has no descriptors left')
+  return pipe as Duplex
+}
+
 /** How an app process is told where its server is, in the words of the server's generation. */
 function addressFlag(generation: AppGeneration, program: AppProgram): string {
   if (generation === 'runtime') return '--runtime-api-address'
@@ -204,6 +236,7 @@ function addressFlag(generation: AppGeneration, program: AppProgram): string {
 /** What a process said last, for the report of its end: the error that ended it, where there is one. */
 function keepLastLine(stream: NodeJS.ReadableStream): () => string {
   let tail = ''
+  stream.on('error', () => {})
   stream.on('data', (chunk: Buffer) => {
     tail = `${tail}${chunk.toString()}`.slice(-lastWordsMax)
   })

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AppGeneration } from '../app-api/task-api.ts'
 import type { AcquiredTask } from '../app-api/task-source.ts'
-import type { SuperexecConfig } from './config.ts'
+import type { LauncherConfig } from './config.ts'
 import { findPythonEnvironment, type PythonEnvironment } from './python-environment.ts'
 import { PythonForkServer } from './python-fork-server.ts'
 import { type StartedApp, startedApp } from './started-app.ts'
@@ -20,13 +20,13 @@ const noPython =
  * TLS, and take the token as an argument.
  */
 export class PythonApps {
-  readonly #config: SuperexecConfig
+  readonly #config: LauncherConfig
   #environment: PythonEnvironment | undefined
   /** By run, where apps of a run share what they import; else one for all. */
   readonly #forkServers = new Map<bigint, PythonForkServer>()
   #cannotFork = process.platform !== 'linux'
 
-  constructor(config: SuperexecConfig) {
+  constructor(config: LauncherConfig) {
     this.#config = config
   }
 

@@ -1,9 +1,12 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { createInterface } from 'node:readline'
 import type { Readable } from 'node:stream'
 import { ended } from '../base/child-program.ts'
+import { readJsonLines } from '../base/json-lines.ts'
 import { forkServerScript } from './python-fork-server-script.ts'
 import type { StartedApp } from './started-app.ts'
+
+/** A report names a process and how it ended. */
+const reportBytesMax = 1024
 
 export interface ForkServerOptions {
   readonly interpreter: string
@@ -39,8 +42,15 @@ export class PythonForkServer {
       },
     )
     this.#server.stdin?.on('error', () => {})
-    const words = createInterface({ input: this.#server.stdio[3] as Readable })
-    words.on('line', (line) => this.#hear(JSON.parse(line)))
+    // Absent if the system could not start it, which its end tells.
+    const reports = this.#server.stdio?.[3] as Readable | undefined
+    // Libraries that apps import can write there too.
+    if (reports)
+      readJsonLines(reports, {
+        lineBytesMax: () => reportBytesMax,
+        onValue: (value) => this.#hear(value),
+        onNonsense: () => {},
+      })
     void ended(this.#server).then((outcome) => this.#lost(outcome))
   }
 
@@ -64,22 +74,31 @@ export class PythonForkServer {
     this.#server.stdin?.end()
   }
 
-  #hear({ pid, status }: { pid: number; status?: number }): void {
-    if (status === undefined) {
-      // Forks are told in the order in which they were asked for.
-      const fork = this.#unborn.shift()
-      this.#hasForked = true
-      fork?.born(pid)
-      if (fork) this.#forks.set(pid, fork)
-      return
-    }
+  #hear(value: unknown): void {
+    const { pid, status } = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
+    if (!Number.isSafeInteger(pid) || (pid as number) <= 1) return
+    if (status === undefined) this.#forked(pid as number)
+    else if (Number.isSafeInteger(status)) this.#forkEnded(pid as number, status as number)
+  }
+
+  /** Forks are reported in the order in which they were requested. */
+  #forked(pid: number): void {
+    const fork = this.#unborn.shift()
+    if (!fork) return
+    this.#hasForked = true
+    this.#forks.set(pid, fork)
+    fork.born(pid)
+  }
+
+  #forkEnded(pid: number, status: number): void {
     this.#forks.get(pid)?.end(status < 0 ? `ended by signal ${-status}` : `exit status ${status}`)
     this.#forks.delete(pid)
     if (this.#forks.size + this.#unborn.length > 0) return
+    clearTimeout(this.#idleTimer)
     this.#idleTimer = setTimeout(() => this.close(), this.#idleMs)
   }
 
-  /** Nobody tells any more how the forks end: they are ended. */
+  /** The ends of its forks cannot be seen any more, so they are ended. */
   #lost(outcome: string): void {
     this.close()
     this.hasFailed = !this.#hasForked

@@ -5,6 +5,7 @@ import { systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 
 /** How long the server may hold a heartbeat, and how often one is sent to a server that does not. */
 const intervalMs = 20_000
@@ -49,7 +50,7 @@ export class TaskGuard {
     this.#stop.abort()
   }
 
-  /** The process has ended. When the task is not over, it failed: whoever waits for it hears of it now. */
+  /** The process has ended. If the task is not over, it has failed, and the server is told at once. */
   end(outcome: string, details = `The app process ended before its task was done (${outcome}).`): void {
     this.#stop.abort()
     const { log, task } = this.#options
@@ -59,13 +60,23 @@ export class TaskGuard {
     }
     const api = this.#open(AbortSignal.timeout(reportMs))
     const report = this.#lastWords
-      ? speakLastWords(api, this.#lastWords, details)
+      ? this.#speak(api, this.#lastWords, details)
       : api.finish({ subStatus: 'failed', details })
     report.then(
       () => log.warn('An app process ended before its task was done', { outcome }),
       // The usual case: the app reported the end itself, and the token is good for nothing any more.
       (error: unknown) => log.debug('The end of an app is known already', { because: errorText(error) }),
     )
+  }
+
+  /** What an app process left may be damaged: then its task fails without it. */
+  async #speak(api: TaskApi, words: LastWords, details: string): Promise<void> {
+    try {
+      await speakLastWords(api, words, details)
+    } catch (error) {
+      if (error instanceof TaskEndedError || error instanceof RpcError) throw error
+      await api.finish({ subStatus: 'failed', details })
+    }
   }
 
   async #beat(): Promise<void> {

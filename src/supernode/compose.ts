@@ -82,7 +82,7 @@ export async function startSupernode(
       db,
       clock,
       log,
-      onFinished: async (_tx, afterCommit, task) => onTaskFinished(ctx, afterCommit, task),
+      onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
     }),
     clock,
     log,

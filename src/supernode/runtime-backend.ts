@@ -68,7 +68,7 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
         if (earlier !== undefined && earlier !== tree.objectId) await ctx.objects.release(tx, afterCommit, [earlier])
         const absent = await ctx.objects.announce(tx, tree.objectId, ids)
         // Within the transaction: the end of the task, which may share its commit, lets go of these objects.
-        work.reply = { wire, tree, missing: new Set(absent), runtimeSeconds: undefined }
+        work.reply = { wire, tree, missing: new Set(absent), runtimeSeconds: undefined, isFinal: false }
         return absent
       })
       return { messageIds: [tree.objectId], objectsToPush: missing, sessionId: task.taskId.toString() }
@@ -86,11 +86,16 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
       const { subStatus, details } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
-      const work = ctx.work.ofTask(task.taskId)
-      if (work?.reply) work.reply.runtimeSeconds = request.clientappRuntime ?? secondsOf(task, ctx.clock.now())
-      if (request.context) ctx.runs.keep(await ctx.runs.get(task.runId as RunId), contextFromWire(request.context))
+      const { context } = request
+      const run = context && (await ctx.runs.get(task.runId as RunId))
       await ctx.db.transaction(async (tx, afterCommit) => {
-        await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+        if (!(await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details))) return
+        const reply = ctx.work.ofTask(task.taskId)?.reply
+        if (reply) {
+          reply.runtimeSeconds = request.clientappRuntime ?? secondsOf(task, ctx.clock.now())
+          reply.isFinal = true
+        }
+        if (context && run) ctx.runs.keep(run, contextFromWire(context))
       })
     },
   }

@@ -1,5 +1,5 @@
 import { errorText } from '../base/errors.ts'
-import type { AfterCommit } from '../db/database.ts'
+import type { AfterCommit, Db } from '../db/database.ts'
 import { errorCodes } from '../message/message.ts'
 import type { Task } from '../tasks/task.ts'
 import type { SupernodeContext } from './context.ts'
@@ -9,10 +9,16 @@ import { answerWithError, dropWork, sendReply } from './reply.ts'
 import type { Work } from './work.ts'
 
 /**
- * However the execution of an instruction ends, an answer goes out: the app's when it is complete, else an error that says
- * what happened. The next instruction of the run starts at once.
+ * However the execution of an instruction ends, a reply goes out: the app's if reply and state have arrived whole, else an
+ * error that says what happened. The next instruction of the run starts at once. The task itself is forgotten.
  */
-export function onTaskFinished(ctx: SupernodeContext, afterCommit: AfterCommit, task: Task): void {
+export async function onTaskFinished(
+  ctx: SupernodeContext,
+  tx: Db,
+  afterCommit: AfterCommit,
+  task: Task,
+): Promise<void> {
+  await ctx.tasks.forget(tx, task.taskId)
   const work = ctx.work.ofTask(task.taskId)
   if (!work) return
   afterCommit(() => {
@@ -29,7 +35,7 @@ export function onTaskFinished(ctx: SupernodeContext, afterCommit: AfterCommit, 
 
 async function answer(ctx: SupernodeContext, work: Work, task: Task): Promise<void> {
   if (task.subStatus === 'stopped') return dropWork(ctx, work, 'its task was stopped')
-  if (work.reply && work.reply.missing.size === 0) return sendReply(ctx, work)
+  if (work.reply?.isFinal && work.reply.missing.size === 0) return sendReply(ctx, work)
   const reason = `ClientApp stopped responding. ${task.details}`.trim()
   return answerWithError(ctx, work, { code: errorCodes.clientAppCrashed, reason })
 }

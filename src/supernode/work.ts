@@ -24,6 +24,8 @@ export interface WorkReply {
   readonly missing: Set<string>
   /** Seconds that the app took, when it said so. */
   runtimeSeconds: number | undefined
+  /** The app has handed over its state too. Without that the reply would be a success that lost it. */
+  isFinal: boolean
 }
 
 /** What this node has to do, by instruction and by task. Instructions of one run are worked on one after the other. */

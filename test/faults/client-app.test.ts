@@ -6,8 +6,9 @@ import { Deployment } from '../harness/deployment.ts'
 import { eventually } from '../harness/program.ts'
 
 const faultyClient = `
+import { writeSync } from 'node:fs'
 import { ClientApp, ConfigRecord, RecordDict } from 'trellis-fl'
-export const app = new ClientApp().query(async (message) => {
+export const app = new ClientApp().query(async (message, context) => {
   switch (message.content.config('config').get('action')) {
     case 'throw':
       throw new RangeError('no such partition')
@@ -21,6 +22,22 @@ export const app = new ClientApp().query(async (message) => {
       return message.reply(new RecordDict({ c: new ConfigRecord({ blob: new Uint8Array(20 * 1024 * 1024) }) }))
     case 'nothing':
       return undefined
+    case 'noise':
+      process.send?.(null)
+      process.send?.('ready')
+      process.disconnect?.()
+      writeSync(3, 'ready\\n{"app":null}\\nnull\\n')
+      return message.reply(new RecordDict())
+    case 'flood':
+      for (;;) {
+        try {
+          writeSync(3, 'ready\\n'.repeat(1000))
+        } catch {}
+      }
+    case 'hoard':
+      for (const part of [1, 2, 3, 4, 5, 6, 7])
+        context.state.set(\`part\${part}\`, new ConfigRecord({ blob: new Uint8Array(10 * 1024 * 1024) }))
+      return message.reply(new RecordDict())
     default:
       return message.reply(new RecordDict())
   }
@@ -46,6 +63,28 @@ test('whatever a ClientApp does, the ServerApp gets an answer and the node goes 
   assert.equal(run.said.match(/good: answered/g)?.length, 3)
   // Nothing of the apps that hung is left.
   await eventually('the end of all client processes', () => deployment.children('flwr-clientapp').length === 0)
+})
+
+test('no ClientApp ends its SuperExec, and one that keeps too much is reported at once', async () => {
+  await using deployment = await Deployment.create()
+  const node = await deployment.startSupernode('node-1')
+  const superexecs = (): number[] => deployment.children('flower-superexec')
+  await eventually('both SuperExecs', () => superexecs().length === 2)
+  const before = superexecs()
+  const app = deployment.writeApp({
+    server: askingServer,
+    client: faultyClient,
+    config: 'actions = "noise,good,flood,good,hoard,good"\nttl = 50',
+  })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 0, run.said)
+  assert.match(run.said, /noise: answered/)
+  assert.match(run.said, /flood: error 8 ClientApp stopped responding\. .*ended by SIG/)
+  // The lease of a task lasts longer than the message: without a report the message would expire.
+  assert.match(run.said, /hoard: error 2 The state of the app \(context\.state\) is too large to be kept: /)
+  assert.equal(run.said.match(/good: answered/g)?.length, 3)
+  assert.match(node.said, /floods its SuperExec/)
+  assert.deepEqual(superexecs(), before)
 })
 
 test('a ClientApp that cannot be loaded answers with what is wrong with it', async () => {

@@ -105,10 +105,12 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       const { subStatus, details, context } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
-      const { nodeId, runId } = workOf(task)
+      const work = workOf(task)
+      const { nodeId, runId } = work
       const clientappSeconds = request.clientappRuntime ?? (ctx.clock.now() - (task.runningAt ?? task.pendingAt)) / 1000
       ctx.traffic.add(runId, { clientappSeconds })
       await ctx.db.transaction(async (tx, afterCommit) => {
+        work.isFinal = true
         const finished = await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
         if (finished && context?.state) await nodeStateStore.put(tx, runId, nodeId, context.state)
       })

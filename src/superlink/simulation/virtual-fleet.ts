@@ -27,6 +27,8 @@ export interface VirtualWork {
   reply: Omit<StoredMessage, 'deliveredAt'> | undefined
   /** Objects of the reply that the app has not handed over yet. */
   missing: Set<string>
+  /** The app has handed over its state too. Without that the reply would be a success that lost it. */
+  isFinal: boolean
 }
 
 type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'tasks' | 'clock' | 'log' | 'bells' | 'progress' | 'traffic'>
@@ -94,7 +96,7 @@ export class VirtualFleet implements RunNodes {
     const instruction = work?.instruction ?? (await messageStore.find(tx, task.messageId ?? ''))
     if (!instruction) return
     const { dstNodeId } = instruction.metadata
-    const reply = work?.missing.size === 0 ? work.reply : undefined
+    const reply = work?.isFinal && work.missing.size === 0 ? work.reply : undefined
     const outcome = reply && (await takeReply(ctx, tx, afterCommit, dstNodeId as NodeId, reply))
     if (!outcome?.accepted || outcome.objectsToPush.length > 0) {
       if (work?.reply) await ctx.objects.release(tx, afterCommit, [work.reply.metadata.messageId])
@@ -167,6 +169,7 @@ export class VirtualFleet implements RunNodes {
       expiry: setTimeout(() => void this.#expire(taskId), Math.min(Math.max(restMs, 0), timerMsMax)).unref(),
       reply: undefined,
       missing: new Set(),
+      isFinal: false,
     }
   }
 

@@ -1,0 +1,26 @@
+import type { TaskInput } from '../app-api/task-api.ts'
+import { ClientApp } from '../sdk/client-app.ts'
+import { installApp, loadComponent } from './load-app.ts'
+import { sdkUrl } from './sdk-url.ts'
+import type { TaskContext } from './task-run.ts'
+
+type Load = (task: Pick<TaskContext, 'config'>, input: Pick<TaskInput, 'fab'>) => Promise<ClientApp>
+
+/** Loads each app once, by the hash of its FAB: warm processes serve many messages. A failed load is tried again. */
+export function loadOnce(load: Load): Load {
+  const loaded = new Map<string, Promise<ClientApp>>()
+  return (task, input) => {
+    const key = input.fab?.hashStr ?? ''
+    const known = loaded.get(key)
+    if (known) return known
+    const loading = load(task, input)
+    loaded.set(key, loading)
+    loading.catch(() => loaded.delete(key))
+    return loading
+  }
+}
+
+export const loadClientApp: Load = async ({ config }, { fab }) => {
+  const installed = await installApp(fab, config.home)
+  return loadComponent(installed, installed.manifest.components.clientapp, ClientApp, sdkUrl)
+}

@@ -1,0 +1,134 @@
+import type { TaskApi, TaskOutcome } from '../../src/app-api/task-api.ts'
+import type { ObjectTree } from '../../src/gen/flwr/proto/message_pb.ts'
+import { deflateMessage } from '../../src/message/deflate.ts'
+import { inflateMessage } from '../../src/message/inflate.ts'
+import { Message } from '../../src/message/message.ts'
+import { RecordDict } from '../../src/message/records.ts'
+import { contextToWire } from '../../src/message/wire.ts'
+import { flattenTree } from '../../src/objects/object-tree.ts'
+
+type Wire = Parameters<TaskApi['pushMessages']>[0]['messagesList'][number]
+type Method = Exclude<keyof TaskApi, 'signal'>
+
+const run = { runId: 5n, nodeId: 9n }
+
+/** The server of one task, in memory: it hands out messages, takes messages, and fails where a test says so. */
+export class FakeTaskServer {
+  readonly #stop = new AbortController()
+  readonly #objects = new Map<string, Uint8Array>()
+  readonly #outgoing: { wire: Wire; tree: ObjectTree }[] = []
+  readonly #pushed: { id: string; tree: ObjectTree }[] = []
+  /** Calls that fail: by method, one error for each call from the first on; `undefined` lets a call through. */
+  readonly failures: Partial<Record<Method, (Error | undefined)[]>> = {}
+  /** Every call in its order. */
+  readonly calls: Method[] = []
+  readonly confirmed: string[] = []
+  /** How the task ended, once it has. */
+  outcome: TaskOutcome | undefined
+  state = new RecordDict()
+  /** Runs before the content of an object is handed out. */
+  beforeObject: (signal: AbortSignal) => Promise<void> = async () => {}
+
+  /** Makes a message that the task can pull; its objects are here unless `without` says so. */
+  offer(message: Message, { without = false } = {}): string {
+    const { wire, tree, objects, messageId } = deflateMessage(message, { ...message.metadata, ...run })
+    if (!without) for (const [id, read] of objects) this.#objects.set(id, read())
+    this.#outgoing.push({ wire, tree })
+    return messageId
+  }
+
+  /** Offers a reply to each message that was pushed, as its node would send it. */
+  reply(content = new RecordDict()): void {
+    for (const message of this.pushed) this.offer(message.reply(content))
+  }
+
+  /** The messages that were pushed whole. */
+  get pushed(): Message[] {
+    const isWhole = ({ tree }: { tree: ObjectTree }): boolean => flattenTree(tree).every((id) => this.#objects.has(id))
+    return this.#pushed
+      .filter(isWhole)
+      .map(({ id }) => inflateMessage(id, (part) => this.#objects.get(part) as Uint8Array))
+  }
+
+  stop(): void {
+    this.#stop.abort()
+  }
+
+  get api(): TaskApi {
+    const call = async <T>(method: Method, work: () => T | Promise<T>): Promise<T> => {
+      this.calls.push(method)
+      const failure = this.failures[method]?.shift()
+      if (failure) throw failure
+      return work()
+    }
+    const { signal } = this.#stop
+    const api = {
+      signal,
+      pullInput: () =>
+        call('pullInput', () => ({
+          context: contextToWire({ ...run, seriesId: 0n, nodeConfig: {}, runConfig: {}, state: this.state }),
+          run: { runId: run.runId },
+          fab: { hashStr: 'fab', content: new Uint8Array() },
+          taskId: 1n,
+        })),
+      sendHeartbeat: () => call('sendHeartbeat', () => ({ success: true, waited: false })),
+      pullMessages: (ids: string[] | undefined) =>
+        call('pullMessages', () => {
+          const ready = this.#outgoing.filter(({ wire }) => !ids || ids.includes(wire.metadata?.replyToMessageId ?? ''))
+          return {
+            messagesList: ready.map(({ wire }) => wire),
+            messageObjectTrees: ready.map(({ tree }) => tree),
+            waited: true,
+          }
+        }),
+      pushMessages: ({ messagesList, messageObjectTrees }: Parameters<TaskApi['pushMessages']>[0]) =>
+        call('pushMessages', () => {
+          const messageIds = messagesList.map(({ metadata }) => metadata?.messageId ?? '')
+          const objectsToPush = messageObjectTrees.flatMap(flattenTree)
+          messageIds.forEach((id, index) => {
+            this.#pushed.push({ id, tree: messageObjectTrees[index] as ObjectTree })
+          })
+          return { messageIds, objectsToPush, sessionId: 's' }
+        }),
+      pushObject: ({
+        objectId = '',
+        objectContent = new Uint8Array(),
+      }: {
+        objectId?: string
+        objectContent?: Uint8Array
+      }) =>
+        call('pushObject', () => {
+          this.#objects.set(objectId, objectContent)
+          return true
+        }),
+      pullObject: ({ objectId = '' }, how: { signal?: AbortSignal } = {}) =>
+        call('pullObject', async () => {
+          const limit = how.signal ?? signal
+          await this.beforeObject(limit)
+          limit.throwIfAborted()
+          const objectContent = this.#objects.get(objectId)
+          return { objectFound: objectContent !== undefined, objectAvailable: true, objectContent, waited: true }
+        }),
+      confirmMessageReceived: ({ messageObjectId = '' }) =>
+        call('confirmMessageReceived', () => {
+          this.confirmed.push(messageObjectId)
+          const index = this.#outgoing.findIndex(({ tree }) => tree.objectId === messageObjectId)
+          this.#outgoing.splice(index, 1)
+        }),
+      getNodeIds: () => call('getNodeIds', () => [run.nodeId]),
+      pushLogs: () => call('pushLogs', () => {}),
+      pushEvent: () => call('pushEvent', () => {}),
+      finish: (outcome: TaskOutcome) =>
+        call('finish', () => {
+          this.outcome = outcome
+        }),
+    }
+    return api as unknown as TaskApi
+  }
+}
+
+/** A message to the node of a fake task. */
+export function instructionFor(content = new RecordDict()): Message {
+  const message = Message.create({ content, messageType: 'query', dstNodeId: run.nodeId, ttl: 60 })
+  return new Message({ ...message.metadata, runId: run.runId, srcNodeId: 1n }, { content })
+}
