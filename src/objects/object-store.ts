@@ -18,8 +18,15 @@ export interface ObjectStore {
   /**
    * Stores the content of an announced object and returns when it is durable. `unknown`: no message names the object (any
    * more). `mismatch`: the bytes have another hash. Throws `object-malformed` if they are no object or too large.
+   *
+   * @param isWanted whether the sender's own message still names the object; asked in the transaction that stores. Without it
+   *   any message will do.
    */
-  put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'>
+  put(
+    objectId: string,
+    bytes: Uint8Array,
+    isWanted?: (db: Db) => Promise<boolean>,
+  ): Promise<'stored' | 'unknown' | 'mismatch'>
   /** Whether the content is here. */
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
@@ -96,7 +103,11 @@ class FileObjectStore implements ObjectStore {
     return missing
   }
 
-  async put(objectId: string, bytes: Uint8Array): Promise<'stored' | 'unknown' | 'mismatch'> {
+  async put(
+    objectId: string,
+    bytes: Uint8Array,
+    isWanted: (db: Db) => Promise<boolean> = async () => true,
+  ): Promise<'stored' | 'unknown' | 'mismatch'> {
     if (bytes.length > limits.objectBytesMax)
       throw new DomainError(
         'object-malformed',
@@ -108,10 +119,10 @@ class FileObjectStore implements ObjectStore {
       const row = await this.#find(objectId)
       if (!row) return 'unknown'
       if (row.available === 1) return 'stored'
-      if (bytes.length <= limits.objectInlineBytesMax) return this.#markStored(objectId, bytes.length, bytes)
+      if (bytes.length <= limits.objectInlineBytesMax) return this.#markStored(objectId, bytes.length, bytes, isWanted)
       try {
         await this.#files.write(objectId, bytes)
-        const outcome = await this.#markStored(objectId, bytes.length, null)
+        const outcome = await this.#markStored(objectId, bytes.length, null, isWanted)
         if (outcome === 'stored') return outcome
       } catch (error) {
         await this.#deleteUnlessStored(objectId).catch(() => {})
@@ -128,10 +139,16 @@ class FileObjectStore implements ObjectStore {
     if (missing.length > 0) await this.#update(tx, afterCommit, objectId, bytes.length, bytes)
   }
 
-  async #markStored(objectId: string, size: number, content: Uint8Array | null): Promise<'stored' | 'unknown'> {
-    return this.#db.transaction(async (tx, afterCommit) =>
-      (await this.#update(tx, afterCommit, objectId, size, content)) ? 'stored' : 'unknown',
-    )
+  #markStored(
+    objectId: string,
+    size: number,
+    content: Uint8Array | null,
+    isWanted: (db: Db) => Promise<boolean>,
+  ): Promise<'stored' | 'unknown'> {
+    return this.#db.transaction(async (tx, afterCommit) => {
+      if (!(await isWanted(tx))) return 'unknown'
+      return (await this.#update(tx, afterCommit, objectId, size, content)) ? 'stored' : 'unknown'
+    })
   }
 
   /** Returns whether the object is still announced. */

@@ -50,7 +50,8 @@ interface PlayedRun {
   isStopped: boolean
 }
 
-type Move = () => Promise<void>
+/** Gets the life of the SuperLink in which it begins: it hears nothing that is said after that. */
+type Move = (life: number) => Promise<void>
 
 /**
  * ServerApps and SuperNodes that do what they may in random order, several things at once, at a SuperLink that is killed
@@ -108,7 +109,7 @@ export class DeliveryWorld {
       await expireNodes(this.#core.ctx)
       const open = this.#asked.filter((asked) => asked.run === run && asked.isTaken && !asked.isAnswerConfirmed)
       const ids = open.map(({ message }) => message.messageId)
-      await this.#collect(run, open, { all: true })
+      await this.#collect(this.#life, run, open, { all: true })
       assert.deepEqual(
         open.filter(({ answer }) => answer === undefined).map(({ message }) => message.messageId),
         [],
@@ -125,8 +126,8 @@ export class DeliveryWorld {
     await this.#core[Symbol.asyncDispose]()
   }
 
-  async #startRun(): Promise<void> {
-    await this.#hear(this.#core.run(), ({ runId }) => this.#runs.push({ runId, isStopped: false }))
+  async #startRun(life = this.#life): Promise<void> {
+    await this.#hear(life, this.#core.run(), ({ runId }) => this.#runs.push({ runId, isStopped: false }))
   }
 
   #pick(): Move {
@@ -161,7 +162,7 @@ export class DeliveryWorld {
   /** Refusals that a peer must expect are no faults. */
   async #make(move: Move, life: number): Promise<void> {
     try {
-      await move()
+      await move(life)
     } catch (error) {
       const isExpected = error instanceof DomainError && expected.has(error.code)
       if (!isExpected && this.#life === life) throw error
@@ -173,8 +174,7 @@ export class DeliveryWorld {
   }
 
   /** Runs `note` with what the SuperLink said, if it was heard. */
-  async #hear<T>(call: Promise<T>, note: (said: T) => unknown): Promise<void> {
-    const life = this.#life
+  async #hear<T>(life: number, call: Promise<T>, note: (said: T) => unknown): Promise<void> {
     const said = await call
     if (life === this.#life) note(said)
   }
@@ -188,7 +188,7 @@ export class DeliveryWorld {
       bytes: this.#random(3) === 0 ? 40_000 : 16,
       ttl: 20 + this.#random(400),
     }))
-    return () => {
+    return (life) => {
       const batch = wanted.map(({ node, ...options }): Asked => {
         const message = this.#core.instruction(run.runId, node.id, options)
         const fate = { isTaken: false, uploaded: new Set<string>(), reply: undefined, complete: new Set<string>() }
@@ -196,7 +196,7 @@ export class DeliveryWorld {
       })
       this.#asked.push(...batch)
       const messages = batch.map(({ message }) => message)
-      return this.#hear(this.#core.push(run.runId, messages, { upload: false }), ({ messageIds }) => {
+      return this.#hear(life, this.#core.push(run.runId, messages, { upload: false }), ({ messageIds }) => {
         batch.forEach((asked, index) => {
           asked.isTaken = messageIds[index] === asked.message.messageId
         })
@@ -211,8 +211,8 @@ export class DeliveryWorld {
     if (!asked) return undefined
     const { objects } = asked.message.deflated
     const id = this.#one([...objects.keys()].filter((one) => !asked.uploaded.has(one))) as string
-    return () =>
-      this.#hear(this.#core.ctx.objects.put(id, (objects.get(id) as () => Uint8Array)()), (outcome) => {
+    return (life) =>
+      this.#hear(life, this.#core.ctx.objects.put(id, (objects.get(id) as () => Uint8Array)()), (outcome) => {
         if (outcome === 'stored') asked.uploaded.add(id)
       })
   }
@@ -220,11 +220,11 @@ export class DeliveryWorld {
   #claim(): Move | undefined {
     const node = this.#one(this.#nodes.filter(({ isSilent }) => !isSilent))
     if (!node) return undefined
-    return async () => {
+    return async (life) => {
       if (node.isJoining) return
       const { received } = node
       const answered = new Set(this.#asked.filter(({ answer }) => answer !== undefined))
-      await this.#hear(this.#core.claim(node.id), (message) => {
+      await this.#hear(life, this.#core.claim(node.id), (message) => {
         if (!message) return
         const asked = this.#asked.find((one) => one.message.messageId === message.metadata.messageId)
         assert.ok(asked, 'a node receives what was never pushed')
@@ -241,12 +241,12 @@ export class DeliveryWorld {
     const node = this.#one(this.#nodes)
     const asked = node && this.#one([...node.received].filter((one) => !node.confirmed.has(one)))
     if (!node || !asked) return undefined
-    return async () => {
+    return async (life) => {
       const ids = flattenTree(asked.message.deflated.tree)
       const objects = await Promise.all(ids.map((id) => this.#core.ctx.objects.get(id)))
       // As programs do; that those who do not harm themselves alone is tested elsewhere.
       if (objects.some((object) => !object?.content)) return
-      await this.#hear(this.#core.confirm(asked.message), () => node.confirmed.add(asked))
+      await this.#hear(life, this.#core.confirm(asked.message), () => node.confirmed.add(asked))
     }
   }
 
@@ -255,12 +255,14 @@ export class DeliveryWorld {
     const asked = node && this.#one([...node.received])
     if (!node || !asked) return undefined
     const bytes = this.#random(3) === 0 ? 40_000 : 16
-    return async () => {
+    return async (life) => {
       if (asked.message.metadata.createdAt + asked.message.metadata.ttl <= this.clock.now() / 1000) return
       const { received } = node
       asked.reply ??= { message: this.#core.replyTo(asked.message, { bytes }), missing: undefined }
       const { reply } = asked
-      await this.#hear(this.#core.reply(reply.message, { upload: false }), ({ accepted, objectsToPush }) => {
+      // An upload that is under way belongs to the announcement before.
+      reply.missing = undefined
+      await this.#hear(life, this.#core.reply(reply.message, { upload: false }), ({ accepted, objectsToPush }) => {
         // Said to a process that is gone.
         if (received !== node.received) return
         reply.missing = accepted ? new Set(objectsToPush) : undefined
@@ -276,8 +278,8 @@ export class DeliveryWorld {
     if (!asked || !reply || id === undefined) return undefined
     const bytes = (reply.message.deflated.objects.get(id) as () => Uint8Array)()
     const { missing } = reply
-    return () =>
-      this.#hear(this.#core.ctx.objects.put(id, bytes), (outcome) => {
+    return (life) =>
+      this.#hear(life, this.#core.uploadObject(reply.message, id, bytes), (outcome) => {
         if (reply.missing !== missing) return
         // It is not known any more: a SuperNode announces the reply anew.
         if (outcome === 'unknown') reply.missing = undefined
@@ -289,12 +291,11 @@ export class DeliveryWorld {
     const run = this.#one(this.#runs.filter(({ isStopped }) => !isStopped))
     const open = this.#asked.filter((asked) => asked.run === run && asked.isTaken && !asked.isAnswerConfirmed)
     if (!run || open.length === 0) return undefined
-    return () => this.#collect(run, open, {})
+    return (life) => this.#collect(life, run, open, {})
   }
 
-  async #collect(run: PlayedRun, open: readonly Asked[], options: { all?: boolean }): Promise<void> {
+  async #collect(life: number, run: PlayedRun, open: readonly Asked[], options: { all?: boolean }): Promise<void> {
     const ids = open.map(({ message }) => message.messageId)
-    const life = this.#life
     const replies = await this.#core.collect(run.runId, ids, options)
     if (life !== this.#life) return
     for (const { metadata, tree } of replies) {
@@ -333,7 +334,10 @@ export class DeliveryWorld {
       node.hangUp()
       const { connection, close } = openConnection()
       Object.assign(node, { hangUp: close, received: new Set(), isSilent: false, isJoining: true })
-      for (const asked of this.#asked) if (asked.node === node) asked.reply = undefined
+      for (const asked of this.#asked.filter((one) => one.node === node)) {
+        if (asked.reply) asked.reply.missing = undefined
+        asked.reply = undefined
+      }
       try {
         await this.#core.join(node.key, { connection })
       } finally {
@@ -368,10 +372,10 @@ export class DeliveryWorld {
   #stop(): Move | undefined {
     const run = this.#one(this.#runs.filter(({ isStopped }) => !isStopped))
     if (!run) return undefined
-    return async () => {
+    return async (life) => {
       run.isStopped = true
       await this.#core.stop(run.runId)
-      await this.#startRun()
+      if (life === this.#life) await this.#startRun(life)
     }
   }
 

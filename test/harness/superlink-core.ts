@@ -1,8 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NodeId, type RunId, superlinkNodeId, type TaskId } from '../../src/base/ids.ts'
-import { inMemory, openDatabase } from '../../src/db/database.ts'
-import type { Tables } from '../../src/db/schema.ts'
+import { type Db, inMemory, openDatabase } from '../../src/db/database.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
 import type { SimulationConfig } from '../../src/gen/flwr/proto/federation_config_pb.ts'
 import { type DeflatedMessage, deflateMessage } from '../../src/message/deflate.ts'
@@ -11,6 +10,7 @@ import { NdArray } from '../../src/message/nd-array.ts'
 import { ArrayRecord, RecordDict } from '../../src/message/records.ts'
 import { createObjectStore } from '../../src/objects/object-store.ts'
 import type { Connection } from '../../src/rpc/call.ts'
+import { isObjectFrom } from '../../src/superlink/access/ownership.ts'
 import { createBells, type SuperlinkContext } from '../../src/superlink/context.ts'
 import { confirmInstruction, confirmReply } from '../../src/superlink/delivery/confirm.ts'
 import { claimInstruction, pushInstructions } from '../../src/superlink/delivery/instructions.ts'
@@ -72,6 +72,7 @@ export class SuperlinkCore implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack
   readonly #objects: string
   readonly #signal = new AbortController().signal
+  readonly #hangUps = new Map<string, () => void>()
   #messages = 0
 
   private constructor(
@@ -151,10 +152,13 @@ export class SuperlinkCore implements AsyncDisposable {
     return { runId, taskId: acquired.task.taskId, token: acquired.token }
   }
 
-  /** A SuperNode with this key joins, or comes back. */
+  /** A SuperNode with this key joins. If it has before, that process is gone. */
   async join(publicKey: string, options: { connection?: Connection; process?: string } = {}): Promise<NodeId> {
     const credential = { kind: 'key', publicKey } as const
-    const speaker = { connection: options.connection ?? openConnection().connection, process: options.process }
+    const fresh = openConnection()
+    if (!options.connection) this.#hangUps.get(publicKey)?.()
+    this.#hangUps.set(publicKey, fresh.close)
+    const speaker = { connection: options.connection ?? fresh.connection, process: options.process }
     await registerNode(this.ctx, credential, publicKey).catch(() => {})
     return activateNode(this.ctx, credential, { publicKey, heartbeatIntervalMs: 30_000, speaker })
   }
@@ -195,6 +199,12 @@ export class SuperlinkCore implements AsyncDisposable {
     return outcomes
   }
 
+  /** A SuperNode uploads an object of its reply. */
+  uploadObject({ metadata }: OwnMessage, objectId: string, bytes: Uint8Array) {
+    const isWanted = (db: Db) => isObjectFrom(db, metadata.srcNodeId as NodeId, metadata.runId as RunId, objectId)
+    return this.ctx.objects.put(objectId, bytes, isWanted)
+  }
+
   /** The SuperNode asks for an instruction, without waiting. */
   claim(nodeId: NodeId): Promise<StoredMessage | undefined> {
     return claimInstruction(this.ctx, nodeId, { waitMs: 0, signal: this.#signal, endedAfter: undefined })
@@ -222,20 +232,28 @@ export class SuperlinkCore implements AsyncDisposable {
     return stopRun(this.ctx, runId)
   }
 
-  /** What is left of messages: rows of each table, and files. */
-  async leftovers(): Promise<Record<string, number>> {
-    const tables = ['message', 'message_object', 'object', 'virtual_node'] as const satisfies readonly (keyof Tables)[]
-    const counts: Record<string, number> = {}
-    for (const table of tables) {
-      const rows = await this.ctx.db.read
-        .selectFrom(table)
-        .select(({ fn }) => fn.countAll().as('count'))
-        .execute()
-      counts[table] = Number(rows[0]?.count)
+  /** What is left of messages: rows of each table, and files. Waits for deletions that are under way. */
+  async leftovers(): Promise<typeof nothing> {
+    const count = async (table: 'message' | 'message_object' | 'object' | 'virtual_node'): Promise<number> =>
+      Number(
+        (
+          await this.ctx.db.read
+            .selectFrom(table)
+            .select(({ fn }) => fn.countAll().as('n'))
+            .execute()
+        )[0]?.n,
+      )
+    const listFiles = () =>
+      readdirSync(this.#objects, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    const object = await count('object')
+    for (let turn = 0; turn < 1000 && listFiles().length > object; turn++) await settled(1)
+    return {
+      message: await count('message'),
+      message_object: await count('message_object'),
+      object,
+      virtual_node: await count('virtual_node'),
+      files: listFiles().length,
     }
-    await settled()
-    const entries = readdirSync(this.#objects, { recursive: true, withFileTypes: true })
-    return { ...counts, files: entries.filter((entry) => entry.isFile()).length }
   }
 
   [Symbol.asyncDispose](): Promise<void> {

@@ -1,11 +1,14 @@
 import { fleetAccess } from '../../access/table.ts'
 import { DomainError } from '../../base/errors.ts'
+import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import type { Db } from '../../db/database.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { isPublicKeyPem } from '../../identity/node-key.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { type FleetOwned, fleetOwners } from '../access/owners.ts'
+import { isObjectFrom } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
@@ -96,9 +99,11 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         }
         return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
       },
-      async pushObject(request, _call, _node, isOwn) {
-        const result = isOwn ? await ctx.objects.put(request.objectId, request.objectContent) : 'unknown'
-        if (result === 'unknown') return { stored: await wasTakenUp(ctx, request.sessionId) }
+      async pushObject({ runId, objectId, objectContent, sessionId }, _call, { nodeId }, isOwn) {
+        // Asked again when it is stored: the reply may be withdrawn in between.
+        const isWanted = (db: Db): Promise<boolean> => isObjectFrom(db, nodeId, runId as RunId, objectId)
+        const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted) : 'unknown'
+        if (result === 'unknown') return { stored: await wasTakenUp(ctx, sessionId) }
         return { stored: result === 'stored' }
       },
       async pullObject(request, call, _node, isOwn) {

@@ -4,8 +4,8 @@ import { DeliveryWorld } from '../../../test/harness/delivery-world.ts'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 
 /** `TRELLIS_SEED=7` plays one seed again; `TRELLIS_SEEDS=500` plays as many. */
-const given = process.env['TRELLIS_SEED']
-const seeds = given === undefined ? [...Array(Number(process.env['TRELLIS_SEEDS'] ?? 4)).keys()] : [Number(given)]
+const given = process.env.TRELLIS_SEED
+const seeds = given === undefined ? [...Array(Number(process.env.TRELLIS_SEEDS ?? 4)).keys()] : [Number(given)]
 const stepsPerSeed = 100
 
 test('whatever happens in whatever order, each instruction is answered once, nothing is lost and nothing is left', async () => {

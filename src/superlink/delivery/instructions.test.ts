@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type OwnMessage, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import type { NodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import { unregisterNode } from '../nodes/nodes.ts'
+import { claimInstruction, pushInstructions } from './instructions.ts'
+
+const asStored = ({ metadata, error, deflated }: OwnMessage) => ({ metadata, error, tree: deflated.tree })
+
+async function setUp() {
+  const core = await SuperlinkCore.start()
+  const nodeId = await core.join('node')
+  const { runId } = await core.run()
+  /** A call that is held until there is an instruction. */
+  const hold = (signal = new AbortController().signal, endedAfter?: bigint) =>
+    claimInstruction(core.ctx, nodeId, { waitMs: 60_000, signal, endedAfter })
+  return { core, nodeId, runId, hold, [Symbol.asyncDispose]: () => core[Symbol.asyncDispose]() }
+}
+
+test('a SuperNode receives its instructions once, in the order in which they were pushed', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const messages = Array.from({ length: 5 }, () => core.instruction(runId, nodeId))
+  await core.push(runId, messages)
+  const claims = await Promise.all(messages.map(() => core.claim(nodeId)))
+  assert.deepEqual(
+    claims.map((message) => message?.metadata.messageId),
+    messages.map(({ messageId }) => messageId),
+  )
+  assert.equal(await core.claim(nodeId), undefined)
+})
+
+test('a SuperNode that waits is answered when an instruction is pushed, and another node is not', async () => {
+  await using world = await setUp()
+  const { core, runId, hold } = world
+  const other = await core.join('other')
+  const held = hold()
+  const forOther = core.instruction(runId, other)
+  const message = core.instruction(runId, world.nodeId)
+  await core.push(runId, [forOther, message])
+  assert.equal((await held)?.metadata.messageId, message.messageId)
+  assert.equal((await core.claim(other))?.metadata.messageId, forOther.messageId)
+})
+
+test('an instruction whose receiver hung up meanwhile goes to the next call', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, hold } = world
+  const hangUp = new AbortController()
+  const held = hold(hangUp.signal)
+  const message = core.instruction(runId, nodeId)
+  const pushed = core.push(runId, [message])
+  hangUp.abort()
+  await pushed
+  assert.equal(await held, undefined)
+  assert.equal((await core.claim(nodeId))?.metadata.messageId, message.messageId)
+})
+
+test('a SuperNode that waits is told of the end of a run, and of no end that it knows', async () => {
+  await using world = await setUp()
+  const { core, runId, hold } = world
+  const { endedRuns } = core.ctx.tasks
+  const position = endedRuns.position(0n)
+  const held = hold(undefined, position)
+  await core.stop(runId)
+  assert.equal(await held, undefined)
+  assert.deepEqual(endedRuns.news(position).endedRunIds, [runId])
+  assert.deepEqual(endedRuns.news(endedRuns.news(position).endedRunsSeen).endedRunIds, [])
+})
+
+test('an instruction that has expired is not handed out', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  await core.push(runId, [core.instruction(runId, nodeId, { ttl: 30 })])
+  core.clock.advance(30_001)
+  assert.equal(await core.claim(nodeId), undefined)
+})
+
+test('instructions to nodes that are unknown or were unregistered are refused one by one, to nodes offline taken', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const [gone, silent] = [await core.join('gone'), await core.join('silent')]
+  await unregisterNode(core.ctx, gone)
+  core.clock.advance(61_000)
+  const messages = [5n as NodeId, gone, silent, nodeId].map((to) => core.instruction(runId, to))
+  const { messageIds } = await core.push(runId, messages, { upload: false })
+  assert.deepEqual(messageIds, ['', '', messages[2]?.messageId, messages[3]?.messageId])
+})
+
+test('a push that holds one malformed message, or too many, is refused whole', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const { runId: another } = await core.run()
+  const good = asStored(core.instruction(runId, nodeId))
+  const expired = { ...good, metadata: { ...good.metadata, ttl: 0 } }
+  await assert.rejects(pushInstructions(core.ctx, runId, [good, expired]), { code: 'invalid-request' })
+  const foreign = asStored(core.instruction(another, nodeId))
+  await assert.rejects(pushInstructions(core.ctx, runId, [good, foreign]), { code: 'not-of-this-task' })
+  const many = Array(limits.messagesPerPushMax + 1).fill(good)
+  await assert.rejects(pushInstructions(core.ctx, runId, many), /More than 10000 messages in one push/)
+  assert.equal((await core.leftovers()).message, 0)
+})
+
+test('the same push again, after its response was lost, changes nothing and asks for what is missing', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const message = core.instruction(runId, nodeId)
+  const first = await core.push(runId, [message], { upload: false })
+  const [id = '', bytes] = [...message.deflated.objects][0] ?? []
+  await core.ctx.objects.put(id, (bytes as () => Uint8Array)())
+  const again = await core.push(runId, [message], { upload: false })
+  assert.deepEqual(again.messageIds, first.messageIds)
+  assert.deepEqual(
+    again.objectsToPush,
+    first.objectsToPush.filter((one) => one !== id),
+  )
+  await core.claim(nodeId)
+  assert.equal(await core.claim(nodeId), undefined)
+})

@@ -1,0 +1,181 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { nothing, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import { errorCodes } from '../../message/message.ts'
+import { cutOffNode, deactivateNode, expireNodes, heartbeat } from '../nodes/nodes.ts'
+
+/** A node that has fetched one instruction. */
+async function setUp({ ttl = 3600 } = {}) {
+  const core = await SuperlinkCore.start()
+  const nodeId = await core.join('node')
+  const { runId } = await core.run()
+  const asked = core.instruction(runId, nodeId, { ttl })
+  await core.push(runId, [asked])
+  await core.claim(nodeId)
+  const collect = (options?: { waitMs?: number; all?: boolean }) => core.collect(runId, [asked.messageId], options)
+  return { core, nodeId, runId, asked, collect, [Symbol.asyncDispose]: () => core[Symbol.asyncDispose]() }
+}
+
+test('a ServerApp that waits gets a reply when its last object has come, not when it is announced', async () => {
+  await using world = await setUp()
+  const { core, asked, collect } = world
+  const reply = core.replyTo(asked, { bytes: 100_000 })
+  const held = collect({ waitMs: 60_000 })
+  let isHere = false
+  void held.then(() => {
+    isHere = true
+  })
+  assert.equal((await core.reply(reply, { upload: false })).accepted, true)
+  const [last, ...first] = [...reply.deflated.objects]
+  for (const [id, bytes] of first) await core.uploadObject(reply, id, bytes())
+  await settled()
+  assert.equal(isHere, false)
+  const [id = '', bytes] = last ?? []
+  await core.uploadObject(reply, id, (bytes as () => Uint8Array)())
+  assert.deepEqual(
+    (await held).map(({ metadata }) => metadata.messageId),
+    [reply.messageId],
+  )
+})
+
+test('a reply is handed out until it is confirmed; then it is forgotten with its instruction', async () => {
+  await using world = await setUp()
+  const { core, asked, collect } = world
+  const reply = core.replyTo(asked)
+  await core.reply(reply)
+  for (let time = 0; time < 2; time++) assert.equal((await collect())[0]?.metadata.messageId, reply.messageId)
+  await core.confirm(reply)
+  assert.deepEqual(await core.leftovers(), nothing)
+})
+
+test('the same reply again is taken again, and another to the same instruction is refused', async () => {
+  await using world = await setUp()
+  const { core, asked } = world
+  const reply = core.replyTo(asked)
+  const first = await core.reply(reply, { upload: false })
+  assert.deepEqual(await core.reply(reply, { upload: false }), first)
+  assert.deepEqual(await core.reply(core.replyTo(asked)), { accepted: false, objectsToPush: [] })
+  assert.equal(core.ctx.progress.of(world.runId).replied, 1)
+})
+
+test('a reply to what was not asked of this node, or that would outlive its instruction, is refused', async () => {
+  await using world = await setUp({ ttl: 100 })
+  const { core, asked, runId } = world
+  const other = await core.join('other')
+  const { runId: another } = await core.run()
+  const reply = core.replyTo(asked)
+  const changed = (fields: object) => ({ ...reply, metadata: { ...reply.metadata, ...fields } })
+  const wrong = [
+    core.replyTo({ ...asked, metadata: { ...asked.metadata, dstNodeId: other } }),
+    core.replyTo({ ...asked, metadata: { ...asked.metadata, runId: another } }),
+    core.replyTo({ ...asked, messageId: '0'.repeat(64) }),
+    changed({ ttl: 1000 }),
+  ]
+  for (const one of wrong) assert.equal((await core.reply(one)).accepted, false)
+  assert.deepEqual(core.ctx.progress.of(runId), { asked: 1, replied: 0, failed: 0 })
+})
+
+test('a ServerApp hears at once that a node is gone, by whichever way it went', async () => {
+  const ways = {
+    left: (core: SuperlinkCore, id: Parameters<typeof cutOffNode>[1]) => deactivateNode(core.ctx, id),
+    'was cut off': (core: SuperlinkCore, id: Parameters<typeof cutOffNode>[1]) => cutOffNode(core.ctx, id),
+    'went silent': async (core: SuperlinkCore) => {
+      core.clock.advance(61_000)
+      await expireNodes(core.ctx)
+    },
+  }
+  for (const [way, leave] of Object.entries(ways)) {
+    await using world = await setUp()
+    const held = world.collect({ waitMs: 60_000 })
+    await settled()
+    await leave(world.core, world.nodeId)
+    assert.equal((await held)[0]?.error?.code, errorCodes.nodeUnavailable, way)
+  }
+})
+
+test('an instruction that expires unanswered becomes an error, and a reply that comes later is refused', async () => {
+  await using world = await setUp({ ttl: 30 })
+  const { core, asked, collect } = world
+  core.clock.advance(31_000)
+  const [error] = await collect()
+  assert.equal(error?.error?.code, errorCodes.messageUnavailable)
+  assert.equal((await core.reply(core.replyTo(asked))).accepted, false)
+  assert.equal((await collect())[0]?.metadata.messageId, error?.metadata.messageId, 'the error stays the same')
+})
+
+test('a reply that was announced and never came is replaced by the error, and leaves nothing', async () => {
+  await using world = await setUp({ ttl: 30 })
+  const { core, asked, runId, collect } = world
+  const reply = core.replyTo(asked, { bytes: 100_000 })
+  await core.reply(reply, { upload: false })
+  core.clock.advance(31_000)
+  const [error] = await collect()
+  assert.equal(error?.error?.code, errorCodes.messageUnavailable)
+  assert.deepEqual(core.ctx.progress.of(runId), { asked: 1, replied: 1, failed: 1 })
+  const [[id, bytes] = ['', () => new Uint8Array()]] = [...reply.deflated.objects]
+  assert.equal(await core.uploadObject(reply, id, bytes()), 'unknown')
+  await core.confirm({
+    ...asked,
+    messageId: error?.metadata.messageId ?? '',
+    metadata: error?.metadata ?? asked.metadata,
+  })
+  assert.deepEqual(await core.leftovers(), nothing)
+})
+
+test('a node that was silent for a while goes on with the reply that it had begun', async () => {
+  await using world = await setUp()
+  const { core, asked, nodeId, collect } = world
+  const reply = core.replyTo(asked)
+  await core.reply(reply, { upload: false })
+  core.clock.advance(61_000)
+  await expireNodes(core.ctx)
+  await heartbeat(core.ctx, nodeId, 30_000)
+  assert.deepEqual(
+    await core.uploadObject(reply, reply.messageId, new Uint8Array()).catch(() => 'malformed'),
+    'mismatch',
+  )
+  assert.equal((await core.reply(reply)).accepted, true)
+  assert.equal((await collect())[0]?.metadata.messageId, reply.messageId)
+})
+
+test('a SuperNode that is restarted gets again what it had not confirmed, and what it had is an error', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, asked } = world
+  const confirmed = core.instruction(runId, nodeId)
+  await core.push(runId, [confirmed])
+  await core.claim(nodeId)
+  await core.confirm(confirmed)
+  await core.join('node')
+  assert.equal((await core.claim(nodeId))?.metadata.messageId, asked.messageId)
+  assert.equal(await core.claim(nodeId), undefined)
+  const [reply] = await core.collect(runId, [confirmed.messageId])
+  assert.match(reply?.error?.reason ?? '', /was restarted before it answered/)
+})
+
+test('a reply that was whole before its SuperNode was restarted stands, and its instruction is not handed out again', async () => {
+  await using world = await setUp()
+  const { core, nodeId, asked, collect } = world
+  const reply = core.replyTo(asked)
+  await core.reply(reply)
+  await core.join('node')
+  assert.equal(await core.claim(nodeId), undefined)
+  assert.equal((await collect())[0]?.metadata.messageId, reply.messageId)
+})
+
+test('of many instructions a ServerApp gets what is there, or all when it asks for all', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, asked } = world
+  const late = core.instruction(runId, nodeId)
+  await core.push(runId, [late])
+  await core.claim(nodeId)
+  const ids = [asked.messageId, late.messageId]
+  await core.reply(core.replyTo(asked))
+  assert.equal((await core.collect(runId, ids, { waitMs: 60_000 })).length, 1)
+  const all = core.collect(runId, ids, { waitMs: 60_000, all: true })
+  await core.reply(core.replyTo(late, { error: { code: errorCodes.clientAppRaisedException, reason: 'no' } }))
+  assert.deepEqual(
+    (await all).map(({ error }) => error?.reason),
+    [undefined, 'no'],
+  )
+  assert.deepEqual(core.ctx.progress.of(runId), { asked: 2, replied: 2, failed: 1 })
+})
