@@ -118,6 +118,8 @@ export const limits = {
   objectTreeNodesMax: 100_000,
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
+  /** Finished instructions that a SuperNode remembers, so that it never executes one again. */
+  finishedInstructionsMax: 4096,
   /** Message ids in one request for replies. */
   repliesPerPullMax: 20_000,
   taskLaunchesMax: 5,

@@ -52,6 +52,14 @@ export class FleetClient {
     return this.#nodeId
   }
 
+  /**
+   * Whether the SuperLink hands out an unconfirmed instruction again after a restart of this node. Ours do, and are known by
+   * the calls that they hold.
+   */
+  get redelivers(): boolean {
+    return this.#holds
+  }
+
   /** Introduces this node and brings it online. */
   async join(): Promise<void> {
     const { key, keyIsAutomatic } = this.#options.config

@@ -7,6 +7,7 @@ import { errorCodes } from '../message/message.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
+import { confirmHeld, meetAgain } from './confirm.ts'
 import type { SupernodeContext } from './context.ts'
 import { fleet, isNodeForgotten, isRunEnded } from './fleet.ts'
 import { answerWithError, dropWork } from './reply.ts'
@@ -34,7 +35,9 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
     for (const runId of message.endedRunIds) endRun(ctx, runId as RunId)
     const [wire] = message.messagesList
     const [tree] = message.messageObjectTrees
-    if (wire && tree) await take(ctx, wire, tree)
+    const known = work.findKnown(wire?.metadata?.messageId ?? '')
+    if (known) await meetAgain(ctx, known)
+    else if (wire && tree) await take(ctx, wire, tree)
     else if (!waited) {
       if (!polls) log.info(`The SuperLink does not hold requests: asking every ${pollMs / 1000} s for instructions`)
       polls = true
@@ -57,7 +60,6 @@ async function pullMessages({ fleet: client, log }: SupernodeContext, endedRunsS
 async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree): Promise<void> {
   const expired = (work: Work): void => void expire(ctx, work)
   const work = ctx.work.add(wire, tree, expired, ctx.clock.now())
-  if (!work) return
   const { messageType, messageId } = work.metadata
   ctx.log.info(`Received: ${messageType} message ${messageId.slice(0, 8)} of run ${work.runId}`)
   try {
@@ -66,11 +68,22 @@ async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree):
     if (isRunEnded(error)) return dropWork(ctx, work, 'its run has ended')
     if (error instanceof DomainError)
       return answerWithError(ctx, work, { code: errorCodes.invalidFab, reason: error.message })
-    if (!(error instanceof RpcError) || isNodeForgotten(error)) throw error
+    if (!(error instanceof RpcError) || isNodeForgotten(error)) {
+      ctx.work.discard(work)
+      throw error
+    }
     const reason = `The SuperLink did not hand the app over: ${error.message}`
     return answerWithError(ctx, work, { code: errorCodes.unknown, reason })
   }
+  // A SuperLink that waits for the confirmation of this instruction hands out no other one, not even of another run.
+  if (!ctx.fleet.redelivers) await announceObjects(ctx, work)
   await startNext(ctx, work.runId)
+}
+
+/** Fetches the objects before the instruction has its turn. */
+async function announceObjects(ctx: SupernodeContext, work: Work): Promise<void> {
+  await ctx.db.transaction((tx) => ctx.objects.announce(tx, work.metadata.messageId, flattenTree(work.tree)))
+  work.arrival = download(ctx, work)
 }
 
 /**
@@ -92,7 +105,7 @@ export async function startNext(ctx: SupernodeContext, runId: RunId): Promise<vo
     })
     ctx.work.begin(work, taskId)
   })
-  void download(ctx, work)
+  work.arrival ??= download(ctx, work)
 }
 
 async function download(ctx: SupernodeContext, work: Work): Promise<void> {
@@ -112,14 +125,17 @@ async function download(ctx: SupernodeContext, work: Work): Promise<void> {
       },
       sleep: (ms) => ctx.clock.sleep(ms, ctx.signal),
     })
+    await confirmHeld(ctx, work)
   } catch (error) {
     if (ctx.signal.aborted) return
     if (isRunEnded(error)) return endRun(ctx, runId)
-    await failTask(ctx, work, `The message could not be fetched: ${errorText(error)}`)
+    const reason = `The message could not be fetched: ${errorText(error)}`
+    if (work.taskId === undefined) await answerWithError(ctx, work, { code: errorCodes.messageUnavailable, reason })
+    else await failTask(ctx, work, reason)
   }
 }
 
-/** Ends the execution of an instruction; whoever waits for the reply hears why. */
+/** Ends the execution of an instruction; its reply is an error with the reason. */
 async function failTask(ctx: SupernodeContext, work: Work, details: string): Promise<void> {
   const { taskId } = work
   if (taskId === undefined) return

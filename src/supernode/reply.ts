@@ -2,10 +2,11 @@ import type { MessageShape } from '@bufbuild/protobuf'
 import { DomainError, errorText } from '../base/errors.ts'
 import type { MessageSchema, ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../message/deflate.ts'
-import { Message, type MessageError } from '../message/message.ts'
+import { errorCodes, Message, type MessageError } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { ObjectRefusedError, pushObjects } from '../objects/transfer.ts'
+import { confirmFinished } from './confirm.ts'
 import type { SupernodeContext } from './context.ts'
 import { fleet, isRunEnded } from './fleet.ts'
 import type { Work } from './work.ts'
@@ -46,26 +47,31 @@ export function answerWithError(ctx: SupernodeContext, work: Work, error: Messag
 }
 
 async function send(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Promise<void> {
-  const node = { nodeId: ctx.fleet.nodeId }
   const { runId } = work
   try {
     if (!(await pushReply(ctx, work, reply)))
       return await dropWork(ctx, work, 'the SuperLink does not take a reply to it any more')
-    // Only now: should this node die before, the SuperLink hands the instruction out again.
-    await ctx.fleet.call(fleet.confirmMessageReceived, { node, runId, messageObjectId: work.metadata.messageId })
+    await confirmFinished(ctx, work)
     ctx.log.info(`Sent: reply to ${work.metadata.messageId.slice(0, 8)} of run ${runId}`, {
       ...(reply.wire.error ? { error: reply.wire.error.reason } : {}),
     })
     await forget(ctx, work)
   } catch (error) {
     if (ctx.signal.aborted) return
-    await dropWork(ctx, work, isRunEnded(error) ? 'its run has ended' : `its reply was refused: ${errorText(error)}`)
+    if (isRunEnded(error)) return dropWork(ctx, work, 'its run has ended')
+    const reason = `its reply was refused: ${errorText(error)}`
+    if (reply.wire.error) return dropWork(ctx, work, reason)
+    ctx.log.warn(`An instruction is answered with an error: ${reason}`, { run: runId })
+    await answerWithError(ctx, work, {
+      code: errorCodes.replyMessageUnavailable,
+      reason: `The SuperLink refused the reply: ${errorText(error)}`,
+    })
   }
 }
 
 /**
  * Announces the reply and uploads the objects that are missing. When one is refused the reply is announced anew, for the
- * SuperLink may have it from an upload whose answer was lost, or may have been restarted. Answers whether it was taken.
+ * SuperLink may have it from an upload whose response was lost, or may have been restarted. Returns whether it was taken.
  */
 async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Promise<boolean> {
   const node = { nodeId: ctx.fleet.nodeId }
@@ -78,10 +84,12 @@ async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply
       messageObjectTrees: [reply.tree],
       clientappRuntimeList: reply.runtimeSeconds === undefined ? [] : [reply.runtimeSeconds],
     })
-    if (!(reply.tree.objectId in message.results)) return false
-    // Python's SuperLink wants nothing of a reply that its ServerApp took up after an announcement whose answer was lost,
-    // and yet waits for its objects.
-    const isHeardBefore = message.objectsToPush.length === 0
+    const isListed = reply.tree.objectId in message.results
+    // Flower 1.43 lists neither replies that it has taken nor those that it refuses.
+    if (!isListed && Object.keys(message.results).length > 0) return false
+    // Up to 1.42 Flower's SuperLink asks for nothing of a reply that its ServerApp took up after an announcement whose
+    // response was lost, and yet waits for its objects.
+    const isHeardBefore = isListed && message.objectsToPush.length === 0
     const sessionId = isHeardBefore ? anySession : message.sessionId
     const push = async (objectId: string, objectContent: Uint8Array): Promise<boolean> => {
       const { message: answer } = await ctx.fleet.call(fleet.pushObject, {
@@ -109,13 +117,14 @@ const announcementsMax = 3
 /** Stands for whichever upload session waits for the object. */
 const anySession = ''
 
-/** Gives up on an instruction. */
+/** Gives up on an instruction, and confirms it so that it does not come again. */
 export async function dropWork(ctx: SupernodeContext, work: Work, reason: string): Promise<void> {
   ctx.log.warn(`An instruction is not answered: ${reason}`, {
     run: work.runId,
     message: work.metadata.messageId.slice(0, 8),
   })
   await forget(ctx, work)
+  await confirmFinished(ctx, work)
 }
 
 async function forget(ctx: SupernodeContext, work: Work): Promise<void> {

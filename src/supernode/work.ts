@@ -1,8 +1,20 @@
 import type { MessageShape } from '@bufbuild/protobuf'
 import type { RunId, TaskId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
 import type { MessageSchema, ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import type { Metadata } from '../message/message.ts'
 import { metadataFromWire } from '../message/wire.ts'
+
+/** What this node remembers of an instruction, also after its end: it is never executed again. */
+export interface Known {
+  readonly messageId: string
+  readonly runId: RunId
+  isConfirmed: boolean
+  /** Answered or dropped. */
+  isFinished: boolean
+  /** How often the SuperLink has handed it out again, since its confirmation if there was one. */
+  repeats: number
+}
 
 /** One instruction that this node has taken and not yet answered. */
 export interface Work {
@@ -10,8 +22,11 @@ export interface Work {
   readonly runId: RunId
   readonly wire: WireMessage
   readonly tree: ObjectTree
+  readonly known: Known
   /** Its execution; absent while an earlier instruction of the run is worked on. */
   taskId: TaskId | undefined
+  /** Settles when its objects are here; absent while they are not fetched yet. */
+  arrival: Promise<void> | undefined
   /** What the app answered, once it has begun to. */
   reply: WorkReply | undefined
   readonly expiry: NodeJS.Timeout
@@ -32,26 +47,37 @@ export interface WorkReply {
 export class WorkBook {
   readonly #byMessage = new Map<string, Work>()
   readonly #byTask = new Map<TaskId, Work>()
+  /** Those that are worked on, and the last ones that are finished. */
+  readonly #known = new Map<string, Known>()
 
   get size(): number {
     return this.#byMessage.size
   }
 
-  /** Answers `undefined` when this instruction is worked on already. `onExpired` is called at the end of its life. */
-  add(wire: WireMessage, tree: ObjectTree, onExpired: (work: Work) => void, now: number): Work | undefined {
+  /** Returns what is known of an instruction that the SuperLink has handed out before. */
+  findKnown(messageId: string): Known | undefined {
+    return this.#known.get(messageId)
+  }
+
+  /** Adds an instruction that is not known yet. `onExpired` is called at the end of its life. */
+  add(wire: WireMessage, tree: ObjectTree, onExpired: (work: Work) => void, now: number): Work {
     const metadata = metadataFromWire(wire.metadata)
-    if (this.#byMessage.has(metadata.messageId)) return undefined
+    const { messageId } = metadata
+    const runId = metadata.runId as RunId
     const restMs = (metadata.createdAt + metadata.ttl) * 1000 - now
     const work: Work = {
       metadata,
-      runId: metadata.runId as RunId,
+      runId,
       wire,
       tree,
+      known: { messageId, runId, isConfirmed: false, isFinished: false, repeats: 0 },
       taskId: undefined,
+      arrival: undefined,
       reply: undefined,
       expiry: setTimeout(() => onExpired(work), Math.min(Math.max(restMs, 0), timerMsMax)).unref(),
     }
-    this.#byMessage.set(metadata.messageId, work)
+    this.#byMessage.set(messageId, work)
+    this.#known.set(messageId, work.known)
     return work
   }
 
@@ -82,9 +108,27 @@ export class WorkBook {
     if (work.taskId !== undefined) this.#byTask.delete(work.taskId)
   }
 
-  remove(work: Work): void {
+  /** Forgets an instruction that could not be begun: it may come again. */
+  discard(work: Work): void {
     this.end(work)
     this.#byMessage.delete(work.metadata.messageId)
+    this.#known.delete(work.metadata.messageId)
+  }
+
+  remove(work: Work): void {
+    this.end(work)
+    const { messageId } = work.metadata
+    this.#byMessage.delete(messageId)
+    work.known.isFinished = true
+    // The last one that was finished is the last to be forgotten.
+    this.#known.delete(messageId)
+    this.#known.set(messageId, work.known)
+    if (this.#known.size <= limits.finishedInstructionsMax) return
+    for (const [id, { isFinished }] of this.#known) {
+      if (!isFinished) continue
+      this.#known.delete(id)
+      return
+    }
   }
 }
 

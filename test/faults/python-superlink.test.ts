@@ -25,15 +25,16 @@ test("objects whose bytes are not what their name says are refused between Pytho
   skip: withoutPython,
 }, async () => {
   await using fleet = await MixedFleet.create({ superlink: '1.41', isolation: 'process' })
-  // The first instruction arrives spoilt; of the second the reply's upload is, once; of the third what the ServerApp gets.
+  // The first instruction arrives spoilt; then the first upload of the second reply, and what the ServerApp gets of the third.
+  // An instruction is confirmed when all its objects are here, or when its error reply was sent.
   let pulled = 0
-  let answered = 0
+  let confirmed = 0
   let spoiltUploads = 0
   await using _proxy = await HttpProxy.start(fleet, (route, _before, request) => {
-    if (route === 'fleet/confirm-message-received') answered += 1
+    if (route === 'fleet/confirm-message-received') confirmed += 1
     if (route === 'fleet/pull-object' && pulled++ === 0) return { response: spoil }
-    if (route === 'fleet/push-object' && answered === 1 && spoiltUploads++ === 0) return { request: spoil(request) }
-    if (route === 'runtime/pull-object' && answered === 3) return { response: spoil }
+    if (route === 'fleet/push-object' && confirmed === 2 && spoiltUploads++ === 0) return { request: spoil(request) }
+    if (route === 'runtime/pull-object' && confirmed === 3) return { response: spoil }
     return undefined
   })
   fleet.startSuperexec(fleet.appAddress, 'serverapp')
