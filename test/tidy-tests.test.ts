@@ -106,11 +106,9 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'test/interop/faults-at-ours.test.ts': [1, 'an app that looks for nodes again after a pause'],
   'test/interop/silence-under-python.test.ts': [1, 'an app that is slower than the time to live of its message'],
   'src/superexec/python-fork-server.test.ts': [1, 'a program that does nothing until it is killed'],
-  'src/rpc/listener-bounds.test.ts': [4, 'clients that are slow'],
+  'src/rpc/listener-bounds.test.ts': [1, 'a client that is slow'],
   'test/faults/http-peers.test.ts': [4, 'calls that are held before what they wait for happens'],
-  'test/faults/tls-abuse.test.ts': [2, 'a calm time to compare with'],
-  'test/faults/tls-cut-off.test.ts': [5, 'a calm time to compare with'],
-  'test/flows/tls-reload.test.ts': [2, 'a time in which nothing may happen'],
+  'test/flows/tls-reload.test.ts': [1, 'renewals that come one after the other'],
 }
 
 test('tests wait for what they are about, not for a time', () => {

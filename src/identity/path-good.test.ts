@@ -23,9 +23,10 @@ import {
   usage,
   withExtension,
 } from '../../test/harness/chains.ts'
-import { damaged, processorMs } from '../../test/harness/damage.ts'
+import { damaged } from '../../test/harness/damage.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { needsOpenssl } from '../../test/harness/openssl.ts'
+import { processorMs } from '../../test/harness/processor-time.ts'
 import { randomFrom } from '../../test/harness/random.ts'
 
 /** What differs and is good all the same: here nobody is stricter than the standard, or CAs made by hand would be shut out. */

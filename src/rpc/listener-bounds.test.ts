@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { type ConnectionOptions, connect as connectTls } from 'node:tls'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { eventually } from '../../test/harness/program.ts'
 import { limits } from '../base/limits.ts'
 import { silentLogger } from '../base/log.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
@@ -100,7 +101,7 @@ test('too many headers cost a call, and calls that are taken back cost the conne
     call.on('error', () => {}).resume()
     call.close(constants.NGHTTP2_CANCEL)
     count++
-    await new Promise((resolve) => setTimeout(resolve, 1))
+    await new Promise((resolve) => setImmediate(resolve))
   }
   await closed
   assert.ok(count >= limits.streamResetsAtOnce && count < limits.streamResetsAtOnce * 10, `${count} calls`)
@@ -121,7 +122,8 @@ test('calls that are reset at once, in whatever way, end nothing but themselves'
         call.on('error', () => {}).resume()
         call.close(code)
       }
-      await new Promise((resolve) => setTimeout(resolve, 50))
+      // The server has seen the resets once it answers what was sent after them.
+      await new Promise<void>((resolve, reject) => session.ping((error) => (error ? reject(error) : resolve())))
       assert.equal(await statusOf(session, {}), 200)
       session.destroy()
     }
@@ -181,10 +183,8 @@ test('an identity has its share of the connections, and hears so, unless it may 
   assert.match(text, /trellis-refusal-reason: too-many-connections/)
   assert.match(text, /too many open connections \(one, 2\): end programs that use it/)
   assert.match((await call(listener, two)).text, / 200 /)
-  const gone = new Promise((resolve) => first.socket.once('close', resolve))
   first.socket.destroy()
-  await gone
-  await new Promise((resolve) => setTimeout(resolve, 100))
+  await eventually('the end of a connection', () => listener.connections().length === 2)
   assert.match((await call(listener, one)).text, / 200 /)
   for (let count = 0; count < 4; count++) assert.match((await call(shared, one)).text, / 200 /)
 })

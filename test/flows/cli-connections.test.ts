@@ -129,6 +129,6 @@ test('Ctrl-C ends a command that waits for an answer, with the status of an inte
   const waiting = deployment.start('flwr', ['ls', 'silent'])
   await connected
   waiting.kill('SIGINT')
-  assert.equal(await waiting.end(3000), 130)
+  assert.equal(await waiting.end(), 130)
   assert.doesNotMatch(waiting.said, /bug/)
 })

@@ -86,7 +86,7 @@ test('a run that is stopped ends at once, with its processes', async () => {
 
   const stopped = JSON.parse((await deployment.flwr('stop', started['run-id'], '--format', 'json')).stdout)
   assert.deepEqual(stopped, { success: true, 'run-id': started['run-id'] })
-  assert.equal(await follower.end(5000), 0)
+  assert.equal(await follower.end(), 0)
   await eventually('the end of the app processes', () => clients.every((pid) => !isAlive(pid)), 10_000)
   const { runs } = JSON.parse((await deployment.flwr('ls', '--format', 'json')).stdout)
   assert.equal(runs[0].status, 'finished:stopped')

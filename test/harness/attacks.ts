@@ -12,7 +12,12 @@ export interface Target {
   /** Of peers that are let in, and of one that is not. */
   readonly valid: readonly Pair[]
   readonly refused: Pair
-  readonly lastsMs: number
+}
+
+/** The life of an attack: it says when it has reached its full strength, and goes on until it is told to stop. */
+interface Attack extends Target {
+  readonly ready: () => void
+  readonly stop: AbortSignal
 }
 
 interface Pair {
@@ -25,31 +30,34 @@ export type AttackName = keyof typeof attacks
 /** Each answers how often it did what it does. */
 const attacks = {
   /** The first half of a ClientHello, and nothing more. */
-  'handshakes that never finish': async (target: Target) => {
+  'handshakes that never finish': async (target: Attack) => {
     const hello = Buffer.concat([Buffer.from('1603010200010001fc0303', 'hex'), Buffer.alloc(40, 7)])
     const sockets = await many(1000, 32, () => tcp(target.port))
     for (const socket of sockets) socket.write(hello)
-    await pause(target.lastsMs)
+    target.ready()
+    await stopped(target.stop)
     return end(sockets)
   },
-  'connections that stay silent': async (target: Target) => {
+  'connections that stay silent': async (target: Attack) => {
     const sockets = await many(500, 16, (index) => tls(target, validOf(target, index), ['h2']))
-    await pause(target.lastsMs)
+    target.ready()
+    await stopped(target.stop)
     return end(sockets)
   },
   /** A byte of a request every 100 ms. */
-  'a thousand slow clients': async (target: Target) => {
+  'a thousand slow clients': async (target: Attack) => {
     const sockets = await many(1000, 16, (index) => tls(target, validOf(target, index), ['http/1.1']))
     const request = 'POST /v1/fleet/pull-messages HTTP/1.1\r\nhost: x\r\nx-padding: '
-    for (let at = 0; at < target.lastsMs / 100; at++) {
+    target.ready()
+    for (let at = 0; !target.stop.aborted; at++) {
       for (const socket of sockets) socket.write(request[at] ?? 'x')
       await pause(100)
     }
     return end(sockets)
   },
-  'a flood of refused clients': async (target: Target) => {
+  'a flood of refused clients': async (target: Attack) => {
     let count = 0
-    await during(target.lastsMs, 16, async () => {
+    await during(target, 16, async () => {
       const socket = await tls(target, target.refused, ['http/1.1'])
       socket.write('POST /v1/fleet/pull-messages HTTP/1.1\r\nhost: x\r\ncontent-length: 1000000\r\n\r\n')
       await new Promise((resolve) => socket.once('data', resolve).once('close', resolve))
@@ -58,14 +66,13 @@ const attacks = {
     })
     return count
   },
-  'a flood of headers': (target: Target) => floodOfHeaders(target, 100),
+  'a flood of headers': (target: Attack) => floodOfHeaders(target, 100),
   /** Fewer than are refused. */
-  'a flood of calls with many headers': (target: Target) =>
-    floodOfHeaders({ ...target, lastsMs: target.lastsMs / 2 }, 40),
+  'a flood of calls with many headers': (target: Attack) => floodOfHeaders(target, 40),
   /** Opens streams and takes them back at once. */
-  'a flood of resets': async (target: Target) => {
+  'a flood of resets': async (target: Attack) => {
     let count = 0
-    await during(target.lastsMs, 4, () =>
+    await during(target, 4, () =>
       overHttp2(target, async (session) => {
         for (let batch = 0; batch < 10 && !session.destroyed; batch++) {
           for (let stream = 0; stream < 100 && !session.destroyed; stream++) {
@@ -82,10 +89,10 @@ const attacks = {
   },
 } as const
 
-async function floodOfHeaders(target: Target, headersEach: number): Promise<number> {
+async function floodOfHeaders(target: Attack, headersEach: number): Promise<number> {
   const headers = Object.fromEntries(Array.from({ length: headersEach }, (_, index) => [`x-${index}`, 'y'.repeat(150)]))
   let count = 0
-  await during(target.lastsMs, 4, () =>
+  await during(target, 4, () =>
     overHttp2(target, async (session) => {
       const requests = Array.from({ length: 50 }, () =>
         session.request({ ':method': 'POST', ':path': '/x', ...headers }),
@@ -127,12 +134,19 @@ async function many<T>(count: number, step: number, open: (index: number) => Pro
   return opened
 }
 
-async function during(ms: number, atOnce: number, work: () => Promise<void>): Promise<void> {
-  const endsAt = performance.now() + ms
+async function during({ ready, stop }: Attack, atOnce: number, work: () => Promise<void>): Promise<void> {
   const one = async (): Promise<void> => {
-    while (performance.now() < endsAt) await work().catch(() => pause(5))
+    while (!stop.aborted) await work().catch(() => pause(5))
   }
+  ready()
   await Promise.all(Array.from({ length: atOnce }, one))
+}
+
+function stopped(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve()
+    else signal.addEventListener('abort', () => resolve(), { once: true })
+  })
 }
 
 function tcp(port: number): Promise<Socket> {
@@ -173,5 +187,8 @@ if (!isMainThread) {
   // Attackers have machines of their own: here they yield to those who are measured, and take what is left of the cores.
   setPriority(10)
   const { name, target } = workerData as { name: AttackName; target: Target }
-  parentPort?.postMessage(await attacks[name](target))
+  const stop = new AbortController()
+  parentPort?.once('message', () => stop.abort())
+  const count = await attacks[name]({ ...target, ready: () => parentPort?.postMessage('ready'), stop: stop.signal })
+  parentPort?.postMessage(count)
 }

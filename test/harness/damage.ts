@@ -21,11 +21,3 @@ export function* damaged(bytes: Uint8Array, random: (below: number) => number, c
     if (Buffer.compare(copy, bytes) !== 0) yield copy
   }
 }
-
-/** The processor time that work takes, in milliseconds: unlike the time that passes, no load of the machine adds to it. */
-export function processorMs(work: () => void): number {
-  const before = process.cpuUsage()
-  work()
-  const { user, system } = process.cpuUsage(before)
-  return (user + system) / 1000
-}

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { damaged, processorMs } from '../../../test/harness/damage.ts'
+import { damaged } from '../../../test/harness/damage.ts'
+import { processorMs } from '../../../test/harness/processor-time.ts'
 import { randomFrom } from '../../../test/harness/random.ts'
 import { type Certificate, parseCertificate } from '../certificate.ts'
 import { pemCertificates } from '../pem.ts'
