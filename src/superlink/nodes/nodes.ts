@@ -28,7 +28,7 @@ export async function registerNode(ctx: Ctx, credential: NodeCredential, publicK
 }
 
 /** An operator registers a key by hand (`flwr supernode register`), perhaps with a place and a name for people. */
-export function registerKey(
+export async function registerKey(
   ctx: Ctx,
   publicKey: string,
   owner: { id: string; name: string },

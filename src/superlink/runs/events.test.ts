@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import { limits } from '../../base/limits.ts'
+import { appendEvents, followEvents, repliesEvent } from './events.ts'
+
+const never = new AbortController().signal
+
+test('who watches a run sees what its app reports and how many replies there are, until the run ends', async () => {
+  await using core = await SuperlinkCore.start()
+  const nodeId = await core.join('node')
+  const { runId, taskId } = await core.run()
+  const seen: string[] = []
+  const watching = (async () => {
+    for await (const { event, data } of followEvents(core.ctx, runId, 0n, never)) seen.push(`${event} ${data}`)
+  })()
+  const next = async (): Promise<void> => {
+    await settled(10)
+    // The pause between two looks.
+    core.clock.advance(100)
+    await settled(10)
+  }
+  await next()
+  await appendEvents(core.ctx, { runId, taskId }, [{ event: 'round', data: '{"n":1}' }])
+  await next()
+  const asked = core.instruction(runId, nodeId)
+  await core.push(runId, [asked])
+  await next()
+  await core.reply(core.replyTo(asked))
+  await next()
+  await core.stop(runId)
+  await next()
+  await watching
+  const counts = (asked: number, replied: number) =>
+    `${repliesEvent} {"asked":${asked},"replied":${replied},"failed":0}`
+  assert.deepEqual(seen, [counts(0, 0), 'round {"n":1}', counts(1, 0), counts(1, 1)])
+})
+
+test('a watcher that comes back gets the events after the last that it saw', async () => {
+  await using core = await SuperlinkCore.start()
+  const { runId, taskId } = await core.run()
+  await appendEvents(
+    core.ctx,
+    { runId, taskId },
+    ['a', 'b', 'c'].map((event) => ({ event, data: '{}' })),
+  )
+  await core.stop(runId)
+  const all = await Array.fromAsync(followEvents(core.ctx, runId, 0n, never))
+  const rest = await Array.fromAsync(followEvents(core.ctx, runId, all[0]?.id ?? 0n, never))
+  assert.deepEqual(
+    [all, rest].map((events) => events.map(({ event }) => event)),
+    [
+      ['a', 'b', 'c'],
+      ['b', 'c'],
+    ],
+  )
+})
+
+test('events that are no JSON objects, too large or too many are left out, and the others are kept', async () => {
+  await using core = await SuperlinkCore.start()
+  const { runId, taskId } = await core.run()
+  const bad = ['[1]', 'null', '"text"', '{', JSON.stringify({ text: 'x'.repeat(limits.eventBytesMax) })]
+  const events = [...bad.map((data) => ({ event: 'bad', data })), { event: 'x'.repeat(201), data: '{}' }]
+  await appendEvents(core.ctx, { runId, taskId }, [...events, { event: 'good', data: '{}' }])
+  const many = Array(limits.runEventsMax).fill({ event: 'many', data: '{}' })
+  await appendEvents(core.ctx, { runId, taskId }, many)
+  const kept = await core.ctx.db.read.selectFrom('task_event').select('event').execute()
+  assert.deepEqual(
+    kept.map(({ event }) => event),
+    ['good'],
+  )
+})

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import type { RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import { appendLog, followLog } from './logs.ts'
+
+const never = new AbortController().signal
+
+test('a reader gets what is there in one part, what is added as it comes, and an end when the run has ended', async () => {
+  await using core = await SuperlinkCore.start()
+  const { runId } = await core.run()
+  await appendLog(core.ctx, runId, ['one\n', 'two\n'])
+  await appendLog(core.ctx, runId, ['three\n'])
+  const parts = followLog(core.ctx, runId, 0, never)
+  assert.equal((await parts.next()).value?.logOutput, 'one\ntwo\nthree\n')
+  const next = parts.next()
+  await appendLog(core.ctx, runId, ['four\n'])
+  assert.equal((await next).value?.logOutput, 'four\n')
+  const last = parts.next()
+  await core.stop(runId)
+  assert.equal((await last).done, true)
+})
+
+test('a reader that comes back with its cursor gets the rest, also when all lines came at the same moment', async () => {
+  await using core = await SuperlinkCore.start()
+  const { runId } = await core.run()
+  for (const text of ['a', 'b', 'c']) await appendLog(core.ctx, runId, [text])
+  const { value: all } = await followLog(core.ctx, runId, 0, never).next()
+  const cursors = await core.ctx.db.read.selectFrom('run_log').select('logged_at_us').orderBy('id').execute()
+  const { value: rest } = await followLog(core.ctx, runId, Number(cursors[0]?.logged_at_us) / 1e6, never).next()
+  assert.deepEqual([all?.logOutput, rest?.logOutput], ['abc', 'bc'])
+  assert.equal(all?.latestTimestamp, rest?.latestTimestamp)
+})
+
+test('a log has a limit, which is noted once, and so has a line', async () => {
+  await using core = await SuperlinkCore.start()
+  const { runId } = await core.run()
+  await appendLog(core.ctx, runId, ['x'.repeat(limits.logLineBytesMax + 10)])
+  await core.ctx.db.transaction((tx) => tx.updateTable('run').set({ log_bytes: limits.runLogBytesMax }).execute())
+  for (let time = 0; time < 3; time++) await appendLog(core.ctx, runId, ['more\n'])
+  const { value } = await followLog(core.ctx, runId, 0, never).next()
+  assert.match(
+    value?.logOutput ?? '',
+    /^x{65536} \[line cut\]\n\n\[The log ends here: it is longer than \d+ bytes\]\n$/,
+  )
+})
+
+test('there is no log of a run that never was, and readers that hang up wait no longer', async () => {
+  await using core = await SuperlinkCore.start()
+  await assert.rejects(followLog(core.ctx, 5n as RunId, 0, never).next(), { code: 'run-not-found' })
+  const { runId } = await core.run()
+  const hangUp = new AbortController()
+  const next = followLog(core.ctx, runId, 0, hangUp.signal).next()
+  hangUp.abort()
+  assert.equal((await next).done, true)
+})

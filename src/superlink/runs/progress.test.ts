@@ -1,0 +1,40 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { FakeClock } from '../../../test/harness/fake-clock.ts'
+import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import type { RunId } from '../../base/ids.ts'
+import { RunProgress } from './progress.ts'
+
+const runId = 1n as RunId
+
+test('messages that are pushed when all earlier ones are answered begin to count anew', () => {
+  const progress = new RunProgress()
+  progress.asked(runId, 2)
+  progress.asked(runId, 1)
+  progress.replied(runId, false)
+  progress.replied(runId, true)
+  assert.deepEqual(progress.of(runId), { asked: 3, replied: 2, failed: 1 })
+  progress.replied(runId, false)
+  progress.asked(runId, 5)
+  assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
+  progress.replied(runId, false)
+  progress.withdrawn(runId, 1)
+  assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
+  progress.forget(runId)
+  progress.withdrawn(runId, 1)
+  assert.deepEqual(progress.of(runId), { asked: 0, replied: 0, failed: 0 })
+})
+
+test('traffic is written in batches, added up, and kept for a run that is not there', async () => {
+  await using core = await SuperlinkCore.start({ clock: new FakeClock() })
+  const run = await core.run()
+  const { traffic, db } = core.ctx
+  traffic.add(run.runId, { sent: 10, received: 1 })
+  traffic.add(run.runId, { sent: 5, clientappSeconds: 0.5 })
+  traffic.add(99n as RunId, { sent: 1 })
+  const read = () => db.read.selectFrom('run').select(['bytes_sent', 'bytes_recv', 'clientapp_runtime']).execute()
+  assert.equal((await read())[0]?.bytes_sent, 0)
+  await traffic.flush()
+  await traffic.flush()
+  assert.deepEqual({ ...(await read())[0] }, { bytes_sent: 15, bytes_recv: 1, clientapp_runtime: 0.5 })
+})
