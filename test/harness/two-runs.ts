@@ -10,6 +10,7 @@ import { Message, type Metadata } from '../../src/message/message.ts'
 import { NdArray } from '../../src/message/nd-array.ts'
 import { ArrayRecord, RecordDict } from '../../src/message/records.ts'
 import type { Channel } from '../../src/rpc/channel.ts'
+import { type AppIoClient, appIoClient } from './appio-client.ts'
 import { joinFleet, MutualTlsSuperlink } from './mutual-tls.ts'
 import { writeApp } from './write-app.ts'
 
@@ -40,6 +41,7 @@ export class TwoRuns implements AsyncDisposable {
   readonly bob: Party
   readonly #transport: 'grpc' | 'http'
   readonly #apps: Channel
+  readonly #stack = new DisposableStack()
 
   private constructor(deployment: MutualTlsSuperlink, alice: Party, bob: Party, transport: 'grpc' | 'http') {
     this.deployment = deployment
@@ -89,10 +91,14 @@ export class TwoRuns implements AsyncDisposable {
     return { channel: this.#apps, options: { headers: { 'flwr-task-token': token } } }
   }
 
+  /** The same app as one of Flower 1.29. */
+  appIoOf({ token }: Pick<Party, 'token'>): AppIoClient {
+    return this.#stack.use(appIoClient(this.deployment, token))
+  }
+
   /** The app of `from` announces an instruction to a node and, unless told otherwise, uploads it. */
   async instruct(from: Party, nodeId: bigint, { seed = 0, upload = true } = {}): Promise<DeflatedMessage> {
-    const message = Message.create({ content: weights(seed), messageType: 'train', dstNodeId: nodeId })
-    const deflated = deflateMessage(message, { ...message.metadata, runId: from.runId, srcNodeId: 1n })
+    const deflated = instructionTo(nodeId, from.runId, seed)
     const { channel, options } = this.appOf(from)
     const request = { messagesList: [deflated.wire], messageObjectTrees: [deflated.tree] }
     await channel.call(Runtime.method.pushMessages, request, options)
@@ -140,9 +146,15 @@ export class TwoRuns implements AsyncDisposable {
     return (await channel.call(Runtime.method.pullMessages, request, { ...options, waitMs: 0 })).message.messagesList
   }
 
-  [Symbol.asyncDispose](): Promise<void> {
-    return this.deployment[Symbol.asyncDispose]()
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#stack.dispose()
+    await this.deployment[Symbol.asyncDispose]()
   }
+}
+
+export function instructionTo(dstNodeId: bigint, runId: bigint, seed: number): DeflatedMessage {
+  const message = Message.create({ content: weights(seed), messageType: 'train', dstNodeId })
+  return deflateMessage(message, { ...message.metadata, runId, srcNodeId: 1n })
 }
 
 /** Different for each seed, so that no two messages share an object unless a test wants it. */

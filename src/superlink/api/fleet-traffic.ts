@@ -12,7 +12,10 @@ type Exchanged<K extends keyof Methods> = CallResult & {
 }
 type Counter = (traffic: Traffic, call: Call, result: CallResult) => void
 
-/** Counts what each run moves over the Fleet API: its messages and objects, as they were sent and received. */
+/**
+ * Counts what each run moves over the Fleet API: its messages and objects, as they were sent and received. Objects that a
+ * node uploads are counted where they are stored.
+ */
 export function countFleetTraffic(traffic: Traffic): Interceptor {
   return {
     onResponse(call, { service, name }, result) {
@@ -35,10 +38,6 @@ const counters: Readonly<Record<string, Counter>> = {
     const [clientappSeconds = 0] = request.clientappRuntimeList
     if (runId !== undefined)
       traffic.add(runId as RunId, { sent: bytes, received: call.requestBytes.length, clientappSeconds })
-  },
-  pushObject(traffic, _call, result) {
-    const { request, response } = result as Exchanged<'pushObject'>
-    if (response.stored) traffic.add(request.runId as RunId, { received: request.objectContent.length })
   },
   pullObject(traffic, _call, result) {
     const { request, response } = result as Exchanged<'pullObject'>

@@ -103,8 +103,10 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         // Asked again when it is stored: the reply may be withdrawn in between.
         const isWanted = (db: Db): Promise<boolean> => isObjectFrom(db, nodeId, runId as RunId, objectId)
         const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted) : 'unknown'
-        if (result === 'unknown') return { stored: await wasTakenUp(ctx, sessionId) }
-        return { stored: result === 'stored' }
+        if (result === 'unknown') return { stored: await wasTakenUp(ctx, nodeId, sessionId) }
+        if (result !== 'stored') return { stored: false }
+        ctx.traffic.add(runId as RunId, { received: objectContent.length })
+        return { stored: true }
       },
       async pullObject(request, call, _node, isOwn) {
         if (!isOwn) return { objectFound: false, objectAvailable: false }

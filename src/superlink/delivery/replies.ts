@@ -211,11 +211,18 @@ export async function failConfirmed(ctx: TakingCtx, tx: Db, afterCommit: AfterCo
 }
 
 /**
- * Whether an object that nobody waits for belongs to a reply that its ServerApp has already: then the answer to its upload
- * was lost, and this is the second try. A session is named after the instruction, which is forgotten with its reply.
+ * Whether an object that no message waits for belongs to a reply that its ServerApp has already: then the response to its
+ * upload was lost, and this is the second try. A session is named after the instruction, which is forgotten with its reply.
+ * (The instruction of another node looks the same: the uploading node does not learn whether there is such a message.)
  */
-export async function wasTakenUp(ctx: Pick<SuperlinkContext, 'db'>, sessionId: string): Promise<boolean> {
-  return sessionId !== '' && !(await messageStore.find(ctx.db.read, sessionId))
+export async function wasTakenUp(
+  ctx: Pick<SuperlinkContext, 'db'>,
+  nodeId: NodeId,
+  sessionId: string,
+): Promise<boolean> {
+  if (sessionId === '') return false
+  const instruction = await messageStore.find(ctx.db.read, sessionId)
+  return instruction?.metadata.dstNodeId !== nodeId
 }
 
 /** Forgets all messages and objects of a run that has ended. */

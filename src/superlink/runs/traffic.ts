@@ -16,6 +16,7 @@ export class Traffic {
   readonly #db: Database
   readonly #pending = new Map<RunId, Counts>()
   #timer: NodeJS.Timeout | undefined
+  #written: Promise<unknown> = Promise.resolve()
 
   constructor(db: Database) {
     this.#db = db
@@ -30,14 +31,19 @@ export class Traffic {
     this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), 1000).unref()
   }
 
+  /** Resolves when everything that was counted before is written, also by a flush that had begun. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
     const batch = [...this.#pending]
     this.#pending.clear()
-    if (batch.length === 0) return
-    await this.#db.transaction(async (tx) => {
+    const earlier = this.#written
+    if (batch.length === 0) return void (await earlier)
+    const written = this.#db.transaction(async (tx) => {
       for (const [runId, counts] of batch) await runStore.addTraffic(tx, runId, counts)
     })
+    this.#written = Promise.allSettled([earlier, written])
+    await written
+    await earlier
   }
 }

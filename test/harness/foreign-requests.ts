@@ -1,0 +1,64 @@
+import { create, type DescMessage, type Message } from '@bufbuild/protobuf'
+import type { DeflatedMessage } from '../../src/message/deflate.ts'
+
+/** What a request can name: things of one party, or things that do not exist. */
+export interface Things {
+  /** The node that the caller claims to be. */
+  readonly callerNodeId: bigint
+  readonly runId: bigint
+  readonly nodeId: bigint
+  readonly taskId: bigint
+  readonly seriesId: bigint
+  readonly fabHash: string
+  /** What the caller would answer, confirm or read. */
+  readonly message: DeflatedMessage
+  readonly objectId: string
+  readonly objectContent: Uint8Array
+  readonly accountName: string
+}
+
+type Fill = (things: Things) => unknown
+
+/** How each field of a request is filled. A field that is not here fails the test: decide whose it is. */
+const fills: Readonly<Record<string, Fill>> = {
+  node: ({ callerNodeId }) => ({ nodeId: callerNodeId }),
+  nodeId: ({ nodeId }) => nodeId,
+  runId: ({ runId }) => runId,
+  taskId: ({ taskId }) => taskId,
+  seriesId: ({ seriesId }) => seriesId,
+  hashStr: ({ fabHash }) => fabHash,
+  objectId: ({ objectId }) => objectId,
+  objectContent: ({ objectContent }) => objectContent,
+  messageObjectId: ({ message }) => message.messageId,
+  messageIds: ({ message }) => [message.messageId],
+  replyToMessageIds: ({ message }) => ({ values: [message.messageId] }),
+  messagesList: ({ message }) => [message.wire],
+  messageObjectTrees: ({ message }) => [message.tree],
+  sessionId: ({ message }) => message.messageId,
+  accountName: ({ accountName }) => accountName,
+  inviteeAccountName: ({ accountName }) => accountName,
+  heartbeatInterval: () => 30,
+  publicKey: () => Buffer.from('k'),
+  logs: () => ['a line'],
+}
+
+/** Fields that name nothing of anybody. */
+const harmless: readonly string[] = [
+  ...['endedRunsSeen', 'clientappRuntimeList', 'fab', 'overrideConfig', 'overrideFederationConfig', 'appSpec'],
+  ...['federation', 'federationName', 'connectorRefs', 'connectorIds', 'userPrompt', 'afterTimestamp', 'limit', 'skip'],
+  ...['deviceCode', 'location', 'name', 'description', 'simulation', 'config', 'afterTaskEventId', 'context'],
+  ...['supportedTaskTypes', 'agentappFabHashes', 'subStatus', 'details', 'clientappRuntime', 'knownNodes', 'events'],
+  // The token of the header counts, and that of the body is not read.
+  ...['token', 'runStatus'],
+]
+
+/** A request whose every field that can name something names one of these things. */
+export function requestAbout(desc: DescMessage, things: Things): Message {
+  const init: Record<string, unknown> = {}
+  for (const { localName } of desc.fields) {
+    const fill = fills[localName]
+    if (fill) init[localName] = fill(things)
+    else if (!harmless.includes(localName)) throw new Error(`${desc.typeName} has a field '${localName}': whose is it?`)
+  }
+  return create(desc, init as never)
+}
