@@ -97,7 +97,7 @@ async function startSuperlink(
     ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
     ...['--isolation', 'process', ...args],
   ])
-  const [, address = ''] = await program.line(/Starting Fleet API on (\S+)/)
+  const [, address = ''] = await program.line(/Starting Fleet API on (\S+)/, 120_000)
   return { program, address }
 }
 
@@ -147,23 +147,28 @@ async function joinFleet(
     ...(mode === 'keys' ? await signNodeCall(peer.key, Date.now()) : {}),
     timeoutMs: 60_000,
   })
-  await channel.call(Fleet.method.registerNode, { publicKey }, await signed())
-  const { message } = await channel.call(
-    Fleet.method.activateNode,
-    { publicKey, heartbeatInterval: 60 },
-    await signed(),
-  )
-  return { channel, nodeId: message.nodeId }
+  try {
+    await channel.call(Fleet.method.registerNode, { publicKey }, await signed()).catch((error: unknown) => {
+      // The reply to an earlier attempt was lost.
+      if (!(error instanceof RpcError && /already in use/.test(error.message))) throw error
+    })
+    const request = { publicKey, heartbeatInterval: 60 }
+    const { message } = await channel.call(Fleet.method.activateNode, request, await signed())
+    return { channel, nodeId: message.nodeId }
+  } catch (error) {
+    channel.close()
+    throw error
+  }
 }
 
-/** A SuperLink lets in only so many strangers at a time; the others try again, as SuperNodes do. */
+/** Joins as often as it takes: a SuperLink admits only so many new connections at a time, and a busy one is slow. */
 async function comeBack(...how: Parameters<typeof joinFleet>): ReturnType<typeof joinFleet> {
   const pauses = backoffMs()
   for (;;) {
     try {
       return await joinFleet(...how)
     } catch (error) {
-      if (!(error instanceof RpcError) || !error.retryable) throw error
+      if (!(error instanceof RpcError) || !(error.retryable || error.status === 'deadline-exceeded')) throw error
       await delay(pauses.next().value)
     }
   }
