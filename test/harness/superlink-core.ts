@@ -4,6 +4,7 @@ import { type NodeId, type RunId, superlinkNodeId, type TaskId } from '../../src
 import { type Db, inMemory, openDatabase } from '../../src/db/database.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
 import type { SimulationConfig } from '../../src/gen/flwr/proto/federation_config_pb.ts'
+import type { CertificatePeer, PeerIdentity, Role } from '../../src/identity/caller.ts'
 import { type DeflatedMessage, deflateMessage } from '../../src/message/deflate.ts'
 import { Message, type MessageError, type Metadata } from '../../src/message/message.ts'
 import { NdArray } from '../../src/message/nd-array.ts'
@@ -38,6 +39,8 @@ export interface CoreOptions {
   /** Folder of the database and the objects of a SuperLink that can be opened again; in memory by default. */
   readonly folder?: string
   readonly clock?: FakeClock
+  /** What else the context says. */
+  readonly settings?: Partial<Pick<SuperlinkContext, 'requireCertificates' | 'supernodeAuth'>>
 }
 
 export interface CoreRun {
@@ -90,7 +93,12 @@ export class SuperlinkCore implements AsyncDisposable {
     this.#objects = objects
   }
 
-  static async start({ simulatedCpus, folder, clock = new FakeClock() }: CoreOptions = {}): Promise<SuperlinkCore> {
+  static async start({
+    simulatedCpus,
+    folder,
+    clock = new FakeClock(),
+    settings,
+  }: CoreOptions = {}): Promise<SuperlinkCore> {
     const stack = new AsyncDisposableStack()
     const directory = folder ?? stack.use(temporaryDirectory()).path
     const db = stack.use(
@@ -122,6 +130,7 @@ export class SuperlinkCore implements AsyncDisposable {
       liveNodes: new LiveNodes(),
       requireCertificates: false,
       supernodeAuth: false,
+      ...settings,
     }
     await ctx.tasks.recover('may-live')
     await recoverDelivery(ctx)
@@ -277,14 +286,24 @@ export class SuperlinkCore implements AsyncDisposable {
 /** Nothing is left behind. */
 export const nothing = { message: 0, message_object: 0, object: 0, virtual_node: 0, files: 0 }
 
-/** A connection without a certificate, and how to close it. */
-export function openConnection(id = 1): { connection: Connection; close: () => void } {
+/** What a certificate of this name stands for. */
+export function certificatePeer(identity: string, fields: Partial<CertificatePeer> = {}): CertificatePeer {
+  const roles = new Set<Role>(['supernode', 'cli'])
+  const known = { serial: '0A', fingerprint: 'AA', notAfter: Date.parse('2027-01-01') } as const
+  return { kind: 'certificate', identity, organization: '', roles, ...known, identitySharing: 'refuse', ...fields }
+}
+
+/** A connection, without a certificate unless told otherwise, and how to close it. */
+export function openConnection(
+  id = 1,
+  peer: PeerIdentity = { kind: 'anonymous' },
+): { connection: Connection; close: () => void } {
   const closed = new AbortController()
   const connection: Connection = {
     id,
     remoteAddress: `127.0.0.1:${4000 + id}`,
     secure: false,
-    peer: { kind: 'anonymous' },
+    peer,
     closed: closed.signal,
     cutOff: new AbortController().signal,
     close: () => closed.abort(),
