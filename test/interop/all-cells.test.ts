@@ -3,8 +3,8 @@ import { after, describe, test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
-import { type Maker, withoutPython } from '../harness/python-flower.ts'
-import { type Cell, type Column, columns, matrixTable } from './cells.ts'
+import type { Maker } from '../harness/python-flower.ts'
+import { type Cell, type Column, columns, matrixTable, skipReason } from './cells.ts'
 
 // Files are run in the order of their names: this one takes longest, so its name comes first.
 const cells: Cell[] = []
@@ -13,9 +13,9 @@ after(() => process.stdout.write(`\n${matrixTable(cells)}\n\n`))
 // Python's programs mostly wait; two fleets at a time share the cores as two users would.
 describe('two rounds, and every flwr shows and stops its runs', { concurrency: 2 }, () => {
   for (const column of columns) {
-    const { superlink, supernodes, language } = column
-    const name = `SuperLink ${superlink}, SuperNodes ${supernodes}, a ${language} app`
-    test(name, { skip: withoutPython }, async (context) => {
+    const { superlink, supernodes, language, python } = column
+    const name = `SuperLink ${superlink}, SuperNodes ${supernodes}, a ${language} app (${python})`
+    test(name, { skip: skipReason(column) }, async (context) => {
       const own = column.clis.map((cli) => ({ ...column, cli, outcome: 'FAILED', seconds: undefined }))
       cells.push(...own)
       await using fleet = await startFleet(column)

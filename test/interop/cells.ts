@@ -1,4 +1,4 @@
-import type { Maker, Release } from '../harness/python-flower.ts'
+import { type Maker, type Release, withoutReleases } from '../harness/python-flower.ts'
 
 /** The language of an app; a Python app is run by the environment of one release wherever our programs start it. */
 export type Language = 'python' | 'typescript'
@@ -30,9 +30,19 @@ export const columns: readonly Column[] = (['python', 'typescript'] as const).fl
     ? [
         column('trellis', 'trellis', language, '1.41'),
         { ...column('trellis', '1.36', language, '1.41'), clis: ['1.36' as const] },
+        { ...column('trellis', '1.42', language, '1.42'), clis: ['1.42' as const] },
+        { ...column('1.42', 'trellis', language, '1.42'), clis: ['trellis' as const] },
+        { ...column('trellis', '1.43', language, '1.43'), clis: ['1.43' as const] },
+        { ...column('1.43', 'trellis', language, '1.41'), clis: ['trellis' as const] },
+        { ...column('trellis', 'trellis', language, '1.43'), clis: ['trellis' as const] },
       ]
     : []),
 ])
+
+/** Why the trainings of a column are skipped; `false` if its releases are installed. */
+export function skipReason({ superlink, supernodes, python, clis }: Column): string | false {
+  return withoutReleases('1.29', '1.41', superlink, supernodes, python, ...clis)
+}
 
 function column(superlink: Maker, supernodes: Maker, language: Language, python: Release): Column {
   const clis: readonly Maker[] = superlink === 'trellis' ? ['1.29', '1.41', 'trellis'] : [superlink, 'trellis']
