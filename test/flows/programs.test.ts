@@ -34,6 +34,18 @@ test('the simulation programs of Flower say what to run in their place', async (
   }
 })
 
+test('what a program writes to a pipe arrives whole', async () => {
+  using directory = temporaryDirectory()
+  const names = Array.from({ length: 3000 }, (_, index) => `connection-${index}-${'x'.repeat(60)}`)
+  const connections = names.map((name) => `[superlink.${name}]\naddress = "fl.example:9093"\ninsecure = true\n`)
+  writeFileSync(directory.file('config.toml'), connections.join(''))
+  const env = { FLWR_HOME: directory.path, PATH: `${bin}:${process.env.PATH}` }
+  // A pipe of the shell holds 64 KiB; those between Node's processes hold more.
+  const { stdout } = await run('sh', ['-c', 'flwr config ls --format json | cat'], { bin: '/bin', env })
+  assert.ok(stdout.length > 100_000, `${stdout.length} bytes`)
+  assert.doesNotThrow(() => JSON.parse(stdout))
+})
+
 test('a program may be a link', async () => {
   using directory = temporaryDirectory()
   symlinkSync(join(bin, 'flwr'), directory.file('flwr'))
