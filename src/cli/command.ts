@@ -13,6 +13,11 @@ export type CreateCommand = (context: CliContext) => Command
 export const formatOption = (): Option => new Option('--format <format>', 'default or json').default('default')
 export const connectionArgument = ['[superlink]', 'name of a connection in config.toml; else the default one'] as const
 
+/** Whether the last argument of a command names a connection. `flwr run` has no older form: it takes a folder before it. */
+export function takesConnection(command: Command): boolean {
+  return command.name() !== 'run' && `[${command.registeredArguments.at(-1)?.name()}]` === connectionArgument[0]
+}
+
 /** Flower's commands still list this flag of old and refuse it. Throws a UsageError (status 2). */
 export const federationConfigOption = (): Option =>
   new Option('--federation-config <pairs>').hideHelp().argParser(() => {

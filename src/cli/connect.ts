@@ -1,6 +1,4 @@
-import { resolve } from 'node:path'
 import { systemClock } from '../base/clock.ts'
-import { UsageError } from '../base/errors.ts'
 import { silentLogger } from '../base/log.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import type { ClientTlsFiles } from '../identity/tls-files.ts'
@@ -10,7 +8,6 @@ import type { ChannelTls } from '../rpc/dial.ts'
 import type { CliContext } from './command.ts'
 import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
 import { flwrHome, programsFingerprint } from './home.ts'
-import { moveLegacyConnections } from './legacy-connections.ts'
 import { findLocalSuperlink } from './local-superlink.ts'
 import type { Output } from './output.ts'
 
@@ -29,7 +26,6 @@ export interface OpenControl extends Disposable {
 /** Opens the Control API of a connection in `config.toml`; the SuperLink of a local one is started when it is not there. */
 export async function openControl(context: CliContext, name: string | undefined, output: Output): Promise<OpenControl> {
   const config = readFlowerConfig(flwrHome(), (path) => output.note(`Wrote ${path}, which names your SuperLinks.`))
-  if (name !== undefined && !config.names.includes(name)) moveFromFolder(name)
   const connection = findConnection(config, name)
   const { tls, warnings, watchFiles } = await readTls(connection, output)
   for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
@@ -55,15 +51,6 @@ export async function openControl(context: CliContext, name: string | undefined,
     watchFiles,
     [Symbol.dispose]: () => channel.close(),
   }
-}
-
-/** Commands of old took the folder of an app where they now take the name of a connection. */
-function moveFromFolder(folder: string): void {
-  const moved = moveLegacyConnections(resolve(folder), flwrHome())
-  if (moved)
-    throw new UsageError(
-      `The connections of '${folder}' (${moved.join(', ')}) are in config.toml from now on: name one of them in place of the folder.`,
-    )
 }
 
 async function readTls(

@@ -10,10 +10,11 @@ type Table = Record<string, unknown>
 
 /**
  * Connections once stood in `[tool.flwr.federations]` of an app. As Flower does, they go to config.toml, where one of the
- * same name is replaced, and are commented out in the app; comments stay in both files. Answers the names of those that were
- * moved, or `undefined` when the folder has none. Throws a UsageError when a file is written in a way that cannot be edited.
+ * same name is replaced, and are commented out in the app; comments stay in both files. Returns the names of those that were
+ * moved, or `undefined` if the folder has none. Throws a UsageError if the connection `wanted` is not among them, or if a file
+ * is written in a way that cannot be edited.
  */
-export function moveLegacyConnections(folder: string, home: string): readonly string[] | undefined {
+export function moveLegacyConnections(folder: string, home: string, wanted?: string): readonly string[] | undefined {
   const file = join(folder, 'pyproject.toml')
   const source = readText(file)
   const project = source === undefined ? undefined : parseProject(source)
@@ -22,6 +23,8 @@ export function moveLegacyConnections(folder: string, home: string): readonly st
   const moved = connectionsOf(federations, folder)
   const names = Object.keys(moved)
   if (names.length === 0 || !isWritable(file)) return undefined
+  if (wanted !== undefined && !names.includes(wanted))
+    throw new UsageError(`${file} has no connection '${wanted}': its connections are ${names.join(', ')}.`)
 
   const commented = commentOut(source)
   delete table(table(project.tool)?.flwr)?.federations

@@ -2,7 +2,7 @@ import { Command, CommanderError } from 'commander'
 import { UsageError } from '../base/errors.ts'
 import { versionText } from '../base/options.ts'
 import type { Main } from '../base/program.ts'
-import type { CliContext, CreateCommand } from './command.ts'
+import { type CliContext, type CreateCommand, takesConnection } from './command.ts'
 import { abortWhenUnread } from './output.ts'
 
 /** `flwr` */
@@ -82,7 +82,13 @@ function throwFaults(command: Command, path: string): Command {
       throw new UsageError(`${path}: ${fault}.\nTry '${path} --help'.`, { exitStatus: 2 })
     })
     .configureOutput({ outputError: () => {} })
-    .allowExcessArguments(false)
+    .allowExcessArguments(takesConnection(command))
+  if (takesConnection(command)) {
+    command.hook('preAction', async () => {
+      const { replaceOldForm } = await import('./old-form.ts')
+      replaceOldForm(command, path)
+    })
+  }
   for (const sub of command.commands) throwFaults(sub, `${path} ${sub.name()}`)
   return command
 }

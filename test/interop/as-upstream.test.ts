@@ -118,7 +118,8 @@ describe('as Flower tries it', { concurrency: true, skip: withoutPython }, () =>
         const options = { cwd: directory.path, env: { FLWR_HOME: home, NO_COLOR: '1' } }
         const flwr = (who: Maker, ...args: string[]): ReturnType<typeof run> =>
           who === 'trellis' ? run('flwr', args, options) : runPython(who, 'flwr', args, options)
-        const { status } = await flwr(maker, 'ls', app)
+        // The form of old: a folder, and the name of one of its connections.
+        const { status } = await flwr(maker, 'ls', app, 'near')
         const readers = await Promise.all(makers.map((reader) => flwr(reader, 'config', 'ls', '--format', 'json')))
         const { superlink } = parse(readFileSync(join(home, 'config.toml'), 'utf8')) as { superlink: Connections }
         const { far, near } = superlink
