@@ -8,6 +8,7 @@ import { wireStatuses } from '../src/base/wire-status.ts'
 import { createProgram } from '../src/cli/main.ts'
 import { refusalReasons } from '../src/identity/caller.ts'
 import { refusalSentence } from '../src/identity/refusal-sentence.ts'
+import { callFailures } from '../src/rpc/call-failures.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
 import { rows as superlinkRows } from '../src/superlink/config.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
@@ -35,6 +36,31 @@ const pages = {
     '# The commands of flwr',
     'Made from the commands in the code by `npm run gen`. Every command knows `--help`.',
     ...flwr.commands.flatMap((command) => commandSections(command, 'flwr')),
+  ],
+  'failures.md': [
+    '# What ends a program, and what it waits for',
+    'Made from the table in `src/rpc/call-failures.ts` by `npm run gen`. SuperNodes, SuperExecs and app processes decide by this table alone whether they try again. What a program waits for is in its log: a line at the first failure, one for each new reason, one every 30 seconds, and one when it is over.',
+    'The pauses between tries are random, up to 1, 2, 4 … 20 seconds. If a server says how long to wait (`trellis-retry-after-ms` over gRPC and HTTP, `Retry-After` in seconds over HTTP), the pause is that long, and up to half as long again at random. `--max-retries` and `--max-wait-time` of the SuperNode bound its tries; an app process gives up after 30 minutes.',
+    table(
+      ['failure', 'what the program sees', 'does waiting help?'],
+      Object.entries(callFailures).map(([failure, { seen, waiting }]) => [code(failure), seen, waiting]),
+    ),
+    '- *helps*: the program waits and tries again.\n- *a few times*: it tries five times, then ends.\n- *if it worked before*: at its start the program ends, because its configuration may be wrong. Once the server has responded to a call, it waits: the operator of the server can undo the change.\n- *no*: it ends with exit status 1 and the sentence of the error.',
+    'A SuperNode that the SuperLink has forgotten joins again instead of ending. One that counts as online already tries for a minute.',
+    '## Without a server',
+    table(
+      ['what happens', 'program', 'exit status'],
+      [
+        ['a flag, a file or a certificate of its own is wrong', 'all, at their start', '1, with one sentence'],
+        ['its address is in use, or cannot be opened', 'SuperLink, SuperNode, SuperExec, at their start', '1'],
+        ['its database cannot be opened, or is of a newer release', 'SuperLink, at its start', '1'],
+        ['SIGINT, SIGTERM, SIGQUIT', 'all', '0; a second signal ends it at once'],
+        ['its parent is gone', 'SuperExec and app processes that were started by one', '0'],
+        ['a replaced file is wrong while it runs', 'all', 'none: the last good set stays, and the log says why'],
+        ['a SuperExec that it started ends', 'SuperLink, SuperNode', 'none: it is started again'],
+        ['a fault of ours', 'all', '1, with the request to report it'],
+      ],
+    ),
   ],
   'refusals.md': [
     '# Why a peer is refused',

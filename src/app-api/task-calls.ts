@@ -1,9 +1,11 @@
 import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
-import { systemClock } from '../base/clock.ts'
+import { type Clock, systemClock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
 import type { WireStatus } from '../base/wire-status.ts'
+import { waitingHelps } from '../rpc/call-failures.ts'
 import { type CallOptions, type Channel, RpcError } from '../rpc/channel.ts'
+import { pauseMsAfter, ServerWait } from '../rpc/server-wait.ts'
 import { type Held, TaskEndedError } from './task-api.ts'
 
 /** How long an app waits for its SuperLink or SuperNode to come back before it gives up. */
@@ -14,9 +16,11 @@ const answerMs = 60_000
 export interface TaskCallsOptions {
   readonly channel: Channel
   readonly token: string
-  /** Where waiting for the server is told of; absent when somebody else does. */
+  /** Where waiting for the server is logged; absent if another part of the program does that. */
   readonly log: Logger | undefined
   readonly signal: AbortSignal
+  /** Another one than the system's, for tests. */
+  readonly clock?: Clock
 }
 
 /**
@@ -27,24 +31,16 @@ export class TaskCalls {
   readonly #options: TaskCallsOptions
   readonly #tokenHeader: string
   readonly #endedBy: readonly WireStatus[]
-  #troubled = false
+  readonly #wait: ServerWait
+  /** Whether the server has responded to a call of this task. */
+  #hasWorked = false
 
   /** `endedBy` are the statuses by which this generation of servers says that a task is over. */
   constructor(options: TaskCallsOptions, how: { tokenHeader: string; endedBy: readonly WireStatus[] }) {
     this.#options = options
+    this.#wait = new ServerWait({ server: 'the server', clock: systemClock, ...options })
     this.#tokenHeader = how.tokenHeader
     this.#endedBy = how.endedBy
-  }
-
-  /** One line for all calls that wait at the same time, and one when the server is back. */
-  #waiting(error: RpcError): void {
-    if (!this.#troubled) this.#options.log?.warn(`Waiting for the server: ${error.message}`)
-    this.#troubled = true
-  }
-
-  #recovered(): void {
-    if (this.#troubled) this.#options.log?.info('Connection successful again')
-    this.#troubled = false
   }
 
   get signal(): AbortSignal {
@@ -60,11 +56,11 @@ export class TaskCalls {
     request: MessageInitShape<I>,
     options: Pick<CallOptions, 'waitMs' | 'signal'> = {},
   ): Promise<Held<MessageShape<O>>> {
-    const { channel, token } = this.#options
+    const { channel, token, clock = systemClock } = this.#options
     const signal = options.signal ? AbortSignal.any([this.signal, options.signal]) : this.signal
     const pauses = backoffMs()
-    const startedAt = systemClock.now()
-    for (;;) {
+    const startedAt = clock.now()
+    for (let tries = 0; ; tries++) {
       try {
         const { message, waited } = await channel.call(method, request, {
           ...options,
@@ -72,7 +68,8 @@ export class TaskCalls {
           timeoutMs: answerMs + (options.waitMs ?? 0),
           headers: { [this.#tokenHeader]: token },
         })
-        this.#recovered()
+        this.#hasWorked = true
+        this.#wait.over()
         return { ...message, waited }
       } catch (error) {
         signal.throwIfAborted()
@@ -81,9 +78,11 @@ export class TaskCalls {
           throw new TaskEndedError(error.message, { cause: error })
         const lost = error.status === 'deadline-exceeded'
         if (lost) channel.reconnect()
-        if ((!lost && !error.retryable) || systemClock.now() - startedAt > patienceMs) throw error
-        this.#waiting(error)
-        await systemClock.sleep(pauses.next().value, signal)
+        const isPassing = waitingHelps(error.failure, { tries, hasWorked: this.#hasWorked })
+        if (!isPassing || clock.now() - startedAt > patienceMs) throw error
+        const pauseMs = pauseMsAfter(error, pauses)
+        this.#wait.failed(error, pauseMs)
+        await clock.sleep(pauseMs, signal)
       }
     }
   }

@@ -33,6 +33,12 @@ export const limits = {
   requestHeadMs: 30_000,
   bodyWindowMs: 30_000,
   bodyBytesPerWindowMin: 30 * 1024,
+  /** How long a client waits for a server that has agreed on HTTP/2 to begin to speak it. */
+  http2SettingsMs: 30_000,
+  /** The longest pause that a server can ask of a client. */
+  retryAfterMsMax: 5 * 60_000,
+  /** A response with an error over HTTP. */
+  errorBodyBytesMax: 256 * KiB,
   /** How long a gRPC connection may stay open without a call. */
   idleConnectionMs: 5 * 60_000,
   /** Of one certificate's name at one listener, unless the policy lets it be shared. */

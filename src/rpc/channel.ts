@@ -9,6 +9,7 @@ import {
   type MessageShape,
   toBinary,
 } from '@bufbuild/protobuf'
+import { limits } from '../base/limits.ts'
 import { flowerHttpVersion } from '../base/version.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import { type ChannelTls, dial } from './dial.ts'
@@ -25,8 +26,10 @@ export interface ChannelOptions {
   readonly tls: ChannelTls
   /** Which wire to speak. `auto`: what the server picks by ALPN; on plain connections HTTP/2 is tried first. */
   readonly transport?: 'auto' | 'grpc' | 'http'
-  /** Who we say we are, e.g. `SuperNode`. */
+  /** The name that the program gives itself, e.g. `SuperNode`. */
   readonly component: string
+  /** How long a server that has agreed on HTTP/2 may take to begin to speak it. Shorter in tests. */
+  readonly http2SettingsMs?: number
   /** Sent with every call; a function is asked at each. */
   readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>)
 }
@@ -165,7 +168,8 @@ export class Channel {
   }
 
   async #opened(): Promise<Transport> {
-    if (this.#closed) throw new RpcError('unavailable', 'The channel is closed.', { kind: 'protocol' })
+    if (this.#closed)
+      throw new RpcError('unavailable', 'The channel is closed.', { kind: 'protocol', failure: 'closed' })
     const current = this.#transport
     if (current) {
       const transport = await current
@@ -186,8 +190,9 @@ export class Channel {
 
   #outgoing(method: DescMethod, request: unknown, options: CallOptions): OutgoingCall {
     const { headers: ownHeaders } = this.#options
+    const path = `/${method.parent.typeName}/${method.name}`
     return {
-      path: `/${method.parent.typeName}/${method.name}`,
+      path,
       route: `/v1/${routeOf(method)}`,
       body: toBinary(method.input, create(method.input, request as MessageInitShape<typeof method.input>)),
       headers: {
@@ -199,6 +204,7 @@ export class Channel {
       binaryHeaders: options.binaryHeaders ?? {},
       signal: options.signal,
       timeoutMs: options.timeoutMs,
+      isRepeatable: !onceOnlyPaths.has(path),
     }
   }
 }
@@ -264,14 +270,27 @@ async function openTransport(address: Address, options: ChannelOptions): Promise
   const where = formatAddress(address)
   if (transport === 'http') return openHttpTransport(address, tls)
   const { socket, alpn } = await dial(address, tls, transport === 'grpc' ? ['h2'] : ['h2', 'http/1.1'])
-  if (tls !== 'insecure' && alpn !== 'h2' && transport === 'auto') {
+  const settingsMs = options.http2SettingsMs ?? limits.http2SettingsMs
+  if (transport === 'grpc' || alpn === 'h2') return openGrpcTransport(socket, where, settingsMs)
+  if (tls !== 'insecure') {
     socket.destroy()
     return openHttpTransport(address, tls)
   }
   try {
-    return await openGrpcTransport(socket, where, where)
+    return await openGrpcTransport(socket, where, Math.min(settingsMs, plainSettingsMs))
   } catch (error) {
-    if (transport === 'grpc' || tls !== 'insecure') throw error
-    return openHttpTransport(address, tls)
+    // A server that says something else has decided. One that says nothing may be busy: HTTP/1.1 is a guess then.
+    const isGuess = !(error instanceof RpcError && error.failure === 'not-grpc')
+    return openHttpTransport(address, tls, isGuess)
   }
 }
+
+/** How long a server in clear may take to speak HTTP/2 before HTTP/1.1 is tried. */
+const plainSettingsMs = 5000
+
+/** Methods with an effect that a repetition would have twice, and that no caller makes again by itself. */
+export const onceOnlyPaths: ReadonlySet<string> = new Set([
+  '/flwr.proto.Control/StartRun',
+  '/flwr.proto.Control/CreateFederation',
+  '/flwr.proto.Control/CreateInvitation',
+])

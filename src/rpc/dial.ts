@@ -3,6 +3,7 @@ import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { connectTls } from '../base/tls-connect.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress } from './address.ts'
+import { type CallFailure, callFailures } from './call-failures.ts'
 import { leafAndIssuer } from './peer-chain.ts'
 import { RpcError } from './rpc-error.ts'
 
@@ -21,7 +22,7 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
     const fail = (error: Error): void => {
       clearTimeout(timer)
       socket.destroy()
-      reject(explain(error, address, tls))
+      reject(explain(error, address, socket))
     }
     let staple: Uint8Array | undefined
     socket.once('OCSPResponse', (der: Buffer | null) => {
@@ -69,7 +70,7 @@ async function ensureNotRevoked(socket: TLSSocket, rootsPem: string | undefined,
   if (fault !== undefined) throw new ServerRevoked(fault)
 }
 
-const chainErrors = new Set([
+const untrustedCodes = new Set([
   'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
   'UNABLE_TO_GET_ISSUER_CERT',
   'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
@@ -80,39 +81,93 @@ const chainErrors = new Set([
   'INVALID_CA',
 ])
 
-function explain(error: Error, address: Address, tls: ChannelTls): RpcError {
-  const where = formatAddress(address)
-  const code = (error as NodeJS.ErrnoException).code ?? ''
-  const tlsError = (message: string): RpcError => new RpcError('unavailable', message, { kind: 'tls', cause: error })
-  const unreachable = (message: string): RpcError =>
-    new RpcError('unavailable', message, { kind: 'unreachable', cause: error })
-  if (error instanceof ServerRevoked)
-    return tlsError(`The certificate of ${where} ${error.message}: have it issued anew at the server.`)
-  if (chainErrors.has(code)) {
-    return tlsError(
-      `The certificate of ${where} is not signed by a trusted CA: give the CA of the server as root certificate (${code}).`,
-    )
-  }
-  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID') {
-    return tlsError(
-      `The certificate of ${where} is not for that host name: connect by a name in the certificate, or issue it with this one as subject alternative name.`,
-    )
-  }
-  if (code === 'CERT_HAS_EXPIRED') return tlsError(`The certificate of ${where} has expired: renew it at the server.`)
-  if (code === 'CERT_NOT_YET_VALID') return tlsError(`The certificate of ${where} is not valid yet: check the clocks.`)
-  if (code === 'ERR_SSL_WRONG_VERSION_NUMBER' || code === 'ERR_SSL_PACKET_LENGTH_TOO_LONG' || code === 'EPROTO') {
-    return tlsError(
-      `${where} does not speak TLS: start the server with certificates, or connect with --insecure (insecure = true).`,
-    )
-  }
+interface Explanation {
+  readonly failure: CallFailure
+  /** The rest of a sentence that begins with the address, or the whole one with the address in the place of `…`. */
+  readonly sentence: string
+}
+
+function explain(error: NodeJS.ErrnoException, address: Address, socket: Socket | TLSSocket): RpcError {
+  const { failure, sentence } =
+    error instanceof ServerRevoked
+      ? {
+          ...{ failure: 'server-revoked' as const },
+          sentence: `The certificate of … ${error.message}: have it issued anew at the server.`,
+        }
+      : (explainCertificate(error, socket) ?? explainTls(error) ?? explainNetwork(error, 'encrypted' in socket))
+  const kind = callFailures[failure].waiting === 'helps' ? 'unreachable' : 'tls'
+  return new RpcError(
+    'unavailable',
+    sentence.replace('…', () => formatAddress(address)),
+    { kind, failure, cause: error },
+  )
+}
+
+/** Explains what Node has against the certificate of the server. */
+function explainCertificate({ code = '', message }: NodeJS.ErrnoException, socket: Socket): Explanation | undefined {
+  if (untrustedCodes.has(code))
+    return {
+      failure: 'server-untrusted',
+      sentence: `The certificate of … is not signed by a trusted CA: give the CA of the server as root certificate (${code}).`,
+    }
+  if (code === 'ERR_TLS_CERT_ALTNAME_INVALID')
+    return {
+      failure: 'server-misnamed',
+      sentence:
+        'The certificate of … is not for that host name: connect by a name in the certificate, or issue it with this one as subject alternative name.',
+    }
+  if (code === 'CERT_HAS_EXPIRED')
+    return {
+      failure: 'server-out-of-dates',
+      sentence: 'The certificate of … has expired: renew it at the server.',
+    }
+  if (code === 'CERT_NOT_YET_VALID')
+    return {
+      failure: 'server-out-of-dates',
+      sentence: 'The certificate of … is not valid yet: check the clocks.',
+    }
+  if ((socket as Partial<TLSSocket>).authorizationError)
+    return {
+      failure: 'server-untrusted',
+      sentence: `The certificate of … cannot be relied on (${message}): issue it anew, as a certificate for servers.`,
+    }
+  return undefined
+}
+
+const notTlsCodes = ['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'EPROTO']
+
+function explainTls({ code = '', message }: NodeJS.ErrnoException): Explanation | undefined {
+  if (notTlsCodes.includes(code))
+    return {
+      failure: 'not-tls',
+      sentence:
+        '… does not speak TLS: start the server with certificates, or connect with --insecure (insecure = true).',
+    }
+  // So a crowded SuperLink turns away a connection that has no place in its queue.
+  if (code === 'ERR_SSL_TLSV1_ALERT_INTERNAL_ERROR')
+    return { failure: 'handshake-cut', sentence: '… has no time for the TLS handshake: it may be too busy.' }
   if (code.startsWith('ERR_SSL') || code.startsWith('ERR_TLS'))
-    return tlsError(`No TLS connection to ${where}: ${error.message}.`)
+    return { failure: 'tls-failed', sentence: `No TLS connection to …: ${message}.` }
+  return undefined
+}
+
+function explainNetwork({ code = '', message }: NodeJS.ErrnoException, isTls: boolean): Explanation {
   if (code === 'ENOTFOUND' || code === 'EAI_AGAIN')
-    return unreachable(`The host name of ${where} cannot be resolved: check the address.`)
+    return { failure: 'name-unknown', sentence: 'The host name of … cannot be resolved: check the address.' }
   if (code === 'ECONNREFUSED')
-    return unreachable(`Nobody listens on ${where}: check the address and whether the server is running.`)
-  if (code === 'ETIMEDOUT') return unreachable(`${where} did not answer in time: check the address and the network.`)
-  if (code === 'ECONNRESET' && tls !== 'insecure')
-    return unreachable(`${where} closed the connection during the TLS handshake: check that it is a TLS port.`)
-  return unreachable(`No connection to ${where}: ${error.message}.`)
+    return {
+      failure: 'connection-refused',
+      sentence: 'Nobody listens on …: check the address and whether the server is running.',
+    }
+  if (code === 'ETIMEDOUT')
+    return {
+      failure: 'connection-timeout',
+      sentence: '… did not answer in time: check the address and the network.',
+    }
+  if (isTls && code === 'ECONNRESET')
+    return {
+      failure: 'handshake-cut',
+      sentence: '… closed the connection during the TLS handshake: it may be too busy, or no TLS port.',
+    }
+  return { failure: 'unreachable', sentence: `No connection to …: ${message}.` }
 }

@@ -6,20 +6,27 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2'
 import type { Socket } from 'node:net'
-import { RpcError, statusOfGrpcCode } from './rpc-error.ts'
+import { limits } from '../base/limits.ts'
+import type { CallFailure } from './call-failures.ts'
+import { ReceivedBody } from './received-body.ts'
+import { RpcError, refusedByOther, retryAfterOf, statusOfGrpcCode } from './rpc-error.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
 /**
  * gRPC's client half on Node's HTTP/2: a length-prefixed message each way and a status in the trailers. Our own because
  * the TLS socket must stay in our hands: ALPN decides the generation, and certificates are replaced while calls run.
  */
-export async function openGrpcTransport(socket: Socket, authority: string, where: string): Promise<Transport> {
-  const session = connect(`http://${authority}`, {
+export async function openGrpcTransport(
+  socket: Socket,
+  where: string,
+  settingsMs: number = limits.http2SettingsMs,
+): Promise<Transport> {
+  const session = connect(`http://${where}`, {
     createConnection: () => socket,
     settings: { enablePush: false, initialWindowSize: windowBytes },
     maxSessionMemory: 256,
   })
-  await ready(session, where)
+  await ready(session, where, settingsMs)
   session.setLocalWindowSize(2 * windowBytes)
   return {
     get usable() {
@@ -37,25 +44,35 @@ export async function openGrpcTransport(socket: Socket, authority: string, where
 
 const windowBytes = 8 * 1024 * 1024
 
-/** A server that speaks HTTP/2 sends its settings at once; anything else is another protocol. */
-function ready(session: ClientHttp2Session, where: string): Promise<void> {
+/** Waits for the settings by which a server begins to speak HTTP/2. */
+function ready(session: ClientHttp2Session, where: string, waitMs: number): Promise<void> {
   return new Promise((resolve, reject) => {
-    const fail = (cause?: unknown): void => {
+    const fail = (failure: CallFailure, what: string, cause?: unknown): void => {
       clearTimeout(timer)
       session.destroy()
-      reject(new RpcError('unavailable', `${where} does not speak gRPC.`, { kind: 'protocol', cause }))
+      const kind = failure === 'not-grpc' ? 'protocol' : 'unreachable'
+      reject(new RpcError('unavailable', `${where} ${what}`, { kind, failure, cause }))
     }
-    const timer = setTimeout(fail, 5000)
-    session.once('error', fail)
-    session.once('close', fail)
+    const cut = (cause?: NodeJS.ErrnoException): void => {
+      // nghttp2 could not read the first bytes. Other errors, and none at all, are an end without a word.
+      if (cause?.code === 'ERR_HTTP2_ERROR') fail('not-grpc', 'does not speak gRPC.', cause)
+      else fail('settings-cut', cutSentence, cause)
+    }
+    const late = (): void =>
+      fail('settings-late', `did not begin to speak HTTP/2 within ${waitMs / 1000} s: it may be too busy.`)
+    const timer = setTimeout(late, waitMs)
+    session.once('error', cut)
+    session.once('close', cut)
     session.once('remoteSettings', () => {
       clearTimeout(timer)
-      session.off('error', fail).off('close', fail)
+      session.off('error', cut).off('close', cut)
       session.on('error', () => {})
       resolve()
     })
   })
 }
+
+const cutSentence = 'closed the connection before it spoke HTTP/2: it may be too busy, or a proxy without a server.'
 
 async function unary(session: ClientHttp2Session, call: OutgoingCall, where: string): Promise<Answer> {
   const exchange = start(session, call, where)
@@ -101,18 +118,21 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
 
   async function* received(): AsyncGenerator<Uint8Array> {
     try {
-      yield* unframe(stream)
+      yield* unframe(stream, where)
     } catch (cause) {
       // So a server answers calls that cross with the end of a connection: none of it was done (RFC 9113 section 8.7).
       const kind = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !headers ? 'untaken' : 'unreachable'
-      failure ??= new RpcError('unavailable', `The connection to ${where} broke.`, { kind, cause })
+      if (cause instanceof RpcError) failure ??= cause
+      failure ??= new RpcError('unavailable', `The connection to ${where} broke.`, {
+        ...{ kind, cause, failure: kind === 'untaken' ? kind : 'connection-broken' },
+      })
     } finally {
       clearTimeout(timer)
       call.signal?.removeEventListener('abort', onAbort)
       if (!stream.closed) stream.close(constants.NGHTTP2_CANCEL)
     }
     if (failure) throw failure
-    throwOnStatus(trailers ?? headers, where)
+    throwOnStatus(headers, trailers, where)
   }
   return { headers: () => headers, messages: received }
 }
@@ -132,7 +152,7 @@ function openStream(session: ClientHttp2Session, call: OutgoingCall, where: stri
   try {
     return session.request(headers, { endStream: false })
   } catch (cause) {
-    // It has ended since somebody looked.
+    // It has ended since it was looked at.
     throw new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'untaken', cause })
   }
 }
@@ -149,50 +169,53 @@ function send(stream: ClientHttp2Stream, body: Uint8Array): void {
   stream.end(body)
 }
 
-/** Cuts the byte stream into messages; each is copied once, into a buffer of its size. */
-async function* unframe(stream: ClientHttp2Stream): AsyncGenerator<Uint8Array> {
+/** Cuts the byte stream into messages. Memory is taken as their bytes arrive, not by the length that the server names. */
+async function* unframe(stream: ClientHttp2Stream, where: string): AsyncGenerator<Uint8Array> {
   const prefix = Buffer.alloc(5)
   let prefixFilled = 0
-  let message: Buffer | undefined
-  let filled = 0
+  let message: ReceivedBody | undefined
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     let offset = 0
-    while (offset < chunk.length || (message && filled === message.length)) {
+    while (offset < chunk.length || message?.isComplete) {
       if (!message) {
         const take = Math.min(5 - prefixFilled, chunk.length - offset)
         chunk.copy(prefix, prefixFilled, offset, offset + take)
         prefixFilled += take
         offset += take
         if (prefixFilled < 5) break
-        if (prefix[0] !== 0) throw new Error('compressed message')
-        message = Buffer.allocUnsafeSlow(prefix.readUInt32BE(1))
-        filled = 0
+        if (prefix[0] !== 0) throw malformed(`${where} compressed its response, which was not asked for.`)
+        message = new ReceivedBody(prefix.readUInt32BE(1), where)
       }
-      const take = Math.min(message.length - filled, chunk.length - offset)
-      chunk.copy(message, filled, offset, offset + take)
-      filled += take
-      offset += take
-      if (filled < message.length) break
-      yield message
+      offset += message.take(chunk.subarray(offset))
+      if (!message.isComplete) break
+      yield message.bytes()
       message = undefined
       prefixFilled = 0
     }
   }
-  if (message) throw new Error('message cut short')
+  if (message || prefixFilled > 0) throw new Error('message cut short')
 }
 
-function throwOnStatus(trailers: IncomingHttpHeaders | undefined, where: string): void {
-  const code = trailers?.['grpc-status']
+function throwOnStatus(
+  headers: IncomingHttpHeaders | undefined,
+  trailers: IncomingHttpHeaders | undefined,
+  where: string,
+): void {
+  const said = trailers ?? headers ?? {}
+  const code = said['grpc-status']
   if (code === '0') return
+  const httpStatus = Number(headers?.[':status'] ?? 200)
+  if (code === undefined && httpStatus !== 200) throw refusedByOther(httpStatus, said, where)
   if (code === undefined) {
     throw new RpcError('unavailable', `The connection to ${where} broke before the answer was complete.`, {
-      kind: 'unreachable',
+      ...({ kind: 'unreachable', failure: 'connection-broken' } as const),
     })
   }
-  const message = decodeURIComponentSafely(String(trailers?.['grpc-message'] ?? ''))
-  const refusalReason = trailers?.['trellis-refusal-reason']
+  const message = decodeURIComponentSafely(String(said['grpc-message'] ?? ''))
+  const refusalReason = said['trellis-refusal-reason']
   throw new RpcError(statusOfGrpcCode(Number(code)), message || `${where} answered with gRPC status ${code}.`, {
     refusalReason: typeof refusalReason === 'string' ? refusalReason : undefined,
+    retryAfterMs: retryAfterOf(said),
   })
 }
 
@@ -202,4 +225,8 @@ function decodeURIComponentSafely(text: string): string {
   } catch {
     return text
   }
+}
+
+function malformed(sentence: string): RpcError {
+  return new RpcError('internal', sentence, { kind: 'protocol' })
 }

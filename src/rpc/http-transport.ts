@@ -1,33 +1,51 @@
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { limits } from '../base/limits.ts'
 import { type Address, formatAddress } from './address.ts'
 import { type ChannelTls, dial } from './dial.ts'
-import { RpcError, statusOfHttp } from './rpc-error.ts'
+import { ReceivedBody, responseTooLarge } from './received-body.ts'
+import { RpcError, refusedByOther, retryAfterOf, statusOfHttp } from './rpc-error.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
-/** Protobuf over HTTP/1.1 with kept-alive connections, as Flower's HTTP generation speaks it. */
-export function openHttpTransport(address: Address, tls: ChannelTls): Transport {
+/**
+ * Protobuf over HTTP/1.1 with kept-alive connections, as Flower's HTTP generation speaks it.
+ *
+ * @param isGuess the server has not shown which wire it speaks: the transport is given up if its first call has no response.
+ */
+export function openHttpTransport(address: Address, tls: ChannelTls, isGuess = false): Transport {
   const where = formatAddress(address)
   const agent = new Agent({ keepAlive: true, maxSockets: 32, timeout: idleMs })
-  const plain = tls === 'insecure'
-  Object.assign(agent, {
-    createConnection(_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined {
-      dial(address, tls, ['http/1.1']).then(
-        ({ socket }) => done(null, socket),
-        (error: Error) => done(error),
-      )
+  // A call that must not be repeated gets a connection of its own, which the server cannot have closed meanwhile.
+  const single = new Agent({ keepAlive: false })
+  const createConnection = (_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined => {
+    dial(address, tls, ['http/1.1']).then(
+      ({ socket }) => done(null, socket),
+      (error: Error) => done(error),
+    )
+  }
+  for (const each of [agent, single]) Object.assign(each, { createConnection })
+  const wire: Wire = {
+    where,
+    plain: tls === 'insecure',
+    agentOf: ({ isRepeatable }) => (isRepeatable ? agent : single),
+    onResponse: () => {
+      isGuess = false
     },
-  })
+    onNoResponse: () => {
+      if (isGuess) closed = true
+    },
+  }
   let closed = false
   return {
     get usable() {
       return !closed
     },
-    unary: (call) => unary(agent, call, where, plain),
-    stream: (call) => frames(agent, call, where, plain),
+    unary: (call) => unary(wire, call),
+    stream: (call) => frames(wire, call),
     close() {
       closed = true
       agent.destroy()
+      single.destroy()
     },
     retire() {
       closed = true
@@ -41,47 +59,68 @@ export function openHttpTransport(address: Address, tls: ChannelTls): Transport 
 /** Python's servers close connections that were idle for 5 s: a call must not meet that moment. */
 const idleMs = 4000
 
-async function unary(agent: Agent, call: OutgoingCall, where: string, plain: boolean): Promise<Answer> {
-  const response = await exchange(agent, call, where, plain, 'application/protobuf')
-  const body = await readAll(response, where)
-  if (response.statusCode !== 200) throw toError(response, body, where)
+interface Wire {
+  readonly where: string
+  readonly plain: boolean
+  agentOf(call: OutgoingCall): Agent
+  onResponse(): void
+  onNoResponse(): void
+}
+
+async function unary(wire: Wire, call: OutgoingCall): Promise<Answer> {
+  const response = await exchange(wire, call, 'application/protobuf')
+  if (response.statusCode !== 200) throw await toError(response, wire.where)
+  const body = await readAll(response, wire.where)
   return { body, waited: response.headers['trellis-waited'] === '1' }
 }
 
-async function* frames(agent: Agent, call: OutgoingCall, where: string, plain: boolean): AsyncGenerator<Uint8Array> {
-  const response = await exchange(agent, call, where, plain, 'application/flower-protobuf-stream')
-  if (response.statusCode !== 200) throw toError(response, await readAll(response, where), where)
-  let pending: Buffer = Buffer.alloc(0)
+async function* frames(wire: Wire, call: OutgoingCall): AsyncGenerator<Uint8Array> {
+  const { where } = wire
+  const response = await exchange(wire, call, 'application/flower-protobuf-stream')
+  if (response.statusCode !== 200) throw await toError(response, where)
+  const prefix = Buffer.alloc(4)
+  let prefixFilled = 0
+  let frame: ReceivedBody | undefined
   for await (const chunk of response as AsyncIterable<Buffer>) {
-    pending = pending.length === 0 ? chunk : Buffer.concat([pending, chunk])
-    while (pending.length >= 4) {
-      const length = pending.readUInt32BE(0)
-      if (pending.length < 4 + length) break
-      yield pending.subarray(4, 4 + length)
-      pending = pending.subarray(4 + length)
+    let offset = 0
+    while (offset < chunk.length || frame?.isComplete) {
+      if (!frame) {
+        const taken = chunk.copy(prefix, prefixFilled, offset, offset + 4 - prefixFilled)
+        prefixFilled += taken
+        offset += taken
+        if (prefixFilled < 4) break
+        frame = new ReceivedBody(prefix.readUInt32BE(0), where)
+      }
+      offset += frame.take(chunk.subarray(offset))
+      if (!frame.isComplete) break
+      yield frame.bytes()
+      frame = undefined
+      prefixFilled = 0
     }
   }
-  if (pending.length > 0) throw broke(where)
+  if (frame || prefixFilled > 0) throw broke(where)
 }
 
-/** A kept connection that the server has closed meanwhile fails at once: the call moves to another one in silence. */
-async function exchange(...how: Parameters<typeof attempt>): Promise<IncomingMessage> {
-  for (;;) {
-    const response = await attempt(...how)
-    if (response !== 'stale') return response
+/** A kept connection that the server has closed meanwhile fails at once: the call is made again over another one. */
+async function exchange(wire: Wire, call: OutgoingCall, accept: string): Promise<IncomingMessage> {
+  try {
+    for (;;) {
+      const response = await attempt(wire, call, accept)
+      if (response === 'stale') continue
+      wire.onResponse()
+      return response
+    }
+  } catch (error) {
+    wire.onNoResponse()
+    throw error
   }
 }
 
-function attempt(
-  agent: Agent,
-  call: OutgoingCall,
-  where: string,
-  plain: boolean,
-  accept: string,
-): Promise<IncomingMessage | 'stale'> {
+function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<IncomingMessage | 'stale'> {
+  const { where, plain } = wire
   return new Promise((resolve, reject) => {
     const request: ClientRequest = httpRequest({
-      agent,
+      agent: wire.agentOf(call),
       host: where,
       method: 'POST',
       path: call.route,
@@ -127,46 +166,62 @@ async function readAll(response: IncomingMessage, where: string): Promise<Uint8A
   const length = Number(response.headers['content-length'] ?? -1)
   try {
     if (length > 0) {
-      const body = Buffer.allocUnsafeSlow(length)
-      let offset = 0
-      for await (const chunk of response as AsyncIterable<Buffer>) {
-        chunk.copy(body, offset)
-        offset += chunk.length
-      }
-      if (offset === length) return body
+      const body = new ReceivedBody(length, where)
+      for await (const chunk of response as AsyncIterable<Buffer>) body.take(chunk)
+      if (body.isComplete) return body.bytes()
       throw broke(where)
     }
-    const chunks: Buffer[] = []
-    for await (const chunk of response as AsyncIterable<Buffer>) chunks.push(chunk)
-    return Buffer.concat(chunks)
+    return await readSome(response, limits.messageBytesMax, () => responseTooLarge(where))
   } catch (error) {
+    response.destroy()
     throw error instanceof RpcError ? error : broke(where, error)
   }
 }
 
-function toError(response: IncomingMessage, body: Uint8Array, where: string): RpcError {
-  const httpStatus = response.statusCode ?? 500
-  const refusalReason = response.headers['trellis-refusal-reason']
-  let detail: unknown
-  let number: unknown
-  let extra: unknown
-  try {
-    const json = JSON.parse(Buffer.from(body).toString()) as Record<string, unknown>
-    detail = json.detail ?? json.public_message
-    number = json.code
-    extra = json.extra ?? json.public_details
-  } catch {
-    // Not one of Flower's errors; the status says enough.
+async function readSome(response: IncomingMessage, bytesMax: number, tooLarge: () => Error): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let size = 0
+  for await (const chunk of response as AsyncIterable<Buffer>) {
+    size += chunk.length
+    if (size > bytesMax) throw tooLarge()
+    chunks.push(chunk)
   }
-  const sentence = typeof detail === 'string' ? detail : `${where} answered with HTTP status ${httpStatus}.`
-  return new RpcError(statusOfHttp(httpStatus), typeof extra === 'string' ? `${sentence} ${extra}` : sentence, {
+  return Buffer.concat(chunks)
+}
+
+async function toError(response: IncomingMessage, where: string): Promise<RpcError> {
+  const { statusCode = 500, headers } = response
+  const body = await readSome(response, limits.errorBodyBytesMax, () => responseTooLarge(where)).catch(() => {
+    response.destroy()
+    return Buffer.alloc(0)
+  })
+  const refusalReason = headers['trellis-refusal-reason']
+  const known = flowerErrorOf(body)
+  if (!known && refusalReason === undefined) return refusedByOther(statusCode, headers, where)
+  const { detail, number, extra } = known ?? {}
+  const sentence = typeof detail === 'string' ? detail : `${where} answered with HTTP status ${statusCode}.`
+  return new RpcError(statusOfHttp(statusCode), typeof extra === 'string' ? `${sentence} ${extra}` : sentence, {
     number: typeof number === 'number' ? number : undefined,
     refusalReason: typeof refusalReason === 'string' ? refusalReason : undefined,
+    retryAfterMs: retryAfterOf(headers),
   })
 }
 
+/** Returns what one of Flower's errors says; `undefined` for the page of a proxy. */
+function flowerErrorOf(body: Buffer): { detail: unknown; number: unknown; extra: unknown } | undefined {
+  try {
+    const json = JSON.parse(body.toString()) as Record<string, unknown>
+    return { detail: json.detail ?? json.public_message, number: json.code, extra: json.extra ?? json.public_details }
+  } catch {
+    return undefined
+  }
+}
+
 function broke(where: string, cause?: unknown): RpcError {
-  return new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'unreachable', cause })
+  return new RpcError('unavailable', `The connection to ${where} broke.`, {
+    ...({ kind: 'unreachable', failure: 'connection-broken' } as const),
+    cause,
+  })
 }
 
 function closedUnanswered(where: string, cause: unknown): RpcError {

@@ -1,6 +1,7 @@
 import { limits } from '../base/limits.ts'
 import { oneLine, shortened } from '../base/printable.ts'
 import { type WireStatus, wireStatuses } from '../base/wire-status.ts'
+import { type CallFailure, callFailures, failureOfResponse } from './call-failures.ts'
 
 /**
  * A failed call as a client sees it. `message` is one sentence that a person can act on. It may hold words of the server,
@@ -9,8 +10,8 @@ import { type WireStatus, wireStatuses } from '../base/wire-status.ts'
 export class RpcError extends Error {
   readonly status: WireStatus
   /**
-   * `peer`: the server answered with an error; `unreachable`: nobody answered; `tls`: no trusted connection can be made;
-   * `protocol`: what answered is not what we speak; `replaced`: the connection was that of a former certificate; `untaken`: the
+   * `peer`: the server responded with an error. `unreachable`: there was no response. `tls`: no trusted connection can be made.
+   * `protocol`: the response is not of our protocol. `replaced`: the connection was that of a former certificate. `untaken`: the
    * connection ended before the server took the call, which may be made over another at once.
    */
   readonly kind: 'peer' | 'unreachable' | 'tls' | 'protocol' | 'replaced' | 'untaken'
@@ -18,6 +19,10 @@ export class RpcError extends Error {
   readonly number: number | undefined
   /** Stable code of why our certificate was refused. */
   readonly refusalReason: string | undefined
+  /** The row of the table that says whether waiting can help. */
+  readonly failure: CallFailure
+  /** How long a busy server wants us to wait. */
+  readonly retryAfterMs: number | undefined
 
   constructor(
     status: WireStatus,
@@ -26,6 +31,8 @@ export class RpcError extends Error {
       kind?: RpcError['kind']
       number?: number | undefined
       refusalReason?: string | undefined
+      failure?: CallFailure | undefined
+      retryAfterMs?: number | undefined
       cause?: unknown
     } = {},
   ) {
@@ -38,16 +45,24 @@ export class RpcError extends Error {
     this.kind = options.kind ?? 'peer'
     this.number = options.number
     this.refusalReason = options.refusalReason
+    this.retryAfterMs = options.retryAfterMs
+    this.failure =
+      options.failure ?? (this.kind === 'peer' ? failureOfResponse(status, this) : failureOfKind[this.kind])
   }
 
-  /** Whether the same call may succeed later without anybody changing anything. */
+  /** Whether the same call may succeed later without any change. */
   get retryable(): boolean {
-    return (
-      ['unreachable', 'replaced', 'untaken'].includes(this.kind) ||
-      (this.kind === 'peer' && this.status === 'unavailable')
-    )
+    return callFailures[this.failure].waiting === 'helps'
   }
 }
+
+const failureOfKind = {
+  unreachable: 'unreachable',
+  tls: 'tls-failed',
+  protocol: 'malformed',
+  replaced: 'replaced',
+  untaken: 'untaken',
+} as const satisfies Record<Exclude<RpcError['kind'], 'peer'>, CallFailure>
 
 const entries = Object.entries(wireStatuses) as [WireStatus, { grpc: number; http: number }][]
 
@@ -61,4 +76,30 @@ export function statusOfHttp(httpStatus: number): WireStatus {
   return (
     entries.find(([, codes]) => codes.http === httpStatus)?.[0] ?? (httpStatus < 500 ? 'invalid-argument' : 'internal')
   )
+}
+
+/** Returns how long a server asks to wait, within bounds. `Retry-After` in seconds is understood too, but not as a date. */
+export function retryAfterOf(headers: Readonly<Record<string, string | string[] | undefined>>): number | undefined {
+  const { 'trellis-retry-after-ms': ms, 'retry-after': seconds } = headers
+  const text = ms ?? seconds
+  if (typeof text !== 'string' || !/^\d{1,9}$/.test(text)) return undefined
+  return Math.min(Number(text) * (ms === undefined ? 1000 : 1), limits.retryAfterMsMax)
+}
+
+/**
+ * Returns the error for a response that is not one of Flower's: a proxy sent it, or a server of another kind. 401 and 403 mean
+ * the same from either.
+ */
+export function refusedByOther(
+  httpStatus: number,
+  headers: Parameters<typeof retryAfterOf>[0],
+  where: string,
+): RpcError {
+  const isPassing = httpStatus >= 502 || httpStatus === 429
+  const isOther = !isPassing && ![401, 403, 500].includes(httpStatus)
+  const status = isPassing ? 'unavailable' : statusOfHttp(httpStatus)
+  return new RpcError(status, `${where} answered with HTTP status ${httpStatus}.`, {
+    retryAfterMs: retryAfterOf(headers),
+    ...(isOther ? { failure: 'other-server' } : {}),
+  })
 }

@@ -20,6 +20,8 @@ export interface OutgoingCall {
   readonly binaryHeaders: Readonly<Record<string, Uint8Array>>
   readonly signal: AbortSignal | undefined
   readonly timeoutMs: number | undefined
+  /** Whether the server may carry the call out twice. */
+  readonly isRepeatable: boolean
 }
 
 export interface Answer {

@@ -4,17 +4,16 @@ import { createRuntimeSource } from '../app-api/runtime-source.ts'
 import type { AppGeneration } from '../app-api/task-api.ts'
 import type { TaskSource } from '../app-api/task-source.ts'
 import { systemClock } from '../base/clock.ts'
-import { errorText, UsageError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
 import { watchParent } from '../base/parent-watch.ts'
 import type { Main } from '../base/program.ts'
-import { backoffMs } from '../base/retry.ts'
 import { formatAddress } from '../rpc/address.ts'
-import { createChannel, RpcError } from '../rpc/channel.ts'
+import { createChannel } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { parseSuperexecConfig, type SuperexecConfig } from './config.ts'
 import { Launcher } from './launcher.ts'
+import { ServerTrouble } from './server-trouble.ts'
 
 /** `flower-superexec`: asks for tasks and launches an app process for each. */
 export const main: Main = async (argv, signal) => {
@@ -29,8 +28,12 @@ export const main: Main = async (argv, signal) => {
     const health = stack.use(await startHealthServer(config.healthAddress, log))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
-  const trouble = new Trouble(config.serverAddress, log, stop)
-  const generation = await trouble.overcome(() => findGeneration(config.serverAddress, config.tls))
+  const trouble = new ServerTrouble({ address: config.serverAddress, clock: systemClock, log, signal: stop })
+  // Over TLS it is known, and nothing has been heard of the server yet.
+  const generation =
+    config.tls === 'insecure'
+      ? await trouble.overcome(() => findGeneration(config.serverAddress, config.tls))
+      : 'runtime'
   if (generation === undefined) return 0
   const source = stack.use(openSource(config, generation, log))
   const launcher = new Launcher(config, source, log)
@@ -55,47 +58,4 @@ function openSource(config: SuperexecConfig, generation: AppGeneration, log: Log
   const options = { channel, secret, program, log }
   const source = generation === 'runtime' ? createRuntimeSource(options) : createAppioSource(options)
   return Object.assign(source, { [Symbol.dispose]: () => channel.close() })
-}
-
-/** Tries again while the server cannot be reached, and tells of it once, and again when it is over. */
-class Trouble {
-  readonly #address: string
-  readonly #log: Logger
-  readonly #signal: AbortSignal
-  #pauses = backoffMs()
-  #since: number | undefined
-
-  constructor(address: string, log: Logger, signal: AbortSignal) {
-    this.#address = address
-    this.#log = log
-    this.#signal = signal
-  }
-
-  /** `undefined` when the program ends. Throws what no waiting would mend. */
-  async overcome<T>(ask: () => Promise<T>): Promise<T | undefined> {
-    while (!this.#signal.aborted) {
-      try {
-        const answer = await ask()
-        if (this.#since !== undefined)
-          this.#log.info('Connection successful again', { afterMs: systemClock.now() - this.#since })
-        this.#since = undefined
-        this.#pauses = backoffMs()
-        return answer
-      } catch (error) {
-        if (this.#signal.aborted) return undefined
-        if (!(error instanceof RpcError && error.retryable)) throw this.#explain(error)
-        if (this.#since === undefined) this.#log.warn(`Waiting for ${this.#address}: ${errorText(error)}`)
-        this.#since ??= systemClock.now()
-        await systemClock.sleep(this.#pauses.next().value, this.#signal).catch(() => {})
-      }
-    }
-    return undefined
-  }
-
-  #explain(error: unknown): unknown {
-    if (!(error instanceof RpcError)) return error
-    const refused = `${this.#address} does not accept this SuperExec (${error.message})`
-    const secret = `${refused}: give the file with the server's secret as --superexec-auth-secret-file.`
-    return new UsageError(error.status === 'unauthenticated' ? secret : error.message, { cause: error })
-  }
 }

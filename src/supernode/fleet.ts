@@ -6,7 +6,9 @@ import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { signNodeCall } from '../identity/node-key.ts'
+import { waitingHelps } from '../rpc/call-failures.ts'
 import { type Channel, RpcError } from '../rpc/channel.ts'
+import { pauseMsAfter, ServerWait } from '../rpc/server-wait.ts'
 import type { SupernodeConfig } from './config.ts'
 import { explainRefusal, isOnlineAlready } from './refusals.ts'
 
@@ -39,12 +41,15 @@ export class FleetClient {
   /** Signing costs both ends: under mutual TLS it waits until the SuperLink asks for it. */
   #signs: boolean
   #nodeId = 0n as NodeId
-  #troubleSince: number | undefined
+  readonly #wait: ServerWait
+  /** Whether the SuperLink has responded to a call of this start. */
+  #hasWorked = false
   #holds = true
   #joining: Promise<void> | undefined
 
   constructor(options: FleetOptions) {
     this.#options = options
+    this.#wait = new ServerWait({ server: 'the SuperLink', ...options })
     this.#signs = !options.config.hasCertificate || !options.config.keyIsAutomatic
   }
 
@@ -133,7 +138,8 @@ export class FleetClient {
           timeoutMs: (transfers.includes(method) ? transferAnswerMs : answerMs) + this.#heldMs(options),
           signal,
         })
-        this.#recovered()
+        this.#hasWorked = true
+        this.#wait.over()
         if (options.waitMs !== undefined) this.#holds = answer.waited
         return answer
       } catch (error) {
@@ -142,13 +148,13 @@ export class FleetClient {
         if (this.#mustSign(error) || error.kind === 'replaced') continue
         const lost = error.status === 'deadline-exceeded'
         if (lost) channel.reconnect()
-        if (!lost && !error.retryable && !(isStumble(error) && tries < stumblesMax)) throw error
+        if (!waitingHelps(error.failure, { tries, hasWorked: this.#hasWorked })) throw error
         const spent =
           tries >= (config.maxRetries ?? Number.POSITIVE_INFINITY) ||
           clock.now() - startedAt > (config.maxWaitMs ?? Number.POSITIVE_INFINITY)
         if (spent) throw new UsageError(`${error.message} Gave up after ${tries + 1} tries.`, { flowerCode: 305 })
-        const pauseMs = pauses.next().value
-        this.#waiting(error, pauseMs)
+        const pauseMs = pauseMsAfter(error, pauses)
+        this.#wait.failed(error, pauseMs)
         await clock.sleep(pauseMs, signal)
       }
     }
@@ -169,36 +175,7 @@ export class FleetClient {
     this.#signs = true
     return true
   }
-
-  #waiting(error: RpcError, pauseMs: number): void {
-    const { log, clock } = this.#options
-    const now = clock.now()
-    if (this.#troubleSince === undefined) {
-      this.#troubleSince = now
-      log.warn(`Waiting for the SuperLink: ${error.message}`)
-      return
-    }
-    log.info(`Still waiting for the SuperLink, since ${new Date(this.#troubleSince).toISOString()}`, {
-      forSeconds: Math.round((now - this.#troubleSince) / 1000),
-      nextTryInMs: Math.round(pauseMs),
-      because: error.message,
-    })
-  }
-
-  #recovered(): void {
-    if (this.#troubleSince === undefined) return
-    const { log, clock } = this.#options
-    log.info('The SuperLink answers again', { afterSeconds: Math.round((clock.now() - this.#troubleSince) / 1000) })
-    this.#troubleSince = undefined
-  }
 }
-
-/** A fault inside the SuperLink, e.g. a database that was locked for a moment: it may be gone at the next try. */
-function isStumble(error: RpcError): boolean {
-  return error.kind === 'peer' && error.status === 'internal'
-}
-
-const stumblesMax = 4
 
 /** Whether the SuperLink does not know this node (any more): it may have lost its state. */
 export function isNodeForgotten(error: unknown): boolean {

@@ -26,7 +26,16 @@ async function secure(options: ConnectionOptions): Promise<TLSSocket> {
 
 function grpcCall(transport: Transport, body: Uint8Array, path: string): Promise<unknown> {
   return transport.unary({
-    ...{ path, route: '', body, headers: {}, binaryHeaders: {}, signal: undefined, timeoutMs: 5000 },
+    ...{
+      path,
+      route: '',
+      body,
+      headers: {},
+      binaryHeaders: {},
+      signal: undefined,
+      timeoutMs: 5000,
+      isRepeatable: true,
+    },
   })
 }
 
@@ -52,21 +61,21 @@ test('two connections from one port of a peer to two addresses of ours are two p
       ...(localPort === undefined ? {} : { localPort }),
     })
   const good = await from('127.0.0.1', undefined, pair)
-  const goodTransport = await openGrpcTransport(good, 'localhost', 'good')
+  const goodTransport = await openGrpcTransport(good, 'good')
   // 0 is no node of anybody's: the answer tells that the call got as far as that.
   assert.equal(await reasonOf(grpcCall(goodTransport, new Uint8Array(), heartbeat)), 'node-of-another-identity')
 
   const bad = await from('127.0.0.2', good.localPort, {})
   assert.equal(bad.localPort, good.localPort)
-  const badTransport = await openGrpcTransport(bad, 'localhost', 'bad')
+  const badTransport = await openGrpcTransport(bad, 'bad')
   assert.equal(await reasonOf(grpcCall(badTransport, new Uint8Array(), heartbeat)), 'no-certificate')
   assert.equal(await reasonOf(grpcCall(goodTransport, new Uint8Array(), heartbeat)), 'node-of-another-identity')
 
   // And the other way round: who came in first with nothing gains nothing from who comes in later.
   const first = await from('127.0.0.2', undefined, {})
-  const firstTransport = await openGrpcTransport(first, 'localhost', 'first')
+  const firstTransport = await openGrpcTransport(first, 'first')
   const second = await from('127.0.0.1', first.localPort, pair)
-  const secondTransport = await openGrpcTransport(second, 'localhost', 'second')
+  const secondTransport = await openGrpcTransport(second, 'second')
   assert.equal(await reasonOf(grpcCall(secondTransport, new Uint8Array(), heartbeat)), 'node-of-another-identity')
   assert.equal(await reasonOf(grpcCall(firstTransport, new Uint8Array(), heartbeat)), 'no-certificate')
   for (const transport of [goodTransport, badTransport, firstTransport, secondTransport]) transport.close()
@@ -90,7 +99,7 @@ test('two SuperNodes behind one address and port, which reach two addresses of o
       ...(localPort === undefined ? {} : { localPort }),
     })
     localPort = socket.localPort
-    transports.push(await openGrpcTransport(socket, 'localhost', host))
+    transports.push(await openGrpcTransport(socket, host))
   }
   for (const [index, transport] of transports.entries()) {
     for (const [owner, nodeId] of ids.entries()) {
@@ -109,7 +118,7 @@ test('a refused peer hears why whatever it calls and however much it sends, and 
   const large = new Uint8Array(20 * 1024 * 1024)
   for (const path of [heartbeat, '/flwr.proto.Fleet/PushObject', '/grpc.health.v1.Health/Check', '/no/such']) {
     const socket = await secure({ host: '127.0.0.1', port, ALPNProtocols: ['h2'] })
-    const transport = await openGrpcTransport(socket, 'localhost', 'peer')
+    const transport = await openGrpcTransport(socket, 'peer')
     assert.equal(await reasonOf(grpcCall(transport, large, path)), 'no-certificate', path)
     await eventually('the end of the connection', () => socket.destroyed)
     assert.ok(socket.bytesWritten < 256 * 1024, `${socket.bytesWritten} bytes were sent`)
