@@ -71,8 +71,8 @@ function clientAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
     pushLogs: async () => {},
     pushEvent: async () => {},
     async finish({ context }: TaskOutcome) {
-      // Without a reply there is nothing to hand over: the SuperNode finds out when the token expires.
-      if (context) await calls.call(client.pushAppOutputs, { token, runId, context })
+      if (!context) throw new Error('A SuperNode of Flower 1.29 takes the end of a task only with its context.')
+      await calls.call(client.pushAppOutputs, { token, runId, context })
     },
   }
 }

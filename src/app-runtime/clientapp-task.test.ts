@@ -81,6 +81,20 @@ for (const method of ['pushMessages', 'pushObject', 'finish', 'confirmMessageRec
   })
 }
 
+test('a server that names no ids has taken the reply; one that names an empty id has refused it', async () => {
+  for (const [ids, subStatus] of [
+    [[], 'completed'],
+    [[''], 'failed'],
+  ] as const) {
+    const { server, run } = setUp()
+    server.offer(instructionFor())
+    const named: string[][] = [[...ids]]
+    server.idsOf = (all) => named.shift() ?? all
+    await run()
+    assert.equal(server.outcome?.subStatus, subStatus)
+  }
+})
+
 test('a message whose objects are gone is answered with an error', async () => {
   const { server, run } = setUp()
   server.offer(instructionFor(), { without: true })

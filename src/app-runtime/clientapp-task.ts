@@ -84,7 +84,8 @@ async function reportFailure(
 
 async function sendReply(route: TaskRoute, reply: DeflatedMessage): Promise<void> {
   const [id] = await sendMessages(route, [reply])
-  if (!id) throw new Error('The server refused the reply.')
+  // SuperNodes of Flower 1.29 name no ids.
+  if (id === '') throw new Error('The server refused the reply.')
 }
 
 function lastWordsFor(instruction: Message, { context }: TaskInput) {

@@ -175,3 +175,17 @@ test('a full disk refuses what cannot be kept, loses nothing, and works again wh
     spawnSync('umount', [small])
   }
 })
+
+test('a transaction that comes after the end is refused, and those before it are finished', async () => {
+  const db = openDatabase({ path: ':memory:' })
+  const early = db.transaction(async (tx) => tx.selectFrom('task').selectAll().execute())
+  const closing = db.close()
+  const late = db.transaction(async () => 1)
+  await assert.rejects(late, /closed/)
+  assert.deepEqual(await early, [])
+  await closing
+  await assert.rejects(
+    db.transaction(async () => 1),
+    /closed/,
+  )
+})

@@ -71,6 +71,7 @@ class SqliteDatabase implements Database {
   /** The common transaction that runs now, if readers use its connection. */
   #running: PromiseWithResolvers<void> | undefined
   #lastCompany = 1
+  #isClosed = false
 
   constructor(writer: DatabaseSync, reader: DatabaseSync, lock: DatabaseSync | undefined) {
     this.#writer = writer
@@ -83,12 +84,14 @@ class SqliteDatabase implements Database {
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T> {
     ensureOutsideTransaction('another one')
     return new Promise<T>((resolve, reject) => {
+      if (this.#isClosed) return reject(new DomainError('unavailable', 'The database is closed.'))
       this.#jobs.push({ body, resolve: resolve as (value: unknown) => void, reject })
       this.#draining ??= this.#drain()
     })
   }
 
   async close(): Promise<void> {
+    this.#isClosed = true
     await this.#draining
     if (!this.#isShared) await this.read.destroy()
     await this.#write.destroy()

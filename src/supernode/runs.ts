@@ -60,6 +60,11 @@ export class Runs {
     }
   }
 
+  /** How many runs are known. */
+  get size(): number {
+    return this.#known.size
+  }
+
   /** Takes over what a ClientApp left behind at the end of a task. */
   keep(run: KnownRun, context: Context): void {
     run.context = context

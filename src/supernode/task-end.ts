@@ -24,10 +24,12 @@ export async function onTaskFinished(
   afterCommit(() => {
     ctx.work.end(work)
     void answer(ctx, work, task).catch((error: unknown) => {
+      if (ctx.signal.aborted) return
       ctx.log.error('An instruction could not be answered', { run: work.runId, error: errorText(error) })
     })
     void startNext(ctx, work.runId).catch(async (error: unknown) => {
       const next = ctx.work.nextOf(work.runId)
+      if (ctx.signal.aborted) return
       if (next) await dropWork(ctx, next, isRunEnded(error) ? 'its run has ended' : errorText(error))
     })
   })

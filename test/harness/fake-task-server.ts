@@ -26,6 +26,8 @@ export class FakeTaskServer {
   /** How the task ended, once it has. */
   outcome: TaskOutcome | undefined
   state = new RecordDict()
+  /** The ids that the server names for pushed messages; Flower 1.29's SuperNode names none. */
+  idsOf = (messageIds: string[]): string[] => messageIds
   /** Runs before the content of an object is handed out. */
   beforeObject: (signal: AbortSignal) => Promise<void> = async () => {}
 
@@ -88,7 +90,7 @@ export class FakeTaskServer {
           messageIds.forEach((id, index) => {
             this.#pushed.push({ id, tree: messageObjectTrees[index] as ObjectTree })
           })
-          return { messageIds, objectsToPush, sessionId: 's' }
+          return { messageIds: this.idsOf(messageIds), objectsToPush, sessionId: 's' }
         }),
       pushObject: ({
         objectId = '',

@@ -1,0 +1,276 @@
+import { readdirSync } from 'node:fs'
+import { create, type MessageShape } from '@bufbuild/protobuf'
+import { Bell, lookAgain } from '../../src/base/bell.ts'
+import type { NodeId, RunId } from '../../src/base/ids.ts'
+import { inMemory, openDatabase } from '../../src/db/database.ts'
+import type { Tables } from '../../src/db/schema.ts'
+import { buildFab } from '../../src/fab/bundle.ts'
+import { GetFabResponseSchema } from '../../src/gen/flwr/proto/fab_pb.ts'
+import {
+  PullMessagesResponseSchema,
+  type PushMessagesRequestSchema,
+  PushMessagesResponseSchema,
+} from '../../src/gen/flwr/proto/fleet_pb.ts'
+import {
+  ConfirmMessageReceivedResponseSchema,
+  type ObjectTree,
+  PullObjectResponseSchema,
+  PushObjectResponseSchema,
+  type MessageSchema as WireMessageSchema,
+} from '../../src/gen/flwr/proto/message_pb.ts'
+import { GetRunResponseSchema } from '../../src/gen/flwr/proto/run_pb.ts'
+import { deflateMessage } from '../../src/message/deflate.ts'
+import { Message } from '../../src/message/message.ts'
+import { ConfigRecord, RecordDict } from '../../src/message/records.ts'
+import { contextToWire, metadataFromWire } from '../../src/message/wire.ts'
+import { createObjectStore } from '../../src/objects/object-store.ts'
+import { flattenTree } from '../../src/objects/object-tree.ts'
+import { RpcError } from '../../src/rpc/rpc-error.ts'
+import type { SupernodeContext } from '../../src/supernode/context.ts'
+import { type FleetClient, fleet } from '../../src/supernode/fleet.ts'
+import { receiveInstructions } from '../../src/supernode/receive.ts'
+import { Runs } from '../../src/supernode/runs.ts'
+import { createSupernodeBackend } from '../../src/supernode/runtime-backend.ts'
+import { onTaskFinished } from '../../src/supernode/task-end.ts'
+import { WorkBook } from '../../src/supernode/work.ts'
+import type { RuntimeBackend } from '../../src/tasks/runtime-service.ts'
+import type { Task } from '../../src/tasks/task.ts'
+import { Tasks } from '../../src/tasks/tasks.ts'
+import { temporaryDirectory } from './directory.ts'
+import { FakeClock } from './fake-clock.ts'
+import { recordingLogger } from './recording-logger.ts'
+import { writeApp } from './write-app.ts'
+
+type WireMessage = MessageShape<typeof WireMessageSchema>
+
+const nodeId = 9n as NodeId
+/** How long a test waits for what the SuperNode does by itself. */
+const patienceMs = 15_000
+
+/** What the requests of a SuperNode hold. */
+type FleetRequest = Partial<MessageShape<typeof PushMessagesRequestSchema>> & {
+  runId?: bigint
+  objectId?: string
+  messageObjectId?: string
+}
+
+/** The SuperLink of one node, in memory: it hands out what a test queues, and keeps the replies. */
+class FakeFleet {
+  readonly nodeId = nodeId
+  readonly redelivers = true
+  readonly replies: WireMessage[] = []
+  readonly confirmed: string[] = []
+  /** Runs of which this SuperLink knows nothing any more. */
+  readonly ended = new Set<bigint>()
+  readonly #queue: { wire: WireMessage; tree: ObjectTree }[] = []
+  readonly #objects = new Map<string, Uint8Array>()
+  readonly #news: RunId[] = []
+  readonly #bell = new Bell<'fleet'>()
+  readonly #fab: { hash: string; bytes: Uint8Array }
+  readonly #signal: AbortSignal
+
+  constructor(fab: { hash: string; bytes: Uint8Array }, signal: AbortSignal) {
+    this.#fab = fab
+    this.#signal = signal
+  }
+
+  offer(message: Message): void {
+    const { wire, tree, objects } = deflateMessage(message)
+    for (const [id, read] of objects) this.#objects.set(id, read())
+    this.#queue.push({ wire: wire as WireMessage, tree })
+    this.#bell.ring('fleet')
+  }
+
+  endRun(runId: RunId): void {
+    this.ended.add(runId)
+    this.#news.push(runId)
+    this.#bell.ring('fleet')
+  }
+
+  /** Resolves when so many replies have arrived. */
+  async replied(count: number): Promise<void> {
+    const look = async () => (this.replies.length >= count ? true : undefined)
+    if (await lookAgain(this.#bell, 'fleet', look, { waitMs: patienceMs, signal: this.#signal })) return
+    throw new Error(`${this.replies.length} of ${count} replies have arrived`)
+  }
+
+  async call(method: unknown, request: FleetRequest): Promise<{ message: unknown; waited: boolean }> {
+    const { runId = 0n, objectId = '', messageObjectId = '' } = request
+    if (this.ended.has(runId)) throw new RpcError('permission-denied', 'Run ended', { kind: 'peer' })
+    const found = this.#objects.get(objectId)
+    switch (method) {
+      case fleet.pullMessages: {
+        const look = async () => {
+          const instruction = this.#queue.shift()
+          return instruction || this.#news.length > 0 ? { instruction } : undefined
+        }
+        const next = await lookAgain(this.#bell, 'fleet', look, { waitMs: 60_000, signal: this.#signal })
+        const instruction = next?.instruction
+        const message = create(PullMessagesResponseSchema, {
+          messagesList: instruction ? [instruction.wire] : [],
+          messageObjectTrees: instruction ? [instruction.tree] : [],
+          endedRunIds: this.#news.splice(0),
+          endedRunsSeen: 1n,
+        })
+        return { message, waited: true }
+      }
+      case fleet.getRun:
+        return answered(create(GetRunResponseSchema, { run: { runId, fabHash: this.#fab.hash, seriesId: runId } }))
+      case fleet.getFab:
+        return answered(create(GetFabResponseSchema, { fab: { hashStr: this.#fab.hash, content: this.#fab.bytes } }))
+      case fleet.pullObject:
+        return answered(
+          create(PullObjectResponseSchema, {
+            objectFound: found !== undefined,
+            objectAvailable: found !== undefined,
+            ...(found ? { objectContent: found } : {}),
+          }),
+        )
+      case fleet.confirmMessageReceived:
+        this.confirmed.push(messageObjectId)
+        return answered(create(ConfirmMessageReceivedResponseSchema))
+      case fleet.pushObject:
+        return answered(create(PushObjectResponseSchema, { stored: true }))
+      case fleet.pushMessages: {
+        const { messagesList, messageObjectTrees } = request as unknown as MessageShape<
+          typeof PushMessagesRequestSchema
+        >
+        this.replies.push(...messagesList)
+        this.#bell.ring('fleet')
+        const results = Object.fromEntries(messagesList.map(({ metadata }) => [metadata?.messageId ?? '', 0]))
+        const objectsToPush = messageObjectTrees.flatMap(flattenTree)
+        return answered(create(PushMessagesResponseSchema, { results, objectsToPush }))
+      }
+    }
+    throw new Error('The SuperNode asks for something that this SuperLink does not have.')
+  }
+}
+
+const answered = (message: unknown) => ({ message, waited: false })
+
+/** The rules of a SuperNode without processes and sockets. The test is its SuperLink and its apps. */
+export class SupernodeCore implements AsyncDisposable {
+  readonly fleet: FakeFleet
+  readonly ctx: SupernodeContext
+  readonly backend: RuntimeBackend
+  readonly lines: string[]
+  readonly #stack: AsyncDisposableStack
+  readonly #folder: string
+  #messages = 0
+
+  private constructor(
+    stack: AsyncDisposableStack,
+    parts: Pick<SupernodeCore, 'fleet' | 'ctx' | 'backend' | 'lines'>,
+    folder: string,
+  ) {
+    this.#stack = stack
+    this.#folder = folder
+    this.fleet = parts.fleet
+    this.ctx = parts.ctx
+    this.backend = parts.backend
+    this.lines = parts.lines
+  }
+
+  static async create(): Promise<SupernodeCore> {
+    await using stack = new AsyncDisposableStack()
+    const { file } = stack.use(temporaryDirectory())
+    const source = 'export const app = 1\n'
+    const fab = buildFab(writeApp(file('app'), { server: source, client: source }))
+    const stop = new AbortController()
+    // Replies to a message take their age from the clock of the system.
+    const clock = new FakeClock(Date.now())
+    const client = new FakeFleet(fab, stop.signal)
+    const { log, lines } = recordingLogger()
+    const db = stack.use(openDatabase({ path: inMemory }))
+    const folder = file('objects')
+    const ctx: SupernodeContext = {
+      config: {} as SupernodeContext['config'],
+      db,
+      objects: await createObjectStore({ db, directory: folder, durable: false }),
+      tasks: new Tasks({
+        db,
+        clock,
+        log,
+        onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
+      }),
+      clock,
+      log,
+      fleet: client as unknown as FleetClient,
+      runs: new Runs(client as unknown as FleetClient, {}),
+      work: new WorkBook(),
+      room: new Bell(),
+      signal: stop.signal,
+    }
+    const receiving = receiveInstructions(ctx).catch((error) => {
+      if (!stop.signal.aborted) throw error
+    })
+    stack.defer(async () => {
+      stop.abort()
+      await receiving
+    })
+    return new SupernodeCore(stack.move(), { fleet: client, ctx, backend: createSupernodeBackend(ctx), lines }, folder)
+  }
+
+  /** Queues an instruction of this run at the SuperLink, and returns its id. */
+  instruct(runId: bigint, bytes = 0, ttl = 3600): string {
+    const content = new RecordDict({ c: new ConfigRecord({ n: ++this.#messages, blob: new Uint8Array(bytes) }) })
+    const { metadata } = Message.create({ content, messageType: 'query', dstNodeId: nodeId, ttl })
+    const sent = { ...metadata, runId, srcNodeId: 1n, createdAt: this.ctx.clock.now() / 1000 }
+    const { messageId } = deflateMessage(new Message(sent, { content }))
+    this.fleet.offer(new Message({ ...sent, messageId }, { content }))
+    return messageId
+  }
+
+  /** Takes the next task as the process of an app does. */
+  async takeTask(): Promise<Task> {
+    const wait = { waitMs: patienceMs, signal: this.ctx.signal }
+    const acquired = await this.ctx.tasks.acquire({ types: ['flwr-clientapp'], ...wait })
+    if (!acquired) throw new Error('There is no task.')
+    await this.backend.taskInput(acquired.task)
+    await this.ctx.tasks.activate(acquired.task.taskId)
+    return acquired.task
+  }
+
+  /** Fetches the message of a task and pushes a reply, without the end of the task. */
+  async pushReply(task: Task, content = new RecordDict()): Promise<string> {
+    const { signal } = this.ctx
+    const wait = { waitMs: 30_000, signal, all: false }
+    const { messagesList, messageObjectTrees } = await this.backend.pullMessages(task, undefined as never, wait)
+    for (const objectId of flattenTree(messageObjectTrees?.[0] as ObjectTree))
+      await this.backend.pullObject(task, { objectId } as never, { waitMs: 30_000, signal })
+    const [wireInstruction] = messagesList as WireMessage[]
+    const instruction = new Message(metadataFromWire(wireInstruction?.metadata), { content: new RecordDict() })
+    const { wire, tree, objects } = deflateMessage(instruction.reply(content))
+    const request = { messagesList: [wire], messageObjectTrees: [tree] } as never
+    const { objectsToPush = [] } = await this.backend.pushMessages(task, request)
+    for (const objectId of objectsToPush)
+      await this.backend.pushObject(task, { objectId, objectContent: objects.get(objectId)?.() } as never)
+    return tree.objectId
+  }
+
+  /** Hands over a state, and with it the end of the task. */
+  async finish(task: Task, state = new RecordDict()): Promise<void> {
+    const ids = { runId: task.runId, nodeId, seriesId: task.runId }
+    const context = contextToWire({ ...ids, nodeConfig: {}, runConfig: {}, state })
+    await this.backend.pushTaskOutput(task, { context, subStatus: 'completed', details: '' } as never)
+  }
+
+  /** Rows that the node still has, of every table that has any, and files. */
+  async leftovers(): Promise<Record<string, number>> {
+    const tables = ['task', 'task_event', 'message', 'message_object', 'object', 'nonce'] satisfies (keyof Tables)[]
+    const counts: Record<string, number> = {}
+    for (const table of tables) {
+      const { count } = await this.ctx.db.read
+        .selectFrom(table)
+        .select((of) => of.fn.countAll<number>().as('count'))
+        .executeTakeFirstOrThrow()
+      if (Number(count) > 0) counts[table] = Number(count)
+    }
+    const files = readdirSync(this.#folder, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
+    return files.length > 0 ? { ...counts, files: files.length } : counts
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.#stack.disposeAsync()
+  }
+}
