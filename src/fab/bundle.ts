@@ -1,16 +1,17 @@
+import { isUtf8 } from 'node:buffer'
 import { readFileSync } from 'node:fs'
-import { stripTypeScriptTypes } from 'node:module'
 import { join } from 'node:path'
-import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import { DomainError, UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { printable } from '../base/printable.ts'
 import { peerBounds } from '../base/toml.ts'
-import { componentLanguage } from './component.ts'
+import { checkComponent, componentLanguage } from './component.ts'
 import { contentPath, sha256, writeContentList } from './content-list.ts'
 import { isNewName } from './fab-names.ts'
 import { selectFiles } from './file-selection.ts'
 import { findPathCollision, memberPathFault } from './member-paths.ts'
-import { type Manifest, readPyproject, type Table } from './pyproject.ts'
+import { parseOrderedToml } from './ordered-toml.ts'
+import { type Manifest, readPyproject } from './pyproject.ts'
 import { writeToml } from './toml-write.ts'
 import { writeStoredZip } from './zip-write.ts'
 
@@ -31,7 +32,7 @@ const flowerFabBytesMax = 10 * 1024 * 1024
 
 /** Builds the bundle of the app in `directory`; the same files give the same bytes. Throws a UsageError on faults. */
 export function buildFab(directory: string): BuiltFab {
-  const { manifest, warnings } = readAppFolder(directory)
+  const { manifest, warnings, text } = readAppFolder(directory)
   const languages = Object.values(manifest.components).map(componentLanguage)
   const paths = selectFiles(directory, {
     typescript: languages.includes('typescript'),
@@ -39,10 +40,13 @@ export function buildFab(directory: string): BuiltFab {
     exclude: manifest.fabExclude,
   })
   checkPaths(paths)
-  for (const reference of Object.values(manifest.components)) checkComponent(directory, reference, paths)
+  for (const reference of Object.values(manifest.components))
+    warnings.push(...[checkComponent(directory, reference, paths)].filter((warning) => warning !== undefined))
+  if (manifest.licenseFile !== undefined && !paths.includes(manifest.licenseFile))
+    throw new UsageError(`fab-format-version = 1 needs ${manifest.licenseFile} among the files of the app: add it.`)
   const files: (readonly [string, Uint8Array])[] = [
-    ['pyproject.toml', Buffer.from(writeToml(withoutFederations(manifest.toml)))],
-    ...paths.map((path) => [path, readFileSync(join(directory, path))] as const),
+    ['pyproject.toml', Buffer.from(bundledProject(text))],
+    ...paths.map((path) => [path, readFileOf(directory, path)] as const),
   ]
   const bytes = writeStoredZip([...files, [contentPath, Buffer.from(writeContentList(files))]])
   if (bytes.length > limits.fabBytesMax) {
@@ -57,16 +61,18 @@ export function buildFab(directory: string): BuiltFab {
   return { bytes, hash: fabHash, manifest, filename, warnings }
 }
 
-export function readAppFolder(directory: string): { manifest: Manifest; warnings: string[] } {
-  let text: string
+function readAppFolder(directory: string): { manifest: Manifest; warnings: string[]; text: string } {
+  let bytes: Buffer
   try {
-    text = readFileSync(join(directory, 'pyproject.toml'), 'utf8')
+    bytes = readFileSync(join(directory, 'pyproject.toml'))
   } catch (cause) {
     throw new UsageError(`There is no app in ${directory}: a pyproject.toml is needed (flwr new makes one).`, { cause })
   }
+  if (!isUtf8(bytes)) throw new UsageError(`The pyproject.toml in ${directory} is not UTF-8: save it as UTF-8.`)
+  const text = bytes.toString().replace(/^\ufeff/, '')
   try {
     const { manifest, warnings } = readPyproject(text, { bounds: peerBounds, list: (faults) => faults.join('; ') })
-    if (isNewName(manifest.name)) return { manifest, warnings }
+    if (isNewName(manifest.name)) return { manifest, warnings, text }
   } catch (error) {
     if (!(error instanceof DomainError)) throw error
     throw new UsageError(`The pyproject.toml in ${directory} is not that of an app: ${error.message}`, { cause: error })
@@ -74,6 +80,20 @@ export function readAppFolder(directory: string): { manifest: Manifest; warnings
   throw new UsageError(
     `The project name in ${directory} is not allowed: start with a letter, then letters, digits and hyphens, 32 at most.`,
   )
+}
+
+function readFileOf(directory: string, path: string): Uint8Array {
+  try {
+    return readFileSync(join(directory, path))
+  } catch (cause) {
+    const code = (cause as NodeJS.ErrnoException).code
+    throw new UsageError(
+      `The file ${path} of the app cannot be read (${code}): check its permissions, or leave it out.`,
+      {
+        cause,
+      },
+    )
+  }
 }
 
 /** No program opens a bundle whose paths have such faults. */
@@ -89,33 +109,11 @@ function checkPaths(paths: readonly string[]): void {
     )
 }
 
-/** TypeScript must be there and parse; Python is looked for where it is plain to see. */
-function checkComponent(directory: string, reference: string, paths: readonly string[]): void {
-  const [file = '', attribute = ''] = reference.split(':', 2)
-  if (componentLanguage(reference) === 'typescript') {
-    if (!paths.includes(file))
-      throw new UsageError(`The component '${reference}' names ${file}, which is not among the app's files.`)
-    const source = readFileSync(join(directory, file), 'utf8')
-    try {
-      if (/\.m?ts$/.test(file)) stripTypeScriptTypes(source)
-    } catch (error) {
-      throw new UsageError(`${file} does not parse: ${errorText(error).split('\n').join(' ').trim()}`, { cause: error })
-    }
-    return
-  }
-  const module = file.replaceAll('.', '/')
-  const path = [`${module}.py`, `${module}/__init__.py`].find((candidate) => paths.includes(candidate))
-  // Python may find the module elsewhere (an installed package), so its absence is no fault of the app.
-  if (!path) return
-  const source = readFileSync(join(directory, path), 'utf8')
-  if (!new RegExp(`^\\s*${attribute.split('.')[0]}\\s*[=:]|__all__`, 'm').test(source)) {
-    throw new UsageError(`The component '${reference}' names '${attribute}', which ${path} does not define.`)
-  }
-}
-
-function withoutFederations(toml: Table): Table {
-  const copy = structuredClone(toml)
-  const flwr = (copy.tool as Table | undefined)?.flwr as Table | undefined
-  if (flwr) delete flwr.federations
-  return copy
+/** The `pyproject.toml` of the bundle: without comments and connections, in the layout that Flower's builder writes. */
+function bundledProject(text: string): string {
+  const project = parseOrderedToml(text)
+  const tool = project.get('tool')
+  const flwr = tool instanceof Map ? tool.get('flwr') : undefined
+  if (flwr instanceof Map) flwr.delete('federations')
+  return writeToml(project)
 }

@@ -1,9 +1,10 @@
-import { lstatSync, readdirSync, readFileSync } from 'node:fs'
+import { isUtf8 } from 'node:buffer'
+import { type Dirent, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import ignore from 'ignore'
 import { UsageError } from '../base/errors.ts'
+import { compilePatterns, PatternError, splitLinesPython, stripPython } from './path-patterns.ts'
 
-/** Which files of an app's folder go into its bundle. The patterns are Git's. */
+/** Chooses the files of an app's folder that go into its bundle, as Flower's builder does. */
 
 const pythonTypes = ['**/*.py', '**/*.toml', '**/*.md', '**/*.yaml', '**/*.yml', '**/*.json', '**/*.jsonl']
 /** A TypeScript app brings its sources and its data; Flower's installers take any file. */
@@ -49,28 +50,37 @@ export interface SelectionRules {
   readonly exclude: readonly string[] | undefined
 }
 
-/** Paths relative to `directory`, sorted, without `pyproject.toml`. Throws a UsageError when a pattern fits nothing. */
+/**
+ * Returns the paths of the files to bundle, relative to `directory`, sorted, without `pyproject.toml`. Throws a UsageError if
+ * a pattern has no meaning or fits nothing, a file lies too deep, or `.gitignore` excludes `pyproject.toml`.
+ */
 export function selectFiles(directory: string, rules: SelectionRules): string[] {
   const types = rules.typescript ? [...pythonTypes, ...typescriptTypes] : pythonTypes
-  const publishable = matcher([...types, ...publishOnly])
-  const unpublished = matcher([
-    ...neverPublished,
-    ...gitignore(directory),
-    ...(rules.typescript ? neverBundledTypescript : []),
-  ])
-  const candidates = walk(directory, '', rules.typescript).filter((path) => publishable(path) && !unpublished(path))
-  for (const pattern of [...(rules.include ?? []), ...(rules.exclude ?? [])]) {
-    if (!candidates.some(matcher([pattern]))) {
-      throw new UsageError(
-        `The pattern '${pattern}' of fab-include or fab-exclude in pyproject.toml matches no file: correct or remove it.`,
-      )
+  const files = walk(directory, rules.typescript)
+  const publishable = compilePatterns([...types, ...publishOnly])
+  const unpublished = compilePatterns([...neverPublished, ...(rules.typescript ? neverBundledTypescript : [])])
+  const ignored = compiled('.gitignore', files.includes('.gitignore') ? readGitignore(directory) : [])
+  const candidates = files.filter((path) => publishable(path) && !unpublished(path) && !ignored(path))
+  ensureDepth(candidates)
+  if (!candidates.includes('pyproject.toml'))
+    throw new UsageError('The .gitignore of the app excludes pyproject.toml: add !pyproject.toml at its end.')
+  for (const [key, patterns] of [
+    ['fab-include', rules.include ?? []],
+    ['fab-exclude', rules.exclude ?? []],
+  ] as const) {
+    for (const pattern of patterns) {
+      if (!candidates.some(compiled(`${key} in pyproject.toml`, [pattern]))) {
+        throw new UsageError(
+          `The pattern '${pattern}' of ${key} in pyproject.toml matches no file: correct or remove it.`,
+        )
+      }
     }
   }
-  const included = rules.include ? candidates.filter(matcher(rules.include)) : candidates
-  const excluded = rules.exclude ? matcher(rules.exclude) : () => false
+  const included = rules.include ? candidates.filter(compilePatterns(rules.include)) : candidates
+  const excluded = compilePatterns(rules.exclude ?? [])
   const chosen = included.filter((path) => !excluded(path))
-  const bundled = matcher([...types, '/LICENSE'])
-  const unbundled = matcher(neverBundled)
+  const bundled = compilePatterns([...types, '/LICENSE'])
+  const unbundled = compilePatterns(neverBundled)
   if (rules.include) {
     const foreign = chosen.filter((path) => !bundled(path))
     if (foreign.length > 0)
@@ -79,36 +89,64 @@ export function selectFiles(directory: string, rules: SelectionRules): string[] 
   return chosen.filter((path) => bundled(path) && !unbundled(path)).sort(byCodePoint)
 }
 
-function matcher(patterns: readonly string[]): (path: string) => boolean {
-  const rules = ignore({ ignorecase: false }).add([...patterns])
-  return (path) => rules.ignores(path)
+function compiled(where: string, patterns: readonly string[]): (path: string) => boolean {
+  try {
+    return compilePatterns(patterns)
+  } catch (error) {
+    if (!(error instanceof PatternError)) throw error
+    throw new UsageError(`${where}: ${error.message}: correct or remove it.`, { cause: error })
+  }
 }
 
-function gitignore(directory: string): string[] {
+/** Only files that would be published count: an environment or a cache may be as deep as it likes. */
+function ensureDepth(candidates: readonly string[]): void {
+  const deep = candidates.find((path) => path.split('/').length - 1 > depthMax)
+  if (deep !== undefined)
+    throw new UsageError(
+      `'${deep}' lies more than ${depthMax} folders deep: move it up, or leave it out with .gitignore.`,
+    )
+}
+
+/** A file that is not UTF-8 has no effect, as with Flower. */
+function readGitignore(directory: string): string[] {
+  const bytes = readFileSync(join(directory, '.gitignore'))
+  if (!isUtf8(bytes)) return []
+  return splitLinesPython(bytes.toString())
+    .map(stripPython)
+    .filter((line) => line !== '' && !line.startsWith('#'))
+}
+
+/** Folders that are never bundled, and large: they are not even looked into. */
+const skipped: readonly string[] = ['.git', '__pycache__', '.venv']
+
+/** All regular files. Links are left out, and so are folders that cannot be read. */
+function walk(directory: string, typescript: boolean): string[] {
+  const files: string[] = []
+  const pending: { readonly prefix: string; readonly at: Buffer }[] = [{ prefix: '', at: Buffer.from(directory) }]
+  for (let folder = pending.pop(); folder; folder = pending.pop()) {
+    for (const entry of entriesOf(folder.at)) {
+      const name = nameOf(entry.name)
+      const path = `${folder.prefix}${name}`
+      if (entry.isFile()) files.push(path)
+      else if (entry.isDirectory() && !skipped.includes(name) && !(typescript && name === 'node_modules'))
+        pending.push({ prefix: `${path}/`, at: Buffer.concat([folder.at, Buffer.from('/'), entry.name]) })
+    }
+  }
+  return files
+}
+
+function entriesOf(folder: Buffer): Dirent<Buffer>[] {
   try {
-    const text = readFileSync(join(directory, '.gitignore'), 'utf8')
-    return text
-      .split('\n')
-      .map((line) => line.trim())
-      .filter((line) => line !== '' && !line.startsWith('#'))
+    return readdirSync(folder, { encoding: 'buffer', withFileTypes: true })
   } catch {
     return []
   }
 }
 
-function walk(directory: string, prefix: string, typescript: boolean, depth = 0): string[] {
-  if (depth > depthMax) throw new UsageError(`The folders of the app are nested deeper than ${depthMax}: '${prefix}'.`)
-  return readdirSync(join(directory, prefix)).flatMap((name) => {
-    const path = prefix === '' ? name : `${prefix}/${name}`
-    const stats = lstatSync(join(directory, path))
-    if (stats.isDirectory()) {
-      // Never bundled, and large: not even looked into.
-      if (name === '.git' || name === '__pycache__' || name === '.venv' || (typescript && name === 'node_modules'))
-        return []
-      return walk(directory, path, typescript, depth + 1)
-    }
-    return stats.isFile() ? [path] : []
-  })
+/** As Python reads it: a byte that is not UTF-8 becomes a surrogate, which no path in a bundle may hold. */
+function nameOf(bytes: Buffer): string {
+  if (isUtf8(bytes)) return bytes.toString()
+  return Array.from(bytes, (byte) => String.fromCharCode(byte < 0x80 ? byte : 0xdc00 + byte)).join('')
 }
 
 /** As Python sorts strings. */

@@ -6,14 +6,14 @@ import { limits } from '../base/limits.ts'
 export function memberPathFault(path: string): string | undefined {
   if (path.startsWith('/') || /^[a-zA-Z]:/.test(path) || path.includes('\\') || path.split('/').includes('..'))
     return 'points outside of the archive'
+  if (/[\p{Cs}\ufffd]/u.test(path)) return 'is not UTF-8'
   if (unprintable.test(path)) return 'holds characters that cannot be printed'
   if (path.split('/').some((part) => part === '' || part === '.')) return 'has an empty part'
   if (Buffer.byteLength(path) > limits.fabPathBytesMax) return `is longer than ${limits.fabPathBytesMax} bytes`
   return undefined
 }
 
-/** U+FFFD stands where a name was not UTF-8. */
-const unprintable = /[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}\ufffd]/u
+const unprintable = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/u
 
 /**
  * Returns the first two paths that cannot both exist in every file system: they are the same but for case or for how their

@@ -3,6 +3,7 @@ import { printable, shortened } from '../base/printable.ts'
 import { parseToml, type TomlBounds, TomlFault } from '../base/toml.ts'
 import { ensureConfigFits, type UserConfig } from '../base/user-config.ts'
 import { type FabNames, findNameFaults } from './fab-names.ts'
+import { findFormatFault, requiredLicense } from './format-rules.ts'
 
 /** What a FAB says about itself, from its `pyproject.toml`. */
 export interface Manifest {
@@ -17,8 +18,8 @@ export interface Manifest {
   readonly dependencies: readonly string[]
   readonly fabInclude: readonly string[] | undefined
   readonly fabExclude: readonly string[] | undefined
-  /** The whole file, integers as bigint. */
-  readonly toml: Table
+  /** Set if the format of the bundle demands a license. */
+  readonly licenseFile: string | undefined
 }
 
 export type Table = { [key: string]: unknown }
@@ -55,7 +56,7 @@ export function readPyproject(
       dependencies: Array.isArray(project.dependencies) ? project.dependencies.map(String) : [],
       fabInclude: app['fab-include'] as string[] | undefined,
       fabExclude: app['fab-exclude'] as string[] | undefined,
-      toml,
+      licenseFile: requiredLicense(project, app),
     },
     warnings,
   }
@@ -92,6 +93,7 @@ function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
   if (errors.length === 0) {
     const { name, version } = table(toml.project)
     errors.push(...findNameFaults({ name, version, publisher: app.publisher } as FabNames))
+    errors.push(...[findFormatFault(table(toml.project), app)].filter((fault) => fault !== undefined))
   }
   return { errors, warnings }
 }
