@@ -17,13 +17,15 @@ const filesBelow = (folder: string): string[] =>
 
 const chunk = (size: number, fill: number) => encodeObject('ArrayChunk', [], new Uint8Array(size).fill(fill))
 
-for (const [name, bytes] of [
-  ['small', chunk(10, 1)],
-  ['large', chunk(100_000, 2)],
-] as const) {
+// The rules of the store hold for objects in rows and in files, durable or not.
+const kinds = [true, false].flatMap((durable) => [
+  { name: `small ${durable ? 'durable ' : ''}`.trim(), durable, bytes: chunk(10, 1) },
+  { name: `large ${durable ? 'durable ' : ''}`.trim(), durable, bytes: chunk(100_000, 2) },
+])
+for (const { name, durable, bytes } of kinds) {
   test(`a ${name} object lives from its announcement until the last message that names it is released`, async () => {
     await using db = openDatabase({ path: ':memory:' })
-    const store = await createObjectStore({ db, directory: join(directory, name), durable: true })
+    const store = await createObjectStore({ db, directory: join(directory, name.replace(' ', '-')), durable })
     const id = objectId(bytes)
 
     assert.equal(await store.put(id, bytes), 'unknown')
@@ -39,6 +41,32 @@ for (const [name, bytes] of [
     assert.ok((await store.get(id))?.content)
     await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m2']))
     assert.equal(await store.get(id), undefined)
+    assert.equal(await store.has(id), false)
+  })
+
+  test(`a ${name} object is stored for a sender only while its message names it`, async () => {
+    await using db = openDatabase({ path: ':memory:' })
+    const store = await createObjectStore({
+      db,
+      directory: join(directory, `wanted-${name.replace(' ', '-')}`),
+      durable,
+    })
+    const id = objectId(bytes)
+    await db.transaction((tx) => store.announce(tx, 'another', [id]))
+    assert.equal(await store.put(id, bytes, async () => false), 'unknown')
+    assert.deepEqual(await store.get(id), { content: undefined })
+    assert.equal(await store.put(id, bytes, async () => true), 'stored')
+    assert.equal(await store.put(id, bytes), 'stored', 'again')
+  })
+
+  test(`who waits for a ${name} object that is released is not left waiting`, async () => {
+    await using db = openDatabase({ path: ':memory:' })
+    const store = await createObjectStore({ db, directory: join(directory, `gone-${name.replace(' ', '-')}`), durable })
+    const id = objectId(bytes)
+    await db.transaction((tx) => store.announce(tx, 'm', [id]))
+    const waiting = store.get(id, { waitMs: 60_000 })
+    await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m']))
+    assert.equal(await waiting, undefined)
   })
 }
 

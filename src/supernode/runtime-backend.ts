@@ -3,6 +3,7 @@ import type { RunId } from '../base/ids.ts'
 import { contextFromWire, contextToWire } from '../message/wire.ts'
 import { flattenTree, isInTree } from '../objects/object-tree.ts'
 import { messageOfAnother } from '../tasks/app-owners.ts'
+import { readClientReply } from '../tasks/client-reply.ts'
 import type { RuntimeBackend } from '../tasks/runtime-service.ts'
 import type { Task } from '../tasks/task.ts'
 import type { SupernodeContext } from './context.ts'
@@ -52,15 +53,7 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
     confirmMessageReceived: async () => {},
     async pushMessages(task, request) {
       const work = workOf(task)
-      const [wire] = request.messagesList
-      const [tree] = request.messageObjectTrees
-      if (!wire || !tree || request.messagesList.length !== 1 || request.messageObjectTrees.length !== 1)
-        throw new DomainError('message-count-invalid', 'A ClientApp pushes exactly one message and its object tree.')
-      if (wire.metadata?.runId !== work.runId) throw new DomainError('message-run-mismatch')
-      if (wire.metadata.srcNodeId !== work.metadata.dstNodeId)
-        throw new DomainError('unexpected-node-id', 'Unexpected source node ID.')
-      if (wire.metadata.replyToMessageId !== work.metadata.messageId || wire.metadata.messageId !== tree.objectId)
-        throw new DomainError('invalid-request', 'The message is not a reply to the one of this task.')
+      const { wire, tree } = readClientReply(work.metadata, request)
       const ids = flattenTree(tree)
       const missing = await ctx.db.transaction(async (tx, afterCommit) => {
         await ctx.tasks.ensureOpen(tx, task.taskId)

@@ -132,6 +132,7 @@ export class SuperlinkCore implements AsyncDisposable {
       supernodeAuth: false,
       ...settings,
     }
+    stack.defer(() => ctx.traffic.flush())
     await ctx.tasks.recover('may-live')
     await recoverDelivery(ctx)
     if (simulation) {

@@ -3,6 +3,7 @@ import type { NodeId } from '../../base/ids.ts'
 import { metadataFromWire, userConfigToWire } from '../../message/wire.ts'
 import { flattenTree, isInTree } from '../../objects/object-tree.ts'
 import { messageOfAnother } from '../../tasks/app-owners.ts'
+import { readClientReply } from '../../tasks/client-reply.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import type { Task } from '../../tasks/task.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -71,13 +72,8 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
     confirmMessageReceived: (task) => confirmInstruction(ctx, workOf(task).instruction.metadata.messageId),
     async pushMessages(task, request) {
       const work = workOf(task)
-      const [wire] = request.messagesList
-      const [tree] = request.messageObjectTrees
-      if (!wire || !tree || request.messagesList.length !== 1 || request.messageObjectTrees.length !== 1)
-        throw new DomainError('message-count-invalid', 'A ClientApp pushes exactly one message and its object tree.')
+      const { wire, tree } = readClientReply(work.instruction.metadata, request)
       const metadata = metadataFromWire(wire.metadata)
-      if (metadata.replyToMessageId !== work.instruction.metadata.messageId || metadata.messageId !== tree.objectId)
-        throw new DomainError('invalid-request', 'The message is not a reply to the one of this task.')
       const error = wire.error && { code: Number(wire.error.code), reason: wire.error.reason }
       const ids = flattenTree(tree)
       const objectsToPush = await ctx.db.transaction(async (tx, afterCommit) => {

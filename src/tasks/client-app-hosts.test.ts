@@ -1,0 +1,150 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type ClientAppHost, clientAppHosts, PlayedApp } from '../../test/harness/app-hosts.ts'
+import { nothing, type OwnMessage, settled } from '../../test/harness/superlink-core.ts'
+import { MetricRecord, RecordDict } from '../message/records.ts'
+import { recordDictToWire } from '../message/wire.ts'
+import { flattenTree } from '../objects/object-tree.ts'
+
+const clean = { message_object: 0, object: 0, virtual_node: 0, task: 0 }
+
+/** A SuperNode learns of the end of a run a moment later. */
+async function ensureClean(host: ClientAppHost): Promise<void> {
+  for (let turn = 0; turn < 1000; turn++) {
+    if (Object.values(await host.leftovers()).every((count) => count === 0)) break
+    await settled(1)
+  }
+  assert.deepEqual(await host.leftovers(), clean)
+}
+
+async function ask(host: ClientAppHost, bytes = 50_000): Promise<OwnMessage> {
+  const message = host.superlink.instruction(host.runId, host.nodeId, { bytes })
+  await host.superlink.push(host.runId, [message])
+  return message
+}
+
+const replies = (host: ClientAppHost, { messageId }: OwnMessage) =>
+  host.superlink.collect(host.runId, [messageId], { waitMs: 60_000 })
+
+for (const [name, start] of Object.entries(clientAppHosts)) {
+  test(`${name} gives a ClientApp its app, instruction and objects, and its reply reaches the ServerApp`, async () => {
+    await using host = await start()
+    const asked = await ask(host)
+    const app = await PlayedApp.launch(host)
+    const { context, run, fab } = await app.call('pullTaskInput', {})
+    assert.deepEqual([context?.nodeId, context?.runId, run?.runId], [host.nodeId, host.runId, host.runId])
+    assert.equal(fab?.hashStr, run?.fabHash)
+    const { messagesList } = await app.call('pullMessages', {})
+    assert.deepEqual(
+      messagesList.map(({ metadata }) => metadata?.messageId),
+      [asked.messageId],
+    )
+    const node = { nodeId: host.nodeId }
+    for (const objectId of flattenTree(asked.deflated.tree)) {
+      const { objectContent } = await app.call('pullObject', { node, runId: host.runId, objectId })
+      assert.deepEqual(
+        Buffer.from(objectContent),
+        Buffer.from((asked.deflated.objects.get(objectId) as () => Uint8Array)()),
+      )
+    }
+    await app.call('confirmMessageReceived', { node, runId: host.runId, messageObjectId: asked.messageId })
+    const reply = host.superlink.replyTo(asked, { bytes: 50_000 })
+    await app.reply(host, reply)
+    await app.call('pushTaskOutput', { subStatus: 'completed', ...(context ? { context } : {}) })
+    assert.deepEqual(
+      (await replies(host, asked)).map(({ metadata }) => metadata.messageId),
+      [reply.messageId],
+    )
+  })
+
+  test(`${name} hands what a ClientApp keeps to the next one of its node and run`, async () => {
+    await using host = await start()
+    for (const round of [1n, 2n]) {
+      const asked = await ask(host)
+      const app = await PlayedApp.launch(host)
+      const { context } = await app.call('pullTaskInput', {})
+      const [item] = context?.state?.items ?? []
+      assert.equal(item?.key, round === 1n ? undefined : 'kept')
+      await app.reply(host, host.superlink.replyTo(asked))
+      const state = recordDictToWire(new RecordDict({ kept: new MetricRecord({ round }) }))
+      await app.call('pushTaskOutput', {
+        subStatus: 'completed',
+        ...(context ? { context: { ...context, state } } : {}),
+      })
+      assert.equal((await replies(host, asked))[0]?.error, undefined)
+    }
+  })
+
+  test(`${name} turns whatever a ClientApp leaves undone into an error that says why`, async () => {
+    await using host = await start()
+    const ends = {
+      'without a reply': async () => {},
+      'with a part of its reply': (app: PlayedApp, asked: OwnMessage) =>
+        app.reply(host, host.superlink.replyTo(asked), { upload: false }),
+    }
+    for (const [end, act] of Object.entries(ends)) {
+      const asked = await ask(host)
+      const app = await PlayedApp.launch(host)
+      await app.call('pullTaskInput', {})
+      await act(app, asked)
+      await app.call('pushTaskOutput', { subStatus: 'failed', details: 'It broke.' })
+      const [reply] = await replies(host, asked)
+      assert.equal(reply?.error?.reason, 'ClientApp stopped responding. It broke.', end)
+    }
+  })
+
+  test(`${name} refuses what a ClientApp may not send, read or ask for`, async () => {
+    await using host = await start()
+    const asked = await ask(host)
+    const foreign = host.superlink.instruction(host.runId, host.nodeId, { bytes: 50_000 })
+    const app = await PlayedApp.launch(host)
+    await app.call('pullTaskInput', {})
+    const { deflated } = host.superlink.replyTo(asked)
+    const push = (fields: object, trees = [deflated.tree]) => {
+      const metadata = { ...deflated.wire.metadata, ...fields } as NonNullable<typeof deflated.wire.metadata>
+      return app.call('pushMessages', { messagesList: [{ ...deflated.wire, metadata }], messageObjectTrees: trees })
+    }
+    await assert.rejects(push({ runId: 5n }), { code: 'not-of-this-task' })
+    await assert.rejects(push({ srcNodeId: 5n }), { code: 'unexpected-node-id' })
+    await assert.rejects(push({ replyToMessageId: foreign.messageId }), { code: 'invalid-request' })
+    await assert.rejects(push({}, []), { code: 'message-count-invalid' })
+    await assert.rejects(app.call('pushMessages', {}), { code: 'message-count-invalid' })
+    const node = { nodeId: host.nodeId }
+    const object = { node, runId: host.runId, objectId: foreign.messageId }
+    assert.equal((await app.call('pullObject', object)).objectFound, false)
+    assert.equal((await app.call('pushObject', { ...object, objectContent: new Uint8Array(3) })).stored, false)
+    const other = { node, runId: host.runId, messageObjectId: foreign.messageId }
+    await assert.rejects(app.call('confirmMessageReceived', other), { code: 'message-of-another' })
+    await assert.rejects(app.call('getNodes', {}), { code: 'task-forbidden' })
+    await assert.rejects(app.call('pushTaskOutput', { subStatus: 'perhaps' }), { code: 'invalid-request' })
+    await assert.rejects(app.call('pullTaskInput', {}), { code: 'task-state' })
+  })
+
+  test(`${name} keeps the last reply of a ClientApp that thinks again, and nothing when its run has ended`, async () => {
+    await using host = await start()
+    const asked = await ask(host)
+    const app = await PlayedApp.launch(host)
+    await app.call('pullTaskInput', {})
+    await app.reply(host, host.superlink.replyTo(asked, { bytes: 50_000 }))
+    const second = host.superlink.replyTo(asked, { bytes: 50_000 })
+    await app.reply(host, second)
+    await app.call('pushTaskOutput', { subStatus: 'completed' })
+    const [reply] = await replies(host, asked)
+    assert.equal(reply?.metadata.messageId, second.messageId)
+    await assert.rejects(app.call('pushTaskOutput', { subStatus: 'completed' }), { code: 'token-invalid' })
+    await host.superlink.stop(host.runId)
+    await ensureClean(host)
+    assert.deepEqual(await host.superlink.leftovers(), nothing)
+  })
+
+  test(`${name} lets go of a reply whose run is stopped while it is pushed`, async () => {
+    await using host = await start()
+    const asked = await ask(host)
+    const app = await PlayedApp.launch(host)
+    await app.call('pullTaskInput', {})
+    const pushing = app.reply(host, host.superlink.replyTo(asked, { bytes: 50_000 }), { upload: false })
+    await Promise.allSettled([host.superlink.stop(host.runId), pushing])
+    await ensureClean(host)
+    assert.deepEqual(await host.superlink.leftovers(), nothing)
+  })
+}
