@@ -14,8 +14,8 @@ export interface RevokedEntry {
 
 export interface CrlRequest {
   readonly revoked: readonly RevokedEntry[]
-  /** Grows from list to list. */
-  readonly number: bigint
+  /** Grows from list to list; some CAs write none. */
+  readonly number: bigint | undefined
   readonly thisUpdate: Date
   readonly nextUpdate?: Date
   /** For tests of reading: more extensions, with their DER, by OID. */
@@ -34,7 +34,9 @@ export async function issueCrl(request: CrlRequest, issuer: Issued): Promise<str
   crl.crlExtensions = new pkijs.Extensions({
     extensions: [
       keyIdentifierOf(ca),
-      extension('2.5.29.20', false, integer(request.number.toString(16)).toBER()),
+      ...(request.number === undefined
+        ? []
+        : [extension('2.5.29.20', false, integer(request.number.toString(16)).toBER())]),
       ...(request.extensions ?? []).map(({ oid, critical, der }) => extension(oid, critical, der)),
     ],
   })

@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
 import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
+import { createSecureContext } from 'node:tls'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { needsOpenssl, OpensslCa, p256 } from '../../test/harness/openssl.ts'
@@ -116,7 +118,7 @@ test('a chain whose first certificate is not that of the key says so', () => {
 
 test('a bundle does not lose a certificate silently, and needs a CA', () => {
   const bundle = (name: string) => readTrustBundle(flag('--ssl-client-ca-certfile', name))
-  refuses(() => bundle('cut.crt'), /cut\.crt cannot be read \(a certificate is cut off or damaged\)/)
+  refuses(() => bundle('cut.crt'), /cut\.crt cannot be read \(certificate 2 of 2 is cut off or damaged\)/)
   refuses(() => bundle('server.pem'), /server\.pem holds no CA certificate: a CA has basicConstraints CA:TRUE/)
   assert.equal(bundle('backwards.pem').anchors.length, 1, 'other certificates in it are of no use and do no harm')
 })
@@ -128,7 +130,54 @@ test('dates: a server may start and is warned, a client that would be refused an
     () => client('expired.pem', 'expired.key'),
     /--ssl-client-certfile: .*expired\.pem has expired .*: have it renewed/,
   )
-  refuses(() => client('early.pem', 'early.key'), /--ssl-client-certfile: .*early\.pem is not valid yet/)
+  refuses(() => client('early.pem', 'early.key'), /early\.pem is not valid yet \(from .*\): check the clocks\.$/)
+})
+
+test('blocks that were joined without a line end are read, and the one that cannot be is named', () => {
+  const [ca, own] = ['ca.crt', 'server.pem'].map((name) => readFileSync(file(name), 'utf8').trimEnd()) as [
+    string,
+    string,
+  ]
+  writeFileSync(file('joined.crt'), `${ca}${own}${ca}`)
+  const { rootsPem } = client('server.pem', 'server.key', 'joined.crt').material
+  assert.equal(pemCertificates(rootsPem ?? '').length, 3)
+  // OpenSSL reads it too.
+  createSecureContext({ ca: rootsPem })
+  writeFileSync(file('joined.pem'), `${own}${ca}`)
+  assert.deepEqual(server('joined.pem', 'server.key').warnings, [])
+  writeFileSync(file('second.crt'), `${ca}\n-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n`)
+  refuses(() => client('server.pem', 'server.key', 'second.crt'), /certificate 2 of 2 in .*second\.crt cannot be read/)
+})
+
+test('a bundle of OpenSSL with trust settings is read', { skip: needsOpenssl }, () => {
+  execFileSync('openssl', [
+    'x509',
+    '-in',
+    file('ca.crt'),
+    '-addtrust',
+    'serverAuth',
+    '-trustout',
+    '-out',
+    file('trusted.crt'),
+  ])
+  assert.match(readFileSync(file('trusted.crt'), 'utf8'), /BEGIN TRUSTED CERTIFICATE/)
+  const { rootsPem } = client('server.pem', 'server.key', 'trusted.crt').material
+  assert.deepEqual(pemCertificates(rootsPem ?? ''), pemCertificates(readFileSync(file('ca.crt'), 'utf8')))
+})
+
+test('a server is warned of a certificate that no client will accept', async () => {
+  const ca = await TestCa.create(directory.path, 'uses')
+  await ca.issue('client-only', { dns: ['localhost'] })
+  assert.match(server('client-only.pem', 'client-only.key').warnings.join(), /client-only\.pem is not for servers/)
+  await ca.issue('nameless', { usages: ['server'] })
+  assert.match(server('nameless.pem', 'nameless.key').warnings.join(), /nameless\.pem names no host/)
+})
+
+test('a client is not started with a key that TLS cannot present', { skip: needsOpenssl }, () => {
+  const ca = new OpensslCa(directory.path, 'curves-ca', p256)
+  ca.issue('koblitz', { subject: '/CN=node', key: ['-algorithm', 'EC', '-pkeyopt', 'ec_paramgen_curve:secp256k1'] })
+  chmodSync(file('koblitz.key'), 0o600)
+  refuses(() => client('koblitz.pem', 'koblitz.key'), /on the curve secp256k1, which a TLS client cannot present/)
 })
 
 test('a key that everybody can read is a warning, one of its owner or group is not', () => {
@@ -166,7 +215,11 @@ test('a key that TLS itself would refuse is refused before', { skip: needsOpenss
   const sentence = /weak\.pem cannot be used for TLS \(its rsa key has 1024 bits\): have one issued for an EC key/
   refuses(() => server('weak.pem', 'weak.key'), sentence)
   refuses(() => client('weak.pem', 'weak.key'), sentence)
-  ca.issue('strong', { subject: '/CN=strong', key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'] })
+  ca.issue('strong', {
+    subject: '/CN=strong',
+    key: ['-algorithm', 'RSA', '-pkeyopt', 'rsa_keygen_bits:2048'],
+    extensions: ['subjectAltName=DNS:localhost'],
+  })
   chmodSync(file('strong.key'), 0o600)
   assert.deepEqual(server('strong.pem', 'strong.key').warnings, [])
 })

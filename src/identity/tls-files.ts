@@ -2,8 +2,8 @@ import { createPrivateKey, type KeyObject } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
 import { createSecureContext } from 'node:tls'
 import { errorText, UsageError } from '../base/errors.ts'
-import { type Certificate, parseCertificate } from './certificate.ts'
-import { hasPrivateKey, isPem, pemCertificates } from './pem.ts'
+import { type Certificate, parseCertificate, serverAuthOid } from './certificate.ts'
+import { hasPrivateKey, isPem, nameOf, pemCertificates, toPem } from './pem.ts'
 import type { TlsMaterial } from './tls-source.ts'
 
 /** Reads TLS files as a whole set, and says in one sentence which flag, which file and what would help. */
@@ -46,6 +46,8 @@ export function readServerTls(files: ServerTlsFiles & { now: number }): ReadMate
   const pair = readPair(files.certfile, files.keyfile, warnings)
   const expiry = expiryFault(pair.leaf, files.now)
   if (expiry) warnings.push(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${expiry}.`)
+  const use = serverUseFault(pair.leaf)
+  if (use) warnings.push(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${use}.`)
   readCertificates(files.caFile)
   return { material: { certificate: { chainPem: pair.chainPem, keyPem: pair.keyPem } }, leaf: pair.leaf, warnings }
 }
@@ -56,20 +58,36 @@ export function readServerTls(files: ServerTlsFiles & { now: number }): ReadMate
  */
 export function readClientTls(files: ClientTlsFiles & { now: number }): ReadMaterial {
   const { roots, certfile, keyfile } = files
-  if (roots) readCertificates(roots)
-  const rootsPem = roots && readTextFile(roots)
+  const rootsPem = roots && readCertificatesPem(roots)
   if (!certfile || !keyfile) {
     return { material: rootsPem === undefined ? {} : { rootsPem }, leaf: undefined, warnings: [] }
   }
   const warnings: string[] = []
   const pair = readPair(certfile, keyfile, warnings)
   const expiry = expiryFault(pair.leaf, files.now)
-  if (expiry) throw new UsageError(`${certfile.flag}: the certificate in ${certfile.path} ${expiry}: have it renewed.`)
+  if (expiry) throw new UsageError(`${certfile.flag}: the certificate in ${certfile.path} ${expiry}.`)
+  const { namedCurve } = pair.leaf.x509.publicKey.asymmetricKeyDetails ?? {}
+  if (namedCurve !== undefined && !presentableCurves.test(namedCurve))
+    throw new UsageError(
+      `${certfile.flag}: the key of ${certfile.path} is on the curve ${namedCurve}, which a TLS client cannot present: have one issued for a key on P-256.`,
+    )
   const material = {
     certificate: { chainPem: pair.chainPem, keyPem: pair.keyPem },
     ...(rootsPem === undefined ? {} : { rootsPem }),
   }
   return { material, leaf: pair.leaf, warnings }
+}
+
+/** With a key on another curve a TLS client sends no certificate at all, and the server says that none was presented. */
+const presentableCurves = /^(prime256v1|secp384r1|secp521r1|brainpoolP\d+r1)$/
+
+/** Returns why no client will accept a server with this certificate, as the rest of a sentence. */
+function serverUseFault({ extendedKeyUsages, names }: Certificate): string | undefined {
+  if (extendedKeyUsages && !extendedKeyUsages.includes(serverAuthOid))
+    return 'is not for servers, so clients will reject it: have it issued with the extended key usage serverAuth'
+  return names.dns.length + names.ips.length === 0
+    ? 'names no host, so clients will reject it: have it issued with the host name or address as subject alternative name'
+    : undefined
 }
 
 /** Half a pair is a mistake. */
@@ -120,7 +138,7 @@ function readPair(
   if ((statSync(keyfile.path).mode & 0o004) !== 0) {
     warnings.push(`${keyfile.flag}: everybody on this machine can read the private key ${keyfile.path}: chmod 600 it.`)
   }
-  const pair = { chainPem: readTextFile(certfile), keyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString() }
+  const pair = { chainPem: pemOf([leaf, ...issuers]), keyPem: key.export({ type: 'pkcs8', format: 'pem' }).toString() }
   ensureUsable(certfile, pair, leaf)
   return { ...pair, leaf }
 }
@@ -146,17 +164,37 @@ export function readCertificates(file: FileFlag): [Certificate, ...Certificate[]
       `${file.flag}: ${file.path} is not a PEM file: PEM is text with -----BEGIN CERTIFICATE----- (openssl x509 -inform der converts).`,
     )
   }
-  try {
-    const [first, ...rest] = pemCertificates(text).map(parseCertificate)
-    if (first) return [first, ...rest]
-  } catch (cause) {
-    throw new UsageError(`${file.flag}: a certificate in ${file.path} cannot be read (${errorText(cause)}).`, { cause })
+  const unreadable = (which: string, cause: unknown): never => {
+    throw new UsageError(`${file.flag}: ${which} in ${file.path} cannot be read (${errorText(cause)}).`, { cause })
   }
+  let ders: Uint8Array[] = []
+  try {
+    ders = pemCertificates(text)
+  } catch (cause) {
+    unreadable('a certificate', cause)
+  }
+  const [first, ...rest] = ders.map((der, position) => {
+    try {
+      return parseCertificate(der)
+    } catch (cause) {
+      return unreadable(nameOf('certificate', position, ders.length), cause)
+    }
+  })
+  if (first) return [first, ...rest]
   throw new UsageError(
     hasPrivateKey(text)
       ? `${file.flag}: ${file.path} holds a private key where a certificate belongs: were the two files swapped?`
       : `${file.flag}: ${file.path} holds no certificate.`,
   )
+}
+
+/** Returns the certificates of a file as PEM that OpenSSL reads, however the blocks of the file were joined. */
+export function readCertificatesPem(file: FileFlag): string {
+  return pemOf(readCertificates(file))
+}
+
+function pemOf(certificates: readonly Certificate[]): string {
+  return certificates.map(({ x509 }) => toPem('CERTIFICATE', x509.raw)).join('')
 }
 
 function readKey(file: FileFlag, text: string): KeyObject {
@@ -183,6 +221,8 @@ function readKey(file: FileFlag, text: string): KeyObject {
 
 /** What the dates of a certificate have against its use now, as the rest of a sentence. */
 export function expiryFault(leaf: Certificate, now: number): string | undefined {
-  if (leaf.notAfter <= now) return `has expired (on ${new Date(leaf.notAfter).toISOString()})`
-  return leaf.notBefore > now ? `is not valid yet (from ${new Date(leaf.notBefore).toISOString()})` : undefined
+  if (leaf.notAfter <= now) return `has expired (on ${new Date(leaf.notAfter).toISOString()}): have it renewed`
+  return leaf.notBefore > now
+    ? `is not valid yet (from ${new Date(leaf.notBefore).toISOString()}; this machine has ${new Date(now).toISOString()}): check the clocks`
+    : undefined
 }

@@ -52,6 +52,8 @@ function startTls(address: Address, tls: TlsSource, alpn: readonly string[]): TL
     ...(isIP(address.host) ? {} : { servername: address.host }),
     ...(certificate ? { cert: certificate.chainPem, key: certificate.keyPem } : {}),
     ...(rootsPem ? { ca: rootsPem } : {}),
+    // A file with an intermediate CA alone is trusted, as by Flower over gRPC: cert-manager writes ca.crt so.
+    allowPartialTrustChain: true,
     ALPNProtocols: [...alpn],
     minVersion: 'TLSv1.2',
     requestOCSP: true,

@@ -18,7 +18,7 @@ import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { CrlDownload } from '../identity/revocation/crl-download.ts'
 import { OcspChecks, type OcspOptions, type OcspPair } from '../identity/revocation/ocsp-checks.ts'
 import { OcspStaple } from '../identity/revocation/staple.ts'
-import { type ReadMaterial, readCertificates, readTextFile, type ServerTlsFiles } from '../identity/tls-files.ts'
+import { type ReadMaterial, readCertificates, readCertificatesPem, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { openServerTls, ownCertificates } from '../identity/tls-reload.ts'
 import { casOf, isIssuer, readTrustBundle } from '../identity/trust.ts'
 import type { Listener } from '../rpc/listener.ts'
@@ -95,7 +95,7 @@ async function withFetchedLists(
   if (database === inMemory) stack.defer(() => rmSync(directory, { recursive: true, force: true }))
   const flag = '--ssl-client-crl'
   const cas = (): Certificate[] => casOf(readTrustBundle(files.ca))
-  const rootsPem = (): string => readTextFile(files.ca)
+  const rootsPem = (): string => readCertificatesPem(files.ca)
   stack.use(await CrlDownload.open({ flag, urls, directory, cas, rootsPem, clock, log }))
   return { ...files, crl: { flag, path: directory } }
 }

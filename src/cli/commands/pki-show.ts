@@ -55,7 +55,7 @@ function crlText(path: string, crl: Crl, now: number): string {
     ['File', path],
     ['Kind', 'revocation list'],
     ['Issuer', oneLine(crl.issuerText)],
-    ['Number', String(crl.number)],
+    ['Number', crl.number === undefined ? 'none' : String(crl.number)],
     ['Made', instantText(new Date(crl.thisUpdate).toISOString())],
     ['Next due', `${instantText(new Date(nextUpdate).toISOString())} (${days < 0 ? 'late' : `in ${days} days`})`],
     [
@@ -70,7 +70,7 @@ function crlJson(path: string, crl: Crl): Json {
     file: path,
     kind: 'revocation-list',
     issuer: crl.issuerText,
-    number: crl.number,
+    number: crl.number ?? null,
     'this-update': new Date(crl.thisUpdate).toISOString(),
     'next-update': new Date(crl.nextUpdate).toISOString(),
     revoked: listedSerials(crl),

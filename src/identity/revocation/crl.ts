@@ -25,8 +25,8 @@ export interface Crl {
   /** Epoch milliseconds. */
   readonly thisUpdate: number
   readonly nextUpdate: number
-  /** It grows from list to list of one issuer. */
-  readonly number: bigint
+  /** It grows from list to list of one issuer; absent in the lists of some CAs, which are ordered by `thisUpdate`. */
+  readonly number: bigint | undefined
   /** Serial numbers: see {@link isListed} and {@link listedSerials}. */
   readonly revoked: SerialIndex
   /** What is signed, by which algorithm (OID as hexadecimal), and the signature. */
@@ -69,9 +69,7 @@ export async function parseCrl(der: Uint8Array): Promise<Crl> {
     ? extensionsIn(der, firstIn(der, extensions), Object.values(oid))
     : new Map<string, Element>()
   if (known.size > 0 && !version) throw new Error('it has extensions, but not the version for them')
-  // RFC 5280 section 5.2.3: without it nobody notices that an older list takes the place of a newer one.
   const number = known.get(oid.crlNumber)
-  if (!number) throw new Error('it has no number (extension CRL number)')
   ensureComplete(der, known)
   if (!nextUpdate) throw new Error('it does not say when the next one is due (nextUpdate)')
   const name = readName(der, issuer)
@@ -79,7 +77,7 @@ export async function parseCrl(der: Uint8Array): Promise<Crl> {
     ...name,
     thisUpdate: timeOf(der, thisUpdate),
     nextUpdate: timeOf(der, nextUpdate),
-    number: numberOf(der, number),
+    number: number && numberOf(der, number),
     revoked: await SerialIndex.of(der, entries ? await readEntries(der, entries) : new Uint32Array()),
     tbs: bytesOf(der, tbs),
     algorithm: algorithmHex,

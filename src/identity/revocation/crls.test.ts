@@ -124,6 +124,27 @@ test('of several lists of one key the newest counts, and an older one does not r
   assert.equal((await read(await list({ number: 6n }), { previous: crls })).crls.length, 1)
 })
 
+test('lists without a number are ordered by their dates, as are two of which one has none', async () => {
+  const made = (hoursAgo: number, number?: bigint) =>
+    list({ number, thisUpdate: new Date(now - hoursAgo * hour), ...(hoursAgo === 2 ? { revoked: [] } : {}) })
+  for (const number of [undefined, 7n]) {
+    const { crls } = await read(`${await made(1)}${await made(2, number)}`)
+    assert.equal(revocationOf(crls, () => strict).check(leaf, caCertificate, now)?.reason, 'revoked-by-crl')
+    await assert.rejects(
+      read(await made(2, number), { previous: crls.slice(0, 1) }),
+      /older than the one in use \(20.*, not 20/,
+    )
+    assert.equal((await read(await made(0, number), { previous: crls.slice(0, 1) })).crls.length, 1)
+  }
+})
+
+test('a folder of lists with another file says which one is no list', async () => {
+  await assert.rejects(
+    read('These are the lists of our CA.\n'),
+    /is not a revocation list \(PEM or DER\): a folder of lists/,
+  )
+})
+
 test('what is no complete list of a known CA is refused with the reason', async () => {
   const der = (block: { toBER(): ArrayBuffer }): ArrayBuffer => block.toBER()
   const flags = (tag: number): ArrayBuffer =>

@@ -48,8 +48,7 @@ export async function readCrls(
     if (named.length > 0 && signers.length === 0)
       throw fail(`names ${crl.issuerText}, but that CA has not signed it, or may not sign lists (key usage cRLSign)`)
     const former = previous.find((one) => isBefore(crl, one) && signers.some((ca) => isSignedBy(one, ca)))
-    if (former)
-      throw fail(`of ${crl.issuerText} is older than the one in use (number ${crl.number}, not ${former.number})`)
+    if (former) throw fail(`of ${crl.issuerText} is older than the one in use (${orderText(crl, former)})`)
     if (named.length === 0)
       warnings.push(
         `${file.flag}: ${path}: ${crl.issuerText} is not among the client CAs: its list is of use only if peers send its certificate.`,
@@ -119,12 +118,26 @@ export function revocationOf(crls: readonly Crl[], ruleOf: (issuer: Certificate)
   }
 }
 
+/** Lists of one CA are ordered by their numbers, or by their dates if one of them has none (EasyRSA, cfssl). */
+function orderOf(crl: Crl, other: Crl): 'by number' | 'by date' {
+  return crl.number === undefined || other.number === undefined ? 'by date' : 'by number'
+}
+
 function isBefore(crl: Crl, other: Crl): boolean {
-  return crl.issuerDer === other.issuerDer && crl.number < other.number
+  if (crl.issuerDer !== other.issuerDer) return false
+  return orderOf(crl, other) === 'by number'
+    ? (crl.number ?? 0n) < (other.number ?? 0n)
+    : crl.thisUpdate < other.thisUpdate
 }
 
 function isNewer(crl: Crl, other: Crl): boolean {
-  return crl.number === other.number ? crl.thisUpdate > other.thisUpdate : crl.number > other.number
+  if (orderOf(crl, other) === 'by date' || crl.number === other.number) return crl.thisUpdate > other.thisUpdate
+  return (crl.number ?? 0n) > (other.number ?? 0n)
+}
+
+function orderText(crl: Crl, former: Crl): string {
+  if (orderOf(crl, former) === 'by number') return `number ${crl.number}, not ${former.number}`
+  return [crl, former].map(({ thisUpdate }) => new Date(thisUpdate).toISOString()).join(', not ')
 }
 
 async function bytesOf(file: FileFlag): Promise<{ path: string; der: Uint8Array }[]> {
@@ -139,6 +152,10 @@ async function bytesOf(file: FileFlag): Promise<{ path: string; der: Uint8Array 
       )
     const content = await read(file, path)
     const text = content.subarray(0, 64 * 1024).toString('latin1')
+    if (content.length > 0 && !isPem(text) && content[0] !== 0x30)
+      throw new UsageError(
+        `${file.flag}: ${path} is not a revocation list (PEM or DER): a folder of lists must hold nothing else.`,
+      )
     if (!isPem(text)) found.push({ path, der: content })
     else for (const der of blocksOf(file, path, content.toString('latin1'))) found.push({ path, der })
   }
@@ -147,7 +164,7 @@ async function bytesOf(file: FileFlag): Promise<{ path: string; der: Uint8Array 
 
 function blocksOf(file: FileFlag, path: string, text: string): Uint8Array[] {
   try {
-    const blocks = pemBlocks(text, 'X509 CRL', 'a revocation list')
+    const blocks = pemBlocks(text, 'X509 CRL', 'revocation list')
     if (blocks.length > 0) return blocks
   } catch (error) {
     throw new UsageError(`${file.flag}: ${path}: ${errorText(error)}.`)
