@@ -10,7 +10,7 @@ import {
   toBinary,
 } from '@bufbuild/protobuf'
 import { limits } from '../base/limits.ts'
-import { flowerHttpVersion } from '../base/version.ts'
+import { flowerHttpVersion, flowerRuntimeReleases, isRelease } from '../base/version.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { openGrpcTransport } from './grpc-transport.ts'
@@ -248,7 +248,7 @@ function isReleaseOfSameWire(error: unknown): boolean {
   if (!(error instanceof RpcError) || error.number !== versionMismatch) return false
   // The server names itself first.
   const [, release = ''] = /version (\d+\.\d+)\./.exec(error.message) ?? []
-  return ['1.39', '1.40', '1.41', '1.42'].includes(release)
+  return isRelease(release, flowerRuntimeReleases)
 }
 
 /** Flower's number of that refusal. */

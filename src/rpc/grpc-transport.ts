@@ -122,6 +122,9 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
     } catch (cause) {
       // So a server answers calls that cross with the end of a connection: none of it was done (RFC 9113 section 8.7).
       const kind = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !headers ? 'untaken' : 'unreachable'
+      // A proxy's error page is no gRPC message, and a proxy does not read the rest of a body that it refuses.
+      const httpStatus = Number(headers?.[':status'] ?? 200)
+      if (headers && httpStatus !== 200) failure ??= refusedByOther(httpStatus, headers, where)
       if (cause instanceof RpcError) failure ??= cause
       failure ??= new RpcError('unavailable', `The connection to ${where} broke.`, {
         ...{ kind, cause, failure: kind === 'untaken' ? kind : 'connection-broken' },

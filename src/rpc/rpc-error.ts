@@ -98,8 +98,18 @@ export function refusedByOther(
   const isPassing = httpStatus >= 502 || httpStatus === 429
   const isOther = !isPassing && ![401, 403, 500].includes(httpStatus)
   const status = isPassing ? 'unavailable' : statusOfHttp(httpStatus)
-  return new RpcError(status, `${where} answered with HTTP status ${httpStatus}.`, {
+  const meaning = meaningOfProxyStatus[httpStatus]
+  return new RpcError(status, `${where} answered with HTTP status ${httpStatus}${meaning ? `: ${meaning}` : '.'}`, {
     retryAfterMs: retryAfterOf(headers),
-    ...(isOther ? { failure: 'other-server' } : {}),
+    ...(httpStatus === 413 ? { failure: 'refused' } : isOther ? { failure: 'other-server' } : {}),
   })
+}
+
+const noServer = 'a proxy there does not reach its server.'
+/** What a proxy means, as the rest of a sentence. */
+const meaningOfProxyStatus: Readonly<Record<number, string>> = {
+  413: 'the request is too large for a proxy there; raise its limit (nginx: client_max_body_size).',
+  502: noServer,
+  503: noServer,
+  504: noServer,
 }
