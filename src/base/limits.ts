@@ -44,6 +44,14 @@ export const limits = {
   /** Of one certificate's name at one listener, unless the policy lets it be shared. */
   connectionsPerIdentityMax: 256,
   heldCallsPerNodeMax: 4,
+  /** Connections that the system keeps for a listener until it accepts them, unless the system allows fewer. */
+  listenBacklog: 4_096,
+  /** Accepted connections that wait, unread, for their turn, and how long one waits before it is turned away. */
+  connectionsWaitingMax: 1_024,
+  waitingConnectionMs: 15_000,
+  /** How long a connection that is turned away may stay open, so that its client can read why. */
+  turnedAwayConnectionMs: 500,
+  /** Connections whose handshake or first bytes are awaited, and how long one may take. */
   connectionsUnjudgedMax: 64,
   unjudgedConnectionMs: 10_000,
   /** Those that wait for an OCSP responder; one more is judged by what is known. */
@@ -51,7 +59,7 @@ export const limits = {
   handshakesAtOnce: 4,
   /** For how long one that is slow counts among these. */
   handshakeTurnMs: 10,
-  /** What a handshake is given where others wait for its place. */
+  /** The time that each handshake has, even if other connections wait for its place. */
   handshakeMs: 1_000,
   /** Refused peers that are being told why; one more is cut off without a word. */
   connectionsRefusedMax: 256,

@@ -8,12 +8,12 @@ import { withoutLegacyCertificate } from '../base/tls-connect.ts'
 import { takeTurns } from '../base/turns.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
+import { Admission } from './admission.ts'
 import type { Connection } from './call.ts'
 import { type ConnectionBounds, usualBounds } from './connection-bounds.ts'
 import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
 import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
-import { HandshakeQueue } from './handshake-queue.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
 import { IdentityShares } from './identity-shares.ts'
 import type { Interceptor } from './interceptor.ts'
@@ -69,10 +69,6 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const { log, name } = options
   const wanted = parseAddress(options.address, name)
   const open = new Set<JudgedConnection>()
-  const sockets = new Set<Socket>()
-  const unjudged = new Map<string, Unjudged>()
-  let refused = 0
-  let learning = 0
   const throttle = new LogThrottle()
   const methods = [...methodsOf(options.services, options.interceptors), ...(options.rawMethods ?? [])]
   const bounds = { ...usualBounds, ...options.bounds }
@@ -84,32 +80,21 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     decide && ((chain, when) => (when === 'new' ? shares.judge(decide(chain, when)) : decide(chain, when)))
 
   const tlsServer = options.tls && createTlsServer(tlsOptions(options.tls.current(), options.clientAuth))
-  const handshakes = new HandshakeQueue({
+  const admission = new Admission({
     ...{ atOnce: limits.handshakesAtOnce, turnMs: limits.handshakeTurnMs },
-    start: (socket) => void tlsServer?.emit('connection', socket),
+    start: (socket) => (tlsServer ? void tlsServer.emit('connection', socket) : pickPlainDoor(socket)),
+    turnAway: tlsServer ? turnAwayTls : (socket) => void socket.destroy(),
+    onCrowd: (socket, isTurnedAway) =>
+      isTurnedAway
+        ? warn('crowd', `${limits.connectionsWaitingMax} connections wait for a handshake: more are closed.`, socket)
+        : warn('line', `${limits.connectionsUnjudgedMax} connections are in their handshake: more wait.`, socket),
   })
-  const server: Server = createTcpServer({ pauseOnConnect: tlsServer !== undefined })
+  // Nothing is read of a connection before its turn.
+  const server: Server = createTcpServer({ pauseOnConnect: true })
   server.on('connection', (socket: Socket) => {
     // The doors own the socket later; until then a reset must not become an uncaught error.
     socket.on('error', () => socket.destroy())
-    if (unjudged.size >= limits.connectionsUnjudgedMax) {
-      warn('crowd', `${limits.connectionsUnjudgedMax} connections are waiting to be judged: more are closed.`, socket)
-      if (!makeRoom(unjudged)) return socket.destroy()
-    }
-    const key = endpointsOf(socket)
-    const timer = setTimeout(() => socket.destroy(), limits.unjudgedConnectionMs)
-    const settle = (): void => {
-      clearTimeout(timer)
-      if (unjudged.get(key)?.settle === settle) unjudged.delete(key)
-    }
-    unjudged.set(key, { socket, settle, since: performance.now() })
-    sockets.add(socket)
-    socket.once('close', () => {
-      settle()
-      sockets.delete(socket)
-    })
-    if (tlsServer) handshakes.add(key, socket)
-    else pickPlainDoor(socket)
+    admission.arrive(endpointsOf(socket), socket)
   })
   const { staple } = options
   if (staple) {
@@ -125,14 +110,14 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     tlsServer.on('secureConnection', (socket: TLSSocket) => {
       options.onHandshake?.('success')
       withoutLegacyCertificate(socket)
-      handshakes.end(endpointsOf(socket))
+      admission.endTurn(endpointsOf(socket))
       socket.on('error', () => socket.destroy())
       const chain = options.clientAuth && options.clientAuth !== 'none' ? peerChain(socket) : []
       if (socket.alpnProtocol) return learnAndAdmit(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', chain)
       // A tunnel carries what its client speaks without saying what that is.
       onFirstBytes(socket, (first) => {
         const wire = wireOf(first)
-        // Node's HTTP/2 serves nobody who has not named it.
+        // Node's HTTP/2 serves only connections that have named it.
         if (wire === 'grpc') Object.defineProperty(socket, 'alpnProtocol', { value: 'h2' })
         learnAndAdmit(socket, wire, chain)
       })
@@ -146,13 +131,14 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     })
   }
 
-  /** One line a minute for each cause and peer: whoever can connect could fill the log. */
+  /** Logs one line a minute for each cause and peer: any program that can connect could fill the log. */
   function warn(cause: string, sentence: string, { remoteAddress }: Socket): void {
     const fields = throttle.admit(`${cause} ${remoteAddress}`)
     if (fields) log.warn(`${name}: ${sentence}`, { peer: remoteAddress, ...fields })
   }
 
   function pickPlainDoor(socket: Socket): void {
+    admission.endTurn(endpointsOf(socket))
     onFirstBytes(socket, (first) => {
       // 0x16 opens a TLS handshake. Words that are not TLS tell the client what it met; a mere end could be a bad network.
       if (first[0] === 0x16) {
@@ -163,19 +149,12 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     })
   }
 
-  /** Who must wait for a word about its certificate takes no place of those who are not judged yet. */
+  /** Connections that wait for an OCSP response do not count towards the limit on unjudged connections. */
   function learnAndAdmit(socket: Socket, wire: 'grpc' | 'http', chain: readonly Uint8Array[]): void {
-    const learnt = learning < limits.connectionsLearningMax ? options.learn?.(chain) : undefined
-    if (!learnt) {
-      admit(socket, wire, true, chain)
-      return
-    }
-    learning += 1
-    unjudged.get(endpointsOf(socket))?.settle()
-    learnt.then(() => {
-      learning -= 1
-      admit(socket, wire, true, chain)
-    })
+    const isRoom = admission.count('learning') < limits.connectionsLearningMax
+    const learnt = isRoom ? options.learn?.(chain) : undefined
+    if (!learnt) admit(socket, wire, true, chain)
+    else if (admission.move(endpointsOf(socket), 'learning')) learnt.then(() => admit(socket, wire, true, chain))
   }
 
   function admit(socket: Socket, wire: 'grpc' | 'http', secure: boolean, chain: readonly Uint8Array[]): void {
@@ -187,20 +166,14 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       open.delete(connection)
       leave()
     })
-    // Under TLS `socket` is a wrapper: the bounds were set on the TCP socket below it, which has the same endpoints.
-    unjudged.get(endpointsOf(socket))?.settle()
-    options.onJudged?.(connection)
-    socket.setNoDelay(true)
     const { peer } = connection
-    if (peer.kind === 'refused') {
-      if (refused >= limits.connectionsRefusedMax) return void socket.destroy()
-      refused += 1
-      socket.once('close', () => {
-        refused -= 1
-      })
-      setTimeout(() => connection.close(), limits.refusedConnectionMs).unref()
-      tellRefusal(socket, peer, wire)
-    } else if (wire === 'grpc') grpcDoor.accept(socket, connection)
+    const isAdmitted = admission.move(endpointsOf(socket), peer.kind === 'refused' ? 'refused' : 'admitted')
+    options.onJudged?.(connection)
+    // One refused connection too many is closed without its reason.
+    if (!isAdmitted) return void socket.destroy()
+    socket.setNoDelay(true)
+    if (peer.kind === 'refused') tellRefusal(socket, peer, wire)
+    else if (wire === 'grpc') grpcDoor.accept(socket, connection)
     else httpDoor.accept(socket, connection)
   }
 
@@ -216,7 +189,7 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     const closed = new Promise((resolve) => server.close(resolve))
     await grpcDoor.close(graceMs)
     httpDoor.close()
-    for (const socket of sockets) socket.destroy()
+    admission.close()
     await closed
   }
   return {
@@ -238,29 +211,27 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   }
 }
 
-interface Unjudged {
-  readonly socket: Socket
-  readonly settle: () => void
-  readonly since: number
+/**
+ * Ends a connection whose TLS handshake has not begun with the only word that TLS has for it (a fatal alert,
+ * internal_error). Our clients read it as a busy server. What the client has sent is read, or the alert would be lost.
+ */
+function turnAwayTls(socket: Socket): void {
+  socket.end(Buffer.from('15030300020250', 'hex'))
+  socket.resume()
+  setTimeout(() => socket.destroy(), limits.turnedAwayConnectionMs).unref()
 }
 
-/** The oldest gives way once it has had the time that a handshake takes; a crowd of newcomers finishes one after the other. */
-function makeRoom(unjudged: Map<string, Unjudged>): boolean {
-  const [oldest] = unjudged.values()
-  if (!oldest || performance.now() - oldest.since < limits.handshakeMs) return false
-  oldest.settle()
-  oldest.socket.destroy()
-  return true
-}
-
-/** They stay in the socket, to be read by whoever it is given to. */
+/** They stay in the socket, to be read by the door. `P` alone may begin a method of HTTP/1.1 or the preface of HTTP/2. */
 function onFirstBytes(socket: Socket, callback: (first: Buffer) => void): void {
-  socket.once('readable', () => {
-    const first: Buffer | null = socket.read()
-    if (!first) return
+  let first: Buffer = Buffer.alloc(0)
+  const look = (): void => {
+    for (let chunk: Buffer | null = socket.read(); chunk; chunk = socket.read()) first = Buffer.concat([first, chunk])
+    if (first.length === 0 || (first.length === 1 && first[0] === 0x50)) return
+    socket.off('readable', look)
     socket.unshift(first)
     callback(first)
-  })
+  }
+  socket.on('readable', look)
 }
 
 /** HTTP/2 opens with `PRI`. */
@@ -281,6 +252,6 @@ function listen(server: Server, address: Address, options: ListenerOptions): Pro
         return reject(new UsageError(`Port in server address ${where} is already in use.`))
       reject(new UsageError(`Cannot listen on ${where} for the ${options.name}: ${error.message}.`, { cause: error }))
     })
-    server.listen({ host: address.host, port: address.port }, resolve)
+    server.listen({ host: address.host, port: address.port, backlog: limits.listenBacklog }, resolve)
   })
 }
