@@ -1,21 +1,7 @@
-import type { WireStatus } from './wire-status.ts'
+import type { ErrorRow } from './error-row.ts'
 
+export type { ErrorRow } from './error-row.ts'
 export type { WireStatus } from './wire-status.ts'
-
-export interface ErrorRow {
-  /** The canonical status; each door has its own spelling of it. */
-  readonly status: WireStatus
-  /** Flower's number of this error on the HTTP wire (`code` of the JSON body), where it has one. */
-  readonly number?: number
-  /** What the gRPC generation (1.29) says, byte for byte where its clients compare. */
-  readonly sentence: string
-  /** What the HTTP generation says, where it differs. */
-  readonly httpSentence?: string
-  /** Whether the detail of the error replaces the sentence. */
-  readonly showsDetail?: boolean
-  /** The code is a reason for which a peer is refused for who it is: it travels with the error, and is audited. */
-  readonly refusesPeer?: boolean
-}
 
 /** Every refusal that a peer can see. Facts of the numbers and texts: `http-apis.md` 2.2 and `control-api-and-cli.md` 1.4. */
 const catalog = {
@@ -25,9 +11,22 @@ const catalog = {
   unsupported: { status: 'unimplemented', sentence: 'Not supported by this SuperLink.', showsDetail: true },
   'invalid-request': { status: 'invalid-argument', sentence: 'Invalid request.', showsDetail: true },
   'invalid-payload': { status: 'invalid-argument', number: 1003, sentence: 'Invalid protobuf payload.' },
-  'content-type': { status: 'invalid-argument', number: 1002, sentence: 'Unsupported Content-Type.' },
+  'content-type': {
+    status: 'invalid-argument',
+    httpStatus: 415,
+    number: 1002,
+    sentence: 'Unsupported Content-Type.',
+  },
   'message-too-large': { status: 'resource-exhausted', sentence: 'Message too large.', showsDetail: true },
   'request-too-slow': { status: 'deadline-exceeded', sentence: 'Request too slow.', showsDetail: true },
+  'deadline-exceeded': { status: 'deadline-exceeded', sentence: 'Deadline exceeded' },
+  'too-many-bytes': {
+    status: 'resource-exhausted',
+    sentence: 'Too many bytes at the same time.',
+    showsDetail: true,
+    retryAfterSeconds: 5,
+  },
+  crowded: { status: 'unavailable', sentence: 'Crowded. Try again.', showsDetail: true, retryAfterSeconds: 5 },
   'too-many-calls': { status: 'unavailable', sentence: 'Too many calls.', showsDetail: true },
 
   // Who is calling

@@ -29,8 +29,9 @@ export const limits = {
   /** Calls that a peer may take back at once, and how many a second from then on: each costs us what a call costs. */
   streamResetsAtOnce: 50,
   streamResetsPerSecond: 10,
-  /** In how long the head of an HTTP request must have come, and how much of its body must come in such a time. */
+  /** The head of an HTTP request must arrive within this time. */
   requestHeadMs: 30_000,
+  /** Of a body, at least so many bytes must arrive in each window, and all of it within `bodyMsMax`. */
   bodyWindowMs: 30_000,
   bodyBytesPerWindowMin: 30 * 1024,
   /** How long a client waits for a server that has agreed on HTTP/2 to begin to speak it. */
@@ -39,10 +40,26 @@ export const limits = {
   retryAfterMsMax: 5 * 60_000,
   /** A response with an error over HTTP. */
   errorBodyBytesMax: 256 * KiB,
+  bodyMsMax: 15 * 60_000,
+  /** Bodies that are being received or served, of all peers together and of one identity or address. */
+  bodiesBytesMax: 512 * MiB,
+  bodiesPerPeerBytesMax: 128 * MiB,
+  /** How long a body waits for room among these before it is refused. */
+  bodyRoomMs: 10_000,
+  /** The rest of a body that nothing will read: discarded up to here, else the connection closes. */
+  discardedBytesMax: 16 * MiB,
+  discardedMsMax: 10_000,
+  /** What an HTTP/2 peer may send ahead, on one stream and on its connection. */
+  streamWindowBytes: 256 * KiB,
+  connectionWindowBytes: 1 * MiB,
+  pingEveryMs: 210_000,
+  pingAnswerMs: 20_000,
   /** How long a gRPC connection may stay open without a call. */
   idleConnectionMs: 5 * 60_000,
   /** Of one certificate's name at one listener, unless the policy lets it be shared. */
   connectionsPerIdentityMax: 256,
+  /** Without a certificate from one address, at a listener that asks for certificates. */
+  connectionsPerAddressMax: 256,
   heldCallsPerNodeMax: 4,
   /** Connections that the system keeps for a listener until it accepts them, unless the system allows fewer. */
   listenBacklog: 4_096,
@@ -64,6 +81,9 @@ export const limits = {
   /** Refused peers that are being told why; one more is cut off without a word. */
   connectionsRefusedMax: 256,
   refusedConnectionMs: 2_000,
+  /** How long the calls of a peer that is refused now may take to end, and a closing connection to send the rest. */
+  cutOffMs: 1_000,
+  closeMs: 500,
   /** All revocation lists together: some 1.5 million entries. */
   revocationListBytesMax: 64 * MiB,
   /** Of how many connected peers the metrics tell when their certificates expire. */

@@ -39,7 +39,7 @@ const sentences: Record<RefusalReason, string> = {
   'role-not-granted':
     'The policy of this SuperLink does not grant that role{}: add an [[allow]] entry for this identity.',
   'too-many-connections':
-    'The identity of the client certificate has too many open connections{}: end programs that use it, or set identity-sharing = "allow" in the policy.',
+    'The identity of the client certificate, or its address without one, has too many open connections{}: end programs that use them, or set identity-sharing = "allow" in the policy.',
   'node-of-another-identity': 'The node id in the request does not belong to the identity of the client certificate{}.',
   'message-of-another':
     'The message is not addressed to the caller{}: only its receiver confirms it, a SuperNode an instruction and a ServerApp a reply of its run.',

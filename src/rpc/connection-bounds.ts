@@ -1,8 +1,20 @@
 import { limits } from '../base/limits.ts'
 
-/** How long a peer may take, or hold a connection without use (milliseconds), and how many connections one identity has. */
+/** What tests change of the limits on a connection: how long a peer may take or stay silent, and how much it may have. */
 export type ConnectionBounds = Readonly<
-  Record<'requestHeadMs' | 'bodyWindowMs' | 'idleConnectionMs' | 'connectionsPerIdentityMax', number>
+  Record<
+    | 'requestHeadMs'
+    | 'bodyWindowMs'
+    | 'bodyMsMax'
+    | 'bodyRoomMs'
+    | 'bodiesBytesMax'
+    | 'bodiesPerPeerBytesMax'
+    | 'discardedMsMax'
+    | 'idleConnectionMs'
+    | 'connectionsPerIdentityMax'
+    | 'connectionsPerAddressMax',
+    number
+  >
 >
 
 export const usualBounds: ConnectionBounds = limits

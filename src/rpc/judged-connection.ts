@@ -1,4 +1,5 @@
 import type { Socket } from 'node:net'
+import { limits } from '../base/limits.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
 import type { Connection } from './call.ts'
 
@@ -40,21 +41,22 @@ export class JudgedConnection implements Connection {
     return this.#cutOff.signal
   }
 
-  /** Answers whether the peer was let in before and is refused now; then its calls are told, and the end comes soon. */
+  /**
+   * Returns whether the peer was accepted before and is refused now. Then its calls end with the reason; the doors close the
+   * connection when the last response is out, and a timer does so if the peer does not read it.
+   */
   judgeAgain(): boolean {
     if (!this.#judge || this.#peer.kind === 'refused') return false
     this.#peer = this.#judge(this.#chain, 'open')
     if (this.#peer.kind !== 'refused') return false
     this.#cutOff.abort()
-    setTimeout(() => this.close(), answersOutMs).unref()
+    setTimeout(() => this.close(), limits.cutOffMs).unref()
     return true
   }
 
+  /** Sends what was written; a peer that does not read it holds the connection no longer than the bound. */
   close(): void {
     this.#socket.destroySoon()
-    setTimeout(() => this.#socket.destroy(), 500).unref()
+    setTimeout(() => this.#socket.destroy(), limits.closeMs).unref()
   }
 }
-
-/** How long answers may take to get out before a connection is closed: on a machine that is busy, a while. */
-const answersOutMs = 400

@@ -131,7 +131,7 @@ test('calls that are reset at once, in whatever way, end nothing but themselves'
 })
 
 test('a request that nobody serves does not keep its connection for a body', async () => {
-  await using listener = await start()
+  await using listener = await start({ discardedMsMax: 300 })
   const head = (method: string, path: string): string =>
     `${method} ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n`
   for (const [method, path, status] of [
@@ -181,7 +181,7 @@ test('an identity has its share of the connections, and hears so, unless it may 
   const { text } = await call(listener, one)
   assert.match(text, /^HTTP\/1\.1 429 /)
   assert.match(text, /trellis-refusal-reason: too-many-connections/)
-  assert.match(text, /too many open connections \(one, 2\): end programs that use it/)
+  assert.match(text, /too many open connections \(one, 2\): end programs that use them/)
   assert.match((await call(listener, two)).text, / 200 /)
   first.socket.destroy()
   await eventually('the end of a connection', () => listener.connections().length === 2)

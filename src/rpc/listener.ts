@@ -9,13 +9,14 @@ import { takeTurns } from '../base/turns.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
 import { Admission } from './admission.ts'
+import { BodyBudget } from './body-budget.ts'
 import type { Connection } from './call.ts'
 import { type ConnectionBounds, usualBounds } from './connection-bounds.ts'
+import { ConnectionShares } from './connection-shares.ts'
 import { type Method, methodsOf } from './dispatch.ts'
 import { createGrpcDoor } from './grpc-door.ts'
 import { handshakeFailure, tlsOnPlainPort } from './handshake-failure.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
-import { IdentityShares } from './identity-shares.ts'
 import type { Interceptor } from './interceptor.ts'
 import { JudgedConnection, type JudgePeer } from './judged-connection.ts'
 import { peerChain } from './peer-chain.ts'
@@ -61,6 +62,8 @@ export interface ListenerOptions {
   readonly onJudged?: (connection: Connection) => void
   /** Told of every TLS handshake, for metrics. */
   readonly onHandshake?: (result: 'success' | 'failure') => void
+  /** Shared by the listeners of a program; a listener has its own otherwise. */
+  readonly bodyBudget?: BodyBudget
   /** Other ones than usual, for tests. */
   readonly bounds?: Partial<ConnectionBounds>
 }
@@ -72,12 +75,10 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   const throttle = new LogThrottle()
   const methods = [...methodsOf(options.services, options.interceptors), ...(options.rawMethods ?? [])]
   const bounds = { ...usualBounds, ...options.bounds }
-  const grpcDoor = createGrpcDoor(methods, log, bounds)
-  const httpDoor = createHttpDoor(methods, options.pages ?? [], log, bounds)
-  const shares = new IdentityShares(bounds.connectionsPerIdentityMax)
-  const { judge: decide } = options
-  const judge: JudgePeer | undefined =
-    decide && ((chain, when) => (when === 'new' ? shares.judge(decide(chain, when)) : decide(chain, when)))
+  const budget = options.bodyBudget ?? new BodyBudget(bounds)
+  const grpcDoor = createGrpcDoor({ methods, log, budget, bounds })
+  const httpDoor = createHttpDoor({ methods, pages: options.pages ?? [], log, budget, bounds })
+  const shares = new ConnectionShares(bounds)
 
   const tlsServer = options.tls && createTlsServer(tlsOptions(options.tls.current(), options.clientAuth))
   const admission = new Admission({
@@ -117,8 +118,6 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
       // A tunnel carries what its client speaks without saying what that is.
       onFirstBytes(socket, (first) => {
         const wire = wireOf(first)
-        // Node's HTTP/2 serves only connections that have named it.
-        if (wire === 'grpc') Object.defineProperty(socket, 'alpnProtocol', { value: 'h2' })
         learnAndAdmit(socket, wire, chain)
       })
     })
@@ -159,9 +158,15 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
 
   function admit(socket: Socket, wire: 'grpc' | 'http', secure: boolean, chain: readonly Uint8Array[]): void {
     if (socket.destroyed || socket.remotePort === undefined) return
-    const connection = new JudgedConnection(socket, secure, chain, judge)
+    const { judge } = options
+    const connection = new JudgedConnection(
+      socket,
+      secure,
+      chain,
+      judge && shares.limit(judge, socket.remoteAddress ?? ''),
+    )
     open.add(connection)
-    const leave = shares.enter(connection.peer)
+    const leave = judge ? shares.enter(connection) : () => {}
     socket.once('close', () => {
       open.delete(connection)
       leave()

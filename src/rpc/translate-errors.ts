@@ -15,6 +15,15 @@ export interface WireError {
   readonly httpSentence: string
   /** Why a peer was refused, for the `trellis-refusal-reason` header. */
   readonly refusalReason?: string
+  readonly retryAfterSeconds?: number
+}
+
+/** Ends a call whose caller hung up: nothing can be sent to it. */
+export class CallerGone extends Error {
+  constructor() {
+    super('The caller hung up.')
+    this.name = 'CallerGone'
+  }
 }
 
 /** Ends a call of a peer that is refused. */
@@ -40,7 +49,16 @@ export function toWireError(error: unknown, method: string, log: Logger): WireEr
     else log.debug('Call refused', { method, code: error.code, detail: error.detail, cause: error.cause })
     const detail = row.showsDetail ? error.detail : undefined
     const wire = wireError(row.status, row.number, detail ?? row.sentence, detail ?? row.httpSentence ?? row.sentence)
-    return error.refusalReason === undefined ? wire : { ...wire, refusalReason: error.refusalReason }
+    return {
+      ...wire,
+      ...(row.httpStatus === undefined ? {} : { httpStatus: row.httpStatus }),
+      ...(error.refusalReason === undefined ? {} : { refusalReason: error.refusalReason }),
+      ...(row.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: row.retryAfterSeconds }),
+    }
+  }
+  if (error instanceof CallerGone) {
+    log.debug('A caller hung up within its request', { method })
+    return wireError('unavailable', undefined, error.message)
   }
   if (isAbort(error)) return wireError('unavailable', undefined, 'The server is stopping. Try again.')
   log.error('Call failed', { method, error })

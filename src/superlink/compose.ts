@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
 import { Metrics } from '../base/metrics.ts'
@@ -13,6 +14,7 @@ import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
+import { BodyBudget } from '../rpc/body-budget.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import type { Interceptor } from '../rpc/interceptor.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
@@ -138,8 +140,10 @@ export async function startSuperlink(
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
   const metrics = new Metrics()
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
+  const bodyBudget = new BodyBudget(limits)
   const listen = createListen(config, credentials, ctx, metrics, {
     audit: audit.write,
+    bodyBudget,
     interceptors: [
       ...(addressFile ? [addressFile.guard(Control.typeName)] : []),
       ...(idleWatch ? [idleWatch.interceptor(Control.typeName)] : []),
@@ -158,7 +162,13 @@ export async function startSuperlink(
   const appAddress = config.appioAddress ?? ownApps
   const plainApps = appAddress
     ? stack.use(
-        await startListener({ name: 'ServerAppIo API', address: appAddress, services: appsAt(appAddress), log }),
+        await startListener({
+          name: 'ServerAppIo API',
+          address: appAddress,
+          services: appsAt(appAddress),
+          bodyBudget,
+          log,
+        }),
       )
     : undefined
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
@@ -207,7 +217,7 @@ function createListen(
   { server, staple, clients: trusted, ocsp }: Credentials,
   ctx: SuperlinkContext,
   metrics: Metrics,
-  { audit, interceptors }: { audit: AuditLog; interceptors: readonly Interceptor[] },
+  { audit, ...shared }: { audit: AuditLog; interceptors: readonly Interceptor[]; bodyBudget: BodyBudget },
 ) {
   const throttle = new LogThrottle(ctx.clock)
   const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
@@ -223,7 +233,8 @@ function createListen(
       name,
       address,
       services,
-      interceptors: [auditCalls(name, audit), ...interceptors],
+      bodyBudget: shared.bodyBudget,
+      interceptors: [auditCalls(name, audit), ...shared.interceptors],
       log: ctx.log,
       ...(server ? { tls: tlsSourceOf(server) } : {}),
       ...(staple ? { staple: () => staple.current() } : {}),

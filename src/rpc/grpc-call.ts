@@ -1,0 +1,224 @@
+import { constants, type IncomingHttpHeaders, type OutgoingHttpHeaders, type ServerHttp2Stream } from 'node:http2'
+import { DomainError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import type { BodyBudget } from './body-budget.ts'
+import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
+import { unlessRefused } from './cut-off.ts'
+import type { Method } from './dispatch.ts'
+import {
+  acceptedEncodings,
+  frame,
+  grpcMessage,
+  isKnownEncoding,
+  MessageReader,
+  Metadata,
+  timeoutMsOf,
+} from './grpc-frames.ts'
+import { type BodyPace, receiveChunks } from './receive-body.ts'
+import { toWireError, type WireError } from './translate-errors.ts'
+
+export interface GrpcCallOptions {
+  readonly methods: ReadonlyMap<string, Method>
+  readonly budget: BodyBudget
+  readonly pace: BodyPace
+  readonly log: Logger
+}
+
+/** Serves one call, which is one stream of HTTP/2. Never throws: a stream that was reset serves no purpose any more. */
+export async function serveGrpcCall(
+  stream: ServerHttp2Stream,
+  headers: IncomingHttpHeaders,
+  rawHeaders: readonly string[],
+  connection: Connection,
+  { methods, budget, pace, log }: GrpcCallOptions,
+): Promise<void> {
+  stream.on('error', () => {})
+  if (stream.destroyed || stream.closed) return
+  if (headers[':method'] !== 'POST' || !/^application\/grpc([+;]|$)/.test(headers['content-type'] ?? '')) {
+    stream.respond({ ':status': headers[':method'] === 'POST' ? 415 : 405 }, { endStream: true })
+    discardRest(stream)
+    return
+  }
+  const response = new GrpcResponse(stream)
+  const path = headers[':path'] ?? ''
+  const fail = (error: unknown): void => response.fail(toWireError(error, path, log))
+  const method = methods.get(path)
+  if (!method) return fail(new DomainError('unknown-method', `The server does not implement the method ${path}`))
+  const metadata = new Metadata(rawHeaders)
+  const [encoding] = metadata.texts('grpc-encoding')
+  if (!isKnownEncoding(encoding)) return fail(new DomainError('unsupported', `Unknown grpc-encoding '${encoding}'.`))
+  const timeoutMs = timeoutMsOf(metadata.texts('grpc-timeout')[0])
+  if (Number.isNaN(timeoutMs)) return fail(new DomainError('invalid-request', 'Invalid grpc-timeout.'))
+
+  const cancel = new Cancellation(stream, response)
+  const deadline =
+    timeoutMs === undefined
+      ? undefined
+      : setTimeout(
+          () => {
+            fail(new DomainError('deadline-exceeded'))
+            cancel.abort()
+          },
+          Math.min(timeoutMs, timeoutMsMax),
+        )
+  const room = budget.open(connection)
+  const head: CallHead = {
+    method: path,
+    connection,
+    get signal() {
+      return cancel.signal
+    },
+    waitMs: waitMsOf(metadata.texts('trellis-wait-ms')[0]),
+    header: (name) => metadata.texts(name),
+    binaryHeader: (name) => metadata.binaries(name),
+  }
+  const incoming: IncomingCall = {
+    head,
+    async receive(bytesMax) {
+      const reader = new MessageReader(bytesMax)
+      await receiveChunks(stream, room, pace, (chunk) => reader.take(chunk))
+      return reader.message(encoding)
+    },
+  }
+  try {
+    if (method.streams) await sendAll(method, incoming, response)
+    else {
+      const message = await unlessRefused(connection, () => method.unary(incoming))
+      response.begin(head.waitMs === undefined ? {} : { 'trellis-waited': '1' })
+      response.end(message)
+    }
+  } catch (error) {
+    fail(error)
+  } finally {
+    clearTimeout(deadline)
+    room.release()
+  }
+}
+
+/** Node's timers take no more. */
+const timeoutMsMax = 2 ** 31 - 1
+
+/** A stream that is cut off ends with the reason, as a call does. */
+async function sendAll(method: Method, incoming: IncomingCall, response: GrpcResponse): Promise<void> {
+  const { connection, signal } = incoming.head
+  const send = async (): Promise<void> => {
+    for await (const message of method.stream(incoming)) {
+      if (signal.aborted || connection.cutOff.aborted) return
+      response.begin()
+      await response.write(message)
+    }
+    response.begin()
+    response.end()
+  }
+  await unlessRefused(connection, send)
+}
+
+/** Aborts when the stream closes before its response is complete. The signal is made when it is asked for. */
+class Cancellation {
+  readonly #stream: ServerHttp2Stream
+  readonly #response: GrpcResponse
+  #controller: AbortController | undefined
+  #aborted = false
+
+  constructor(stream: ServerHttp2Stream, response: GrpcResponse) {
+    this.#stream = stream
+    this.#response = response
+  }
+
+  get signal(): AbortSignal {
+    if (!this.#controller) {
+      this.#controller = new AbortController()
+      if (this.#aborted || (this.#stream.closed && !this.#response.complete)) this.#controller.abort()
+      this.#stream.once('close', () => {
+        if (!this.#response.complete) this.abort()
+      })
+    }
+    return this.#controller.signal
+  }
+
+  abort(): void {
+    this.#aborted = true
+    this.#controller?.abort()
+  }
+}
+
+/** The response half of a stream: headers, messages, and a status in the trailers, each at most once. */
+class GrpcResponse {
+  readonly #stream: ServerHttp2Stream
+  #trailers: OutgoingHttpHeaders = { 'grpc-status': '0' }
+  #begun = false
+  #ended = false
+
+  constructor(stream: ServerHttp2Stream) {
+    this.#stream = stream
+  }
+
+  /** Whether everything has been handed over to be sent. */
+  get complete(): boolean {
+    return this.#ended
+  }
+
+  begin(headers: OutgoingHttpHeaders = {}): void {
+    const stream = this.#stream
+    if (this.#begun || this.#ended || stream.destroyed || stream.closed) return
+    this.#begun = true
+    stream.once('wantTrailers', () => {
+      stream.sendTrailers(this.#trailers)
+      discardRest(stream)
+    })
+    stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...headers }, { waitForTrailers: true })
+  }
+
+  /** Resolves when more can be written. */
+  write(message: Uint8Array): Promise<void> | undefined {
+    const stream = this.#stream
+    if (this.#ended || stream.destroyed || stream.write(frame(message))) return undefined
+    return new Promise((resolve) => {
+      const go = (): void => {
+        stream.off('drain', go).off('close', go)
+        resolve()
+      }
+      stream.once('drain', go).once('close', go)
+    })
+  }
+
+  end(message?: Uint8Array): void {
+    if (this.#ended) return
+    this.#ended = true
+    if (this.#stream.destroyed) return
+    if (message) this.#stream.end(frame(message))
+    else this.#stream.end()
+  }
+
+  fail({ grpcCode, grpcSentence, refusalReason, retryAfterSeconds }: WireError): void {
+    if (this.#ended) return
+    this.#ended = true
+    const stream = this.#stream
+    if (stream.destroyed || stream.closed) return
+    const status = {
+      'grpc-status': String(grpcCode),
+      'grpc-message': grpcMessage(grpcSentence),
+      ...(refusalReason ? { 'trellis-refusal-reason': refusalReason } : {}),
+      ...(retryAfterSeconds ? pushback(String(retryAfterSeconds * 1000)) : {}),
+    }
+    if (this.#begun) {
+      this.#trailers = status
+      stream.end()
+      return
+    }
+    const head = { ':status': 200, 'content-type': 'application/grpc', 'grpc-accept-encoding': acceptedEncodings }
+    stream.respond({ ...head, ...status }, { endStream: true })
+    discardRest(stream)
+  }
+}
+
+/** When to come again: in gRPC's own words, which only its retry policies read, and in ours. */
+const pushback = (ms: string): OutgoingHttpHeaders => ({ 'grpc-retry-pushback-ms': ms, 'trellis-retry-after-ms': ms })
+
+/** Tells the client, once the response is out, that the rest of its request is not wanted. */
+function discardRest(stream: ServerHttp2Stream): void {
+  if (stream.readableEnded) return
+  setImmediate(() => {
+    if (!stream.destroyed && !stream.readableEnded) stream.close(constants.NGHTTP2_NO_ERROR)
+  })
+}

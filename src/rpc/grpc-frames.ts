@@ -1,0 +1,115 @@
+import { promisify } from 'node:util'
+import { gunzip, inflate } from 'node:zlib'
+import { DomainError } from '../base/errors.ts'
+import { messageTooLarge } from './translate-errors.ts'
+
+/** The pieces of gRPC over HTTP/2: messages with a prefix of 5 bytes, metadata, deadlines, percent-encoded sentences. */
+
+export const prefixBytes = 5
+
+export function frame(message: Uint8Array): Buffer {
+  const framed = Buffer.allocUnsafe(prefixBytes + message.length)
+  framed[0] = 0
+  framed.writeUInt32BE(message.length, 1)
+  framed.set(message, prefixBytes)
+  return framed
+}
+
+/** Cuts one message out of the chunks of a stream. Its memory is that of the chunks until it is complete. */
+export class MessageReader {
+  readonly #bytesMax: number
+  readonly #chunks: Buffer[] = []
+  #size = 0
+  #prefix: Buffer | undefined
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** Throws `message-too-large` as soon as the prefix says so. */
+  take(chunk: Buffer): 'more' | 'done' {
+    this.#chunks.push(chunk)
+    this.#size += chunk.length
+    if (!this.#prefix) {
+      if (this.#size < prefixBytes) return 'more'
+      this.#prefix = Buffer.concat(this.#chunks).subarray(0, prefixBytes)
+      if (this.#length > this.#bytesMax) throw messageTooLarge(this.#bytesMax)
+    }
+    if (this.#size > prefixBytes + this.#length) throw new DomainError('invalid-request', 'Too many messages.')
+    return this.#size === prefixBytes + this.#length ? 'done' : 'more'
+  }
+
+  /** The message, once its stream has ended or `take` has returned `done`. */
+  async message(encoding: string | undefined): Promise<Uint8Array> {
+    if (!this.#prefix || this.#size < prefixBytes + this.#length)
+      throw new DomainError('invalid-request', 'The stream ended before its message was complete.')
+    const [first] = this.#chunks
+    const whole = this.#chunks.length === 1 && first ? first : Buffer.concat(this.#chunks)
+    const bytes = whole.subarray(prefixBytes)
+    return this.#prefix[0] === 0 ? bytes : decompress(bytes, encoding, this.#bytesMax)
+  }
+
+  get #length(): number {
+    return this.#prefix?.readUInt32BE(1) ?? 0
+  }
+}
+
+const decompressors = { gzip: promisify(gunzip), deflate: promisify(inflate) } as const
+
+export const acceptedEncodings = ['identity', ...Object.keys(decompressors)].join(',')
+
+export function isKnownEncoding(encoding: string | undefined): boolean {
+  return encoding === undefined || encoding === 'identity' || Object.hasOwn(decompressors, encoding)
+}
+
+async function decompress(bytes: Uint8Array, encoding: string | undefined, bytesMax: number): Promise<Uint8Array> {
+  if (encoding !== 'gzip' && encoding !== 'deflate')
+    throw new DomainError('invalid-request', 'A compressed message without its encoding.')
+  try {
+    return await decompressors[encoding](bytes, { maxOutputLength: bytesMax })
+  } catch (cause) {
+    if ((cause as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE') throw messageTooLarge(bytesMax)
+    throw new DomainError('invalid-request', `The message is not ${encoding}.`, { cause })
+  }
+}
+
+/** Reads the names and values that HTTP/2 sent, in order: Node's object of headers joins values of one name. */
+export class Metadata {
+  readonly #raw: readonly string[]
+
+  constructor(rawHeaders: readonly string[]) {
+    this.#raw = rawHeaders
+  }
+
+  texts(name: string): readonly string[] {
+    const values: string[] = []
+    for (let index = 0; index + 1 < this.#raw.length; index += 2)
+      if (this.#raw[index] === name) values.push(this.#raw[index + 1] as string)
+    return values
+  }
+
+  /** Several values may share a line, separated by commas. */
+  binaries(name: string): readonly Uint8Array[] {
+    return this.texts(`${name}-bin`).flatMap((line) => line.split(',').map((value) => Buffer.from(value, 'base64')))
+  }
+}
+
+const units: Readonly<Record<string, number>> = { H: 3_600_000, M: 60_000, S: 1000, m: 1, u: 1e-3, n: 1e-6 }
+
+/** The deadline of a call in milliseconds from now; `undefined` without one, `NaN` if it makes no sense. */
+export function timeoutMsOf(value: string | undefined): number | undefined {
+  if (value === undefined) return undefined
+  const match = /^(\d{1,8})([HMSmun])$/.exec(value)
+  return match ? Number(match[1]) * (units[match[2] as string] as number) : Number.NaN
+}
+
+/** The status message as gRPC wants it: printable ASCII, the rest percent-encoded, and short enough for any client. */
+export function grpcMessage(sentence: string): string {
+  return sentence
+    .slice(0, sentenceCharactersMax)
+    .toWellFormed()
+    .replace(/[^\x20-\x7e]+|%/g, encodeURIComponent)
+}
+
+/** In the worst case three bytes each, percent-encoded: Flower's clients take headers of 8 KiB. */
+const sentenceCharactersMax = 600

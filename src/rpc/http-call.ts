@@ -1,0 +1,147 @@
+import type { IncomingMessage, ServerResponse } from 'node:http'
+import { setTimeout as delay } from 'node:timers/promises'
+import { DomainError } from '../base/errors.ts'
+import type { Logger } from '../base/log.ts'
+import { releaseWarning } from '../base/version.ts'
+import type { BodyBudget, BodyRoom } from './body-budget.ts'
+import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
+import { unlessRefused } from './cut-off.ts'
+import type { Method } from './dispatch.ts'
+import { sendError } from './http-response.ts'
+import { type BodyPace, receiveChunks } from './receive-body.ts'
+import { messageTooLarge, toWireError } from './translate-errors.ts'
+
+export interface HttpCallOptions {
+  readonly budget: BodyBudget
+  readonly pace: BodyPace
+  readonly log: Logger
+}
+
+/** Serves one call of Flower's HTTP generation: a protobuf body each way, or a body and a stream of frames. */
+export async function serveHttpCall(
+  method: Method,
+  request: IncomingMessage,
+  response: ServerResponse,
+  connection: Connection,
+  { budget, pace, log }: HttpCallOptions,
+): Promise<void> {
+  const room = budget.open(connection)
+  try {
+    const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
+    if (contentType !== 'application/protobuf') throw new DomainError('content-type')
+    // Flower's programs log it and go on. (No release that speaks gRPC is too new for Trellis.)
+    const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
+    if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
+    const head = toHead(method, request, response, connection)
+    const incoming: IncomingCall = { head, receive: (bytesMax) => receiveBody(request, bytesMax, room, pace) }
+    if (method.streams) return await sendStream(method, incoming, response)
+    const bytes = await unlessRefused(connection, () => method.unary(incoming))
+    response.writeHead(200, {
+      'content-type': 'application/protobuf',
+      'content-length': bytes.length,
+      ...(head.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
+    })
+    response.end(bytes)
+  } catch (error) {
+    const wire = toWireError(error, method.path, log)
+    if (!response.headersSent) return sendError(request, response, wire)
+    if (wire.refusalReason === undefined) return void response.destroy()
+    // The status has been sent: the reason follows the frames.
+    response.addTrailers({
+      'trellis-refusal-reason': wire.refusalReason,
+      'trellis-refusal': encodeURIComponent(wire.httpSentence.toWellFormed()),
+    })
+    response.end()
+  } finally {
+    room.release()
+  }
+}
+
+/** Returns the whole body; throws as soon as it is known to be too large, too slow, or without room. */
+async function receiveBody(
+  request: IncomingMessage,
+  bytesMax: number,
+  room: BodyRoom,
+  pace: BodyPace,
+): Promise<Uint8Array> {
+  const { 'content-length': length } = request.headers
+  if (Number(length ?? 0) > bytesMax) throw messageTooLarge(bytesMax)
+  const chunks: Buffer[] = []
+  let size = 0
+  await receiveChunks(request, room, pace, (chunk) => {
+    size += chunk.length
+    if (size > bytesMax) throw messageTooLarge(bytesMax)
+    chunks.push(chunk)
+    return 'more'
+  })
+  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+}
+
+function toHead(method: Method, request: IncomingMessage, response: ServerResponse, connection: Connection): CallHead {
+  let controller: AbortController | undefined
+  return {
+    method: method.path,
+    connection,
+    get signal() {
+      if (!controller) {
+        const created = new AbortController()
+        controller = created
+        if (response.destroyed && !response.writableFinished) created.abort()
+        response.once('close', () => {
+          if (!response.writableFinished) created.abort()
+        })
+      }
+      return controller.signal
+    },
+    waitMs: waitMsOf(request.headersDistinct['trellis-wait-ms']?.[0]),
+    header: (name) => request.headersDistinct[name] ?? [],
+    binaryHeader: (name) => (request.headersDistinct[name] ?? []).slice(0, 1).map(fromBase64),
+  }
+}
+
+/** Returns nothing unless the text is base64 with its padding: Node would read whatever it can. */
+function fromBase64(text: string): Uint8Array {
+  const bytes = Buffer.from(text, 'base64')
+  return bytes.toString('base64') === text ? bytes : new Uint8Array()
+}
+
+/** Frames of a 4-byte big-endian length and a message. Clients rely on early headers, so they wait for the first frame only briefly. */
+async function sendStream(method: Method, { head, receive }: IncomingCall, response: ServerResponse): Promise<void> {
+  const { signal, connection } = head
+  const received = Promise.withResolvers<void>()
+  const incoming: IncomingCall = {
+    head,
+    receive: (bytesMax) => receive(bytesMax).finally(() => received.resolve()),
+  }
+  const send = async (): Promise<void> => {
+    const iterator = method.stream(incoming)[Symbol.asyncIterator]()
+    const first = iterator.next()
+    // A refusal follows the body at once and still becomes a proper response.
+    await Promise.race([first, received.promise.then(() => delay(firstFrameMs))])
+    if (connection.cutOff.aborted) return
+    response.writeHead(200, { 'content-type': 'application/flower-protobuf-stream' })
+    response.flushHeaders()
+    for (let item = await first; !item.done && !signal.aborted; item = await iterator.next()) {
+      if (connection.cutOff.aborted) return
+      const length = Buffer.allocUnsafe(4)
+      length.writeUInt32BE(item.value.length)
+      response.write(length)
+      if (!response.write(item.value)) await drained(response)
+    }
+    await iterator.return?.()
+    response.end()
+  }
+  await unlessRefused(connection, send)
+}
+
+function drained(response: ServerResponse): Promise<void> {
+  return new Promise((resolve) => {
+    const go = (): void => {
+      response.off('drain', go).off('close', go)
+      resolve()
+    }
+    response.once('drain', go).once('close', go)
+  })
+}
+
+const firstFrameMs = 10

@@ -1,0 +1,79 @@
+import type { Readable } from 'node:stream'
+import { DomainError } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
+import type { BodyRoom } from './body-budget.ts'
+import type { ConnectionBounds } from './connection-bounds.ts'
+import { CallerGone } from './translate-errors.ts'
+
+export type BodyPace = Pick<ConnectionBounds, 'bodyWindowMs' | 'bodyMsMax'>
+
+/**
+ * Reads a stream chunk by chunk until `take` says that it has all, or until its end. Each chunk takes its room first. A body
+ * that comes too slowly is refused, for it holds memory and a connection; one that waits for room is not blamed for it.
+ * Leaves the stream open: the response goes out over it.
+ */
+export function receiveChunks(
+  source: Readable,
+  room: BodyRoom,
+  pace: BodyPace,
+  take: (chunk: Buffer) => 'more' | 'done',
+): Promise<void> {
+  return new Promise((resolve, reject) => {
+    let received = 0
+    let waits = false
+    let windows = 0
+    const timer = setInterval(() => {
+      windows += 1
+      if (windows * pace.bodyWindowMs >= pace.bodyMsMax) end(tooLong(pace.bodyMsMax))
+      else if (!waits && received < limits.bodyBytesPerWindowMin) end(tooSlow(pace.bodyWindowMs))
+      received = 0
+    }, pace.bodyWindowMs)
+    const end = (error?: unknown): void => {
+      clearInterval(timer)
+      source.off('data', onData).off('end', onEnd).off('close', onGone).off('aborted', onGone).off('error', onGone)
+      source.pause()
+      if (error === undefined) resolve()
+      else reject(error)
+    }
+    const accept = (chunk: Buffer): void => {
+      try {
+        if (take(chunk) === 'done') end()
+      } catch (error) {
+        end(error)
+      }
+    }
+    const onData = (chunk: Buffer): void => {
+      received += chunk.length
+      const wait = room.take(chunk.length)
+      if (!wait) {
+        accept(chunk)
+        return
+      }
+      source.pause()
+      waits = true
+      wait.then(() => {
+        waits = false
+        if (source.listenerCount('data') === 0) return
+        source.resume()
+        accept(chunk)
+      }, end)
+    }
+    const onEnd = (): void => end()
+    const onGone = (): void => end(new CallerGone())
+    if (source.readableEnded) return end()
+    if (source.destroyed) return end(new CallerGone())
+    source.on('data', onData).once('end', onEnd).once('close', onGone).once('aborted', onGone).once('error', onGone)
+    source.resume()
+  })
+}
+
+function tooSlow(windowMs: number): DomainError {
+  return new DomainError(
+    'request-too-slow',
+    `The body came too slowly: less than ${limits.bodyBytesPerWindowMin} bytes in ${windowMs / 1000} s.`,
+  )
+}
+
+function tooLong(bodyMsMax: number): DomainError {
+  return new DomainError('request-too-slow', `The body took more than ${bodyMsMax / 1000} s.`)
+}
