@@ -2,6 +2,7 @@ import type { RunId } from '../../base/ids.ts'
 import { errorCodes, type MessageError } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction, type TakingCtx } from './error-replies.ts'
+import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
 
 /** The end of a message: its receiver says that it has everything. That it is the receiver was checked before. */
@@ -16,8 +17,7 @@ export async function confirmInstruction(ctx: TakingCtx, messageId: string): Pro
     const instruction = await messageStore.find(tx, messageId)
     if (!instruction) return
     const fetched = instruction.deliveredAt !== undefined
-    if (fetched && !(await messageStore.isIncomplete(tx, messageId)))
-      return ctx.objects.release(tx, afterCommit, [messageId])
+    if (fetched && !(await messageStore.isIncomplete(tx, messageId))) return life.hold(ctx, tx, afterCommit, messageId)
     if ((await messageStore.listRepliesTo(tx, [messageId])).length > 0) return
     const { dstNodeId: node, runId: run } = instruction.metadata
     ctx.log.warn('A SuperNode confirmed an instruction that it cannot have received', { node, run })
@@ -40,8 +40,6 @@ export async function confirmReply(
   await ctx.db.transaction(async (tx, afterCommit) => {
     const reply = await messageStore.find(tx, messageId)
     if (!reply || reply.metadata.replyToMessageId === '') return
-    const ids = [messageId, reply.metadata.replyToMessageId]
-    await ctx.objects.release(tx, afterCommit, ids)
-    await messageStore.remove(tx, ids)
+    await life.forget(ctx, tx, afterCommit, [messageId, reply.metadata.replyToMessageId])
   })
 }

@@ -4,6 +4,7 @@ import { deflateMessage } from '../../message/deflate.ts'
 import { errorCodes, Message, type MessageError, type Metadata } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
+import * as life from './life.ts'
 import type { StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 
@@ -41,9 +42,7 @@ export async function failInstruction(
   await withdrawReplies(ctx, tx, afterCommit, incomplete)
   const { reply, content } = createErrorReply(ctx, runId, messageId, instruction, error, srcNodeId)
   const { messageId: replyId } = reply.metadata
-  await messageStore.insert(tx, reply)
-  // What is answered is not offered any more.
-  await messageStore.markDelivered(tx, messageId, instruction.deliveredAt ?? ctx.clock.now())
+  await life.answer(tx, reply, ctx.clock.now())
   await ctx.objects.keep(tx, afterCommit, replyId, replyId, content)
   afterCommit(() => {
     ctx.progress.replied(runId, true)
@@ -62,8 +61,7 @@ export async function withdrawReplies(
 ): Promise<void> {
   if (replies.length === 0) return
   const ids = replies.map(({ messageId }) => messageId)
-  await ctx.objects.release(tx, afterCommit, ids)
-  await messageStore.remove(tx, ids)
+  await life.forget(ctx, tx, afterCommit, ids)
   afterCommit(() => {
     for (const { runId } of replies) ctx.progress.withdrawn(runId, 1)
   })

@@ -3,9 +3,9 @@ import { DomainError } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
+import * as life from './life.ts'
 import type { StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 import { findFault } from './validate.ts'
@@ -47,10 +47,8 @@ export async function pushInstructions(
         messageIds.push('')
         continue
       }
-      const { messageId } = message.metadata
-      await messageStore.insert(tx, { ...message, deliveredAt: undefined })
-      for (const id of await ctx.objects.announce(tx, messageId, flattenTree(message.tree))) missing.add(id)
-      messageIds.push(messageId)
+      for (const id of await life.offer(ctx, tx, message)) missing.add(id)
+      messageIds.push(message.metadata.messageId)
       receivers.push(nodeId)
     }
     afterCommit(() => {
@@ -79,7 +77,7 @@ export async function claimInstruction(
   }
   const claimed = (await lookAgain(ctx.bells.instructions, nodeId, look, wait))?.message
   if (claimed && wait.signal.aborted) {
-    await giveBack(ctx, claimed.metadata.messageId, nodeId)
+    await giveBack(ctx, claimed, nodeId)
     return undefined
   }
   return claimed
@@ -91,14 +89,19 @@ async function claim(ctx: Pick<SuperlinkContext, 'db' | 'clock'>, nodeId: NodeId
   return ctx.db.transaction(async (tx) => {
     // Look again in the transaction: another call of the node may have been faster.
     const message = await messageStore.findPending(tx, nodeId, now)
-    if (message) await messageStore.markDelivered(tx, message.metadata.messageId, now)
-    return message
+    if (!message) return undefined
+    await life.handOut(tx, message, now)
+    return { ...message, deliveredAt: now }
   })
 }
 
-async function giveBack(ctx: Pick<SuperlinkContext, 'db' | 'bells'>, messageId: string, nodeId: NodeId): Promise<void> {
+async function giveBack(
+  ctx: Pick<SuperlinkContext, 'db' | 'bells'>,
+  { metadata, deliveredAt = 0 }: StoredMessage,
+  nodeId: NodeId,
+): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
-    await messageStore.markDelivered(tx, messageId, null)
+    if (!(await life.giveBack(tx, metadata.messageId, deliveredAt))) return
     afterCommit(() => ctx.bells.instructions.ring(nodeId))
   })
 }
@@ -110,7 +113,7 @@ export async function redeliver(
   afterCommit: AfterCommit,
   nodeId: NodeId,
 ): Promise<void> {
-  const count = await messageStore.undeliverUnconfirmed(tx, nodeId)
+  const count = await life.offerAgain(tx, nodeId)
   if (count === 0) return
   ctx.log.info('Instructions that were never confirmed are delivered again', { node: nodeId, count })
   afterCommit(() => ctx.bells.instructions.ring(nodeId))

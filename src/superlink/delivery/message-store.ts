@@ -157,8 +157,21 @@ export async function findPending(db: Db, nodeId: NodeId, now: number): Promise<
   return row && toMessage(row)
 }
 
-export async function markDelivered(tx: Db, messageId: string, at: number | null): Promise<void> {
+export async function markDelivered(tx: Db, messageId: string, at: number): Promise<void> {
   await tx.updateTable('message').set({ delivered_at: at }).where('message_id', '=', messageId).execute()
+}
+
+/** Makes an instruction available again that was handed out at this instant, unless it has moved on since. */
+export async function undeliver(tx: Db, messageId: string, deliveredAt: number): Promise<boolean> {
+  const result = await tx
+    .updateTable('message')
+    .set({ delivered_at: null })
+    .where('message_id', '=', messageId)
+    .where('delivered_at', '=', deliveredAt)
+    .where(({ exists, selectFrom }) => exists(objectsOfMessage(selectFrom)))
+    .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
+    .executeTakeFirstOrThrow()
+  return result.numUpdatedRows > 0n
 }
 
 /** Makes instructions available again that the node fetched but neither confirmed nor answered. Answers how many. */
@@ -196,6 +209,17 @@ export async function isIncomplete(db: Db, messageId: string): Promise<boolean> 
     .select('position')
     .where('message_id', '=', messageId)
     .where(({ exists, selectFrom }) => exists(missingObjects(selectFrom)))
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** Whether the message has not let go of its objects. */
+export async function hasObjects(db: Db, messageId: string): Promise<boolean> {
+  const row = await db
+    .selectFrom('message_object')
+    .select('object_id')
+    .where('message_id', '=', messageId)
+    .limit(1)
     .executeTakeFirst()
   return row !== undefined
 }

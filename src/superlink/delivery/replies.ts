@@ -14,6 +14,7 @@ import {
   type TakingCtx,
   withdrawReplies,
 } from './error-replies.ts'
+import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
 import { expiresAt, type StoredMessage } from './message-store.ts'
 import { listIdsOfRun } from './run-messages.ts'
@@ -52,9 +53,7 @@ export async function takeReply(
 ): Promise<{ accepted: boolean; objectsToPush: string[] }> {
   const fault = await findReplyFault(ctx, tx, nodeId, reply)
   if (fault) return refuseReply(ctx, nodeId, reply.metadata, fault)
-  const isNew = await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
-  // A node that was restarted may reply to what is offered to it again.
-  if (isNew) await messageStore.markDelivered(tx, reply.metadata.replyToMessageId, ctx.clock.now())
+  const isNew = await life.answer(tx, reply, ctx.clock.now())
   const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {
@@ -232,7 +231,5 @@ export async function forgetRunMessages(
   afterCommit: AfterCommit,
   runId: RunId,
 ): Promise<void> {
-  const ids = await listIdsOfRun(tx, runId)
-  await ctx.objects.release(tx, afterCommit, ids)
-  for (let start = 0; start < ids.length; start += 500) await messageStore.remove(tx, ids.slice(start, start + 500))
+  await life.forget(ctx, tx, afterCommit, await listIdsOfRun(tx, runId))
 }

@@ -6,6 +6,7 @@ import { errorCodes } from '../../message/message.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction } from '../delivery/error-replies.ts'
+import * as life from '../delivery/life.ts'
 import type { StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { takeReply } from '../delivery/replies.ts'
@@ -147,7 +148,7 @@ export class VirtualFleet implements RunNodes {
           return 'nothing to do'
         }
         const { messageId } = instruction.metadata
-        await messageStore.markDelivered(tx, messageId, clock.now())
+        await life.handOut(tx, instruction, clock.now())
         const taskId = await tasks.create(tx, afterCommit, { runId, type: 'flwr-clientapp', fabHash, messageId })
         afterCommit(() => this.#works.set(taskId, this.#begin(taskId, runId, instruction, share)))
         return 'started'
