@@ -47,6 +47,7 @@ export async function loadComponent<T>(
   try {
     found = await import(pathToFileURL(join(directory, file)).href)
   } catch (error) {
+    failedLoads.set(directory, Math.min((failedLoads.get(directory) ?? 0) + 1, reloadsMax))
     throw new AppLoadError(`${file} cannot be loaded: ${errorText(error)}`, { cause: error })
   }
   for (const name of attributes.split('.')) found = (found as Record<string, unknown> | undefined)?.[name]
@@ -54,16 +55,25 @@ export async function loadComponent<T>(
   throw new AppLoadError(`'${attributes}' in ${file} is not a ${kind.name}: export one under that name.`)
 }
 
-/** The modules of an app are ES modules, whatever folder it was unpacked to. */
+/** Failed loads of each app, by its folder. The hooks for the folder exist once it is known here. */
+const failedLoads = new Map<string, number>()
+/** Node keeps a failed module for the life of the process, so each of the next loads gives modules new names. */
+const reloadsMax = 5
+
+/** TypeScript files of an app are always ES modules; JavaScript files are, unless a `package.json` says otherwise. */
 function hookImports(directory: string, sdkUrl: string): void {
+  if (failedLoads.has(directory)) return
+  failedLoads.set(directory, 0)
   const root = pathToFileURL(`${directory}/`).href
   registerHooks({
     resolve(specifier, context, next) {
       if (specifier === 'trellis-fl') return { url: sdkUrl, shortCircuit: true }
       const resolved = next(specifier, context)
-      if (!resolved.url.startsWith(root) || resolved.format) return resolved
-      if (/\.m?ts$/.test(resolved.url)) return { ...resolved, format: 'module-typescript' }
-      return /\.m?js$/.test(resolved.url) ? { ...resolved, format: 'module' } : resolved
+      if (!resolved.url.startsWith(root)) return resolved
+      const failed = failedLoads.get(directory)
+      const url = failed ? `${resolved.url}?load=${failed}` : resolved.url
+      if (/\.m?ts$/.test(resolved.url)) return { ...resolved, url, format: 'module-typescript' }
+      return /\.m?js$/.test(resolved.url) ? { ...resolved, url, format: resolved.format ?? 'module' } : resolved
     },
   })
 }

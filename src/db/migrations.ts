@@ -78,4 +78,7 @@ export const migrations: readonly string[] = [
   CREATE INDEX message_receiver ON message (dst_node_id, run_id);
   CREATE INDEX message_sender ON message (src_node_id, run_id);
   `,
+  `
+  CREATE INDEX nonce_expiry ON nonce (expires_at);
+  `,
 ]

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { RunId, TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import { shortened } from '../base/printable.ts'
@@ -6,7 +7,10 @@ import type { Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import type { Task, TaskStatus, TaskSubStatus, TaskType } from './task.ts'
 
-/** Queries of the `task` table; nobody else writes it. */
+/** Queries of the `task` table; no other file writes it. */
+
+/** Literally the condition of the index of open tasks: SQLite does not use it for `status = 'pending'` alone. */
+const isOpen = sql<boolean>`status != 'finished'`
 
 export async function insert(
   tx: Db,
@@ -47,9 +51,9 @@ export async function findByTokenHash(db: Db, tokenHash: string): Promise<Task |
 }
 
 export async function findOldestPending(db: Db, types: readonly string[], runId?: RunId): Promise<Task | undefined> {
-  let query = db.selectFrom('task').selectAll().where('status', '=', 'pending').where('type', 'in', types)
+  let query = db.selectFrom('task').selectAll().where(isOpen).where('status', '=', 'pending').where('type', 'in', types)
   if (runId !== undefined) query = query.where('run_id', '=', runId)
-  const row = await query.orderBy('pending_at').limit(1).executeTakeFirst()
+  const row = await query.orderBy('pending_at').limit(sql.lit(1)).executeTakeFirst()
   return row && toTask(row)
 }
 
@@ -57,10 +61,11 @@ export async function listPendingRuns(db: Db, type: string): Promise<RunId[]> {
   const rows = await db
     .selectFrom('task')
     .select('run_id')
+    .where(isOpen)
     .where('status', '=', 'pending')
     .where('type', '=', type)
     .orderBy('pending_at')
-    .limit(100)
+    .limit(sql.lit(100))
     .execute()
   return [...new Set(rows.map((row) => row.run_id as RunId))]
 }
@@ -70,7 +75,7 @@ export async function listByRun(db: Db, runId: RunId): Promise<Task[]> {
 }
 
 export async function listOpen(db: Db): Promise<Task[]> {
-  return (await db.selectFrom('task').selectAll().where('status', '!=', 'finished').execute()).map(toTask)
+  return (await db.selectFrom('task').selectAll().where(isOpen).execute()).map(toTask)
 }
 
 export async function remove(tx: Db, taskId: TaskId): Promise<void> {

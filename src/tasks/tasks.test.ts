@@ -9,190 +9,181 @@ import { leaseMs, type Task, type TaskSubStatus, type TaskType } from './task.ts
 import * as taskStore from './task-store.ts'
 import { Tasks } from './tasks.ts'
 
-const runId = 7n as RunId
-const never = new AbortController().signal
+const runId = 5n as RunId
 
 function setUp() {
   const db = openDatabase({ path: inMemory })
   const clock = new FakeClock()
-  const ended: Task[] = []
-  const tasks = new Tasks({
-    db,
-    clock,
-    log: recordingLogger().log,
-    onFinished: async (_tx, _after, task) => void ended.push(task),
-  })
-  const create = (type: TaskType = 'flwr-serverapp', run = runId): Promise<TaskId> =>
-    db.transaction((tx, afterCommit) => tasks.create(tx, afterCommit, { runId: run, type, fabHash: 'f' }))
-  const acquire = (waitMs = 0, types: readonly string[] = ['flwr-serverapp']) =>
-    tasks.acquire({ types, waitMs, signal: never })
-  const finish = (taskId: TaskId, subStatus: TaskSubStatus = 'completed', details = '') =>
+  const ends: string[] = []
+  const onFinished = async (_tx: unknown, _afterCommit: unknown, task: Task): Promise<void> => {
+    ends.push(`${task.subStatus} ${task.details}`.trim())
+  }
+  const stop = new AbortController()
+  const tasks = new Tasks({ db, clock, log: recordingLogger().log, onFinished })
+  const create = (type: TaskType = 'flwr-clientapp', run = runId): Promise<TaskId> => {
+    clock.advance(1)
+    return db.transaction((tx, afterCommit) => tasks.create(tx, afterCommit, { runId: run, type, fabHash: 'f' }))
+  }
+  const finish = (taskId: TaskId, subStatus: TaskSubStatus = 'completed', details = ''): Promise<boolean> =>
     db.transaction((tx, afterCommit) => tasks.finish(tx, afterCommit, taskId, subStatus, details))
-  const heartbeat = (taskId: TaskId, waitMs = 0) => tasks.heartbeat(taskId, { waitMs, signal: never })
+  const acquire = (waitMs = 0, more: { endedAfter?: bigint; types?: string[] } = {}) =>
+    tasks.acquire({ types: ['flwr-serverapp', 'flwr-clientapp'], waitMs, signal: stop.signal, ...more })
   const statusOf = async (taskId: TaskId) => (await taskStore.find(db.read, taskId))?.status
-  /** The job that ends leases, until the test is over. */
-  const watch = () => {
-    const stop = new AbortController()
-    const job = tasks.watchLeases(stop.signal)
-    return {
-      async [Symbol.asyncDispose]() {
-        stop.abort()
-        await job
-      },
-    }
+  return {
+    ...{ db, clock, tasks, ends, create, finish, acquire, statusOf, stop },
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await db.close()
+    },
   }
-  const world = { db, clock, tasks, ended, create, acquire, finish, heartbeat, statusOf, watch }
-  return { ...world, [Symbol.asyncDispose]: () => db.close() }
 }
 
-test('launchers that ask at once get one task each, the oldest first, of the types that they run', async () => {
+type World = ReturnType<typeof setUp>
+
+async function acquired(world: World): Promise<{ task: Task; token: string }> {
+  return (await world.acquire()) ?? assert.fail('no task waits')
+}
+
+/** Lets the watch of leases look once, after `ms`. */
+async function pass(world: World, ms: number): Promise<void> {
+  world.clock.advance(ms)
+  const watch = new AbortController()
+  const watching = world.tasks.watchLeases(watch.signal)
+  await world.db.transaction(async () => {})
+  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+  watch.abort()
+  await watching
+}
+
+test('the oldest pending task of the asked types is handed out, once, with a token of its own', async () => {
   await using world = setUp()
-  const { create, acquire, clock } = world
-  const first = await create()
-  clock.advance(1)
-  const second = await create()
-  await create('flwr-clientapp')
-  const acquired = await Promise.all([acquire(), acquire(), acquire()])
-  assert.deepEqual(
-    acquired.map((one) => one?.task.taskId),
-    [first, second, undefined],
-  )
-  assert.equal(new Set(acquired.map((one) => one?.token)).size, 3)
-  assert.equal(await acquire(0, []), undefined)
-  assert.ok(await acquire(0, ['flwr-clientapp', 'flwr-agent']))
+  const first = await world.create()
+  world.clock.advance(1)
+  const second = await world.create('flwr-serverapp')
+  assert.equal(await world.acquire(0, { types: [] }), undefined)
+  assert.equal((await world.acquire(0, { types: ['flwr-serverapp'] }))?.task.taskId, second)
+  const { task, token } = await acquired(world)
+  assert.equal(task.taskId, first)
+  assert.equal(await world.acquire(), undefined)
+  assert.match(token, /^[0-9a-f]{256}$/)
+  assert.equal((await world.tasks.findByToken(token))?.taskId, first)
+  assert.equal(await world.tasks.findByToken('x'), undefined)
 })
 
-test('a launcher that waits gets the next task, or the news that a run has ended', async () => {
+test('several launchers that wait get one task each', async () => {
   await using world = setUp()
-  const { create, acquire, tasks } = world
-  const held = acquire(60_000)
-  const taskId = await create()
-  assert.equal((await held)?.task.taskId, taskId)
-  const endedAfter = tasks.endedRuns.position(0n)
-  const waiting = tasks.acquire({ types: ['flwr-serverapp'], waitMs: 60_000, signal: never, endedAfter })
-  tasks.endRun(runId)
+  const waiting = [world.acquire(10_000), world.acquire(10_000), world.acquire(10_000)]
+  const created = [await world.create(), await world.create(), await world.create()]
+  const got = (await Promise.all(waiting)).map((one) => one?.task.taskId)
+  assert.deepEqual(new Set(got), new Set(created))
+})
+
+test('a launcher that waits hears of the end of a run, and asks for a run by its id without waiting', async () => {
+  await using world = setUp()
+  const endedAfter = world.tasks.endedRuns.position(0n)
+  const waiting = world.acquire(10_000, { endedAfter })
+  world.tasks.endRun(runId)
   assert.equal(await waiting, undefined)
-  assert.deepEqual(tasks.endedRuns.since(endedAfter), [runId])
+  assert.deepEqual(world.tasks.endedRuns.news(endedAfter).endedRunIds, [runId])
+  await world.create('flwr-clientapp', 6n as RunId)
+  assert.equal(await world.tasks.acquireOfRun('flwr-clientapp', runId), undefined)
+  assert.equal((await world.tasks.acquireOfRun('flwr-clientapp', 6n as RunId))?.task.runId, 6n)
 })
 
-test('a token opens its own task while the lease lasts, and is stored as a hash alone', async () => {
+test('a task starts once, ends once, and its token ends with it', async () => {
   await using world = setUp()
-  const { db, clock, tasks, create, acquire } = world
-  const taskId = await create()
-  const { token = '' } = (await acquire()) ?? {}
-  assert.equal((await tasks.findByToken(token))?.taskId, taskId)
-  assert.equal(await tasks.findByToken(`${token.slice(1)}0`), undefined)
-  const [row] = await db.read.selectFrom('task').selectAll().execute()
-  assert.ok(row && !Object.values(row).includes(token))
-  clock.advance(leaseMs.starting)
-  assert.equal(await tasks.findByToken(token), undefined)
+  const taskId = await world.create()
+  assert.equal(await world.tasks.activate(taskId), false)
+  const { token } = await acquired(world)
+  assert.equal(await world.finish(taskId, 'completed'), false, 'only a running task can complete')
+  assert.equal(await world.tasks.activate(taskId), true)
+  assert.equal(await world.tasks.activate(taskId), false)
+  assert.equal(await world.finish(taskId), true)
+  assert.equal(await world.finish(taskId, 'failed', 'later'), false)
+  assert.equal(await world.tasks.findByToken(token), undefined)
+  assert.deepEqual(world.ends, ['completed'])
+  assert.equal(await world.tasks.haveWork(), false)
 })
 
-test('a task is activated once, lives by its heartbeats, and is gone for its app when it has finished', async () => {
+test('a heartbeat that is held hears of the end at once', async () => {
   await using world = setUp()
-  const { clock, tasks, create, acquire, finish, heartbeat, ended } = world
-  const taskId = await create()
-  assert.equal(await tasks.activate(taskId), false, 'it was not handed out')
-  assert.equal(await heartbeat(taskId), false)
-  const { token = '' } = (await acquire()) ?? {}
-  assert.equal(await finish(taskId), false, 'only what runs can complete')
-  assert.equal(await tasks.activate(taskId), true)
-  assert.equal(await tasks.activate(taskId), false)
-  for (let beat = 0; beat < 3; beat++) {
-    clock.advance(leaseMs.running - 1)
-    assert.equal(await heartbeat(taskId), true)
-  }
-  assert.ok(await tasks.findByToken(token))
-  assert.equal(await finish(taskId, 'completed', 'well'), true)
-  assert.equal(await finish(taskId, 'failed'), false, 'a task ends once')
-  assert.equal(await tasks.findByToken(token), undefined)
-  assert.equal(await heartbeat(taskId), false)
-  await assert.rejects(
-    world.db.transaction((tx) => tasks.ensureOpen(tx, taskId)),
-    { code: 'token-invalid' },
-  )
-  assert.deepEqual(
-    ended.map(({ subStatus, details }) => [subStatus, details]),
-    [['completed', 'well']],
-  )
+  const taskId = await world.create()
+  const wait = { waitMs: 10_000, signal: world.stop.signal }
+  assert.equal(await world.tasks.heartbeat(taskId, wait), false, 'a pending task has no process')
+  await acquired(world)
+  const beat = world.tasks.heartbeat(taskId, wait)
+  await world.finish(taskId, 'stopped')
+  assert.equal(await beat, false)
+  assert.equal(await world.tasks.heartbeat(99n as TaskId, wait), false)
 })
 
-test('an app that holds its heartbeat hears of the end of its task at once', async () => {
+test('a task that is forgotten when it finishes ends its heartbeats too', async () => {
   await using world = setUp()
-  const { tasks, create, acquire, finish, heartbeat } = world
-  const taskId = await create()
-  await acquire()
-  await tasks.activate(taskId)
-  const held = heartbeat(taskId, 60_000)
-  await finish(taskId, 'stopped')
-  assert.equal(await held, false)
-})
-
-test('an app that does not come up is launched again a few times, then its task fails', async () => {
-  await using world = setUp()
-  const { clock, create, acquire, ended, watch } = world
-  await using _watched = watch()
-  await create()
-  for (let launch = 1; launch <= limits.taskLaunchesMax; launch++) {
-    const acquired = await acquire(60_000)
-    assert.equal(acquired?.task.launches, launch - 1)
-    clock.advance(leaseMs.starting)
-    // Wakes the watch, as any change of a lease does.
-    await create('flwr-clientapp').then(() => acquire(0, ['flwr-clientapp']))
-  }
-  while (ended.length === 0) await new Promise(setImmediate)
-  assert.match(ended[0]?.details ?? '', /did not come up in 5 launches/)
-  assert.equal(ended[0]?.subStatus, 'failed')
-})
-
-test('an app that goes silent has failed at the moment when its lease ended', async () => {
-  await using world = setUp()
-  const { clock, tasks, create, acquire, ended, watch } = world
-  const taskId = await create()
-  await acquire()
-  await tasks.activate(taskId)
-  const endsAt = clock.now() + leaseMs.running
-  clock.advance(leaseMs.running + 5000)
-  await using _watched = watch()
-  while (ended.length === 0) await new Promise(setImmediate)
-  assert.deepEqual(
-    ended.map(({ taskId: id, details, finishedAt }) => ({ id, details, finishedAt })),
-    [{ id: taskId, details: 'No heartbeat received from the task', finishedAt: endsAt }],
-  )
-})
-
-for (const [apps, running, starting] of [
-  ['ended', 'finished', 'pending'],
-  ['may-live', 'running', 'starting'],
-] as const) {
-  test(`after a restart of a server whose apps ${apps === 'ended' ? 'ended with it' : 'may still live'}, running tasks are ${running} and starting ones ${starting}`, async () => {
-    await using world = setUp()
-    const { clock, tasks, create, acquire, statusOf, ended } = world
-    const up = await create()
-    await acquire()
-    await tasks.activate(up)
-    const coming = await create()
-    await acquire()
-    const waiting = await create()
-    clock.advance(leaseMs.running * 10)
-    await tasks.recover(apps)
-    assert.deepEqual(await Promise.all([up, coming, waiting].map(statusOf)), [running, starting, 'pending'])
-    assert.equal(ended.length, apps === 'ended' ? 1 : 0)
-    if (apps === 'ended') assert.match(ended[0]?.details ?? '', /start the run again/)
-    else assert.equal(await world.heartbeat(up), true, 'it has a whole lease to come back')
+  const taskId = await world.create()
+  await acquired(world)
+  const beat = world.tasks.heartbeat(taskId, { waitMs: 10_000, signal: world.stop.signal })
+  await world.db.transaction(async (tx, afterCommit) => {
+    await world.tasks.finish(tx, afterCommit, taskId, 'failed', '')
+    await world.tasks.forget(tx, taskId)
   })
-}
+  assert.equal(await beat, false)
+  assert.equal(await world.statusOf(taskId), undefined)
+})
 
-test('the end of a run ends its other tasks, and no task of another run', async () => {
+test('a launch that comes to nothing is tried again, and a few times only', async () => {
   await using world = setUp()
-  const { db, tasks, create, statusOf } = world
-  const [primary, client, foreign] = [
-    await create(),
-    await create('flwr-clientapp'),
-    await create('flwr-clientapp', 8n as RunId),
+  const taskId = await world.create()
+  for (let launch = 1; launch <= limits.taskLaunchesMax; launch++) {
+    const { token } = await acquired(world)
+    await pass(world, leaseMs.starting - 1)
+    assert.equal(await world.statusOf(taskId), 'starting')
+    await pass(world, 1)
+    assert.equal(await world.tasks.findByToken(token), undefined)
+    assert.equal(await world.statusOf(taskId), launch < limits.taskLaunchesMax ? 'pending' : 'finished')
+  }
+  assert.deepEqual(world.ends, [`failed The app did not come up in ${limits.taskLaunchesMax} launches`])
+})
+
+test('a running task lives as long as its heartbeats', async () => {
+  await using world = setUp()
+  const taskId = await world.create()
+  const { token } = await acquired(world)
+  await world.tasks.activate(taskId)
+  for (let beat = 0; beat < 3; beat++) {
+    await pass(world, leaseMs.running - 1)
+    assert.equal(await world.tasks.heartbeat(taskId, { waitMs: 0, signal: world.stop.signal }), true)
+  }
+  await pass(world, leaseMs.running)
+  assert.equal(await world.tasks.findByToken(token), undefined)
+  assert.deepEqual(world.ends, ['failed No heartbeat received from the task'])
+})
+
+test('after a restart apps of a SuperExec of its own are over, and others get a lease to come back', async () => {
+  for (const apps of ['ended', 'may-live'] as const) {
+    await using world = setUp()
+    const [running, starting, pending] = [await world.create(), await world.create(), await world.create()]
+    await acquired(world)
+    await world.tasks.activate(running)
+    await acquired(world)
+    world.clock.advance(10 * leaseMs.running)
+    await world.tasks.recover(apps)
+    await pass(world, 0)
+    const statuses = await Promise.all([running, starting, pending].map(world.statusOf))
+    assert.deepEqual(
+      statuses,
+      apps === 'ended' ? ['finished', 'pending', 'pending'] : ['running', 'starting', 'pending'],
+    )
+  }
+})
+
+test('the other tasks of a run end with it', async () => {
+  await using world = setUp()
+  const [own, other, foreign] = [
+    await world.create('flwr-serverapp'),
+    await world.create(),
+    await world.create('flwr-clientapp', 6n as RunId),
   ]
-  await db.transaction((tx, afterCommit) => tasks.finishOthers(tx, afterCommit, runId, primary))
-  assert.deepEqual(await Promise.all([primary, client, foreign].map(statusOf)), ['pending', 'finished', 'pending'])
-  assert.equal(await tasks.haveWork(), true)
-  assert.deepEqual(await tasks.listPendingRuns('flwr-clientapp', { waitMs: 0, signal: never }), [8n])
+  await world.db.transaction((tx, afterCommit) => world.tasks.finishOthers(tx, afterCommit, runId, own))
+  const statuses = await Promise.all([own, other, foreign].map(world.statusOf))
+  assert.deepEqual(statuses, ['pending', 'finished', 'pending'])
 })

@@ -30,6 +30,7 @@ export class FakeTaskServer {
   idsOf = (messageIds: string[]): string[] => messageIds
   /** Runs before the content of an object is handed out. */
   beforeObject: (signal: AbortSignal) => Promise<void> = async () => {}
+  readonly api = this.#createApi()
 
   /** Makes a message that the task can pull; its objects are here unless `without` says so. */
   offer(message: Message, { without = false } = {}): string {
@@ -56,7 +57,7 @@ export class FakeTaskServer {
     this.#stop.abort()
   }
 
-  get api(): TaskApi {
+  #createApi(): TaskApi {
     const call = async <T>(method: Method, work: () => T | Promise<T>): Promise<T> => {
       this.calls.push(method)
       const failure = this.failures[method]?.shift()
