@@ -1,5 +1,6 @@
 import { create, type DescMessage, type Message } from '@bufbuild/protobuf'
 import type { DeflatedMessage } from '../../src/message/deflate.ts'
+import { somePublicKey } from './mutual-tls.ts'
 
 /** What a request can name: things of one party, or things that do not exist. */
 export interface Things {
@@ -38,7 +39,7 @@ const fills: Readonly<Record<string, Fill>> = {
   accountName: ({ accountName }) => accountName,
   inviteeAccountName: ({ accountName }) => accountName,
   heartbeatInterval: () => 30,
-  publicKey: () => Buffer.from('k'),
+  publicKey: () => somePublicKey,
   logs: () => ['a line'],
 }
 

@@ -91,7 +91,7 @@ export function hostileService(
         }
       : () => answer(method.output),
   ])
-  const row = { caller: 'anyone', changes: false, body: 'content' } as const
+  const row = { caller: 'anyone', of: 'caller', changes: false, body: 'content' } as const
   return defineService(desc, {
     access: Object.fromEntries(desc.methods.map(({ localName }) => [localName, row])),
     callers: { anyone: callerKind(async () => undefined) },
