@@ -86,15 +86,14 @@ export class PythonApps {
     if (task.program !== 'flwr-clientapp' || interpreter === undefined || this.#cannotFork) return undefined
     const { keepImports } = this.#config
     const key = keepImports ? task.runId : forAll
-    const known = this.#forkServers.get(key)
-    if (known?.hasFailed) {
-      this.#cannotFork = true
-      return undefined
-    }
-    const forked = known?.start(args, alone)
+    const forked = this.#forkServers.get(key)?.start(args, alone)
     if (forked) return forked
     const server = new PythonForkServer({ interpreter, program: this.pathOf(task), keepImports, idleMs })
     this.#forkServers.set(key, server)
+    void server.ended.then(() => {
+      this.#cannotFork ||= server.hasFailed
+      if (this.#forkServers.get(key) === server) this.#forkServers.delete(key)
+    })
     return server.start(args, alone)
   }
 }

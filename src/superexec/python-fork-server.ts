@@ -31,6 +31,7 @@ export class PythonForkServer {
   #open = true
   /** It ended before it forked anything: this environment cannot be used like that. */
   hasFailed = false
+  readonly ended: Promise<void>
 
   constructor(options: ForkServerOptions) {
     this.#idleMs = options.idleMs
@@ -51,7 +52,7 @@ export class PythonForkServer {
         onValue: (value) => this.#hear(value),
         onNonsense: () => {},
       })
-    void ended(this.#server).then((outcome) => this.#lost(outcome))
+    this.ended = ended(this.#server).then((outcome) => this.#lost(outcome))
   }
 
   /**
