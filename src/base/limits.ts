@@ -154,6 +154,8 @@ export const limits = {
   messagesPerPushMax: 10_000,
   /** Finished instructions that a SuperNode remembers, so that it never executes one again. */
   finishedInstructionsMax: 4096,
+  /** How long no object of an announced reply may come before the reply is given up. */
+  replySilenceMs: 15 * 60_000,
   /** Message ids in one request for replies. */
   repliesPerPullMax: 20_000,
   taskLaunchesMax: 5,

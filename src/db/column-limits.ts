@@ -62,7 +62,7 @@ export const columnLimits = {
     object_tree: 'objectTreeBytesMax',
   },
   message_object: { message_id: 'hashBytesMax', object_id: 'hashBytesMax' },
-  object: { object_id: 'hashBytesMax', content: 'objectInlineBytesMax' },
+  object: { object_id: 'hashBytesMax', content: 'objectInlineBytesMax', type: 'wordBytesMax' },
   push_session: { session_id: 'hashBytesMax' },
   nonce: { namespace: 'nonceBytesMax', nonce: 'nonceBytesMax' },
   simulation_settings: { federation: 'nodeNameBytesMax', settings: 'simulationSettingsBytesMax' },

@@ -81,4 +81,8 @@ export const migrations: readonly string[] = [
   `
   CREATE INDEX nonce_expiry ON nonce (expires_at);
   `,
+  `
+  ALTER TABLE object ADD COLUMN type TEXT;
+  CREATE INDEX object_missing ON object (object_id) WHERE available = 0;
+  `,
 ]

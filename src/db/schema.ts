@@ -160,6 +160,8 @@ export interface ObjectTable {
   /** 0 while announced, 1 when the content is here. */
   available: number
   size: number
+  /** 'Message' | 'RecordDict' | … | 'ArrayChunk'; null while announced, and for objects of earlier releases. */
+  type: string | null
   /** Small content; bigger content is a file. */
   content: Uint8Array | null
 }

@@ -44,7 +44,10 @@ export interface RefusedPeer {
 }
 
 /** Identifies an identity in maps. */
-export function identityKey({ identity, identityOrganization }: CertificatePeer): string {
+export function identityKey({
+  identity,
+  identityOrganization,
+}: Pick<CertificatePeer, 'identity' | 'identityOrganization'>): string {
   return identityOrganization === undefined ? identity : JSON.stringify([identity, identityOrganization])
 }
 

@@ -1,8 +1,10 @@
+import { sql } from 'kysely'
 import { Bell, lookAgain } from '../base/bell.ts'
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
 import { ObjectFiles } from './object-files.ts'
 import { objectId as idOf, parseObject } from './object-format.ts'
 
@@ -31,8 +33,15 @@ export interface ObjectStore {
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
   get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined>
+  /** Those of these objects that are here; without the content of chunks, which may be large. */
+  describe(objectIds: readonly string[]): Promise<ReadonlyMap<string, DescribedObject>>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */
   release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
+}
+
+export interface DescribedObject {
+  readonly isChunk: boolean
+  readonly content: Uint8Array | undefined
 }
 
 export interface StoredObject {
@@ -83,7 +92,7 @@ class FileObjectStore implements ObjectStore {
       const ids = objectIds.slice(start, start + batchSize)
       await tx
         .insertInto('object')
-        .values(ids.map((id) => fitting('object', { object_id: id, available: 0, size: 0, content: null })))
+        .values(ids.map((id) => fitting('object', { object_id: id, available: 0, size: 0, type: null, content: null })))
         .onConflict((conflict) => conflict.doNothing())
         .execute()
       await tx
@@ -114,15 +123,16 @@ class FileObjectStore implements ObjectStore {
         `An object has ${bytes.length} bytes, more than ${limits.objectBytesMax}.`,
       )
     if (idOf(bytes) !== objectId) return 'mismatch'
-    parseObject(bytes)
+    const { type } = parseObject(bytes)
     return this.#inTurn(objectId, async () => {
       const row = await this.#find(objectId)
       if (!row) return 'unknown'
       if (row.available === 1) return 'stored'
-      if (bytes.length <= limits.objectInlineBytesMax) return this.#markStored(objectId, bytes.length, bytes, isWanted)
+      if (bytes.length <= limits.objectInlineBytesMax)
+        return this.#markStored(objectId, { size: bytes.length, type, content: bytes }, isWanted)
       try {
         await this.#files.write(objectId, bytes)
-        const outcome = await this.#markStored(objectId, bytes.length, null, isWanted)
+        const outcome = await this.#markStored(objectId, { size: bytes.length, type, content: null }, isWanted)
         if (outcome === 'stored') return outcome
       } catch (error) {
         await this.#deleteUnlessStored(objectId).catch(() => {})
@@ -136,18 +146,19 @@ class FileObjectStore implements ObjectStore {
 
   async keep(tx: Db, afterCommit: AfterCommit, messageId: string, objectId: string, bytes: Uint8Array): Promise<void> {
     const missing = await this.announce(tx, messageId, [objectId])
-    if (missing.length > 0) await this.#update(tx, afterCommit, objectId, bytes.length, bytes)
+    const { type } = parseObject(bytes)
+    const stored = { size: bytes.length, type, content: bytes }
+    if (missing.length > 0) await this.#update(tx, afterCommit, objectId, stored)
   }
 
   #markStored(
     objectId: string,
-    size: number,
-    content: Uint8Array | null,
+    stored: Pick<Row<'object'>, 'size' | 'type' | 'content'>,
     isWanted: (db: Db) => Promise<boolean>,
   ): Promise<'stored' | 'unknown'> {
     return this.#db.transaction(async (tx, afterCommit) => {
       if (!(await isWanted(tx))) return 'unknown'
-      return (await this.#update(tx, afterCommit, objectId, size, content)) ? 'stored' : 'unknown'
+      return (await this.#update(tx, afterCommit, objectId, stored)) ? 'stored' : 'unknown'
     })
   }
 
@@ -156,12 +167,11 @@ class FileObjectStore implements ObjectStore {
     tx: Db,
     afterCommit: AfterCommit,
     objectId: string,
-    size: number,
-    content: Uint8Array | null,
+    stored: Pick<Row<'object'>, 'size' | 'type' | 'content'>,
   ): Promise<boolean> {
     const { numUpdatedRows } = await tx
       .updateTable('object')
-      .set(fitting('object', { available: 1, size, content }))
+      .set(fitting('object', { available: 1, ...stored }))
       .where('object_id', '=', objectId)
       .executeTakeFirstOrThrow()
     afterCommit(() => {
@@ -202,6 +212,24 @@ class FileObjectStore implements ObjectStore {
       wait,
     )
     return found ? found.seen : { content: undefined }
+  }
+
+  async describe(objectIds: readonly string[]): Promise<ReadonlyMap<string, DescribedObject>> {
+    const described = new Map<string, DescribedObject>()
+    for (let start = 0; start < objectIds.length; start += batchSize) {
+      const ids = objectIds.slice(start, start + batchSize)
+      const query = this.#db.read.selectFrom('object').where('object_id', 'in', ids).where('available', '=', 1)
+      const isChunk = sql<number>`type IS 'ArrayChunk'`
+      // The content is read for those alone that are no chunks.
+      const content = sql<Uint8Array | null>`CASE WHEN type IS 'ArrayChunk' THEN NULL ELSE content END`
+      const rows = await query.select(['object_id', isChunk.as('is_chunk'), content.as('content')]).execute()
+      for (const row of rows) {
+        const id = row.object_id
+        if (row.is_chunk === 1) described.set(id, { isChunk: true, content: undefined })
+        else described.set(id, { isChunk: false, content: row.content ?? (await this.#files.read(id)) })
+      }
+    }
+    return described
   }
 
   async release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void> {

@@ -36,6 +36,8 @@ import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { type Credentials, openCredentials, watchPeers, watchResponders } from './credentials.ts'
+import { watchStalledReplies } from './delivery/broken-replies.ts'
+import { CheckedReplies } from './delivery/checked-replies.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { PassingReplies } from './delivery/passing-replies.ts'
 import { recoverDelivery } from './delivery/recover.ts'
@@ -103,6 +105,7 @@ export async function startSuperlink(
     traffic: new Traffic(db),
     progress: new RunProgress(),
     passingReplies: new PassingReplies(),
+    checkedReplies: new CheckedReplies(),
     runNodes: simulation?.fleet ?? joinedNodes({ db, clock, bells }),
     simulation,
     liveNodes: new LiveNodes(),
@@ -184,6 +187,7 @@ export async function startSuperlink(
   const jobs = [
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
+    runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
   ]
   const { clients, ocsp } = credentials
   const doors = [...new Set(Object.values(listeners))]

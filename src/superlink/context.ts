@@ -5,6 +5,7 @@ import type { Logger } from '../base/log.ts'
 import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { CheckedReplies } from './delivery/checked-replies.ts'
 import type { PassingReplies } from './delivery/passing-replies.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
@@ -24,6 +25,7 @@ export interface SuperlinkContext {
   readonly traffic: Traffic
   readonly progress: RunProgress
   readonly passingReplies: PassingReplies
+  readonly checkedReplies: CheckedReplies
   /** The nodes that runs may use. */
   readonly runNodes: RunNodes
   /** Set when runs are simulated (`--simulation`); then `runNodes` is its fleet. */

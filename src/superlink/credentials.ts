@@ -5,6 +5,7 @@ import type { Clock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
 import { inMemory } from '../db/database.ts'
+import { identityKey, type RefusedPeer } from '../identity/caller.ts'
 import type { Certificate } from '../identity/certificate.ts'
 import {
   type ClientTrust,
@@ -170,8 +171,12 @@ async function judgeAgain(
   const cut = (await Promise.all(listeners.map((listener) => listener.judgeAgain(isConcerned)))).flat()
   // Who has renewed in time has moved to another connection, perhaps without a word over it so far.
   const open = listeners.flatMap((listener) => listener.connections())
-  const heard = new Set(open.map(({ peer }) => (peer.kind === 'certificate' ? peer.identity : undefined)))
-  const lost = cut.filter(({ peer }) => peer.kind === 'refused' && !heard.has(peer.identity))
+  const heard = new Set(open.map(({ peer }) => (peer.kind === 'certificate' ? identityKey(peer) : undefined)))
+  const keysOf = ({ identity = '', organization = '' }: RefusedPeer): string[] => [
+    identityKey({ identity }),
+    identityKey({ identity, identityOrganization: organization }),
+  ]
+  const lost = cut.filter(({ peer }) => peer.kind === 'refused' && !keysOf(peer).some((key) => heard.has(key)))
   for (const nodeId of new Set(lost.flatMap((connection) => ctx.liveNodes.orphansOf(connection)))) {
     await cutOffNode(ctx, nodeId)
     ctx.liveNodes.forget(nodeId)

@@ -2,7 +2,12 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import { Runtime } from '../../src/gen/flwr/proto/runtime_pb.ts'
-import { errorCodes } from '../../src/message/message.ts'
+import { type DeflatedMessage, deflateMessage } from '../../src/message/deflate.ts'
+import { errorCodes, Message, type Metadata } from '../../src/message/message.ts'
+import { MetricRecord, RecordDict } from '../../src/message/records.ts'
+import { strippedMessage } from '../../src/message/wire.ts'
+import { encodeObject, objectId } from '../../src/objects/object-format.ts'
+import { type ObjectTree, objectTree } from '../../src/objects/object-tree.ts'
 import { refusalOf } from '../harness/mutual-tls.ts'
 import { TwoRuns } from '../harness/two-runs.ts'
 
@@ -132,6 +137,33 @@ describe('a SuperNode that misbehaves harms its own reply alone', { concurrency:
     assert.equal((await world.replies(alice, [others.messageId]))[0]?.metadata?.messageId, answer.messageId)
   })
 
+  test('one whose reply cannot be read, or says that it is another, gets an error reply', async () => {
+    await using world = await TwoRuns.start()
+    const { alice, bob } = world
+    const bobsNode = { ...alice, node: bob.node, nodeId: bob.nodeId }
+    const other = await world.instruct(alice, alice.nodeId, { seed: 99 })
+    await world.fetch(alice)
+    for (const [index, [spoil, reason]] of spoiltReplies(alice.nodeId, other.messageId).entries()) {
+      const instruction = await world.instruct(alice, bob.nodeId, { seed: index })
+      await world.fetch(bob)
+      const reply = new Message(instruction.wire.metadata as unknown as Metadata, { content: new RecordDict() }).reply(
+        new RecordDict({ metrics: new MetricRecord({ seed: index }) }),
+      )
+      const metadata = { ...reply.metadata, srcNodeId: bob.nodeId, dstNodeId: 1n }
+      await world.send(bobsNode, spoil(deflateMessage(reply, metadata), metadata)).catch((error: unknown) => {
+        assert.match(String(error), /Malformed object/)
+      })
+      const [answer] = await world.replies(alice, [instruction.messageId])
+      assert.equal(Number(answer?.error?.code), errorCodes.replyMessageUnavailable, String(reason))
+      assert.match(answer?.error?.reason ?? '', reason)
+    }
+    const good = await world.reply(alice, other)
+    assert.deepEqual(
+      (await world.replies(alice, [other.messageId])).map(({ metadata }) => metadata?.messageId),
+      [good.messageId],
+    )
+  })
+
   test('one that fetches and confirms before the objects are there gets an error reply', async () => {
     await using world = await TwoRuns.start()
     const { alice } = world
@@ -144,3 +176,45 @@ describe('a SuperNode that misbehaves harms its own reply alone', { concurrency:
     assert.equal(Number(error?.error?.code), errorCodes.replyMessageUnavailable)
   })
 })
+
+type Sent = Pick<DeflatedMessage, 'wire' | 'tree' | 'objects'>
+
+/** Ways to spoil a reply, and what the ServerApp hears of each. */
+function spoiltReplies(
+  otherNode: bigint,
+  otherMessage: string,
+): (readonly [(reply: DeflatedMessage, metadata: Metadata) => Sent, RegExp])[] {
+  /** The bytes of a message object with other children. */
+  const withChildren = (reply: DeflatedMessage, children: readonly [ObjectTree, Uint8Array][]): Sent => {
+    const bytes = reply.objects.get(reply.messageId)?.() as Uint8Array
+    const body = bytes.subarray(bytes.indexOf(0) + 1)
+    const trees = children.map(([tree]) => tree)
+    const message = encodeObject(
+      'Message',
+      trees.map(({ objectId: id }) => id),
+      body,
+    )
+    const id = objectId(message)
+    const wire = strippedMessage({ ...(reply.wire.metadata as unknown as Metadata), messageId: id }, undefined)
+    const objects = new Map(children.map(([tree, child]) => [tree.objectId, () => child]))
+    return { wire, tree: objectTree(id, trees), objects: objects.set(id, () => message) }
+  }
+  const leaf = (bytes: Uint8Array): [ObjectTree, Uint8Array] => [objectTree(objectId(bytes)), bytes]
+  const saying =
+    (change: Partial<Metadata>) =>
+    (reply: DeflatedMessage, metadata: Metadata): Sent => {
+      const content = new RecordDict({ metrics: new MetricRecord({ lie: 1 }) })
+      const lie = deflateMessage(new Message({ ...metadata, ...change }, { content }))
+      return { ...lie, wire: strippedMessage({ ...metadata, messageId: lie.messageId }, reply.wire.error as undefined) }
+    }
+  return [
+    [(reply) => withChildren(reply, [leaf(Buffer.from('no object'))]), /Malformed object/],
+    [(reply) => withChildren(reply, []), /has one RecordDict/],
+    [(reply) => withChildren(reply, [leaf(encodeObject('RecordDict', [], Buffer.from('no JSON')))]), /JSON/],
+    [(reply) => withChildren(reply, [leaf(encodeObject('ArrayChunk', [], Buffer.from('x')))]), /not RecordDict/],
+    [(reply) => ({ ...reply, tree: objectTree(reply.messageId) }), /not those of its tree/],
+    [saying({ srcNodeId: otherNode }), /its srcNodeId is another/],
+    [saying({ replyToMessageId: otherMessage }), /its replyToMessageId is another/],
+    [saying({ runId: 5n }), /its runId is another/],
+  ]
+}

@@ -13,6 +13,7 @@ import { createObjectStore } from '../../src/objects/object-store.ts'
 import type { Connection } from '../../src/rpc/call.ts'
 import { isObjectFrom } from '../../src/superlink/access/ownership.ts'
 import { createBells, type SuperlinkContext } from '../../src/superlink/context.ts'
+import { CheckedReplies } from '../../src/superlink/delivery/checked-replies.ts'
 import { confirmInstruction, confirmReply } from '../../src/superlink/delivery/confirm.ts'
 import { claimInstruction, pushInstructions } from '../../src/superlink/delivery/instructions.ts'
 import type { StoredMessage } from '../../src/superlink/delivery/message-store.ts'
@@ -125,6 +126,7 @@ export class SuperlinkCore implements AsyncDisposable {
       traffic: new Traffic(db),
       progress: new RunProgress(),
       passingReplies: new PassingReplies(),
+      checkedReplies: new CheckedReplies(),
       runNodes: simulation?.fleet ?? joinedNodes({ db, clock, bells }),
       simulation,
       liveNodes: new LiveNodes(),

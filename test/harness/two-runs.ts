@@ -128,15 +128,23 @@ export class TwoRuns implements AsyncDisposable {
     const asked = instruction.wire.metadata as unknown as Metadata
     const answer = new Message(asked, { content: new RecordDict() }).reply(weights(seed))
     const deflated = deflateMessage(answer, { ...answer.metadata, srcNodeId: by.nodeId, dstNodeId: 1n })
-    const node = { nodeId: by.nodeId }
-    const request = { node, messagesList: [deflated.wire], messageObjectTrees: [deflated.tree] }
-    await by.node.call(Fleet.method.pushMessages, request)
-    if (!upload) return deflated
-    for (const [objectId, bytes] of deflated.objects) {
-      const object = { node, runId: asked.runId, objectId, objectContent: bytes() }
-      await by.node.call(Fleet.method.pushObject, object)
-    }
+    await this.send(by, deflated, { upload })
     return deflated
+  }
+
+  /** The SuperNode of a party announces any message as a reply, and uploads its objects. */
+  async send(
+    by: Party,
+    { wire, tree, objects }: Pick<DeflatedMessage, 'wire' | 'tree' | 'objects'>,
+    { upload = true } = {},
+  ): Promise<void> {
+    const node = { nodeId: by.nodeId }
+    const request = { node, messagesList: [wire], messageObjectTrees: [tree] }
+    await by.node.call(Fleet.method.pushMessages, request)
+    if (!upload) return
+    const runId = wire.metadata?.runId ?? 0n
+    for (const [objectId, bytes] of objects)
+      await by.node.call(Fleet.method.pushObject, { node, runId, objectId, objectContent: bytes() })
   }
 
   /** What the app of a party gets as replies to these instructions now. */

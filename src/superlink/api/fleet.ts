@@ -11,6 +11,7 @@ import { type FleetOwned, fleetOwners } from '../access/owners.ts'
 import { isObjectFrom } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { failRepliesWith } from '../delivery/broken-replies.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
 import { claimInstruction } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
@@ -100,9 +101,14 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
       },
       async pushObject({ runId, objectId, objectContent, sessionId }, _call, { nodeId }, isOwn) {
+        const failReply = async (error: unknown): Promise<never> => {
+          const isMalformed = error instanceof DomainError && error.code === 'object-malformed'
+          if (isMalformed) await failRepliesWith(ctx, { nodeId, runId: runId as RunId, objectId }, error)
+          throw error
+        }
         // Asked again when it is stored: the reply may be withdrawn in between.
         const isWanted = (db: Db): Promise<boolean> => isObjectFrom(db, nodeId, runId as RunId, objectId)
-        const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted) : 'unknown'
+        const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted).catch(failReply) : 'unknown'
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, nodeId, sessionId) }
         if (result !== 'stored') return { stored: false }
         ctx.traffic.add(runId as RunId, { received: objectContent.length })

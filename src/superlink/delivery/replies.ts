@@ -2,11 +2,13 @@ import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { takeTurns } from '../../base/turns.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { errorCodes, type MessageError, type Metadata } from '../../message/message.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
+import { replaceReply } from './broken-replies.ts'
 import {
   createErrorReply,
   failInstruction,
@@ -26,7 +28,7 @@ import { findFault } from './validate.ts'
  */
 
 type Ctx = TakingCtx & Pick<SuperlinkContext, 'runNodes'>
-type CollectingCtx = Ctx & Pick<SuperlinkContext, 'passingReplies'>
+type CollectingCtx = Ctx & Pick<SuperlinkContext, 'passingReplies' | 'checkedReplies'>
 
 /** How much later than the instruction a reply may expire, in seconds: clocks round differently. */
 const ttlToleranceSeconds = 0.1
@@ -132,9 +134,15 @@ function listOpen({ db }: Pick<Ctx, 'db'>, runId: RunId): Promise<string[]> {
 async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
   if (ids.length === 0) return []
   const now = ctx.clock.now()
+  const turn = takeTurns()
   const replies = new Map<string, StoredMessage>()
   for (const reply of await messageStore.listCompleteRepliesTo(ctx.db.read, runId, ids)) {
-    if (!replies.has(reply.metadata.replyToMessageId)) replies.set(reply.metadata.replyToMessageId, reply)
+    await turn()
+    const { replyToMessageId } = reply.metadata
+    if (replies.has(replyToMessageId)) continue
+    const fault = await ctx.checkedReplies.findFault(ctx.objects, reply)
+    const good = fault === undefined ? reply : await replaceReply(ctx, reply, `cannot be read: ${fault}`)
+    if (good) replies.set(replyToMessageId, good)
   }
   const open = ids.filter((id) => !replies.has(id))
   if (open.length === 0) return [...replies.values()]

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { type StoredMessage, toMessage } from './message-store.ts'
@@ -33,6 +34,36 @@ export async function listRunsWithPending(db: Db): Promise<RunId[]> {
     .where('delivered_at', 'is', null)
     .execute()
   return rows.map((row) => row.run_id as RunId)
+}
+
+/** The replies of a node in a run that this object is part of. */
+export async function listRepliesWith(
+  db: Db,
+  { nodeId, runId, objectId }: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },
+): Promise<StoredMessage[]> {
+  const rows = await db
+    .selectFrom('message')
+    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
+    .selectAll('message')
+    .where('message.src_node_id', '=', nodeId)
+    .where('message.run_id', '=', runId)
+    .where('part.object_id', '=', objectId)
+    .execute()
+  return rows.map(toMessage)
+}
+
+/** How many objects of each announced reply have not come. */
+export async function countMissingObjects(db: Db): Promise<Map<string, number>> {
+  const rows = await db
+    .selectFrom('object')
+    .innerJoin('message_object as part', 'part.object_id', 'object.object_id')
+    .innerJoin('message', 'message.message_id', 'part.message_id')
+    .select(({ fn }) => ['message.message_id', fn.countAll<number>().as('missing')])
+    .where('object.available', '=', sql.lit(0))
+    .where('message.kind', '=', 'reply')
+    .groupBy('message.message_id')
+    .execute()
+  return new Map(rows.map((row) => [row.message_id, Number(row.missing)]))
 }
 
 /** Runs that have messages. */

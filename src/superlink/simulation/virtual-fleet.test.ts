@@ -17,6 +17,7 @@ import { RecordDict } from '../../message/records.ts'
 import { createObjectStore } from '../../objects/object-store.ts'
 import { Tasks } from '../../tasks/tasks.ts'
 import { createBells, type SuperlinkContext } from '../context.ts'
+import { CheckedReplies } from '../delivery/checked-replies.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import { PassingReplies } from '../delivery/passing-replies.ts'
 import { collectReplies } from '../delivery/replies.ts'
@@ -49,6 +50,7 @@ async function setUp() {
       bells: createBells(),
       progress: new RunProgress(),
       passingReplies: new PassingReplies(),
+      checkedReplies: new CheckedReplies(),
       traffic: new Traffic(db),
     },
     objects: await createObjectStore({ db, durable: false, directory: join(directory, 'objects') }),
