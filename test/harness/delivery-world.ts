@@ -135,6 +135,7 @@ export class DeliveryWorld {
       [6, 'push', () => this.#push()],
       [14, 'upload', () => this.#upload()],
       [10, 'claim', () => this.#claim()],
+      [3, 'claim that hangs up', () => this.#claim(this.#random(40))],
       [6, 'confirm', () => this.#confirm()],
       [8, 'reply', () => this.#reply()],
       [14, 'upload of a reply', () => this.#uploadReply()],
@@ -217,14 +218,19 @@ export class DeliveryWorld {
       })
   }
 
-  #claim(): Move | undefined {
+  /** `hangsUpAfter`: turns of the event loop's queue after which the connection breaks. */
+  #claim(hangsUpAfter?: number): Move | undefined {
     const node = this.#one(this.#nodes.filter(({ isSilent }) => !isSilent))
     if (!node) return undefined
     return async (life) => {
       if (node.isJoining) return
       const { received } = node
       const answered = new Set(this.#asked.filter(({ answer }) => answer !== undefined))
-      await this.#hear(life, this.#core.claim(node.id), (message) => {
+      const hangUp = new AbortController()
+      const claiming = this.#core.claim(node.id, hangUp.signal)
+      for (let turn = 0; turn < (hangsUpAfter ?? 0); turn++) await Promise.resolve()
+      if (hangsUpAfter !== undefined) hangUp.abort()
+      await this.#hear(life, claiming, (message) => {
         if (!message) return
         const asked = this.#asked.find((one) => one.message.messageId === message.metadata.messageId)
         assert.ok(asked, 'a node receives what was never pushed')

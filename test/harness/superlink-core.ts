@@ -218,8 +218,8 @@ export class SuperlinkCore implements AsyncDisposable {
   }
 
   /** The SuperNode asks for an instruction, without waiting. */
-  claim(nodeId: NodeId): Promise<StoredMessage | undefined> {
-    return claimInstruction(this.ctx, nodeId, { waitMs: 0, signal: this.#signal, endedAfter: undefined })
+  claim(nodeId: NodeId, signal = this.#signal): Promise<StoredMessage | undefined> {
+    return claimInstruction(this.ctx, nodeId, { waitMs: 0, signal, endedAfter: undefined })
   }
 
   confirm(message: OwnMessage): Promise<void> {
