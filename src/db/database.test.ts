@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
-import { chmodSync, chownSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, chownSync, mkdirSync, mkdtempSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
@@ -22,6 +22,31 @@ test('ids beyond 2^63 come back as they were', async () => {
   )
   const row = await database.read.selectFrom('series').selectAll().executeTakeFirstOrThrow()
   assert.equal(row.series_id, 2n ** 64n - 1n)
+})
+
+test('the files of a database are for their owner alone, also those that were not', async () => {
+  const path = join(directory, 'private.db')
+  const modes = (): string[] =>
+    readdirSync(directory)
+      .filter((name) => name.startsWith('private.db'))
+      .map((name) => `${name} ${(statSync(join(directory, name)).mode & 0o777).toString(8)}`)
+  const files = ['private.db', 'private.db-shm', 'private.db-wal', 'private.db.lock', 'private.db.lock-journal']
+  for (let start = 1; start <= 2; start++) {
+    await using database = openDatabase({ path })
+    await database.transaction(
+      async (tx) =>
+        void (await tx
+          .insertInto('series')
+          .values(series(BigInt(start)))
+          .execute()),
+    )
+    assert.deepEqual(
+      modes().toSorted(),
+      files.map((name) => `${name} 600`),
+    )
+    // As an earlier release left it.
+    for (const name of files) chmodSync(join(directory, name), 0o644)
+  }
 })
 
 test('a failed transaction leaves nothing and does not disturb those that share its commit', async () => {

@@ -1,3 +1,4 @@
+import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
@@ -46,6 +47,7 @@ export type Survives = 'crash' | 'power-cut'
 export function openDatabase(options: { path: string; survives?: Survives }): Database {
   const { path, survives = 'power-cut' } = options
   const memory = path === inMemory
+  if (!memory) makePrivate(path)
   const lock = memory ? undefined : takeLock(path)
   const writer = open(path)
   try {
@@ -178,6 +180,23 @@ function open(path: string): DatabaseSync {
     return new DatabaseSync(path)
   } catch (error) {
     throw explain(error, path)
+  }
+}
+
+/**
+ * Creates the files for their owner alone, and takes the access of others to existing ones away: they hold what apps exchange.
+ * SQLite gives its other files the same mode. What cannot be done here is reported when the file is opened.
+ */
+function makePrivate(path: string): void {
+  try {
+    for (const name of [path, `${path}.lock`]) {
+      // An existing file is not opened: closing it would give back a lock that this process holds.
+      if (!existsSync(name)) closeSync(openSync(name, 'wx', 0o600))
+    }
+    for (const name of [path, `${path}-wal`, `${path}-shm`, `${path}.lock`])
+      if (existsSync(name)) chmodSync(name, 0o600)
+  } catch {
+    // Another user's file, or a folder that cannot be written.
   }
 }
 

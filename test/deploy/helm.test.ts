@@ -113,6 +113,18 @@ test('a SuperLink that fetches lists and asks responders is told where, and may 
   assert.throws(() => helmTemplate({ revocation: { ocsp: 'on' } }), /revocation\/ocsp/)
 })
 
+test('a release or site whose StatefulSet name is too long to get pods is refused with the limit', {
+  skip: withoutTools,
+}, () => {
+  // The release is called trellis.
+  const name = (length: number): string => 'x'.repeat(length - 'trellis-supernode-'.length)
+  assert.ok(helmTemplate({ sites: [{ name: name(52) }] }).length > 0)
+  assert.throws(
+    () => helmTemplate({ sites: [{ name: name(53) }] }),
+    /has 53 characters.*no pods for names of more than 52/,
+  )
+})
+
 test('chart and overlay deploy the same pods', { skip: withoutTools }, () => {
   const alike = (resources: Resource[]): Record<string, object> =>
     Object.fromEntries(

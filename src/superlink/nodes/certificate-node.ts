@@ -45,17 +45,17 @@ export async function ensureCertificateNode(
 export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): Promise<void> {
   // While a node moves from one connection to the next, both certificates come in.
   if (node.certificateSerial === peer.serial || peer.notAfter < (node.certificateNotAfter ?? 0)) return
-  await ctx.db.transaction((tx) =>
-    nodeStore.update(tx, node.nodeId, {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    // Look again in the transaction: calls that come together have the same news.
+    const now = await nodeStore.find(tx, node.nodeId)
+    if (!now || now.certificateSerial === peer.serial || peer.notAfter < (now.certificateNotAfter ?? 0)) return
+    await nodeStore.update(tx, node.nodeId, {
       organization: peer.organization,
       certificateSerial: peer.serial,
       certificateNotAfter: peer.notAfter,
-    }),
-  )
-  ctx.log.info('A SuperNode shows a new certificate', {
-    node: node.nodeId,
-    identity: peer.identity,
-    serial: peer.serial,
+    })
+    const shown = { node: node.nodeId, identity: peer.identity, serial: peer.serial }
+    afterCommit(() => ctx.log.info('A SuperNode shows a new certificate', shown))
   })
 }
 

@@ -3,6 +3,14 @@ app.kubernetes.io/name: trellis
 app.kubernetes.io/instance: {{ .Release.Name }}
 {{- end }}
 
+{{- /* Kubernetes labels each pod with the StatefulSet's name and a hash: longer names never get a pod. */ -}}
+{{- define "trellis.statefulSetName" -}}
+{{- if gt (len .) 52 -}}
+{{ fail (printf "the StatefulSet name %q has %d characters, and Kubernetes creates no pods for names of more than 52: give the release or the site a shorter name" . (len .)) }}
+{{- end -}}
+{{ . }}
+{{- end }}
+
 {{- define "trellis.superlinkCa" -}}
 {{ .Values.trust.superlinkCa | default (printf "%s-superlink-ca" .Release.Name) }}
 {{- end }}
