@@ -84,12 +84,17 @@ function* worstBodies(desc: DescMessage, bytes: number): Generator<readonly [wha
 
 test('no body of any method of any service becomes much more than it is: it is refused before it is decoded, or decoded into little', (t) => {
   let bodies = 0
+  const seen = new Set<string>()
   let slowestMs = 0
   for (const [service, access] of services) {
     for (const method of service.methods) {
       const bounds = limits.bodies[(access[method.localName] as { body: BodyClass }).body]
       // From here on a body of nothing but fields is beyond the bounds of every class.
-      const bytes = Math.min(bounds.bytesMax, 1024 * 1024)
+      const bytes = Math.min(bounds.bytesMax, 1024 * 1024, 8 * bounds.elementsMax)
+      // Methods share requests.
+      const key = `${method.input.typeName} ${bounds.bytesMax} ${bounds.elementsMax}`
+      if (seen.has(key)) continue
+      seen.add(key)
       for (const [what, body] of worstBodies(method.input, bytes)) {
         const before = process.cpuUsage()
         const refusal = catching(() => scanBody(method.input, body, bounds))
@@ -103,7 +108,7 @@ test('no body of any method of any service becomes much more than it is: it is r
     }
   }
   t.diagnostic(`${bodies} bodies, the slowest was refused after ${slowestMs.toFixed(1)} ms of processor time`)
-  assert.ok(bodies > 500)
+  assert.ok(bodies > 300)
 })
 
 test('what the decoder would misread is refused', () => {

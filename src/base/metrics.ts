@@ -15,6 +15,13 @@ export class Metrics {
     'listener',
     'reason',
   ])
+  /** Calls that were refused for their size, pace, or the memory that they need. */
+  readonly bodyRefusals = this.#counter('trellis_request_refusals_total', 'Requests refused for size, pace or room', [
+    'listener',
+    'reason',
+  ])
+  /** Of requests that are being received or served, from their first byte until the call ends. */
+  readonly bodyBytes = this.#gauge('trellis_request_bytes', 'Bytes of requests in memory', [])
   readonly reloads = this.#counter('trellis_tls_reloads_total', 'Sets of TLS files that had changed', [
     'files',
     'result',
@@ -45,7 +52,8 @@ export class Metrics {
 
   /** In the text format of Prometheus. */
   async text(): Promise<{ contentType: string; body: string }> {
-    for (const gauge of [this.filesGood, this.connections, this.certificateExpiry, this.crlNextUpdate]) gauge.reset()
+    for (const gauge of [this.bodyBytes, this.filesGood, this.connections, this.certificateExpiry, this.crlNextUpdate])
+      gauge.reset()
     for (const reader of this.#readers) reader()
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }
   }

@@ -48,6 +48,7 @@ export async function serveHttpCall(
     if (wire.refusalReason === undefined) return void response.destroy()
     // The status has been sent: the reason follows the frames.
     response.addTrailers({
+      'trellis-refusal-status': String(wire.httpStatus),
       'trellis-refusal-reason': wire.refusalReason,
       'trellis-refusal': encodeURIComponent(wire.httpSentence.toWellFormed()),
     })

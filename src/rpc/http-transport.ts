@@ -98,7 +98,27 @@ async function* frames(wire: Wire, call: OutgoingCall): AsyncGenerator<Uint8Arra
       prefixFilled = 0
     }
   }
+  throwIfCutOff(response)
   if (frame || prefixFilled > 0) throw broke(where)
+}
+
+/** A stream that the server cut off, e.g. because our certificate was revoked, ends with the reason in its trailers. */
+function throwIfCutOff({ trailers }: IncomingMessage): void {
+  const {
+    'trellis-refusal-status': status,
+    'trellis-refusal-reason': refusalReason,
+    'trellis-refusal': said,
+  } = trailers
+  if (refusalReason === undefined) return
+  throw new RpcError(statusOfHttp(Number(status)), decodeText(said ?? refusalReason), { refusalReason })
+}
+
+function decodeText(text: string): string {
+  try {
+    return decodeURIComponent(text)
+  } catch {
+    return text
+  }
 }
 
 /** A kept connection that the server has closed meanwhile fails at once: the call is made again over another one. */

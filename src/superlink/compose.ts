@@ -15,6 +15,7 @@ import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { BodyBudget } from '../rpc/body-budget.ts'
+import { countRefusedRequests } from '../rpc/count-refused-requests.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import type { Interceptor } from '../rpc/interceptor.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
@@ -144,6 +145,7 @@ export async function startSuperlink(
   const metrics = new Metrics()
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const bodyBudget = new BodyBudget(limits)
+  metrics.onRead(() => metrics.bodyBytes.set(bodyBudget.bytesTaken))
   const listen = createListen(config, credentials, ctx, metrics, {
     audit: audit.write,
     bodyBudget,
@@ -238,7 +240,7 @@ function createListen(
       address,
       services,
       bodyBudget: shared.bodyBudget,
-      interceptors: [auditCalls(name, audit), ...shared.interceptors],
+      interceptors: [auditCalls(name, audit), countRefusedRequests(metrics, name), ...shared.interceptors],
       log: ctx.log,
       ...(server ? { tls: tlsSourceOf(server) } : {}),
       ...(staple ? { staple: () => staple.current() } : {}),
