@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { notIndexed } from '../../db/planner.ts'
@@ -7,7 +8,7 @@ import * as messageStore from '../delivery/message-store.ts'
 
 /**
  * Decides whether a message or an object belongs to a node or a run. An object belongs to the messages that it is part of,
- * so several runs can own it.
+ * so several runs can own it. Limits are literals: SQLite would prepare a statement with a bound limit anew at each call.
  */
 
 /** Whether the object is part of an instruction to this node. */
@@ -38,7 +39,7 @@ async function isPartOfNodeMessage(
           .where('message_object.object_id', '=', part.objectId),
       ),
     )
-    .limit(1)
+    .limit(sql.lit(1))
     .executeTakeFirst()
   return row !== undefined
 }
@@ -51,7 +52,7 @@ export async function isObjectOfRun(db: Db, runId: RunId, objectId: string): Pro
     .select('message.position')
     .where('part.object_id', '=', objectId)
     .where(({ eb, ref }) => eb(notIndexed(ref('message.run_id')), '=', runId))
-    .limit(1)
+    .limit(sql.lit(1))
     .executeTakeFirst()
   return row !== undefined
 }
@@ -63,7 +64,7 @@ export async function hasWorkIn(db: Db, nodeId: NodeId, runId: RunId): Promise<b
     .select('position')
     .where('dst_node_id', '=', nodeId)
     .where('run_id', '=', runId)
-    .limit(1)
+    .limit(sql.lit(1))
     .executeTakeFirst()
   return row !== undefined
 }
