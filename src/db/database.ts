@@ -1,4 +1,4 @@
-import { chmodSync, closeSync, existsSync, openSync } from 'node:fs'
+import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
@@ -194,7 +194,7 @@ function makePrivate(path: string): void {
       if (!existsSync(name)) closeSync(openSync(name, 'wx', 0o600))
     }
     for (const name of [path, `${path}-wal`, `${path}-shm`, `${path}.lock`])
-      if (existsSync(name)) chmodSync(name, 0o600)
+      if (existsSync(name)) chmodSync(name, statSync(name).mode & 0o700)
   } catch {
     // Another user's file, or a folder that cannot be written.
   }
