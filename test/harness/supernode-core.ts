@@ -1,5 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { create, type MessageShape } from '@bufbuild/protobuf'
+import type { TaskApi } from '../../src/app-api/task-api.ts'
 import { Bell, lookAgain } from '../../src/base/bell.ts'
 import type { NodeId, RunId } from '../../src/base/ids.ts'
 import { inMemory, openDatabase } from '../../src/db/database.ts'
@@ -19,13 +20,14 @@ import {
   type MessageSchema as WireMessageSchema,
 } from '../../src/gen/flwr/proto/message_pb.ts'
 import { GetRunResponseSchema } from '../../src/gen/flwr/proto/run_pb.ts'
-import { deflateMessage } from '../../src/message/deflate.ts'
+import { type DeflatedMessage, deflateMessage } from '../../src/message/deflate.ts'
 import { Message } from '../../src/message/message.ts'
 import { ConfigRecord, RecordDict } from '../../src/message/records.ts'
 import { contextToWire, metadataFromWire } from '../../src/message/wire.ts'
 import { createObjectStore } from '../../src/objects/object-store.ts'
 import { flattenTree } from '../../src/objects/object-tree.ts'
 import { RpcError } from '../../src/rpc/rpc-error.ts'
+import type { Service } from '../../src/rpc/service.ts'
 import type { SupernodeContext } from '../../src/supernode/context.ts'
 import { type FleetClient, fleet } from '../../src/supernode/fleet.ts'
 import { receiveInstructions } from '../../src/supernode/receive.ts'
@@ -33,7 +35,8 @@ import { Runs } from '../../src/supernode/runs.ts'
 import { createSupernodeBackend } from '../../src/supernode/runtime-backend.ts'
 import { onTaskFinished } from '../../src/supernode/task-end.ts'
 import { WorkBook } from '../../src/supernode/work.ts'
-import type { RuntimeBackend } from '../../src/tasks/runtime-service.ts'
+import { createClientAppIoService } from '../../src/tasks/appio-service.ts'
+import { createRuntimeService, type RuntimeBackend } from '../../src/tasks/runtime-service.ts'
 import type { Task } from '../../src/tasks/task.ts'
 import { Tasks } from '../../src/tasks/tasks.ts'
 import { temporaryDirectory } from './directory.ts'
@@ -238,14 +241,28 @@ export class SupernodeCore implements AsyncDisposable {
     const { messagesList, messageObjectTrees } = await this.backend.pullMessages(task, undefined as never, wait)
     for (const objectId of flattenTree(messageObjectTrees?.[0] as ObjectTree))
       await this.backend.pullObject(task, { objectId } as never, { waitMs: 30_000, signal })
-    const [wireInstruction] = messagesList as WireMessage[]
-    const instruction = new Message(metadataFromWire(wireInstruction?.metadata), { content: new RecordDict() })
-    const { wire, tree, objects } = deflateMessage(instruction.reply(content))
+    const { wire, tree, objects } = replyTo((messagesList as WireMessage[])[0], content)
     const request = { messagesList: [wire], messageObjectTrees: [tree] } as never
     const { objectsToPush = [] } = await this.backend.pushMessages(task, request)
     for (const objectId of objectsToPush)
       await this.backend.pushObject(task, { objectId, objectContent: objects.get(objectId)?.() } as never)
     return tree.objectId
+  }
+
+  /** The same as the process of an app does it. */
+  async replyOver(api: TaskApi): Promise<void> {
+    const { messagesList } = await api.pullMessages(undefined)
+    const { wire, tree, objects } = replyTo(messagesList[0], new RecordDict())
+    const { objectsToPush, sessionId } = await api.pushMessages({ messagesList: [wire], messageObjectTrees: [tree] })
+    const about = { node: { nodeId }, runId: wire.metadata?.runId ?? 0n, sessionId }
+    for (const objectId of objectsToPush)
+      await api.pushObject({ ...about, objectId, objectContent: (objects.get(objectId) as () => Uint8Array)() })
+  }
+
+  /** Both generations of the API for apps. */
+  get services(): Service[] {
+    const api = { tasks: this.ctx.tasks, backend: this.backend, clock: this.ctx.clock, checkSuperexec: async () => {} }
+    return [createRuntimeService(api), createClientAppIoService(api)]
   }
 
   /** Hands over a state, and with it the end of the task. */
@@ -273,4 +290,9 @@ export class SupernodeCore implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync()
   }
+}
+
+function replyTo(wire: WireMessage | undefined, content: RecordDict): DeflatedMessage {
+  const instruction = new Message(metadataFromWire(wire?.metadata), { content: new RecordDict() })
+  return deflateMessage(instruction.reply(content))
 }
