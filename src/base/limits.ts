@@ -13,6 +13,8 @@ export const limits = {
   /** Objects up to this size live in the database row; bigger ones are files. */
   objectInlineBytesMax: 16 * 1024,
   fabBytesMax: 50 * MiB,
+  /** FABs that a SuperNode keeps in memory for its runs. */
+  nodeFabBytesMax: 256 * MiB,
   fabFilesMax: 10_000,
   fabPathBytesMax: 1_024,
   fabNameCharactersMax: 64,

@@ -46,3 +46,32 @@ test('what a ClientApp keeps outlives its run within a series, and ends with it 
   }
   assert.deepEqual([await seen(1n), await seen(2n), await seen(3n), await seen(4n), await seen(5n)], [0, 1, 0, 0, 0])
 })
+
+test('the apps of all runs together are bounded, and a run that was forgotten is fetched again', async () => {
+  using directory = temporaryDirectory()
+  const { bytes, hash } = buildFab(writeApp(directory.file('app'), { server: '', client: '' }))
+  const fetched: bigint[] = []
+  const runs = new Runs(
+    {
+      nodeId: 9n as NodeId,
+      async call(method: unknown, { runId }: { runId: bigint }) {
+        if (method === fleet.getRun) {
+          fetched.push(runId)
+          return { waited: false, message: create(GetRunResponseSchema, { run: { runId, fabHash: hash } }) }
+        }
+        return { waited: false, message: { fab: { hashStr: hash, content: bytes, verifications: {} } } }
+      },
+    } as unknown as FleetClient,
+    {},
+    undefined,
+    3 * bytes.length,
+  )
+  for (let run = 1n; run <= 4n; run++) await runs.get(run as RunId)
+  assert.equal(runs.size, 3)
+  await runs.get(4n as RunId)
+  await runs.get(2n as RunId)
+  await runs.get(1n as RunId)
+  // The run that was used least recently had to go for it.
+  await runs.get(3n as RunId)
+  assert.deepEqual(fetched, [1n, 2n, 3n, 4n, 1n, 3n])
+})

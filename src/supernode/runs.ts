@@ -2,6 +2,7 @@ import { createHash } from 'node:crypto'
 import type { MessageShape } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
 import type { UserConfig } from '../base/user-config.ts'
 import { fuseConfig } from '../fab/pyproject.ts'
 import { readFab } from '../fab/read-fab.ts'
@@ -32,13 +33,20 @@ const seriesMax = 16
 export class Runs {
   readonly #nodeConfig: UserConfig
   readonly #fleet: FleetClient
-  readonly #known = new Map<RunId, Promise<KnownRun>>()
+  readonly #known = new Map<RunId, { readonly run: Promise<KnownRun>; fabBytes: number }>()
   /** What ClientApps keep, by the series of their run: it outlives the run. Flower 1.29 has no series. */
   readonly #states = new Map<bigint, RecordDict>()
 
   readonly #trusted: TrustedEntities | undefined
+  readonly #fabBytesMax: number
 
-  constructor(fleetClient: FleetClient, nodeConfig: UserConfig, trusted?: TrustedEntities) {
+  constructor(
+    fleetClient: FleetClient,
+    nodeConfig: UserConfig,
+    trusted?: TrustedEntities,
+    fabBytesMax: number = limits.nodeFabBytesMax,
+  ) {
+    this.#fabBytesMax = fabBytesMax
     this.#fleet = fleetClient
     this.#nodeConfig = nodeConfig
     this.#trusted = trusted
@@ -46,17 +54,29 @@ export class Runs {
 
   /** Throws an RpcError when the run has ended, and `fab-invalid` or `run-config-invalid` for an app that cannot be used. */
   async get(runId: RunId): Promise<KnownRun> {
-    const known = this.#known.get(runId)
-    const run = known ?? this.#fetch(runId)
+    const entry = this.#known.get(runId) ?? { run: this.#fetch(runId), fabBytes: 0 }
     // The last used one is the last to be forgotten.
     this.#known.delete(runId)
-    this.#known.set(runId, run)
-    if (this.#known.size > runsMax) this.#known.delete(this.#known.keys().next().value as RunId)
+    this.#known.set(runId, entry)
     try {
-      return await run
+      const run = await entry.run
+      entry.fabBytes = run.fab.content.length
+      this.#forgetUnused()
+      return run
     } catch (error) {
       this.#known.delete(runId)
       throw error
+    }
+  }
+
+  /** Forgets the runs that were used least recently if they are too many, or their apps too large together. */
+  #forgetUnused(): void {
+    let fabBytes = 0
+    let count = 0
+    for (const [runId, entry] of [...this.#known].reverse()) {
+      count += 1
+      fabBytes += entry.fabBytes
+      if (count > runsMax || fabBytes > this.#fabBytesMax) this.#known.delete(runId)
     }
   }
 
