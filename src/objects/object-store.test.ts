@@ -59,7 +59,7 @@ for (const { name, durable, bytes } of kinds) {
     assert.equal(await store.put(id, bytes), 'stored', 'again')
   })
 
-  test(`who waits for a ${name} object that is released is not left waiting`, async () => {
+  test(`a call that waits for a ${name} object ends when the object is released`, async () => {
     await using db = openDatabase({ path: ':memory:' })
     const store = await createObjectStore({ db, directory: join(directory, `gone-${name.replace(' ', '-')}`), durable })
     const id = objectId(bytes)

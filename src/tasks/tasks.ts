@@ -129,7 +129,7 @@ export class Tasks {
     if (!task || task.status === 'finished') throw new DomainError('token-invalid', `Task ${taskId} has ended.`)
   }
 
-  /** The app is up. Answers false when the task was not `starting`. */
+  /** The app is up. Returns false if the task was not `starting`. */
   async activate(taskId: TaskId): Promise<boolean> {
     const { db, clock } = this.#options
     return db.transaction(async (tx) => {
@@ -143,7 +143,7 @@ export class Tasks {
 
   /**
    * Prolongs the lease, then waits up to `waitMs` for the end of the task: a caller that keeps asking hears of a stop at
-   * once. Answers false when the task has ended.
+   * once. Returns false if the task has ended.
    */
   async heartbeat(taskId: TaskId, wait: { waitMs: number; signal: AbortSignal }): Promise<boolean> {
     const { db, clock } = this.#options
@@ -177,7 +177,7 @@ export class Tasks {
     return taskStore.remove(tx, taskId)
   }
 
-  /** Answers false, and changes nothing, when the task may not finish like that. The token is void afterwards. */
+  /** Returns false, and changes nothing, if the task may not finish like that. The token is void afterwards. */
   async finish(
     tx: Db,
     afterCommit: AfterCommit,

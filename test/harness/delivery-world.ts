@@ -250,7 +250,7 @@ export class DeliveryWorld {
     return async (life) => {
       const ids = flattenTree(asked.message.deflated.tree)
       const objects = await Promise.all(ids.map((id) => this.#core.ctx.objects.get(id)))
-      // As programs do; that those who do not harm themselves alone is tested elsewhere.
+      // Early confirmations have tests of their own.
       if (objects.some((object) => !object?.content)) return
       await this.#hear(life, this.#core.confirm(asked.message), () => node.confirmed.add(asked))
     }

@@ -2,7 +2,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { expireNodes } from '../nodes/nodes.ts'
 import * as messageStore from './message-store.ts'
 
-/** Background job: wakes those who wait for a reply when a node goes silent or an instruction expires. */
+/** Background job: notifies calls that wait for a reply when a node goes silent or an instruction expires. */
 export async function watchDeadlines(ctx: SuperlinkContext, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     using subscription = ctx.bells.deadlines.subscribe('deadlines')

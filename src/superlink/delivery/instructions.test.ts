@@ -56,7 +56,7 @@ test('an instruction whose receiver hung up meanwhile goes to the next call', as
   assert.equal((await core.claim(nodeId))?.metadata.messageId, message.messageId)
 })
 
-test('a SuperNode that waits is told of the end of a run, and of no end that it knows', async () => {
+test('a SuperNode that waits gets the news that a run has ended, once', async () => {
   await using world = await setUp()
   const { core, runId, hold } = world
   const { endedRuns } = core.ctx.tasks

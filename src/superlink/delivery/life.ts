@@ -6,8 +6,8 @@ import type { StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 
 /**
- * The life of an instruction, in one table. This file alone changes states; the rules beside it decide when, and wake those
- * who wait after the commit.
+ * The life of an instruction, in one table. This file alone changes states; the rules beside it decide when, and notify
+ * waiting calls after the commit.
  *
  * | state | stored as | moved on by | wakes |
  * | --- | --- | --- | --- |

@@ -22,7 +22,7 @@ export interface StoredMessage {
   readonly metadata: Metadata
   readonly error: MessageError | undefined
   readonly tree: ObjectTree
-  /** Epoch milliseconds; `undefined` while nobody has it. */
+  /** Epoch milliseconds; `undefined` while no node has it. */
   readonly deliveredAt: number | undefined
 }
 
@@ -142,7 +142,7 @@ export async function listRunsCompletedBy(db: Db, objectId: string): Promise<Run
   return rows.map((row) => row.run_id as RunId)
 }
 
-/** The oldest instruction that nobody has fetched and that has not expired. */
+/** Returns the oldest instruction that no node has fetched and that has not expired. */
 export async function findPending(db: Db, nodeId: NodeId, now: number): Promise<StoredMessage | undefined> {
   const row = await db
     .selectFrom('message')
@@ -174,7 +174,7 @@ export async function undeliver(tx: Db, messageId: string, deliveredAt: number):
   return result.numUpdatedRows > 0n
 }
 
-/** Makes instructions available again that the node fetched but neither confirmed nor answered. Answers how many. */
+/** Makes instructions available again that the node fetched but neither confirmed nor answered. Returns how many. */
 export async function undeliverUnconfirmed(tx: Db, nodeId: NodeId): Promise<number> {
   const result = await tx
     .updateTable('message')

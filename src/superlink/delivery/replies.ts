@@ -181,7 +181,7 @@ async function findUndeliverable(ctx: Ctx, instruction: StoredMessage, now: numb
   }
 }
 
-/** Wakes those who wait for a reply whose last object this is. */
+/** Notifies the calls that wait for a reply whose last object this is. */
 export async function noteArrival(ctx: Pick<Ctx, 'db' | 'bells'>, objectId: string): Promise<void> {
   for (const runId of await messageStore.listRunsCompletedBy(ctx.db.read, objectId)) ctx.bells.replies.ring(runId)
 }

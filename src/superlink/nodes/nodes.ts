@@ -90,7 +90,7 @@ export async function activateNode(
   })
 }
 
-/** A beat keeps an online node online and revives an offline one. Answers whether the node exists. */
+/** A beat keeps an online node online and revives an offline one. Returns whether the node exists. */
 export async function heartbeat(ctx: Ctx, nodeId: NodeId, intervalMs: number): Promise<boolean> {
   ensureHeartbeatInterval(intervalMs)
   return ctx.db.transaction(async (tx, afterCommit) => {
@@ -114,7 +114,7 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   ctx.liveNodes.forget(nodeId)
 }
 
-/** A node whose certificate is refused from now on will not answer any more: whoever waits for it hears so at once. */
+/** A node whose certificate is refused from now on will not reply any more: its ServerApps get an error at once. */
 export async function cutOffNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     const node = await nodeStore.find(tx, nodeId)
@@ -215,7 +215,7 @@ function ensureHeartbeatInterval(intervalMs: number): void {
   if (!valid) throw new DomainError('heartbeat-interval-invalid')
 }
 
-/** ServerApps wait for nodes and for replies; both may depend on who is online. */
+/** ServerApps wait for nodes and for replies; both may depend on which nodes are online. */
 function wakeWaiters(ctx: Ctx): void {
   ctx.bells.replies.ringAll()
   ctx.bells.deadlines.ring('deadlines')

@@ -39,7 +39,7 @@ const fleets: Readonly<Record<string, () => Promise<Fleet>>> = {
 }
 
 for (const [name, start] of Object.entries(fleets)) {
-  test(`${name}: a run reaches each of them, always in the same order, and no stranger`, async () => {
+  test(`${name}: a run reaches each of them, always in the same order, and no other node`, async () => {
     await using fleet = await start()
     const { core, run } = fleet
     const { runNodes, db } = core.ctx

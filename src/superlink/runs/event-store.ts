@@ -4,7 +4,7 @@ import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { RunEvent } from './events.ts'
 
-/** Queries of the `task_event` table; nobody else writes it. */
+/** Queries of the `task_event` table, which no other file writes. */
 
 export async function insert(
   tx: Db,

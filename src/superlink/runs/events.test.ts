@@ -6,7 +6,7 @@ import { appendEvents, followEvents, repliesEvent } from './events.ts'
 
 const never = new AbortController().signal
 
-test('who watches a run sees what its app reports and how many replies there are, until the run ends', async () => {
+test('a program that watches a run sees what its app reports and how many replies there are, until the run ends', async () => {
   await using core = await SuperlinkCore.start()
   const nodeId = await core.join('node')
   const { runId, taskId } = await core.run()

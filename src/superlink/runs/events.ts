@@ -7,7 +7,7 @@ import type { SuperlinkContext } from '../context.ts'
 import * as eventStore from './event-store.ts'
 import { ensureRunOpen, findRun } from './run.ts'
 
-/** What the SuperLink itself says about the progress of a run, for those who watch it. */
+/** What the SuperLink itself reports on the progress of a run. */
 export const repliesEvent = 'trellis.replies'
 
 export interface RunEvent {

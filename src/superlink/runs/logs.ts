@@ -13,7 +13,7 @@ type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>
 
 /**
  * Appends text as it came. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
- * ended: those who follow its log have been told that it is complete.
+ * ended: programs that follow its log have seen its end.
  */
 export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly string[]): Promise<void> {
   const text = fragments.map(cutLine).join('')

@@ -9,7 +9,7 @@ export interface ReplyCounts {
 const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
 
 /**
- * How many replies the messages of a run have, for those who watch it. Messages that are pushed when all earlier ones have
+ * Counts the replies that the messages of a run have, for programs that watch it. Messages that are pushed when all earlier ones have
  * been answered begin a new phase. In memory: a restart begins a phase too.
  */
 export class RunProgress {

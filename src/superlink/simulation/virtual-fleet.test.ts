@@ -133,7 +133,7 @@ test('as many nodes work at a time as there are processors, and each answers, wh
   assert.deepEqual(new Set(answers.map(({ metadata }) => metadata.srcNodeId)), worked)
 })
 
-test('a node works on one message at a time, and messages to strangers are refused', async () => {
+test('a node works on one message at a time, and messages to unknown nodes are refused', async () => {
   await using simulated = await setUp()
   const { run, ask, launch, fail, nodesOf } = simulated
   const runId = await run({ numSupernodes: 2 })

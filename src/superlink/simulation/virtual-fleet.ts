@@ -46,7 +46,7 @@ export class VirtualFleet implements RunNodes {
   readonly runs: VirtualRuns
   readonly #ctx: () => Ctx
   readonly #works = new Map<TaskId, VirtualWork>()
-  /** Runs that may have instructions nobody works on. */
+  /** Runs that may have instructions without a ClientApp. */
   readonly #waiting = new Set<RunId>()
   readonly #bell = new Bell<'work'>()
 
@@ -122,7 +122,7 @@ export class VirtualFleet implements RunNodes {
     })
   }
 
-  /** Answers whether there may be more to start. */
+  /** Returns whether there may be more to start. */
   async #startNext(): Promise<boolean> {
     const used = this.#shares()
     const free = 1 - [...used.values()].reduce((sum, share) => sum + share, 0)
