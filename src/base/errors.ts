@@ -10,12 +10,20 @@ export class DomainError extends Error {
   /** What the audit log says instead of the code, if the peer is not to learn why. */
   readonly auditedAs: ErrorCode | undefined
 
-  constructor(code: ErrorCode, detail?: string, options: ErrorOptions & { auditedAs?: ErrorCode } = {}) {
+  /** How long the peer should wait before it tries again. */
+  readonly retryAfterMs: number | undefined
+
+  constructor(
+    code: ErrorCode,
+    detail?: string,
+    options: ErrorOptions & { auditedAs?: ErrorCode; retryAfterMs?: number } = {},
+  ) {
     super(detail ?? errorCatalog[code].sentence, options)
     this.name = 'DomainError'
     this.code = code
     this.detail = detail
     this.auditedAs = options.auditedAs
+    this.retryAfterMs = options.retryAfterMs
   }
 
   /** Stable code of why a peer was refused, when it was refused for who it is. */

@@ -63,6 +63,8 @@ export const limits = {
   /** Without a certificate from one address, at a listener that asks for certificates. */
   connectionsPerAddressMax: 256,
   heldCallsPerNodeMax: 4,
+  /** SuperNodes that register or activate themselves at the same time. */
+  joinsAtOnceMax: 64,
   /** Connections that the system keeps for a listener until it accepts them, unless the system allows fewer. */
   listenBacklog: 4_096,
   /** Accepted connections that wait, unread, for their turn, and how long one waits before it is turned away. */

@@ -43,6 +43,9 @@ const services = [
     stopRun() {
       throw new DomainError('run-not-found')
     },
+    listRuns() {
+      throw new DomainError('too-many-calls', undefined, { retryAfterMs: 1500 })
+    },
   }),
 ]
 
@@ -74,6 +77,7 @@ for (const transport of ['grpc', 'http'] as const) {
       assert.match(error.message, /^Run ID not found\.?$/)
       return true
     })
+    await assert.rejects(control.listRuns({}), { status: 'unavailable', retryAfterMs: 2000 })
   })
 }
 

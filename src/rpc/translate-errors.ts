@@ -49,11 +49,13 @@ export function toWireError(error: unknown, method: string, log: Logger): WireEr
     else log.debug('Call refused', { method, code: error.code, detail: error.detail, cause: error.cause })
     const detail = row.showsDetail ? error.detail : undefined
     const wire = wireError(row.status, row.number, detail ?? row.sentence, detail ?? row.httpSentence ?? row.sentence)
+    const { retryAfterMs } = error
+    const retryAfterSeconds = retryAfterMs === undefined ? row.retryAfterSeconds : Math.ceil(retryAfterMs / 1000)
     return {
       ...wire,
       ...(row.httpStatus === undefined ? {} : { httpStatus: row.httpStatus }),
       ...(error.refusalReason === undefined ? {} : { refusalReason: error.refusalReason }),
-      ...(row.retryAfterSeconds === undefined ? {} : { retryAfterSeconds: row.retryAfterSeconds }),
+      ...(retryAfterSeconds === undefined ? {} : { retryAfterSeconds }),
     }
   }
   if (error instanceof CallerGone) {

@@ -30,7 +30,7 @@ import { claimAddressFile } from './address-file.ts'
 import { auditCalls } from './api/audit-calls.ts'
 import { createControlService } from './api/control.ts'
 import { createFleetService, createNoFleetService } from './api/fleet.ts'
-import { countFleetTraffic } from './api/fleet-traffic.ts'
+import { fleetInterceptors } from './api/fleet-interceptors.ts'
 import { logControlCalls } from './api/log-control-calls.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import { runJob } from './background-job.ts'
@@ -153,7 +153,7 @@ export async function startSuperlink(
       ...(addressFile ? [addressFile.guard(Control.typeName)] : []),
       ...(idleWatch ? [idleWatch.interceptor(Control.typeName)] : []),
       logControlCalls(log),
-      countFleetTraffic(ctx.traffic),
+      ...fleetInterceptors(ctx),
     ],
   })
   const controlListener = stack.use(await listen('Control API', config.controlAddress, [control], 'cli'))
