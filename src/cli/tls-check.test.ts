@@ -115,7 +115,7 @@ test('of the files of a client the first broken link is named, and of good ones 
       crl: flag('--crl', crl ?? ''),
     }
     const list = new Checklist()
-    await checkClientFiles(list, files, now)
+    await checkClientFiles(list, files, Date.now())
     const broken = list.steps.find(({ outcome }) => outcome === 'broken')
     assert.equal(broken?.link ?? '', link, `${name}: ${JSON.stringify(list.steps)}`)
     assert.match(list.steps.map(({ detail }) => detail).join('\n'), said, name)

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { readFileSync, writeFileSync } from 'node:fs'
-import { test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { askingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { eventually } from '../harness/program.ts'
@@ -19,7 +19,7 @@ export const app = new ClientApp().query(async (message, context) => {
     case 'wait':
       return new Promise(() => {})
     case 'big':
-      return message.reply(new RecordDict({ c: new ConfigRecord({ blob: new Uint8Array(20 * 1024 * 1024) }) }))
+      return message.reply(new RecordDict({ c: new ConfigRecord({ blob: new Uint8Array(61 * 1024 * 1024) }) }))
     case 'nothing':
       return undefined
     case 'noise':
@@ -44,23 +44,32 @@ export const app = new ClientApp().query(async (message, context) => {
 })
 `
 
-test('whatever a ClientApp does, the ServerApp gets an answer and the node goes on', async () => {
-  await using deployment = await Deployment.create()
+/** For the tests that leave it as it was. */
+let deployment: Deployment
+before(async () => {
+  deployment = await Deployment.create()
   await deployment.startSupernode('node-1')
+})
+after(() => deployment[Symbol.asyncDispose]())
+
+test('whatever a ClientApp does, the ServerApp gets an answer and the node goes on', async () => {
   const app = deployment.writeApp({
     server: askingServer,
     client: faultyClient,
-    config: 'actions = "throw,good,exit,good,spin,wait,big,nothing,good"\nttl = 4',
+    config: 'actions = "throw,good,exit,good,big,nothing,good"\nttl = 60',
   })
   const run = await deployment.flwr('run', app, '--stream')
   assert.equal(run.status, 0, run.said)
   assert.match(run.said, /throw: error 2 RangeError: no such partition/)
   assert.match(run.said, /exit: error 8 ClientApp stopped responding\. .*exit status 3/)
-  assert.match(run.said, /spin: error 3 /)
-  assert.match(run.said, /wait: error 3 /)
-  assert.match(run.said, /big: error 2 The reply is too large: .* 16777216 that are allowed/)
+  assert.match(run.said, /big: error 2 The reply is too large: .* 62914560 that are allowed/)
   assert.match(run.said, /nothing: error 2 .*did not return a reply/)
   assert.equal(run.said.match(/good: answered/g)?.length, 3)
+  const hung = await deployment.flwr('run', app, '--stream', '--run-config', 'actions="spin,wait" ttl=4')
+  assert.match(hung.said, /spin: error 3 /)
+  assert.match(hung.said, /wait: error 3 /)
+  const after = await deployment.flwr('run', app, '--stream', '--run-config', 'actions="good"')
+  assert.match(after.said, /good: answered/)
   // Nothing of the apps that hung is left.
   await eventually('the end of all client processes', () => deployment.children('flwr-clientapp').length === 0)
 })
@@ -88,8 +97,6 @@ test('no ClientApp ends its SuperExec, and one that keeps too much is reported a
 })
 
 test('a ClientApp that cannot be loaded answers with what is wrong with it', async () => {
-  await using deployment = await Deployment.create()
-  await deployment.startSupernode('node-1')
   const app = deployment.writeApp({
     server: askingServer,
     client: `import './not-there.ts'\nexport const app = 1\n`,
@@ -109,7 +116,6 @@ test('a ClientApp that cannot be loaded answers with what is wrong with it', asy
 })
 
 test('a ServerApp that fails ends the run with the reason, and flwr run fails with it', async () => {
-  await using deployment = await Deployment.create()
   const app = deployment.writeApp({
     server: `import { ServerApp } from 'trellis-fl'
 export const app = new ServerApp().main(() => { throw new Error('no idea what to do') })`,

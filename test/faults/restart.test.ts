@@ -45,7 +45,7 @@ test('a SuperLink killed in the middle of a round comes back, and nodes, ServerA
   await deployment.startSuperlink()
 
   // Whoever follows the run sees the rest of it too.
-  assert.equal(await follower.end(60_000), 0, follower.said)
+  assert.equal(await follower.end(), 0, follower.said)
   assert.match(follower.said, /Waiting for the SuperLink/)
   assert.match(follower.said, /weights: 6 16/)
   assert.equal((await runOf(deployment, runId)).status, 'finished:completed')
@@ -64,10 +64,10 @@ test('a SuperLink that ran the ServerApp itself ends the run with the reason whe
 
   deployment.superlink.kill('SIGKILL')
   await deployment.superlink.end()
-  await eventually('the end of the ServerApp', () => apps.every((pid) => !isAlive(pid)), 10_000)
+  await eventually('the end of the ServerApp', () => apps.every((pid) => !isAlive(pid)))
   await deployment.startSuperlink()
 
-  assert.equal(await follower.end(60_000), 0, follower.said)
+  assert.equal(await follower.end(), 0, follower.said)
   const { said } = await deployment.flwr('ls', '--run-id', runId)
   assert.match(said, /finished:failed/)
   assert.match(said, /server was restarted, and the app that it ran ended with it/)
@@ -89,7 +89,7 @@ test('a SuperNode killed while it trains gets its message again when it is back'
   await node.end()
   await deployment.startSupernode('node-1')
 
-  assert.equal(await follower.end(60_000), 0, follower.said)
+  assert.equal(await follower.end(), 0, follower.said)
   assert.match(follower.said, /weights: 6 16/)
   assert.deepEqual(await nodeIds(deployment), before)
 })
@@ -109,6 +109,6 @@ test('SuperExec and apps end with the SuperNode that started them', async () => 
 
   node.kill('SIGKILL')
   other.kill('SIGKILL')
-  await eventually('the end of the client processes', () => clients.every((pid) => !isAlive(pid)), 10_000)
-  await eventually('the end of both SuperExecs', () => superexecs.filter(isAlive).length === 1, 10_000)
+  await eventually('the end of the client processes', () => clients.every((pid) => !isAlive(pid)))
+  await eventually('the end of both SuperExecs', () => superexecs.filter(isAlive).length === 1)
 })

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
-import { existsSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
@@ -10,11 +10,12 @@ import { opensshPublicKey } from '../harness/openssh.ts'
 import { run } from '../harness/program.ts'
 import { runPython } from '../harness/python-flower.ts'
 
-test('what flwr new writes runs as it is, and every command tells of it', async () => {
-  await using deployment = await Deployment.create()
-  await deployment.startSupernode('node-1')
-  await deployment.startSupernode('node-2')
+/** One for all tests, which take their turns at it. */
+const deployment = await Deployment.create()
+after(() => deployment[Symbol.asyncDispose]())
+await Promise.all([deployment.startSupernode('node-1'), deployment.startSupernode('node-2')])
 
+test('what flwr new writes runs as it is, and every command tells of it', async () => {
   assert.equal((await deployment.flwr('new', 'my-app', '--publisher', 'someone')).status, 0)
   const ran = await deployment.flwr('run', 'my-app', '--stream', '--run-config', 'num-server-rounds=2')
   assert.equal(ran.status, 0, ran.said)
@@ -64,7 +65,6 @@ test('what flwr new writes runs as it is, and every command tells of it', async 
 })
 
 test('a run that fails fails the command that follows it, and says why', async () => {
-  await using deployment = await Deployment.create()
   const server = `import { ServerApp } from 'trellis-fl'
     export const app = new ServerApp().main(() => { throw new Error('out of \\x1b[31mpatients') })`
   const app = deployment.writeApp({ server, client: countingClient })
@@ -81,7 +81,6 @@ test('a run that fails fails the command that follows it, and says why', async (
 })
 
 test('every refusal has the exit status of Flower, one sentence, and a document with --format json', async () => {
-  await using deployment = await Deployment.create()
   writeFileSync(deployment.directory.file('not-a-key.pub'), 'nonsense')
   const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'rounds = 1' })
   const refusals: readonly (readonly [string, 1 | 2, RegExp])[] = [
@@ -144,7 +143,6 @@ test('every refusal has the exit status of Flower, one sentence, and a document 
 })
 
 test('a SuperNode is registered by its public key, once, and unregistered for good', async () => {
-  await using deployment = await Deployment.create()
   writeFileSync(deployment.directory.file('node.pub'), opensshPublicKey())
   const registered = await deployment.flwr('supernode', 'register', 'node.pub', 'test', '--format', 'json')
   const [, nodeId = ''] = /"node-id": (\d+)\n/.exec(registered.stdout) ?? []
@@ -159,16 +157,16 @@ test('a SuperNode is registered by its public key, once, and unregistered for go
 })
 
 test('config.toml is written where there is none, and its connections are listed', async () => {
-  await using deployment = await Deployment.create()
-  const config = join(deployment.environment.FLWR_HOME as string, 'config.toml')
-  rmSync(config)
-  const listed = await deployment.flwr('config', 'list', '--format', 'json')
+  const home = deployment.directory.file('new-home')
+  const config = join(home, 'config.toml')
+  const flwr = (...args: string[]) => run('flwr', args, { cwd: deployment.directory.path, env: { FLWR_HOME: home } })
+  const listed = await flwr('config', 'list', '--format', 'json')
   assert.deepEqual(JSON.parse(listed.stdout), {
     superlink: ['local', 'local-deployment'],
     default: 'local',
   })
   assert.match(readFileSync(config, 'utf8'), /^#/)
-  assert.match((await deployment.flwr('config', 'ls')).stdout, /^ {2}local \(default\)$/m)
+  assert.match((await flwr('config', 'ls')).stdout, /^ {2}local \(default\)$/m)
 })
 
 const python = process.env.TRELLIS_PYTHON_129
@@ -176,8 +174,6 @@ const noPython = 'TRELLIS_PYTHON_129 names no virtual environment with flwr 1.29
 test("JSON documents have the keys and types of Flower 1.29's flwr, asked about the same SuperLink", {
   skip: python === undefined && noPython,
 }, async () => {
-  await using deployment = await Deployment.create()
-  await deployment.startSupernode('node-1')
   const server = `import { ServerApp } from 'trellis-fl'
     export const app = new ServerApp().main(() => {})`
   const app = deployment.writeApp({ server, client: countingClient })

@@ -77,7 +77,7 @@ test('without a SuperLink an app runs on ten virtual SuperNodes, as many at a ti
   assert.equal(new Set(seen.map(({ node }) => node)).size, 10)
   assert.deepEqual(new Set(seen.map(({ partition }) => partition)), new Set([...'0123456789']))
   assert.deepEqual(new Set(seen.map(({ of }) => of)), new Set(['10']))
-  await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0, 5000)
+  await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0)
 
   const listed = JSON.parse((await user.flwr('ls', '--format', 'json')).stdout)
   assert.equal(listed.runs[0].status, 'finished:completed')
@@ -177,7 +177,7 @@ test('a run goes on when its command is killed, and a stop ends its processes', 
   assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.* running`))
   assert.ok(user.processes('flwr-clientapp').length > 0)
   assert.match((await user.flwr('stop', runId)).stdout, /was stopped/)
-  await eventually('the end of the app', () => user.processes('app').every((pid) => !isAlive(pid)), 8000)
+  await eventually('the end of the app', () => user.processes('app').every((pid) => !isAlive(pid)))
   assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.*finished:stopped`))
 })
 
@@ -199,7 +199,7 @@ test('whoever follows a run hears that the local SuperLink was killed, and then 
   assert.equal(await cli.end(), 1)
   assert.match(cli.said, /The local SuperLink has ended; its log: \S+\/trellis\.log/)
   assert.match(cli.said, new RegExp(`To see what became of the run: flwr log ${runId} :local:`))
-  await eventually('the end of the apps', () => user.processes('app').every((pid) => !isAlive(pid)), 8000)
+  await eventually('the end of the apps', () => user.processes('app').every((pid) => !isAlive(pid)))
   const log = await user.flwr('log', runId, ':local:')
   assert.match(log.said, /ROUND 1.*finished:failed: The server was restarted/s)
 })
@@ -230,7 +230,7 @@ export const app = new ServerApp().main(async (grid) => {
   assert.match(ran.stdout, /error \d+: Error: no data here/)
   assert.match(ran.stdout, /error \d+: ClientApp stopped responding\. .*exit status 3/)
   assert.match(ran.stdout, /error \d+: .*(did not answer before its message expired|Message Unavailable)/)
-  await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0, 8000)
+  await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0)
 })
 
 for (const release of ['1.29', '1.41'] as const)
@@ -258,7 +258,7 @@ for (const release of ['1.29', '1.41'] as const)
     assert.equal(drawn.length, 20)
     assert.equal(new Set(drawn).size, 20, 'each execution draws numbers of its own')
     // The SuperExec goes on, and what it forks from.
-    await eventually('the end of the ClientApps', () => user.processes('--parent-pid').length <= 1, 5000)
+    await eventually('the end of the ClientApps', () => user.processes('--parent-pid').length <= 1)
   })
 
 test("Flower's flwr of both generations starts, lists and stops simulations of ours", {
@@ -284,8 +284,8 @@ test("Flower's flwr of both generations starts, lists and stops simulations of o
   ] as const) {
     const flwr = (...args: string[]) => startPython(release, 'flwr', args, user.options())
     await using run = flwr('run', app, connection, '--stream', '--federation-config', 'num-supernodes=3')
-    await run.line(/Sampled \d nodes \(out of 3\)/, 60_000)
-    await run.line(/weights: 1 11/, 60_000)
+    await run.line(/Sampled \d nodes \(out of 3\)/)
+    await run.line(/weights: 1 11/)
     await using shown = flwr('federation', 'list', connection, '--federation', '@none/default', '--format', 'json')
     assert.equal(await shown.end(), 0)
     const { federation } = JSON.parse(shown.stdout.slice(shown.stdout.indexOf('{')))

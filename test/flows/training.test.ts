@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { after, before, test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { eventually, isAlive } from '../harness/program.ts'
@@ -44,10 +44,15 @@ test('two SuperNodes train over mutual TLS, and flwr shows it to whoever started
   }
 })
 
+/** One for the tests below, which take their turns at it. */
+let deployment: Deployment
+before(async () => {
+  deployment = await Deployment.create()
+  await Promise.all([deployment.startSupernode('node-1'), deployment.startSupernode('node-2')])
+})
+after(() => deployment[Symbol.asyncDispose]())
+
 test('app processes stay warm from round to round and are gone when the run has ended', async () => {
-  await using deployment = await Deployment.create()
-  await deployment.startSupernode('node-1')
-  await deployment.startSupernode('node-2')
   const app = deployment.writeApp({
     server: countingServer,
     client: countingClient,
@@ -58,7 +63,7 @@ test('app processes stay warm from round to round and are gone when the run has 
     const found = [...deployment.children('flwr-clientapp'), ...deployment.children('flwr-serverapp')]
     return found.length === 3 && found
   })
-  assert.equal(await run.end(60_000), 0, run.said)
+  assert.equal(await run.end(), 0, run.said)
   await run.heard()
   const pids = [...run.said.matchAll(/'pid': ([\d.]+)/g)].map(([, pid]) => pid)
   assert.equal(pids.length, 3)
@@ -68,9 +73,6 @@ test('app processes stay warm from round to round and are gone when the run has 
 })
 
 test('a run that is stopped ends at once, with its processes', async () => {
-  await using deployment = await Deployment.create()
-  await deployment.startSupernode('node-1')
-  await deployment.startSupernode('node-2')
   const app = deployment.writeApp({
     server: countingServer,
     client: countingClient,
@@ -87,7 +89,7 @@ test('a run that is stopped ends at once, with its processes', async () => {
   const stopped = JSON.parse((await deployment.flwr('stop', started['run-id'], '--format', 'json')).stdout)
   assert.deepEqual(stopped, { success: true, 'run-id': started['run-id'] })
   assert.equal(await follower.end(), 0)
-  await eventually('the end of the app processes', () => clients.every((pid) => !isAlive(pid)), 10_000)
+  await eventually('the end of the app processes', () => clients.every((pid) => !isAlive(pid)))
   const { runs } = JSON.parse((await deployment.flwr('ls', '--format', 'json')).stdout)
   assert.equal(runs[0].status, 'finished:stopped')
   const again = await deployment.flwr('stop', started['run-id'])
@@ -96,9 +98,6 @@ test('a run that is stopped ends at once, with its processes', async () => {
 })
 
 test('whoever follows a run leaves it with Ctrl-C and is told how to come back', async () => {
-  await using deployment = await Deployment.create()
-  await deployment.startSupernode('node-1')
-  await deployment.startSupernode('node-2')
   const app = deployment.writeApp({
     server: countingServer,
     client: countingClient,

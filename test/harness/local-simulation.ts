@@ -25,7 +25,7 @@ export class LocalSimulation implements AsyncDisposable {
   }
 
   flwr(...args: string[]): ReturnType<typeof run> {
-    return run('flwr', args, { ...this.options(), timeoutMs: 100_000 })
+    return run('flwr', args, { ...this.options(), timeoutMs: 180_000 })
   }
 
   start(program: string, ...args: string[]): TestProgram {

@@ -28,7 +28,7 @@ for (const [release, environment] of Object.entries(environments)) {
     const ours = await ourCommands()
     const script = join(import.meta.dirname, 'python', 'commands.py')
     const python = join(environment as string, 'bin', 'python')
-    const { stdout } = await promisify(execFile)(python, [script], { maxBuffer: 1 << 22, timeout: 60_000 })
+    const { stdout } = await promisify(execFile)(python, [script], { maxBuffer: 1 << 22, timeout: 240_000 })
     const theirs: Record<string, { options: string[]; arguments: number }> = JSON.parse(stdout)
     assert.ok(Object.keys(theirs).length > 40, Object.keys(theirs).join())
 

@@ -173,7 +173,7 @@ async function readWire(environment: string): Promise<Wire> {
   const script = join(import.meta.dirname, 'python', 'descriptors.py')
   const { stdout } = await promisify(execFile)(join(environment, 'bin', 'python'), [script], {
     maxBuffer: 1 << 24,
-    timeout: 60_000,
+    timeout: 240_000,
   })
   return JSON.parse(stdout)
 }

@@ -48,6 +48,6 @@ async function assertSameVectors(environment: string, expected: readonly string[
 }
 
 async function run(environment: string, args: readonly string[], env: NodeJS.ProcessEnv = {}): Promise<string> {
-  const options = { timeout: 120_000, env: { ...process.env, ...env } }
+  const options = { timeout: 240_000, env: { ...process.env, ...env } }
   return (await promisify(execFile)(join(environment, 'bin', 'python'), args, options)).stdout
 }
