@@ -115,7 +115,7 @@ test('a list is fetched again within minutes, or before it is due, and only when
 })
 
 const bad: readonly (readonly [name: string, body: () => Promise<string | Buffer>, line: RegExp])[] = [
-  ['a page', async () => '<html>Sign in</html>', /cannot be used/],
+  ['a page', async () => '<html>Sign in</html>', /is not a revocation list \(PEM or DER\)/],
   ['an older list', () => list(4), /older than the one in use/],
   ['a list of another key', () => list(6, { by: namesake }), /that CA has not signed it/],
   ['nothing', async () => '', /cannot be used/],
