@@ -106,7 +106,8 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'test/interop/faults-at-ours.test.ts': [1, 'an app that looks for nodes again after a pause'],
   'test/interop/silence-under-python.test.ts': [1, 'an app that is slower than the time to live of its message'],
   'src/superexec/python-fork-server.test.ts': [1, 'a program that does nothing until it is killed'],
-  'src/rpc/listener-bounds.test.ts': [1, 'a client that is slow'],
+  'src/rpc/listener-bounds.test.ts': [2, 'clients that are slow'],
+  'test/faults/crowd.test.ts': [3, 'a SuperLink that is stopped, and runs and pauses in turns'],
   'test/faults/http-peers.test.ts': [4, 'calls that are held before what they wait for happens'],
   'test/flows/tls-reload.test.ts': [1, 'renewals that come one after the other'],
 }

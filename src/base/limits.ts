@@ -69,7 +69,7 @@ export const limits = {
   listenBacklog: 4_096,
   /** Accepted connections that wait, unread, for their turn, and how long one waits before it is turned away. */
   connectionsWaitingMax: 1_024,
-  waitingConnectionMs: 15_000,
+  waitingConnectionMs: 30_000,
   /** How long a connection that is turned away may stay open, so that its client can read why. */
   turnedAwayConnectionMs: 500,
   /** Connections whose handshake or first bytes are awaited, and how long one may take. */
@@ -81,7 +81,7 @@ export const limits = {
   /** For how long one that is slow counts among these. */
   handshakeTurnMs: 10,
   /** The time that each handshake has, even if other connections wait for its place. */
-  handshakeMs: 1_000,
+  handshakeMs: 3_000,
   /** Refused peers that are being told why; one more is cut off without a word. */
   connectionsRefusedMax: 256,
   refusedConnectionMs: 2_000,

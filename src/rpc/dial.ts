@@ -28,7 +28,13 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
     socket.once('OCSPResponse', (der: Buffer | null) => {
       staple = der ?? undefined
     })
-    const timer = setTimeout(() => fail(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' })), timeoutMs)
+    const late = (): void => fail(Object.assign(new Error('timed out'), { code: 'ETIMEDOUT' }))
+    let timer = setTimeout(late, timeoutMs)
+    // A crowded server accepts a connection long before it has time for the handshake.
+    socket.once('connect', () => {
+      clearTimeout(timer)
+      timer = setTimeout(late, timeoutMs * handshakePatience)
+    })
     socket.once('error', fail)
     socket.once('close', () => fail(Object.assign(new Error('closed'), { code: 'ECONNRESET' })))
     socket.once(tls === 'insecure' ? 'connect' : 'secureConnect', () => {
@@ -44,6 +50,9 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
     })
   })
 }
+
+/** How many times as long as a connection its handshake may take. */
+const handshakePatience = 2
 
 function startTls(address: Address, tls: TlsSource, alpn: readonly string[]): TLSSocket {
   const { certificate, rootsPem } = tls.current()

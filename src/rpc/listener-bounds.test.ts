@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { once } from 'node:events'
 import { type ClientHttp2Session, connect as connectHttp2, constants, type OutgoingHttpHeaders } from 'node:http2'
 import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
@@ -63,6 +64,22 @@ test('a request whose head or body comes too slowly is ended, and one that takes
     await new Promise((resolve) => setTimeout(resolve, 75))
   }
   assert.match(await answer, new RegExp(`^HTTP/1\\.1 200 [\\s\\S]*${length}$`))
+  socket.destroy()
+})
+
+test('in clear, a first segment of one byte says nothing of the wire', async () => {
+  await using listener = await start()
+  const socket = connect({ port: listener.address.port, host: '127.0.0.1', noDelay: true })
+  const preface = Buffer.concat([
+    Buffer.from('PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n'),
+    Buffer.from('000000040000000000', 'hex'),
+  ])
+  socket.write(preface.subarray(0, 1))
+  await new Promise((resolve) => setTimeout(resolve, 50))
+  socket.write(preface.subarray(1))
+  const [frame] = (await once(socket, 'data')) as [Buffer]
+  // The settings of a server that speaks HTTP/2, not a page of HTTP/1.1.
+  assert.equal(frame[3], 4)
   socket.destroy()
 })
 
