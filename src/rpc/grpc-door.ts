@@ -74,10 +74,18 @@ export function createGrpcDoor({ methods, log, budget, bounds }: GrpcDoorOptions
       const timer = setTimeout(() => {
         for (const session of sessions) session.destroy()
       }, graceMs)
-      await Promise.all([...sessions].map((session) => new Promise<void>((resolve) => session.close(resolve))))
+      await Promise.all([...sessions].map(ended))
       clearTimeout(timer)
     },
   }
+}
+
+/** Closes a session. Node calls no callback for one that is closing already, so this waits for the event. */
+function ended(session: ServerHttp2Session): Promise<void> {
+  return new Promise((resolve) => {
+    session.once('close', resolve)
+    session.close()
+  })
 }
 
 /** Closes a session that has had no call for so long. */
