@@ -4,13 +4,15 @@ import { writeFileSync } from 'node:fs'
 import { request as httpsRequest } from 'node:https'
 import { test } from 'node:test'
 import { type ConnectionOptions, connect, type TLSSocket } from 'node:tls'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
+import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import { fixedTlsSource } from '../../src/identity/tls-source.ts'
 import { startListener } from '../../src/rpc/listener.ts'
 import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
+import { MutualTlsSuperlink, somePublicKey } from '../harness/mutual-tls.ts'
 import { needsOpenssl } from '../harness/openssl.ts'
 import { eventually, TestProgram } from '../harness/program.ts'
 import { recordingLogger } from '../harness/recording-logger.ts'
@@ -136,8 +138,12 @@ type Pair = Awaited<ReturnType<TestCa['issue']>>
 
 const textOf = ({ status, reason }: Pick<Answer, 'status' | 'reason'>): string => `${status} ${reason}`.trim()
 
-const request =
-  'POST /v1/fleet/register-node HTTP/1.1\r\nhost: x\r\ncontent-type: application/protobuf\r\ncontent-length: 0\r\nconnection: close\r\n\r\n'
+const body = toBinary(
+  Fleet.method.registerNode.input,
+  create(Fleet.method.registerNode.input, { publicKey: somePublicKey }),
+)
+const head = `POST /v1/fleet/register-node HTTP/1.1\r\nhost: x\r\ncontent-type: application/protobuf\r\ncontent-length: ${body.length}\r\nconnection: close\r\n\r\n`
+const request = Buffer.concat([Buffer.from(head), body])
 
 /** Node can neither send early data nor offer to authenticate after the handshake; the openssl program can. */
 async function callWithOpenssl(
@@ -236,7 +242,7 @@ async function callOver(options: ConnectionOptions): Promise<{ answer: Answer; s
         createConnection: () => socket,
         method: 'POST',
         path: '/v1/fleet/register-node',
-        headers: { 'content-type': 'application/protobuf', 'content-length': 0 },
+        headers: { 'content-type': 'application/protobuf', 'content-length': body.length },
       },
       (response) => {
         response.resume()
@@ -245,7 +251,7 @@ async function callOver(options: ConnectionOptions): Promise<{ answer: Answer; s
       },
     )
     call.once('error', reject)
-    call.end()
+    call.end(body)
   })
   session ??= socket.getSession()
   socket.destroy()
