@@ -1,4 +1,5 @@
 import type { ErrorRow } from './error-row.ts'
+import { nodeErrors } from './node-errors.ts'
 
 export type { ErrorRow } from './error-row.ts'
 export type { WireStatus } from './wire-status.ts'
@@ -7,6 +8,11 @@ export type { WireStatus } from './wire-status.ts'
 const catalog = {
   internal: { status: 'internal', sentence: 'Internal server error.' },
   unavailable: { status: 'unavailable', sentence: 'Temporarily unavailable. Try again.', showsDetail: true },
+  'storage-full': {
+    status: 'unavailable',
+    sentence: 'The disk of the server is full, so nothing of this call was stored: its operator must free some space.',
+    retryAfterSeconds: 5,
+  },
   'unknown-method': { status: 'unimplemented', sentence: 'Unknown method.', showsDetail: true },
   unsupported: { status: 'unimplemented', sentence: 'Not supported by this SuperLink.', showsDetail: true },
   'invalid-request': { status: 'invalid-argument', sentence: 'Invalid request.', showsDetail: true },
@@ -99,67 +105,7 @@ const catalog = {
     showsDetail: true,
   },
 
-  // Nodes
-  'nodes-register-by-cli': {
-    status: 'failed-precondition',
-    number: 2001,
-    sentence: 'SuperNode authentication is enabled. All SuperNodes must be registered via the CLI.',
-  },
-  'nodes-unregister-by-cli': {
-    status: 'failed-precondition',
-    number: 2002,
-    sentence: 'SuperNode authentication is enabled. All SuperNodes must be unregistered via the CLI.',
-  },
-  'heartbeat-interval-invalid': {
-    status: 'invalid-argument',
-    number: 2003,
-    sentence: 'Invalid heartbeat interval',
-    httpSentence: 'Invalid heartbeat interval.',
-  },
-  'public-key-in-use': {
-    status: 'failed-precondition',
-    number: 23,
-    sentence: 'Public key already in use',
-    httpSentence: 'Public key already in use.',
-  },
-  'node-label-invalid': {
-    status: 'invalid-argument',
-    number: 45,
-    sentence: 'Invalid SuperNode location.',
-    showsDetail: true,
-  },
-  'public-key-invalid': {
-    status: 'failed-precondition',
-    number: 22,
-    sentence: 'The provided public key is not valid',
-    httpSentence: 'The provided public key is not valid.',
-  },
-  'node-not-registered': {
-    status: 'failed-precondition',
-    number: 2004,
-    sentence: 'No SuperNode found with the given public key.',
-    httpSentence: 'Failed to activate SuperNode.',
-  },
-  'node-not-activated': {
-    status: 'failed-precondition',
-    number: 2004,
-    sentence: 'SuperNode could not be activated.',
-    httpSentence: 'Failed to activate SuperNode.',
-    showsDetail: true,
-  },
-  'node-not-deactivated': {
-    status: 'failed-precondition',
-    number: 2005,
-    sentence: 'SuperNode could not be deactivated.',
-    httpSentence: 'Failed to deactivate SuperNode.',
-    showsDetail: true,
-  },
-  'node-not-owned': {
-    status: 'not-found',
-    number: 24,
-    sentence: 'Node ID not found for account',
-    httpSentence: 'Node ID not found for account.',
-  },
+  ...nodeErrors,
 
   // Runs
   'run-not-found': { status: 'not-found', number: 16, sentence: 'Run ID not found', httpSentence: 'Run ID not found.' },

@@ -174,6 +174,11 @@ export const limits = {
   virtualNodesMax: 10_000,
   virtualAppsAtOnceMax: 256,
   transfersAtOnce: 4,
+  /** How much must fit onto a disk that was full before work goes on, and how often that is tried. */
+  roomProbeBytes: 1 * MiB,
+  roomProbeEveryMs: 5_000,
+  /** How long a background job waits for news before it looks for itself. */
+  idleLookMs: 60 * 60_000,
 } as const
 
 /** A class of request bodies. */

@@ -22,6 +22,12 @@ export class Metrics {
   ])
   /** Of requests that are being received or served, from their first byte until the call ends. */
   readonly bodyBytes = this.#gauge('trellis_request_bytes', 'Bytes of requests in memory', [])
+  /** Set while writes fail because the disk is full. */
+  readonly storageFull = this.#gauge(
+    'trellis_storage_full',
+    'Whether a disk is full, so that nothing can be stored',
+    [],
+  )
   readonly reloads = this.#counter('trellis_tls_reloads_total', 'Sets of TLS files that had changed', [
     'files',
     'result',
@@ -52,7 +58,14 @@ export class Metrics {
 
   /** In the text format of Prometheus. */
   async text(): Promise<{ contentType: string; body: string }> {
-    for (const gauge of [this.bodyBytes, this.filesGood, this.connections, this.certificateExpiry, this.crlNextUpdate])
+    for (const gauge of [
+      this.bodyBytes,
+      this.storageFull,
+      this.filesGood,
+      this.connections,
+      this.certificateExpiry,
+      this.crlNextUpdate,
+    ])
       gauge.reset()
     for (const reader of this.#readers) reader()
     return { contentType: this.#registry.contentType, body: await this.#registry.metrics() }

@@ -179,8 +179,9 @@ test('a full disk refuses what cannot be kept, loses nothing, and works again wh
   mkdirSync(small)
   const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=1m', 'tmpfs', small]).status === 0
   if (!mounted) return t.skip('only root may mount a file system that fills up')
+  let reports = 0
   try {
-    await using database = openDatabase({ path: join(small, 'full.db') })
+    await using database = openDatabase({ path: join(small, 'full.db'), onFull: () => reports++ })
     const insert = (id: bigint, size: number): Promise<unknown> =>
       database.transaction((tx) =>
         tx
@@ -189,13 +190,14 @@ test('a full disk refuses what cannot be kept, loses nothing, and works again wh
           .execute(),
       )
     await insert(1n, 10)
-    await assert.rejects(insert(2n, 2_000_000), /The database cannot be written: database or disk is full/)
+    await assert.rejects(insert(2n, 2_000_000), { code: 'storage-full' })
     await insert(3n, 10)
     const rows = await database.read.selectFrom('series').select('series_id').orderBy('series_id').execute()
     assert.deepEqual(
       rows.map((row) => row.series_id),
       [1n, 3n],
     )
+    assert.equal(reports, 1)
   } finally {
     spawnSync('umount', [small])
   }

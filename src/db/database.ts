@@ -2,6 +2,7 @@ import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import { isDiskFull } from '../base/full-disk.ts'
 import { asTransaction, ensureOutsideTransaction } from './committed-reads.ts'
 import { migrations } from './migrations.ts'
 import type { Tables } from './schema.ts'
@@ -44,8 +45,13 @@ export type Survives = 'crash' | 'power-cut'
  * Opens or creates the database. Throws a UsageError with a remedy when the file is of a newer version, of another
  * program, in use, read-only or damaged.
  */
-export function openDatabase(options: { path: string; survives?: Survives }): Database {
-  const { path, survives = 'power-cut' } = options
+export function openDatabase(options: {
+  path: string
+  survives?: Survives
+  /** Called after a write failed because the disk is full. */
+  onFull?: () => void
+}): Database {
+  const { path, survives = 'power-cut', onFull = () => {} } = options
   const memory = path === inMemory
   if (!memory) makePrivate(path)
   const lock = memory ? undefined : takeLock(path)
@@ -59,7 +65,7 @@ export function openDatabase(options: { path: string; survives?: Survives }): Da
   }
   const reader = memory ? writer : open(path)
   if (!memory) reader.exec('PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
-  return new SqliteDatabase(writer, reader, lock)
+  return new SqliteDatabase(writer, reader, lock, onFull)
 }
 
 class SqliteDatabase implements Database {
@@ -68,6 +74,7 @@ class SqliteDatabase implements Database {
   readonly #writer: DatabaseSync
   readonly #lock: DatabaseSync | undefined
   readonly #isShared: boolean
+  readonly #onFull: () => void
   readonly #jobs: Job[] = []
   #draining: Promise<void> | undefined
   /** The common transaction that runs now, if readers use its connection. */
@@ -75,8 +82,9 @@ class SqliteDatabase implements Database {
   #lastCompany = 1
   #isClosed = false
 
-  constructor(writer: DatabaseSync, reader: DatabaseSync, lock: DatabaseSync | undefined) {
+  constructor(writer: DatabaseSync, reader: DatabaseSync, lock: DatabaseSync | undefined, onFull: () => void) {
     this.#writer = writer
+    this.#onFull = onFull
     this.#lock = lock
     this.#isShared = reader === writer
     this.#write = createWriter(writer)
@@ -142,9 +150,7 @@ class SqliteDatabase implements Database {
       this.#lastCompany = settled.length
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
-      const failure = new DomainError('unavailable', `The database cannot be written: ${errorText(error)}.`, {
-        cause: error,
-      })
+      const failure = this.#explainFailure(error)
       // Nobody was in the failed transaction yet when BEGIN itself failed: then the next caller must hear of it.
       if (rejected.length === 0) this.#jobs.shift()?.reject(failure)
       for (const reject of rejected) reject(failure)
@@ -170,8 +176,16 @@ class SqliteDatabase implements Database {
       // A full disk ends the whole transaction by itself.
       if (!this.#writer.isTransaction) throw error
       this.#writer.exec('ROLLBACK TO job; RELEASE job')
-      return () => job.reject(error)
+      const failure = isDiskFull(error) ? this.#explainFailure(error) : error
+      return () => job.reject(failure)
     }
+  }
+
+  #explainFailure(cause: unknown): DomainError {
+    if (!isDiskFull(cause))
+      return new DomainError('unavailable', `The database cannot be written: ${errorText(cause)}.`, { cause })
+    this.#onFull()
+    return new DomainError('storage-full', undefined, { cause })
   }
 }
 

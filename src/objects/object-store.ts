@@ -1,6 +1,8 @@
 import { sql } from 'kysely'
 import { Bell, lookAgain } from '../base/bell.ts'
 import { DomainError } from '../base/errors.ts'
+import { isDiskFull } from '../base/full-disk.ts'
+import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
@@ -55,6 +57,8 @@ export interface ObjectStoreOptions {
   readonly durable: boolean
   /** Called with each object that has come, after commit. */
   readonly onArrived?: (objectId: string) => void
+  /** Called after a file of so many bytes was not written because the disk is full. */
+  readonly onFull?: (bytes: number) => void
 }
 
 /** Opens the store and removes what a crash left behind: unfinished uploads and files that no row names. */
@@ -71,14 +75,16 @@ class FileObjectStore implements ObjectStore {
   readonly #db: Database
   readonly #files: ObjectFiles
   readonly #onArrived: ObjectStoreOptions['onArrived']
+  readonly #onFull: ObjectStoreOptions['onFull']
   readonly #arrived = new Bell<string>()
   /** Uploads and deletions of one object take turns. */
-  readonly #turns = new Map<string, Promise<unknown>>()
+  readonly #turns = new KeyedTurns<string>()
 
   constructor(options: ObjectStoreOptions) {
     this.#db = options.db
     this.#files = new ObjectFiles(options.directory, options.durable)
     this.#onArrived = options.onArrived
+    this.#onFull = options.onFull
   }
 
   async cleanUp(): Promise<void> {
@@ -124,7 +130,7 @@ class FileObjectStore implements ObjectStore {
       )
     if (idOf(bytes) !== objectId) return 'mismatch'
     const { type } = parseObject(bytes)
-    return this.#inTurn(objectId, async () => {
+    return this.#turns.inTurn(objectId, async () => {
       const row = await this.#find(objectId)
       if (!row) return 'unknown'
       if (row.available === 1) return 'stored'
@@ -136,7 +142,9 @@ class FileObjectStore implements ObjectStore {
         if (outcome === 'stored') return outcome
       } catch (error) {
         await this.#deleteUnlessStored(objectId).catch(() => {})
-        throw error
+        if (!isDiskFull(error)) throw error
+        this.#onFull?.(bytes.length)
+        throw new DomainError('storage-full', undefined, { cause: error })
       }
       // Released while the file was written.
       await this.#deleteUnlessStored(objectId)
@@ -277,22 +285,12 @@ class FileObjectStore implements ObjectStore {
 
   /** The object may have been announced and uploaded again since its row was deleted: then its file stays. */
   async #deleteFile(objectId: string): Promise<void> {
-    await this.#inTurn(objectId, () => this.#deleteUnlessStored(objectId)).catch(() => {})
+    await this.#turns.inTurn(objectId, () => this.#deleteUnlessStored(objectId)).catch(() => {})
   }
 
   /** A file without a row that says `available` is left from an upload that was not finished. */
   async #deleteUnlessStored(objectId: string): Promise<void> {
     const row = await this.#find(objectId)
     if (row?.available !== 1) await this.#files.remove(objectId)
-  }
-
-  #inTurn<T>(objectId: string, work: () => Promise<T>): Promise<T> {
-    const turn = (this.#turns.get(objectId) ?? Promise.resolve()).then(work, work)
-    this.#turns.set(objectId, turn)
-    const leave = (): void => {
-      if (this.#turns.get(objectId) === turn) this.#turns.delete(objectId)
-    }
-    turn.then(leave, leave)
-    return turn
   }
 }

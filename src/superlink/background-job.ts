@@ -1,4 +1,5 @@
 import { errorText } from '../base/errors.ts'
+import { isStorageFull } from '../base/full-disk.ts'
 import type { SuperlinkContext } from './context.ts'
 
 /** A background job that fails is logged, and started again after a pause: the server goes on. */
@@ -11,7 +12,8 @@ export async function runJob(
     try {
       return await job()
     } catch (error) {
-      ctx.log.error(`The ${name} failed and is started again`, { error: errorText(error) })
+      // The full disk is reported once a minute by itself.
+      if (!isStorageFull(error)) ctx.log.error(`The ${name} failed and is started again`, { error: errorText(error) })
       await ctx.clock.sleep(1000)
     }
   }

@@ -1,33 +1,29 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
-import { LogThrottle } from '../base/log-throttle.ts'
 import { Metrics } from '../base/metrics.ts'
+import { StorageRoom } from '../base/storage-room.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
-import { type AuditLog, createAuditLog } from '../identity/audit.ts'
-import type { Role } from '../identity/caller.ts'
+import { createAuditLog } from '../identity/audit.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
-import { ownCertificateFault, tlsSourceOf } from '../identity/tls-reload.ts'
+import { ownCertificateFault } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { BodyBudget } from '../rpc/body-budget.ts'
-import { countRefusedRequests } from '../rpc/count-refused-requests.ts'
 import { startHealthServer } from '../rpc/health.ts'
-import type { Interceptor } from '../rpc/interceptor.ts'
-import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
+import { type Listener, startListener } from '../rpc/listener.ts'
 import type { Service } from '../rpc/service.ts'
-import { countPeers, tellConnections, tellFiles } from '../rpc/tls-metrics.ts'
+import { tellFiles } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService, createServerAppIoService } from '../tasks/appio-service.ts'
 import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { SuperexecGate } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
 import { claimAddressFile } from './address-file.ts'
-import { auditCalls } from './api/audit-calls.ts'
 import { createControlService } from './api/control.ts'
 import { createFleetService, createNoFleetService } from './api/fleet.ts'
 import { fleetInterceptors } from './api/fleet-interceptors.ts'
@@ -36,7 +32,7 @@ import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
-import { type Credentials, openCredentials, watchPeers, watchResponders } from './credentials.ts'
+import { openCredentials, watchPeers, watchResponders } from './credentials.ts'
 import { watchStalledReplies } from './delivery/broken-replies.ts'
 import { CheckedReplies } from './delivery/checked-replies.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
@@ -44,9 +40,10 @@ import { PassingReplies } from './delivery/passing-replies.ts'
 import { recoverDelivery } from './delivery/recover.ts'
 import { noteArrival } from './delivery/replies.ts'
 import { IdleWatch } from './idle.ts'
+import { createListen } from './listen.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
+import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
-import { createPeerJudge } from './peer-judge.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
@@ -76,16 +73,24 @@ export async function startSuperlink(
   await using stack = new AsyncDisposableStack()
 
   const addressFile = config.addressFile === undefined ? undefined : stack.use(claimAddressFile(config.addressFile))
+  const bells = createBells()
+  const room = new StorageRoom({ clock, log, onChange: () => bells.runs.ringAll() })
+  const { path } = config.database
   const db = stack.use(
-    openDatabase({ path: config.database.path, survives: config.simulation ? 'crash' : 'power-cut' }),
+    openDatabase({
+      path,
+      survives: config.simulation ? 'crash' : 'power-cut',
+      onFull: () => room.noteFull(dirname(path)),
+    }),
   )
   // What is simulated can be simulated again.
-  const durable = config.database.path !== inMemory && !config.simulation
-  const bells = createBells()
+  const durable = path !== inMemory && !config.simulation
+  const directory = await objectDirectory(config, stack)
   const objects = await createObjectStore({
     db,
     durable,
-    directory: await objectDirectory(config, stack),
+    directory,
+    onFull: (bytes) => room.noteFull(directory, bytes),
     onArrived: (id) =>
       void noteArrival({ db, bells }, id).catch((error) => log.debug('Nobody was told of an object', { error })),
   })
@@ -94,12 +99,14 @@ export async function startSuperlink(
   const ctx: SuperlinkContext = {
     db,
     objects,
+    room,
     clock,
     log,
     tasks: new Tasks({
       db,
       clock,
       log,
+      leaseNow: () => room.leaseNow(),
       onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
     }),
     bells,
@@ -107,7 +114,7 @@ export async function startSuperlink(
     progress: new RunProgress(),
     passingReplies: new PassingReplies(),
     checkedReplies: new CheckedReplies(),
-    runNodes: simulation?.fleet ?? joinedNodes({ db, clock, bells }),
+    runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
     simulation,
     liveNodes: new LiveNodes(),
     requireCertificates: config.clients.mode === 'require',
@@ -145,7 +152,10 @@ export async function startSuperlink(
   const metrics = new Metrics()
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const bodyBudget = new BodyBudget(limits)
-  metrics.onRead(() => metrics.bodyBytes.set(bodyBudget.bytesTaken))
+  metrics.onRead(() => {
+    metrics.bodyBytes.set(bodyBudget.bytesTaken)
+    metrics.storageFull.set(room.isFull ? 1 : 0)
+  })
   const listen = createListen(config, credentials, ctx, metrics, {
     audit: audit.write,
     bodyBudget,
@@ -180,13 +190,14 @@ export async function startSuperlink(
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
     tellFiles(metrics, [credentials.server, credentials.clients])
-    const unreadiness = () => ownCertificateFault(credentials.server, clock.now())
+    const unreadiness = () => room.trouble ?? ownCertificateFault(credentials.server, clock.now())
     const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
     const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
 
   const jobs = [
+    runJob(ctx, 'storage watch', () => room.watch(() => prolongLeases(ctx), stop.signal)),
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
@@ -209,6 +220,12 @@ export async function startSuperlink(
   return { ...listeners, idle, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
+/** Nothing was prolonged while the disk was full. */
+async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
+  await ctx.tasks.recover('may-live')
+  await prolongOnline(ctx)
+}
+
 async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableStack): Promise<string> {
   const { path, storageDirectory } = config.database
   if (storageDirectory !== undefined) return storageDirectory
@@ -216,72 +233,6 @@ async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableSt
   const directory = await mkdtemp(join(tmpdir(), 'trellis-superlink-'))
   stack.defer(() => rm(directory, { recursive: true, force: true }))
   return directory
-}
-
-function createListen(
-  config: SuperlinkConfig,
-  { server, staple, clients: trusted, ocsp }: Credentials,
-  ctx: SuperlinkContext,
-  metrics: Metrics,
-  { audit, ...shared }: { audit: AuditLog; interceptors: readonly Interceptor[]; bodyBudget: BodyBudget },
-) {
-  const throttle = new LogThrottle(ctx.clock)
-  const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
-  const { clients } = config
-  return async (
-    name: string,
-    address: string,
-    services: readonly Service[],
-    /** What peers must be; `undefined` where those with and without certificates come in. */
-    role: Role | undefined,
-  ): Promise<Listener> => {
-    const options: ListenerOptions = {
-      name,
-      address,
-      services,
-      bodyBudget: shared.bodyBudget,
-      interceptors: [auditCalls(name, audit), countRefusedRequests(metrics, name), ...shared.interceptors],
-      log: ctx.log,
-      ...(server ? { tls: tlsSourceOf(server) } : {}),
-      ...(staple ? { staple: () => staple.current() } : {}),
-      ...(clients.mode === 'none' || !trusted
-        ? {}
-        : {
-            clientAuth: clients.mode,
-            ...createPeerJudge({
-              trusted,
-              ocsp,
-              clock: ctx.clock,
-              requireCertificate: role !== undefined && clients.mode === 'require',
-              role,
-            }),
-            onJudged: ({ peer, remoteAddress }) => {
-              const refused = peer.kind === 'refused'
-              // Apps come without a certificate, and prove who they are call by call.
-              if (peer.kind === 'anonymous') return
-              audit({
-                listener: name,
-                method: 'connect',
-                peerAddress: remoteAddress,
-                peer,
-                decision: refused ? 'refuse' : 'allow',
-              })
-              const fields = refused && throttle.admit(`${peer.reason} ${peer.identity} ${hostOf(remoteAddress)}`)
-              if (fields)
-                ctx.log.warn(`Refused a peer of the ${name}: ${peer.sentence}`, {
-                  reason: peer.reason,
-                  peer: remoteAddress,
-                  identity: peer.identity,
-                  ...fields,
-                })
-            },
-          }),
-    }
-    const listener = await startListener({ ...options, ...countPeers(metrics, options) })
-    tellConnections(metrics, name, listener, ctx.clock)
-    ctx.log.info(`Flower Deployment Runtime: Starting ${name} on ${formatAddress(listener.address)}`)
-    return listener
-  }
 }
 
 function runSuperexec(

@@ -2,6 +2,7 @@ import { Bell } from '../base/bell.ts'
 import type { Clock } from '../base/clock.ts'
 import type { NodeId, RunId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
+import type { StorageRoom } from '../base/storage-room.ts'
 import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Tasks } from '../tasks/tasks.ts'
@@ -18,6 +19,8 @@ import type { VirtualFleet } from './simulation/virtual-fleet.ts'
 export interface SuperlinkContext {
   readonly db: Database
   readonly objects: ObjectStore
+  /** Whether the disks have room for both. */
+  readonly room: StorageRoom
   readonly tasks: Tasks
   readonly clock: Clock
   readonly log: Logger

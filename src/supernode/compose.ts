@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
+import { StorageRoom } from '../base/storage-room.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import {
@@ -56,6 +57,7 @@ export async function startSupernode(
   await using stack = new AsyncDisposableStack()
 
   const metrics = new Metrics()
+  metrics.onRead(() => metrics.storageFull.set(disk.isFull ? 1 : 0))
   const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
   const around = { clock, log, onReload }
   const tls =
@@ -74,10 +76,16 @@ export async function startSupernode(
   const fleet = new FleetClient({ config, channel, clock, log, signal: running })
   const db = stack.use(openDatabase({ path: inMemory }))
   const { path: directory } = stack.use(await createTemporaryDirectory('trellis-supernode'))
+  const disk = new StorageRoom({ clock, log })
   const ctx: SupernodeContext = {
     config,
     db,
-    objects: await createObjectStore({ db, directory, durable: false }),
+    objects: await createObjectStore({
+      db,
+      directory,
+      durable: false,
+      onFull: (bytes) => disk.noteFull(directory, bytes),
+    }),
     tasks: new Tasks({
       db,
       clock,
@@ -103,7 +111,7 @@ export async function startSupernode(
   if (config.healthAddress) {
     tellCertificates(metrics, 'own', () => ownCertificates(tls), clock)
     tellFiles(metrics, [tls, runtimeTls])
-    const unreadiness = () => ownCertificateFault(tls, clock.now())
+    const unreadiness = () => disk.trouble ?? ownCertificateFault(tls, clock.now())
     const troubles = () => [tls, runtimeTls].flatMap((set) => set?.troubles() ?? [])
     const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
@@ -112,7 +120,12 @@ export async function startSupernode(
   log.info(`SuperNode ID: ${fleet.nodeId}`)
 
   const children = gate.ownSecret ? runSuperexec(ctx, runtime, gate.ownSecret) : Promise.resolve()
-  const jobs = [staysJoined(ctx, receiveInstructions), staysJoined(ctx, sendHeartbeats), ctx.tasks.watchLeases(running)]
+  const jobs = [
+    staysJoined(ctx, receiveInstructions),
+    staysJoined(ctx, sendHeartbeats),
+    ctx.tasks.watchLeases(running),
+    disk.watch(async () => {}, running),
+  ]
   const done = firstEnd(jobs, running).finally(() => stop.abort())
   done.catch(() => {})
   // Taken down first: apps end, the SuperLink hears that we go, then listener and channel close.

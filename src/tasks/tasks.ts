@@ -2,6 +2,7 @@ import { hash, randomBytes } from 'node:crypto'
 import { Bell, lookAgain } from '../base/bell.ts'
 import type { Clock } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
+import { isStorageFull } from '../base/full-disk.ts'
 import { type RunId, randomId, type TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
@@ -14,6 +15,8 @@ export interface TasksOptions {
   readonly db: Database
   readonly clock: Clock
   readonly log: Logger
+  /** The instant by which leases are judged, if that is not the clock's. */
+  readonly leaseNow?: () => number
   /** The rest of the end of a task, in the same transaction. */
   readonly onFinished: (tx: Db, afterCommit: AfterCommit, task: Task) => Promise<void>
 }
@@ -117,7 +120,7 @@ export class Tasks {
   /** The task of a token whose lease has not ended. */
   async findByToken(token: string): Promise<Task | undefined> {
     const task = await taskStore.findByTokenHash(this.#options.db.read, hashToken(token))
-    return task && (task.leaseUntil ?? 0) > this.#options.clock.now() ? task : undefined
+    return task && (task.leaseUntil ?? 0) > this.#leaseNow() ? task : undefined
   }
 
   /**
@@ -146,17 +149,24 @@ export class Tasks {
    * once. Returns false if the task has ended.
    */
   async heartbeat(taskId: TaskId, wait: { waitMs: number; signal: AbortSignal }): Promise<boolean> {
-    const { db, clock } = this.#options
-    const alive = await db.transaction(async (tx) => {
-      const task = await taskStore.find(tx, taskId)
-      if (!task || task.status === 'finished' || task.status === 'pending') return false
-      await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs.running })
-      return true
+    const { db } = this.#options
+    const alive = await this.#prolong(taskId).catch(async (error) => {
+      if (!isStorageFull(error)) throw error
+      return isAlive(await taskStore.find(db.read, taskId))
     })
     if (!alive || wait.waitMs <= 0) return alive
     const ended = async (): Promise<true | undefined> =>
       ((await taskStore.find(db.read, taskId))?.status ?? 'finished') === 'finished' ? true : undefined
     return (await lookAgain(this.#ended, taskId, ended, wait)) === undefined
+  }
+
+  #prolong(taskId: TaskId): Promise<boolean> {
+    const { db, clock } = this.#options
+    return db.transaction(async (tx) => {
+      if (!isAlive(await taskStore.find(tx, taskId))) return false
+      await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs.running })
+      return true
+    })
   }
 
   /** Ends the tasks of a run that are still open, but for one. */
@@ -207,7 +217,7 @@ export class Tasks {
 
   /**
    * After a restart of this server. Apps of a SuperExec of its own ended with it: what had not come up is launched again,
-   * what ran has failed. Apps of others get a whole lease to come back.
+   * what ran has failed. Apps of others get a whole lease to come back; so do all apps after a time without prolonging.
    */
   async recover(apps: 'ended' | 'may-live'): Promise<void> {
     const { db, clock } = this.#options
@@ -224,11 +234,11 @@ export class Tasks {
 
   /** Background job: ends leases when they are over. A launch that came to nothing is tried again a few times. */
   async watchLeases(signal: AbortSignal): Promise<void> {
-    const { db, clock, log } = this.#options
+    const { db, log } = this.#options
     while (!signal.aborted) {
       using subscription = this.#leases.subscribe('leases')
       const open = (await taskStore.listOpen(db.read)).filter((task) => task.leaseUntil !== undefined)
-      const now = clock.now()
+      const now = this.#leaseNow()
       for (const task of open) {
         if ((task.leaseUntil as number) <= now) await this.#endLease(task.taskId)
       }
@@ -236,16 +246,20 @@ export class Tasks {
         ...open.map((task) => task.leaseUntil as number).filter((until) => until > now),
         now + 30_000,
       )
-      await subscription.wait(Math.max(10, next - clock.now()), signal)
+      await subscription.wait(Math.max(10, next - this.#leaseNow()), signal)
     }
     log.debug('No more leases are watched')
   }
 
+  #leaseNow(): number {
+    return this.#options.leaseNow?.() ?? this.#options.clock.now()
+  }
+
   async #endLease(taskId: TaskId): Promise<void> {
-    const { db, clock, log } = this.#options
+    const { db, log } = this.#options
     await db.transaction(async (tx, afterCommit) => {
       const task = await taskStore.find(tx, taskId)
-      if (!task || task.leaseUntil === undefined || task.leaseUntil > clock.now()) return
+      if (!task || task.leaseUntil === undefined || task.leaseUntil > this.#leaseNow()) return
       if (task.status === 'starting' && task.launches < limits.taskLaunchesMax) {
         log.warn('An app did not come up in time and is launched again', {
           task: taskId,
@@ -263,6 +277,10 @@ export class Tasks {
       await this.finish(tx, afterCommit, taskId, 'failed', details, task.leaseUntil)
     })
   }
+}
+
+function isAlive(task: Task | undefined): boolean {
+  return task?.status === 'starting' || task?.status === 'running'
 }
 
 const backToPending = { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null } as const

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NodeId, type RunId, superlinkNodeId, type TaskId } from '../../src/base/ids.ts'
+import { StorageRoom } from '../../src/base/storage-room.ts'
 import { type Db, inMemory, openDatabase } from '../../src/db/database.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
 import type { SimulationConfig } from '../../src/gen/flwr/proto/federation_config_pb.ts'
@@ -40,6 +41,8 @@ export interface CoreOptions {
   /** Folder of the database and the objects of a SuperLink that can be opened again; in memory by default. */
   readonly folder?: string
   readonly clock?: FakeClock
+  /** Whether a disk that was full has room again; it never has by default. */
+  readonly hasRoom?: (folder: string, bytes: number) => Promise<boolean>
   /** What else the context says. */
   readonly settings?: Partial<Pick<SuperlinkContext, 'requireCertificates' | 'supernodeAuth'>>
 }
@@ -99,18 +102,25 @@ export class SuperlinkCore implements AsyncDisposable {
     folder,
     clock = new FakeClock(),
     settings,
+    hasRoom = async () => false,
   }: CoreOptions = {}): Promise<SuperlinkCore> {
     const stack = new AsyncDisposableStack()
     const directory = folder ?? stack.use(temporaryDirectory()).path
-    const db = stack.use(
-      openDatabase({ path: folder === undefined ? inMemory : join(folder, 'state.db'), survives: 'crash' }),
-    )
     const bells = createBells()
     const { log, lines } = recordingLogger()
+    const room = new StorageRoom({ clock, log, hasRoom, onChange: () => bells.runs.ringAll() })
+    const db = stack.use(
+      openDatabase({
+        path: folder === undefined ? inMemory : join(folder, 'state.db'),
+        survives: 'crash',
+        onFull: () => room.noteFull('/data'),
+      }),
+    )
     const objects = await createObjectStore({
       db,
       durable: false,
       directory: join(directory, 'objects'),
+      onFull: (bytes) => room.noteFull('/data/objects', bytes),
       onArrived: (id) => void noteArrival({ db, bells }, id).catch(() => {}),
     })
     const machine = { cpus: simulatedCpus ?? 1, gpus: 0 }
@@ -119,15 +129,22 @@ export class SuperlinkCore implements AsyncDisposable {
     const ctx: SuperlinkContext = {
       db,
       objects,
+      room,
       clock,
       log,
-      tasks: new Tasks({ db, clock, log, onFinished: (...end) => onTaskFinished(ctx, ...end) }),
+      tasks: new Tasks({
+        db,
+        clock,
+        log,
+        leaseNow: () => room.leaseNow(),
+        onFinished: (...end) => onTaskFinished(ctx, ...end),
+      }),
       bells,
       traffic: new Traffic(db),
       progress: new RunProgress(),
       passingReplies: new PassingReplies(),
       checkedReplies: new CheckedReplies(),
-      runNodes: simulation?.fleet ?? joinedNodes({ db, clock, bells }),
+      runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
       simulation,
       liveNodes: new LiveNodes(),
       requireCertificates: false,

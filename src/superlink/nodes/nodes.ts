@@ -1,4 +1,5 @@
 import { DomainError } from '../../base/errors.ts'
+import { isStorageFull } from '../../base/full-disk.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
@@ -90,14 +91,33 @@ export async function activateNode(
   })
 }
 
-/** A beat keeps an online node online and revives an offline one. Returns whether the node exists. */
+/**
+ * A beat keeps an online node online and revives an offline one. Returns whether the node exists. While the disk is full no
+ * node goes silent, so beats need not be stored.
+ */
 export async function heartbeat(ctx: Ctx, nodeId: NodeId, intervalMs: number): Promise<boolean> {
   ensureHeartbeatInterval(intervalMs)
-  return ctx.db.transaction(async (tx, afterCommit) => {
-    const node = await nodeStore.find(tx, nodeId)
-    if (!node || node.status === 'unregistered') return false
-    await bringOnline(ctx, tx, afterCommit, node, intervalMs)
-    return true
+  const isGone = (node: Node | undefined): boolean => !node || node.status === 'unregistered'
+  try {
+    return await ctx.db.transaction(async (tx, afterCommit) => {
+      const node = await nodeStore.find(tx, nodeId)
+      if (!node || isGone(node)) return false
+      await bringOnline(ctx, tx, afterCommit, node, intervalMs)
+      return true
+    })
+  } catch (error) {
+    if (!isStorageFull(error)) throw error
+    return !isGone(await nodeStore.find(ctx.db.read, nodeId))
+  }
+}
+
+/** After a time in which no heartbeat could be stored: every node that was online gets a whole period to beat again. */
+export async function prolongOnline(ctx: Pick<Ctx, 'db' | 'clock' | 'bells'>): Promise<void> {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    const now = ctx.clock.now()
+    for (const { nodeId, heartbeatIntervalMs: intervalMs } of await nodeStore.listOnline(tx))
+      await nodeStore.update(tx, nodeId, { onlineUntil: now + heartbeatPatience * intervalMs })
+    afterCommit(() => ctx.bells.deadlines.ring('deadlines'))
   })
 }
 
@@ -146,6 +166,7 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
 
 /** Marks nodes whose heartbeats ended as offline; answers when the next one would. */
 export async function expireNodes(ctx: Ctx): Promise<number> {
+  if (ctx.room.isFull) return Number.POSITIVE_INFINITY
   const now = ctx.clock.now()
   const online = await nodeStore.listOnline(ctx.db.read)
   const silent = online.filter((node) => (node.onlineUntil ?? 0) <= now)

@@ -16,10 +16,10 @@ export interface RunNodes {
 }
 
 /** The SuperNodes that have joined this SuperLink: every run may use them. */
-export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>): RunNodes {
+export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'room' | 'bells'>): RunNodes {
   return {
     async listReachable() {
-      const now = ctx.clock.now()
+      const now = ctx.room.leaseNow()
       return (await nodeStore.listOnline(ctx.db.read)).filter((node) => isReachable(node, now))
     },
     async takes(db, _runId, nodeId) {
@@ -28,7 +28,7 @@ export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells'
     },
     async isReachable(db, _runId, nodeId) {
       const node = await nodeStore.find(db, nodeId)
-      return node !== undefined && isReachable(node, ctx.clock.now())
+      return node !== undefined && isReachable(node, ctx.room.leaseNow())
     },
     wake(_runId, nodeIds) {
       for (const nodeId of nodeIds) ctx.bells.instructions.ring(nodeId)

@@ -9,7 +9,7 @@ import * as runStore from './run-store.ts'
 
 /** The log of a run: what its ServerApp wrote, kept and streamed. */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room'>
 
 /**
  * Appends text as it came. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
@@ -33,7 +33,8 @@ export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly stri
 
 /**
  * The log after a cursor, and what is added until the run has finished. Everything that is there comes in the first part,
- * because `flwr log --show` prints only that. Timestamps are epoch seconds. Throws `run-not-found`.
+ * because `flwr log --show` prints only that. A full disk is reported too, without being kept. Timestamps are epoch seconds.
+ * Throws `run-not-found`.
  */
 export async function* followLog(
   ctx: Ctx,
@@ -43,22 +44,31 @@ export async function* followLog(
 ): AsyncGenerator<{ logOutput: string; latestTimestamp: number }> {
   if (!(await findRun(ctx.db.read, runId))) throw new DomainError('run-not-found')
   let cursor = Math.round(afterTimestamp * 1e6)
+  let wasFull = false
   while (!signal.aborted) {
     // The status is read before the log: what a finished run wrote last is then surely among what is read.
     const look = async (): Promise<
-      { finished: boolean; part: { text: string; at: number } | undefined } | undefined
+      { finished: boolean; part: { text: string; at: number } | undefined; isFull: boolean } | undefined
     > => {
+      const { isFull } = ctx.room
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
       const part = await readLog(ctx, runId, cursor)
-      return part || finished ? { finished, part } : undefined
+      return part || finished || isFull !== wasFull ? { finished, part, isFull } : undefined
     }
     const found = await lookAgain(ctx.bells.runs, runId, look, { waitMs: 30_000, signal })
-    if (found?.part) {
-      cursor = found.part.at
-      yield { logOutput: found.part.text, latestTimestamp: found.part.at / 1e6 }
-    }
-    if (found?.finished) return
+    if (!found) continue
+    const { part, finished, isFull } = found
+    cursor = part?.at ?? cursor
+    const logOutput = `${part?.text ?? ''}${isFull === wasFull || finished ? '' : roomNotes[`${isFull}`]}`
+    wasFull = isFull
+    if (logOutput !== '') yield { logOutput, latestTimestamp: cursor / 1e6 }
+    if (finished) return
   }
+}
+
+const roomNotes = {
+  true: '\n[The disk of the SuperLink is full: this run waits until its operator has freed some space]\n',
+  false: '\n[The disk of the SuperLink has room again: this run goes on]\n',
 }
 
 /** Everything after the cursor; a log has a limit, and so has this. */

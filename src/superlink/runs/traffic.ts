@@ -1,3 +1,4 @@
+import { isStorageFull } from '../../base/full-disk.ts'
 import type { RunId } from '../../base/ids.ts'
 import type { Database } from '../../db/database.ts'
 import * as runStore from './run-store.ts'
@@ -23,12 +24,16 @@ export class Traffic {
   }
 
   add(runId: RunId, counts: Partial<Counts>): void {
+    this.#add(runId, counts)
+    this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), 1000).unref()
+  }
+
+  #add(runId: RunId, counts: Partial<Counts>): void {
     const sum = this.#pending.get(runId) ?? { sent: 0, received: 0, clientappSeconds: 0 }
     sum.sent += counts.sent ?? 0
     sum.received += counts.received ?? 0
     sum.clientappSeconds += counts.clientappSeconds ?? 0
     this.#pending.set(runId, sum)
-    this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), 1000).unref()
   }
 
   /** Resolves when everything that was counted before is written, also by a flush that had begun. */
@@ -43,7 +48,11 @@ export class Traffic {
       for (const [runId, counts] of batch) await runStore.addTraffic(tx, runId, counts)
     })
     this.#written = Promise.allSettled([earlier, written])
-    await written
+    await written.catch((error) => {
+      // The disk is full: they are written with the next counts.
+      if (!isStorageFull(error)) throw error
+      for (const [runId, counts] of batch) this.#add(runId, counts)
+    })
     await earlier
   }
 }

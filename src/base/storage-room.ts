@@ -1,0 +1,130 @@
+import { randomUUID } from 'node:crypto'
+import { open, rm, statfs } from 'node:fs/promises'
+import { join } from 'node:path'
+import { Bell } from './bell.ts'
+import type { Clock } from './clock.ts'
+import { isDiskFull } from './full-disk.ts'
+import { limits } from './limits.ts'
+import type { Logger } from './log.ts'
+import { LogThrottle } from './log-throttle.ts'
+
+export interface StorageRoomOptions {
+  readonly clock: Clock
+  readonly log: Logger
+  /** Called after a disk became full, and after there is room again. */
+  readonly onChange?: () => void
+  /** Whether so many bytes can be written into the folder; tests replace it. */
+  readonly hasRoom?: (folder: string, bytes: number) => Promise<boolean>
+}
+
+/**
+ * Knows whether the disks that a program stores on are full. Stores report it; the watch reports it to the operator once a
+ * minute, tries every few seconds whether there is room again, and ends the outage. It does not stop writes: each is tried.
+ */
+export class StorageRoom {
+  readonly #options: StorageRoomOptions
+  readonly #hasRoom: (folder: string, bytes: number) => Promise<boolean>
+  readonly #throttle: LogThrottle
+  readonly #changed = new Bell<'full'>()
+  /** Folders, and the size of the largest write that failed there. */
+  readonly #full = new Map<string, number>()
+  #fullSince: number | undefined
+
+  constructor(options: StorageRoomOptions) {
+    this.#options = options
+    this.#hasRoom = options.hasRoom ?? hasRoom
+    this.#throttle = new LogThrottle(options.clock)
+  }
+
+  get isFull(): boolean {
+    return this.#full.size > 0
+  }
+
+  /** Why the program cannot do its work, with the remedy; `undefined` while it can. */
+  get trouble(): string | undefined {
+    const [folder] = this.#full.keys()
+    return folder === undefined ? undefined : `The disk that holds ${folder} is full: free some space on it.`
+  }
+
+  /**
+   * The instant by which leases and heartbeats are judged. It stands still while a disk is full: they cannot be prolonged
+   * then, and no program shall lose its work for that.
+   */
+  leaseNow(): number {
+    return this.#fullSince ?? this.#options.clock.now()
+  }
+
+  /** A write of so many bytes into the folder has failed. */
+  noteFull(folder: string, bytes = 0): void {
+    const wasFull = this.isFull
+    this.#full.set(folder, Math.max(bytes, this.#full.get(folder) ?? limits.roomProbeBytes))
+    this.#fullSince ??= this.#options.clock.now()
+    this.#report()
+    this.#changed.ring('full')
+    if (!wasFull) this.#options.onChange?.()
+  }
+
+  /** Background job. `onRoom` prolongs what could not be prolonged; if it finds the disk full again, the outage goes on. */
+  async watch(onRoom: () => Promise<void>, signal: AbortSignal): Promise<void> {
+    const { clock, log, onChange } = this.#options
+    while (!signal.aborted) {
+      using subscription = this.#changed.subscribe('full')
+      if (!this.isFull) {
+        await subscription.wait(limits.idleLookMs, signal)
+        continue
+      }
+      await clock.sleep(limits.roomProbeEveryMs, signal).catch(() => {})
+      if (signal.aborted) return
+      this.#report()
+      const folders = await this.#foldersWithRoom()
+      if (folders.length < this.#full.size || !(await succeeds(onRoom))) continue
+      this.#full.clear()
+      this.#fullSince = undefined
+      log.info(`There is room again on the disk that holds ${folders.join(', ')}: work goes on`)
+      onChange?.()
+    }
+  }
+
+  async #foldersWithRoom(): Promise<string[]> {
+    const folders: string[] = []
+    for (const [folder, bytes] of this.#full) if (await this.#hasRoom(folder, bytes)) folders.push(folder)
+    return folders
+  }
+
+  #report(): void {
+    const { trouble } = this
+    const fields = trouble && this.#throttle.admit(trouble)
+    if (fields) this.#options.log.error(`${trouble} Until then nothing can be stored, and runs wait.`, fields)
+  }
+}
+
+async function succeeds(work: () => Promise<void>): Promise<boolean> {
+  try {
+    await work()
+    return true
+  } catch {
+    return false
+  }
+}
+
+/** A quota does not show in the free space of a disk: a file is written as well. */
+async function hasRoom(folder: string, bytes: number): Promise<boolean> {
+  const path = join(folder, `.room-${randomUUID()}`)
+  try {
+    const { bavail, bsize } = await statfs(folder)
+    if (bavail * bsize < bytes) return false
+    const file = await open(path, 'wx', 0o600)
+    try {
+      await file.writeFile(new Uint8Array(Math.min(bytes, limits.roomProbeBytes)))
+      await file.datasync()
+    } finally {
+      await file.close()
+    }
+    return true
+  } catch (error) {
+    // A fault of another kind does not end by itself: the next write will report it.
+    return !isDiskFull(error)
+  } finally {
+    await rm(path, { force: true }).catch(() => {})
+  }
+}
