@@ -16,8 +16,10 @@ import type { AccessTable } from '../rpc/service.ts'
 
 /** An instruction to the node, the run of one, the objects of one, and those of a reply that the node has announced. */
 type FleetOwned = 'instruction' | 'instruction-received' | 'run' | 'sent-object' | 'received-object'
-/** Runs that the account sees, a node that it may unregister, the keys of all nodes, the settings of a federation. */
-type ControlOwned = 'run' | 'runs' | 'node' | 'fleet' | 'federation'
+/**
+ * Runs that the account sees, a node that it may unregister, any node, the keys of all nodes, the settings of a federation.
+ */
+type ControlOwned = 'run' | 'runs' | 'node' | 'any-node' | 'fleet' | 'federation'
 /** Messages and objects of the run of a task (of its one message, if it is that of a ClientApp); every task for SuperExecs. */
 type AppOwned = 'any-task' | 'messages' | 'sent-object' | 'object' | 'received-message'
 
@@ -47,6 +49,7 @@ export const controlAccess = {
   pullArtifacts: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   registerNode: { caller: 'account', of: 'fleet', changes: true, body: 'small' },
   unregisterNode: { caller: 'account', of: 'node', changes: true, body: 'small' },
+  setNodeAdmission: { caller: 'account', of: 'any-node', changes: true, body: 'small' },
   listNodes: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   listFederations: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   showFederation: { caller: 'account', of: 'runs', changes: false, body: 'small' },

@@ -62,4 +62,11 @@ export const nodeErrors = {
     sentence: 'Node ID not found for account',
     httpSentence: 'Node ID not found for account.',
   },
+  'node-blocked': {
+    status: 'permission-denied',
+    number: 9,
+    sentence: 'SuperNode blocked.',
+    showsDetail: true,
+    refusesPeer: true,
+  },
 } as const satisfies Record<string, ErrorRow>

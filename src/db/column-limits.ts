@@ -27,6 +27,7 @@ export const columnLimits = {
     location: 'wordBytesMax',
     name: 'nodeNameBytesMax',
     status: 'wordBytesMax',
+    admission: 'wordBytesMax',
   },
   run: {
     fab_id: 'fabNamesBytesMax',

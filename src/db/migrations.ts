@@ -85,4 +85,7 @@ export const migrations: readonly string[] = [
   ALTER TABLE object ADD COLUMN type TEXT;
   CREATE INDEX object_missing ON object (object_id) WHERE available = 0;
   `,
+  `
+  ALTER TABLE node ADD COLUMN admission TEXT NOT NULL DEFAULT 'open';
+  `,
 ]

@@ -42,6 +42,8 @@ export interface NodeTable {
   name: string | null
   /** 'registered' | 'online' | 'offline' | 'unregistered' */
   status: string
+  /** 'open' | 'draining' | 'blocked' */
+  admission: string
   registered_at: Instant
   last_activated_at: Instant | null
   last_deactivated_at: Instant | null

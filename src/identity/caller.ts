@@ -83,6 +83,7 @@ export const refusalReasons = [
   'too-many-connections',
   'node-of-another-identity',
   'identity-in-use',
+  'node-blocked',
   'message-of-another',
   'run-of-another-account',
   'admin-required',

@@ -41,6 +41,7 @@ const sentences: Record<RefusalReason, string> = {
   'too-many-connections':
     'The identity of the client certificate, or its address without one, has too many open connections{}: end programs that use them, or set identity-sharing = "allow" in the policy.',
   'node-of-another-identity': 'The node id in the request does not belong to the identity of the client certificate{}.',
+  'node-blocked': 'An operator of this SuperLink has blocked the SuperNode{}: flwr supernode unblock lets it in again.',
   'message-of-another':
     'The message is not addressed to the caller{}: only its receiver confirms it, a SuperNode an instruction and a ServerApp a reply of its run.',
   'run-of-another-account':

@@ -227,7 +227,7 @@ test('every reason to refuse a connection has its code at the peer, its label am
   const others = refusalReasons.filter((reason) => !(reason in peers))
   assert.deepEqual(others, [
     ...['malformed-certificate', 'too-many-connections', 'node-of-another-identity', 'identity-in-use'],
-    ...['message-of-another', 'run-of-another-account', 'admin-required'],
+    ...['node-blocked', 'message-of-another', 'run-of-another-account', 'admin-required'],
   ])
 })
 

@@ -38,6 +38,7 @@ const fills: Readonly<Record<string, Fill>> = {
   sessionId: ({ message }) => message.messageId,
   accountName: ({ accountName }) => accountName,
   inviteeAccountName: ({ accountName }) => accountName,
+  admission: () => 'blocked',
   heartbeatInterval: () => 30,
   publicKey: () => somePublicKey,
   logs: () => ['a line'],

@@ -18,7 +18,7 @@ export function addedKeys(command: string): string[] {
     ...['identity', 'organization', 'auth-method', 'certificate-serial', 'certificate-expires-at'],
     ...['certificate-days-left', 'certificate-renewal'],
   ]
-  return command.startsWith('supernode ls') ? ['name', 'location', ...certificate] : newer
+  return command.startsWith('supernode ls') ? ['name', 'location', 'admission', ...certificate] : newer
 }
 
 function shapeOf(value: unknown, without: readonly string[]): unknown {

@@ -8,9 +8,15 @@ import { openControl } from '../connect.ts'
 import { float, type Json, runCommand } from '../output.ts'
 import { table } from '../table.ts'
 import { durationText, instantText, secondsBetween } from '../units.ts'
+import { admissionCommands } from './supernode-admission.ts'
 
 export const supernodeCommand: CreateCommand = (context) =>
-  group('supernode', 'the SuperNodes of a SuperLink', [list(context), register(context), unregister(context)])
+  group('supernode', 'the SuperNodes of a SuperLink', [
+    list(context),
+    register(context),
+    unregister(context),
+    ...admissionCommands(context),
+  ])
 
 function list(context: CliContext): Command {
   return new Command('list')
@@ -26,7 +32,7 @@ function list(context: CliContext): Command {
         const nodes = nodesInfo.toSorted((a, b) => (a.registeredAt < b.registeredAt ? -1 : 1))
         output.say(
           nodeTable(
-            nodes.filter(({ status }) => options.verbose || status !== 'unregistered'),
+            nodes.filter((node) => options.verbose || node.status !== 'unregistered' || node.admission === 'blocked'),
             now,
           ),
         )
@@ -69,7 +75,9 @@ function register(context: CliContext): Command {
 
 function unregister(context: CliContext): Command {
   return new Command('unregister')
-    .description('remove a SuperNode for good')
+    .description(
+      'remove a SuperNode: one that was registered by its key for good; one with a certificate joins again as a new one (use block)',
+    )
     .argument('<node-id>')
     .argument(...connectionArgument)
     .addOption(formatOption())
@@ -110,7 +118,7 @@ function nodeTable(nodes: readonly NodeInfo[], now: string): string {
       node.nodeId.toString(),
       ...(named ? [node.name ?? ''] : []),
       node.ownerName,
-      node.status,
+      admissionText(node),
       node.status === 'online' ? durationText(secondsBetween(node.lastActivatedAt, now)) : '',
       instantText(changedAt(node)),
       ...(certificates
@@ -124,6 +132,11 @@ function nodeTable(nodes: readonly NodeInfo[], now: string): string {
         : []),
     ]),
   )
+}
+
+/** E.g. `online (draining)`. */
+function admissionText({ status, admission = 'open' }: NodeInfo): string {
+  return admission === 'open' ? status : `${status} (${admission})`
 }
 
 function changedAt(node: NodeInfo): string | undefined {
@@ -162,6 +175,7 @@ function nodeToJson(node: NodeInfo, now: string): Json {
     'offline-at': instantText(node.lastDeactivatedAt),
     'deleted-at': instantText(node.unregisteredAt),
     name: node.name ?? null,
+    admission: node.admission ?? null,
     location: node.location ?? null,
     identity: node.identity ?? null,
     organization: node.organization ?? null,

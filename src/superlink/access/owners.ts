@@ -62,6 +62,8 @@ export interface ControlOwned {
   /** All runs that the account sees, and the one that was asked for. */
   readonly runs: { readonly owners: RunOwners; readonly runId: RunId | undefined }
   readonly node: Node
+  /** Of admins alone, where accounts have certificates. */
+  readonly 'any-node': Node
   readonly fleet: undefined
   readonly federation: undefined
 }
@@ -78,6 +80,12 @@ export function controlOwners(ctx: Pick<SuperlinkContext, 'db' | 'requireCertifi
     async node(account: Account, { nodeId }: ControlRequest<'unregisterNode'>) {
       const node = await nodeStore.find(read, nodeId as NodeId)
       ensureMayUnregister(account, node)
+      return node
+    },
+    async 'any-node'(account: Account, { nodeId }: ControlRequest<'setNodeAdmission'>) {
+      ensureAdmin(account)
+      const node = await nodeStore.find(read, nodeId as NodeId)
+      if (!node) throw new DomainError('node-not-owned')
       return node
     },
     async fleet(account: Account) {

@@ -7,6 +7,7 @@ import type { CallHead } from '../../rpc/call.ts'
 import { type CallerKinds, callerKind } from '../../rpc/service.ts'
 import { type Account, accountOf } from '../access/accounts.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { ensureMayJoin, ensureNotBlocked } from '../nodes/admission.ts'
 import { noteRenewal } from '../nodes/certificate-node.ts'
 import { processOf, type Speaker } from '../nodes/live-nodes.ts'
 import type { NodeCredential } from '../nodes/node.ts'
@@ -40,6 +41,7 @@ export function fleetCallers(ctx: SuperlinkContext): CallerKinds<FleetCallers> {
       const proven = provenKeyOf(node.credential)
       if (proven !== undefined && Buffer.from(publicKey).toString('latin1') !== proven)
         throw new DomainError('node-id-invalid')
+      await ensureMayJoin(ctx.db.read, node.credential)
       return node
     }),
     node: callerKind(identify, (_call, node, request) => findNode(ctx, node, claimedId(request))),
@@ -83,6 +85,7 @@ async function findNode(
           refusalSentence('node-of-another-identity', credential.peer.identity),
         )
   }
+  ensureNotBlocked(node)
   if (credential.kind === 'certificate' && ctx.liveNodes.isAnotherProcess(node.nodeId, speaker))
     throw new DomainError('identity-in-use', refusalSentence('identity-in-use', credential.peer.identity))
   ctx.liveNodes.note(node.nodeId, speaker)

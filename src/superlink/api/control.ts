@@ -9,6 +9,7 @@ import { defineService, type Service } from '../../rpc/service.ts'
 import { type ControlOwned, controlOwners } from '../access/owners.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { defaultFederation, describeFederation } from '../federations/federation.ts'
+import { parseAdmission, setAdmission } from '../nodes/admission.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import { expireNodes, registerKey, unregisterNode } from '../nodes/nodes.ts'
 import { followEvents } from '../runs/events.ts'
@@ -91,6 +92,10 @@ export function createControlService(ctx: SuperlinkContext): Service {
       },
       async unregisterNode(_request, _call, _caller, node) {
         await unregisterNode(ctx, node.nodeId)
+        return {}
+      },
+      async setNodeAdmission(request, _call, _caller, node) {
+        await setAdmission(ctx, node, parseAdmission(request.admission))
         return {}
       },
       async listNodes(_request, _call, caller) {

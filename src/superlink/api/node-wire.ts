@@ -15,6 +15,7 @@ export function nodeToWire(node: Node, live?: LiveNodes): MessageInitShape<typeo
     heartbeatInterval: node.heartbeatIntervalMs / 1000,
     publicKey: Buffer.from(node.publicKey ?? '', 'latin1'),
     authMethod: node.authMethod,
+    admission: node.admission,
     ...(node.location === undefined ? {} : { location: node.location }),
     ...(node.name === undefined ? {} : { name: node.name }),
     ...(node.lastActivatedAt === undefined ? {} : { lastActivatedAt: isoTimestamp(node.lastActivatedAt) }),

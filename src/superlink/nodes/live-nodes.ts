@@ -55,6 +55,11 @@ export class LiveNodes {
     return [...(this.#nodes.get(connection) ?? [])].filter(isOrphan)
   }
 
+  /** Ends what speaks for the node: an operator has blocked it. */
+  closeConnections(nodeId: NodeId): void {
+    for (const connection of [...(this.#speakers.get(nodeId)?.connections ?? [])]) connection.close()
+  }
+
   forget(nodeId: NodeId): void {
     this.#failing.delete(nodeId)
     this.#speakers.delete(nodeId)

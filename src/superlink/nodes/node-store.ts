@@ -3,7 +3,7 @@ import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
-import type { Node, NodeStatus } from './node.ts'
+import type { Admission, Node, NodeStatus } from './node.ts'
 
 /** Queries of the `node` table; nobody else writes it. */
 
@@ -24,6 +24,7 @@ export async function insert(tx: Db, node: Node): Promise<void> {
         location: node.location ?? null,
         name: node.name ?? null,
         status: node.status,
+        admission: node.admission,
         registered_at: node.registeredAt,
         last_activated_at: node.lastActivatedAt ?? null,
         last_deactivated_at: node.lastDeactivatedAt ?? null,
@@ -66,6 +67,27 @@ export async function listByIdentity(
   return (await query.execute()).map(toNode)
 }
 
+/** All nodes with the identity of this one, itself included; unregistered ones too. A key is an identity of its own. */
+export async function listSameIdentity(db: Db, { nodeId, identity, organization }: Node): Promise<Node[]> {
+  const query = db.selectFrom('node').selectAll()
+  const same =
+    identity === undefined
+      ? query.where('node_id', '=', nodeId)
+      : query.where('identity', '=', identity).where('organization', 'is', organization ?? null)
+  return (await same.execute()).map(toNode)
+}
+
+/** A blocked node of a certificate's identity, unregistered ones included. */
+export async function findBlocked(
+  db: Db,
+  { identity, identityOrganization }: Pick<CertificatePeer, 'identity' | 'identityOrganization'>,
+): Promise<Node | undefined> {
+  let query = db.selectFrom('node').selectAll().where('identity', '=', identity).where('admission', '=', 'blocked')
+  if (identityOrganization !== undefined) query = query.where('organization', '=', identityOrganization)
+  const row = await query.executeTakeFirst()
+  return row && toNode(row)
+}
+
 /** All nodes, or those that an account sees: its own, and those of certificates, which belong to nobody else. */
 export async function list(db: Db, ownerAid?: string): Promise<Node[]> {
   let query = db.selectFrom('node').selectAll().orderBy('registered_at')
@@ -83,6 +105,7 @@ export async function update(
   nodeId: NodeId,
   change: Partial<{
     status: NodeStatus
+    admission: Admission
     lastActivatedAt: number
     lastDeactivatedAt: number
     unregisteredAt: number
@@ -98,6 +121,7 @@ export async function update(
 ): Promise<void> {
   const columns = {
     status: change.status,
+    admission: change.admission,
     last_activated_at: change.lastActivatedAt,
     last_deactivated_at: change.lastDeactivatedAt,
     unregistered_at: change.unregisteredAt,
@@ -128,6 +152,7 @@ function toNode(row: Row<'node'>): Node {
     location: row.location ?? undefined,
     name: row.name ?? undefined,
     status: row.status as NodeStatus,
+    admission: row.admission as Admission,
     registeredAt: row.registered_at,
     lastActivatedAt: row.last_activated_at ?? undefined,
     lastDeactivatedAt: row.last_deactivated_at ?? undefined,

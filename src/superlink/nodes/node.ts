@@ -3,6 +3,9 @@ import type { CertificatePeer } from '../../identity/caller.ts'
 
 export type NodeStatus = 'registered' | 'online' | 'offline' | 'unregistered'
 
+/** What operators let a SuperNode do; `admission.ts` decides what that means. */
+export type Admission = 'open' | 'draining' | 'blocked'
+
 /** A SuperNode as the SuperLink knows it. Instants are epoch milliseconds. */
 export interface Node {
   readonly nodeId: NodeId
@@ -19,6 +22,7 @@ export interface Node {
   readonly location: string | undefined
   readonly name: string | undefined
   readonly status: NodeStatus
+  readonly admission: Admission
   readonly registeredAt: number
   readonly lastActivatedAt: number | undefined
   readonly lastDeactivatedAt: number | undefined
@@ -60,6 +64,7 @@ export function newNode(owner: { id: string; name: string }, registeredAt: numbe
     location: undefined,
     name: undefined,
     status: 'registered',
+    admission: 'open',
     registeredAt,
     lastActivatedAt: undefined,
     lastDeactivatedAt: undefined,

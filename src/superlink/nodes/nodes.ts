@@ -237,7 +237,7 @@ function ensureHeartbeatInterval(intervalMs: number): void {
 }
 
 /** ServerApps wait for nodes and for replies; both may depend on which nodes are online. */
-function wakeWaiters(ctx: Ctx): void {
+export function wakeWaiters(ctx: Ctx): void {
   ctx.bells.replies.ringAll()
   ctx.bells.deadlines.ring('deadlines')
 }

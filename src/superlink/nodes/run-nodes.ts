@@ -20,11 +20,13 @@ export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'room' | 'bells'>
   return {
     async listReachable() {
       const now = ctx.room.leaseNow()
-      return (await nodeStore.listOnline(ctx.db.read)).filter((node) => isReachable(node, now))
+      return (await nodeStore.listOnline(ctx.db.read)).filter(
+        (node) => node.admission === 'open' && isReachable(node, now),
+      )
     },
     async takes(db, _runId, nodeId) {
       const node = await nodeStore.find(db, nodeId)
-      return node?.status === 'online' || node?.status === 'offline'
+      return (node?.status === 'online' || node?.status === 'offline') && node.admission === 'open'
     },
     async isReachable(db, _runId, nodeId) {
       const node = await nodeStore.find(db, nodeId)

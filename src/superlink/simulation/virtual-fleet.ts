@@ -214,6 +214,7 @@ function toNode(nodeId: NodeId): Node {
     ownerAid: noAccount.id,
     ownerName: noAccount.name,
     status: 'online',
+    admission: 'open',
     registeredAt: 0,
     lastActivatedAt: undefined,
     lastDeactivatedAt: undefined,

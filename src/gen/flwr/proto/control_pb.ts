@@ -27,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/control.proto.
  */
 export const file_flwr_proto_control: GenFile = /*@__PURE__*/
-  fileDesc("ChhmbHdyL3Byb3RvL2NvbnRyb2wucHJvdG8SCmZsd3IucHJvdG8ilgMKD1N0YXJ0UnVuUmVxdWVzdBIcCgNmYWIYASABKAsyDy5mbHdyLnByb3RvLkZhYhJICg9vdmVycmlkZV9jb25maWcYAiADKAsyLy5mbHdyLnByb3RvLlN0YXJ0UnVuUmVxdWVzdC5PdmVycmlkZUNvbmZpZ0VudHJ5EkAKGm92ZXJyaWRlX2ZlZGVyYXRpb25fY29uZmlnGAMgASgLMhwuZmx3ci5wcm90by5TaW11bGF0aW9uQ29uZmlnEhAKCGFwcF9zcGVjGAQgASgJEhIKCmZlZGVyYXRpb24YBSABKAkSFgoJc2VyaWVzX2lkGAYgASgESACIAQESFgoOY29ubmVjdG9yX3JlZnMYByADKAkSEwoLdXNlcl9wcm9tcHQYCCABKAkSFQoNY29ubmVjdG9yX2lkcxgJIAMoBBpJChNPdmVycmlkZUNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIhCgV2YWx1ZRgCIAEoCzISLmZsd3IucHJvdG8uU2NhbGFyOgI4AUIMCgpfc2VyaWVzX2lkIogBChBTdGFydFJ1blJlc3BvbnNlEhMKBnJ1bl9pZBgBIAEoBEgAiAEBEhEKBG5vdGUYAiABKAlIAYgBARIWCglzZXJpZXNfaWQYAyABKARIAogBARISCgpmZWRlcmF0aW9uGAQgASgJQgkKB19ydW5faWRCBwoFX25vdGVCDAoKX3Nlcmllc19pZCIgCg5TdG9wUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAQiIgoPU3RvcFJ1blJlc3BvbnNlEg8KB3N1Y2Nlc3MYASABKAgiPAoRU3RyZWFtTG9nc1JlcXVlc3QSDgoGcnVuX2lkGAEgASgEEhcKD2FmdGVyX3RpbWVzdGFtcBgCIAEoASJCChJTdHJlYW1Mb2dzUmVzcG9uc2USEgoKbG9nX291dHB1dBgBIAEoCRIYChBsYXRlc3RfdGltZXN0YW1wGAIgASgBImsKD0xpc3RSdW5zUmVxdWVzdBITCgZydW5faWQYASABKARIAIgBARISCgVsaW1pdBgCIAEoBEgBiAEBEhEKBHNraXAYAyABKARIAogBAUIJCgdfcnVuX2lkQggKBl9saW1pdEIHCgVfc2tpcCKdAQoQTGlzdFJ1bnNSZXNwb25zZRI7CghydW5fZGljdBgBIAMoCzIpLmZsd3IucHJvdG8uTGlzdFJ1bnNSZXNwb25zZS5SdW5EaWN0RW50cnkSCwoDbm93GAIgASgJGj8KDFJ1bkRpY3RFbnRyeRILCgNrZXkYASABKAQSHgoFdmFsdWUYAiABKAsyDy5mbHdyLnByb3RvLlJ1bjoCOAEiGAoWR2V0TG9naW5EZXRhaWxzUmVxdWVzdCKLAQoXR2V0TG9naW5EZXRhaWxzUmVzcG9uc2USEgoKYXV0aG5fdHlwZRgBIAEoCRITCgtkZXZpY2VfY29kZRgCIAEoCRIhChl2ZXJpZmljYXRpb25fdXJpX2NvbXBsZXRlGAMgASgJEhIKCmV4cGlyZXNfaW4YBCABKAMSEAoIaW50ZXJ2YWwYBSABKAMiKwoUR2V0QXV0aFRva2Vuc1JlcXVlc3QSEwoLZGV2aWNlX2NvZGUYASABKAkiRAoVR2V0QXV0aFRva2Vuc1Jlc3BvbnNlEhQKDGFjY2Vzc190b2tlbhgBIAEoCRIVCg1yZWZyZXNoX3Rva2VuGAIgASgJIiYKFFB1bGxBcnRpZmFjdHNSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoBCIxChVQdWxsQXJ0aWZhY3RzUmVzcG9uc2USEAoDdXJsGAEgASgJSACIAQFCBgoEX3VybCJpChNSZWdpc3Rlck5vZGVSZXF1ZXN0EhIKCnB1YmxpY19rZXkYASABKAwSFQoIbG9jYXRpb24YAiABKAlIAIgBARIRCgRuYW1lGAMgASgJSAGIAQFCCwoJX2xvY2F0aW9uQgcKBV9uYW1lIjgKFFJlZ2lzdGVyTm9kZVJlc3BvbnNlEhQKB25vZGVfaWQYASABKARIAIgBAUIKCghfbm9kZV9pZCIoChVVbnJlZ2lzdGVyTm9kZVJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoBCIYChZVbnJlZ2lzdGVyTm9kZVJlc3BvbnNlIhIKEExpc3ROb2Rlc1JlcXVlc3QiSgoRTGlzdE5vZGVzUmVzcG9uc2USKAoKbm9kZXNfaW5mbxgBIAMoCzIULmZsd3IucHJvdG8uTm9kZUluZm8SCwoDbm93GAIgASgJIhgKFkxpc3RGZWRlcmF0aW9uc1JlcXVlc3QiRgoXTGlzdEZlZGVyYXRpb25zUmVzcG9uc2USKwoLZmVkZXJhdGlvbnMYASADKAsyFi5mbHdyLnByb3RvLkZlZGVyYXRpb24iMAoVU2hvd0ZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSJRChZTaG93RmVkZXJhdGlvblJlc3BvbnNlEioKCmZlZGVyYXRpb24YASABKAsyFi5mbHdyLnByb3RvLkZlZGVyYXRpb24SCwoDbm93GAIgASgJIlsKF0NyZWF0ZUZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRISCgpzaW11bGF0aW9uGAMgASgIIkYKGENyZWF0ZUZlZGVyYXRpb25SZXNwb25zZRIqCgpmZWRlcmF0aW9uGAEgASgLMhYuZmx3ci5wcm90by5GZWRlcmF0aW9uIjMKGEFyY2hpdmVGZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkiGwoZQXJjaGl2ZUZlZGVyYXRpb25SZXNwb25zZSJGChpBZGROb2RlVG9GZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkSDwoHbm9kZV9pZBgCIAEoBCIdChtBZGROb2RlVG9GZWRlcmF0aW9uUmVzcG9uc2UiSwofUmVtb3ZlTm9kZUZyb21GZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkSDwoHbm9kZV9pZBgCIAEoBCIiCiBSZW1vdmVOb2RlRnJvbUZlZGVyYXRpb25SZXNwb25zZSJpCiJSZW1vdmVBY2NvdW50RnJvbUZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCRIZCgxhY2NvdW50X25hbWUYAiABKAlIAIgBAUIPCg1fYWNjb3VudF9uYW1lIiUKI1JlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvblJlc3BvbnNlIlAKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EhwKFGludml0ZWVfYWNjb3VudF9uYW1lGAEgASgJEhcKD2ZlZGVyYXRpb25fbmFtZRgCIAEoCSIaChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2UiGAoWTGlzdEludml0YXRpb25zUmVxdWVzdCKEAQoXTGlzdEludml0YXRpb25zUmVzcG9uc2USMwoTY3JlYXRlZF9pbnZpdGF0aW9ucxgBIAMoCzIWLmZsd3IucHJvdG8uSW52aXRhdGlvbhI0ChRyZWNlaXZlZF9pbnZpdGF0aW9ucxgCIAMoCzIWLmZsd3IucHJvdG8uSW52aXRhdGlvbiIyChdBY2NlcHRJbnZpdGF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkiGgoYQWNjZXB0SW52aXRhdGlvblJlc3BvbnNlIjIKF1JlamVjdEludml0YXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSIaChhSZWplY3RJbnZpdGF0aW9uUmVzcG9uc2UiUAoXUmV2b2tlSW52aXRhdGlvblJlcXVlc3QSHAoUaW52aXRlZV9hY2NvdW50X25hbWUYASABKAkSFwoPZmVkZXJhdGlvbl9uYW1lGAIgASgJIhoKGFJldm9rZUludml0YXRpb25SZXNwb25zZSJtCiRDb25maWd1cmVTaW11bGF0aW9uRmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJEiwKBmNvbmZpZxgCIAEoCzIcLmZsd3IucHJvdG8uU2ltdWxhdGlvbkNvbmZpZyJACiVDb25maWd1cmVTaW11bGF0aW9uRmVkZXJhdGlvblJlc3BvbnNlEhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSJiChZTdHJlYW1SdW5FdmVudHNSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoBBIgChNhZnRlcl90YXNrX2V2ZW50X2lkGAIgASgESACIAQFCFgoUX2FmdGVyX3Rhc2tfZXZlbnRfaWQiRAoXU3RyZWFtUnVuRXZlbnRzUmVzcG9uc2USKQoKdGFza19ldmVudBgBIAEoCzIVLmZsd3IucHJvdG8uVGFza0V2ZW50MroRCgdDb250cm9sEkUKCFN0YXJ0UnVuEhsuZmx3ci5wcm90by5TdGFydFJ1blJlcXVlc3QaHC5mbHdyLnByb3RvLlN0YXJ0UnVuUmVzcG9uc2USQgoHU3RvcFJ1bhIaLmZsd3IucHJvdG8uU3RvcFJ1blJlcXVlc3QaGy5mbHdyLnByb3RvLlN0b3BSdW5SZXNwb25zZRJNCgpTdHJlYW1Mb2dzEh0uZmx3ci5wcm90by5TdHJlYW1Mb2dzUmVxdWVzdBoeLmZsd3IucHJvdG8uU3RyZWFtTG9nc1Jlc3BvbnNlMAESRQoITGlzdFJ1bnMSGy5mbHdyLnByb3RvLkxpc3RSdW5zUmVxdWVzdBocLmZsd3IucHJvdG8uTGlzdFJ1bnNSZXNwb25zZRJaCg9HZXRMb2dpbkRldGFpbHMSIi5mbHdyLnByb3RvLkdldExvZ2luRGV0YWlsc1JlcXVlc3QaIy5mbHdyLnByb3RvLkdldExvZ2luRGV0YWlsc1Jlc3BvbnNlElQKDUdldEF1dGhUb2tlbnMSIC5mbHdyLnByb3RvLkdldEF1dGhUb2tlbnNSZXF1ZXN0GiEuZmx3ci5wcm90by5HZXRBdXRoVG9rZW5zUmVzcG9uc2USVAoNUHVsbEFydGlmYWN0cxIgLmZsd3IucHJvdG8uUHVsbEFydGlmYWN0c1JlcXVlc3QaIS5mbHdyLnByb3RvLlB1bGxBcnRpZmFjdHNSZXNwb25zZRJRCgxSZWdpc3Rlck5vZGUSHy5mbHdyLnByb3RvLlJlZ2lzdGVyTm9kZVJlcXVlc3QaIC5mbHdyLnByb3RvLlJlZ2lzdGVyTm9kZVJlc3BvbnNlElcKDlVucmVnaXN0ZXJOb2RlEiEuZmx3ci5wcm90by5VbnJlZ2lzdGVyTm9kZVJlcXVlc3QaIi5mbHdyLnByb3RvLlVucmVnaXN0ZXJOb2RlUmVzcG9uc2USSAoJTGlzdE5vZGVzEhwuZmx3ci5wcm90by5MaXN0Tm9kZXNSZXF1ZXN0Gh0uZmx3ci5wcm90by5MaXN0Tm9kZXNSZXNwb25zZRJaCg9MaXN0RmVkZXJhdGlvbnMSIi5mbHdyLnByb3RvLkxpc3RGZWRlcmF0aW9uc1JlcXVlc3QaIy5mbHdyLnByb3RvLkxpc3RGZWRlcmF0aW9uc1Jlc3BvbnNlElcKDlNob3dGZWRlcmF0aW9uEiEuZmx3ci5wcm90by5TaG93RmVkZXJhdGlvblJlcXVlc3QaIi5mbHdyLnByb3RvLlNob3dGZWRlcmF0aW9uUmVzcG9uc2USXQoQQ3JlYXRlRmVkZXJhdGlvbhIjLmZsd3IucHJvdG8uQ3JlYXRlRmVkZXJhdGlvblJlcXVlc3QaJC5mbHdyLnByb3RvLkNyZWF0ZUZlZGVyYXRpb25SZXNwb25zZRJgChFBcmNoaXZlRmVkZXJhdGlvbhIkLmZsd3IucHJvdG8uQXJjaGl2ZUZlZGVyYXRpb25SZXF1ZXN0GiUuZmx3ci5wcm90by5BcmNoaXZlRmVkZXJhdGlvblJlc3BvbnNlEmYKE0FkZE5vZGVUb0ZlZGVyYXRpb24SJi5mbHdyLnByb3RvLkFkZE5vZGVUb0ZlZGVyYXRpb25SZXF1ZXN0GicuZmx3ci5wcm90by5BZGROb2RlVG9GZWRlcmF0aW9uUmVzcG9uc2USdQoYUmVtb3ZlTm9kZUZyb21GZWRlcmF0aW9uEisuZmx3ci5wcm90by5SZW1vdmVOb2RlRnJvbUZlZGVyYXRpb25SZXF1ZXN0GiwuZmx3ci5wcm90by5SZW1vdmVOb2RlRnJvbUZlZGVyYXRpb25SZXNwb25zZRJ+ChtSZW1vdmVBY2NvdW50RnJvbUZlZGVyYXRpb24SLi5mbHdyLnByb3RvLlJlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvblJlcXVlc3QaLy5mbHdyLnByb3RvLlJlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvblJlc3BvbnNlEl0KEENyZWF0ZUludml0YXRpb24SIy5mbHdyLnByb3RvLkNyZWF0ZUludml0YXRpb25SZXF1ZXN0GiQuZmx3ci5wcm90by5DcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USWgoPTGlzdEludml0YXRpb25zEiIuZmx3ci5wcm90by5MaXN0SW52aXRhdGlvbnNSZXF1ZXN0GiMuZmx3ci5wcm90by5MaXN0SW52aXRhdGlvbnNSZXNwb25zZRJdChBBY2NlcHRJbnZpdGF0aW9uEiMuZmx3ci5wcm90by5BY2NlcHRJbnZpdGF0aW9uUmVxdWVzdBokLmZsd3IucHJvdG8uQWNjZXB0SW52aXRhdGlvblJlc3BvbnNlEl0KEFJlamVjdEludml0YXRpb24SIy5mbHdyLnByb3RvLlJlamVjdEludml0YXRpb25SZXF1ZXN0GiQuZmx3ci5wcm90by5SZWplY3RJbnZpdGF0aW9uUmVzcG9uc2USXQoQUmV2b2tlSW52aXRhdGlvbhIjLmZsd3IucHJvdG8uUmV2b2tlSW52aXRhdGlvblJlcXVlc3QaJC5mbHdyLnByb3RvLlJldm9rZUludml0YXRpb25SZXNwb25zZRKEAQodQ29uZmlndXJlU2ltdWxhdGlvbkZlZGVyYXRpb24SMC5mbHdyLnByb3RvLkNvbmZpZ3VyZVNpbXVsYXRpb25GZWRlcmF0aW9uUmVxdWVzdBoxLmZsd3IucHJvdG8uQ29uZmlndXJlU2ltdWxhdGlvbkZlZGVyYXRpb25SZXNwb25zZRJcCg9TdHJlYW1SdW5FdmVudHMSIi5mbHdyLnByb3RvLlN0cmVhbVJ1bkV2ZW50c1JlcXVlc3QaIy5mbHdyLnByb3RvLlN0cmVhbVJ1bkV2ZW50c1Jlc3BvbnNlMAFiBnByb3RvMw", [file_flwr_proto_fab, file_flwr_proto_federation, file_flwr_proto_federation_config, file_flwr_proto_node, file_flwr_proto_run, file_flwr_proto_task, file_flwr_proto_transport]);
+  fileDesc("ChhmbHdyL3Byb3RvL2NvbnRyb2wucHJvdG8SCmZsd3IucHJvdG8ilgMKD1N0YXJ0UnVuUmVxdWVzdBIcCgNmYWIYASABKAsyDy5mbHdyLnByb3RvLkZhYhJICg9vdmVycmlkZV9jb25maWcYAiADKAsyLy5mbHdyLnByb3RvLlN0YXJ0UnVuUmVxdWVzdC5PdmVycmlkZUNvbmZpZ0VudHJ5EkAKGm92ZXJyaWRlX2ZlZGVyYXRpb25fY29uZmlnGAMgASgLMhwuZmx3ci5wcm90by5TaW11bGF0aW9uQ29uZmlnEhAKCGFwcF9zcGVjGAQgASgJEhIKCmZlZGVyYXRpb24YBSABKAkSFgoJc2VyaWVzX2lkGAYgASgESACIAQESFgoOY29ubmVjdG9yX3JlZnMYByADKAkSEwoLdXNlcl9wcm9tcHQYCCABKAkSFQoNY29ubmVjdG9yX2lkcxgJIAMoBBpJChNPdmVycmlkZUNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIhCgV2YWx1ZRgCIAEoCzISLmZsd3IucHJvdG8uU2NhbGFyOgI4AUIMCgpfc2VyaWVzX2lkIogBChBTdGFydFJ1blJlc3BvbnNlEhMKBnJ1bl9pZBgBIAEoBEgAiAEBEhEKBG5vdGUYAiABKAlIAYgBARIWCglzZXJpZXNfaWQYAyABKARIAogBARISCgpmZWRlcmF0aW9uGAQgASgJQgkKB19ydW5faWRCBwoFX25vdGVCDAoKX3Nlcmllc19pZCIgCg5TdG9wUnVuUmVxdWVzdBIOCgZydW5faWQYASABKAQiIgoPU3RvcFJ1blJlc3BvbnNlEg8KB3N1Y2Nlc3MYASABKAgiPAoRU3RyZWFtTG9nc1JlcXVlc3QSDgoGcnVuX2lkGAEgASgEEhcKD2FmdGVyX3RpbWVzdGFtcBgCIAEoASJCChJTdHJlYW1Mb2dzUmVzcG9uc2USEgoKbG9nX291dHB1dBgBIAEoCRIYChBsYXRlc3RfdGltZXN0YW1wGAIgASgBImsKD0xpc3RSdW5zUmVxdWVzdBITCgZydW5faWQYASABKARIAIgBARISCgVsaW1pdBgCIAEoBEgBiAEBEhEKBHNraXAYAyABKARIAogBAUIJCgdfcnVuX2lkQggKBl9saW1pdEIHCgVfc2tpcCKdAQoQTGlzdFJ1bnNSZXNwb25zZRI7CghydW5fZGljdBgBIAMoCzIpLmZsd3IucHJvdG8uTGlzdFJ1bnNSZXNwb25zZS5SdW5EaWN0RW50cnkSCwoDbm93GAIgASgJGj8KDFJ1bkRpY3RFbnRyeRILCgNrZXkYASABKAQSHgoFdmFsdWUYAiABKAsyDy5mbHdyLnByb3RvLlJ1bjoCOAEiGAoWR2V0TG9naW5EZXRhaWxzUmVxdWVzdCKLAQoXR2V0TG9naW5EZXRhaWxzUmVzcG9uc2USEgoKYXV0aG5fdHlwZRgBIAEoCRITCgtkZXZpY2VfY29kZRgCIAEoCRIhChl2ZXJpZmljYXRpb25fdXJpX2NvbXBsZXRlGAMgASgJEhIKCmV4cGlyZXNfaW4YBCABKAMSEAoIaW50ZXJ2YWwYBSABKAMiKwoUR2V0QXV0aFRva2Vuc1JlcXVlc3QSEwoLZGV2aWNlX2NvZGUYASABKAkiRAoVR2V0QXV0aFRva2Vuc1Jlc3BvbnNlEhQKDGFjY2Vzc190b2tlbhgBIAEoCRIVCg1yZWZyZXNoX3Rva2VuGAIgASgJIiYKFFB1bGxBcnRpZmFjdHNSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoBCIxChVQdWxsQXJ0aWZhY3RzUmVzcG9uc2USEAoDdXJsGAEgASgJSACIAQFCBgoEX3VybCJpChNSZWdpc3Rlck5vZGVSZXF1ZXN0EhIKCnB1YmxpY19rZXkYASABKAwSFQoIbG9jYXRpb24YAiABKAlIAIgBARIRCgRuYW1lGAMgASgJSAGIAQFCCwoJX2xvY2F0aW9uQgcKBV9uYW1lIjgKFFJlZ2lzdGVyTm9kZVJlc3BvbnNlEhQKB25vZGVfaWQYASABKARIAIgBAUIKCghfbm9kZV9pZCIoChVVbnJlZ2lzdGVyTm9kZVJlcXVlc3QSDwoHbm9kZV9pZBgBIAEoBCIYChZVbnJlZ2lzdGVyTm9kZVJlc3BvbnNlIj8KF1NldE5vZGVBZG1pc3Npb25SZXF1ZXN0EhAKB25vZGVfaWQY6QcgASgEEhIKCWFkbWlzc2lvbhjqByABKAkiGgoYU2V0Tm9kZUFkbWlzc2lvblJlc3BvbnNlIhIKEExpc3ROb2Rlc1JlcXVlc3QiSgoRTGlzdE5vZGVzUmVzcG9uc2USKAoKbm9kZXNfaW5mbxgBIAMoCzIULmZsd3IucHJvdG8uTm9kZUluZm8SCwoDbm93GAIgASgJIhgKFkxpc3RGZWRlcmF0aW9uc1JlcXVlc3QiRgoXTGlzdEZlZGVyYXRpb25zUmVzcG9uc2USKwoLZmVkZXJhdGlvbnMYASADKAsyFi5mbHdyLnByb3RvLkZlZGVyYXRpb24iMAoVU2hvd0ZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSJRChZTaG93RmVkZXJhdGlvblJlc3BvbnNlEioKCmZlZGVyYXRpb24YASABKAsyFi5mbHdyLnByb3RvLkZlZGVyYXRpb24SCwoDbm93GAIgASgJIlsKF0NyZWF0ZUZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCRITCgtkZXNjcmlwdGlvbhgCIAEoCRISCgpzaW11bGF0aW9uGAMgASgIIkYKGENyZWF0ZUZlZGVyYXRpb25SZXNwb25zZRIqCgpmZWRlcmF0aW9uGAEgASgLMhYuZmx3ci5wcm90by5GZWRlcmF0aW9uIjMKGEFyY2hpdmVGZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkiGwoZQXJjaGl2ZUZlZGVyYXRpb25SZXNwb25zZSJGChpBZGROb2RlVG9GZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkSDwoHbm9kZV9pZBgCIAEoBCIdChtBZGROb2RlVG9GZWRlcmF0aW9uUmVzcG9uc2UiSwofUmVtb3ZlTm9kZUZyb21GZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkSDwoHbm9kZV9pZBgCIAEoBCIiCiBSZW1vdmVOb2RlRnJvbUZlZGVyYXRpb25SZXNwb25zZSJpCiJSZW1vdmVBY2NvdW50RnJvbUZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCRIZCgxhY2NvdW50X25hbWUYAiABKAlIAIgBAUIPCg1fYWNjb3VudF9uYW1lIiUKI1JlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvblJlc3BvbnNlIlAKF0NyZWF0ZUludml0YXRpb25SZXF1ZXN0EhwKFGludml0ZWVfYWNjb3VudF9uYW1lGAEgASgJEhcKD2ZlZGVyYXRpb25fbmFtZRgCIAEoCSIaChhDcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2UiGAoWTGlzdEludml0YXRpb25zUmVxdWVzdCKEAQoXTGlzdEludml0YXRpb25zUmVzcG9uc2USMwoTY3JlYXRlZF9pbnZpdGF0aW9ucxgBIAMoCzIWLmZsd3IucHJvdG8uSW52aXRhdGlvbhI0ChRyZWNlaXZlZF9pbnZpdGF0aW9ucxgCIAMoCzIWLmZsd3IucHJvdG8uSW52aXRhdGlvbiIyChdBY2NlcHRJbnZpdGF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkiGgoYQWNjZXB0SW52aXRhdGlvblJlc3BvbnNlIjIKF1JlamVjdEludml0YXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSIaChhSZWplY3RJbnZpdGF0aW9uUmVzcG9uc2UiUAoXUmV2b2tlSW52aXRhdGlvblJlcXVlc3QSHAoUaW52aXRlZV9hY2NvdW50X25hbWUYASABKAkSFwoPZmVkZXJhdGlvbl9uYW1lGAIgASgJIhoKGFJldm9rZUludml0YXRpb25SZXNwb25zZSJtCiRDb25maWd1cmVTaW11bGF0aW9uRmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJEiwKBmNvbmZpZxgCIAEoCzIcLmZsd3IucHJvdG8uU2ltdWxhdGlvbkNvbmZpZyJACiVDb25maWd1cmVTaW11bGF0aW9uRmVkZXJhdGlvblJlc3BvbnNlEhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSJiChZTdHJlYW1SdW5FdmVudHNSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoBBIgChNhZnRlcl90YXNrX2V2ZW50X2lkGAIgASgESACIAQFCFgoUX2FmdGVyX3Rhc2tfZXZlbnRfaWQiRAoXU3RyZWFtUnVuRXZlbnRzUmVzcG9uc2USKQoKdGFza19ldmVudBgBIAEoCzIVLmZsd3IucHJvdG8uVGFza0V2ZW50MpkSCgdDb250cm9sEkUKCFN0YXJ0UnVuEhsuZmx3ci5wcm90by5TdGFydFJ1blJlcXVlc3QaHC5mbHdyLnByb3RvLlN0YXJ0UnVuUmVzcG9uc2USQgoHU3RvcFJ1bhIaLmZsd3IucHJvdG8uU3RvcFJ1blJlcXVlc3QaGy5mbHdyLnByb3RvLlN0b3BSdW5SZXNwb25zZRJNCgpTdHJlYW1Mb2dzEh0uZmx3ci5wcm90by5TdHJlYW1Mb2dzUmVxdWVzdBoeLmZsd3IucHJvdG8uU3RyZWFtTG9nc1Jlc3BvbnNlMAESRQoITGlzdFJ1bnMSGy5mbHdyLnByb3RvLkxpc3RSdW5zUmVxdWVzdBocLmZsd3IucHJvdG8uTGlzdFJ1bnNSZXNwb25zZRJaCg9HZXRMb2dpbkRldGFpbHMSIi5mbHdyLnByb3RvLkdldExvZ2luRGV0YWlsc1JlcXVlc3QaIy5mbHdyLnByb3RvLkdldExvZ2luRGV0YWlsc1Jlc3BvbnNlElQKDUdldEF1dGhUb2tlbnMSIC5mbHdyLnByb3RvLkdldEF1dGhUb2tlbnNSZXF1ZXN0GiEuZmx3ci5wcm90by5HZXRBdXRoVG9rZW5zUmVzcG9uc2USVAoNUHVsbEFydGlmYWN0cxIgLmZsd3IucHJvdG8uUHVsbEFydGlmYWN0c1JlcXVlc3QaIS5mbHdyLnByb3RvLlB1bGxBcnRpZmFjdHNSZXNwb25zZRJRCgxSZWdpc3Rlck5vZGUSHy5mbHdyLnByb3RvLlJlZ2lzdGVyTm9kZVJlcXVlc3QaIC5mbHdyLnByb3RvLlJlZ2lzdGVyTm9kZVJlc3BvbnNlElcKDlVucmVnaXN0ZXJOb2RlEiEuZmx3ci5wcm90by5VbnJlZ2lzdGVyTm9kZVJlcXVlc3QaIi5mbHdyLnByb3RvLlVucmVnaXN0ZXJOb2RlUmVzcG9uc2USSAoJTGlzdE5vZGVzEhwuZmx3ci5wcm90by5MaXN0Tm9kZXNSZXF1ZXN0Gh0uZmx3ci5wcm90by5MaXN0Tm9kZXNSZXNwb25zZRJaCg9MaXN0RmVkZXJhdGlvbnMSIi5mbHdyLnByb3RvLkxpc3RGZWRlcmF0aW9uc1JlcXVlc3QaIy5mbHdyLnByb3RvLkxpc3RGZWRlcmF0aW9uc1Jlc3BvbnNlElcKDlNob3dGZWRlcmF0aW9uEiEuZmx3ci5wcm90by5TaG93RmVkZXJhdGlvblJlcXVlc3QaIi5mbHdyLnByb3RvLlNob3dGZWRlcmF0aW9uUmVzcG9uc2USXQoQQ3JlYXRlRmVkZXJhdGlvbhIjLmZsd3IucHJvdG8uQ3JlYXRlRmVkZXJhdGlvblJlcXVlc3QaJC5mbHdyLnByb3RvLkNyZWF0ZUZlZGVyYXRpb25SZXNwb25zZRJgChFBcmNoaXZlRmVkZXJhdGlvbhIkLmZsd3IucHJvdG8uQXJjaGl2ZUZlZGVyYXRpb25SZXF1ZXN0GiUuZmx3ci5wcm90by5BcmNoaXZlRmVkZXJhdGlvblJlc3BvbnNlEmYKE0FkZE5vZGVUb0ZlZGVyYXRpb24SJi5mbHdyLnByb3RvLkFkZE5vZGVUb0ZlZGVyYXRpb25SZXF1ZXN0GicuZmx3ci5wcm90by5BZGROb2RlVG9GZWRlcmF0aW9uUmVzcG9uc2USdQoYUmVtb3ZlTm9kZUZyb21GZWRlcmF0aW9uEisuZmx3ci5wcm90by5SZW1vdmVOb2RlRnJvbUZlZGVyYXRpb25SZXF1ZXN0GiwuZmx3ci5wcm90by5SZW1vdmVOb2RlRnJvbUZlZGVyYXRpb25SZXNwb25zZRJ+ChtSZW1vdmVBY2NvdW50RnJvbUZlZGVyYXRpb24SLi5mbHdyLnByb3RvLlJlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvblJlcXVlc3QaLy5mbHdyLnByb3RvLlJlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvblJlc3BvbnNlEl0KEENyZWF0ZUludml0YXRpb24SIy5mbHdyLnByb3RvLkNyZWF0ZUludml0YXRpb25SZXF1ZXN0GiQuZmx3ci5wcm90by5DcmVhdGVJbnZpdGF0aW9uUmVzcG9uc2USWgoPTGlzdEludml0YXRpb25zEiIuZmx3ci5wcm90by5MaXN0SW52aXRhdGlvbnNSZXF1ZXN0GiMuZmx3ci5wcm90by5MaXN0SW52aXRhdGlvbnNSZXNwb25zZRJdChBBY2NlcHRJbnZpdGF0aW9uEiMuZmx3ci5wcm90by5BY2NlcHRJbnZpdGF0aW9uUmVxdWVzdBokLmZsd3IucHJvdG8uQWNjZXB0SW52aXRhdGlvblJlc3BvbnNlEl0KEFJlamVjdEludml0YXRpb24SIy5mbHdyLnByb3RvLlJlamVjdEludml0YXRpb25SZXF1ZXN0GiQuZmx3ci5wcm90by5SZWplY3RJbnZpdGF0aW9uUmVzcG9uc2USXQoQUmV2b2tlSW52aXRhdGlvbhIjLmZsd3IucHJvdG8uUmV2b2tlSW52aXRhdGlvblJlcXVlc3QaJC5mbHdyLnByb3RvLlJldm9rZUludml0YXRpb25SZXNwb25zZRKEAQodQ29uZmlndXJlU2ltdWxhdGlvbkZlZGVyYXRpb24SMC5mbHdyLnByb3RvLkNvbmZpZ3VyZVNpbXVsYXRpb25GZWRlcmF0aW9uUmVxdWVzdBoxLmZsd3IucHJvdG8uQ29uZmlndXJlU2ltdWxhdGlvbkZlZGVyYXRpb25SZXNwb25zZRJdChBTZXROb2RlQWRtaXNzaW9uEiMuZmx3ci5wcm90by5TZXROb2RlQWRtaXNzaW9uUmVxdWVzdBokLmZsd3IucHJvdG8uU2V0Tm9kZUFkbWlzc2lvblJlc3BvbnNlElwKD1N0cmVhbVJ1bkV2ZW50cxIiLmZsd3IucHJvdG8uU3RyZWFtUnVuRXZlbnRzUmVxdWVzdBojLmZsd3IucHJvdG8uU3RyZWFtUnVuRXZlbnRzUmVzcG9uc2UwAWIGcHJvdG8z", [file_flwr_proto_fab, file_flwr_proto_federation, file_flwr_proto_federation_config, file_flwr_proto_node, file_flwr_proto_run, file_flwr_proto_task, file_flwr_proto_transport]);
 
 /**
  * @generated from message flwr.proto.StartRunRequest
@@ -443,6 +443,45 @@ export const UnregisterNodeResponseSchema: GenMessage<UnregisterNodeResponse> = 
   messageDesc(file_flwr_proto_control, 17);
 
 /**
+ * Trellis only.
+ *
+ * @generated from message flwr.proto.SetNodeAdmissionRequest
+ */
+export type SetNodeAdmissionRequest = Message<"flwr.proto.SetNodeAdmissionRequest"> & {
+  /**
+   * @generated from field: uint64 node_id = 1001;
+   */
+  nodeId: bigint;
+
+  /**
+   * "open", "draining" or "blocked".
+   *
+   * @generated from field: string admission = 1002;
+   */
+  admission: string;
+};
+
+/**
+ * Describes the message flwr.proto.SetNodeAdmissionRequest.
+ * Use `create(SetNodeAdmissionRequestSchema)` to create a new message.
+ */
+export const SetNodeAdmissionRequestSchema: GenMessage<SetNodeAdmissionRequest> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_control, 18);
+
+/**
+ * @generated from message flwr.proto.SetNodeAdmissionResponse
+ */
+export type SetNodeAdmissionResponse = Message<"flwr.proto.SetNodeAdmissionResponse"> & {
+};
+
+/**
+ * Describes the message flwr.proto.SetNodeAdmissionResponse.
+ * Use `create(SetNodeAdmissionResponseSchema)` to create a new message.
+ */
+export const SetNodeAdmissionResponseSchema: GenMessage<SetNodeAdmissionResponse> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_control, 19);
+
+/**
  * @generated from message flwr.proto.ListNodesRequest
  */
 export type ListNodesRequest = Message<"flwr.proto.ListNodesRequest"> & {
@@ -453,7 +492,7 @@ export type ListNodesRequest = Message<"flwr.proto.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 18);
+  messageDesc(file_flwr_proto_control, 20);
 
 /**
  * @generated from message flwr.proto.ListNodesResponse
@@ -475,7 +514,7 @@ export type ListNodesResponse = Message<"flwr.proto.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 19);
+  messageDesc(file_flwr_proto_control, 21);
 
 /**
  * @generated from message flwr.proto.ListFederationsRequest
@@ -488,7 +527,7 @@ export type ListFederationsRequest = Message<"flwr.proto.ListFederationsRequest"
  * Use `create(ListFederationsRequestSchema)` to create a new message.
  */
 export const ListFederationsRequestSchema: GenMessage<ListFederationsRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 20);
+  messageDesc(file_flwr_proto_control, 22);
 
 /**
  * @generated from message flwr.proto.ListFederationsResponse
@@ -505,7 +544,7 @@ export type ListFederationsResponse = Message<"flwr.proto.ListFederationsRespons
  * Use `create(ListFederationsResponseSchema)` to create a new message.
  */
 export const ListFederationsResponseSchema: GenMessage<ListFederationsResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 21);
+  messageDesc(file_flwr_proto_control, 23);
 
 /**
  * @generated from message flwr.proto.ShowFederationRequest
@@ -522,7 +561,7 @@ export type ShowFederationRequest = Message<"flwr.proto.ShowFederationRequest"> 
  * Use `create(ShowFederationRequestSchema)` to create a new message.
  */
 export const ShowFederationRequestSchema: GenMessage<ShowFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 22);
+  messageDesc(file_flwr_proto_control, 24);
 
 /**
  * @generated from message flwr.proto.ShowFederationResponse
@@ -544,7 +583,7 @@ export type ShowFederationResponse = Message<"flwr.proto.ShowFederationResponse"
  * Use `create(ShowFederationResponseSchema)` to create a new message.
  */
 export const ShowFederationResponseSchema: GenMessage<ShowFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 23);
+  messageDesc(file_flwr_proto_control, 25);
 
 /**
  * @generated from message flwr.proto.CreateFederationRequest
@@ -571,7 +610,7 @@ export type CreateFederationRequest = Message<"flwr.proto.CreateFederationReques
  * Use `create(CreateFederationRequestSchema)` to create a new message.
  */
 export const CreateFederationRequestSchema: GenMessage<CreateFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 24);
+  messageDesc(file_flwr_proto_control, 26);
 
 /**
  * @generated from message flwr.proto.CreateFederationResponse
@@ -588,7 +627,7 @@ export type CreateFederationResponse = Message<"flwr.proto.CreateFederationRespo
  * Use `create(CreateFederationResponseSchema)` to create a new message.
  */
 export const CreateFederationResponseSchema: GenMessage<CreateFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 25);
+  messageDesc(file_flwr_proto_control, 27);
 
 /**
  * @generated from message flwr.proto.ArchiveFederationRequest
@@ -605,7 +644,7 @@ export type ArchiveFederationRequest = Message<"flwr.proto.ArchiveFederationRequ
  * Use `create(ArchiveFederationRequestSchema)` to create a new message.
  */
 export const ArchiveFederationRequestSchema: GenMessage<ArchiveFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 26);
+  messageDesc(file_flwr_proto_control, 28);
 
 /**
  * @generated from message flwr.proto.ArchiveFederationResponse
@@ -618,7 +657,7 @@ export type ArchiveFederationResponse = Message<"flwr.proto.ArchiveFederationRes
  * Use `create(ArchiveFederationResponseSchema)` to create a new message.
  */
 export const ArchiveFederationResponseSchema: GenMessage<ArchiveFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 27);
+  messageDesc(file_flwr_proto_control, 29);
 
 /**
  * @generated from message flwr.proto.AddNodeToFederationRequest
@@ -640,7 +679,7 @@ export type AddNodeToFederationRequest = Message<"flwr.proto.AddNodeToFederation
  * Use `create(AddNodeToFederationRequestSchema)` to create a new message.
  */
 export const AddNodeToFederationRequestSchema: GenMessage<AddNodeToFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 28);
+  messageDesc(file_flwr_proto_control, 30);
 
 /**
  * @generated from message flwr.proto.AddNodeToFederationResponse
@@ -653,7 +692,7 @@ export type AddNodeToFederationResponse = Message<"flwr.proto.AddNodeToFederatio
  * Use `create(AddNodeToFederationResponseSchema)` to create a new message.
  */
 export const AddNodeToFederationResponseSchema: GenMessage<AddNodeToFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 29);
+  messageDesc(file_flwr_proto_control, 31);
 
 /**
  * @generated from message flwr.proto.RemoveNodeFromFederationRequest
@@ -675,7 +714,7 @@ export type RemoveNodeFromFederationRequest = Message<"flwr.proto.RemoveNodeFrom
  * Use `create(RemoveNodeFromFederationRequestSchema)` to create a new message.
  */
 export const RemoveNodeFromFederationRequestSchema: GenMessage<RemoveNodeFromFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 30);
+  messageDesc(file_flwr_proto_control, 32);
 
 /**
  * @generated from message flwr.proto.RemoveNodeFromFederationResponse
@@ -688,7 +727,7 @@ export type RemoveNodeFromFederationResponse = Message<"flwr.proto.RemoveNodeFro
  * Use `create(RemoveNodeFromFederationResponseSchema)` to create a new message.
  */
 export const RemoveNodeFromFederationResponseSchema: GenMessage<RemoveNodeFromFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 31);
+  messageDesc(file_flwr_proto_control, 33);
 
 /**
  * @generated from message flwr.proto.RemoveAccountFromFederationRequest
@@ -710,7 +749,7 @@ export type RemoveAccountFromFederationRequest = Message<"flwr.proto.RemoveAccou
  * Use `create(RemoveAccountFromFederationRequestSchema)` to create a new message.
  */
 export const RemoveAccountFromFederationRequestSchema: GenMessage<RemoveAccountFromFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 32);
+  messageDesc(file_flwr_proto_control, 34);
 
 /**
  * @generated from message flwr.proto.RemoveAccountFromFederationResponse
@@ -723,7 +762,7 @@ export type RemoveAccountFromFederationResponse = Message<"flwr.proto.RemoveAcco
  * Use `create(RemoveAccountFromFederationResponseSchema)` to create a new message.
  */
 export const RemoveAccountFromFederationResponseSchema: GenMessage<RemoveAccountFromFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 33);
+  messageDesc(file_flwr_proto_control, 35);
 
 /**
  * @generated from message flwr.proto.CreateInvitationRequest
@@ -745,7 +784,7 @@ export type CreateInvitationRequest = Message<"flwr.proto.CreateInvitationReques
  * Use `create(CreateInvitationRequestSchema)` to create a new message.
  */
 export const CreateInvitationRequestSchema: GenMessage<CreateInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 34);
+  messageDesc(file_flwr_proto_control, 36);
 
 /**
  * @generated from message flwr.proto.CreateInvitationResponse
@@ -758,7 +797,7 @@ export type CreateInvitationResponse = Message<"flwr.proto.CreateInvitationRespo
  * Use `create(CreateInvitationResponseSchema)` to create a new message.
  */
 export const CreateInvitationResponseSchema: GenMessage<CreateInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 35);
+  messageDesc(file_flwr_proto_control, 37);
 
 /**
  * @generated from message flwr.proto.ListInvitationsRequest
@@ -771,7 +810,7 @@ export type ListInvitationsRequest = Message<"flwr.proto.ListInvitationsRequest"
  * Use `create(ListInvitationsRequestSchema)` to create a new message.
  */
 export const ListInvitationsRequestSchema: GenMessage<ListInvitationsRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 36);
+  messageDesc(file_flwr_proto_control, 38);
 
 /**
  * @generated from message flwr.proto.ListInvitationsResponse
@@ -793,7 +832,7 @@ export type ListInvitationsResponse = Message<"flwr.proto.ListInvitationsRespons
  * Use `create(ListInvitationsResponseSchema)` to create a new message.
  */
 export const ListInvitationsResponseSchema: GenMessage<ListInvitationsResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 37);
+  messageDesc(file_flwr_proto_control, 39);
 
 /**
  * @generated from message flwr.proto.AcceptInvitationRequest
@@ -810,7 +849,7 @@ export type AcceptInvitationRequest = Message<"flwr.proto.AcceptInvitationReques
  * Use `create(AcceptInvitationRequestSchema)` to create a new message.
  */
 export const AcceptInvitationRequestSchema: GenMessage<AcceptInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 38);
+  messageDesc(file_flwr_proto_control, 40);
 
 /**
  * @generated from message flwr.proto.AcceptInvitationResponse
@@ -823,7 +862,7 @@ export type AcceptInvitationResponse = Message<"flwr.proto.AcceptInvitationRespo
  * Use `create(AcceptInvitationResponseSchema)` to create a new message.
  */
 export const AcceptInvitationResponseSchema: GenMessage<AcceptInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 39);
+  messageDesc(file_flwr_proto_control, 41);
 
 /**
  * @generated from message flwr.proto.RejectInvitationRequest
@@ -840,7 +879,7 @@ export type RejectInvitationRequest = Message<"flwr.proto.RejectInvitationReques
  * Use `create(RejectInvitationRequestSchema)` to create a new message.
  */
 export const RejectInvitationRequestSchema: GenMessage<RejectInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 40);
+  messageDesc(file_flwr_proto_control, 42);
 
 /**
  * @generated from message flwr.proto.RejectInvitationResponse
@@ -853,7 +892,7 @@ export type RejectInvitationResponse = Message<"flwr.proto.RejectInvitationRespo
  * Use `create(RejectInvitationResponseSchema)` to create a new message.
  */
 export const RejectInvitationResponseSchema: GenMessage<RejectInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 41);
+  messageDesc(file_flwr_proto_control, 43);
 
 /**
  * @generated from message flwr.proto.RevokeInvitationRequest
@@ -875,7 +914,7 @@ export type RevokeInvitationRequest = Message<"flwr.proto.RevokeInvitationReques
  * Use `create(RevokeInvitationRequestSchema)` to create a new message.
  */
 export const RevokeInvitationRequestSchema: GenMessage<RevokeInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 42);
+  messageDesc(file_flwr_proto_control, 44);
 
 /**
  * @generated from message flwr.proto.RevokeInvitationResponse
@@ -888,7 +927,7 @@ export type RevokeInvitationResponse = Message<"flwr.proto.RevokeInvitationRespo
  * Use `create(RevokeInvitationResponseSchema)` to create a new message.
  */
 export const RevokeInvitationResponseSchema: GenMessage<RevokeInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 43);
+  messageDesc(file_flwr_proto_control, 45);
 
 /**
  * @generated from message flwr.proto.ConfigureSimulationFederationRequest
@@ -910,7 +949,7 @@ export type ConfigureSimulationFederationRequest = Message<"flwr.proto.Configure
  * Use `create(ConfigureSimulationFederationRequestSchema)` to create a new message.
  */
 export const ConfigureSimulationFederationRequestSchema: GenMessage<ConfigureSimulationFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 44);
+  messageDesc(file_flwr_proto_control, 46);
 
 /**
  * @generated from message flwr.proto.ConfigureSimulationFederationResponse
@@ -927,7 +966,7 @@ export type ConfigureSimulationFederationResponse = Message<"flwr.proto.Configur
  * Use `create(ConfigureSimulationFederationResponseSchema)` to create a new message.
  */
 export const ConfigureSimulationFederationResponseSchema: GenMessage<ConfigureSimulationFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 45);
+  messageDesc(file_flwr_proto_control, 47);
 
 /**
  * @generated from message flwr.proto.StreamRunEventsRequest
@@ -949,7 +988,7 @@ export type StreamRunEventsRequest = Message<"flwr.proto.StreamRunEventsRequest"
  * Use `create(StreamRunEventsRequestSchema)` to create a new message.
  */
 export const StreamRunEventsRequestSchema: GenMessage<StreamRunEventsRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 46);
+  messageDesc(file_flwr_proto_control, 48);
 
 /**
  * @generated from message flwr.proto.StreamRunEventsResponse
@@ -966,7 +1005,7 @@ export type StreamRunEventsResponse = Message<"flwr.proto.StreamRunEventsRespons
  * Use `create(StreamRunEventsResponseSchema)` to create a new message.
  */
 export const StreamRunEventsResponseSchema: GenMessage<StreamRunEventsResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 47);
+  messageDesc(file_flwr_proto_control, 49);
 
 /**
  * @generated from service flwr.proto.Control
@@ -1155,6 +1194,16 @@ export const Control: GenService<{
     methodKind: "unary";
     input: typeof ConfigureSimulationFederationRequestSchema;
     output: typeof ConfigureSimulationFederationResponseSchema;
+  },
+  /**
+   * Trellis only.
+   *
+   * @generated from rpc flwr.proto.Control.SetNodeAdmission
+   */
+  setNodeAdmission: {
+    methodKind: "unary";
+    input: typeof SetNodeAdmissionRequestSchema;
+    output: typeof SetNodeAdmissionResponseSchema;
   },
   /**
    * @generated from rpc flwr.proto.Control.StreamRunEvents

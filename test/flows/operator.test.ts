@@ -1,0 +1,86 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Deployment } from '../harness/deployment.ts'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { eventually } from '../harness/program.ts'
+import { randomFrom } from '../harness/random.ts'
+
+test('an operator blocks a SuperNode by its name, sees that, and lets it in again', async () => {
+  await using deployment = await Deployment.create({
+    mutualTls: true,
+    superlinkArguments: async ({ directory: { file } }) => {
+      const everybody = '[[allow]]\nidentity = "*"\nroles = ["supernode", "cli"]\n'
+      writeFileSync(file('policy.toml'), `${everybody}[[allow]]\nidentity = "cli"\nroles = ["admin"]\n`)
+      return ['--ssl-client-policy', file('policy.toml')]
+    },
+  })
+  const node = await deployment.startSupernode('node-1')
+  const blocked = await deployment.flwr('supernode', 'block', 'node-1')
+  assert.equal(blocked.status, 0, blocked.said)
+  assert.match(blocked.said, /^SuperNode \d+ blocked: it is refused until flwr supernode unblock\.$/m)
+  assert.equal(await node.end(), 1)
+  assert.match(node.said, /An operator of this SuperLink has blocked the SuperNode \(node-1\)/)
+  assert.match((await deployment.flwr('supernode', 'ls')).stdout, /offline \(blocked\)/)
+  const listed = JSON.parse((await deployment.flwr('supernode', 'ls', '--format', 'json')).stdout)
+  assert.equal(listed.nodes[0].admission, 'blocked')
+  const unblocked = await deployment.flwr('supernode', 'unblock', 'node-1', '--format', 'json')
+  assert.equal(JSON.parse(unblocked.stdout).admission, 'open', unblocked.said)
+  await deployment.startSupernode('node-1')
+  const unknown = await deployment.flwr('supernode', 'drain', 'node-7')
+  assert.match(unknown.said, /There is no SuperNode 'node-7': see flwr supernode ls\./)
+})
+
+test('a SuperLink whose disk is full says so everywhere, and works again when there is room', async (t) => {
+  using directory = temporaryDirectory()
+  const disk = directory.file('disk')
+  mkdirSync(disk)
+  const mounted = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=3m', 'tmpfs', disk]).status === 0
+  if (!mounted) return t.skip('only root may mount a file system that fills up')
+  try {
+    await using deployment = await Deployment.create({
+      superlinkArguments: [
+        ...['--database', join(disk, 'state.db'), '--isolation', 'process', '--health-server-address', '127.0.0.1:0'],
+      ],
+    })
+    const { superlink } = deployment
+    const [, address] = await superlink.line(/health server on (\S+)/)
+    const get = async (path: string): Promise<string> => {
+      const response = await fetch(`http://${address}${path}`)
+      return `${response.status} ${await response.text()}`
+    }
+    const app = deployment.writeApp({ server: '', client: '' })
+    const before = /Successfully started run (\d+)/.exec((await deployment.flwr('run', app)).said)?.[1]
+    assert.equal(await get('/readyz'), '200 ok\n')
+
+    const filler = join(disk, 'filler')
+    const { bavail, bsize } = statfsSync(disk)
+    writeFileSync(filler, Buffer.alloc(bavail * bsize))
+    const large = deployment.writeApp({ server: `// ${randomText(400_000)}`, client: '', name: 'large' })
+    const refused = await deployment.flwr('run', large)
+    assert.equal(refused.status, 1, refused.said)
+    assert.match(refused.said, /The disk of the server is full, so nothing of this call was stored/)
+    await superlink.line(/ERROR.*The disk that holds \S+ is full: free some space on it\./)
+    assert.match(await get('/readyz'), /^503 The disk that holds \S+ is full/)
+    assert.match(await get('/metrics'), /^trellis_storage_full 1$/m)
+    assert.match((await deployment.flwr('ls')).stdout, new RegExp(`^${before} `, 'm'), 'reads go on')
+    const shown = await deployment.flwr('log', before ?? '', '--show')
+    assert.match(shown.stdout, /\[The disk of the SuperLink is full: this run waits/)
+
+    rmSync(filler)
+    await superlink.line(/There is room again on the disk that holds/)
+    await eventually('it is ready', async () => (await get('/readyz')) === '200 ok\n')
+    assert.match(await get('/metrics'), /^trellis_storage_full 0$/m)
+    assert.match((await deployment.flwr('run', large)).said, /Successfully started run \d+/)
+  } finally {
+    spawnSync('umount', ['-l', disk])
+  }
+})
+
+/** Text that does not become much smaller in a FAB. */
+function randomText(length: number): string {
+  const random = randomFrom(1)
+  return Array.from({ length }, () => random(36).toString(36)).join('')
+}
