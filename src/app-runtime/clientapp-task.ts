@@ -9,7 +9,7 @@ import { contextFromWire, contextToWire, metadataFromWire } from '../message/wir
 import type { ClientApp } from '../sdk/client-app.ts'
 import { AppLoadError } from './load-app.ts'
 import { fetchMessage, findOversize, findOversizeState, sendMessages, type TaskRoute } from './task-messages.ts'
-import type { TaskContext } from './task-run.ts'
+import { ensureGoesOn, type TaskContext } from './task-run.ts'
 
 type WireContext = TaskInput['context']
 
@@ -44,6 +44,7 @@ export async function runClientApp(
     await report(task, route, { reply, message, context: contextToWire(context), clientappRuntime, input })
   } catch (error) {
     if (error instanceof TaskEndedError || api.signal.aborted) throw error
+    await ensureGoesOn(api, error)
     await reportFailure(task, route, { instruction, input, error })
   }
 }

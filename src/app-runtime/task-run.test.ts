@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { FakeTaskServer } from '../../test/harness/fake-task-server.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import { TaskEndedError } from '../app-api/task-api.ts'
+import { ObjectsUnavailableError } from '../objects/transfer.ts'
 import { runReported, type TaskContext } from './task-run.ts'
 
 function setUp() {
@@ -58,4 +59,25 @@ test('a task that the server or a signal has ended needs no report', async () =>
   )
   server.failures.finish = [new TaskEndedError('over')]
   assert.deepEqual(server.calls, [])
+})
+
+test('a failure after the end of the run is no fault in the log', async () => {
+  for (const end of ['told', 'refused'] as const) {
+    const { server, task, lines } = setUp()
+    const heartbeats: { waitMs: number }[] = []
+    server.api.sendHeartbeat = async (how) => {
+      heartbeats.push(how)
+      if (end === 'refused') throw new TaskEndedError('over')
+      return { success: false, waited: true }
+    }
+    assert.equal(
+      await runReported(task, async () => {
+        throw new ObjectsUnavailableError('Object 7200 is not known at the other end.')
+      }),
+      true,
+    )
+    assert.deepEqual(heartbeats, [{ waitMs: 1000 }], 'the end may be heard a moment later')
+    assert.deepEqual(lines, ['info The task was ended: its run has ended, or was stopped'])
+    assert.deepEqual(server.outcome, undefined)
+  }
 })

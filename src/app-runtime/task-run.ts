@@ -4,6 +4,7 @@ import { createRuntimeTask } from '../app-api/runtime-task.ts'
 import { type AppProgram, type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
 import type { Main } from '../base/program.ts'
+import { ObjectsUnavailableError } from '../objects/transfer.ts'
 import { createChannel } from '../rpc/channel.ts'
 import { type AppLog, createAppLog } from './app-log.ts'
 import { type AppConfig, parseAppConfig } from './config.ts'
@@ -61,6 +62,7 @@ export async function runReported(task: TaskContext, runTask: (task: TaskContext
       await runTask(task)
     } catch (error) {
       if (error instanceof TaskEndedError || api.signal.aborted) throw error
+      await ensureGoesOn(api, error)
       const details = `The task could not be run: ${errorText(error)}`.slice(0, detailsLengthMax)
       log.error(details)
       await api.finish({ subStatus: 'failed', details })
@@ -68,7 +70,7 @@ export async function runReported(task: TaskContext, runTask: (task: TaskContext
     return true
   } catch (error) {
     if (error instanceof TaskEndedError || api.signal.aborted) {
-      log.info('The task was ended')
+      log.info('The task was ended: its run has ended, or was stopped')
       return true
     }
     log.error(`The end of the task could not be reported: ${errorText(error)}`)
@@ -76,4 +78,19 @@ export async function runReported(task: TaskContext, runTask: (task: TaskContext
   }
 }
 
+/**
+ * Throws a TaskEndedError if the server has ended the task. After the end of a run its objects are gone, which is no fault:
+ * the end of the task may be heard a moment later than that.
+ */
+export async function ensureGoesOn(api: TaskApi, error: unknown): Promise<void> {
+  const waitMs = error instanceof ObjectsUnavailableError ? runEndMs : 0
+  const goesOn = await api.sendHeartbeat({ waitMs }).then(
+    ({ success }) => success,
+    // A server that does not respond to this is for the report of the failure.
+    (failure: unknown) => !(failure instanceof TaskEndedError),
+  )
+  if (!goesOn) throw new TaskEndedError('The server has ended the task.', { cause: error })
+}
+
+const runEndMs = 1000
 const detailsLengthMax = 4000

@@ -4,6 +4,7 @@ import { oneLine } from '../base/printable.ts'
 import { backoffMs } from '../base/retry.ts'
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
+import { pauseMsAfter } from '../rpc/server-wait.ts'
 import type { CliContext } from './command.ts'
 import type { ControlClient, OpenControl } from './connect.ts'
 import { LiveLine } from './live-line.ts'
@@ -193,7 +194,7 @@ async function keepFollowing<T>(
       if (brokenSince === undefined) onOutage(error.message)
       brokenSince ??= performance.now()
       if (performance.now() - brokenSince > patienceMs) throw error
-      await systemClock.sleep(pauses.next().value, signal).catch(() => {})
+      await systemClock.sleep(pauseMsAfter(error, pauses), signal).catch(() => {})
     }
   }
   return undefined

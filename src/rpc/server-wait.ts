@@ -12,16 +12,17 @@ export interface ServerWaitOptions {
 
 /** How long the log is silent about a wait that goes on for the same reason. */
 const silentMs = 30_000
+const reasonsMax = 20
 
 /**
- * Logs what a program waits for: one line at the first failure, one for each new reason, one every 30 seconds, and one at the
- * end. All calls of a program share it.
+ * Logs what a program waits for: one line at the first failure, one for each new reason, one for each reason every 30 seconds,
+ * and one at the end. All calls of a program share it, and their failures may take turns.
  */
 export class ServerWait {
   readonly #options: ServerWaitOptions
   #since: number | undefined
-  #saidAt = 0
-  #reason = ''
+  /** When each reason was logged last. */
+  readonly #saidAt = new Map<string, number>()
 
   constructor(options: ServerWaitOptions) {
     this.#options = options
@@ -33,9 +34,9 @@ export class ServerWait {
     const now = clock.now()
     const isFirst = this.#since === undefined
     this.#since ??= now
-    if (!isFirst && message === this.#reason && now - this.#saidAt < silentMs) return
-    this.#reason = message
-    this.#saidAt = now
+    const saidAt = this.#saidAt.get(this.#key(message))
+    if (saidAt !== undefined && now - saidAt < silentMs) return
+    this.#saidAt.set(this.#key(message), now)
     if (isFirst) {
       log?.warn(`Waiting for ${server}: ${message}`)
       return
@@ -47,6 +48,11 @@ export class ServerWait {
     })
   }
 
+  /** Reasons beyond a limit share one place. */
+  #key(reason: string): string {
+    return this.#saidAt.has(reason) || this.#saidAt.size < reasonsMax ? reason : ''
+  }
+
   /** The server responded. */
   over(): void {
     if (this.#since === undefined) return
@@ -55,18 +61,24 @@ export class ServerWait {
       afterSeconds: Math.round((clock.now() - this.#since) / 1000),
     })
     this.#since = undefined
+    this.#saidAt.clear()
   }
 }
 
 /**
  * Returns the pause before the next try. A busy server says how long to wait; half as long again at random keeps its clients
- * from coming back together. Without such a word the pauses of `backoffMs` hold.
+ * from coming back together. While the address refuses connections the pauses are short, at most 2 seconds: such a try costs
+ * nothing, and the program is there when the server is. Otherwise the pauses of `backoffMs` hold.
  */
 export function pauseMsAfter(
-  { retryAfterMs }: RpcError,
+  { failure, retryAfterMs }: Pick<RpcError, 'failure' | 'retryAfterMs'>,
   pauses: Iterator<number, unknown>,
   random: () => number = Math.random,
 ): number {
   const pauseMs = pauses.next().value as number
-  return retryAfterMs === undefined ? pauseMs : retryAfterMs * (1 + random() / 2)
+  if (retryAfterMs !== undefined) return retryAfterMs * (1 + random() / 2)
+  return failure === 'connection-refused' ? Math.min(pauseMs, refusedPauseMs * (1 + random())) : pauseMs
 }
+
+/** Up to twice as long at random. */
+const refusedPauseMs = 1000

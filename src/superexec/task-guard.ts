@@ -6,6 +6,7 @@ import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
+import { pauseMsAfter } from '../rpc/server-wait.ts'
 
 /** How long the server may hold a heartbeat, and how often one is sent to a server that does not. */
 const intervalMs = 20_000
@@ -82,16 +83,18 @@ export class TaskGuard {
   async #beat(): Promise<void> {
     const { signal } = this.#stop
     const api = this.#open(signal)
-    const pauses = backoffMs()
+    let pauses = backoffMs()
     while (!signal.aborted) {
       try {
         const { success, waited } = await api.sendHeartbeat({ waitMs: intervalMs })
         if (!success) return this.#endProcess()
+        pauses = backoffMs()
         if (!waited) await systemClock.sleep(intervalMs, signal)
       } catch (error) {
         if (signal.aborted) return
         if (error instanceof TaskEndedError) return this.#endProcess()
-        await systemClock.sleep(pauses.next().value, signal).catch(() => {})
+        const pauseMs = error instanceof RpcError ? pauseMsAfter(error, pauses) : pauses.next().value
+        await systemClock.sleep(pauseMs, signal).catch(() => {})
       }
     }
   }

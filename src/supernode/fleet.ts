@@ -153,7 +153,9 @@ export class FleetClient {
           tries >= (config.maxRetries ?? Number.POSITIVE_INFINITY) ||
           clock.now() - startedAt > (config.maxWaitMs ?? Number.POSITIVE_INFINITY)
         if (spent) throw new UsageError(`${error.message} Gave up after ${tries + 1} tries.`, { flowerCode: 305 })
-        const pauseMs = pauseMsAfter(error, pauses)
+        // A limit on the number of tries is meant for the pauses of Flower.
+        const isCounted = config.maxRetries !== undefined && error.retryAfterMs === undefined
+        const pauseMs = isCounted ? pauses.next().value : pauseMsAfter(error, pauses)
         this.#wait.failed(error, pauseMs)
         await clock.sleep(pauseMs, signal)
       }

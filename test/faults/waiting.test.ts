@@ -9,6 +9,7 @@ import { generateNodeKey } from '../../src/identity/node-key.ts'
 import { type CallFailure, callFailures } from '../../src/rpc/call-failures.ts'
 import type { Channel } from '../../src/rpc/channel.ts'
 import { RpcError } from '../../src/rpc/rpc-error.ts'
+import { ServerWait } from '../../src/rpc/server-wait.ts'
 import { ServerTrouble } from '../../src/superexec/server-trouble.ts'
 import { FleetClient, fleet } from '../../src/supernode/fleet.ts'
 import { FakeClock, letPass } from '../harness/fake-clock.ts'
@@ -131,4 +132,31 @@ test('a busy server is asked again when it says, or up to half as late again', a
     const waitedMs = server.clock.now() - startedAt
     assert.ok(waitedMs >= 60_000 && waitedMs <= 90_000, `${name}: ${waitedMs}`)
   }
+})
+
+test('while the address refuses connections a program tries every one to two seconds, however long that lasts', async () => {
+  for (const [name, start] of Object.entries(programs)) {
+    const server = new FailingServer()
+    const call = start(server)
+    server.fail(200, 'connection-refused')
+    const startedAt = server.clock.now()
+    assert.ok(await succeeds(server, call), name)
+    const perTryMs = (server.clock.now() - startedAt) / 200
+    assert.ok(perTryMs > 500 && perTryMs <= 2000, `${name}: ${perTryMs}`)
+  }
+})
+
+test('failures that take turns, as those of several calls do, are logged once in 30 seconds each', () => {
+  const clock = new FakeClock()
+  const { log, lines } = recordingLogger()
+  const wait = new ServerWait({ server: 'the SuperLink', clock, log })
+  for (let tries = 0; tries < 290; tries++) {
+    wait.failed(new RpcError('unavailable', tries % 2 === 0 ? 'It broke.' : 'It is away.'), 100)
+    clock.advance(100)
+  }
+  assert.equal(lines.length, 2, lines.join('\n'))
+  for (let tries = 0; tries < 100; tries++) wait.failed(new RpcError('unavailable', `Reason ${tries}`), 100)
+  assert.ok(lines.length < 30, `${lines.length} lines`)
+  wait.over()
+  assert.equal(lines.at(-1), 'info The SuperLink answers again')
 })
