@@ -147,6 +147,7 @@ test('whatever is wrong in config.toml is one sentence with the file, the key an
     ],
     [a('options.backend.init-args = true'), 'a', /'options.backend.init-args' must hold options/],
     [a('options.verbose = 1'), 'a', /'options.verbose' must be true or false, not 1/],
+    [a('insecure = "true"'), 'a', /'insecure' must be true or false without quotes: write insecure = true\./],
     [a('insecure = "yes"'), 'a', /'insecure' must be true or false, not yes/],
     [a('root-certificates = "ca.crt"'), 'a', /'root-certificates' must be an absolute path, not 'ca.crt'/],
     [a('root-certificates = ["/ca"]'), 'a', /'root-certificates' must be a text in quotes, not an array/],

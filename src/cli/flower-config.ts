@@ -125,6 +125,8 @@ function checkConnection(name: string, table: unknown, configPath: string): Conn
     throw fail(`'${key}' must be an absolute path, not '${value}': write it from / on`)
   }
   const { insecure = false } = table
+  if (insecure === 'true' || insecure === 'false')
+    throw fail(`'insecure' must be true or false without quotes: write insecure = ${insecure}`)
   if (typeof insecure !== 'boolean') throw fail(`'insecure' must be true or false, not ${tomlType(insecure)}`)
   const federation = text('federation')
   if (federation !== undefined && !isFederationName(federation))

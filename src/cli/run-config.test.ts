@@ -22,6 +22,10 @@ test('one .toml file stands for the pairs, its tables become dotted keys', () =>
   writeFileSync(file, 'rounds = 9\n[a]\nb = 4\n')
   assert.deepEqual(readRunConfig([file], app), { rounds: 9n, 'a.b': 4n })
   assert.throws(() => readRunConfig([file, 'rounds=1'], app), /a .toml file cannot be combined with others/)
+  const home = process.env.HOME
+  process.env.HOME = folder
+  assert.deepEqual(readRunConfig(['~/run.toml'], app), { rounds: 9n, 'a.b': 4n })
+  process.env.HOME = home
   rmSync(folder, { recursive: true })
   assert.throws(() => readRunConfig([file], app), /run\.toml cannot be read/)
 })
@@ -32,6 +36,10 @@ test('what is not a pair, not TOML, not a plain value or not a key of the app is
     ['rounds=abc', /--run-config: .*invalid value/],
     ['rounds=[1]', /The value of 'rounds' must be a boolean, a number or a string/],
     ['ronds=1', /the app has no key 'ronds' in \[tool.flwr.app.config\]: there are rounds, rate/],
+    [`"rounds=1 name='a b'"`, /the quotes around all pairs were kept.*: remove them/],
+    ["'rounds=1'", /the quotes around all pairs were kept/],
+    ['name="a b', /a quotation mark does not end in 'name="a b'/],
+    ["name='", /a quotation mark does not end/],
     ['constructor=1', /the app has no key 'constructor'/],
   ]
   for (const [text, expected] of faults)

@@ -115,7 +115,8 @@ function explain(error: NodeJS.ErrnoException, address: Address, socket: Socket 
 }
 
 /** Explains what Node has against the certificate of the server. */
-function explainCertificate({ code = '', message }: NodeJS.ErrnoException, socket: Socket): Explanation | undefined {
+function explainCertificate(error: NodeJS.ErrnoException, socket: Socket): Explanation | undefined {
+  const { code = '', message } = error
   if (untrustedCodes.has(code))
     return {
       failure: 'server-untrusted',
@@ -125,6 +126,7 @@ function explainCertificate({ code = '', message }: NodeJS.ErrnoException, socke
     return {
       failure: 'server-misnamed',
       sentence:
+        addressAsDnsName(error) ??
         'The certificate of … is not for that host name: connect by a name in the certificate, or issue it with this one as subject alternative name.',
     }
   if (code === 'CERT_HAS_EXPIRED')
@@ -143,6 +145,14 @@ function explainCertificate({ code = '', message }: NodeJS.ErrnoException, socke
       sentence: `The certificate of … cannot be relied on (${message}): issue it anew, as a certificate for servers.`,
     }
   return undefined
+}
+
+/** Home-made certificates often have an IP address as DNS name, which counts for nothing. */
+function addressAsDnsName(error: object): string | undefined {
+  const { host, cert } = error as { host?: unknown; cert?: { subjectaltname?: unknown } }
+  const names = typeof cert?.subjectaltname === 'string' ? cert.subjectaltname.split(', ') : []
+  if (typeof host !== 'string' || isIP(host) === 0 || !names.includes(`DNS:${host}`)) return undefined
+  return `The certificate of … names ${host} as DNS name, not as IP address: issue it with the subject alternative name IP:${host}.`
 }
 
 const notTlsCodes = ['ERR_SSL_WRONG_VERSION_NUMBER', 'ERR_SSL_PACKET_LENGTH_TOO_LONG', 'EPROTO']
