@@ -49,10 +49,18 @@ export interface Bells {
   readonly replies: Bell<RunId>
   /** Something to tell those who follow this run: log, events, status. */
   readonly runs: Bell<RunId>
+  /** A reply whose objects have not all come. */
+  readonly incomplete: Bell<'incomplete'>
   /** The next deadline of a node or message may have changed. */
   readonly deadlines: Bell<'deadlines'>
 }
 
 export function createBells(): Bells {
-  return { instructions: new Bell(), replies: new Bell(), runs: new Bell(), deadlines: new Bell() }
+  return {
+    instructions: new Bell(),
+    replies: new Bell(),
+    runs: new Bell(),
+    incomplete: new Bell(),
+    deadlines: new Bell(),
+  }
 }

@@ -39,16 +39,19 @@ export async function failRepliesWith(
 
 /**
  * Background job: gives up replies that were announced and whose objects stopped coming, although their node is online. It
- * remembers how many objects each had; a restart gives them the whole time again.
+ * looks while there are such replies, and remembers how many objects each had; a restart gives them the whole time again.
  */
 export async function watchStalledReplies(ctx: TakingCtx, signal: AbortSignal): Promise<void> {
   const stalls = new StalledReplies()
   while (!signal.aborted) {
-    for (const messageId of stalls.look(await runMessages.countMissingObjects(ctx.db.read), ctx.clock.now())) {
+    using news = ctx.bells.incomplete.subscribe('incomplete')
+    const missing = await runMessages.countMissingObjects(ctx.db.read)
+    for (const messageId of stalls.look(missing, ctx.clock.now())) {
       const reply = await messageStore.find(ctx.db.read, messageId)
       if (reply) await replaceReply(ctx, reply, 'was announced, and its objects stopped coming.')
     }
-    await ctx.clock.sleep(limits.replySilenceMs / 10, signal).catch(() => {})
+    if (missing.size === 0) await news.wait(limits.idleLookMs, signal)
+    else await ctx.clock.sleep(limits.replySilenceMs / 10, signal).catch(() => {})
   }
 }
 

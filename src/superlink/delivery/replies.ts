@@ -60,6 +60,7 @@ export async function takeReply(
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {
     if (isNew) ctx.progress.replied(runId, reply.error !== undefined)
+    if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
     ctx.bells.replies.ring(runId)
     ctx.bells.runs.ring(runId)
   })
