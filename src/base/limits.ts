@@ -177,6 +177,9 @@ export const limits = {
   /** How much must fit onto a disk that was full before work goes on, and how often that is tried. */
   roomProbeBytes: 1 * MiB,
   roomProbeEveryMs: 5_000,
+  /** If it is full again within this time, twice as much must fit, up to a limit. */
+  roomRelapseMs: 60_000,
+  roomProbeBytesMax: 256 * MiB,
   /** How long a background job waits for news before it looks for itself. */
   idleLookMs: 60 * 60_000,
 } as const

@@ -26,9 +26,11 @@ export class StorageRoom {
   readonly #hasRoom: (folder: string, bytes: number) => Promise<boolean>
   readonly #throttle: LogThrottle
   readonly #changed = new Bell<'full'>()
-  /** Folders, and the size of the largest write that failed there. */
+  /** Folders, and how many bytes must fit there before work goes on. */
   readonly #full = new Map<string, number>()
   #fullSince: number | undefined
+  /** The last outage that ended: what was enough room then, by folder. */
+  #before: { readonly endedAt: number; readonly enough: ReadonlyMap<string, number> } | undefined
 
   constructor(options: StorageRoomOptions) {
     this.#options = options
@@ -57,7 +59,7 @@ export class StorageRoom {
   /** A write of so many bytes into the folder has failed. */
   noteFull(folder: string, bytes = 0): void {
     const wasFull = this.isFull
-    this.#full.set(folder, Math.max(bytes, this.#full.get(folder) ?? limits.roomProbeBytes))
+    this.#full.set(folder, Math.max(bytes, this.#full.get(folder) ?? this.#leastRoom(folder)))
     this.#fullSince ??= this.#options.clock.now()
     this.#report()
     this.#changed.ring('full')
@@ -78,11 +80,21 @@ export class StorageRoom {
       this.#report()
       const folders = await this.#foldersWithRoom()
       if (folders.length < this.#full.size || !(await succeeds(onRoom))) continue
+      this.#before = { endedAt: clock.now(), enough: new Map(this.#full) }
       this.#full.clear()
       this.#fullSince = undefined
       log.info(`There is room again on the disk that holds ${folders.join(', ')}: work goes on`)
       onChange?.()
     }
+  }
+
+  /** A disk that was full again soon had not enough room: then twice as much is wanted. */
+  #leastRoom(folder: string): number {
+    const { endedAt, enough } = this.#before ?? { endedAt: Number.NEGATIVE_INFINITY, enough: new Map<string, number>() }
+    const isSoon = this.#options.clock.now() - endedAt < limits.roomRelapseMs
+    return isSoon
+      ? Math.min(2 * (enough.get(folder) ?? limits.roomProbeBytes), limits.roomProbeBytesMax)
+      : limits.roomProbeBytes
   }
 
   async #foldersWithRoom(): Promise<string[]> {
