@@ -50,7 +50,7 @@ export class StorageRoom {
 
   /**
    * The instant by which leases and heartbeats are judged. It stands still while a disk is full: they cannot be prolonged
-   * then, and no program shall lose its work for that.
+   * then, and no program should lose its work because of that.
    */
   leaseNow(): number {
     return this.#fullSince ?? this.#options.clock.now()

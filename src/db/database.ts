@@ -262,6 +262,6 @@ function explain(error: unknown, path: string): UsageError {
   }
   if (/readonly|read-only/i.test(text))
     return say('is read-only: give this user write access to the file and its folder.')
-  if (/full/i.test(text)) return say('cannot be written because the disk is full: free some space.')
+  if (isDiskFull(error)) return say('cannot be written because the disk is full: free some space.')
   return say(`cannot be opened (${text}): check that its folder exists and can be written.`)
 }

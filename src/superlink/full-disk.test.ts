@@ -102,7 +102,7 @@ test('while the disk is full, nodes and apps stay, reads work, and refused calls
   assert.equal((await core.claim(nodeId))?.metadata.messageId, late.messageId)
 })
 
-test('who follows a run reads that the disk is full, and that it has room again', async () => {
+test('the log stream of a run says that the disk is full, and that it has room again', async () => {
   await using world = await setUp()
   const { core, ctx, run } = world
   await appendLog(ctx, run.runId, ['before\n'])

@@ -56,7 +56,7 @@ export function createListen(
             }),
             onJudged: ({ peer, remoteAddress }) => {
               const refused = peer.kind === 'refused'
-              // Apps come without a certificate, and prove who they are call by call.
+              // Apps have no certificate: each of their calls carries a token.
               if (peer.kind === 'anonymous') return
               audit({
                 listener: name,

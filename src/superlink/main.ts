@@ -1,4 +1,6 @@
 import { once } from 'node:events'
+import { UsageError } from '../base/errors.ts'
+import { isDiskFull, isStorageFull } from '../base/full-disk.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
 import type { Main } from '../base/program.ts'
 import { startSuperlink } from './compose.ts'
@@ -11,7 +13,13 @@ export const main: Main = async (argv, signal) => {
   const log = createProgramLogger(config.log)
   log.info('Starting Flower SuperLink')
   for (const warning of config.warnings) log.warn(warning)
-  await using superlink = await startSuperlink(config, log)
+  await using superlink = await startSuperlink(config, log).catch((error) => {
+    if (!isStorageFull(error) && !isDiskFull(error)) throw error
+    const { path, storageDirectory } = config.database
+    throw new UsageError(`The disk that holds ${storageDirectory ?? path} is full: free some space on it.`, {
+      cause: error,
+    })
+  })
   if (!signal.aborted) await Promise.race([once(signal, 'abort'), superlink.idle])
   if (!signal.aborted) log.info('Nobody has needed this SuperLink for a while: it ends.')
   log.info('SuperLink terminated gracefully.')

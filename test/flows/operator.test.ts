@@ -69,6 +69,13 @@ test('a SuperLink whose disk is full says so everywhere, and works again when th
     const shown = await deployment.flwr('log', before ?? '', '--show')
     assert.match(shown.stdout, /\[The disk of the SuperLink is full: this run waits/)
 
+    const second = deployment.start('flower-superlink', [
+      ...['--insecure', '--isolation', 'process', '--database', join(disk, 'other.db'), '--port', '0'],
+      ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0'],
+    ])
+    assert.equal(await second.end(), 1)
+    assert.match(second.said, /^The database \S+ cannot be written because the disk is full: free some space\.$/m)
+
     rmSync(filler)
     await superlink.line(/There is room again on the disk that holds/)
     await eventually('it is ready', async () => (await get('/readyz')) === '200 ok\n')
