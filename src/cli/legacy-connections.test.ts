@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { parse } from 'smol-toml'
 import { findConnection, readFlowerConfig } from './flower-config.ts'
-import { moveLegacyConnections } from './legacy-connections.ts'
+import { movedText, moveLegacyConnections } from './legacy-connections.ts'
 
 const folder = mkdtempSync(join(tmpdir(), 'trellis-legacy-'))
 const config = join(folder, 'config.toml')
@@ -36,10 +36,12 @@ test('connections of an app of old go to config.toml, and comments stay in both 
     config,
     '# mine\n[superlink]\ndefault = "site" # for now\n[superlink.site]\naddress = "a:1" # ours\n[superlink.remote]\naddress = "b:1"\n# end\n',
   )
-  assert.deepEqual(moveLegacyConnections(folder, folder), ['remote', 'sim'])
+  const moved = moveLegacyConnections(folder, folder)
+  assert.deepEqual([...(moved?.names.keys() ?? [])], ['remote', 'sim'])
+  assert.deepEqual(moved?.replaced, ['remote'])
   const read = readFlowerConfig(folder)
-  assert.equal(read.defaultName, 'remote')
-  const remote = findConnection(read, undefined)
+  assert.equal(read.defaultName, 'site')
+  const remote = findConnection(read, 'remote')
   assert.deepEqual([remote.address, remote.rootCertificates], ['fl.example:9093', join(folder, 'certs/ca.crt')])
   const sim = findConnection(read, 'sim')
   assert.deepEqual([sim.local, sim.simulation?.numSupernodes], ['disk', 3])
@@ -64,11 +66,49 @@ test('a config.toml that is not there yet, or names no default, gets the one of 
     rmSync(config, { force: true })
     if (before !== undefined) writeFileSync(config, before)
     writeFileSync(project, legacy)
-    assert.deepEqual(moveLegacyConnections(folder, folder), ['remote', 'sim'])
+    const moved = moveLegacyConnections(folder, folder)
+    assert.equal(moved?.defaultIsNew, true)
+    assert.match(
+      movedText(moved, 'flwr ls'),
+      /The default is now 'remote'\. To use one of them, name it: flwr ls remote$/,
+    )
     const read = readFlowerConfig(folder)
     assert.equal(read.defaultName, 'remote')
     assert.equal(findConnection(read, 'remote').address, 'fl.example:9093')
   }
+})
+
+test('the default of config.toml stays, and an app cannot put another connection in its place', () => {
+  const mine =
+    '[superlink]\ndefault = "remote"\n[superlink.remote]\naddress = "mine:1"\n[superlink.remote-2]\naddress = "b:1"\n'
+  writeFileSync(config, mine)
+  writeFileSync(project, legacy)
+  const moved = moveLegacyConnections(folder, folder)
+  assert.ok(moved)
+  assert.deepEqual(
+    [...moved.names],
+    [
+      ['remote', 'remote-3'],
+      ['sim', 'sim'],
+    ],
+  )
+  assert.equal(
+    movedText(moved, 'flwr run .', 'remote'),
+    `The connections of the app were moved to ${config}: remote-3, sim. 'remote' of the app is 'remote-3' there, because 'remote' is your default. The default is still 'remote'. To use one of them, name it: flwr run . remote-3`,
+  )
+  const read = readFlowerConfig(folder)
+  assert.equal(read.defaultName, 'remote')
+  assert.equal(findConnection(read, undefined).address, 'mine:1')
+  assert.equal(findConnection(read, 'remote-3').address, 'fl.example:9093')
+
+  // No name forges a line.
+  const forged = { ...moved, names: new Map([['a\nb', 'a\nb']]) }
+  assert.match(movedText(forged, 'flwr ls'), /config\.toml: a\\nb\. .* name it: flwr ls a\\nb$/)
+
+  // The same connection needs no second name.
+  writeFileSync(project, '[tool.flwr.federations.remote]\naddress = "mine:1"\n')
+  const again = moveLegacyConnections(folder, folder)
+  assert.deepEqual([[...(again?.names ?? [])], again?.replaced], [[['remote', 'remote']], []])
 })
 
 test('nothing is written when a file cannot be edited line by line, or there is nothing to move', () => {

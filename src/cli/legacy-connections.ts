@@ -3,42 +3,95 @@ import { join, resolve } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { stringify } from 'smol-toml'
 import { UsageError } from '../base/errors.ts'
+import { printable } from '../base/printable.ts'
 import { parseToml } from '../base/toml.ts'
 import { readFlowerConfig } from './flower-config.ts'
 
 type Table = Record<string, unknown>
 
+/** What has moved, by the names in config.toml. */
+export interface MovedConnections {
+  readonly path: string
+  /** Names in config.toml, by their names in the app. */
+  readonly names: ReadonlyMap<string, string>
+  /** Names of connections of config.toml that the app's own ones replaced. */
+  readonly replaced: readonly string[]
+  readonly defaultName: string | undefined
+  readonly defaultIsNew: boolean
+}
+
 /**
  * Connections once stood in `[tool.flwr.federations]` of an app. As Flower does, they go to config.toml, where one of the
- * same name is replaced, and are commented out in the app; comments stay in both files. Returns the names of those that were
- * moved, or `undefined` if the folder has none. Throws a UsageError if the connection `wanted` is not among them, or if a file
- * is written in a way that cannot be edited.
+ * same name is replaced, and are commented out in the app; comments stay in both files. Unlike with Flower, the default of an
+ * existing config.toml stays what it is: a connection of the app with its name gets another name. Returns `undefined` if the
+ * folder has no connections. Throws a UsageError if the connection `wanted` is not among them, or if a file is written in a
+ * way that cannot be edited.
  */
-export function moveLegacyConnections(folder: string, home: string, wanted?: string): readonly string[] | undefined {
+export function moveLegacyConnections(folder: string, home: string, wanted?: string): MovedConnections | undefined {
   const file = join(folder, 'pyproject.toml')
   const source = readText(file)
   const project = source === undefined ? undefined : parseProject(source)
   const federations = table(table(table(project?.tool)?.flwr)?.federations)
   if (source === undefined || project === undefined || federations === undefined) return undefined
-  const moved = connectionsOf(federations, folder)
-  const names = Object.keys(moved)
-  if (names.length === 0 || !isWritable(file)) return undefined
-  if (wanted !== undefined && !names.includes(wanted))
-    throw new UsageError(`${file} has no connection '${wanted}': its connections are ${names.join(', ')}.`)
+  const own = connectionsOf(federations, folder)
+  if (Object.keys(own).length === 0 || !isWritable(file)) return undefined
+  if (wanted !== undefined && !Object.hasOwn(own, wanted))
+    throw new UsageError(`${file} has no connection '${wanted}': its connections are ${Object.keys(own).join(', ')}.`)
 
   const commented = commentOut(source)
   delete table(table(project.tool)?.flwr)?.federations
   ensure(withoutEmptyTables(parseProject(commented)), withoutEmptyTables(project), `${file}: [tool.flwr.federations]`)
-  const { path } = readFlowerConfig(home)
+  let isCreated = false
+  const { path, defaultName, connections } = readFlowerConfig(home, () => {
+    isCreated = true
+  })
+  const standing = isCreated ? undefined : defaultName
+  const names = namesInConfig(own, connections, standing)
+  const moved = Object.fromEntries(Object.entries(own).map(([name, one]) => [names.get(name) ?? name, one]))
+  const chosen = standing === undefined ? names.get(String(federations.default)) : undefined
   const config = readFileSync(path, 'utf8')
-  const chosen =
-    typeof federations.default === 'string' && federations.default in moved ? federations.default : undefined
   const edited = editConfig(config, moved, chosen)
   const superlink = { ...table(parseToml(config).superlink), ...moved, ...(chosen ? { default: chosen } : {}) }
   ensure(parseProject(edited), { ...parseToml(config), superlink }, path)
   replaceFile(path, edited)
   replaceFile(file, commented)
-  return names
+  const replaced = Object.keys(moved).filter(
+    (name) => !isCreated && connections.has(name) && !isSame(connections.get(name), moved[name]),
+  )
+  return { path, names, replaced, defaultName: chosen ?? defaultName, defaultIsNew: chosen !== undefined }
+}
+
+/** Says what has moved and how to use it, e.g. the one that the app calls `wanted`. `command` lacks its last argument. */
+export function movedText(moved: MovedConnections, command: string, wanted?: string): string {
+  const { path, names, replaced, defaultName, defaultIsNew } = moved
+  const list = (some: Iterable<string>): string => printable([...some].join(', '))
+  const [first = ''] = names.values()
+  const example = names.get(wanted ?? '') ?? first
+  const renamed = [...names].filter(([own, name]) => own !== name)
+  return [
+    `The connections of the app were moved to ${path}: ${list(names.values())}.`,
+    ...(replaced.length > 0 ? [`They replace earlier ones: ${list(replaced)}.`] : []),
+    ...renamed.map(([own, name]) =>
+      printable(`'${own}' of the app is '${name}' there, because '${own}' is your default.`),
+    ),
+    printable(
+      `The default is ${defaultIsNew ? 'now' : 'still'} ${defaultName === undefined ? 'none' : `'${defaultName}'`}.`,
+    ),
+    `To use one of them, name it: ${command} ${printable(example)}`,
+  ].join(' ')
+}
+
+/** A connection of the app with the name of the default gets a free name, unless both are the same. */
+function namesInConfig(
+  own: Readonly<Record<string, Table>>,
+  connections: ReadonlyMap<string, unknown>,
+  standing: string | undefined,
+): ReadonlyMap<string, string> {
+  const names = new Map(Object.keys(own).map((name) => [name, name]))
+  if (standing === undefined || !names.has(standing) || isSame(connections.get(standing), own[standing])) return names
+  let number = 2
+  while (connections.has(`${standing}-${number}`) || names.has(`${standing}-${number}`)) number++
+  return names.set(standing, `${standing}-${number}`)
 }
 
 /** What Flower kept of them; a path is as seen from the app. */
@@ -95,10 +148,14 @@ function editConfig(config: string, moved: Record<string, Table>, chosen: string
 
 /** An edit of lines is only good when the file then says what it must. */
 function ensure(actual: unknown, wanted: unknown, where: string): void {
-  if (!isDeepStrictEqual(plain(actual), plain(wanted)))
+  if (!isSame(actual, wanted))
     throw new UsageError(
       `${where} is written in a way that cannot be edited: move the connections of [tool.flwr.federations] to config.toml by hand.`,
     )
+}
+
+function isSame(one: unknown, other: unknown): boolean {
+  return isDeepStrictEqual(plain(one), plain(other))
 }
 
 /** Tables have no prototype in one, and one in the other. */

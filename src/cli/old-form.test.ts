@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { afterEach, beforeEach, test } from 'node:test'
 import type { Command } from 'commander'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
@@ -43,7 +43,7 @@ test('a folder and a name, as in Flower of old, move the connections, show the n
   for (const args of [['list'], ['log', '7'], ['stop', '7'], ['supernode', 'register', 'key.pub']]) {
     writeFileSync(directory.file('pyproject.toml'), project)
     const { message, exitStatus } = await failureOf(...args, directory.path, 'e2e')
-    assert.match(message, /\(far, e2e\) were moved from its pyproject\.toml to config\.toml/)
+    assert.match(message, /^The connections of the app were moved to .*config\.toml: far, e2e\./)
     assert.ok(message.endsWith(`: flwr ${args.join(' ')} e2e`), message)
     assert.equal(exitStatus, 1)
   }
@@ -74,4 +74,21 @@ test('a folder alone moves them too; a name that the folder does not have moves 
   assert.ok(!connections().includes('e2e'))
   assert.match((await failureOf('ls', directory.path)).message, /were moved .*: flwr list far$/)
   assert.match((await failureOf('ls', directory.path)).message, /has no connections to move.*: flwr list NAME$/)
+})
+
+test('a new config.toml gets the default of the app, in either form', async () => {
+  for (const form of [['e2e'], []]) {
+    rmSync(directory.file('config.toml'), { force: true })
+    writeFileSync(directory.file('pyproject.toml'), project)
+    await failureOf('ls', directory.path, ...form)
+    assert.equal(readFlowerConfig(directory.path).defaultName, 'far')
+  }
+})
+
+test('flwr run of an app that is refused moves nothing', async () => {
+  const context = { signal: new AbortController().signal, status: 0 }
+  const program = await createProgram(context, ['run'])
+  await program.parseAsync(['run', directory.path], { from: 'user' })
+  assert.equal(context.status, 1)
+  assert.equal(readFileSync(directory.file('pyproject.toml'), 'utf8'), project)
 })

@@ -5,7 +5,7 @@ import type { Command } from 'commander'
 import { UsageError } from '../base/errors.ts'
 import { readFlowerConfig } from './flower-config.ts'
 import { flwrHome } from './home.ts'
-import { moveLegacyConnections } from './legacy-connections.ts'
+import { movedText, moveLegacyConnections } from './legacy-connections.ts'
 
 /**
  * The form of commands that Flower had before config.toml: the folder of an app, and the name of one of the connections in
@@ -22,29 +22,30 @@ export function replaceOldForm(command: Command, path: string): void {
     throw new UsageError(`${path}: too many arguments: ${more.join(' ')}.\nTry '${path} --help'.`, { exitStatus: 2 })
   const home = flwrHome()
   if (connection === undefined) {
-    moveFromHere(home)
+    moveFromHere(home, [path, ...command.args].join(' '))
     return
   }
   if (federation === undefined && !isFolder(connection, home)) return
   const folder = resolve(connection.replace(/^~(?=$|\/)/, homedir()))
   const moved = moveLegacyConnections(folder, home, federation)
   const others = command.args.slice(0, count - 1)
-  const form = [path, ...others, federation ?? moved?.[0] ?? 'NAME'].join(' ')
-  throw new UsageError(
-    moved
-      ? `The connections of '${connection}' (${moved.join(', ')}) were moved from its pyproject.toml to config.toml. Name one of them in place of the folder: ${form}`
-      : `'${connection}' has no connections to move: there is no [tool.flwr.federations] in its pyproject.toml, e.g. because they were moved before. Name a connection of config.toml: ${form}`,
-  )
+  const form = [path, ...others].join(' ')
+  if (!moved)
+    throw new UsageError(
+      `'${connection}' has no connections to move: there is no [tool.flwr.federations] in its pyproject.toml, e.g. because they were moved before. Name a connection of config.toml: ${form} ${federation ?? 'NAME'}`,
+    )
+  throw new UsageError(movedText(moved, form, federation))
 }
 
-function moveFromHere(home: string): void {
+function moveFromHere(home: string, form: string): void {
   const moved = moveLegacyConnections(process.cwd(), home)
-  if (moved) process.stderr.write(`The connections of the app (${moved.join(', ')}) were moved to config.toml.\n`)
+  if (moved) process.stderr.write(`${movedText(moved, form)}\n`)
 }
 
 /** A name in config.toml is never taken for a folder. */
 function isFolder(text: string, home: string): boolean {
   const looksLikePath = isAbsolute(text) || text.includes('/') || text === '.' || text === '..'
   if (!looksLikePath && !existsSync(join(text, 'pyproject.toml'))) return false
-  return !readFlowerConfig(home).names.includes(text)
+  // Without a config.toml there are no names; reading it would create one, whose default would then be left alone.
+  return !existsSync(join(home, 'config.toml')) || !readFlowerConfig(home).names.includes(text)
 }

@@ -11,7 +11,7 @@ import { type OpenControl, openControl } from '../connect.ts'
 import { isFederationName, readFlowerConfig } from '../flower-config.ts'
 import { endText, followRun } from '../follow.ts'
 import { flwrHome } from '../home.ts'
-import { moveLegacyConnections } from '../legacy-connections.ts'
+import { movedText, moveLegacyConnections } from '../legacy-connections.ts'
 import { type Output, paint, runCommand as runWithOutput } from '../output.ts'
 import { readRunConfig } from '../run-config.ts'
 import { statusText } from '../run-view.ts'
@@ -52,9 +52,10 @@ async function run(
     throw new UsageError(`'${app}' is an app on Flower Hub, which Trellis does not fetch from: give a folder.`)
   const folder = resolve(app.replace(/^~(?=$|\/)/, homedir()))
   if (connectionName === undefined) ensureNoConnection(app, folder)
-  const moved = moveLegacyConnections(folder, flwrHome())
-  if (moved) output.note(`The connections of the app (${moved.join(', ')}) are in config.toml from now on.`)
   const fab = buildFab(folder)
+  // After the build: an app that is refused changes nothing.
+  const moved = moveLegacyConnections(folder, flwrHome())
+  if (moved) output.note(movedText(moved, `flwr run ${app}`))
   for (const warning of fab.warnings) output.note(`Warning: ${warning}`)
   using control = await openControl(context, connectionName, output)
   const { runId, federation } = await start(context, control, fab, options, output)
