@@ -35,8 +35,8 @@ const interruptedStatus = 130
 const graceMs = 500
 
 /**
- * Runs a command and answers its exit status. With `--format json` errors are a document too, with status 0, as scripts
- * for Flower expect.
+ * Runs a command and returns its exit status, which `--format json` does not change. With it an error is a document too;
+ * if the document of success is already out, the error goes to standard error.
  */
 export async function runCommand(
   context: CliContext,
@@ -64,20 +64,19 @@ export async function runCommand(
           answer: () => {},
         }
   try {
-    const status = (await Promise.race([body(output), interruption(context.signal)])) ?? 0
-    return format === 'json' ? 0 : status
+    return (await Promise.race([body(output), interruption(context.signal)])) ?? 0
   } catch (thrown) {
     const error = explainRpcError(thrown)
     if (context.signal.aborted && !(thrown instanceof UsageError)) return interruptedStatus
     if (!(error instanceof UsageError)) throw error
-    if (format !== 'json') {
+    if (format !== 'json' || answered) {
+      if (error.flowerCode !== undefined) writeLine(process.stderr, `Exit Code: ${error.flowerCode}`)
       writeError(error.message)
       return error.exitStatus
     }
-    if (answered) return 0
     const text = stripVTControlCharacters([...kept, errorText(error)].join('\n'))
     writeLine(process.stdout, toJson({ success: false, 'error-message': text }))
-    return 0
+    return error.exitStatus
   }
 }
 

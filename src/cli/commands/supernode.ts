@@ -57,8 +57,8 @@ function register(context: CliContext): Command {
     .option('--name <name>', 'what people call it')
     .addOption(formatOption())
     .action(async (path: string, connectionName: string | undefined, options: RegisterOptions) => {
-      const publicKey = Buffer.from(readKeyFile(path))
       context.status = await runCommand(context, options.format, async (output) => {
+        const publicKey = Buffer.from(readKeyFile(path))
         using control = await openControl(context, connectionName, output)
         const { nodeId } = await control.client.registerNode({
           publicKey,
