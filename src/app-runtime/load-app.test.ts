@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
@@ -36,6 +36,18 @@ test('an app is loaded with the SDK of this process, whatever its folder says ab
   const app = await load()
   assert.ok(app instanceof ClientApp)
   assert.equal(await load('app/client.ts:parts.inner'), app)
+})
+
+test('the folder above an app decides nothing about its modules: a package.json there, or a link', async () => {
+  mkdirSync(home.file('commonjs/apps/one/app'), { recursive: true })
+  writeFileSync(home.file('commonjs/package.json'), '{ "type": "commonjs" }\n')
+  writeFileSync(home.file('commonjs/apps/one/app/client.ts'), `export * from "./other.js"\n`)
+  writeFileSync(home.file('commonjs/apps/one/app/other.js'), good)
+  symlinkSync(home.file('commonjs'), home.file('link'))
+  const load = (directory: string): Promise<ClientApp> =>
+    loadComponent({ directory, manifest: {} as Manifest }, 'app/client.ts:app', ClientApp, sdkUrl)
+  assert.ok((await load(home.file('link/apps/one'))) instanceof ClientApp)
+  assert.ok((await load(home.file('commonjs/apps/one'))) instanceof ClientApp)
 })
 
 test('an app that cannot be used is refused with what is wrong with it', async () => {

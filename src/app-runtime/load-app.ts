@@ -1,4 +1,5 @@
-import { registerHooks } from 'node:module'
+import { realpathSync } from 'node:fs'
+import { findPackageJSON, registerHooks } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { errorText } from '../base/errors.ts'
@@ -60,11 +61,15 @@ const failedLoads = new Map<string, number>()
 /** Node keeps a failed module for the life of the process, so each of the next loads gives modules new names. */
 const reloadsMax = 5
 
-/** TypeScript files of an app are always ES modules; JavaScript files are, unless a `package.json` says otherwise. */
+/**
+ * TypeScript files of an app are always ES modules; JavaScript files are, unless a `package.json` of the app says otherwise.
+ * A `package.json` above the app has no effect: apps are unpacked below any folder that a user may have.
+ */
 function hookImports(directory: string, sdkUrl: string): void {
   if (failedLoads.has(directory)) return
   failedLoads.set(directory, 0)
-  const root = pathToFileURL(`${directory}/`).href
+  // Node resolves links, e.g. of a home folder that is one.
+  const root = pathToFileURL(`${realpathSync(directory)}/`).href
   registerHooks({
     resolve(specifier, context, next) {
       if (specifier === 'trellis-fl') return { url: sdkUrl, shortCircuit: true }
@@ -73,7 +78,10 @@ function hookImports(directory: string, sdkUrl: string): void {
       const failed = failedLoads.get(directory)
       const url = failed ? `${resolved.url}?load=${failed}` : resolved.url
       if (/\.m?ts$/.test(resolved.url)) return { ...resolved, url, format: 'module-typescript' }
-      return /\.m?js$/.test(resolved.url) ? { ...resolved, url, format: resolved.format ?? 'module' } : resolved
+      if (!/\.m?js$/.test(resolved.url)) return resolved
+      const manifest = findPackageJSON(resolved.url)
+      const isOwn = manifest !== undefined && pathToFileURL(manifest).href.startsWith(root)
+      return { ...resolved, url, format: (isOwn ? resolved.format : undefined) ?? 'module' }
     },
   })
 }
