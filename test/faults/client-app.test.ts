@@ -96,15 +96,19 @@ test('no ClientApp ends its SuperExec, and one that keeps too much is reported a
   assert.deepEqual(superexecs(), before)
 })
 
-test('a ClientApp that cannot be loaded answers with what is wrong with it', async () => {
+test('a ClientApp that cannot be loaded replies with the reason, and a run without another ClientApp has failed', async () => {
   const app = deployment.writeApp({
     server: askingServer,
     client: `import './not-there.ts'\nexport const app = 1\n`,
     config: 'actions = "any"\nttl = 20',
   })
   const run = await deployment.flwr('run', app, '--stream')
-  assert.equal(run.status, 0, run.said)
+  assert.equal(run.status, 1, run.said)
   assert.match(run.said, /any: error 1 app\/client\.ts cannot be loaded: .*not-there/)
+  assert.match(
+    run.said,
+    /finished:failed: No SuperNode could load the app\. The first one said: app\/client\.ts cannot/,
+  )
   const wrong = deployment.writeApp({
     name: 'wrong',
     server: askingServer,

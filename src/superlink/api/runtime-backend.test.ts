@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import { errorCodes, type MessageError } from '../../message/message.ts'
 import type { Task } from '../../tasks/task.ts'
+import { findRun } from '../runs/run.ts'
 import { createSuperlinkBackend } from './runtime-backend.ts'
 
 const { signal } = new AbortController()
@@ -69,4 +71,36 @@ test('an app whose run has ended is told that its token is void, whatever it was
     backend.pushMessages(ended, messages as Parameters<typeof backend.pushMessages>[1]),
   ]
   for (const call of calls) await assert.rejects(call, { code: 'token-invalid' })
+})
+
+test('a run whose app no node could load has failed, although its ServerApp came to its end', async () => {
+  const broken = { code: errorCodes.loadClientAppException, reason: "Cannot find package 'ms'" }
+  const gone = { code: errorCodes.nodeUnavailable, reason: 'offline' }
+  const raised = { code: errorCodes.clientAppRaisedException, reason: 'It broke.' }
+  const words = "No SuperNode could load the app. The first one said: Cannot find package 'ms'"
+  const ends: readonly (readonly [readonly (MessageError | undefined)[], string, string])[] = [
+    [[broken, broken], 'failed', words],
+    [[broken, gone], 'failed', words],
+    [[broken, undefined], 'completed', ''],
+    [[broken, raised], 'completed', ''],
+    [[gone, gone], 'completed', ''],
+    [[], 'completed', ''],
+  ]
+  for (const [errors, subStatus, details] of ends) {
+    await using core = await SuperlinkCore.start()
+    const { runId, taskId } = await core.run()
+    const backend = createSuperlinkBackend(core.ctx)
+    for (const [index, error] of errors.entries()) {
+      const nodeId = await core.join(`node-${index}`)
+      const instruction = core.instruction(runId, nodeId)
+      await core.push(runId, [instruction])
+      await core.claim(nodeId)
+      await core.reply(core.replyTo(instruction, error ? { error } : {}))
+    }
+    const output = { subStatus: 'completed', details: '' } as Parameters<typeof backend.pushTaskOutput>[1]
+    await backend.pushTaskOutput({ runId, taskId } as Task, output)
+    const run = await findRun(core.ctx.db.read, runId)
+    assert.deepEqual([run?.task.subStatus, run?.task.details], [subStatus, details])
+    assert.equal(core.ctx.progress.appLoads.findFailure(runId), undefined, 'forgotten')
+  }
 })

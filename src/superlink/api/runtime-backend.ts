@@ -84,13 +84,16 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     pushLogs: (task, request) => endsWithRun(() => appendLog(ctx, task.runId, request.logs)),
     pushTaskEvents: (task, request) => endsWithRun(() => appendEvents(ctx, task, request.events)),
     async pushTaskOutput(task, request) {
-      const subStatus = request.subStatus
+      const { subStatus, details } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped') {
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
       }
       await ctx.traffic.flush()
       await ctx.db.transaction(async (tx, afterCommit) => {
-        const finished = await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, request.details)
+        const failure = subStatus === 'completed' ? ctx.progress.appLoads.findFailure(task.runId) : undefined
+        const finished = await (failure === undefined
+          ? ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+          : ctx.tasks.finish(tx, afterCommit, task.taskId, 'failed', `${noNodeLoaded} ${failure}`))
         const run = await findRun(tx, task.runId)
         if (!finished || !request.context || !run) return
         await runStore.upsertSeries(tx, {
@@ -102,6 +105,9 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     },
   }
 }
+
+/** Flower calls such a run completed, although nothing was trained. */
+const noNodeLoaded = 'No SuperNode could load the app. The first one said:'
 
 /** The token of a task ends with its run: a call that the end overtakes is refused as the next one will be. */
 async function endsWithRun<T>(store: () => Promise<T>): Promise<T> {

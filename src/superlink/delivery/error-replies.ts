@@ -45,7 +45,7 @@ export async function failInstruction(
   await life.answer(tx, reply, ctx.clock.now())
   await ctx.objects.keep(tx, afterCommit, replyId, replyId, content)
   afterCommit(() => {
-    ctx.progress.replied(runId, true)
+    ctx.progress.replied(runId, error)
     ctx.bells.replies.ring(runId)
     ctx.bells.runs.ring(runId)
   })

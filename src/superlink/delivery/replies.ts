@@ -59,7 +59,7 @@ export async function takeReply(
   const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {
-    if (isNew) ctx.progress.replied(runId, reply.error !== undefined)
+    if (isNew) ctx.progress.replied(runId, reply.error)
     if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
     ctx.bells.replies.ring(runId)
     ctx.bells.runs.ring(runId)

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { FakeClock } from '../../../test/harness/fake-clock.ts'
 import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
 import type { RunId } from '../../base/ids.ts'
+import { errorCodes } from '../../message/message.ts'
 import { RunProgress } from './progress.ts'
 
 const runId = 1n as RunId
@@ -11,13 +12,13 @@ test('messages that are pushed when all earlier ones are answered begin to count
   const progress = new RunProgress()
   progress.asked(runId, 2)
   progress.asked(runId, 1)
-  progress.replied(runId, false)
-  progress.replied(runId, true)
+  progress.replied(runId, undefined)
+  progress.replied(runId, { code: errorCodes.clientAppRaisedException, reason: 'It broke.' })
   assert.deepEqual(progress.of(runId), { asked: 3, replied: 2, failed: 1 })
-  progress.replied(runId, false)
+  progress.replied(runId, undefined)
   progress.asked(runId, 5)
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
-  progress.replied(runId, false)
+  progress.replied(runId, undefined)
   progress.withdrawn(runId, 1)
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
   progress.forget(runId)

@@ -1,4 +1,6 @@
 import type { RunId } from '../../base/ids.ts'
+import type { MessageError } from '../../message/message.ts'
+import { AppLoads } from './app-loads.ts'
 
 export interface ReplyCounts {
   readonly asked: number
@@ -13,6 +15,7 @@ const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
  * been answered begin a new phase. In memory: a restart begins a phase too.
  */
 export class RunProgress {
+  readonly appLoads = new AppLoads()
   readonly #counts = new Map<RunId, ReplyCounts>()
 
   of(runId: RunId): ReplyCounts {
@@ -27,9 +30,10 @@ export class RunProgress {
     )
   }
 
-  replied(runId: RunId, failed: boolean): void {
+  replied(runId: RunId, error: MessageError | undefined): void {
     const counts = this.of(runId)
-    this.#counts.set(runId, { ...counts, replied: counts.replied + 1, failed: counts.failed + (failed ? 1 : 0) })
+    this.#counts.set(runId, { ...counts, replied: counts.replied + 1, failed: counts.failed + (error ? 1 : 0) })
+    this.appLoads.replied(runId, error)
   }
 
   /** A reply that was counted will not come after all. */
@@ -40,5 +44,6 @@ export class RunProgress {
 
   forget(runId: RunId): void {
     this.#counts.delete(runId)
+    this.appLoads.forget(runId)
   }
 }

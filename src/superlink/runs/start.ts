@@ -24,7 +24,7 @@ export interface NewRun {
 
 /** Starts a run: the app is checked first, then run, series, context and primary task appear together. */
 export async function startRun(
-  ctx: Pick<SuperlinkContext, 'db' | 'tasks' | 'log' | 'simulation'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'tasks' | 'log' | 'simulation' | 'progress'>,
   request: NewRun,
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
   const { manifest } = await readFab(request.fab)
@@ -63,6 +63,7 @@ export async function startRun(
       log_bytes: 0,
       simulation: simulation ? encodeSettings(simulation) : null,
     })
+    afterCommit(() => ctx.progress.appLoads.started(runId))
   })
   ctx.log.info(simulation ? 'Created simulation run' : 'Created serverapp run', {
     run: runId,
