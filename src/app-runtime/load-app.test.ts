@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
 import { mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { after, test } from 'node:test'
+import { pathToFileURL } from 'node:url'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { writeApp } from '../../test/harness/write-app.ts'
+import { buildFab } from '../fab/bundle.ts'
 import type { Manifest } from '../fab/pyproject.ts'
 import { ClientApp } from '../sdk/client-app.ts'
 import { AppLoadError, installApp, loadComponent } from './load-app.ts'
@@ -48,6 +51,33 @@ test('the folder above an app decides nothing about its modules: a package.json 
     loadComponent({ directory, manifest: {} as Manifest }, 'app/client.ts:app', ClientApp, sdkUrl)
   assert.ok((await load(home.file('link/apps/one'))) instanceof ClientApp)
   assert.ok((await load(home.file('commonjs/apps/one'))) instanceof ClientApp)
+})
+
+test('an app with npm packages of both forms is loaded from its bundle, and errors show lines of its author', async () => {
+  const folder = writeApp(home.file('packaged'), {
+    server: good,
+    client: `import { lines } from 'modern'\n\n${good}export const fail = (): never => {\n  throw new Error(String(lines))\n}\n`,
+  })
+  const packages = {
+    'modern/package.json': '{ "name": "modern", "type": "module", "exports": "./m.js" }',
+    'modern/m.js': `import { readFileSync } from 'node:fs'\nimport older from 'older'\nexport const lines = older(readFileSync)\n`,
+    'older/package.json': '{ "name": "older" }',
+    'older/index.js': `const fs = require('fs')\nmodule.exports = (same) => fs.readFileSync === same && typeof __dirname\n`,
+  }
+  for (const [path, text] of Object.entries(packages)) {
+    mkdirSync(dirname(join(folder, 'node_modules', path)), { recursive: true })
+    writeFileSync(join(folder, 'node_modules', path), text)
+  }
+  const { bytes, hash } = buildFab(folder)
+  const installed = await installApp({ content: bytes, hashStr: hash }, home.path)
+  const { clientapp } = installed.manifest.components
+  assert.ok((await loadComponent(installed, clientapp, ClientApp, sdkUrl)) instanceof ClientApp)
+  const { fail } = await import(pathToFileURL(join(installed.directory, 'app', 'client.bundle.mjs')).href)
+  assert.throws(fail, (error: Error) => {
+    assert.equal(error.message, 'string')
+    assert.match(String(error.stack), /app\/client\.ts:6:9/)
+    return true
+  })
 })
 
 test('an app that cannot be used is refused with what is wrong with it', async () => {

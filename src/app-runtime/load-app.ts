@@ -1,5 +1,5 @@
 import { realpathSync } from 'node:fs'
-import { findPackageJSON, registerHooks } from 'node:module'
+import { findPackageJSON, registerHooks, setSourceMapsSupport } from 'node:module'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { errorText } from '../base/errors.ts'
@@ -43,6 +43,8 @@ export async function loadComponent<T>(
   const [file = '', attributes = ''] = reference.split(':', 2)
   if (componentLanguage(reference) !== 'typescript')
     throw new AppLoadError(`The component '${reference}' is Python; this program runs TypeScript.`)
+  // Errors in a bundle of npm packages show the file and line of the author.
+  setSourceMapsSupport(true)
   hookImports(directory, sdkUrl)
   let found: unknown
   try {

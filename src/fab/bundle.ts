@@ -8,9 +8,10 @@ import { peerBounds } from '../base/toml.ts'
 import { checkComponent, componentLanguage } from './component.ts'
 import { contentPath, sha256, writeContentList } from './content-list.ts'
 import { isNewName } from './fab-names.ts'
-import { selectFiles } from './file-selection.ts'
+import { byCodePoint, selectFiles } from './file-selection.ts'
 import { findPathCollision, memberPathFault } from './member-paths.ts'
-import { parseOrderedToml } from './ordered-toml.ts'
+import { type AppFile, bundlePackages } from './npm-packages.ts'
+import { type OrderedTable, parseOrderedToml } from './ordered-toml.ts'
 import { type Manifest, readPyproject } from './pyproject.ts'
 import { writeToml } from './toml-write.ts'
 import { writeStoredZip } from './zip-write.ts'
@@ -44,9 +45,11 @@ export function buildFab(directory: string): BuiltFab {
     warnings.push(...[checkComponent(directory, reference, paths)].filter((warning) => warning !== undefined))
   if (manifest.licenseFile !== undefined && !paths.includes(manifest.licenseFile))
     throw new UsageError(`fab-format-version = 1 needs ${manifest.licenseFile} among the files of the app: add it.`)
-  const files: (readonly [string, Uint8Array])[] = [
-    ['pyproject.toml', Buffer.from(bundledProject(text))],
-    ...paths.map((path) => [path, readFileOf(directory, path)] as const),
+  const own = paths.map((path): AppFile => [path, readFileOf(directory, path)])
+  const { components, files: bundled } = bundleComponents(directory, manifest, own)
+  const files: AppFile[] = [
+    ['pyproject.toml', Buffer.from(bundledProject(text, components))],
+    ...[...own, ...bundled].sort(byPath),
   ]
   const bytes = writeStoredZip([...files, [contentPath, Buffer.from(writeContentList(files))]])
   if (bytes.length > limits.fabBytesMax) {
@@ -109,11 +112,42 @@ function checkPaths(paths: readonly string[]): void {
     )
 }
 
-/** The `pyproject.toml` of the bundle: without comments and connections, in the layout that Flower's builder writes. */
-function bundledProject(text: string): string {
+/** Bundles the components that import npm packages. Returns the references that this changes, by their keys. */
+function bundleComponents(
+  directory: string,
+  { components }: Manifest,
+  own: readonly AppFile[],
+): { components: ReadonlyMap<string, string>; files: readonly AppFile[] } {
+  const changed = new Map<string, string>()
+  const files = new Map<string, Uint8Array>()
+  for (const [key, reference] of Object.entries(components)) {
+    if (componentLanguage(reference) !== 'typescript') continue
+    const bundle = bundlePackages(directory, reference, own)
+    if (!bundle) continue
+    changed.set(key, bundle.reference)
+    for (const [path, bytes] of bundle.files) files.set(path, bytes)
+  }
+  return { components: changed, files: [...files] }
+}
+
+function byPath([one]: AppFile, [other]: AppFile): number {
+  return byCodePoint(one, other)
+}
+
+/**
+ * The `pyproject.toml` of the bundle: without comments and connections, in the layout that Flower's builder writes, and with
+ * the references of bundled components.
+ */
+function bundledProject(text: string, components: ReadonlyMap<string, string>): string {
   const project = parseOrderedToml(text)
-  const tool = project.get('tool')
-  const flwr = tool instanceof Map ? tool.get('flwr') : undefined
-  if (flwr instanceof Map) flwr.delete('federations')
+  const flwr = tableIn(tableIn(project, 'tool'), 'flwr')
+  flwr?.delete('federations')
+  const references = tableIn(tableIn(flwr, 'app'), 'components')
+  for (const [key, reference] of components) references?.set(key, reference)
   return writeToml(project)
+}
+
+function tableIn(table: OrderedTable | undefined, key: string): OrderedTable | undefined {
+  const value = table?.get(key)
+  return value instanceof Map ? value : undefined
 }

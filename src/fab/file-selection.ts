@@ -150,7 +150,7 @@ function nameOf(bytes: Buffer): string {
 }
 
 /** As Python sorts strings. */
-function byCodePoint(left: string, right: string): number {
+export function byCodePoint(left: string, right: string): number {
   const [a, b] = [[...left], [...right]]
   for (let index = 0; index < Math.min(a.length, b.length); index++) {
     const difference = (a[index]?.codePointAt(0) ?? 0) - (b[index]?.codePointAt(0) ?? 0)
