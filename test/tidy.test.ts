@@ -130,6 +130,7 @@ test('the environment is read where programs are configured', () => {
 const mayReadEnvironment = [
   'src/app-runtime/config.ts',
   'src/base/child-program.ts',
+  'src/base/failure-report.ts',
   'src/base/log-sinks.ts',
   'src/cli/home.ts',
   'src/cli/live-line.ts',

@@ -1,5 +1,6 @@
 import { constants } from 'node:os'
 import { errorText, UsageError } from './errors.ts'
+import { takeFailureReport } from './failure-report.ts'
 import { printableLines } from './printable.ts'
 
 /** Runs a program from its arguments to its exit status. `signal` is aborted by SIGINT, SIGTERM or SIGQUIT. */
@@ -12,6 +13,7 @@ const gracefulMs = 5000
  * A program that does not end within 5 s of a signal is ended.
  */
 export async function runProgram(main: Main, argv: readonly string[]): Promise<number> {
+  const reportFailure = takeFailureReport()
   const controller = new AbortController()
   for (const name of ['SIGINT', 'SIGTERM', 'SIGQUIT'] as const) {
     process.on(name, () => {
@@ -24,6 +26,7 @@ export async function runProgram(main: Main, argv: readonly string[]): Promise<n
   try {
     return await main(argv, controller.signal)
   } catch (error) {
+    reportFailure(errorText(error))
     return report(error)
   }
 }

@@ -1,9 +1,20 @@
-import type { ChildProcess } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, renameSync, statSync, writeFileSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import {
+  closeSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
-import { startProgram } from '../base/child-program.ts'
+import { ended, startProgram } from '../base/child-program.ts'
 import { systemClock } from '../base/clock.ts'
 import { UsageError } from '../base/errors.ts'
+import { environmentWithReport } from '../base/failure-report.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { createChannel } from '../rpc/channel.ts'
 import type { Output } from './output.ts'
@@ -48,19 +59,19 @@ export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promis
   makeFolder(files.folder)
   options.output.note(`Starting a local SuperLink; its log is ${files.log}`)
   const endsAt = systemClock.now() + startMs
-  let child = launch(options, files)
+  let start = launch(options, files)
   for (;;) {
     options.signal.throwIfAborted()
     await systemClock.sleep(lookMs, options.signal)
     const started = await probe(files.address, options.signal)
     if (started && started.pid !== running?.pid) return { ...started, log: files.log }
     if (systemClock.now() > endsAt) throw failure(files.log, `did not answer in ${startMs / 1000} s`)
-    if (!hasEnded(child)) continue
-    const words = lastLine(files.log)
-    // Another command was faster, and that SuperLink is about to answer; or an old one is about to end.
-    if (!/is in use by another SuperLink/.test(words)) throw failure(files.log, `did not start: ${words}`)
+    const reason = start.endReason()
+    if (reason === undefined) continue
+    // Another command was faster, and that SuperLink is about to respond; or an old one is about to end.
+    if (!/is in use by another SuperLink/.test(reason)) throw failure(files.log, `did not start: ${reason}`)
     await systemClock.sleep(retryMs, options.signal)
-    child = launch(options, files)
+    start = launch(options, files)
   }
 }
 
@@ -107,22 +118,49 @@ function makeFolder(folder: string): void {
   }
 }
 
-/** Lives on when this command ends, whatever ends it. */
-function launch({ kind, programs }: LocalSuperlinkOptions, files: LocalFiles): ChildProcess {
+/**
+ * Starts a SuperLink that lives on when this command ends. `endReason` returns why it has ended, in its own words: an earlier
+ * SuperLink may still write to the log that they share. It returns `undefined` while the SuperLink runs.
+ */
+function launch({ kind, programs }: LocalSuperlinkOptions, files: LocalFiles): { endReason(): string | undefined } {
   writeFileSync(files.programs, programs, { mode: 0o600 })
   if ((statSync(files.log, { throwIfNoEntry: false })?.size ?? 0) > logBytesMax) renameSync(files.log, `${files.log}.1`)
   const log = openSync(files.log, 'a', 0o600)
+  const failure = openNameless(join(files.folder, `failure-${randomUUID()}`))
   const args = [
     ...['--insecure', '--simulation', '--control-api-address', '127.0.0.1:0', '--port', '0'],
     ...['--database', files.database, '--address-file', files.address],
     ...['--end-when-idle', String(idleMinutes[kind])],
   ]
-  const child = startProgram('flower-superlink', args, { stdio: ['ignore', log, log], detached: true })
+  const child = startProgram('flower-superlink', args, {
+    stdio: ['ignore', log, log, failure],
+    detached: true,
+    env: environmentWithReport(3),
+  })
   closeSync(log)
   child.unref()
-  child.once('error', () => {})
-  return child
+  let reason: string | undefined
+  void ended(child).then((how) => {
+    reason = readStart(failure) || `${how}.`
+    closeSync(failure)
+  })
+  return { endReason: () => reason }
 }
+
+/** Opens a file that is gone when it is closed, by whatever end. */
+function openNameless(path: string): number {
+  const file = openSync(path, 'w+', 0o600)
+  unlinkSync(path)
+  return file
+}
+
+function readStart(file: number): string {
+  const bytes = Buffer.alloc(reasonBytesMax)
+  const text = bytes.toString('utf8', 0, readSync(file, bytes, 0, bytes.length, 0))
+  return text.split('\n', 1)[0] ?? ''
+}
+
+const reasonBytesMax = 4096
 
 /**
  * A SuperLink that was started in another Python environment would run apps there. When it has nothing to do it is ended,
@@ -175,15 +213,6 @@ function read(file: string): string {
   }
 }
 
-function hasEnded(child: ChildProcess): boolean {
-  return child.exitCode !== null || child.signalCode !== null || child.pid === undefined
-}
-
 function failure(log: string, what: string): UsageError {
   return new UsageError(`The local SuperLink ${what} Its log: ${log}`)
-}
-
-function lastLine(file: string): string {
-  const lines = readFileSync(file, 'utf8').slice(-4000).trim().split('\n')
-  return lines.at(-1) ?? ''
 }

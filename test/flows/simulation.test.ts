@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
@@ -353,4 +353,20 @@ test('a local SuperLink that cannot start is told with its log', async () => {
   const blocked = await user.flwr('ls')
   assert.equal(blocked.status, 1)
   assert.match(blocked.said, /local-superlink cannot be made \(\w+\): check permissions, or set FLWR_HOME/)
+})
+
+test('the reason of a local SuperLink that does not start is its own, whatever its log says', async () => {
+  await using user = new LocalSimulation()
+  await user.flwr('config', 'ls')
+  const folder = join(user.home, 'local-superlink')
+  mkdirSync(join(folder, 'trellis.db'), { recursive: true })
+  // Stands for a log to which an earlier SuperLink writes: the reason is not its last line.
+  symlinkSync('/dev/null', join(folder, 'trellis.log'))
+  const refused = await user.flwr('ls')
+  assert.equal(refused.status, 1)
+  assert.match(refused.said, /The local SuperLink did not start: .*trellis\.db .+\. Its log: .*trellis\.log/)
+  assert.deepEqual(
+    readdirSync(folder).filter((name) => name.startsWith('failure-')),
+    [],
+  )
 })
