@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawn, spawnSync } from 'node:child_process'
+import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { run, type StartOptions, start, type TestProgram } from '../harness/program.ts'
+import { run, type StartOptions, start, TestProgram } from '../harness/program.ts'
 import { freePort } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
@@ -15,12 +15,8 @@ const noOpenssl = spawnSync('openssl', ['version']).error ? 'openssl is not inst
 
 test('a site issues for its own nodes with an intermediate, as the guide says', { skip: noOpenssl }, async () => {
   using directory = temporaryDirectory()
-  mkdirSync(directory.file('certificates'))
-  for (const heading of ['With openssl', 'A CA of its own for clients, with an intermediate'])
-    execFileSync('sh', ['-e', '-c', commandsBelow(heading)], {
-      cwd: directory.path,
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
+  for (const heading of ['### With openssl', '### A CA of its own for clients, with an intermediate'])
+    runBlock(heading, directory.path)
   const options: StartOptions = { cwd: directory.path }
   await using superlink = start(
     'flower-superlink',
@@ -52,33 +48,44 @@ test('a site issues for its own nodes with an intermediate, as the guide says', 
 
 /** The first block of commands below a heading of the guide. */
 function commandsBelow(heading: string): string {
-  const block = new RegExp(`### ${heading}\\n[\\s\\S]*?\`\`\`sh\\n([\\s\\S]*?)\`\`\``).exec(guide)?.[1]
+  const block = new RegExp(`${heading}\\n[\\s\\S]*?\`\`\`sh\\n([\\s\\S]*?)\`\`\``).exec(guide)?.[1]
   assert.ok(block, `the guide has commands below '${heading}'`)
   return block
 }
 
+/** Runs a block as a person would paste it, without FLWR_HOME. */
+function runBlock(heading: string, folder: string): void {
+  const { FLWR_HOME: _, ...environment } = process.env
+  execFileSync('sh', ['-e', '-c', commandsBelow(heading)], {
+    cwd: folder,
+    env: { ...environment, HOME: folder, PATH: `${bin}:${process.env.PATH}` },
+    stdio: ['ignore', 'ignore', 'pipe'],
+  })
+}
+
+/** The arguments with which the guide starts a program below a heading. */
+function argumentsBelow(heading: string, program: string): string[] {
+  const section = new RegExp(`${heading}\\n([\\s\\S]*?)\\n## `).exec(guide)?.[1]?.replaceAll('\\\n', ' ') ?? ''
+  const command = new RegExp(`^${program} (.*)$`, 'm').exec(section)?.[1]
+  assert.ok(command, `the guide starts ${program} below '${heading}'`)
+  return command.trim().split(/\s+/)
+}
+
 for (const [heading, skip] of [
-  ['With openssl', noOpenssl],
-  ['With flwr pki', false],
+  ['### With openssl', noOpenssl],
+  ['### With flwr pki', false],
 ] as const) {
-  test(`certificates made as the guide says (${heading}) work with the command lines of the README`, {
+  test(`certificates made as the guide says (${heading}) work with its command lines`, {
     skip,
   }, async () => {
     using directory = temporaryDirectory()
-    mkdirSync(directory.file('certificates'))
-    execFileSync('sh', ['-e', '-c', commandsBelow(heading)], {
-      cwd: directory.path,
-      env: { ...process.env, PATH: `${bin}:${process.env.PATH}` },
-      stdio: ['ignore', 'ignore', 'pipe'],
-    })
+    runBlock(heading, directory.path)
     const options: StartOptions = { cwd: directory.path, env: { FLWR_HOME: directory.path, NO_COLOR: '1' } }
-    const certificates = ['--ssl-ca-certfile', 'certificates/ca.crt', '--ssl-certfile', 'certificates/server.pem']
     await using superlink = start(
       'flower-superlink',
       [
-        ...[...certificates, '--ssl-keyfile', 'certificates/server.key', '--ssl-require-client-auth'],
-        ...['--ssl-client-ca-certfile', 'certificates/ca.crt', '--database', 'state.db', '--port', '0'],
-        ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0'],
+        ...argumentsBelow('## 2\\. Start', 'flower-superlink'),
+        ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
       ],
       options,
     )
@@ -87,10 +94,7 @@ for (const [heading, skip] of [
     await superlink.line(/Starting API on/)
     await using node = start(
       'flower-supernode',
-      [
-        ...['--root-certificates', 'certificates/ca.crt', '--ssl-client-certfile', 'certificates/node-1.pem'],
-        ...['--ssl-client-keyfile', 'certificates/node-1.key', '--superlink', fleet],
-      ],
+      argumentsBelow('## 2\\. Start', 'flower-supernode').map((word) => word.replace('127.0.0.1:9092', fleet)),
       options,
     )
     await node.line(/SuperNode ID/)
@@ -113,42 +117,46 @@ client-private-key = "${path('data-scientist.key')}"
   })
 }
 
-test('the ten commands from nothing to a revoked node do what the guide says', async (t) => {
-  await using stack = new AsyncDisposableStack()
-  const directory = stack.use(temporaryDirectory())
-  const block = /in an empty folder:\n\n```sh\n([\s\S]*?)```/.exec(guide)?.[1] ?? ''
-  const ports = new Map(
-    await Promise.all(['9092', '9093', '8000'].map(async (port) => [port, await freePort()] as const)),
-  )
-  // Ports that are free on this machine stand for those of the guide.
-  const commands = block
-    .trim()
-    .replace(/\b(9092|9093|8000)\b/g, (port) => String(ports.get(port)))
-    .split('\n')
-  assert.equal(commands.length, 10)
-  const options: StartOptions = {
-    cwd: directory.path,
-    env: { FLWR_HOME: directory.path, NO_COLOR: '1', PATH: `${bin}:${process.env.PATH}` },
-  }
-  const staying: TestProgram[] = []
-  let listed = ''
-  for (const command of commands) {
-    const shell = { ...options, bin: '/bin' }
-    if (command.endsWith(' &')) {
-      staying.push(stack.use(start('sh', ['-c', `exec ${command.slice(0, -2)}`], shell)))
-      await staying.at(-1)?.line(/Starting API on|SuperNode ID: \d+/)
-      continue
+for (const [what, given] of [
+  ['without FLWR_HOME', {}],
+  ['with an FLWR_HOME that is not there', { FLWR_HOME: 'elsewhere' }],
+] as const) {
+  test(`the commands from nothing to a revoked node, pasted ${what}, do what the guide says`, async () => {
+    using directory = temporaryDirectory()
+    const block = /From nothing to a revoked node[\s\S]*?```sh\n([\s\S]*?)```/.exec(guide)?.[1] ?? ''
+    const ports = new Map(
+      await Promise.all(['9092', '9093', '8000'].map(async (port) => [port, await freePort()] as const)),
+    )
+    // Ports that are free on this machine stand for those of the guide.
+    const script = block
+      .replace(/\b(9092|9093|8000)\b/g, (port) => String(ports.get(port)))
+      .replaceAll(/ &$/gm, ' &\npids="$pids $!"')
+    assert.equal(script.match(/pids=/g)?.length, 2)
+    const { FLWR_HOME: _, ...environment } = process.env
+    // At the end the SuperNode ends by itself, and the SuperLink by a signal.
+    const end = 'set -- $pids\nwait $2 || echo "the node ended with $?"\nkill $1\nwait $1\n'
+    const shell = spawn('sh', ['-e', '-c', `${script}\n${end}`], {
+      cwd: directory.path,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      // A group of its own, so that nothing is left behind.
+      detached: true,
+      env: {
+        ...environment,
+        ...{ ...given, HOME: directory.path, FLWR_LOG_LEVEL: 'INFO', NO_COLOR: '1' },
+        PATH: `${bin}:${process.env.PATH}`,
+      },
+    })
+    const program = new TestProgram('sh', shell)
+    try {
+      await program.line(/the node ended with 1/)
+      assert.equal(await program.end(), 0, program.said)
+    } finally {
+      if (!program.hasEnded) process.kill(-program.pid, 'SIGKILL')
     }
-    const { status, said } = await run('sh', ['-c', command], shell)
-    assert.equal(status, 0, `${command}: ${said}`)
-    if (command.startsWith('flwr supernode ls')) listed = said
-  }
-  const revokedAt = performance.now()
-  assert.match(listed, /hospital-a .*online/s)
-  const [superlink, node] = staying as [TestProgram, TestProgram]
-  await node.line(/The client certificate has been revoked \(serial [0-9A-F]+ of CN=Trellis trial CA\)/)
-  const tookMs = performance.now() - revokedAt
-  assert.equal(await node.end(), 1)
-  t.diagnostic(`the node heard of it after ${tookMs.toFixed(0)} ms`)
-  await superlink.line(/revoked-by-crl/)
-})
+    assert.match(program.said, /hospital-a .*online/)
+    assert.match(program.said, /The client certificate has been revoked \(serial [0-9A-F]+ of CN=Trellis trial CA\)/)
+    assert.match(program.said, /revoked-by-crl/)
+    for (const home of ['elsewhere', '.flwr'])
+      assert.ok(!existsSync(directory.file(home)), 'no other folder is touched')
+  })
+}

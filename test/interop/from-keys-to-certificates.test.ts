@@ -14,11 +14,12 @@ const guidePath = join(import.meta.dirname, '..', '..', 'docs', 'guides', 'from-
 const guide = readFileSync(guidePath, 'utf8')
 const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is not installed' : false
 
-/** A block below a heading of the guide. */
+/** The blocks of a language below a heading of the guide. */
 function block(heading: string, language: string): string {
-  const found = new RegExp(`## \\d+\\. ${heading}\\n[\\s\\S]*?\`\`\`${language}\\n([\\s\\S]*?)\`\`\``).exec(guide)?.[1]
-  assert.ok(found, `the guide has a block of ${language} below '${heading}'`)
-  return found
+  const section = new RegExp(`## \\d+\\. ${heading}\\n([\\s\\S]*?)(?=\\n## |$)`).exec(guide)?.[1] ?? ''
+  const blocks = [...section.matchAll(new RegExp(`\`\`\`${language}\\n([\\s\\S]*?)\`\`\``, 'g'))]
+  assert.ok(blocks.length > 0, `the guide has a block of ${language} below '${heading}'`)
+  return blocks.map(([, text]) => text).join('')
 }
 
 /** The arguments of the first command with this program below a heading. */
