@@ -88,4 +88,10 @@ export const migrations: readonly string[] = [
   `
   ALTER TABLE node ADD COLUMN admission TEXT NOT NULL DEFAULT 'open';
   `,
+  `
+  DROP INDEX node_identity;
+  CREATE INDEX node_identity ON node (identity, public_key) WHERE identity IS NOT NULL;
+  CREATE INDEX node_blocked ON node (identity) WHERE admission = 'blocked';
+  CREATE INDEX message_expiry ON message (created_at + ttl) WHERE kind = 'instruction';
+  `,
 ]

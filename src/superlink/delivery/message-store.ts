@@ -17,6 +17,10 @@ import {
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { strippedMessage } from '../../message/wire.ts'
 
+/** Literals: if a term of a partial index is bound, SQLite prepares the statement again at each execution. */
+const instruction = sql.lit('instruction')
+const reply = sql.lit('reply')
+
 /** A message on its way, without its content: that travels as objects. */
 export interface StoredMessage {
   readonly metadata: Metadata
@@ -88,7 +92,7 @@ export async function listInstructions(db: Db, runId: RunId, ids: readonly strin
       .selectAll()
       .where('message_id', 'in', ids)
       .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
-      .where('kind', '=', 'instruction')
+      .where('kind', '=', instruction)
       .execute()
   ).map(toMessage)
 }
@@ -105,15 +109,7 @@ export async function listCompleteRepliesTo(db: Db, runId: RunId, ids: readonly 
 }
 
 function selectRepliesTo(db: Db, ids: readonly string[]) {
-  return (
-    db
-      .selectFrom('message')
-      .selectAll()
-      .where('reply_to', 'in', ids)
-      // A literal, as the partial index over replies has it.
-      .where('kind', '=', sql.lit('reply'))
-      .orderBy('position')
-  )
+  return db.selectFrom('message').selectAll().where('reply_to', 'in', ids).where('kind', '=', reply).orderBy('position')
 }
 
 /** Replies that a node announced, and whose objects are not all here. */
@@ -122,7 +118,7 @@ export async function listIncompleteReplies(db: Db, nodeId: NodeId): Promise<{ m
     .selectFrom('message')
     .select(['message_id', 'run_id'])
     .where('src_node_id', '=', nodeId)
-    .where('kind', '=', 'reply')
+    .where('kind', '=', reply)
     .where(({ exists, selectFrom }) => exists(missingObjects(selectFrom)))
     .execute()
   return rows.map((row) => ({ messageId: row.message_id, runId: row.run_id as RunId }))
@@ -136,7 +132,7 @@ export async function listRunsCompletedBy(db: Db, objectId: string): Promise<Run
     .select('message.run_id')
     .distinct()
     .where('part.object_id', '=', objectId)
-    .where('message.kind', '=', 'reply')
+    .where('message.kind', '=', reply)
     .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
     .execute()
   return rows.map((row) => row.run_id as RunId)
@@ -148,11 +144,11 @@ export async function findPending(db: Db, nodeId: NodeId, now: number): Promise<
     .selectFrom('message')
     .selectAll()
     .where('dst_node_id', '=', nodeId)
-    .where('kind', '=', 'instruction')
+    .where('kind', '=', instruction)
     .where('delivered_at', 'is', null)
     .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
     .orderBy('position')
-    .limit(1)
+    .limit(sql.lit(1))
     .executeTakeFirst()
   return row && toMessage(row)
 }
@@ -180,7 +176,7 @@ export async function undeliverUnconfirmed(tx: Db, nodeId: NodeId): Promise<numb
     .updateTable('message')
     .set({ delivered_at: null })
     .where('dst_node_id', '=', nodeId)
-    .where('kind', '=', 'instruction')
+    .where('kind', '=', instruction)
     .where('delivered_at', 'is not', null)
     .where(({ exists, selectFrom }) => exists(objectsOfMessage(selectFrom)))
     .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
@@ -194,7 +190,7 @@ export async function listConfirmedUnanswered(db: Db, nodeId: NodeId): Promise<S
     .selectFrom('message')
     .selectAll()
     .where('dst_node_id', '=', nodeId)
-    .where('kind', '=', 'instruction')
+    .where('kind', '=', instruction)
     .where('delivered_at', 'is not', null)
     .where(({ not, exists, selectFrom }) => not(exists(objectsOfMessage(selectFrom))))
     .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
@@ -219,7 +215,7 @@ export async function hasObjects(db: Db, messageId: string): Promise<boolean> {
     .selectFrom('message_object')
     .select('object_id')
     .where('message_id', '=', messageId)
-    .limit(1)
+    .limit(sql.lit(1))
     .executeTakeFirst()
   return row !== undefined
 }
@@ -244,7 +240,7 @@ function repliesToMessage(selectFrom: SelectFrom) {
   return selectFrom('message as reply')
     .select('reply.position')
     .whereRef('reply.reply_to', '=', 'message.message_id')
-    .where('reply.kind', '=', 'reply')
+    .where('reply.kind', '=', reply)
 }
 
 export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
@@ -254,7 +250,7 @@ export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
 /** The oldest instructions of a run whose replies its ServerApp has not taken yet. */
 export async function listInstructionIdsOfRun(db: Db, runId: RunId, limit: number): Promise<string[]> {
   const query = db.selectFrom('message').select('message_id').where('run_id', '=', runId)
-  const rows = await query.where('kind', '=', 'instruction').orderBy('position').limit(limit).execute()
+  const rows = await query.where('kind', '=', instruction).orderBy('position').limit(limit).execute()
   return rows.map((row) => row.message_id)
 }
 
@@ -263,7 +259,7 @@ export async function nextExpiry(db: Db, now: number): Promise<number> {
   const row = await db
     .selectFrom('message')
     .select(({ fn, eb }) => fn.min(eb('created_at', '+', eb.ref('ttl'))).as('at'))
-    .where('kind', '=', 'instruction')
+    .where('kind', '=', instruction)
     .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
     .executeTakeFirst()
   return row?.at ? Number(row.at) * 1000 : Number.POSITIVE_INFINITY

@@ -4,19 +4,22 @@ import type { SuperlinkContext } from '../context.ts'
 import { type Node, type NodeCredential, newNode } from './node.ts'
 import * as nodeStore from './node-store.ts'
 
-/** Nodes that are known by the identity in a certificate, whichever certificate that is. */
+/** Nodes that are known by the identity in their certificate. A renewed certificate is the same node. */
 
 type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'log'>
 
-/** The node of an identity: the one there is, the one that had been known by a key that is proven too, or a new one. */
+/** Returns the node of an identity: a known one, one known so far by the key that the caller proves too, or a new one. */
 export async function ensureCertificateNode(
   ctx: Ctx,
   tx: Db,
   { peer, provenKey }: Extract<NodeCredential, { kind: 'certificate' }>,
   publicKey: string,
 ): Promise<Node> {
-  const nodes = await nodeStore.listByIdentity(tx, peer)
-  const known = peer.identitySharing === 'allow' ? nodes.find((node) => node.publicKey === publicKey) : nodes[0]
+  // Nodes that share an identity are told apart by their keys; there may be thousands.
+  const known =
+    peer.identitySharing === 'allow'
+      ? await nodeStore.findByIdentityAndKey(tx, peer, publicKey)
+      : await nodeStore.findOldestByIdentity(tx, peer)
   if (known) {
     await nodeStore.update(tx, known.nodeId, {
       publicKey,

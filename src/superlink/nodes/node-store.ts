@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { NodeId } from '../../base/ids.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
@@ -5,7 +6,7 @@ import type { Row } from '../../db/schema.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
 import type { Admission, Node, NodeStatus } from './node.ts'
 
-/** Queries of the `node` table; nobody else writes it. */
+/** Queries of the `node` table. No other file writes it. */
 
 export async function insert(tx: Db, node: Node): Promise<void> {
   await tx
@@ -52,19 +53,30 @@ export async function findByKey(db: Db, publicKey: string): Promise<Node | undef
   return row && toNode(row)
 }
 
-/** The nodes of a certificate's identity that still exist, oldest first. */
-export async function listByIdentity(
-  db: Db,
-  { identity, identityOrganization }: Pick<CertificatePeer, 'identity' | 'identityOrganization'>,
-): Promise<Node[]> {
-  let query = db
+type Identity = Pick<CertificatePeer, 'identity' | 'identityOrganization'>
+
+/** Returns the node of a certificate's identity that has this key, unless it was unregistered. */
+export async function findByIdentityAndKey(db: Db, identity: Identity, publicKey: string): Promise<Node | undefined> {
+  const row = await selectByIdentity(db, identity).where('public_key', '=', publicKey).executeTakeFirst()
+  return row && toNode(row)
+}
+
+/** Returns the oldest node of a certificate's identity that was not unregistered. */
+export async function findOldestByIdentity(db: Db, identity: Identity): Promise<Node | undefined> {
+  const row = await selectByIdentity(db, identity).executeTakeFirst()
+  return row && toNode(row)
+}
+
+/** Literals, because SQLite would prepare the statement again for each bound limit. */
+function selectByIdentity(db: Db, { identity, identityOrganization }: Identity) {
+  const query = db
     .selectFrom('node')
     .selectAll()
     .where('identity', '=', identity)
-    .where('status', '!=', 'unregistered')
+    .where('status', '!=', sql.lit('unregistered'))
     .orderBy('registered_at')
-  if (identityOrganization !== undefined) query = query.where('organization', '=', identityOrganization)
-  return (await query.execute()).map(toNode)
+    .limit(sql.lit(1))
+  return identityOrganization === undefined ? query : query.where('organization', '=', identityOrganization)
 }
 
 /** All nodes with the identity of this one, itself included; unregistered ones too. A key is an identity of its own. */
@@ -82,7 +94,8 @@ export async function findBlocked(
   db: Db,
   { identity, identityOrganization }: Pick<CertificatePeer, 'identity' | 'identityOrganization'>,
 ): Promise<Node | undefined> {
-  let query = db.selectFrom('node').selectAll().where('identity', '=', identity).where('admission', '=', 'blocked')
+  const blocked = sql.lit('blocked')
+  let query = db.selectFrom('node').selectAll().where('identity', '=', identity).where('admission', '=', blocked)
   if (identityOrganization !== undefined) query = query.where('organization', '=', identityOrganization)
   const row = await query.executeTakeFirst()
   return row && toNode(row)
@@ -97,7 +110,26 @@ export async function list(db: Db, ownerAid?: string): Promise<Node[]> {
 }
 
 export async function listOnline(db: Db): Promise<Node[]> {
-  return (await db.selectFrom('node').selectAll().where('status', '=', 'online').execute()).map(toNode)
+  return (await selectOnline(db).selectAll().execute()).map(toNode)
+}
+
+/** Returns the online nodes whose heartbeats have ended. */
+export async function listSilent(db: Db, now: number): Promise<Node[]> {
+  return (await selectOnline(db).selectAll().where('online_until', '<=', now).execute()).map(toNode)
+}
+
+/** Returns when the first of the other online nodes would be silent; Infinity if there is none. */
+export async function nextSilence(db: Db, now: number): Promise<number> {
+  const row = await selectOnline(db)
+    .select(({ fn }) => fn.min('online_until').as('at'))
+    .where('online_until', '>', now)
+    .executeTakeFirst()
+  return row?.at ?? Number.POSITIVE_INFINITY
+}
+
+/** A literal, as the partial index over online nodes has it. */
+function selectOnline(db: Db) {
+  return db.selectFrom('node').where('status', '=', sql.lit('online'))
 }
 
 export async function update(

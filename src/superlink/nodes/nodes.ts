@@ -164,12 +164,11 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   ctx.liveNodes.forget(nodeId)
 }
 
-/** Marks nodes whose heartbeats ended as offline; answers when the next one would. */
+/** Marks nodes whose heartbeats have ended as offline. Returns when the next node would be silent. */
 export async function expireNodes(ctx: Ctx): Promise<number> {
   if (ctx.room.isFull) return Number.POSITIVE_INFINITY
   const now = ctx.clock.now()
-  const online = await nodeStore.listOnline(ctx.db.read)
-  const silent = online.filter((node) => (node.onlineUntil ?? 0) <= now)
+  const silent = await nodeStore.listSilent(ctx.db.read, now)
   if (silent.length > 0) {
     await ctx.db.transaction(async (tx, afterCommit) => {
       for (const { nodeId } of silent) {
@@ -183,18 +182,26 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
       afterCommit(() => wakeWaiters(ctx))
     })
   }
-  return Math.min(...online.filter((node) => (node.onlineUntil ?? 0) > now).map((node) => node.onlineUntil as number))
+  return nodeStore.nextSilence(ctx.db.read, now)
 }
 
-/** The node that a credential stands for, when it has one already. */
+/**
+ * Returns the node that a caller speaks for, if its credential has one. A certificate may have several nodes: the caller says
+ * which one it claims to be.
+ */
 export async function findCredentialNode(
   ctx: Ctx,
   credential: NodeCredential,
   claimed: NodeId,
 ): Promise<Node | undefined> {
   if (credential.kind === 'key') return nodeStore.findByKey(ctx.db.read, credential.publicKey)
-  const nodes = await nodeStore.listByIdentity(ctx.db.read, credential.peer)
-  return nodes.find((node) => node.nodeId === claimed) ?? nodes[0]
+  const { identity, identityOrganization } = credential.peer
+  const node = await nodeStore.find(ctx.db.read, claimed)
+  const isOwn =
+    node?.identity === identity &&
+    (identityOrganization === undefined || node.organization === identityOrganization) &&
+    node.status !== 'unregistered'
+  return isOwn ? node : undefined
 }
 
 async function insertKeyNode(
