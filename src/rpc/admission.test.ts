@@ -27,9 +27,10 @@ function admissionOf(t: TestContext, { handshaking = 64, waiting = 1024 } = {}) 
   let now = 0
   const [started, crowd, turnedAway]: string[][] = [[], [], []]
   const names = new Map<unknown, string>()
+  const afterReading: (() => void)[] = []
   const nameOf = (socket: Socket): string => names.get(socket) ?? ''
   const admission = new Admission({
-    ...{ atOnce: 2, turnMs: 10, now: () => now },
+    ...{ atOnce: 2, turnMs: 10, now: () => now, afterReading: (action) => void afterReading.push(action) },
     start: (socket) => void started?.push(nameOf(socket)),
     onCrowd: (socket, isTurnedAway) => void crowd?.push(`${nameOf(socket)} ${isTurnedAway ? 'closed' : 'waits'}`),
     turnAway: (socket) => {
@@ -50,9 +51,12 @@ function admissionOf(t: TestContext, { handshaking = 64, waiting = 1024 } = {}) 
       admission.arrive(key, socket as unknown as Socket)
       return socket
     },
-    pass(ms: number): void {
+    /** Time passes, then the sockets are read. */
+    pass(ms: number, read: () => void = () => {}): void {
       now += ms
       t.mock.timers.tick(ms)
+      read()
+      for (const action of afterReading.splice(0)) action()
     },
   }
 }
@@ -110,6 +114,21 @@ test('the oldest handshake gives way to the line after its time, and no connecti
   pass(limits.handshakeMs)
   assert.deepEqual(started, ['a', 'b', 'c', 'd', 'e'])
   assert.deepEqual(turnedAway, [])
+})
+
+test('a handshake that was completed while the program was busy is read before its time counts', (t) => {
+  const { admission, started, add, pass } = admissionOf(t, { handshaking: 2 })
+  const [first, second] = ['a', 'b', 'c', 'd'].map((key) => add(key))
+  pass(limits.handshakeMs, () => admission.move('a', 'admitted'))
+  assert.deepEqual([first?.destroyed, second?.destroyed], [false, true])
+  assert.deepEqual(started, ['a', 'b', 'c', 'd'])
+})
+
+test('a handshake that was completed while the program was busy is not closed at the end of its life', (t) => {
+  const { admission, add, pass } = admissionOf(t)
+  const [first, second] = ['a', 'b'].map((key) => add(key))
+  pass(limits.unjudgedConnectionMs, () => admission.move('a', 'admitted'))
+  assert.deepEqual([first?.destroyed, second?.destroyed], [false, true])
 })
 
 test('a connection that waits for too long is turned away', (t) => {

@@ -48,6 +48,7 @@ export interface AdmissionOptions {
   /** Other ones than usual, for tests. */
   readonly bounds?: Readonly<Record<AdmissionState, StateBound>>
   readonly now?: () => number
+  readonly afterReading?: (action: () => void) => void
 }
 
 interface Entry {
@@ -65,6 +66,11 @@ export class Admission {
   readonly #options: AdmissionOptions
   readonly #bounds: Readonly<Record<AdmissionState, StateBound>>
   readonly #now: () => number
+  /**
+   * Runs after the event loop has read its sockets. When a busy program comes to its timers, handshakes that seem late may be
+   * complete in the sockets: closing them would waste their work, and their peers would come back.
+   */
+  readonly #afterReading: (action: () => void) => void
   readonly #entries = new Map<string, Entry>()
   readonly #counts: Record<AdmissionState, number> = {
     waiting: 0,
@@ -83,6 +89,7 @@ export class Admission {
     this.#options = options
     this.#bounds = options.bounds ?? stateBounds
     this.#now = options.now ?? (() => performance.now())
+    this.#afterReading = options.afterReading ?? setImmediate
   }
 
   count(state: AdmissionState): number {
@@ -166,12 +173,18 @@ export class Admission {
 
   #expire(entry: Entry): void {
     if (entry.state === 'waiting') this.#options.turnAway(entry.socket)
+    else if (entry.state === 'handshaking')
+      this.#afterReading(() => entry.state === 'handshaking' && entry.socket.destroy())
     else entry.socket.destroy()
   }
 
-  #fill(): void {
+  #fill(makeRoom: () => boolean = () => false): void {
     const { atOnce, turnMs, start } = this.#options
-    while (this.#waiting.size > 0 && this.#turns.size < atOnce && this.#makeRoom()) {
+    while (this.#waiting.size > 0 && this.#turns.size < atOnce) {
+      if (this.#isFull('handshaking') && !makeRoom()) {
+        this.#waitForRoom()
+        return
+      }
       const entry = this.#next()
       this.#leave(entry)
       this.#enter(entry, 'handshaking')
@@ -192,21 +205,26 @@ export class Admission {
     return entry as Entry
   }
 
-  /** The oldest handshake gives way once it has had the time that a handshake takes. Looks again when that is. */
-  #makeRoom(): boolean {
-    if (!this.#isFull('handshaking')) return true
+  /** Looks again when the oldest handshake has had its time. */
+  #waitForRoom(): void {
     const [oldest] = this.#handshaking
-    if (!oldest) return false
-    const restMs = limits.handshakeMs - (this.#now() - oldest.since)
-    if (restMs <= 0) {
-      this.#drop(oldest)
-      oldest.socket.destroy()
-      return true
-    }
     const [[first] = []] = this.#waiting.values()
+    if (!oldest || this.#lookAgain) return
     if (first) this.#options.onCrowd(first.socket, false)
-    clearTimeout(this.#lookAgain)
-    this.#lookAgain = setTimeout(() => this.#fill(), restMs).unref()
-    return false
+    const look = (): void => {
+      this.#lookAgain = undefined
+      this.#fill(() => this.#evictOldest())
+    }
+    const restMs = Math.max(0, limits.handshakeMs - (this.#now() - oldest.since))
+    this.#lookAgain = setTimeout(() => this.#afterReading(look), restMs).unref()
+  }
+
+  /** The oldest handshake gives way to the line once it has had the time that a handshake takes. */
+  #evictOldest(): boolean {
+    const [oldest] = this.#handshaking
+    if (!oldest || this.#now() - oldest.since < limits.handshakeMs) return false
+    this.#drop(oldest)
+    oldest.socket.destroy()
+    return true
   }
 }
