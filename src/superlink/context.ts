@@ -47,6 +47,8 @@ export interface Bells {
   readonly instructions: Bell<NodeId>
   /** A reply of this run, or a reason why none will come. */
   readonly replies: Bell<RunId>
+  /** The nodes that this run may use have changed, or the run has ended. */
+  readonly nodes: Bell<RunId>
   /** Something to tell those who follow this run: log, events, status. */
   readonly runs: Bell<RunId>
   /** A reply whose objects have not all come. */
@@ -59,6 +61,7 @@ export function createBells(): Bells {
   return {
     instructions: new Bell(),
     replies: new Bell(),
+    nodes: new Bell(),
     runs: new Bell(),
     incomplete: new Bell(),
     deadlines: new Bell(),

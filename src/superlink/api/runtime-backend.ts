@@ -78,7 +78,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         const nodes = await list()
         return nodes.length === wait?.knownNodes ? undefined : nodes
       }
-      const nodes = (await lookAgain(ctx.bells.replies, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
+      const nodes = (await lookAgain(ctx.bells.nodes, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
       return { nodes: nodes.map((node) => nodeToWire(node)) }
     },
     pushLogs: (task, request) => endsWithRun(() => appendLog(ctx, task.runId, request.logs)),

@@ -4,13 +4,19 @@ import * as messageStore from './message-store.ts'
 
 /** Background job: notifies calls that wait for a reply when a node goes silent or an instruction expires. */
 export async function watchDeadlines(ctx: SuperlinkContext, signal: AbortSignal): Promise<void> {
+  let lookedAt = ctx.clock.now()
   while (!signal.aborted) {
     using subscription = ctx.bells.deadlines.subscribe('deadlines')
+    const now = ctx.clock.now()
     const nextSilence = await expireNodes(ctx)
-    const nextExpiry = await messageStore.nextExpiry(ctx.db.read, ctx.clock.now())
-    const waitMs = Math.min(nextSilence, nextExpiry) - ctx.clock.now()
+    // Since the last look: an instruction may have expired in the pause.
+    const nextExpiry = await messageStore.nextExpiry(ctx.db.read, lookedAt)
+    lookedAt = now
+    const deadline = Math.min(nextSilence, nextExpiry)
+    const waitMs = deadline - ctx.clock.now()
     await subscription.wait(Math.min(Math.max(waitMs + 1, minPauseMs), maxPauseMs), signal)
-    if (waitMs <= maxPauseMs) ctx.bells.replies.ringAll()
+    // A heartbeat rings too, and is no reason to look at all replies.
+    if (deadline <= ctx.clock.now()) ctx.bells.replies.ringAll()
     // Heartbeats ring often; a deadline that is a moment late does no harm.
     await ctx.clock.sleep(minPauseMs, signal).catch(() => {})
   }

@@ -55,6 +55,8 @@ export async function pushInstructions(
       ctx.runNodes.wake(runId, receivers)
       ctx.progress.asked(runId, receivers.length)
       ctx.bells.deadlines.ring('deadlines')
+      // A node that is offline now makes its instruction an error.
+      ctx.bells.replies.ring(runId)
       ctx.bells.runs.ring(runId)
     })
     return { messageIds, objectsToPush: [...missing] }

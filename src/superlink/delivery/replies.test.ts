@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { nothing, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { errorCodes } from '../../message/message.ts'
 import { cutOffNode, deactivateNode, expireNodes, heartbeat } from '../nodes/nodes.ts'
+import { collectReplies } from './replies.ts'
 
 /** A node that has fetched one instruction. */
 async function setUp({ ttl = 3600 } = {}) {
@@ -91,6 +92,18 @@ test('a ServerApp hears at once that a node is gone, by whichever way it went', 
     await leave(world.core, world.nodeId)
     assert.equal((await held)[0]?.error?.code, errorCodes.nodeUnavailable, way)
   }
+})
+
+test('a ServerApp that waits for any reply gets an error for what it pushes meanwhile to a node that is offline', async () => {
+  await using world = await setUp()
+  const { core, runId } = world
+  const offline = await core.join('offline')
+  await deactivateNode(core.ctx, offline)
+  const { signal } = new AbortController()
+  const held = collectReplies(core.ctx, runId, undefined, { waitMs: 60_000, signal, all: false })
+  await settled()
+  await core.push(runId, [core.instruction(runId, offline)])
+  assert.equal((await held)[0]?.error?.code, errorCodes.nodeUnavailable)
 })
 
 test('an instruction that expires unanswered becomes an error, and a reply that comes later is refused', async () => {

@@ -233,7 +233,8 @@ async function bringOnline(ctx: Ctx, tx: Db, afterCommit: AfterCommit, node: Nod
     heartbeatIntervalMs: intervalMs,
   })
   afterCommit(() => {
-    if (node.status !== 'online') wakeWaiters(ctx)
+    // Calls that wait for replies need not look again: a node that comes makes none.
+    if (node.status !== 'online') ctx.bells.nodes.ringAll()
     ctx.bells.deadlines.ring('deadlines')
   })
 }
@@ -243,8 +244,9 @@ function ensureHeartbeatInterval(intervalMs: number): void {
   if (!valid) throw new DomainError('heartbeat-interval-invalid')
 }
 
-/** ServerApps wait for nodes and for replies; both may depend on which nodes are online. */
+/** Notifies ServerApps that a node has gone: they wait for nodes, and for replies, which become errors. */
 export function wakeWaiters(ctx: Ctx): void {
+  ctx.bells.nodes.ringAll()
   ctx.bells.replies.ringAll()
   ctx.bells.deadlines.ring('deadlines')
 }

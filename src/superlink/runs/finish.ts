@@ -30,6 +30,7 @@ export async function onTaskFinished(
     ctx.bells.instructions.ringAll()
     ctx.bells.runs.ring(task.runId)
     ctx.bells.replies.ring(task.runId)
+    ctx.bells.nodes.ring(task.runId)
   })
 }
 
