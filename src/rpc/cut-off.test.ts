@@ -15,7 +15,7 @@ import { callerKind, defineService, type ServiceHandlers } from './service.ts'
 
 type Anyone = { readonly anyone: undefined }
 
-test('a stream that is cut off ends with the reason, over either wire, and so does its connection', async () => {
+test('a call or stream that is cut off ends with the reason, over either wire, and so do its handler and its connection', async () => {
   using directory = temporaryDirectory()
   const ca = await TestCa.create(directory.path)
   const [server, client] = [(await ca.server()).issued, (await ca.issue('alice')).issued]
@@ -27,6 +27,8 @@ test('a stream that is cut off ends with the reason, over either wire, and so do
       ? { ...known, kind: 'refused', reason: 'revoked-by-crl', sentence: 'Revoked: grün.' }
       : { ...known, kind: 'certificate', roles: new Set(['cli'] as const), notAfter, identitySharing: 'allow' }
   }
+  let held = Promise.withResolvers<void>()
+  let ended = Promise.withResolvers<void>()
   const row = { caller: 'anyone', of: 'caller', changes: false, body: 'small' } as const
   const names = Object.keys(Control.method)
   const service = defineService<typeof Control, Anyone>(Control, {
@@ -34,6 +36,16 @@ test('a stream that is cut off ends with the reason, over either wire, and so do
     callers: { anyone: callerKind(async () => undefined) },
     handlers: {
       ...Object.fromEntries(names.map((name) => [name, () => ({})])),
+      /** Held until its signal says that the caller will not receive the response. */
+      listRuns(_request: unknown, call: Call) {
+        held.resolve()
+        return new Promise((resolve) => {
+          call.signal.addEventListener('abort', () => {
+            ended.resolve()
+            resolve({})
+          })
+        })
+      },
       async *streamLogs(_request: unknown, call: Call) {
         yield { logOutput: 'first\n', latestTimestamp: 1 }
         await new Promise((resolve) => call.signal.addEventListener('abort', resolve, { once: true }))
@@ -44,15 +56,29 @@ test('a stream that is cut off ends with the reason, over either wire, and so do
     ...{ name: 'test', address: '127.0.0.1:0', services: [service], log: silentLogger, judge, clientAuth: 'require' },
     tls: fixedTlsSource({ certificate: { chainPem: server.certificatePem, keyPem: server.keyPem } }),
   })
-  for (const transport of ['grpc', 'http'] as const) {
-    isRevoked = false
-    using channel = createChannel({
+  const open = (transport: 'grpc' | 'http') =>
+    createChannel({
       ...{ address: formatAddress(listener.address), transport, component: 'test' },
       tls: fixedTlsSource({
         rootsPem: ca.issued.certificatePem,
         certificate: { chainPem: client.certificatePem, keyPem: client.keyPem },
       }),
     })
+  for (const transport of ['grpc', 'http'] as const) {
+    isRevoked = false
+    held = Promise.withResolvers()
+    ended = Promise.withResolvers()
+    using caller = open(transport)
+    const listing = assert.rejects(createClient(Control, caller).listRuns({}), { refusalReason: 'revoked-by-crl' })
+    await held.promise
+    isRevoked = true
+    assert.equal((await listener.judgeAgain()).length, 1)
+    await listing
+    await ended.promise
+    while (listener.connections().length > 0) await new Promise((resolve) => setImmediate(resolve))
+
+    isRevoked = false
+    using channel = open(transport)
     const lines: string[] = []
     const follow = async (): Promise<void> => {
       for await (const { logOutput } of createClient(Control, channel).streamLogs({})) {

@@ -89,6 +89,8 @@ export async function serveGrpcCall(
     }
   } catch (error) {
     fail(error)
+    // After a cut-off the handler is still waiting: it must not take anything that its caller never receives.
+    cancel.abort()
   } finally {
     clearTimeout(deadline)
     room.release()

@@ -26,13 +26,14 @@ export async function serveHttpCall(
   { budget, pace, log }: HttpCallOptions,
 ): Promise<void> {
   const room = budget.open(connection)
+  const cancel = new AbortController()
   try {
     const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
     if (contentType !== 'application/protobuf') throw new DomainError('content-type')
     // Flower's programs log it and go on. (No release that speaks gRPC is too new for Trellis.)
     const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
     if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
-    const head = toHead(method, request, response, connection)
+    const head = toHead(method, request, response, connection, cancel)
     const incoming: IncomingCall = { head, receive: (bytesMax) => receiveBody(request, bytesMax, room, pace) }
     if (method.streams) return await sendStream(method, incoming, response)
     const bytes = await unlessRefused(connection, () => method.unary(incoming))
@@ -43,6 +44,8 @@ export async function serveHttpCall(
     })
     response.end(bytes)
   } catch (error) {
+    // After a cut-off the handler is still waiting: it must not take anything that its caller never receives.
+    cancel.abort()
     const wire = toWireError(error, method.path, log)
     if (!response.headersSent) return sendError(request, response, wire)
     if (wire.refusalReason === undefined) return void response.destroy()
@@ -78,21 +81,26 @@ async function receiveBody(
   return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
 }
 
-function toHead(method: Method, request: IncomingMessage, response: ServerResponse, connection: Connection): CallHead {
-  let controller: AbortController | undefined
+function toHead(
+  method: Method,
+  request: IncomingMessage,
+  response: ServerResponse,
+  connection: Connection,
+  cancel: AbortController,
+): CallHead {
+  let isWatched = false
   return {
     method: method.path,
     connection,
     get signal() {
-      if (!controller) {
-        const created = new AbortController()
-        controller = created
-        if (response.destroyed && !response.writableFinished) created.abort()
+      if (!isWatched) {
+        isWatched = true
+        if (response.destroyed && !response.writableFinished) cancel.abort()
         response.once('close', () => {
-          if (!response.writableFinished) created.abort()
+          if (!response.writableFinished) cancel.abort()
         })
       }
-      return controller.signal
+      return cancel.signal
     },
     waitMs: waitMsOf(request.headersDistinct['trellis-wait-ms']?.[0]),
     header: (name) => request.headersDistinct[name] ?? [],
