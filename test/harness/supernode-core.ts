@@ -48,7 +48,7 @@ type WireMessage = MessageShape<typeof WireMessageSchema>
 
 const nodeId = 9n as NodeId
 /** How long a test waits for what the SuperNode does by itself. */
-const patienceMs = 15_000
+const patienceMs = 60_000
 
 /** What the requests of a SuperNode hold. */
 type FleetRequest = Partial<MessageShape<typeof PushMessagesRequestSchema>> & {
