@@ -51,7 +51,7 @@ test('a certificate of the client CA is let in under its name', async () => {
   assert.equal(peer.notAfter, now + day)
 })
 
-test('nobody is let in without a certificate unless keys are allowed', () => {
+test('a peer without a certificate is refused unless keys are allowed', () => {
   assert.equal(reasonOf(decide([])), 'no-certificate')
   assert.equal(reasonOf(decide([], { required: false })), 'anonymous')
 })

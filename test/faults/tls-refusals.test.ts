@@ -266,7 +266,7 @@ roles = ["cli"]
   }
 })
 
-test('a node id belongs to its identity: over a new key, certificate and CA, and for nobody else', async () => {
+test('a node id stays with its identity over a new key, certificate and CA, and no other identity can take it', async () => {
   using elsewhere = temporaryDirectory()
   const next = await TestCa.create(elsewhere.path, 'next')
   await using deployment = await MutualTlsSuperlink.start((file) => {
