@@ -180,6 +180,12 @@ export const limits = {
   /** If it is full again within this time, twice as much must fit, up to a limit. */
   roomRelapseMs: 60_000,
   roomProbeBytesMax: 256 * MiB,
+  /** A disk is nearly full below this share of its size or this many bytes, whichever is more; it is looked at this often. */
+  freeSpaceLowShare: 0.05,
+  freeSpaceLowBytes: 1024 * MiB,
+  freeSpaceLookEveryMs: 60_000,
+  /** It is reported again only after there was so many times the low mark in between. */
+  freeSpaceRecovery: 1.2,
   /** How long a background job waits for news before it looks for itself. */
   idleLookMs: 60 * 60_000,
 } as const

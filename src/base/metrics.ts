@@ -1,4 +1,5 @@
 import { Counter, Gauge, Registry } from 'prom-client'
+import type { KnownDisk } from './free-space.ts'
 
 /** What a program tells of itself to Prometheus. One for each start of a program: tests start several in one process. */
 export class Metrics {
@@ -28,6 +29,13 @@ export class Metrics {
     'Whether a disk is full, so that nothing can be stored',
     [],
   )
+  /** Of the disks that the program stores on, each named by the first folder there. Read once a minute. */
+  readonly storageFree = this.#gauge('trellis_storage_free_bytes', 'Free bytes of a disk', ['folder'])
+  readonly storageLowMark = this.#gauge(
+    'trellis_storage_low_mark_bytes',
+    'Free bytes below which a disk is nearly full',
+    ['folder'],
+  )
   readonly reloads = this.#counter('trellis_tls_reloads_total', 'Sets of TLS files that had changed', [
     'files',
     'result',
@@ -56,11 +64,22 @@ export class Metrics {
     this.#readers.push(reader)
   }
 
+  /** Sets the gauges of the disks. */
+  tellStorage({ isFull }: { readonly isFull: boolean }, disks: readonly KnownDisk[]): void {
+    this.storageFull.set(isFull ? 1 : 0)
+    for (const { folder, freeBytes, lowMarkBytes } of disks) {
+      this.storageFree.set({ folder }, freeBytes)
+      this.storageLowMark.set({ folder }, lowMarkBytes)
+    }
+  }
+
   /** In the text format of Prometheus. */
   async text(): Promise<{ contentType: string; body: string }> {
     for (const gauge of [
       this.bodyBytes,
       this.storageFull,
+      this.storageFree,
+      this.storageLowMark,
       this.filesGood,
       this.connections,
       this.certificateExpiry,

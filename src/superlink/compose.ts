@@ -2,6 +2,7 @@ import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { FreeSpace } from '../base/free-space.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
@@ -96,6 +97,7 @@ export async function startSuperlink(
   })
   const machine = thisMachine()
   const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined
+  const space = new FreeSpace({ clock, log, folders: [...(path === inMemory ? [] : [dirname(path)]), directory] })
   const ctx: SuperlinkContext = {
     db,
     objects,
@@ -154,7 +156,7 @@ export async function startSuperlink(
   const bodyBudget = new BodyBudget(limits)
   metrics.onRead(() => {
     metrics.bodyBytes.set(bodyBudget.bytesTaken)
-    metrics.storageFull.set(room.isFull ? 1 : 0)
+    metrics.tellStorage(room, space.disks)
   })
   const listen = createListen(config, credentials, ctx, metrics, {
     audit: audit.write,
@@ -198,6 +200,7 @@ export async function startSuperlink(
 
   const jobs = [
     runJob(ctx, 'storage watch', () => room.watch(() => prolongLeases(ctx), stop.signal)),
+    runJob(ctx, 'free space watch', () => space.watch(stop.signal)),
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),

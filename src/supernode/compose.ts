@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Bell } from '../base/bell.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { FreeSpace } from '../base/free-space.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
@@ -57,7 +58,7 @@ export async function startSupernode(
   await using stack = new AsyncDisposableStack()
 
   const metrics = new Metrics()
-  metrics.onRead(() => metrics.storageFull.set(disk.isFull ? 1 : 0))
+  metrics.onRead(() => metrics.tellStorage(disk, space.disks))
   const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
   const around = { clock, log, onReload }
   const tls =
@@ -77,6 +78,7 @@ export async function startSupernode(
   const db = stack.use(openDatabase({ path: inMemory }))
   const { path: directory } = stack.use(await createTemporaryDirectory('trellis-supernode'))
   const disk = new StorageRoom({ clock, log })
+  const space = new FreeSpace({ clock, log, folders: [directory] })
   const ctx: SupernodeContext = {
     config,
     db,
@@ -125,6 +127,7 @@ export async function startSupernode(
     staysJoined(ctx, sendHeartbeats),
     ctx.tasks.watchLeases(running),
     disk.watch(async () => {}, running),
+    space.watch(running),
   ]
   const done = firstEnd(jobs, running).finally(() => stop.abort())
   done.catch(() => {})

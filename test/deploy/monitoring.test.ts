@@ -32,8 +32,13 @@ test('alerts are PromQL over metrics and labels that our programs have', { skip:
     assert.match(labels.severity ?? '', /^(info|warning|critical)$/)
     assert.ok(annotations.summary && annotations.description, alert)
   }
-  // Everything that ends by itself wakes somebody.
-  for (const name of ['trellis_certificate_expires_in_seconds', 'trellis_crl_next_update_in_seconds'])
+  // Everything that runs out by itself has an alert.
+  for (const name of [
+    'trellis_certificate_expires_in_seconds',
+    'trellis_crl_next_update_in_seconds',
+    'trellis_storage_free_bytes',
+    'trellis_storage_full',
+  ])
     assert.ok(used.has(name), name)
 })
 
