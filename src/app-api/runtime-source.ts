@@ -10,7 +10,7 @@ import type { AppProgram } from './task-api.ts'
 import { type AcquiredTask, answerMs, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
 
 const supportedTaskTypes: readonly AppProgram[] = ['flwr-serverapp', 'flwr-clientapp']
-const waitMs = 25_000
+const holdMs = 25_000
 
 /** Tasks of the Runtime API, of SuperLinks and SuperNodes alike. */
 export function createRuntimeSource({ channel, secret }: TaskSourceOptions): TaskSource {
@@ -18,7 +18,8 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
   let isOurs = false
   return {
     generation: 'runtime',
-    async acquire(signal) {
+    async acquire(signal, { hold = true } = {}) {
+      const waitMs = hold ? holdMs : 0
       const method = Runtime.method.acquireTask
       const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: [...supportedTaskTypes], endedRunsSeen })
       const headers = superexecHeaders(secret, method, request)

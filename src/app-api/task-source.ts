@@ -24,8 +24,8 @@ export interface Acquired {
 /** Where a SuperExec gets its tasks. */
 export interface TaskSource {
   readonly generation: AppGeneration
-  /** Takes the next task if there is one. Throws an RpcError. */
-  acquire(signal: AbortSignal): Promise<Acquired>
+  /** Takes the next task if there is one; a server that can do so holds the call for one unless `hold` is false. Throws an RpcError. */
+  acquire(signal: AbortSignal, options?: { readonly hold?: boolean }): Promise<Acquired>
   /** Speaks for a task that was taken here. */
   open(task: AcquiredTask, options: Omit<TaskCallsOptions, 'channel' | 'token'>): TaskApi
   /** Whether the server waits for a reply when it is told that a ClientApp has failed without one: Python's do. */

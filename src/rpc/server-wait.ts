@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
+import type { CallFailure } from './call-failures.ts'
 import type { RpcError } from './rpc-error.ts'
 
 export interface ServerWaitOptions {
@@ -65,20 +66,23 @@ export class ServerWait {
   }
 }
 
+/** Failures of tries that cost almost nothing: no program listens at the address, or the name is gone with its container. */
+const cheapFailures: ReadonlySet<CallFailure> = new Set(['connection-refused', 'name-unknown'])
+
+/** The pause after a cheap try, up to twice as long at random. SuperNodes may be thousands, other programs are few. */
+export const cheapPauseMs = { few: 500, many: 1000 } as const
+
 /**
  * Returns the pause before the next try. A busy server says how long to wait; half as long again at random keeps its clients
- * from coming back together. While the address refuses connections the pauses are short, at most 2 seconds: such a try costs
- * nothing, and the program is there when the server is. Otherwise the pauses of `backoffMs` hold.
+ * from coming back together. While tries are cheap the pauses are short and do not grow, so that the program is there when
+ * the server is. Otherwise the pauses of `backoffMs` hold.
  */
 export function pauseMsAfter(
   { failure, retryAfterMs }: Pick<RpcError, 'failure' | 'retryAfterMs'>,
   pauses: Iterator<number, unknown>,
-  random: () => number = Math.random,
+  { cheapMs = cheapPauseMs.few, random = Math.random }: { cheapMs?: number; random?: () => number } = {},
 ): number {
-  const pauseMs = pauses.next().value as number
   if (retryAfterMs !== undefined) return retryAfterMs * (1 + random() / 2)
-  return failure === 'connection-refused' ? Math.min(pauseMs, refusedPauseMs * (1 + random())) : pauseMs
+  if (cheapFailures.has(failure)) return cheapMs * (1 + random())
+  return pauses.next().value as number
 }
-
-/** Up to twice as long at random. */
-const refusedPauseMs = 1000

@@ -39,7 +39,7 @@ export const main: Main = async (argv, signal) => {
   const launcher = new Launcher(config, source, log)
   stack.defer(() => launcher.close())
   while (!stop.aborted) {
-    const acquired = await trouble.overcome(() => source.acquire(stop))
+    const acquired = await trouble.overcome(({ isRetry }) => source.acquire(stop, { hold: !isRetry }))
     if (!acquired) break
     launcher.endRuns(acquired.endedRunIds)
     if (acquired.task) launcher.launch(acquired.task)

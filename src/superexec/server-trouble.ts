@@ -26,13 +26,16 @@ export class ServerTrouble {
     this.#wait = new ServerWait({ server: options.address, ...options })
   }
 
-  /** Returns `undefined` when the program ends. Rejects with a failure that waiting does not help. */
-  async overcome<T>(ask: () => Promise<T>): Promise<T | undefined> {
+  /**
+   * Returns `undefined` when the program ends. Rejects with a failure that waiting does not help. `isRetry` asks for a call that
+   * is not held, so that its response shows at once that the server is back.
+   */
+  async overcome<T>(ask: (how: { isRetry: boolean }) => Promise<T>): Promise<T | undefined> {
     const { clock, signal } = this.#options
     const pauses = backoffMs()
     for (let tries = 0; !signal.aborted; tries++) {
       try {
-        const answer = await ask()
+        const answer = await ask({ isRetry: tries > 0 })
         this.#hasWorked = true
         this.#wait.over()
         return answer

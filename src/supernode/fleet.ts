@@ -8,7 +8,7 @@ import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { signNodeCall } from '../identity/node-key.ts'
 import { waitingHelps } from '../rpc/call-failures.ts'
 import { type Channel, RpcError } from '../rpc/channel.ts'
-import { pauseMsAfter, ServerWait } from '../rpc/server-wait.ts'
+import { cheapPauseMs, pauseMsAfter, ServerWait } from '../rpc/server-wait.ts'
 import type { SupernodeConfig } from './config.ts'
 import { explainRefusal, isOnlineAlready } from './refusals.ts'
 
@@ -133,7 +133,8 @@ export class FleetClient {
       signal.throwIfAborted()
       try {
         const answer = await channel.call(method, request, {
-          ...options,
+          // Not held after a failure: the response shows at once that the SuperLink is back.
+          ...(options.waitMs !== undefined && tries > 0 ? { waitMs: 0 } : options),
           ...(await this.#signature()),
           timeoutMs: (transfers.includes(method) ? transferAnswerMs : answerMs) + this.#heldMs(options),
           signal,
@@ -155,7 +156,7 @@ export class FleetClient {
         if (spent) throw new UsageError(`${error.message} Gave up after ${tries + 1} tries.`, { flowerCode: 305 })
         // A limit on the number of tries is meant for the pauses of Flower.
         const isCounted = config.maxRetries !== undefined && error.retryAfterMs === undefined
-        const pauseMs = isCounted ? pauses.next().value : pauseMsAfter(error, pauses)
+        const pauseMs = isCounted ? pauses.next().value : pauseMsAfter(error, pauses, { cheapMs: cheapPauseMs.many })
         this.#wait.failed(error, pauseMs)
         await clock.sleep(pauseMs, signal)
       }
