@@ -1,34 +1,35 @@
 import { AsyncLocalStorage } from 'node:async_hooks'
 import { type DatabaseConnection, type Driver, SqliteDialect, type SqliteDialectConfig, SqliteDriver } from 'kysely'
 
-/**
- * The SQLite dialect for readers. Its statements run only while no transaction does on the same connection: a read between
- * two statements of a transaction would see rows that may still be rolled back. Waiting costs nothing: statements run on
- * this thread, and a transaction awaits only its own.
- */
-export class ReadDialect extends SqliteDialect {
-  readonly #config: SqliteDialectConfig
-  readonly #running: () => Promise<void> | undefined
+/** What a statement must wait for now, if anything. */
+type Wait = () => Promise<void> | undefined
 
-  /** `running` returns the end of the transaction that runs on this connection now. */
-  constructor(config: SqliteDialectConfig, running: () => Promise<void> | undefined) {
+/**
+ * The SQLite dialect, whose statements wait as long as `wait` returns a promise. A statement is done at once after the last
+ * look, so that no transaction begins in between.
+ */
+export class WaitingDialect extends SqliteDialect {
+  readonly #config: SqliteDialectConfig
+  readonly #wait: Wait
+
+  constructor(config: SqliteDialectConfig, wait: Wait) {
     super(config)
     this.#config = config
-    this.#running = running
+    this.#wait = wait
   }
 
   override createDriver(): Driver {
-    return new ReadDriver(this.#config, this.#running)
+    return new WaitingDriver(this.#config, this.#wait)
   }
 }
 
-class ReadDriver extends SqliteDriver {
-  readonly #running: () => Promise<void> | undefined
+class WaitingDriver extends SqliteDriver {
+  readonly #wait: Wait
   #connection: DatabaseConnection | undefined
 
-  constructor(config: SqliteDialectConfig, running: () => Promise<void> | undefined) {
+  constructor(config: SqliteDialectConfig, wait: Wait) {
     super(config)
-    this.#running = running
+    this.#wait = wait
   }
 
   override async init(): Promise<void> {
@@ -36,7 +37,7 @@ class ReadDriver extends SqliteDriver {
     this.#connection = this.#waiting(await super.acquireConnection())
   }
 
-  /** Readers need no turns: each of their statements is done at once. */
+  /** Callers do not exclude each other: each statement is done at once, and transactions queue up elsewhere. */
   override async acquireConnection(): Promise<DatabaseConnection> {
     return this.#connection as DatabaseConnection
   }
@@ -45,9 +46,7 @@ class ReadDriver extends SqliteDriver {
 
   #waiting(connection: DatabaseConnection): DatabaseConnection {
     const executeQuery: DatabaseConnection['executeQuery'] = async (query) => {
-      ensureOutsideTransaction('a read of what is committed')
-      // The statement runs in the same turn as the last look, so that no transaction begins in between.
-      for (let running = this.#running(); running; running = this.#running()) await running
+      for (let wait = this.#wait(); wait; wait = this.#wait()) await wait
       return connection.executeQuery(query)
     }
     return {
@@ -56,6 +55,17 @@ class ReadDriver extends SqliteDriver {
         yield await executeQuery<R>(query)
       },
     }
+  }
+}
+
+/**
+ * For readers: a statement waits while a transaction runs on the same connection, for it would see rows that may still be
+ * rolled back. `running` returns the end of that transaction.
+ */
+export function unlessRunning(running: Wait): Wait {
+  return () => {
+    ensureOutsideTransaction('a read of what is committed')
+    return running()
   }
 }
 

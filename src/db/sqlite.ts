@@ -1,18 +1,23 @@
 import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
-import { Kysely, SqliteDialect, type SqliteDialectConfig } from 'kysely'
-import { ReadDialect } from './committed-reads.ts'
+import { Kysely, type SqliteDialectConfig } from 'kysely'
+import { unlessRunning, WaitingDialect } from './committed-reads.ts'
+import { QueryTurns } from './query-turns.ts'
 import { fromSqlite, toSqlite } from './row.ts'
 import type { Tables } from './schema.ts'
 
-/** Queries of the connection that writes: they run at once, within whatever transaction is open. */
+/** Queries of the connection that writes, within the transaction that is open. */
 export function createWriter(connection: DatabaseSync): Kysely<Tables> {
-  return new Kysely({ dialect: new SqliteDialect(configOf(connection)) })
+  return new Kysely({ dialect: new WaitingDialect(configOf(connection), turns.wait) })
 }
 
 /** Queries of readers. They wait for the end of the `running` transaction if they share its connection. */
 export function createReader(connection: DatabaseSync, running: () => Promise<void> | undefined): Kysely<Tables> {
-  return new Kysely({ dialect: new ReadDialect(configOf(connection), running) })
+  const committed = unlessRunning(running)
+  return new Kysely({ dialect: new WaitingDialect(configOf(connection), () => committed() ?? turns.wait()) })
 }
+
+/** One for all connections: they share the thread. */
+const turns = new QueryTurns()
 
 /** `node:sqlite` as Kysely takes it. Prepared statements are kept: the set of queries is small and fixed. */
 function configOf(connection: DatabaseSync): SqliteDialectConfig {

@@ -2,13 +2,14 @@ import { sql } from 'kysely'
 import { Bell, lookAgain } from '../base/bell.ts'
 import { DomainError } from '../base/errors.ts'
 import { isDiskFull } from '../base/full-disk.ts'
+import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
 import { ObjectFiles } from './object-files.ts'
-import { objectId as idOf, parseObject } from './object-format.ts'
+import { parseObject } from './object-format.ts'
 
 /**
  * Content-addressed objects. They are announced with the message that they are part of, then uploaded once, and live as
@@ -128,7 +129,7 @@ class FileObjectStore implements ObjectStore {
         'object-malformed',
         `An object has ${bytes.length} bytes, more than ${limits.objectBytesMax}.`,
       )
-    if (idOf(bytes) !== objectId) return 'mismatch'
+    if ((await sha256InTurns(bytes)) !== objectId) return 'mismatch'
     const { type } = parseObject(bytes)
     return this.#turns.inTurn(objectId, async () => {
       const row = await this.#find(objectId)

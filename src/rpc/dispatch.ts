@@ -1,9 +1,10 @@
-import { create, type DescMethod, type DescService, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { create, type DescMethod, type DescService, type MessageInitShape } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
 import { type BodyBounds, limits } from '../base/limits.ts'
 import { scanBody } from './body-scan.ts'
 import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
 import { decodeInTurns } from './decode-in-turns.ts'
+import { type Encoded, encodeInTurns, lengthOf } from './encode-in-turns.ts'
 import type { Interceptor } from './interceptor.ts'
 import { routeOf } from './route.ts'
 import type { CalledMethod, CallerKind, Service } from './service.ts'
@@ -20,8 +21,8 @@ export interface Method {
   /** `fleet/pull-messages`, as the HTTP generation names it. */
   readonly route: string
   readonly streams: boolean
-  unary(incoming: IncomingCall): Promise<Uint8Array>
-  stream(incoming: IncomingCall): AsyncIterable<Uint8Array>
+  unary(incoming: IncomingCall): Promise<Encoded>
+  stream(incoming: IncomingCall): AsyncIterable<Encoded>
 }
 
 type AnyHandler = (request: unknown, call: Call, caller: unknown, owned: unknown) => unknown
@@ -76,8 +77,8 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     return { call, caller, request, owned }
   }
 
-  const encode = (response: unknown): Uint8Array =>
-    toBinary(desc.output, create(desc.output, response as MessageInitShape<typeof desc.output>))
+  const encode = (response: unknown): Promise<Encoded> =>
+    encodeInTurns(desc.output, create(desc.output, response as MessageInitShape<typeof desc.output>))
 
   return {
     path: `/${service.desc.typeName}/${desc.name}`,
@@ -89,10 +90,10 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
         const { call, caller, request, owned } = await begin(incoming)
         step = 'handler'
         const response = await handler(request, call, caller, owned)
-        const bytes = encode(response)
-        const result = { request, response, bytes: bytes.length }
+        const encoded = await encode(response)
+        const result = { request, response, bytes: lengthOf(encoded) }
         for (const interceptor of interceptors) interceptor.onResponse?.(call, method, result)
-        return bytes
+        return encoded
       } catch (error) {
         for (const interceptor of interceptors) interceptor.onError?.(incoming.head, method, error, step)
         throw error
@@ -104,7 +105,7 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
         const { call, caller, request, owned } = await begin(incoming)
         step = 'handler'
         for await (const response of handler(request, call, caller, owned) as AsyncIterable<unknown>)
-          yield encode(response)
+          yield await encode(response)
       } catch (error) {
         for (const interceptor of interceptors) interceptor.onError?.(incoming.head, method, error, step)
         throw error

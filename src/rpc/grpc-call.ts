@@ -5,9 +5,10 @@ import type { BodyBudget } from './body-budget.ts'
 import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
+import type { Encoded } from './encode-in-turns.ts'
 import {
   acceptedEncodings,
-  frame,
+  framed,
   grpcMessage,
   isKnownEncoding,
   MessageReader,
@@ -16,6 +17,7 @@ import {
 } from './grpc-frames.ts'
 import { type BodyPace, receiveChunks } from './receive-body.ts'
 import { toWireError, type WireError } from './translate-errors.ts'
+import { endWithParts, writeParts } from './write-parts.ts'
 
 export interface GrpcCallOptions {
   readonly methods: ReadonlyMap<string, Method>
@@ -85,7 +87,7 @@ export async function serveGrpcCall(
     else {
       const message = await unlessRefused(connection, () => method.unary(incoming))
       response.begin(head.waitMs === undefined ? {} : { 'trellis-waited': '1' })
-      response.end(message)
+      await response.end(message)
     }
   } catch (error) {
     fail(error)
@@ -110,7 +112,7 @@ async function sendAll(method: Method, incoming: IncomingCall, response: GrpcRes
       await response.write(message)
     }
     response.begin()
-    response.end()
+    await response.end()
   }
   await unlessRefused(connection, send)
 }
@@ -172,24 +174,15 @@ class GrpcResponse {
   }
 
   /** Resolves when more can be written. */
-  write(message: Uint8Array): Promise<void> | undefined {
-    const stream = this.#stream
-    if (this.#ended || stream.destroyed || stream.write(frame(message))) return undefined
-    return new Promise((resolve) => {
-      const go = (): void => {
-        stream.off('drain', go).off('close', go)
-        resolve()
-      }
-      stream.once('drain', go).once('close', go)
-    })
+  async write(message: Encoded): Promise<void> {
+    if (this.#ended || this.#stream.destroyed) return
+    await writeParts(this.#stream, framed(message))
   }
 
-  end(message?: Uint8Array): void {
+  async end(message: Encoded = []): Promise<void> {
     if (this.#ended) return
+    await endWithParts(this.#stream, message.length === 0 ? [] : framed(message))
     this.#ended = true
-    if (this.#stream.destroyed) return
-    if (message) this.#stream.end(frame(message))
-    else this.#stream.end()
   }
 
   fail({ grpcCode, grpcSentence, refusalReason, retryAfterSeconds }: WireError): void {

@@ -21,7 +21,11 @@ const bytesMax = 1000
 
 /** A listener with one method, and calls of it as bytes. */
 async function setUp(unary: (incoming: IncomingCall) => Promise<Uint8Array>, bounds: Partial<ConnectionBounds> = {}) {
-  const method: Method = { path: '/test/Call', route: 'test/call', streams: false, unary, async *stream() {} }
+  const method: Method = {
+    ...{ path: '/test/Call', route: 'test/call', streams: false },
+    unary: async (incoming) => [await unary(incoming)],
+    async *stream() {},
+  }
   const { log, lines } = recordingLogger()
   const listener: Listener = await startListener({
     ...{ name: 'test', address: '127.0.0.1:0', services: [], rawMethods: [method], log, bounds },

@@ -1,26 +1,30 @@
 import { promisify } from 'node:util'
 import { gunzip, inflate } from 'node:zlib'
 import { DomainError } from '../base/errors.ts'
+import { ArrivingBytes } from './arriving-bytes.ts'
+import { type Encoded, lengthOf } from './encode-in-turns.ts'
 import { messageTooLarge } from './translate-errors.ts'
 
 /** The pieces of gRPC over HTTP/2: messages with a prefix of 5 bytes, metadata, deadlines, percent-encoded sentences. */
 
 export const prefixBytes = 5
 
-export function frame(message: Uint8Array): Buffer {
-  const framed = Buffer.allocUnsafe(prefixBytes + message.length)
-  framed[0] = 0
-  framed.writeUInt32BE(message.length, 1)
-  framed.set(message, prefixBytes)
-  return framed
+/** A message with its prefix; a small message becomes one part. */
+export function framed(message: Encoded): Encoded {
+  const length = lengthOf(message)
+  const prefix = Buffer.allocUnsafe(prefixBytes)
+  prefix[0] = 0
+  prefix.writeUInt32BE(length, 1)
+  return length <= joinedBytesMax ? [Buffer.concat([prefix, ...message])] : [prefix, ...message]
 }
 
-/** Cuts one message out of the chunks of a stream. Its memory is that of the chunks until it is complete. */
+const joinedBytesMax = 16 * 1024
+
+/** Cuts one message out of the chunks of a stream. Its memory is that of the bytes that have arrived. */
 export class MessageReader {
   readonly #bytesMax: number
-  readonly #chunks: Buffer[] = []
-  #size = 0
-  #prefix: Buffer | undefined
+  readonly #arriving = new ArrivingBytes(prefixBytes)
+  #messageBytes: number | undefined
 
   constructor(bytesMax: number) {
     this.#bytesMax = bytesMax
@@ -28,29 +32,29 @@ export class MessageReader {
 
   /** Throws `message-too-large` as soon as the prefix says so. */
   take(chunk: Buffer): 'more' | 'done' {
-    this.#chunks.push(chunk)
-    this.#size += chunk.length
-    if (!this.#prefix) {
-      if (this.#size < prefixBytes) return 'more'
-      this.#prefix = Buffer.concat(this.#chunks).subarray(0, prefixBytes)
-      if (this.#length > this.#bytesMax) throw messageTooLarge(this.#bytesMax)
+    const arriving = this.#arriving
+    arriving.add(chunk)
+    if (this.#messageBytes === undefined) {
+      if (arriving.length < prefixBytes) return 'more'
+      this.#messageBytes = arriving.bytes().readUInt32BE(1)
+      if (this.#messageBytes > this.#bytesMax) throw messageTooLarge(this.#bytesMax)
+      arriving.announce(prefixBytes + this.#messageBytes)
     }
-    if (this.#size > prefixBytes + this.#length) throw new DomainError('invalid-request', 'Too many messages.')
-    return this.#size === prefixBytes + this.#length ? 'done' : 'more'
+    if (arriving.length > prefixBytes + this.#messageBytes)
+      throw new DomainError('invalid-request', 'Too many messages.')
+    return this.#isComplete ? 'done' : 'more'
   }
 
   /** The message, once its stream has ended or `take` has returned `done`. */
   async message(encoding: string | undefined): Promise<Uint8Array> {
-    if (!this.#prefix || this.#size < prefixBytes + this.#length)
-      throw new DomainError('invalid-request', 'The stream ended before its message was complete.')
-    const [first] = this.#chunks
-    const whole = this.#chunks.length === 1 && first ? first : Buffer.concat(this.#chunks)
+    if (!this.#isComplete) throw new DomainError('invalid-request', 'The stream ended before its message was complete.')
+    const whole = this.#arriving.bytes()
     const bytes = whole.subarray(prefixBytes)
-    return this.#prefix[0] === 0 ? bytes : decompress(bytes, encoding, this.#bytesMax)
+    return whole[0] === 0 ? bytes : decompress(bytes, encoding, this.#bytesMax)
   }
 
-  get #length(): number {
-    return this.#prefix?.readUInt32BE(1) ?? 0
+  get #isComplete(): boolean {
+    return this.#messageBytes !== undefined && this.#arriving.length === prefixBytes + this.#messageBytes
   }
 }
 

@@ -45,7 +45,7 @@ const check = {
   path: '/grpc.health.v1.Health/Check',
   route: 'health/check',
   streams: false,
-  unary: async () => serving,
+  unary: async () => [serving],
   async *stream() {},
 } as const
 

@@ -3,13 +3,16 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { DomainError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { releaseWarning } from '../base/version.ts'
+import { ArrivingBytes } from './arriving-bytes.ts'
 import type { BodyBudget, BodyRoom } from './body-budget.ts'
 import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
+import { lengthOf } from './encode-in-turns.ts'
 import { sendError } from './http-response.ts'
 import { type BodyPace, receiveChunks } from './receive-body.ts'
 import { messageTooLarge, toWireError } from './translate-errors.ts'
+import { endWithParts, writeParts } from './write-parts.ts'
 
 export interface HttpCallOptions {
   readonly budget: BodyBudget
@@ -36,13 +39,13 @@ export async function serveHttpCall(
     const head = toHead(method, request, response, connection, cancel)
     const incoming: IncomingCall = { head, receive: (bytesMax) => receiveBody(request, bytesMax, room, pace) }
     if (method.streams) return await sendStream(method, incoming, response)
-    const bytes = await unlessRefused(connection, () => method.unary(incoming))
+    const encoded = await unlessRefused(connection, () => method.unary(incoming))
     response.writeHead(200, {
       'content-type': 'application/protobuf',
-      'content-length': bytes.length,
+      'content-length': lengthOf(encoded),
       ...(head.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
     })
-    response.end(bytes)
+    await endWithParts(response, encoded)
   } catch (error) {
     // After a cut-off the handler is still waiting: it must not take anything that its caller never receives.
     cancel.abort()
@@ -70,15 +73,13 @@ async function receiveBody(
 ): Promise<Uint8Array> {
   const { 'content-length': length } = request.headers
   if (Number(length ?? 0) > bytesMax) throw messageTooLarge(bytesMax)
-  const chunks: Buffer[] = []
-  let size = 0
+  const body = new ArrivingBytes(Number(length ?? bytesMax))
   await receiveChunks(request, room, pace, (chunk) => {
-    size += chunk.length
-    if (size > bytesMax) throw messageTooLarge(bytesMax)
-    chunks.push(chunk)
+    if (body.length + chunk.length > bytesMax) throw messageTooLarge(bytesMax)
+    body.add(chunk)
     return 'more'
   })
-  return chunks.length === 1 ? (chunks[0] as Buffer) : Buffer.concat(chunks)
+  return body.bytes()
 }
 
 function toHead(
@@ -133,24 +134,13 @@ async function sendStream(method: Method, { head, receive }: IncomingCall, respo
     for (let item = await first; !item.done && !signal.aborted; item = await iterator.next()) {
       if (connection.cutOff.aborted) return
       const length = Buffer.allocUnsafe(4)
-      length.writeUInt32BE(item.value.length)
-      response.write(length)
-      if (!response.write(item.value)) await drained(response)
+      length.writeUInt32BE(lengthOf(item.value))
+      await writeParts(response, [length, ...item.value])
     }
     await iterator.return?.()
     response.end()
   }
   await unlessRefused(connection, send)
-}
-
-function drained(response: ServerResponse): Promise<void> {
-  return new Promise((resolve) => {
-    const go = (): void => {
-      response.off('drain', go).off('close', go)
-      resolve()
-    }
-    response.once('drain', go).once('close', go)
-  })
 }
 
 const firstFrameMs = 10

@@ -18,7 +18,7 @@ const methods: Method[] = [
   },
   {
     ...{ ...base, path: '/test/Size', route: 'test/size' },
-    unary: async ({ receive }) => Buffer.from(`${(await receive(1_000_000)).length} bytes`),
+    unary: async ({ receive }) => [Buffer.from(`${(await receive(1_000_000)).length} bytes`)],
   },
 ]
 

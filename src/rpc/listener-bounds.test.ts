@@ -18,7 +18,7 @@ import { type Listener, type ListenerOptions, startListener } from './listener.t
 
 const size: Method = {
   ...{ path: '/test/Size', route: 'test/size', streams: false },
-  unary: async ({ receive }) => Buffer.from(String((await receive(limits.messageBytesMax)).length)),
+  unary: async ({ receive }) => [Buffer.from(String((await receive(limits.messageBytesMax)).length))],
   async *stream() {},
 }
 const post = (length: number): string =>

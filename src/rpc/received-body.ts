@@ -1,47 +1,33 @@
 import { limits } from '../base/limits.ts'
+import { ArrivingBytes } from './arriving-bytes.ts'
 import { RpcError } from './rpc-error.ts'
 
-/** How much memory a length that a server names may take before any of its bytes has arrived. */
-const firstBytes = 1024 * 1024
-
-/**
- * One message of a known length while it arrives. The buffer grows with the bytes, so a server that names a length and sends
- * nothing costs nothing.
- */
+/** One message of a known length, for a client, while it arrives. */
 export class ReceivedBody {
   readonly #length: number
-  #buffer: Buffer
-  #filled = 0
+  readonly #arriving: ArrivingBytes
 
   /** Throws an RpcError if the length is over the limit of a message. */
   constructor(length: number, where: string) {
     if (length > limits.messageBytesMax) throw responseTooLarge(where)
     this.#length = length
-    this.#buffer = Buffer.allocUnsafeSlow(Math.min(length, firstBytes))
+    this.#arriving = new ArrivingBytes(length)
   }
 
   get isComplete(): boolean {
-    return this.#filled === this.#length
+    return this.#arriving.length === this.#length
   }
 
-  /** Copies what belongs to the message, and returns how many bytes that was. */
+  /** Takes what belongs to the message, and returns how many bytes that was. */
   take(chunk: Buffer): number {
-    const taken = Math.min(chunk.length, this.#length - this.#filled)
-    if (this.#filled + taken > this.#buffer.length) this.#grow(this.#filled + taken)
-    chunk.copy(this.#buffer, this.#filled, 0, taken)
-    this.#filled += taken
+    const taken = Math.min(chunk.length, this.#length - this.#arriving.length)
+    this.#arriving.add(chunk.subarray(0, taken))
     return taken
   }
 
   /** Returns the message, which must be complete. */
   bytes(): Uint8Array {
-    return this.#buffer
-  }
-
-  #grow(needed: number): void {
-    const larger = Buffer.allocUnsafeSlow(Math.min(this.#length, Math.max(needed, this.#buffer.length * 4)))
-    this.#buffer.copy(larger, 0, 0, this.#filled)
-    this.#buffer = larger
+    return this.#arriving.bytes()
   }
 }
 

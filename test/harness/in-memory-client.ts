@@ -42,7 +42,7 @@ export class InMemoryClient {
     options: InMemoryCall = {},
   ): Promise<MessageShape<O>> {
     const { handler, incoming } = this.#incoming(method, request, options)
-    return fromBinary(method.output, await handler.unary(incoming))
+    return fromBinary(method.output, Buffer.concat(await handler.unary(incoming)))
   }
 
   /** The responses of a streaming method. */
@@ -52,8 +52,8 @@ export class InMemoryClient {
     options: InMemoryCall = {},
   ): AsyncGenerator<MessageShape<M['output']>> {
     const { handler, incoming } = this.#incoming(method, request, options)
-    for await (const bytes of handler.stream(incoming))
-      yield fromBinary(method.output, bytes) as MessageShape<M['output']>
+    for await (const encoded of handler.stream(incoming))
+      yield fromBinary(method.output, Buffer.concat(encoded)) as MessageShape<M['output']>
   }
 
   #incoming(method: DescMethod, request: unknown, options: InMemoryCall): { handler: Method; incoming: IncomingCall } {

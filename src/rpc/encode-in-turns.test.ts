@@ -1,0 +1,54 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { isDeepStrictEqual } from 'node:util'
+import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { randomFrom } from '../../test/harness/random.ts'
+import { StreamLogsResponseSchema } from '../gen/flwr/proto/control_pb.ts'
+import { ContextSchema, PullObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
+import { type Encoded, encodeInTurns } from './encode-in-turns.ts'
+
+const joined = (parts: Encoded): Uint8Array => new Uint8Array(Buffer.concat(parts))
+
+test('a message that is encoded in pieces is the message', async () => {
+  const pick = randomFrom(11)
+  for (let round = 0; round < 3; round++) {
+    const texts = () => Array.from({ length: pick(40_000) }, () => 'ü'.repeat(pick(20)))
+    const values = () => Array.from({ length: pick(60_000) }, () => BigInt(pick(1e9)))
+    const items = Array.from({ length: pick(6) }, (_, index) => ({
+      key: `${index}`,
+      value: {
+        case: 'configRecord',
+        value: {
+          items: [
+            { key: 'texts', value: { value: { case: 'stringList', value: { vals: texts() } } } },
+            { key: 'numbers', value: { value: { case: 'sintList', value: { vals: values() } } } },
+            { key: 'text', value: { value: { case: 'string', value: 'x😀'.repeat(pick(300_000)) } } },
+            { key: 'bytes', value: { value: { case: 'bytes', value: new Uint8Array(pick(900_000)).fill(1) } } },
+          ],
+        },
+      },
+    }))
+    const message = create(ContextSchema, {
+      ...{ runId: BigInt(pick(1e6)), seriesId: 3n },
+      nodeConfig: Object.fromEntries(Array.from({ length: pick(20_000) }, (_, index) => [`k${index}`, {}])),
+      state: { items } as never,
+    })
+    const parts = await encodeInTurns(ContextSchema, message)
+    assert.ok(isDeepStrictEqual(fromBinary(ContextSchema, joined(parts)), message))
+  }
+})
+
+test('a large object is not copied, and a long text keeps its characters', async () => {
+  const objectContent = new Uint8Array(1024 * 1024)
+  const object = create(PullObjectResponseSchema, { objectFound: true, objectAvailable: true, objectContent })
+  assert.ok((await encodeInTurns(PullObjectResponseSchema, object)).includes(objectContent))
+  const logs = create(StreamLogsResponseSchema, { logOutput: `.${'😀'.repeat(400_000)}`, latestTimestamp: 1.5 })
+  const parts = await encodeInTurns(StreamLogsResponseSchema, logs)
+  assert.ok(isDeepStrictEqual(fromBinary(StreamLogsResponseSchema, joined(parts)), logs))
+})
+
+test('a small message is encoded as one part', async () => {
+  const object = create(PullObjectResponseSchema, { objectFound: true, objectContent: Uint8Array.of(1) })
+  const encoded = await encodeInTurns(PullObjectResponseSchema, object)
+  assert.deepEqual(encoded.map(Buffer.from), [Buffer.from(toBinary(PullObjectResponseSchema, object))])
+})
