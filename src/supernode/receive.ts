@@ -10,7 +10,7 @@ import { RpcError } from '../rpc/rpc-error.ts'
 import { confirmHeld, meetAgain } from './confirm.ts'
 import type { SupernodeContext } from './context.ts'
 import { fleet, isNodeForgotten, isRunEnded } from './fleet.ts'
-import { answerWithError, dropWork } from './reply.ts'
+import { answerWithError, dropWork, returnWork } from './reply.ts'
 import type { Work } from './work.ts'
 
 /** Instructions that are taken and not answered yet, at most: the rest waits at the SuperLink. */
@@ -65,15 +65,7 @@ async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree):
   try {
     await ctx.runs.get(work.runId)
   } catch (error) {
-    if (isRunEnded(error)) return dropWork(ctx, work, 'its run has ended')
-    if (error instanceof DomainError)
-      return answerWithError(ctx, work, { code: errorCodes.invalidFab, reason: error.message })
-    if (!(error instanceof RpcError) || isNodeForgotten(error)) {
-      ctx.work.discard(work)
-      throw error
-    }
-    const reason = `The SuperLink did not hand the app over: ${error.message}`
-    return answerWithError(ctx, work, { code: errorCodes.unknown, reason })
+    return giveUp(ctx, work, error)
   }
   // A SuperLink that waits for the confirmation of this instruction hands out no other one, not even of another run.
   if (!ctx.fleet.redelivers) await announceObjects(ctx, work)
@@ -82,30 +74,69 @@ async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree):
 
 /** Fetches the objects before the instruction has its turn. */
 async function announceObjects(ctx: SupernodeContext, work: Work): Promise<void> {
+  if (work.state === 'ended') return
   await ctx.db.transaction((tx) => ctx.objects.announce(tx, work.metadata.messageId, flattenTree(work.tree)))
-  work.arrival = download(ctx, work)
+  work.arrival ??= download(ctx, work)
 }
 
 /**
- * Starts the next instruction of the run, unless one is worked on. The task exists before the objects are here, so that the
- * start of the app and the download overlap.
+ * Starts the next instruction of the run, unless another one is being started or executed. If it cannot be started, the one
+ * after it gets its turn. Throws what no reply would mend; the waiting instructions of the run may come again then.
  */
 export async function startNext(ctx: SupernodeContext, runId: RunId): Promise<void> {
-  const work = ctx.work.nextOf(runId)
-  if (!work) return
-  const run = await ctx.runs.get(runId)
-  await ctx.db.transaction(async (tx, afterCommit) => {
-    const { messageId } = work.metadata
-    await ctx.objects.announce(tx, messageId, flattenTree(work.tree))
-    const taskId = await ctx.tasks.create(tx, afterCommit, {
-      runId,
-      type: 'flwr-clientapp',
-      fabHash: run.fab.hashStr,
-      messageId,
+  for (let work = ctx.work.startNext(runId); work; work = ctx.work.startNext(runId)) {
+    try {
+      if (await start(ctx, work)) return
+    } catch (error) {
+      await giveUp(ctx, work, error)
+    }
+  }
+}
+
+/**
+ * The task exists before the objects are here, so that the start of the app and the download overlap. Returns false if the
+ * instruction was ended meanwhile, e.g. because it has expired.
+ */
+async function start(ctx: SupernodeContext, work: Work): Promise<boolean> {
+  const run = await ctx.runs.get(work.runId)
+  const ended = new Error('The instruction was ended while it was being started.')
+  try {
+    await ctx.db.transaction(async (tx, afterCommit) => {
+      const { messageId } = work.metadata
+      await ctx.objects.announce(tx, messageId, flattenTree(work.tree))
+      const about = { runId: work.runId, type: 'flwr-clientapp', fabHash: run.fab.hashStr, messageId } as const
+      const taskId = await ctx.tasks.create(tx, afterCommit, about)
+      if (!ctx.work.begin(work, taskId)) throw ended
     })
-    ctx.work.begin(work, taskId)
-  })
+  } catch (error) {
+    if (error === ended) return false
+    throw error
+  }
   work.arrival ??= download(ctx, work)
+  return true
+}
+
+/**
+ * The app of an instruction could not be fetched, or its task not be created. Replies with the reason. Throws an error that
+ * no reply would mend, e.g. of a SuperLink that does not know this node: then the instructions of the run may come again.
+ */
+async function giveUp(ctx: SupernodeContext, work: Work, error: unknown): Promise<void> {
+  const isOfRun = error instanceof DomainError || (error instanceof RpcError && !isNodeForgotten(error))
+  if (!isOfRun) {
+    for (const waiting of ctx.work.ofRun(work.runId)) {
+      if (waiting.taskId === undefined && ctx.work.end(waiting)) await returnWork(ctx, waiting)
+    }
+    throw error
+  }
+  if (!ctx.work.end(work)) return
+  if (isRunEnded(error)) return dropWork(ctx, work, 'its run has ended')
+  if (error instanceof RpcError) {
+    const reason = `The SuperLink did not hand the app over: ${error.message}`
+    return answerWithError(ctx, work, { code: errorCodes.unknown, reason })
+  }
+  const isFaultOfApp = error.code === 'fab-invalid' || error.code === 'run-config-invalid'
+  const code = isFaultOfApp ? errorCodes.invalidFab : errorCodes.unknown
+  return answerWithError(ctx, work, { code, reason: error.message })
 }
 
 async function download(ctx: SupernodeContext, work: Work): Promise<void> {
@@ -130,8 +161,8 @@ async function download(ctx: SupernodeContext, work: Work): Promise<void> {
     if (ctx.signal.aborted) return
     if (isRunEnded(error)) return endRun(ctx, runId)
     const reason = `The message could not be fetched: ${errorText(error)}`
-    if (work.taskId === undefined) await answerWithError(ctx, work, { code: errorCodes.messageUnavailable, reason })
-    else await failTask(ctx, work, reason)
+    if (work.taskId !== undefined) await failTask(ctx, work, reason)
+    else if (ctx.work.end(work)) await answerWithError(ctx, work, { code: errorCodes.messageUnavailable, reason })
   }
 }
 
@@ -149,8 +180,8 @@ async function expire(ctx: SupernodeContext, work: Work): Promise<void> {
     run: work.runId,
     message: work.metadata.messageId.slice(0, 8),
   })
-  if (work.taskId === undefined) return dropWork(ctx, work, 'it has expired')
-  await failTask(ctx, work, 'The ClientApp did not answer before its message expired.')
+  if (work.taskId !== undefined) await failTask(ctx, work, 'The ClientApp did not answer before its message expired.')
+  else if (ctx.work.end(work)) await dropWork(ctx, work, 'it has expired')
 }
 
 /** The SuperLink has ended a run: its apps end, and nothing of it is answered any more. */
@@ -158,7 +189,7 @@ function endRun(ctx: SupernodeContext, runId: RunId): void {
   ctx.runs.forget(runId)
   ctx.tasks.endRun(runId)
   for (const work of ctx.work.ofRun(runId)) {
-    if (work.taskId === undefined) void dropWork(ctx, work, 'its run has ended')
-    else void failTask(ctx, work, 'The run has ended.')
+    if (work.taskId !== undefined) void failTask(ctx, work, 'The run has ended.')
+    else if (ctx.work.end(work)) void dropWork(ctx, work, 'its run has ended')
   }
 }

@@ -127,9 +127,20 @@ export async function dropWork(ctx: SupernodeContext, work: Work, reason: string
   await confirmFinished(ctx, work)
 }
 
+/** Puts an instruction back that could not be started: the SuperLink may hand it out again. */
+export async function returnWork(ctx: SupernodeContext, work: Work): Promise<void> {
+  ctx.work.discard(work)
+  await releaseObjects(ctx, work)
+}
+
 async function forget(ctx: SupernodeContext, work: Work): Promise<void> {
   ctx.work.remove(work)
+  await releaseObjects(ctx, work)
+}
+
+async function releaseObjects(ctx: SupernodeContext, work: Work): Promise<void> {
+  // There is room for another instruction now, even if the objects of this one cannot be deleted.
+  ctx.room.ring('room')
   const ids = [work.metadata.messageId, ...(work.reply ? [work.reply.tree.objectId] : [])]
   await ctx.db.transaction((tx, afterCommit) => ctx.objects.release(tx, afterCommit, ids))
-  ctx.room.ring('room')
 }

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SupernodeCore } from '../../test/harness/supernode-core.ts'
 import type { RunId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
 import { errorCodes } from '../message/message.ts'
 import { ConfigRecord, RecordDict } from '../message/records.ts'
 
@@ -66,13 +67,15 @@ test('an end that comes after the end of the task changes no state', async () =>
 test('a node that has worked for hundreds of messages of hundreds of runs keeps nothing of them', async () => {
   await using node = await SupernodeCore.create()
   const runs = 100
-  const perRun = 3
+  const perRun = 2
+  // Every fourth object is a file.
+  const blobBytes = (count: number): number => (count % 4 === 0 ? limits.objectInlineBytesMax + count : count)
   const work = async (): Promise<void> => {
     for (let done = 0; done < (runs * perRun) / 4; done++) {
       const task = await node.takeTask()
       if (done % 7 === 0) await finishFailed(node, task.taskId, 'exit status 1')
       else {
-        await node.pushReply(task, new RecordDict({ c: new ConfigRecord({ blob: new Uint8Array(20_000 + done) }) }))
+        await node.pushReply(task, new RecordDict({ c: new ConfigRecord({ blob: new Uint8Array(blobBytes(done)) }) }))
         // A second reply takes the place of the first.
         if (done % 5 === 0) await node.pushReply(task)
         if (done % 11 === 0) await finishFailed(node, task.taskId, 'no state')
@@ -81,7 +84,8 @@ test('a node that has worked for hundreds of messages of hundreds of runs keeps 
     }
   }
   const workers = [work(), work(), work(), work()]
-  for (let message = 0; message < runs * perRun; message++) node.instruct(BigInt(1 + (message % runs)), 20_000)
+  for (let message = 0; message < runs * perRun; message++)
+    node.instruct(BigInt(1 + (message % runs)), blobBytes(message))
   await Promise.all(workers)
   await node.fleet.replied(runs * perRun)
   for (let run = 1; run <= runs; run++) node.fleet.endRun(BigInt(run) as RunId)

@@ -3,7 +3,6 @@ import type { AfterCommit, Db } from '../db/database.ts'
 import { errorCodes } from '../message/message.ts'
 import type { Task } from '../tasks/task.ts'
 import type { SupernodeContext } from './context.ts'
-import { isRunEnded } from './fleet.ts'
 import { startNext } from './receive.ts'
 import { answerWithError, dropWork, sendReply } from './reply.ts'
 import type { Work } from './work.ts'
@@ -22,15 +21,15 @@ export async function onTaskFinished(
   const work = ctx.work.ofTask(task.taskId)
   if (!work) return
   afterCommit(() => {
-    ctx.work.end(work)
+    if (!ctx.work.end(work)) return
     void answer(ctx, work, task).catch((error: unknown) => {
       if (ctx.signal.aborted) return
       ctx.log.error('An instruction could not be answered', { run: work.runId, error: errorText(error) })
     })
-    void startNext(ctx, work.runId).catch(async (error: unknown) => {
-      const next = ctx.work.nextOf(work.runId)
+    void startNext(ctx, work.runId).catch((error: unknown) => {
       if (ctx.signal.aborted) return
-      if (next) await dropWork(ctx, next, isRunEnded(error) ? 'its run has ended' : errorText(error))
+      // The loop that receives instructions meets the same error, and joins again or ends the program.
+      ctx.log.warn('The next instruction of a run could not be started', { run: work.runId, error: errorText(error) })
     })
   })
 }

@@ -16,21 +16,30 @@ export interface Known {
   repeats: number
 }
 
-/** One instruction that this node has taken and not yet answered. */
+/** One instruction that this node has taken and not yet replied to. */
 export interface Work {
   readonly metadata: Metadata
   readonly runId: RunId
   readonly wire: WireMessage
   readonly tree: ObjectTree
   readonly known: Known
-  /** Its execution; absent while an earlier instruction of the run is worked on. */
-  taskId: TaskId | undefined
+  readonly state: WorkState
+  /** Its execution; absent until it has begun. */
+  readonly taskId: TaskId | undefined
   /** Settles when its objects are here; absent while they are not fetched yet. */
   arrival: Promise<void> | undefined
-  /** What the app answered, once it has begun to. */
+  /** The reply of the app, once the app has begun to send it. */
   reply: WorkReply | undefined
   readonly expiry: NodeJS.Timeout
 }
+
+/**
+ * Each step has one owner, however many calls are in flight: `WorkBook.startNext` waiting → starting, `begin` starting →
+ * executing, `end` to ended. An instruction is therefore executed at most once and gets one reply.
+ */
+export type WorkState = 'waiting' | 'starting' | 'executing' | 'ended'
+
+type MutableWork = { -readonly [Name in keyof Work]: Work[Name] }
 
 export interface WorkReply {
   readonly wire: MessageShape<typeof MessageSchema>
@@ -45,10 +54,15 @@ export interface WorkReply {
 
 /** What this node has to do, by instruction and by task. Instructions of one run are worked on one after the other. */
 export class WorkBook {
-  readonly #byMessage = new Map<string, Work>()
+  readonly #byMessage = new Map<string, MutableWork>()
   readonly #byTask = new Map<TaskId, Work>()
-  /** Those that are worked on, and the last ones that are finished. */
+  /** Instructions that are worked on, and the last ones that are finished. */
   readonly #known = new Map<string, Known>()
+
+  /** The instructions that are not replied to yet. */
+  list(): Work[] {
+    return [...this.#byMessage.values()]
+  }
 
   get size(): number {
     return this.#byMessage.size
@@ -65,12 +79,13 @@ export class WorkBook {
     const { messageId } = metadata
     const runId = metadata.runId as RunId
     const restMs = (metadata.createdAt + metadata.ttl) * 1000 - now
-    const work: Work = {
+    const work: MutableWork = {
       metadata,
       runId,
       wire,
       tree,
       known: { messageId, runId, isConfirmed: false, isFinished: false, repeats: 0 },
+      state: 'waiting',
       taskId: undefined,
       arrival: undefined,
       reply: undefined,
@@ -81,31 +96,47 @@ export class WorkBook {
     return work
   }
 
-  begin(work: Work, taskId: TaskId): void {
-    work.taskId = taskId
-    this.#byTask.set(taskId, work)
+  /**
+   * Takes the instruction of this run that has waited longest for its turn; the caller starts it. Returns `undefined` while
+   * another instruction of the run is being started or executed.
+   */
+  startNext(runId: RunId): Work | undefined {
+    const ofRun = this.#ofRun(runId)
+    if (ofRun.some(({ state }) => state === 'starting' || state === 'executing')) return undefined
+    const next = ofRun.find(({ state }) => state === 'waiting')
+    if (next) next.state = 'starting'
+    return next
+  }
+
+  /** Returns false if the instruction was ended while it was being started: then it is not executed. */
+  begin(work: Work, taskId: TaskId): boolean {
+    const own = this.#byMessage.get(work.metadata.messageId)
+    if (own !== work || own.state !== 'starting') return false
+    own.state = 'executing'
+    own.taskId = taskId
+    this.#byTask.set(taskId, own)
+    return true
   }
 
   ofTask(taskId: TaskId): Work | undefined {
     return this.#byTask.get(taskId)
   }
 
-  /** The instruction of this run that waits longest for its turn, unless one is worked on. */
-  nextOf(runId: RunId): Work | undefined {
-    const ofRun = [...this.#byMessage.values()].filter((work) => work.runId === runId)
-    return ofRun.some((work) => work.taskId !== undefined && this.#byTask.has(work.taskId))
-      ? undefined
-      : ofRun.find((work) => work.taskId === undefined)
-  }
-
   ofRun(runId: RunId): Work[] {
-    return [...this.#byMessage.values()].filter((work) => work.runId === runId)
+    return this.#ofRun(runId)
   }
 
-  /** Its task is over: the next instruction of the run may begin while this one's reply is sent. */
-  end(work: Work): void {
+  /**
+   * Ends the work on an instruction: the next one of its run may begin while this one's reply is sent. Only the caller that
+   * gets true sends a reply or drops the instruction.
+   */
+  end(work: Work): boolean {
+    const own = this.#byMessage.get(work.metadata.messageId)
+    if (own !== work || own.state === 'ended') return false
+    own.state = 'ended'
     clearTimeout(work.expiry)
     if (work.taskId !== undefined) this.#byTask.delete(work.taskId)
+    return true
   }
 
   /** Forgets an instruction that could not be begun: it may come again. */
@@ -129,6 +160,10 @@ export class WorkBook {
       this.#known.delete(id)
       return
     }
+  }
+
+  #ofRun(runId: RunId): MutableWork[] {
+    return [...this.#byMessage.values()].filter((work) => work.runId === runId)
   }
 }
 

@@ -1,35 +1,20 @@
 import { readdirSync } from 'node:fs'
-import { create, type MessageShape } from '@bufbuild/protobuf'
+import type { MessageShape } from '@bufbuild/protobuf'
 import type { TaskApi } from '../../src/app-api/task-api.ts'
-import { Bell, lookAgain } from '../../src/base/bell.ts'
-import type { NodeId, RunId } from '../../src/base/ids.ts'
+import { Bell } from '../../src/base/bell.ts'
 import { inMemory, openDatabase } from '../../src/db/database.ts'
 import type { Tables } from '../../src/db/schema.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
-import { GetFabResponseSchema } from '../../src/gen/flwr/proto/fab_pb.ts'
-import {
-  PullMessagesResponseSchema,
-  type PushMessagesRequestSchema,
-  PushMessagesResponseSchema,
-} from '../../src/gen/flwr/proto/fleet_pb.ts'
-import {
-  ConfirmMessageReceivedResponseSchema,
-  type ObjectTree,
-  PullObjectResponseSchema,
-  PushObjectResponseSchema,
-  type MessageSchema as WireMessageSchema,
-} from '../../src/gen/flwr/proto/message_pb.ts'
-import { GetRunResponseSchema } from '../../src/gen/flwr/proto/run_pb.ts'
+import type { ObjectTree, MessageSchema as WireMessageSchema } from '../../src/gen/flwr/proto/message_pb.ts'
 import { type DeflatedMessage, deflateMessage } from '../../src/message/deflate.ts'
 import { Message } from '../../src/message/message.ts'
 import { ConfigRecord, RecordDict } from '../../src/message/records.ts'
 import { contextToWire, metadataFromWire } from '../../src/message/wire.ts'
 import { createObjectStore } from '../../src/objects/object-store.ts'
 import { flattenTree } from '../../src/objects/object-tree.ts'
-import { RpcError } from '../../src/rpc/rpc-error.ts'
 import type { Service } from '../../src/rpc/service.ts'
 import type { SupernodeContext } from '../../src/supernode/context.ts'
-import { type FleetClient, fleet } from '../../src/supernode/fleet.ts'
+import type { FleetClient } from '../../src/supernode/fleet.ts'
 import { receiveInstructions } from '../../src/supernode/receive.ts'
 import { Runs } from '../../src/supernode/runs.ts'
 import { createSupernodeBackend } from '../../src/supernode/runtime-backend.ts'
@@ -41,115 +26,11 @@ import type { Task } from '../../src/tasks/task.ts'
 import { Tasks } from '../../src/tasks/tasks.ts'
 import { temporaryDirectory } from './directory.ts'
 import { FakeClock } from './fake-clock.ts'
+import { FakeFleet, nodeId, patienceMs } from './fake-fleet.ts'
 import { recordingLogger } from './recording-logger.ts'
 import { writeApp } from './write-app.ts'
 
 type WireMessage = MessageShape<typeof WireMessageSchema>
-
-const nodeId = 9n as NodeId
-/** How long a test waits for what the SuperNode does by itself. */
-const patienceMs = 60_000
-
-/** What the requests of a SuperNode hold. */
-type FleetRequest = Partial<MessageShape<typeof PushMessagesRequestSchema>> & {
-  runId?: bigint
-  objectId?: string
-  messageObjectId?: string
-}
-
-/** The SuperLink of one node, in memory: it hands out what a test queues, and keeps the replies. */
-class FakeFleet {
-  readonly nodeId = nodeId
-  readonly redelivers = true
-  readonly replies: WireMessage[] = []
-  readonly confirmed: string[] = []
-  /** Runs of which this SuperLink knows nothing any more. */
-  readonly ended = new Set<bigint>()
-  readonly #queue: { wire: WireMessage; tree: ObjectTree }[] = []
-  readonly #objects = new Map<string, Uint8Array>()
-  readonly #news: RunId[] = []
-  readonly #bell = new Bell<'fleet'>()
-  readonly #fab: { hash: string; bytes: Uint8Array }
-  readonly #signal: AbortSignal
-
-  constructor(fab: { hash: string; bytes: Uint8Array }, signal: AbortSignal) {
-    this.#fab = fab
-    this.#signal = signal
-  }
-
-  offer(message: Message): void {
-    const { wire, tree, objects } = deflateMessage(message)
-    for (const [id, read] of objects) this.#objects.set(id, read())
-    this.#queue.push({ wire: wire as WireMessage, tree })
-    this.#bell.ring('fleet')
-  }
-
-  endRun(runId: RunId): void {
-    this.ended.add(runId)
-    this.#news.push(runId)
-    this.#bell.ring('fleet')
-  }
-
-  /** Resolves when so many replies have arrived. */
-  async replied(count: number): Promise<void> {
-    const look = async () => (this.replies.length >= count ? true : undefined)
-    if (await lookAgain(this.#bell, 'fleet', look, { waitMs: patienceMs, signal: this.#signal })) return
-    throw new Error(`${this.replies.length} of ${count} replies have arrived`)
-  }
-
-  async call(method: unknown, request: FleetRequest): Promise<{ message: unknown; waited: boolean }> {
-    const { runId = 0n, objectId = '', messageObjectId = '' } = request
-    if (this.ended.has(runId)) throw new RpcError('permission-denied', 'Run ended', { kind: 'peer' })
-    const found = this.#objects.get(objectId)
-    switch (method) {
-      case fleet.pullMessages: {
-        const look = async () => {
-          const instruction = this.#queue.shift()
-          return instruction || this.#news.length > 0 ? { instruction } : undefined
-        }
-        const next = await lookAgain(this.#bell, 'fleet', look, { waitMs: 60_000, signal: this.#signal })
-        const instruction = next?.instruction
-        const message = create(PullMessagesResponseSchema, {
-          messagesList: instruction ? [instruction.wire] : [],
-          messageObjectTrees: instruction ? [instruction.tree] : [],
-          endedRunIds: this.#news.splice(0),
-          endedRunsSeen: 1n,
-        })
-        return { message, waited: true }
-      }
-      case fleet.getRun:
-        return answered(create(GetRunResponseSchema, { run: { runId, fabHash: this.#fab.hash, seriesId: runId } }))
-      case fleet.getFab:
-        return answered(create(GetFabResponseSchema, { fab: { hashStr: this.#fab.hash, content: this.#fab.bytes } }))
-      case fleet.pullObject:
-        return answered(
-          create(PullObjectResponseSchema, {
-            objectFound: found !== undefined,
-            objectAvailable: found !== undefined,
-            ...(found ? { objectContent: found } : {}),
-          }),
-        )
-      case fleet.confirmMessageReceived:
-        this.confirmed.push(messageObjectId)
-        return answered(create(ConfirmMessageReceivedResponseSchema))
-      case fleet.pushObject:
-        return answered(create(PushObjectResponseSchema, { stored: true }))
-      case fleet.pushMessages: {
-        const { messagesList, messageObjectTrees } = request as unknown as MessageShape<
-          typeof PushMessagesRequestSchema
-        >
-        this.replies.push(...messagesList)
-        this.#bell.ring('fleet')
-        const results = Object.fromEntries(messagesList.map(({ metadata }) => [metadata?.messageId ?? '', 0]))
-        const objectsToPush = messageObjectTrees.flatMap(flattenTree)
-        return answered(create(PushMessagesResponseSchema, { results, objectsToPush }))
-      }
-    }
-    throw new Error('The SuperNode asks for something that this SuperLink does not have.')
-  }
-}
-
-const answered = (message: unknown) => ({ message, waited: false })
 
 /** The rules of a SuperNode without processes and sockets. The test is its SuperLink and its apps. */
 export class SupernodeCore implements AsyncDisposable {
@@ -182,7 +63,7 @@ export class SupernodeCore implements AsyncDisposable {
     const stop = new AbortController()
     // Replies to a message take their age from the clock of the system.
     const clock = new FakeClock(Date.now())
-    const client = new FakeFleet(fab, stop.signal)
+    const client = new FakeFleet(fab, stop.signal, () => progressOf(ctx, client))
     const { log, lines } = recordingLogger()
     const db = stack.use(openDatabase({ path: inMemory }))
     const folder = file('objects')
@@ -228,7 +109,7 @@ export class SupernodeCore implements AsyncDisposable {
   async takeTask(): Promise<Task> {
     const wait = { waitMs: patienceMs, signal: this.ctx.signal }
     const acquired = await this.ctx.tasks.acquire({ types: ['flwr-clientapp'], ...wait })
-    if (!acquired) throw new Error('There is no task.')
+    if (!acquired) throw new Error(`There is no task. ${progressOf(this.ctx, this.fleet)}`)
     await this.backend.taskInput(acquired.task)
     await this.ctx.tasks.activate(acquired.task.taskId)
     return acquired.task
@@ -237,10 +118,10 @@ export class SupernodeCore implements AsyncDisposable {
   /** Fetches the message of a task and pushes a reply, without the end of the task. */
   async pushReply(task: Task, content = new RecordDict()): Promise<string> {
     const { signal } = this.ctx
-    const wait = { waitMs: 30_000, signal, all: false }
+    const wait = { waitMs: patienceMs, signal, all: false }
     const { messagesList, messageObjectTrees } = await this.backend.pullMessages(task, undefined as never, wait)
     for (const objectId of flattenTree(messageObjectTrees?.[0] as ObjectTree))
-      await this.backend.pullObject(task, { objectId } as never, { waitMs: 30_000, signal })
+      await this.backend.pullObject(task, { objectId } as never, { waitMs: patienceMs, signal })
     const { wire, tree, objects } = replyTo((messagesList as WireMessage[])[0], content)
     const request = { messagesList: [wire], messageObjectTrees: [tree] } as never
     const { objectsToPush = [] } = await this.backend.pushMessages(task, request)
@@ -290,6 +171,14 @@ export class SupernodeCore implements AsyncDisposable {
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync()
   }
+}
+
+/** Describes what the SuperNode has done and still has to do. */
+function progressOf({ work }: SupernodeContext, { replies }: FakeFleet): string {
+  const open = work
+    .list()
+    .map(({ metadata, runId, state }) => `${metadata.messageId.slice(0, 8)} of run ${runId} ${state}`)
+  return `${replies.length} replies were sent; in work: ${open.join(', ') || 'nothing'}.`
 }
 
 function replyTo(wire: WireMessage | undefined, content: RecordDict): DeflatedMessage {
