@@ -14,7 +14,10 @@ import type { AccessTable } from '../rpc/service.ts'
  * stands for what belongs to the caller itself: the node, the account, the run of the task.
  */
 
-/** An instruction to the node, the run of one, the objects of one, and those of a reply that the node has announced. */
+/**
+ * An instruction to the node, or a run that has asked it for something if it sends a message unasked; the run of an
+ * instruction, its objects, and those of a message that the node has announced.
+ */
 type FleetOwned = 'instruction' | 'instruction-received' | 'run' | 'sent-object' | 'received-object'
 /**
  * Runs that the account sees, a node that it may unregister, any node, the keys of all nodes, the settings of a federation.

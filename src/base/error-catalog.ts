@@ -144,6 +144,7 @@ const catalog = {
     showsDetail: true,
     refusesPeer: true,
   },
+  'too-many-messages': { status: 'failed-precondition', sentence: 'Too many messages.', showsDetail: true },
   'message-source-mismatch': {
     status: 'permission-denied',
     number: 2011,

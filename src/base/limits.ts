@@ -160,6 +160,11 @@ export const limits = {
   finishedInstructionsMax: 4096,
   /** How long no object of an announced reply may come before the reply is given up. */
   replySilenceMs: 15 * 60_000,
+  /** Messages of one SuperNode to one run that reply to nothing: those that wait for the ServerApp, and their bytes. */
+  unpromptedWaitingMax: 256,
+  unpromptedBytesMax: 4 * 1024 * MiB,
+  /** Those that the ServerApp has taken, which are remembered so that none is delivered twice. */
+  unpromptedTakenMax: 1_024,
   /** Message ids in one request for replies. */
   repliesPerPullMax: 20_000,
   taskLaunchesMax: 5,

@@ -94,4 +94,28 @@ export const migrations: readonly string[] = [
   CREATE INDEX node_blocked ON node (identity) WHERE admission = 'blocked';
   CREATE INDEX message_expiry ON message (created_at + ttl) WHERE kind = 'instruction';
   `,
+  `
+  ALTER TABLE message ADD COLUMN state TEXT NOT NULL DEFAULT 'offered';
+  UPDATE message SET state = 'announced' WHERE EXISTS (
+    SELECT 1 FROM message_object JOIN object ON object.object_id = message_object.object_id
+    WHERE message_object.message_id = message.message_id AND object.available = 0);
+  UPDATE message SET state = 'fetched' WHERE kind = 'instruction' AND delivered_at IS NOT NULL;
+  UPDATE message SET state = 'held' WHERE state = 'fetched' AND NOT EXISTS (
+    SELECT 1 FROM message_object WHERE message_object.message_id = message.message_id);
+  UPDATE message SET state = 'answered' WHERE kind = 'instruction' AND EXISTS (
+    SELECT 1 FROM message AS reply
+    WHERE reply.reply_to = message.message_id AND reply.kind = 'reply' AND reply.state = 'offered');
+  CREATE TABLE participant (
+    run_id INTEGER NOT NULL, node_id INTEGER NOT NULL, PRIMARY KEY (run_id, node_id)
+  ) STRICT, WITHOUT ROWID;
+  INSERT INTO participant SELECT DISTINCT run_id, dst_node_id FROM message WHERE kind = 'instruction';
+  DROP INDEX message_pending;
+  DROP INDEX message_reply;
+  DROP INDEX message_expiry;
+  ALTER TABLE message DROP COLUMN kind;
+  CREATE INDEX message_waiting ON message (dst_node_id, position) WHERE state IN ('announced', 'offered');
+  CREATE INDEX message_announced ON message (src_node_id) WHERE state = 'announced';
+  CREATE INDEX message_reply ON message (reply_to) WHERE reply_to <> '';
+  CREATE INDEX message_expiry ON message (created_at + ttl) WHERE dst_node_id <> 1 AND state <> 'answered';
+  `,
 ]

@@ -14,6 +14,7 @@ export interface Tables {
   task_event: TaskEventTable
   message: MessageTable
   message_object: MessageObjectTable
+  participant: ParticipantTable
   object: ObjectTable
   push_session: PushSessionTable
   nonce: NonceTable
@@ -127,12 +128,12 @@ export interface TaskEventTable {
 
 export interface MessageTable {
   message_id: string
-  /** 'instruction' | 'reply' */
-  kind: string
+  /** 'announced' | 'offered' | 'fetched' | 'held' | 'answered' | 'taken' */
+  state: string
   run_id: Id
   src_node_id: Id
   dst_node_id: Id
-  /** '' for instructions */
+  /** '' for messages that reply to nothing */
   reply_to: string
   group_id: string
   message_type: string
@@ -145,10 +146,16 @@ export interface MessageTable {
   error_reason: string | null
   /** protobuf `ObjectTree`. */
   object_tree: Uint8Array
-  /** When it was handed out. */
+  /** When a node received it for the last time. */
   delivered_at: Instant | null
   /** Order of arrival. */
   position: Generated<number>
+}
+
+/** Nodes that a run has asked for something. */
+export interface ParticipantTable {
+  run_id: Id
+  node_id: Id
 }
 
 /** Which objects a message is made of: an object lives as long as one row names it. */

@@ -3,7 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
-import { type Database, openDatabase } from '../db/database.ts'
+import { type AfterCommit, type Database, type Db, openDatabase } from '../db/database.ts'
 import { encodeObject, objectId } from './object-format.ts'
 import { createObjectStore } from './object-store.ts'
 
@@ -147,8 +147,8 @@ test('an object that is at hand is announced and stored in one transaction, or n
   await using db = openDatabase({ path: ':memory:' })
   const arrived: string[] = []
   const home = join(directory, 'at-hand')
-  const onArrived = (id: string) => void arrived.push(id)
-  const store = await createObjectStore({ db, directory: home, durable: false, onArrived })
+  const onStored = async (_tx: Db, afterCommit: AfterCommit, id: string) => afterCommit(() => arrived.push(id))
+  const store = await createObjectStore({ db, directory: home, durable: false, onStored })
   const bytes = chunk(10, 7)
   const id = objectId(bytes)
   const keep = (message: string) => db.transaction((tx, effect) => store.keep(tx, effect, message, id, bytes))

@@ -56,8 +56,8 @@ export interface ObjectStoreOptions {
   readonly directory: string
   /** Whether content must survive a power cut before `put` returns. */
   readonly durable: boolean
-  /** Called with each object that has come, after commit. */
-  readonly onArrived?: (objectId: string) => void
+  /** Called for each object that has come, within the transaction that stores it. */
+  readonly onStored?: (tx: Db, afterCommit: AfterCommit, objectId: string) => Promise<void>
   /** Called after a file of so many bytes was not written because the disk is full. */
   readonly onFull?: (bytes: number) => void
 }
@@ -75,7 +75,7 @@ const batchSize = 500
 class FileObjectStore implements ObjectStore {
   readonly #db: Database
   readonly #files: ObjectFiles
-  readonly #onArrived: ObjectStoreOptions['onArrived']
+  readonly #onStored: ObjectStoreOptions['onStored']
   readonly #onFull: ObjectStoreOptions['onFull']
   readonly #arrived = new Bell<string>()
   /** Uploads and deletions of one object take turns. */
@@ -84,7 +84,7 @@ class FileObjectStore implements ObjectStore {
   constructor(options: ObjectStoreOptions) {
     this.#db = options.db
     this.#files = new ObjectFiles(options.directory, options.durable)
-    this.#onArrived = options.onArrived
+    this.#onStored = options.onStored
     this.#onFull = options.onFull
   }
 
@@ -183,10 +183,8 @@ class FileObjectStore implements ObjectStore {
       .set(fitting('object', { available: 1, ...stored }))
       .where('object_id', '=', objectId)
       .executeTakeFirstOrThrow()
-    afterCommit(() => {
-      this.#arrived.ring(objectId)
-      if (numUpdatedRows > 0n) this.#onArrived?.(objectId)
-    })
+    afterCommit(() => this.#arrived.ring(objectId))
+    if (numUpdatedRows > 0n) await this.#onStored?.(tx, afterCommit, objectId)
     return numUpdatedRows > 0n
   }
 

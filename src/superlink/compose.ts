@@ -37,9 +37,9 @@ import { openCredentials, watchPeers, watchResponders } from './credentials.ts'
 import { watchStalledReplies } from './delivery/broken-replies.ts'
 import { CheckedReplies } from './delivery/checked-replies.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
+import { complete } from './delivery/life.ts'
 import { PassingReplies } from './delivery/passing-replies.ts'
 import { recoverDelivery } from './delivery/recover.ts'
-import { noteArrival } from './delivery/replies.ts'
 import { IdleWatch } from './idle.ts'
 import { createListen } from './listen.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
@@ -92,8 +92,7 @@ export async function startSuperlink(
     durable,
     directory,
     onFull: (bytes) => room.noteFull(directory, bytes),
-    onArrived: (id) =>
-      void noteArrival({ db, bells }, id).catch((error) => log.debug('Nobody was told of an object', { error })),
+    onStored: (...stored) => complete({ bells }, ...stored),
   })
   const machine = thisMachine()
   const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined

@@ -45,6 +45,19 @@ interface PlayedReply {
   missing: Set<string> | undefined
 }
 
+/** A message that a SuperNode sends unasked, and what both ends know of its fate. */
+interface PlayedNote {
+  readonly message: OwnMessage
+  readonly run: PlayedRun
+  readonly node: PlayedNode
+  /** Objects that the SuperLink asked for; absent until it has taken the message, and after the node has started anew. */
+  missing: Set<string> | undefined
+  /** The SuperLink said that it has the message whole. */
+  isComplete: boolean
+  isReceived: boolean
+  isConfirmed: boolean
+}
+
 interface PlayedRun {
   readonly runId: RunId
   isStopped: boolean
@@ -67,6 +80,7 @@ export class DeliveryWorld {
   readonly #runs: PlayedRun[] = []
   readonly #nodes: PlayedNode[] = []
   readonly #asked: Asked[] = []
+  readonly #notes: PlayedNote[] = []
   readonly steps: string[] = []
 
   private constructor(seed: number, folder: string, core: SuperlinkCore, clock: FakeClock) {
@@ -105,11 +119,15 @@ export class DeliveryWorld {
   /** Everything that is still open comes to its end, and nothing is left. */
   async end(): Promise<void> {
     for (const run of this.#runs.filter(({ isStopped }) => !isStopped)) {
+      await this.#collectAll(this.#life, run)
+      this.#checkNotes(run)
       this.clock.advance(100_000)
       await expireNodes(this.#core.ctx)
       const open = this.#asked.filter((asked) => asked.run === run && asked.isTaken && !asked.isAnswerConfirmed)
       const ids = open.map(({ message }) => message.messageId)
       await this.#collect(this.#life, run, open, { all: true })
+      await this.#collectAll(this.#life, run)
+      for (const note of this.#notes.filter((one) => one.run === run && one.isReceived)) await this.#confirmNote(note)
       assert.deepEqual(
         open.filter(({ answer }) => answer === undefined).map(({ message }) => message.messageId),
         [],
@@ -141,6 +159,10 @@ export class DeliveryWorld {
       [14, 'upload of a reply', () => this.#uploadReply()],
       [6, 'collect', () => this.#collectSome()],
       [4, 'confirm of a reply', () => this.#confirmSome()],
+      [4, 'unasked message', () => this.#note()],
+      [8, 'upload of an unasked message', () => this.#uploadNote()],
+      [3, 'collect all', () => this.#collectEverything()],
+      [3, 'confirm of an unasked message', () => this.#confirmSomeNote()],
       [2, 'restart of a node', () => this.#restart()],
       [1, 'leave', () => this.#leave()],
       [1, 'silence', () => this.#silence()],
@@ -333,6 +355,90 @@ export class DeliveryWorld {
     await this.#core.confirm({ ...asked.message, messageId: asked.answer as string, metadata })
   }
 
+  /** A node that works for a run sends something unasked, or says it again. */
+  #note(): Move | undefined {
+    const asked = this.#one(this.#asked.filter(({ isTaken, run }) => isTaken && !run.isStopped))
+    if (!asked) return undefined
+    const { node, run } = asked
+    const again = this.#one(this.#notes.filter((note) => note.node === node && note.run === run))
+    const options = { bytes: this.#random(3) === 0 ? 40_000 : 16 }
+    const isRepeated = this.#random(3) === 0
+    return async (life) => {
+      if (node.isJoining) return
+      const note = (isRepeated && again) || {
+        ...{ message: this.#core.unprompted(run.runId, node.id, { ...options, ttl: 1_000_000 }), run, node },
+        ...{ missing: undefined, isComplete: false, isReceived: false, isConfirmed: false },
+      }
+      if (!this.#notes.includes(note)) this.#notes.push(note)
+      const { received } = node
+      note.missing = undefined
+      await this.#hear(life, this.#core.sendUnprompted(note.message, { upload: false }), ({ objectsToPush }) => {
+        if (received !== node.received) return
+        note.missing = new Set(objectsToPush)
+        if (objectsToPush.length === 0) note.isComplete = true
+      })
+    }
+  }
+
+  #uploadNote(): Move | undefined {
+    const note = this.#one(this.#notes.filter(({ missing }) => (missing?.size ?? 0) > 0))
+    const { missing } = note ?? {}
+    const id = missing && this.#one([...missing])
+    if (!note || !missing || id === undefined) return undefined
+    const bytes = (note.message.deflated.objects.get(id) as () => Uint8Array)()
+    return (life) =>
+      this.#hear(life, this.#core.uploadObject(note.message, id, bytes), (outcome) => {
+        if (note.missing !== missing) return
+        // It is not known any more: a SuperNode announces the message anew.
+        if (outcome === 'unknown') note.missing = undefined
+        else if (missing.delete(id) && missing.size === 0) note.isComplete = true
+      })
+  }
+
+  #collectEverything(): Move | undefined {
+    const run = this.#one(this.#runs.filter(({ isStopped }) => !isStopped))
+    return run && ((life) => this.#collectAll(life, run))
+  }
+
+  async #collectAll(life: number, run: PlayedRun): Promise<void> {
+    const confirmed = new Set(this.#notes.filter(({ isConfirmed }) => isConfirmed))
+    const messages = await this.#core.collectAll(run.runId)
+    if (life !== this.#life) return
+    for (const { metadata, tree } of messages.filter((one) => one.metadata.replyToMessageId === '')) {
+      const note = this.#notes.find(({ message }) => message.messageId === metadata.messageId)
+      assert.ok(note, 'a ServerApp receives what no node has sent')
+      assert.equal(note.run, run, 'a ServerApp receives a message to another run')
+      assert.ok(!confirmed.has(note), 'a ServerApp receives an unasked message that it has confirmed')
+      note.isReceived = true
+      for (const id of flattenTree(tree)) {
+        const object = await this.#core.ctx.objects.get(id)
+        const isGone: boolean = !object?.content && !note.isConfirmed && !run.isStopped && life === this.#life
+        assert.ok(!isGone, 'an object of an unasked message is lost')
+      }
+    }
+  }
+
+  #confirmSomeNote(): Move | undefined {
+    const note = this.#one(
+      this.#notes.filter(({ isReceived, isConfirmed, run }) => isReceived && !isConfirmed && !run.isStopped),
+    )
+    return note && (() => this.#confirmNote(note))
+  }
+
+  async #confirmNote(note: PlayedNote): Promise<void> {
+    note.isConfirmed = true
+    await this.#core.confirm(note.message)
+  }
+
+  #checkNotes(run: PlayedRun): void {
+    const lost = this.#notes.filter((note) => note.run === run && note.isComplete && !note.isReceived)
+    assert.deepEqual(
+      lost.map(({ message }) => message.messageId),
+      [],
+      'unasked messages that were stored whole are lost',
+    )
+  }
+
   #restart(): Move | undefined {
     const node = this.#one(this.#nodes)
     if (!node) return undefined
@@ -344,6 +450,7 @@ export class DeliveryWorld {
         if (asked.reply) asked.reply.missing = undefined
         asked.reply = undefined
       }
+      for (const note of this.#notes.filter((one) => one.node === node)) note.missing = undefined
       try {
         await this.#core.join(node.key, { connection })
       } finally {
@@ -407,6 +514,7 @@ export class DeliveryWorld {
     }
     // Both ends ask again for what they did not hear the answer to.
     for (const asked of this.#asked) if (asked.reply) asked.reply.missing = undefined
+    for (const note of this.#notes) note.missing = undefined
   }
 
   #check(): void {

@@ -15,12 +15,14 @@ import type { Connection } from '../../src/rpc/call.ts'
 import { isObjectFrom } from '../../src/superlink/access/ownership.ts'
 import { createBells, type SuperlinkContext } from '../../src/superlink/context.ts'
 import { CheckedReplies } from '../../src/superlink/delivery/checked-replies.ts'
-import { confirmInstruction, confirmReply } from '../../src/superlink/delivery/confirm.ts'
+import { confirmInstruction, confirmReceived } from '../../src/superlink/delivery/confirm.ts'
 import { claimInstruction, pushInstructions } from '../../src/superlink/delivery/instructions.ts'
-import type { StoredMessage } from '../../src/superlink/delivery/message-store.ts'
+import { complete } from '../../src/superlink/delivery/life.ts'
+import type { NewMessage, StoredMessage } from '../../src/superlink/delivery/message-store.ts'
 import { PassingReplies } from '../../src/superlink/delivery/passing-replies.ts'
 import { recoverDelivery } from '../../src/superlink/delivery/recover.ts'
-import { acceptReply, collectReplies, noteArrival } from '../../src/superlink/delivery/replies.ts'
+import { acceptReply, collectReplies } from '../../src/superlink/delivery/replies.ts'
+import { acceptUnprompted } from '../../src/superlink/delivery/unprompted.ts'
 import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
 import { activateNode, registerNode } from '../../src/superlink/nodes/nodes.ts'
 import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
@@ -121,7 +123,7 @@ export class SuperlinkCore implements AsyncDisposable {
       durable: false,
       directory: join(directory, 'objects'),
       onFull: (bytes) => room.noteFull('/data/objects', bytes),
-      onArrived: (id) => void noteArrival({ db, bells }, id).catch(() => {}),
+      onStored: (...stored) => complete({ bells }, ...stored),
     })
     const machine = { cpus: simulatedCpus ?? 1, gpus: 0 }
     const simulation =
@@ -216,6 +218,24 @@ export class SuperlinkCore implements AsyncDisposable {
     return this.#own(new Message(metadata, body), metadata)
   }
 
+  /** A message that a SuperNode sends unasked. */
+  unprompted(runId: RunId, nodeId: bigint, options: { ttl?: number; bytes?: number } = {}): OwnMessage {
+    const ttl = options.ttl ?? 3600
+    const message = Message.create({ content: this.#content(options.bytes), messageType: 'train', dstNodeId: 1n, ttl })
+    return this.#own(message, { ...message.metadata, runId, srcNodeId: nodeId, dstNodeId: superlinkNodeId })
+  }
+
+  async sendUnprompted(message: OwnMessage, { upload = true } = {}) {
+    const taken = await acceptUnprompted(this.ctx, message.metadata.srcNodeId as NodeId, stored(message))
+    if (upload) await this.upload(message)
+    return taken
+  }
+
+  /** What waits for the ServerApp: replies to any instruction, and messages that reply to nothing. */
+  collectAll(runId: RunId, { waitMs = 0 } = {}): Promise<NewMessage[]> {
+    return collectReplies(this.ctx, runId, undefined, { waitMs, signal: this.#signal, all: false })
+  }
+
   async push(runId: RunId, messages: readonly OwnMessage[], { upload = true } = {}) {
     const pushed = await pushInstructions(this.ctx, runId, messages.map(stored))
     if (upload) for (const message of messages) await this.upload(message)
@@ -240,10 +260,10 @@ export class SuperlinkCore implements AsyncDisposable {
   }
 
   confirm(message: OwnMessage): Promise<void> {
-    const { runId, replyToMessageId } = message.metadata
-    return replyToMessageId === ''
+    const { runId, dstNodeId } = message.metadata
+    return dstNodeId !== superlinkNodeId
       ? confirmInstruction(this.ctx, message.messageId)
-      : confirmReply(this.ctx, runId as RunId, message.messageId)
+      : confirmReceived(this.ctx, runId as RunId, message.messageId)
   }
 
   async reply(reply: OwnMessage, { upload = true } = {}) {
@@ -253,7 +273,7 @@ export class SuperlinkCore implements AsyncDisposable {
   }
 
   /** The replies to these instructions that are there now. */
-  collect(runId: RunId, messageIds: readonly string[], { waitMs = 0, all = false } = {}): Promise<StoredMessage[]> {
+  collect(runId: RunId, messageIds: readonly string[], { waitMs = 0, all = false } = {}): Promise<NewMessage[]> {
     return collectReplies(this.ctx, runId, messageIds, { waitMs, signal: this.#signal, all })
   }
 
@@ -263,7 +283,7 @@ export class SuperlinkCore implements AsyncDisposable {
 
   /** What is left of messages: rows of each table, and files. Waits for deletions that are under way. */
   async leftovers(): Promise<typeof nothing> {
-    const count = async (table: 'message' | 'message_object' | 'object' | 'virtual_node'): Promise<number> =>
+    const count = async (table: Exclude<keyof typeof nothing, 'files'>): Promise<number> =>
       Number(
         (
           await this.ctx.db.read
@@ -336,6 +356,6 @@ export async function settled(turns = 50): Promise<void> {
   for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
-function stored({ metadata, error, deflated }: OwnMessage): Omit<StoredMessage, 'deliveredAt'> {
+function stored({ metadata, error, deflated }: OwnMessage): NewMessage {
   return { metadata, error, tree: deflated.tree }
 }

@@ -5,6 +5,7 @@ import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { OwnerRules } from '../../rpc/service.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { isParticipant } from '../delivery/node-messages.ts'
 import type { Node } from '../nodes/node.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import { ensureRunRunning, type Run } from '../runs/run.ts'
@@ -35,8 +36,10 @@ export function fleetOwners({ db: { read } }: Pick<SuperlinkContext, 'db'>): Own
       const metadata = message?.metadata
       if (!metadata) throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
       if (metadata.srcNodeId !== nodeId) throw new DomainError('message-source-mismatch')
-      const run = await running(metadata.runId)
-      return isInstructionTo(read, nodeId, run.runId, metadata.replyToMessageId)
+      const { runId } = await running(metadata.runId)
+      if (metadata.replyToMessageId !== '') return isInstructionTo(read, nodeId, runId, metadata.replyToMessageId)
+      if (await isParticipant(read, nodeId, runId)) return true
+      throw notVisible(runId)
     },
     async 'instruction-received'({ nodeId }: Caller, request: FleetRequest<'confirmMessageReceived'>) {
       const run = await running(request.runId)
@@ -46,7 +49,7 @@ export function fleetOwners({ db: { read } }: Pick<SuperlinkContext, 'db'>): Own
     async run({ nodeId }: Caller, { runId }: FleetRequest<'getRun' | 'getFab'>) {
       const run = await running(runId)
       if (await hasWorkIn(read, nodeId, run.runId)) return run
-      throw new DomainError('run-not-running', `Run ID not found: ${runId}`, { auditedAs: 'run-not-visible' })
+      throw notVisible(runId)
     },
     async 'sent-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pushObject'>) {
       return isObjectFrom(read, nodeId, (await running(runId)).runId, objectId)
@@ -55,6 +58,10 @@ export function fleetOwners({ db: { read } }: Pick<SuperlinkContext, 'db'>): Own
       return isObjectTo(read, nodeId, (await running(runId)).runId, objectId)
     },
   }
+}
+
+function notVisible(runId: bigint): DomainError {
+  return new DomainError('run-not-running', `Run ID not found: ${runId}`, { auditedAs: 'run-not-visible' })
 }
 
 export interface ControlOwned {

@@ -1,5 +1,5 @@
 import { sql } from 'kysely'
-import type { NodeId, RunId } from '../../base/ids.ts'
+import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { notIndexed } from '../../db/planner.ts'
 import { messageOfAnother } from '../../tasks/app-owners.ts'
@@ -16,7 +16,7 @@ export function isObjectTo(db: Db, nodeId: NodeId, runId: RunId, objectId: strin
   return isPartOfNodeMessage(db, { column: 'dst_node_id', nodeId, runId, objectId })
 }
 
-/** Whether the object is part of a reply that this node has announced. */
+/** Whether the object is part of a message that this node has announced. */
 export function isObjectFrom(db: Db, nodeId: NodeId, runId: RunId, objectId: string): Promise<boolean> {
   return isPartOfNodeMessage(db, { column: 'src_node_id', nodeId, runId, objectId })
 }
@@ -76,7 +76,7 @@ export async function isInstructionTo(db: Db, nodeId: NodeId, runId: RunId, mess
 }
 
 function isInstruction({ metadata }: StoredMessage, nodeId: NodeId, runId: RunId): boolean {
-  return metadata.replyToMessageId === '' && metadata.dstNodeId === nodeId && metadata.runId === runId
+  return metadata.dstNodeId === nodeId && metadata.runId === runId
 }
 
 /** Throws `message-of-another` unless the message is an instruction of this run to this node, or unknown. */
@@ -86,9 +86,9 @@ export async function ensureInstructionTo(db: Db, nodeId: NodeId, runId: RunId, 
   throw messageOfAnother(messageId)
 }
 
-/** Throws `message-of-another` unless the message is a reply of this run, or unknown. */
-export async function ensureReplyOf(db: Db, runId: RunId, messageId: string): Promise<void> {
+/** Throws `message-of-another` unless the message is one to the ServerApp of this run, or unknown. */
+export async function ensureSentToApp(db: Db, runId: RunId, messageId: string): Promise<void> {
   const message = await messageStore.find(db, messageId)
-  if (!message || (message.metadata.replyToMessageId !== '' && message.metadata.runId === runId)) return
+  if (!message || (message.metadata.dstNodeId === superlinkNodeId && message.metadata.runId === runId)) return
   throw messageOfAnother(messageId)
 }

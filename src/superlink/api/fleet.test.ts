@@ -99,6 +99,41 @@ test('a SuperNode joins with its key, gets app, instruction and objects, and its
   assert.deepEqual(await core.leftovers(), nothing)
 })
 
+test('a SuperNode that the run has asked for something may send a message unasked, and no other one may', async () => {
+  await using world = await setUp()
+  const { core, keyNode } = world
+  const { runId } = await core.run()
+  const [own, stranger] = [await keyNode(), await keyNode(2)]
+  const { call, nodeId, node } = own
+  const asked = core.instruction(runId, nodeId)
+  await core.push(runId, [asked])
+  const push = (by: typeof stranger, note: ReturnType<typeof core.unprompted>) =>
+    by.call(fleet.pushMessages, {
+      node: by.node,
+      messagesList: [note.deflated.wire],
+      messageObjectTrees: [note.deflated.tree],
+    })
+  const note = core.unprompted(runId, nodeId, { bytes: 50_000 })
+  const pushed = await push(own, note)
+  assert.ok(note.messageId in pushed.results)
+  const { sessionId } = pushed
+  const upload = (objectId: string) => {
+    const objectContent = (note.deflated.objects.get(objectId) as () => Uint8Array)()
+    return call(fleet.pushObject, { node, runId, objectId, objectContent, sessionId })
+  }
+  for (const objectId of pushed.objectsToPush) assert.equal((await upload(objectId)).stored, true)
+  const [message] = await core.collectAll(runId)
+  assert.equal(message?.metadata.messageId, note.messageId)
+  await core.confirm(note)
+  // The response to an upload was lost, and the ServerApp has the message.
+  assert.equal((await upload(note.messageId)).stored, true)
+  assert.deepEqual((await push(own, note)).objectsToPush, [])
+
+  await assert.rejects(push(stranger, core.unprompted(runId, stranger.nodeId)), { code: 'run-not-running' })
+  await assert.rejects(push(stranger, core.unprompted(runId, nodeId)), { code: 'message-source-mismatch' })
+  await assert.rejects(push(stranger, core.unprompted(5n as typeof runId, stranger.nodeId)), /Run ID not found: 5/)
+})
+
 test('a call without a signature, or with one that is too old, of another key or of another node, is refused', async () => {
   await using world = await setUp()
   const { core, keyNode, connect } = world

@@ -11,11 +11,13 @@ import { type FleetOwned, fleetOwners } from '../access/owners.ts'
 import { isObjectFrom } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { failRepliesWith } from '../delivery/broken-replies.ts'
+import { failMessagesWith } from '../delivery/broken-replies.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
 import { claimInstruction } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { acceptReply, refuseReply, wasTakenUp } from '../delivery/replies.ts'
+import { acceptReply, refuseReply } from '../delivery/replies.ts'
+import { acceptUnprompted, ensureRoomForObject } from '../delivery/unprompted.ts'
+import { sessionOf, wasTakenUp } from '../delivery/upload-sessions.ts'
 import * as nodes from '../nodes/nodes.ts'
 import { runToWire } from '../runs/run.ts'
 import { type FleetCallers, fleetCallers } from './authenticate.ts'
@@ -73,21 +75,22 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         return { ...news, messagesList: [messageStore.toWire(message)], messageObjectTrees: [message.tree] }
       },
       async pushMessages(request, _call, { nodeId }, isOwn) {
-        const [message] = request.messagesList
+        const [wire] = request.messagesList
         const [tree] = request.messageObjectTrees
-        if (!message || !tree)
+        if (!wire || !tree)
           throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
-        const metadata = metadataFromWire(message.metadata)
-        const error = message.error && { code: Number(message.error.code), reason: message.error.reason }
+        const metadata = metadataFromWire(wire.metadata)
+        const error = wire.error && { code: Number(wire.error.code), reason: wire.error.reason }
+        const message = { metadata, error, tree }
+        const accept = metadata.replyToMessageId === '' ? acceptUnprompted : acceptReply
         const { accepted, objectsToPush } = isOwn
-          ? await acceptReply(ctx, nodeId, { metadata, error, tree })
+          ? await accept(ctx, nodeId, message)
           : refuseReply(ctx, nodeId, metadata)
         return {
           reconnect: { reconnect: 5n },
           results: { [accepted ? metadata.messageId : 'None']: 0 },
           objectsToPush,
-          // Objects are known by what they are part of, so a session needs no state: it is named after what is answered.
-          sessionId: metadata.replyToMessageId,
+          sessionId: sessionOf(metadata),
         }
       },
       getRun: async (_request, _call, _node, run) => ({ run: runToWire(run) }),
@@ -101,14 +104,18 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
       },
       async pushObject({ runId, objectId, objectContent, sessionId }, _call, { nodeId }, isOwn) {
-        const failReply = async (error: unknown): Promise<never> => {
+        const failMessage = async (error: unknown): Promise<never> => {
           const isMalformed = error instanceof DomainError && error.code === 'object-malformed'
-          if (isMalformed) await failRepliesWith(ctx, { nodeId, runId: runId as RunId, objectId }, error)
+          if (isMalformed) await failMessagesWith(ctx, { nodeId, runId: runId as RunId, objectId }, error)
           throw error
         }
         // Asked again when it is stored: the reply may be withdrawn in between.
-        const isWanted = (db: Db): Promise<boolean> => isObjectFrom(db, nodeId, runId as RunId, objectId)
-        const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted).catch(failReply) : 'unknown'
+        const isWanted = async (db: Db): Promise<boolean> => {
+          if (!(await isObjectFrom(db, nodeId, runId as RunId, objectId))) return false
+          await ensureRoomForObject(db, { nodeId, runId: runId as RunId, objectId }, objectContent.length)
+          return true
+        }
+        const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted).catch(failMessage) : 'unknown'
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, nodeId, sessionId) }
         if (result !== 'stored') return { stored: false }
         ctx.traffic.add(runId as RunId, { received: objectContent.length })

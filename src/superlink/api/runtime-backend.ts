@@ -5,10 +5,10 @@ import { superlinkNodeId } from '../../base/ids.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
-import { ensureReplyOf, isObjectOfRun } from '../access/ownership.ts'
+import { ensureSentToApp, isObjectOfRun } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { confirmReply } from '../delivery/confirm.ts'
+import { confirmReceived } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { collectReplies } from '../delivery/replies.ts'
@@ -40,7 +40,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     maySend: ({ runId }, objectId) => isObjectOfRun(ctx.db.read, runId, objectId),
     mayRead: async ({ runId }, objectId) =>
       ctx.passingReplies.find(runId, objectId) !== undefined || (await isObjectOfRun(ctx.db.read, runId, objectId)),
-    ensureReceiver: ({ runId }, messageId) => ensureReplyOf(ctx.db.read, runId, messageId),
+    ensureReceiver: ({ runId }, messageId) => ensureSentToApp(ctx.db.read, runId, messageId),
     async pushMessages(task, request) {
       if (request.messagesList.length !== request.messageObjectTrees.length)
         throw new DomainError('message-count-invalid', 'PushMessages needs one object tree for each message.')
@@ -71,7 +71,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         ? { objectFound: true, objectAvailable: true, objectContent: object.content }
         : { objectFound: true, objectAvailable: false }
     },
-    confirmMessageReceived: ({ runId }, { messageObjectId }) => confirmReply(ctx, runId, messageObjectId),
+    confirmMessageReceived: ({ runId }, { messageObjectId }) => confirmReceived(ctx, runId, messageObjectId),
     async getNodes({ runId }, wait) {
       const list = () => ctx.runNodes.listReachable(runId)
       const look = async () => {

@@ -1,11 +1,11 @@
-import type { RunId } from '../../base/ids.ts'
+import { type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { errorCodes, type MessageError } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction, type TakingCtx } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
 
-/** The end of a message: its receiver says that it has everything. That it is the receiver was checked before. */
+/** Receivers confirm that they have everything of a message. That the caller is the receiver was checked before. */
 
 /**
  * The node has everything, so the instruction lets go of its objects. A node that confirms what it cannot have will not
@@ -15,10 +15,11 @@ import * as messageStore from './message-store.ts'
 export async function confirmInstruction(ctx: TakingCtx, messageId: string): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     const instruction = await messageStore.find(tx, messageId)
-    if (!instruction) return
-    const fetched = instruction.deliveredAt !== undefined
-    if (fetched && !(await messageStore.isIncomplete(tx, messageId))) return life.hold(ctx, tx, afterCommit, messageId)
-    if ((await messageStore.listRepliesTo(tx, [messageId])).length > 0) return
+    if (!instruction || instruction.state === 'held') return
+    const wasReceived = instruction.state === 'fetched' || instruction.state === 'answered'
+    const [whole] = wasReceived ? await messageStore.listWhole(tx, [messageId]) : []
+    if (whole !== undefined) return life.hold(ctx, tx, afterCommit, messageId)
+    if (await messageStore.findReplyTo(tx, messageId)) return
     const { dstNodeId: node, runId: run } = instruction.metadata
     ctx.log.warn('A SuperNode confirmed an instruction that it cannot have received', { node, run })
     await failInstruction(ctx, tx, afterCommit, instruction, confirmedEarly)
@@ -30,16 +31,21 @@ const confirmedEarly: MessageError = {
   reason: 'Error: Reply Message Unavailable - The SuperNode confirmed the message without having received it.',
 }
 
-/** The ServerApp has the reply: it is forgotten together with its instruction. Unknown ids are ignored. */
-export async function confirmReply(
+/**
+ * The ServerApp has a message of a node. A reply is forgotten together with its instruction; of a message that replies to
+ * nothing its row remains, so that its node cannot send it again. Unknown ids are ignored.
+ */
+export async function confirmReceived(
   ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'passingReplies'>,
   runId: RunId,
   messageId: string,
 ): Promise<void> {
   ctx.passingReplies.remove(runId, messageId)
   await ctx.db.transaction(async (tx, afterCommit) => {
-    const reply = await messageStore.find(tx, messageId)
-    if (!reply || reply.metadata.replyToMessageId === '') return
-    await life.forget(ctx, tx, afterCommit, [messageId, reply.metadata.replyToMessageId])
+    const message = await messageStore.find(tx, messageId)
+    if (!message) return
+    const { dstNodeId, replyToMessageId } = message.metadata
+    if (replyToMessageId !== '') await life.forget(ctx, tx, afterCommit, [messageId, replyToMessageId])
+    else if (dstNodeId === superlinkNodeId) await life.take(ctx, tx, afterCommit, messageId)
   })
 }

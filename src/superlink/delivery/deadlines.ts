@@ -1,6 +1,6 @@
 import type { SuperlinkContext } from '../context.ts'
 import { expireNodes } from '../nodes/nodes.ts'
-import * as messageStore from './message-store.ts'
+import { nextExpiry as findNextExpiry } from './node-messages.ts'
 
 /** Background job: notifies calls that wait for a reply when a node goes silent or an instruction expires. */
 export async function watchDeadlines(ctx: SuperlinkContext, signal: AbortSignal): Promise<void> {
@@ -10,7 +10,7 @@ export async function watchDeadlines(ctx: SuperlinkContext, signal: AbortSignal)
     const now = ctx.clock.now()
     const nextSilence = await expireNodes(ctx)
     // Since the last look: an instruction may have expired in the pause.
-    const nextExpiry = await messageStore.nextExpiry(ctx.db.read, lookedAt)
+    const nextExpiry = await findNextExpiry(ctx.db.read, lookedAt)
     lookedAt = now
     const deadline = Math.min(nextSilence, nextExpiry)
     const waitMs = deadline - ctx.clock.now()

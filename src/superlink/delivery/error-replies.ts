@@ -5,7 +5,7 @@ import { errorCodes, Message, type MessageError, type Metadata } from '../../mes
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
-import type { StoredMessage } from './message-store.ts'
+import type { NewMessage, StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 
 /** Replies that the SuperLink makes itself, because the one of the node will not come. */
@@ -20,8 +20,8 @@ export const messageUnavailable: MessageError = {
 
 /**
  * Answers an instruction with an error, within a transaction. Returns the reply, or `undefined` if there is nothing to do:
- * the instruction was answered in the meantime, or its run has ended. A reply that was announced and did not come is
- * replaced, so that each instruction has one reply.
+ * the instruction was answered or forgotten in the meantime, or its run has ended. A reply that was announced and did not
+ * come is replaced, so that each instruction has one reply.
  *
  * @param srcNodeId in whose name the error is reported; its node by default.
  */
@@ -32,38 +32,35 @@ export async function failInstruction(
   instruction: StoredMessage,
   error: MessageError,
   srcNodeId: bigint = instruction.metadata.dstNodeId,
-): Promise<StoredMessage | undefined> {
+): Promise<NewMessage | undefined> {
   const { messageId } = instruction.metadata
   const runId = instruction.metadata.runId as RunId
-  if (!(await isRunOpen(tx, runId))) return undefined
-  const earlier = await messageStore.listRepliesTo(tx, [messageId])
-  for (const { metadata } of earlier) if (!(await messageStore.isIncomplete(tx, metadata.messageId))) return undefined
-  const incomplete = earlier.map(({ metadata }) => ({ runId, messageId: metadata.messageId }))
-  await withdrawReplies(ctx, tx, afterCommit, incomplete)
+  if (!(await isRunOpen(tx, runId)) || !(await messageStore.find(tx, messageId))) return undefined
+  const earlier = await messageStore.findReplyTo(tx, messageId)
+  if (earlier && earlier.state !== 'announced') return undefined
+  if (earlier) await withdraw(ctx, tx, afterCommit, [earlier])
   const { reply, content } = createErrorReply(ctx, runId, messageId, instruction, error, srcNodeId)
-  const { messageId: replyId } = reply.metadata
-  await life.answer(tx, reply, ctx.clock.now())
-  await ctx.objects.keep(tx, afterCommit, replyId, replyId, content)
+  await life.sendWhole(ctx, tx, afterCommit, reply, content)
   afterCommit(() => {
     ctx.progress.replied(runId, error)
-    ctx.bells.replies.ring(runId)
     ctx.bells.runs.ring(runId)
   })
   return reply
 }
 
-/** Forgets replies that will not be completed: that is as if they had not been announced. */
-export async function withdrawReplies(
+/** Forgets messages of nodes that will not come whole: that is as if they had not been announced. */
+export async function withdraw(
   ctx: Pick<TakingCtx, 'objects' | 'progress'>,
   tx: Db,
   afterCommit: AfterCommit,
-  replies: readonly { readonly runId: RunId; readonly messageId: string }[],
+  messages: readonly StoredMessage[],
 ): Promise<void> {
-  if (replies.length === 0) return
-  const ids = replies.map(({ messageId }) => messageId)
+  if (messages.length === 0) return
+  const ids = messages.map(({ metadata }) => metadata.messageId)
   await life.forget(ctx, tx, afterCommit, ids)
   afterCommit(() => {
-    for (const { runId } of replies) ctx.progress.withdrawn(runId, 1)
+    for (const { metadata } of messages)
+      if (metadata.replyToMessageId !== '') ctx.progress.withdrawn(metadata.runId as RunId, 1)
   })
 }
 
@@ -74,7 +71,7 @@ export function createErrorReply(
   instruction: StoredMessage | undefined,
   error: MessageError,
   srcNodeId: bigint = superlinkNodeId,
-): { reply: StoredMessage; content: Uint8Array } {
+): { reply: NewMessage; content: Uint8Array } {
   const nowSeconds = ctx.clock.now() / 1000
   const asked = instruction?.metadata
   const metadata: Metadata = {
@@ -90,7 +87,7 @@ export function createErrorReply(
   }
   const { messageId, tree, objects } = deflateMessage(new Message(metadata, { error }))
   return {
-    reply: { metadata: { ...metadata, messageId }, error, tree, deliveredAt: undefined },
+    reply: { metadata: { ...metadata, messageId }, error, tree },
     content: (objects.get(messageId) as () => Uint8Array)(),
   }
 }

@@ -6,13 +6,13 @@ import type { AfterCommit, Db } from '../../db/database.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
-import type { StoredMessage } from './message-store.ts'
-import * as messageStore from './message-store.ts'
+import type { NewMessage, StoredMessage } from './message-store.ts'
+import { findWaiting } from './node-messages.ts'
 import { findFault } from './validate.ts'
 
 /**
- * Instructions on their way from a ServerApp to its nodes. Each reaches its node once; when the connection breaks before
- * the answer was written, or the node comes back without having confirmed it, again.
+ * Instructions on their way from a ServerApp to its nodes. Each reaches its node once, and again if the connection breaks
+ * before the response was written, or the node starts anew without having confirmed it.
  */
 
 /**
@@ -23,7 +23,7 @@ import { findFault } from './validate.ts'
 export async function pushInstructions(
   ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes'>,
   runId: RunId,
-  messages: readonly Omit<StoredMessage, 'deliveredAt'>[],
+  messages: readonly NewMessage[],
 ): Promise<{ messageIds: string[]; objectsToPush: string[] }> {
   if (messages.length > limits.messagesPerPushMax) {
     throw new DomainError('invalid-request', `More than ${limits.messagesPerPushMax} messages in one push.`)
@@ -47,7 +47,8 @@ export async function pushInstructions(
         messageIds.push('')
         continue
       }
-      for (const id of await life.offer(ctx, tx, message)) missing.add(id)
+      const { objectsToPush } = await life.send(ctx, tx, afterCommit, message)
+      for (const id of objectsToPush) missing.add(id)
       messageIds.push(message.metadata.messageId)
       receivers.push(nodeId)
     }
@@ -79,7 +80,7 @@ export async function claimInstruction(
   }
   const claimed = (await lookAgain(ctx.bells.instructions, nodeId, look, wait))?.message
   if (claimed && wait.signal.aborted) {
-    await giveBack(ctx, claimed, nodeId)
+    await giveBack(ctx, claimed)
     return undefined
   }
   return claimed
@@ -87,36 +88,27 @@ export async function claimInstruction(
 
 async function claim(ctx: Pick<SuperlinkContext, 'db' | 'clock'>, nodeId: NodeId): Promise<StoredMessage | undefined> {
   const now = ctx.clock.now()
-  if (!(await messageStore.findPending(ctx.db.read, nodeId, now))) return undefined
+  if (!(await findWaiting(ctx.db.read, nodeId, now))) return undefined
   return ctx.db.transaction(async (tx) => {
     // Look again in the transaction: another call of the node may have been faster.
-    const message = await messageStore.findPending(tx, nodeId, now)
+    const message = await findWaiting(tx, nodeId, now)
     if (!message) return undefined
     await life.handOut(tx, message, now)
-    return { ...message, deliveredAt: now }
+    return { ...message, state: 'fetched', deliveredAt: now }
   })
 }
 
-async function giveBack(
-  ctx: Pick<SuperlinkContext, 'db' | 'bells'>,
-  { metadata, deliveredAt = 0 }: StoredMessage,
-  nodeId: NodeId,
-): Promise<void> {
-  await ctx.db.transaction(async (tx, afterCommit) => {
-    if (!(await life.giveBack(tx, metadata.messageId, deliveredAt))) return
-    afterCommit(() => ctx.bells.instructions.ring(nodeId))
-  })
+async function giveBack(ctx: Pick<SuperlinkContext, 'db' | 'bells'>, message: StoredMessage): Promise<void> {
+  await ctx.db.transaction((tx, afterCommit) => life.giveBack(ctx, tx, afterCommit, message))
 }
 
-/** A node that starts anew gets what it fetched in its former life and never confirmed. */
+/** A node that starts anew receives again what it did not confirm in its former life. */
 export async function redeliver(
   ctx: Pick<SuperlinkContext, 'bells' | 'log'>,
   tx: Db,
   afterCommit: AfterCommit,
   nodeId: NodeId,
 ): Promise<void> {
-  const count = await life.offerAgain(tx, nodeId)
-  if (count === 0) return
-  ctx.log.info('Instructions that were never confirmed are delivered again', { node: nodeId, count })
-  afterCommit(() => ctx.bells.instructions.ring(nodeId))
+  const count = await life.giveBackAll(ctx, tx, afterCommit, nodeId)
+  if (count > 0) ctx.log.info('Instructions that were never confirmed are delivered again', { node: nodeId, count })
 }

@@ -8,7 +8,7 @@ const given = process.env.TRELLIS_SEED
 const seeds = given === undefined ? [...Array(Number(process.env.TRELLIS_SEEDS ?? 4)).keys()] : [Number(given)]
 const stepsPerSeed = 100
 
-test('whatever happens in whatever order, each instruction is answered once, nothing is lost and nothing is left', async () => {
+test('in any order of events each instruction is answered once, no message is lost or delivered twice, and nothing is left', async () => {
   for (const seed of seeds) {
     using folder = temporaryDirectory()
     const world = await DeliveryWorld.create(seed, folder.path)

@@ -1,88 +1,223 @@
-import type { NodeId } from '../../base/ids.ts'
+import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import type { ObjectStore } from '../../objects/object-store.ts'
 import { flattenTree } from '../../objects/object-tree.ts'
-import type { StoredMessage } from './message-store.ts'
+import type { SuperlinkContext } from '../context.ts'
+import type { MessageState, NewMessage, StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
+import * as nodeMessages from './node-messages.ts'
+import * as runMessages from './run-messages.ts'
 
 /**
- * The life of an instruction, in one table. This file alone changes states; the rules beside it decide when, and notify
- * waiting calls after the commit.
+ * The life of a message, in one table. A message is the same thing whoever sends it: what it is follows from its sender, its
+ * receiver and the message that it replies to. This file alone changes states; the rules beside it decide when.
  *
- * | state | stored as | moved on by | wakes |
- * | --- | --- | --- | --- |
- * | `offered` | not delivered | a pull of its node, the start of a virtual node | `bells.instructions`: its node waits for it |
- * | `fetched` | delivered, with its objects | its node: confirms, replies, hangs up, starts anew | – |
- * | `held` | delivered, without objects | its node: replies, starts anew | – |
- * | `answered` | has a reply | its ServerApp, which confirms the reply; a reply that does not come whole is withdrawn | `bells.replies`: its run waits for replies |
- * | `forgotten` | no row | – | – |
+ * | state | means |
+ * | --- | --- |
+ * | `announced` | stored; some of its objects are not here. Nodes may fetch it, because they wait for objects; a ServerApp may not |
+ * | `offered` | whole, and waits for its receiver. A ServerApp may receive it until it confirms |
+ * | `fetched` | its node has received it and has not confirmed it |
+ * | `held` | its node has confirmed it, and it has let go of its objects |
+ * | `answered` | its reply is whole, or is an error |
+ * | `taken` | the ServerApp has confirmed a message that replies to nothing: the same message again is not stored anew |
  *
- * Any state fails into `answered` with an error reply: expired, node gone, node restarted, app ended, refused. The end of its
- * run makes any state `forgotten`.
+ * A message without a row is forgotten. Any state can end so, when the run ends or the message will not come whole.
  */
-export const transitions = {
-  offered: ['fetched', 'answered', 'forgotten'],
-  fetched: ['offered', 'held', 'answered', 'forgotten'],
-  held: ['answered', 'forgotten'],
-  answered: ['fetched', 'held', 'forgotten'],
-  forgotten: [],
-} as const satisfies Readonly<Record<string, readonly string[]>>
+export const transitions = [
+  { from: 'announced', to: 'offered', by: 'its last object', wakes: 'its ServerApp' },
+  { from: 'announced', to: 'fetched', by: 'its node', wakes: undefined },
+  { from: 'offered', to: 'fetched', by: 'its node', wakes: undefined },
+  { from: 'fetched', to: 'announced', by: 'a broken connection, or the start of its node', wakes: 'its node' },
+  { from: 'fetched', to: 'offered', by: 'a broken connection, or the start of its node', wakes: 'its node' },
+  { from: 'fetched', to: 'held', by: 'its node', wakes: undefined },
+  { from: 'announced', to: 'answered', by: 'a reply', wakes: 'its ServerApp' },
+  { from: 'offered', to: 'answered', by: 'a reply', wakes: 'its ServerApp' },
+  { from: 'fetched', to: 'answered', by: 'a reply', wakes: 'its ServerApp' },
+  { from: 'held', to: 'answered', by: 'a reply', wakes: 'its ServerApp' },
+  { from: 'offered', to: 'taken', by: 'its ServerApp', wakes: undefined },
+] as const satisfies readonly {
+  readonly from: MessageState
+  readonly to: MessageState
+  readonly by: string
+  readonly wakes: 'its ServerApp' | 'its node' | undefined
+}[]
 
-export type InstructionState = keyof typeof transitions
+type Ctx = Pick<SuperlinkContext, 'objects' | 'bells'>
 
-export async function stateOf(db: Db, messageId: string): Promise<InstructionState> {
-  const instruction = await messageStore.find(db, messageId)
-  if (!instruction) return 'forgotten'
-  if ((await messageStore.listRepliesTo(db, [messageId])).length > 0) return 'answered'
-  if (instruction.deliveredAt === undefined) return 'offered'
-  return (await messageStore.hasObjects(db, messageId)) ? 'fetched' : 'held'
-}
-
-interface Ctx {
-  readonly objects: ObjectStore
-}
-
-/** A new instruction becomes `offered`. Returns the objects whose content is missing. */
-export async function offer(ctx: Ctx, tx: Db, instruction: Omit<StoredMessage, 'deliveredAt'>): Promise<string[]> {
-  await messageStore.insert(tx, { ...instruction, deliveredAt: undefined })
-  return ctx.objects.announce(tx, instruction.metadata.messageId, flattenTree(instruction.tree))
-}
-
-/** `offered` → `fetched`. The caller has found the instruction pending in this transaction. */
-export async function handOut(tx: Db, { metadata }: StoredMessage, now: number): Promise<void> {
-  await messageStore.markDelivered(tx, metadata.messageId, now)
-}
-
-/** `fetched` → `offered`: the receiver hung up before it had the response. Returns whether that was still so. */
-export function giveBack(tx: Db, messageId: string, fetchedAt: number): Promise<boolean> {
-  return messageStore.undeliver(tx, messageId, fetchedAt)
-}
-
-/** `fetched` → `offered` for all that a node had before it started anew. Returns how many. */
-export function offerAgain(tx: Db, nodeId: NodeId): Promise<number> {
-  return messageStore.undeliverUnconfirmed(tx, nodeId)
-}
-
-/** `fetched` → `held`: the node has everything. */
-export function hold(ctx: Ctx, tx: Db, afterCommit: AfterCommit, messageId: string): Promise<void> {
-  return ctx.objects.release(tx, afterCommit, [messageId])
+/** Moves those of these messages that the table lets move to this state. */
+function move(tx: Db, ids: readonly string[], to: MessageState, deliveredAt?: number): Promise<void> {
+  const from = transitions.filter((row) => row.to === to).map((row) => row.from)
+  return messageStore.move(tx, ids, from, { state: to, ...(deliveredAt === undefined ? {} : { deliveredAt }) })
 }
 
 /**
- * Any open state → `answered`. What is answered is not offered any more, also if its node started anew. Returns whether the
- * reply is new; its objects are announced by the caller.
+ * Stores a message, `announced` or `offered`. Returns whether it is new, and the objects whose content is missing: none if
+ * its receiver has it already. Throws `invalid-request` if its id belongs to another message.
  */
-export async function answer(tx: Db, reply: Omit<StoredMessage, 'deliveredAt'>, now: number): Promise<boolean> {
-  const isNew = await messageStore.insert(tx, { ...reply, deliveredAt: undefined })
-  if (isNew) await messageStore.markDelivered(tx, reply.metadata.replyToMessageId, now)
-  return isNew
+export async function send(
+  ctx: Ctx,
+  tx: Db,
+  afterCommit: AfterCommit,
+  message: NewMessage,
+): Promise<{ isNew: boolean; objectsToPush: string[] }> {
+  const { metadata, tree } = message
+  const stored = await messageStore.find(tx, metadata.messageId)
+  if (stored) messageStore.ensureSameMessage(stored, message)
+  if (stored && letGoOfObjects.includes(stored.state)) return { isNew: false, objectsToPush: [] }
+  const objectsToPush = await ctx.objects.announce(tx, metadata.messageId, flattenTree(tree))
+  if (stored) return { isNew: false, objectsToPush }
+  await store(ctx, tx, afterCommit, message, objectsToPush.length === 0)
+  return { isNew: true, objectsToPush }
 }
 
-/** `answered` → `fetched` or `held`: the replies will not come whole. Any state → `forgotten`, if instructions are named. */
-export async function forget(ctx: Ctx, tx: Db, afterCommit: AfterCommit, ids: readonly string[]): Promise<void> {
+/** Its objects may be gone: they must not be asked for again. */
+const letGoOfObjects: readonly MessageState[] = ['held', 'answered', 'taken']
+
+/** Stores a message of the SuperLink's own, whose one object is this. */
+export async function sendWhole(
+  ctx: Ctx,
+  tx: Db,
+  afterCommit: AfterCommit,
+  message: NewMessage,
+  content: Uint8Array,
+): Promise<void> {
+  const { messageId } = message.metadata
+  await ctx.objects.keep(tx, afterCommit, messageId, messageId, content)
+  await store(ctx, tx, afterCommit, message, true)
+}
+
+async function store(
+  ctx: Pick<Ctx, 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  message: NewMessage,
+  isWhole: boolean,
+): Promise<void> {
+  const { metadata } = message
+  await messageStore.insert(tx, message, isWhole ? 'offered' : 'announced')
+  if (metadata.dstNodeId !== superlinkNodeId) return messageStore.insertParticipant(tx, metadata)
+  if (isWhole) await arrive(ctx, tx, afterCommit, metadata)
+  // A node replies to what it has, although it may have received that in a former life.
+  else if (metadata.replyToMessageId !== '') await move(tx, [metadata.replyToMessageId], 'fetched')
+}
+
+/** An object was stored: messages that it completes become `offered`. Called within the transaction that stores it. */
+export async function complete(
+  ctx: Pick<Ctx, 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  objectId: string,
+): Promise<void> {
+  const completed = await messageStore.listCompletedBy(tx, objectId)
+  if (completed.length === 0) return
+  await move(
+    tx,
+    completed.map(({ messageId }) => messageId),
+    'offered',
+  )
+  // Nodes that wait for a message were notified when it was announced.
+  for (const metadata of completed)
+    if (metadata.dstNodeId === superlinkNodeId) await arrive(ctx, tx, afterCommit, metadata)
+}
+
+/** A message to the ServerApp is whole. */
+async function arrive(
+  ctx: Pick<Ctx, 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  { runId, replyToMessageId }: StoredMessage['metadata'],
+): Promise<void> {
+  if (replyToMessageId !== '') await move(tx, [replyToMessageId], 'answered')
+  afterCommit(() => ctx.bells.replies.ring(runId as RunId))
+}
+
+/** A node or a virtual node receives a message. The caller has found it waiting in this transaction. */
+export function handOut(tx: Db, { metadata }: StoredMessage, now: number): Promise<void> {
+  return move(tx, [metadata.messageId], 'fetched', now)
+}
+
+/** The receiver hung up before it had the response: the message waits again, unless it has moved on since. */
+export async function giveBack(
+  ctx: Pick<Ctx, 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  { metadata, deliveredAt }: StoredMessage,
+): Promise<boolean> {
+  const stored = await messageStore.find(tx, metadata.messageId)
+  const isSame = stored?.state === 'fetched' && stored.deliveredAt === deliveredAt
+  if (!isSame || (await messageStore.findReplyTo(tx, metadata.messageId))) return false
+  await offerAgain(ctx, tx, afterCommit, metadata.dstNodeId as NodeId, [metadata.messageId])
+  return true
+}
+
+/** All that a node received and did not confirm waits again, for it has started anew. Returns how many. */
+export async function giveBackAll(
+  ctx: Pick<Ctx, 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  nodeId: NodeId,
+): Promise<number> {
+  const ids = await nodeMessages.listFetched(tx, nodeId)
+  if (ids.length > 0) await offerAgain(ctx, tx, afterCommit, nodeId, ids)
+  return ids.length
+}
+
+async function offerAgain(
+  ctx: Pick<Ctx, 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  nodeId: NodeId,
+  ids: readonly string[],
+): Promise<void> {
+  const whole = new Set(await messageStore.listWhole(tx, ids))
+  await move(tx, [...whole], 'offered')
+  const incomplete = ids.filter((id) => !whole.has(id))
+  await move(tx, incomplete, 'announced')
+  afterCommit(() => ctx.bells.instructions.ring(nodeId))
+}
+
+/** Its node has everything, so the message lets go of its objects. */
+export async function hold(
+  ctx: Pick<Ctx, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  messageId: string,
+): Promise<void> {
+  await ctx.objects.release(tx, afterCommit, [messageId])
+  await move(tx, [messageId], 'held')
+}
+
+/** The ServerApp has a message that replies to nothing. */
+export async function take(
+  ctx: Pick<Ctx, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  messageId: string,
+): Promise<void> {
+  await ctx.objects.release(tx, afterCommit, [messageId])
+  await move(tx, [messageId], 'taken')
+}
+
+/**
+ * Any state → no row. A message whose announced reply is forgotten stays as it is; one whose whole reply is replaced by an
+ * error gets that error in the same transaction.
+ */
+export async function forget(
+  ctx: Pick<Ctx, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  ids: readonly string[],
+): Promise<void> {
   await ctx.objects.release(tx, afterCommit, ids)
-  for (let start = 0; start < ids.length; start += idsPerStatement)
-    await messageStore.remove(tx, ids.slice(start, start + idsPerStatement))
+  await messageStore.remove(tx, ids)
 }
 
-const idsPerStatement = 500
+/** All messages of a run that has ended. */
+export async function forgetRun(
+  ctx: Pick<Ctx, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  runId: RunId,
+): Promise<void> {
+  await forget(ctx, tx, afterCommit, await runMessages.listIdsOfRun(tx, runId))
+  await messageStore.removeParticipants(tx, runId)
+}

@@ -1,7 +1,7 @@
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
-import { type ExpressionBuilder, sql } from 'kysely'
+import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely'
 import { DomainError } from '../../base/errors.ts'
-import type { NodeId, RunId } from '../../base/ids.ts'
+import { type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { shortened } from '../../base/printable.ts'
 import { fitting } from '../../db/column-limits.ts'
@@ -17,43 +17,46 @@ import {
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { strippedMessage } from '../../message/wire.ts'
 
-/** Literals: if a term of a partial index is bound, SQLite prepares the statement again at each execution. */
-const instruction = sql.lit('instruction')
-const reply = sql.lit('reply')
+/** The `message` table: rows by id, and everything that writes. `life.ts` decides which states follow each other. */
 
-/** A message on its way, without its content: that travels as objects. */
-export interface StoredMessage {
+export type MessageState = 'announced' | 'offered' | 'fetched' | 'held' | 'answered' | 'taken'
+
+/** A message as its sender hands it over, without its content: that travels as objects. */
+export interface NewMessage {
   readonly metadata: Metadata
   readonly error: MessageError | undefined
   readonly tree: ObjectTree
-  /** Epoch milliseconds; `undefined` while no node has it. */
+}
+
+export interface StoredMessage extends NewMessage {
+  readonly state: MessageState
+  /** When a node received it for the last time, in epoch milliseconds. */
   readonly deliveredAt: number | undefined
 }
 
+/** Literals: if a term of a partial index is bound, SQLite prepares the statement again at each execution. */
+export const inState = (state: MessageState): RawBuilder<MessageState> => sql.lit(state)
+export const inStates = (states: readonly MessageState[]): RawBuilder<MessageState>[] => states.map(inState)
+/** The SuperLink's end of a message is its ServerApp. */
+export const serverApp: RawBuilder<bigint> = sql.raw(String(superlinkNodeId))
+
 /** The last instant at which the message is worth anything, in epoch milliseconds. */
-export function expiresAt(message: StoredMessage): number {
+export function expiresAt(message: NewMessage): number {
   return (message.metadata.createdAt + message.metadata.ttl) * 1000
 }
 
-export function toWire(message: StoredMessage): WireMessage {
+export function toWire(message: NewMessage): WireMessage {
   return create(MessageSchema, strippedMessage(message.metadata, message.error))
 }
 
-/**
- * Stores a message. Returns false, and changes nothing, if the same message is stored already. Throws `invalid-request` if
- * its id belongs to a message of another run, sender or receiver.
- */
-export async function insert(tx: Db, message: StoredMessage): Promise<boolean> {
-  const { metadata, error, tree } = message
-  const stored = await find(tx, metadata.messageId)
-  if (stored && !isSameMessage(stored.metadata, metadata))
-    throw new DomainError('invalid-request', `The id ${metadata.messageId} belongs to another message.`)
-  const result = await tx
+/** Stores a message whose id is not stored yet. */
+export async function insert(tx: Db, { metadata, error, tree }: NewMessage, state: MessageState): Promise<void> {
+  await tx
     .insertInto('message')
     .values(
       fitting('message', {
         message_id: metadata.messageId,
-        kind: metadata.replyToMessageId === '' ? 'instruction' : 'reply',
+        state,
         run_id: metadata.runId,
         src_node_id: metadata.srcNodeId,
         dst_node_id: metadata.dstNodeId,
@@ -67,12 +70,51 @@ export async function insert(tx: Db, message: StoredMessage): Promise<boolean> {
         error_code: error?.code ?? null,
         error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
         object_tree: toBinary(ObjectTreeSchema, tree),
-        delivered_at: message.deliveredAt ?? null,
+        delivered_at: null,
       }),
     )
+    .execute()
+}
+
+/** Moves those of these messages that are in one of the states. */
+export async function move(
+  tx: Db,
+  ids: readonly string[],
+  from: readonly MessageState[],
+  to: { readonly state: MessageState; readonly deliveredAt?: number },
+): Promise<void> {
+  const changes = to.deliveredAt === undefined ? {} : { delivered_at: to.deliveredAt }
+  for (const some of inBatches(ids)) {
+    await tx
+      .updateTable('message')
+      .set(fitting('message', { state: to.state, ...changes }))
+      .where('message_id', 'in', some)
+      .where('state', 'in', inStates(from))
+      .execute()
+  }
+}
+
+export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
+  for (const some of inBatches(ids)) await tx.deleteFrom('message').where('message_id', 'in', some).execute()
+}
+
+/** The run has asked the node for something. */
+export async function insertParticipant(tx: Db, { runId, dstNodeId }: Metadata): Promise<void> {
+  await tx
+    .insertInto('participant')
+    .values(fitting('participant', { run_id: runId, node_id: dstNodeId }))
     .onConflict((conflict) => conflict.doNothing())
-    .executeTakeFirstOrThrow()
-  return result.numInsertedOrUpdatedRows === 1n
+    .execute()
+}
+
+export async function removeParticipants(tx: Db, runId: RunId): Promise<void> {
+  await tx.deleteFrom('participant').where('run_id', '=', runId).execute()
+}
+
+/** Throws `invalid-request` if the id of the new message belongs to one of another run, sender or receiver. */
+export function ensureSameMessage(stored: NewMessage, { metadata }: NewMessage): void {
+  if (isSameMessage(stored.metadata, metadata)) return
+  throw new DomainError('invalid-request', `The id ${metadata.messageId} belongs to another message.`)
 }
 
 export function isSameMessage(one: Metadata, other: Metadata): boolean {
@@ -84,148 +126,75 @@ export async function find(db: Db, messageId: string): Promise<StoredMessage | u
   return row && toMessage(row)
 }
 
-/** The instructions of a run among these ids. */
+/** The messages of a run to its nodes among these ids. */
 export async function listInstructions(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
-  return (
-    await db
-      .selectFrom('message')
-      .selectAll()
-      .where('message_id', 'in', ids)
-      .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
-      .where('kind', '=', instruction)
-      .execute()
-  ).map(toMessage)
-}
-
-export async function listRepliesTo(db: Db, ids: readonly string[]): Promise<StoredMessage[]> {
-  return (await selectRepliesTo(db, ids).execute()).map(toMessage)
-}
-
-/** The replies of a run to these instructions whose objects are all here. */
-export async function listCompleteRepliesTo(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
-  const query = selectRepliesTo(db, ids).where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
-  const rows = query.where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))).execute()
-  return (await rows).map(toMessage)
-}
-
-function selectRepliesTo(db: Db, ids: readonly string[]) {
-  return db.selectFrom('message').selectAll().where('reply_to', 'in', ids).where('kind', '=', reply).orderBy('position')
-}
-
-/** Replies that a node announced, and whose objects are not all here. */
-export async function listIncompleteReplies(db: Db, nodeId: NodeId): Promise<{ messageId: string; runId: RunId }[]> {
-  const rows = await db
-    .selectFrom('message')
-    .select(['message_id', 'run_id'])
-    .where('src_node_id', '=', nodeId)
-    .where('kind', '=', reply)
-    .where(({ exists, selectFrom }) => exists(missingObjects(selectFrom)))
-    .execute()
-  return rows.map((row) => ({ messageId: row.message_id, runId: row.run_id as RunId }))
-}
-
-/** Runs with a reply that has this object and all its others. */
-export async function listRunsCompletedBy(db: Db, objectId: string): Promise<RunId[]> {
-  const rows = await db
-    .selectFrom('message')
-    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
-    .select('message.run_id')
-    .distinct()
-    .where('part.object_id', '=', objectId)
-    .where('message.kind', '=', reply)
-    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
-    .execute()
-  return rows.map((row) => row.run_id as RunId)
-}
-
-/** Returns the oldest instruction that no node has fetched and that has not expired. */
-export async function findPending(db: Db, nodeId: NodeId, now: number): Promise<StoredMessage | undefined> {
-  const row = await db
-    .selectFrom('message')
-    .selectAll()
-    .where('dst_node_id', '=', nodeId)
-    .where('kind', '=', instruction)
-    .where('delivered_at', 'is', null)
-    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
-    .orderBy('position')
-    .limit(sql.lit(1))
-    .executeTakeFirst()
-  return row && toMessage(row)
-}
-
-export async function markDelivered(tx: Db, messageId: string, at: number): Promise<void> {
-  await tx.updateTable('message').set({ delivered_at: at }).where('message_id', '=', messageId).execute()
-}
-
-/** Makes an instruction available again that was handed out at this instant, unless it has moved on since. */
-export async function undeliver(tx: Db, messageId: string, deliveredAt: number): Promise<boolean> {
-  const result = await tx
-    .updateTable('message')
-    .set({ delivered_at: null })
-    .where('message_id', '=', messageId)
-    .where('delivered_at', '=', deliveredAt)
-    .where(({ exists, selectFrom }) => exists(objectsOfMessage(selectFrom)))
-    .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
-    .executeTakeFirstOrThrow()
-  return result.numUpdatedRows > 0n
-}
-
-/** Makes instructions available again that the node fetched but neither confirmed nor answered. Returns how many. */
-export async function undeliverUnconfirmed(tx: Db, nodeId: NodeId): Promise<number> {
-  const result = await tx
-    .updateTable('message')
-    .set({ delivered_at: null })
-    .where('dst_node_id', '=', nodeId)
-    .where('kind', '=', instruction)
-    .where('delivered_at', 'is not', null)
-    .where(({ exists, selectFrom }) => exists(objectsOfMessage(selectFrom)))
-    .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
-    .executeTakeFirstOrThrow()
-  return Number(result.numUpdatedRows)
-}
-
-/** What the node confirmed and never answered: a confirmed instruction has let go of its objects. */
-export async function listConfirmedUnanswered(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
   const rows = await db
     .selectFrom('message')
     .selectAll()
-    .where('dst_node_id', '=', nodeId)
-    .where('kind', '=', instruction)
-    .where('delivered_at', 'is not', null)
-    .where(({ not, exists, selectFrom }) => not(exists(objectsOfMessage(selectFrom))))
-    .where(({ not, exists, selectFrom }) => not(exists(repliesToMessage(selectFrom))))
+    .where('message_id', 'in', ids)
+    .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
+    .where('dst_node_id', '<>', serverApp)
     .execute()
   return rows.map(toMessage)
 }
 
-/** Whether an object of the message is announced and its content is not here. */
-export async function isIncomplete(db: Db, messageId: string): Promise<boolean> {
-  const row = await db
-    .selectFrom('message')
-    .select('position')
-    .where('message_id', '=', messageId)
-    .where(({ exists, selectFrom }) => exists(missingObjects(selectFrom)))
-    .executeTakeFirst()
-  return row !== undefined
+/** The reply to a message, announced or whole. There is one at most. */
+export async function findReplyTo(db: Db, messageId: string): Promise<StoredMessage | undefined> {
+  const row = await selectRepliesTo(db, [messageId]).executeTakeFirst()
+  return row && toMessage(row)
 }
 
-/** Whether the message has not let go of its objects. */
-export async function hasObjects(db: Db, messageId: string): Promise<boolean> {
-  const row = await db
-    .selectFrom('message_object')
-    .select('object_id')
-    .where('message_id', '=', messageId)
-    .limit(sql.lit(1))
-    .executeTakeFirst()
-  return row !== undefined
+/** The replies of a run to these messages that are whole. */
+export async function listOfferedRepliesTo(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
+  const rows = await selectRepliesTo(db, ids)
+    .where('state', '=', inState('offered'))
+    .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
+    .execute()
+  return rows.map(toMessage)
+}
+
+function selectRepliesTo(db: Db, ids: readonly string[]) {
+  const query = db.selectFrom('message').selectAll().where('reply_to', 'in', ids)
+  return query.where('reply_to', '<>', sql.lit('')).orderBy('position')
+}
+
+/** Those of these messages that wait for no object. */
+export async function listWhole(db: Db, ids: readonly string[]): Promise<string[]> {
+  const whole: string[] = []
+  for (const some of inBatches(ids)) {
+    const rows = await db
+      .selectFrom('message')
+      .select('message_id')
+      .where('message_id', 'in', some)
+      .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
+      .execute()
+    whole.push(...rows.map((row) => row.message_id))
+  }
+  return whole
+}
+
+/** The announced messages that have this object and all their others. */
+export async function listCompletedBy(db: Db, objectId: string): Promise<Metadata[]> {
+  const rows = await db
+    .selectFrom('message_object as part')
+    .innerJoin('message', 'message.message_id', 'part.message_id')
+    .selectAll('message')
+    .where('part.object_id', '=', objectId)
+    .where(({ eb, ref }) => eb(notIndexed(ref('message.state')), '=', inState('announced')))
+    // The root is usually sent last, and a model that thousands of messages share comes before all of theirs.
+    .where(({ exists, selectFrom }) => exists(availableRoot(selectFrom)))
+    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
+    .execute()
+  return rows.map((row) => toMessage(row).metadata)
 }
 
 type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']
 
-function objectsOfMessage(selectFrom: SelectFrom) {
-  return selectFrom('message_object')
-    .select('object_id')
-    .whereRef('message_object.message_id', '=', 'message.message_id')
+function availableRoot(selectFrom: SelectFrom) {
+  return selectFrom('object as root')
+    .select('root.object_id')
+    .whereRef('root.object_id', '=', 'message.message_id')
+    .where('root.available', '=', 1)
 }
 
 function missingObjects(selectFrom: SelectFrom) {
@@ -234,35 +203,6 @@ function missingObjects(selectFrom: SelectFrom) {
     .select('message_object.object_id')
     .whereRef('message_object.message_id', '=', 'message.message_id')
     .where('object.available', '=', 0)
-}
-
-function repliesToMessage(selectFrom: SelectFrom) {
-  return selectFrom('message as reply')
-    .select('reply.position')
-    .whereRef('reply.reply_to', '=', 'message.message_id')
-    .where('reply.kind', '=', reply)
-}
-
-export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
-  await tx.deleteFrom('message').where('message_id', 'in', ids).execute()
-}
-
-/** The oldest instructions of a run whose replies its ServerApp has not taken yet. */
-export async function listInstructionIdsOfRun(db: Db, runId: RunId, limit: number): Promise<string[]> {
-  const query = db.selectFrom('message').select('message_id').where('run_id', '=', runId)
-  const rows = await query.where('kind', '=', instruction).orderBy('position').limit(limit).execute()
-  return rows.map((row) => row.message_id)
-}
-
-/** The earliest end of an instruction's life after `now`, in epoch milliseconds; Infinity when there is none. */
-export async function nextExpiry(db: Db, now: number): Promise<number> {
-  const row = await db
-    .selectFrom('message')
-    .select(({ fn, eb }) => fn.min(eb('created_at', '+', eb.ref('ttl'))).as('at'))
-    .where('kind', '=', instruction)
-    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
-    .executeTakeFirst()
-  return row?.at ? Number(row.at) * 1000 : Number.POSITIVE_INFINITY
 }
 
 export function toMessage(row: Row<'message'>): StoredMessage {
@@ -282,6 +222,13 @@ export function toMessage(row: Row<'message'>): StoredMessage {
     },
     error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
     tree: fromBinary(ObjectTreeSchema, row.object_tree),
+    state: row.state as MessageState,
     deliveredAt: row.delivered_at ?? undefined,
   }
 }
+
+function* inBatches(ids: readonly string[]): Generator<readonly string[]> {
+  for (let start = 0; start < ids.length; start += idsPerStatement) yield ids.slice(start, start + idsPerStatement)
+}
+
+const idsPerStatement = 500

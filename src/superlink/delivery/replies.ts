@@ -5,21 +5,16 @@ import { limits } from '../../base/limits.ts'
 import { takeTurns } from '../../base/turns.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { errorCodes, type MessageError, type Metadata } from '../../message/message.ts'
-import { flattenTree } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
 import { replaceReply } from './broken-replies.ts'
-import {
-  createErrorReply,
-  failInstruction,
-  messageUnavailable,
-  type TakingCtx,
-  withdrawReplies,
-} from './error-replies.ts'
+import { createErrorReply, failInstruction, messageUnavailable, type TakingCtx, withdraw } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
-import { expiresAt, type StoredMessage } from './message-store.ts'
-import { listIdsOfRun } from './run-messages.ts'
+import { expiresAt, type NewMessage, type StoredMessage } from './message-store.ts'
+import * as nodeMessages from './node-messages.ts'
+import * as runMessages from './run-messages.ts'
+import { listUnprompted } from './unprompted.ts'
 import { findFault } from './validate.ts'
 
 /**
@@ -40,7 +35,7 @@ const ttlToleranceSeconds = 0.1
 export function acceptReply(
   ctx: TakingCtx,
   nodeId: NodeId,
-  reply: Omit<StoredMessage, 'deliveredAt'>,
+  reply: NewMessage,
 ): Promise<{ accepted: boolean; objectsToPush: string[] }> {
   return ctx.db.transaction((tx, afterCommit) => takeReply(ctx, tx, afterCommit, nodeId, reply))
 }
@@ -51,17 +46,15 @@ export async function takeReply(
   tx: Db,
   afterCommit: AfterCommit,
   nodeId: NodeId,
-  reply: Omit<StoredMessage, 'deliveredAt'>,
+  reply: NewMessage,
 ): Promise<{ accepted: boolean; objectsToPush: string[] }> {
   const fault = await findReplyFault(ctx, tx, nodeId, reply)
   if (fault) return refuseReply(ctx, nodeId, reply.metadata, fault)
-  const isNew = await life.answer(tx, reply, ctx.clock.now())
-  const objectsToPush = await ctx.objects.announce(tx, reply.metadata.messageId, flattenTree(reply.tree))
+  const { isNew, objectsToPush } = await life.send(ctx, tx, afterCommit, reply)
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {
     if (isNew) ctx.progress.replied(runId, reply.error)
     if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
-    ctx.bells.replies.ring(runId)
     ctx.bells.runs.ring(runId)
   })
   return { accepted: true, objectsToPush }
@@ -84,7 +77,7 @@ async function findReplyFault(
   ctx: Pick<Ctx, 'clock'>,
   tx: Db,
   nodeId: NodeId,
-  reply: Omit<StoredMessage, 'deliveredAt'>,
+  reply: NewMessage,
 ): Promise<string | undefined> {
   const { metadata } = reply
   if (!(await isRunOpen(tx, metadata.runId as RunId))) return 'its run has ended'
@@ -97,7 +90,7 @@ async function findReplyFault(
   if (instruction.metadata.runId !== metadata.runId) return 'its instruction is of another run'
   const restSeconds = instruction.metadata.createdAt + instruction.metadata.ttl - metadata.createdAt
   if (metadata.ttl > restSeconds + ttlToleranceSeconds) return 'it would outlive its instruction'
-  const [earlier] = await messageStore.listRepliesTo(tx, [metadata.replyToMessageId])
+  const earlier = await messageStore.findReplyTo(tx, metadata.replyToMessageId)
   if (earlier && earlier.metadata.messageId !== metadata.messageId) return 'there is another reply already'
   const stored = await messageStore.find(tx, metadata.messageId)
   if (stored && !messageStore.isSameMessage(stored.metadata, metadata)) return 'its id belongs to another message'
@@ -105,39 +98,43 @@ async function findReplyFault(
 }
 
 /**
- * Returns the replies to these instructions of a run, or to any instruction of it if `instructionIds` is undefined. Waits up
- * to `waitMs` for one reply, or for every reply if `all` is set and the instructions are named. A reply is complete: one that
- * was handed out when it was announced could keep its ServerApp waiting for objects that a killed node never sends.
+ * Returns the replies to these instructions of a run. If `instructionIds` is undefined it returns everything that nodes have
+ * sent to the ServerApp: replies to any instruction, and messages that reply to nothing. Waits up to `waitMs` for one message,
+ * or for every reply if `all` is set and the instructions are named. Each one is whole: a message that was handed out when it
+ * was announced could keep its ServerApp waiting for objects that a killed node never sends.
  */
 export async function collectReplies(
   ctx: CollectingCtx,
   runId: RunId,
   instructionIds: readonly string[] | undefined,
   wait: { waitMs: number; signal: AbortSignal; all: boolean },
-): Promise<StoredMessage[]> {
+): Promise<NewMessage[]> {
   if (instructionIds?.length === 0) return []
   if (instructionIds && instructionIds.length > limits.repliesPerPullMax)
     throw new DomainError('invalid-request', `More than ${limits.repliesPerPullMax} message ids in one request.`)
   const enough = wait.all && instructionIds ? instructionIds.length : 1
-  const resolve = async (): Promise<StoredMessage[]> =>
-    resolveReplies(ctx, runId, instructionIds ?? (await listOpen(ctx, runId)))
-  const look = async (): Promise<StoredMessage[] | undefined> => {
+  const resolve = (): Promise<NewMessage[]> =>
+    instructionIds ? resolveReplies(ctx, runId, instructionIds) : resolveAll(ctx, runId)
+  const look = async (): Promise<NewMessage[] | undefined> => {
     const replies = await resolve()
     return replies.length >= enough ? replies : undefined
   }
   return (await lookAgain(ctx.bells.replies, runId, look, wait)) ?? (wait.all ? resolve() : [])
 }
 
-function listOpen({ db }: Pick<Ctx, 'db'>, runId: RunId): Promise<string[]> {
-  return messageStore.listInstructionIdsOfRun(db.read, runId, limits.repliesPerPullMax)
+async function resolveAll(ctx: CollectingCtx, runId: RunId): Promise<NewMessage[]> {
+  const max = limits.repliesPerPullMax
+  const replies = await resolveReplies(ctx, runId, await runMessages.listInstructionIds(ctx.db.read, runId, max))
+  const unprompted = await listUnprompted(ctx, runId, max - replies.length)
+  return [...replies, ...unprompted].toSorted((one, other) => one.metadata.createdAt - other.metadata.createdAt)
 }
 
-async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
+async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly string[]): Promise<NewMessage[]> {
   if (ids.length === 0) return []
   const now = ctx.clock.now()
   const turn = takeTurns()
-  const replies = new Map<string, StoredMessage>()
-  for (const reply of await messageStore.listCompleteRepliesTo(ctx.db.read, runId, ids)) {
+  const replies = new Map<string, NewMessage>()
+  for (const reply of await messageStore.listOfferedRepliesTo(ctx.db.read, runId, ids)) {
     await turn()
     const { replyToMessageId } = reply.metadata
     if (replies.has(replyToMessageId)) continue
@@ -182,11 +179,6 @@ async function findUndeliverable(ctx: Ctx, instruction: StoredMessage, now: numb
   }
 }
 
-/** Notifies the calls that wait for a reply whose last object this is. */
-export async function noteArrival(ctx: Pick<Ctx, 'db' | 'bells'>, objectId: string): Promise<void> {
-  for (const runId of await messageStore.listRunsCompletedBy(ctx.db.read, objectId)) ctx.bells.replies.ring(runId)
-}
-
 /**
  * A node that starts anew, or has gone silent, will not send the rest of what it announced: that is as if it had not
  * answered.
@@ -197,12 +189,12 @@ export async function forgetIncomplete(
   afterCommit: AfterCommit,
   nodeId: NodeId,
 ): Promise<void> {
-  const replies = await messageStore.listIncompleteReplies(tx, nodeId)
-  if (replies.length === 0) return
-  await withdrawReplies(ctx, tx, afterCommit, replies)
-  ctx.log.warn('Replies that a SuperNode announced and did not send are forgotten', {
+  const announced = await nodeMessages.listAnnouncedBy(tx, nodeId)
+  if (announced.length === 0) return
+  await withdraw(ctx, tx, afterCommit, announced)
+  ctx.log.warn('Messages that a SuperNode announced and did not send are forgotten', {
     node: nodeId,
-    count: replies.length,
+    count: announced.length,
   })
 }
 
@@ -212,25 +204,10 @@ export async function forgetIncomplete(
  */
 export async function failConfirmed(ctx: TakingCtx, tx: Db, afterCommit: AfterCommit, nodeId: NodeId): Promise<void> {
   const reason = 'Error: Node Unavailable — The SuperNode was restarted before it answered this message.'
-  for (const instruction of await messageStore.listConfirmedUnanswered(tx, nodeId)) {
+  for (const instruction of await nodeMessages.listHeld(tx, nodeId)) {
     const error = { code: errorCodes.nodeUnavailable, reason }
     await failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId)
   }
-}
-
-/**
- * Whether an object that no message waits for belongs to a reply that its ServerApp has already: then the response to its
- * upload was lost, and this is the second try. A session is named after the instruction, which is forgotten with its reply.
- * (The instruction of another node looks the same: the uploading node does not learn whether there is such a message.)
- */
-export async function wasTakenUp(
-  ctx: Pick<SuperlinkContext, 'db'>,
-  nodeId: NodeId,
-  sessionId: string,
-): Promise<boolean> {
-  if (sessionId === '') return false
-  const instruction = await messageStore.find(ctx.db.read, sessionId)
-  return instruction?.metadata.dstNodeId !== nodeId
 }
 
 /** Forgets all messages and objects of a run that has ended. */
@@ -240,5 +217,5 @@ export async function forgetRunMessages(
   afterCommit: AfterCommit,
   runId: RunId,
 ): Promise<void> {
-  await life.forget(ctx, tx, afterCommit, await listIdsOfRun(tx, runId))
+  await life.forgetRun(ctx, tx, afterCommit, runId)
 }

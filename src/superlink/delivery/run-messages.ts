@@ -1,12 +1,12 @@
-import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import { type StoredMessage, toMessage } from './message-store.ts'
+import { inState, type StoredMessage, serverApp, toMessage } from './message-store.ts'
+import { waiting } from './node-messages.ts'
 
 /** Queries of the `message` table by run. */
 
-/** The oldest instruction of a run that no node has fetched and that has not expired, for a node that is not among `busy`. */
-export async function findPendingOfRun(
+/** The oldest message of a run that waits for a node which is not among `busy`, and that has not expired. */
+export async function findWaitingOfRun(
   db: Db,
   runId: RunId,
   busy: readonly NodeId[],
@@ -16,28 +16,44 @@ export async function findPendingOfRun(
     .selectFrom('message')
     .selectAll()
     .where('run_id', '=', runId)
-    .where('kind', '=', 'instruction')
-    .where('delivered_at', 'is', null)
+    .where('dst_node_id', '<>', serverApp)
+    .where('state', 'in', waiting)
     .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
   if (busy.length > 0) query = query.where('dst_node_id', 'not in', busy)
   const row = await query.orderBy('position').limit(1).executeTakeFirst()
   return row && toMessage(row)
 }
 
-/** Runs with instructions that no node has fetched. */
-export async function listRunsWithPending(db: Db): Promise<RunId[]> {
-  const rows = await db
-    .selectFrom('message')
-    .select('run_id')
-    .distinct()
-    .where('kind', '=', 'instruction')
-    .where('delivered_at', 'is', null)
-    .execute()
-  return rows.map((row) => row.run_id as RunId)
+/** Runs with messages that wait for nodes. */
+export async function listRunsWithWaiting(db: Db): Promise<RunId[]> {
+  const query = db.selectFrom('message').select('run_id').distinct().where('dst_node_id', '<>', serverApp)
+  return (await query.where('state', 'in', waiting).execute()).map((row) => row.run_id as RunId)
 }
 
-/** The replies of a node in a run that this object is part of. */
-export async function listRepliesWith(
+/** The oldest messages of a run to nodes whose replies its ServerApp has not confirmed yet. */
+export async function listInstructionIds(db: Db, runId: RunId, limit: number): Promise<string[]> {
+  const query = db.selectFrom('message').select('message_id').where('run_id', '=', runId)
+  const rows = await query.where('dst_node_id', '<>', serverApp).orderBy('position').limit(limit).execute()
+  return rows.map((row) => row.message_id)
+}
+
+/** The oldest messages to the ServerApp of a run that reply to nothing and that it has not confirmed yet. */
+export async function listOfferedUnprompted(db: Db, runId: RunId, limit: number): Promise<StoredMessage[]> {
+  const rows = await db
+    .selectFrom('message')
+    .selectAll()
+    .where('dst_node_id', '=', serverApp)
+    .where('run_id', '=', runId)
+    .where('reply_to', '=', '')
+    .where('state', '=', inState('offered'))
+    .orderBy('position')
+    .limit(limit)
+    .execute()
+  return rows.map(toMessage)
+}
+
+/** The messages of a node in a run that this object is part of. */
+export async function listSentWith(
   db: Db,
   { nodeId, runId, objectId }: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },
 ): Promise<StoredMessage[]> {
@@ -50,20 +66,6 @@ export async function listRepliesWith(
     .where('part.object_id', '=', objectId)
     .execute()
   return rows.map(toMessage)
-}
-
-/** How many objects of each announced reply have not come. */
-export async function countMissingObjects(db: Db): Promise<Map<string, number>> {
-  const rows = await db
-    .selectFrom('object')
-    .innerJoin('message_object as part', 'part.object_id', 'object.object_id')
-    .innerJoin('message', 'message.message_id', 'part.message_id')
-    .select(({ fn }) => ['message.message_id', fn.countAll<number>().as('missing')])
-    .where('object.available', '=', sql.lit(0))
-    .where('message.kind', '=', 'reply')
-    .groupBy('message.message_id')
-    .execute()
-  return new Map(rows.map((row) => [row.message_id, Number(row.missing)]))
 }
 
 /** Runs that have messages. */

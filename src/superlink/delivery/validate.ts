@@ -7,9 +7,12 @@ import { isMessageType } from '../../message/message-type.ts'
 /** Flower's earliest plausible `created_at`: 2025-02-28 UTC, in epoch seconds. */
 const createdAtMin = 1_740_700_800
 
+/** What a sender may send: a ServerApp instructions, a SuperNode replies to them and messages that reply to nothing. */
+export type MessageKind = 'instruction' | 'reply' | 'unprompted'
+
 /** What is wrong with a message, or `undefined`. The rules are those of both wire generations. */
 export function findFault(
-  kind: 'instruction' | 'reply',
+  kind: MessageKind,
   metadata: Metadata,
   tree: ObjectTree | undefined,
   nowMs: number,
@@ -29,7 +32,7 @@ export function findFault(
   const server = kind === 'instruction' ? srcNodeId : dstNodeId
   if (server !== superlinkNodeId) return 'the SuperLink is not at one end'
   if (node === 0n || node === superlinkNodeId) return 'no SuperNode at the other end'
-  if (kind === 'instruction' && metadata.replyToMessageId !== '') return 'an instruction replies to nothing'
+  if (kind !== 'reply' && metadata.replyToMessageId !== '') return 'an instruction replies to nothing'
   if (kind === 'reply' && metadata.replyToMessageId === '') return 'a reply to nothing'
   if (Buffer.byteLength(metadata.replyToMessageId) > limits.hashBytesMax) return 'a reply to what is no message id'
   return undefined

@@ -1,55 +1,16 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { KyselyPlugin, RootOperationNode } from 'kysely'
+import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { certificatePeer, openConnection, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
-import type { Database, Db } from '../../db/database.ts'
-import { nextExpiry } from '../delivery/message-store.ts'
+import { nextExpiry } from '../delivery/node-messages.ts'
 import { activateNode, expireNodes, findCredentialNode, heartbeat, registerNode } from './nodes.ts'
 
 const peer = certificatePeer('site', { identitySharing: 'allow' })
 const nodesMax = 200
 
-/** Notes the queries of a SuperLink, and how many rows each one reads. */
-function observe(db: Database) {
-  const queries = new Map<object, RootOperationNode>()
-  let rowsMost = 0
-  const plugin: KyselyPlugin = {
-    transformQuery({ node, queryId }) {
-      queries.set(queryId, node)
-      return node
-    },
-    async transformResult({ result }) {
-      rowsMost = Math.max(rowsMost, result.rows.length)
-      return result
-    },
-  }
-  const observed: Database = {
-    read: db.read.withPlugin(plugin),
-    transaction: (body) => db.transaction((tx, afterCommit) => body(tx.withPlugin(plugin), afterCommit)),
-    close: () => db.close(),
-    [Symbol.asyncDispose]: () => db.close(),
-  }
-  return {
-    observed,
-    start(): void {
-      queries.clear()
-      rowsMost = 0
-    },
-    rowsMost: () => rowsMost,
-    plans: () => Promise.all([...queries].map(([queryId, node]) => planOf(db.read, { queryId } as never, node))),
-  }
-}
-
-async function planOf(db: Db, { queryId }: { queryId: never }, node: RootOperationNode) {
-  const compiled = db.getExecutor().compileQuery(node, queryId)
-  if (node.kind === 'InsertQueryNode') return { sql: compiled.sql, plan: '' }
-  const { rows } = await db.executeQuery<{ detail: string }>({ ...compiled, sql: `EXPLAIN QUERY PLAN ${compiled.sql}` })
-  return { sql: compiled.sql, plan: rows.map(({ detail }) => detail).join('; ') }
-}
-
 test('what a SuperNode costs that joins and beats does not grow with the SuperNodes that share its identity', async () => {
   await using core = await SuperlinkCore.start()
-  const watch = observe(core.ctx.db)
+  const watch = observeQueries(core.ctx.db)
   const ctx = { ...core.ctx, db: watch.observed }
   const join = async (key: string) => {
     const credential = { kind: 'certificate', peer } as const

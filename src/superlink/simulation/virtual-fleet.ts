@@ -7,7 +7,7 @@ import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction } from '../delivery/error-replies.ts'
 import * as life from '../delivery/life.ts'
-import type { StoredMessage } from '../delivery/message-store.ts'
+import type { NewMessage, StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { takeReply } from '../delivery/replies.ts'
 import * as runMessages from '../delivery/run-messages.ts'
@@ -25,7 +25,7 @@ export interface VirtualWork {
   /** The part of the machine that it takes. */
   readonly share: number
   readonly expiry: NodeJS.Timeout
-  reply: Omit<StoredMessage, 'deliveredAt'> | undefined
+  reply: NewMessage | undefined
   /** Objects of the reply that the app has not handed over yet. */
   missing: Set<string>
   /** The app has handed over its state too. Without that the reply would be a success that lost it. */
@@ -80,7 +80,7 @@ export class VirtualFleet implements RunNodes {
   /** Background job: starts ClientApps while there are instructions and room for them. */
   async run(signal: AbortSignal): Promise<void> {
     // Those that waited when the SuperLink was ended.
-    for (const runId of await runMessages.listRunsWithPending(this.#ctx().db.read)) this.#waiting.add(runId)
+    for (const runId of await runMessages.listRunsWithWaiting(this.#ctx().db.read)) this.#waiting.add(runId)
     while (!signal.aborted) {
       using subscription = this.#bell.subscribe('work')
       while (!signal.aborted && (await this.#startNext())) {}
@@ -142,7 +142,7 @@ export class VirtualFleet implements RunNodes {
       const share = 1 / atOnce
       if (share > free + rounding) return 'no room'
       return await db.transaction(async (tx, afterCommit) => {
-        const instruction = await runMessages.findPendingOfRun(tx, runId, this.#busyNodes(runId), clock.now())
+        const instruction = await runMessages.findWaitingOfRun(tx, runId, this.#busyNodes(runId), clock.now())
         if (!instruction) {
           this.#waiting.delete(runId)
           return 'nothing to do'

@@ -1,0 +1,114 @@
+import { sql } from 'kysely'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import type { Db } from '../../db/database.ts'
+import { inState, inStates, type StoredMessage, serverApp, toMessage } from './message-store.ts'
+
+/** Queries of the `message` table by node. */
+
+/** Messages that no node has. */
+export const waiting = inStates(['announced', 'offered'])
+
+/** Returns the oldest message to a node that waits for it and has not expired. */
+export async function findWaiting(db: Db, nodeId: NodeId, now: number): Promise<StoredMessage | undefined> {
+  const row = await db
+    .selectFrom('message')
+    .selectAll()
+    .where('dst_node_id', '=', nodeId)
+    .where('state', 'in', waiting)
+    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
+    .orderBy('position')
+    .limit(sql.lit(1))
+    .executeTakeFirst()
+  return row && toMessage(row)
+}
+
+/** Ids of messages that the node received and did not confirm. */
+export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {
+  const query = db.selectFrom('message').select('message_id').where('dst_node_id', '=', nodeId)
+  return (await query.where('state', '=', inState('fetched')).execute()).map((row) => row.message_id)
+}
+
+/** Messages that the node confirmed and has not answered. */
+export async function listHeld(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
+  const query = db.selectFrom('message').selectAll().where('dst_node_id', '=', nodeId)
+  return (await query.where('state', '=', inState('held')).execute()).map(toMessage)
+}
+
+/** Messages that the node announced, and whose objects are not all here. */
+export async function listAnnouncedBy(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
+  const query = db.selectFrom('message').selectAll().where('src_node_id', '=', nodeId)
+  return (await query.where('state', '=', inState('announced')).execute()).map(toMessage)
+}
+
+/** Announced messages of nodes, with the number of objects that have not come. */
+export async function countMissingObjects(db: Db): Promise<Map<string, number>> {
+  const rows = await db
+    .selectFrom('message')
+    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
+    .innerJoin('object', 'object.object_id', 'part.object_id')
+    .select(({ fn }) => ['message.message_id', fn.countAll<number>().as('missing')])
+    .where('message.state', '=', inState('announced'))
+    .where('message.src_node_id', '<>', serverApp)
+    .where('object.available', '=', sql.lit(0))
+    .groupBy('message.message_id')
+    .execute()
+  return new Map(rows.map((row) => [row.message_id, Number(row.missing)]))
+}
+
+/** The messages of a node in a run that reply to nothing, the oldest first. */
+export async function listUnprompted(db: Db, nodeId: NodeId, runId: RunId): Promise<StoredMessage[]> {
+  const rows = await selectUnprompted(db, nodeId, runId).selectAll().orderBy('position').execute()
+  return rows.map(toMessage)
+}
+
+/** How many bytes the messages of a node in a run hold that reply to nothing. */
+export async function sumUnpromptedBytes(db: Db, nodeId: NodeId, runId: RunId): Promise<number> {
+  const row = await selectUnprompted(db, nodeId, runId)
+    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
+    .innerJoin('object', 'object.object_id', 'part.object_id')
+    .select(({ fn }) => fn.sum<number | null>('object.size').as('bytes'))
+    .executeTakeFirst()
+  return Number(row?.bytes ?? 0)
+}
+
+/** Whether the object is part of a message of the node that replies to nothing. */
+export async function isPartOfUnprompted(
+  db: Db,
+  { nodeId, runId, objectId }: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },
+): Promise<boolean> {
+  const row = await selectUnprompted(db, nodeId, runId)
+    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
+    .select('part.object_id')
+    .where('part.object_id', '=', objectId)
+    .limit(sql.lit(1))
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+function selectUnprompted(db: Db, nodeId: NodeId, runId: RunId) {
+  const query = db.selectFrom('message').where('src_node_id', '=', nodeId).where('run_id', '=', runId)
+  return query.where('reply_to', '=', '')
+}
+
+/** Whether the run has ever asked the node for something. */
+export async function isParticipant(db: Db, nodeId: NodeId, runId: RunId): Promise<boolean> {
+  const row = await db
+    .selectFrom('participant')
+    .select('node_id')
+    .where('run_id', '=', runId)
+    .where('node_id', '=', nodeId)
+    .executeTakeFirst()
+  return row !== undefined
+}
+
+/** The earliest end of an unanswered message to a node after `now`, in epoch milliseconds; Infinity if there is none. */
+export async function nextExpiry(db: Db, now: number): Promise<number> {
+  const row = await db
+    .selectFrom('message')
+    .select(({ fn, eb }) => fn.min(eb('created_at', '+', eb.ref('ttl'))).as('at'))
+    .where('dst_node_id', '<>', serverApp)
+    .where('state', '<>', inState('answered'))
+    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
+    .executeTakeFirst()
+  return row?.at ? Number(row.at) * 1000 : Number.POSITIVE_INFINITY
+}

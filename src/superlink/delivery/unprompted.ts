@@ -1,0 +1,94 @@
+import { DomainError } from '../../base/errors.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import type { Db } from '../../db/database.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { ensureRunOpen } from '../runs/run.ts'
+import { replaceReply } from './broken-replies.ts'
+import type { TakingCtx } from './error-replies.ts'
+import * as life from './life.ts'
+import { expiresAt, type NewMessage } from './message-store.ts'
+import * as nodeMessages from './node-messages.ts'
+import { listOfferedUnprompted } from './run-messages.ts'
+import { findFault } from './validate.ts'
+
+/**
+ * Messages that a SuperNode sends unasked: they reply to nothing. A ServerApp receives them if it asks for everything, as the
+ * ServerApps of Flower 1.43 can. That the run has asked the node for something before was checked already.
+ */
+
+/**
+ * Takes such a message; the same one again is not delivered again. Returns the objects whose content is missing. Throws
+ * `run-not-running` if the run has ended, `invalid-request` for a malformed or expired message, and `too-many-messages` if
+ * too many messages of the node wait for the ServerApp.
+ */
+export async function acceptUnprompted(
+  ctx: TakingCtx,
+  nodeId: NodeId,
+  message: NewMessage,
+): Promise<{ accepted: true; objectsToPush: string[] }> {
+  const { metadata } = message
+  const runId = metadata.runId as RunId
+  return ctx.db.transaction(async (tx, afterCommit) => {
+    await ensureRunOpen(tx, runId)
+    const now = ctx.clock.now()
+    const fault = findFault('unprompted', metadata, message.tree, now)
+    if (fault) throw new DomainError('invalid-request', `Invalid message: ${fault}.`)
+    const earlier = await nodeMessages.listUnprompted(tx, nodeId, runId)
+    const others = earlier.filter((one) => one.metadata.messageId !== metadata.messageId)
+    const taken = others.filter(({ state }) => state === 'taken')
+    const surplus = new Set(taken.slice(0, Math.max(0, taken.length - limits.unpromptedTakenMax)))
+    const done = others.filter((one) => expiresAt(one) <= now || surplus.has(one))
+    const waiting = others.filter((one) => one.state !== 'taken' && !done.includes(one))
+    if (waiting.length >= limits.unpromptedWaitingMax)
+      throw new DomainError(
+        'too-many-messages',
+        `${limits.unpromptedWaitingMax} messages of this SuperNode wait for the ServerApp of run ${runId}.`,
+      )
+    const ids = done.map((one) => one.metadata.messageId)
+    if (ids.length > 0) await life.forget(ctx, tx, afterCommit, ids)
+    const { objectsToPush } = await life.send(ctx, tx, afterCommit, message)
+    if (objectsToPush.length > 0) afterCommit(() => ctx.bells.incomplete.ring('incomplete'))
+    return { accepted: true, objectsToPush }
+  })
+}
+
+/**
+ * Throws `too-many-messages` if the object is part of a message that replies to nothing, and such messages of the node in this
+ * run would hold too many bytes with it.
+ */
+export async function ensureRoomForObject(
+  db: Db,
+  part: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },
+  bytes: number,
+): Promise<void> {
+  const { nodeId, runId } = part
+  if (!(await nodeMessages.isPartOfUnprompted(db, part))) return
+  const held = await nodeMessages.sumUnpromptedBytes(db, nodeId, runId)
+  if (held + bytes <= limits.unpromptedBytesMax) return
+  throw new DomainError(
+    'too-many-messages',
+    `The messages of this SuperNode that wait for the ServerApp of run ${runId} hold more than ${limits.unpromptedBytesMax} bytes.`,
+  )
+}
+
+/** Returns what waits for the ServerApp, at most `max` messages. What no app could read is forgotten. */
+export async function listUnprompted(
+  ctx: TakingCtx & Pick<SuperlinkContext, 'checkedReplies'>,
+  runId: RunId,
+  max: number,
+): Promise<NewMessage[]> {
+  if (max <= 0) return []
+  const now = ctx.clock.now()
+  const messages: NewMessage[] = []
+  for (const message of await listOfferedUnprompted(ctx.db.read, runId, max)) {
+    if (expiresAt(message) <= now) {
+      await replaceReply(ctx, message, 'has expired before the ServerApp asked for it')
+      continue
+    }
+    const fault = await ctx.checkedReplies.findFault(ctx.objects, message)
+    if (fault === undefined) messages.push(message)
+    else await replaceReply(ctx, message, `cannot be read: ${fault}`)
+  }
+  return messages
+}
