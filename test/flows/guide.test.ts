@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { execFileSync, spawn, spawnSync } from 'node:child_process'
-import { existsSync, readFileSync, writeFileSync } from 'node:fs'
+import { execFileSync, spawnSync } from 'node:child_process'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { run, type StartOptions, start, TestProgram } from '../harness/program.ts'
-import { freePort } from '../harness/python-flower.ts'
+import { run, type StartOptions, start, type TestProgram } from '../harness/program.ts'
 import { writeApp } from '../harness/write-app.ts'
 
 const guide = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'guides', 'mutual-tls.md'), 'utf8')
@@ -71,92 +70,43 @@ function argumentsBelow(heading: string, program: string): string[] {
   return command.trim().split(/\s+/)
 }
 
-for (const [heading, skip] of [
-  ['### With openssl', noOpenssl],
-  ['### With flwr pki', false],
-] as const) {
-  test(`certificates made as the guide says (${heading}) work with its command lines`, {
-    skip,
-  }, async () => {
-    using directory = temporaryDirectory()
-    runBlock(heading, directory.path)
-    const options: StartOptions = { cwd: directory.path, env: { FLWR_HOME: directory.path, NO_COLOR: '1' } }
-    await using superlink = start(
-      'flower-superlink',
-      [
-        ...argumentsBelow('## 2\\. Start', 'flower-superlink'),
-        ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
-      ],
-      options,
-    )
-    const [, fleet = ''] = await superlink.line(/Starting Fleet API on (\S+)/)
-    const [, control = ''] = await superlink.line(/Starting Control API on (\S+)/)
-    await superlink.line(/Starting API on/)
-    await using node = start(
-      'flower-supernode',
-      argumentsBelow('## 2\\. Start', 'flower-supernode').map((word) => word.replace('127.0.0.1:9092', fleet)),
-      options,
-    )
-    await node.line(/SuperNode ID/)
-    const path = (name: string): string => directory.file(`certificates/${name}`)
-    writeFileSync(
-      directory.file('config.toml'),
-      `[superlink.my-deployment]
+test('certificates made with openssl as the guide says work with its command lines', {
+  skip: noOpenssl,
+}, async () => {
+  using directory = temporaryDirectory()
+  runBlock('### With openssl', directory.path)
+  const options: StartOptions = { cwd: directory.path, env: { FLWR_HOME: directory.path, NO_COLOR: '1' } }
+  await using superlink = start(
+    'flower-superlink',
+    [
+      ...argumentsBelow('## 2\\. Start', 'flower-superlink'),
+      ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
+    ],
+    options,
+  )
+  const [, fleet = ''] = await superlink.line(/Starting Fleet API on (\S+)/)
+  const [, control = ''] = await superlink.line(/Starting Control API on (\S+)/)
+  await superlink.line(/Starting API on/)
+  await using node = start(
+    'flower-supernode',
+    argumentsBelow('## 2\\. Start', 'flower-supernode').map((word) => word.replace('127.0.0.1:9092', fleet)),
+    options,
+  )
+  await node.line(/SuperNode ID/)
+  const path = (name: string): string => directory.file(`certificates/${name}`)
+  writeFileSync(
+    directory.file('config.toml'),
+    `[superlink.my-deployment]
 address = "${control.replace('127.0.0.1', 'localhost')}"
 root-certificates = "${path('ca.crt')}"
 client-certificate = "${path('data-scientist.pem')}"
 client-private-key = "${path('data-scientist.key')}"
 `,
-    )
-    const app = writeApp(directory.file('app'), { server: countingServer, client: countingClient, config: 'nodes = 1' })
-    const trained = await run('flwr', ['run', app, 'my-deployment', '--stream'], options)
-    assert.equal(trained.status, 0, trained.said)
-    assert.match(trained.said, /weights: 2 12/)
-    const { said } = await run('flwr', ['supernode', 'ls', 'my-deployment'], options)
-    assert.match(said, /node-1 +Hospital A +certificate/)
-  })
-}
-
-for (const [what, given] of [
-  ['without FLWR_HOME', {}],
-  ['with an FLWR_HOME that is not there', { FLWR_HOME: 'elsewhere' }],
-] as const) {
-  test(`the commands from nothing to a revoked node, pasted ${what}, do what the guide says`, async () => {
-    using directory = temporaryDirectory()
-    const block = /From nothing to a revoked node[\s\S]*?```sh\n([\s\S]*?)```/.exec(guide)?.[1] ?? ''
-    const ports = new Map(
-      await Promise.all(['9092', '9093', '8000'].map(async (port) => [port, await freePort()] as const)),
-    )
-    // Ports that are free on this machine stand for those of the guide.
-    const script = block
-      .replace(/\b(9092|9093|8000)\b/g, (port) => String(ports.get(port)))
-      .replaceAll(/ &$/gm, ' &\npids="$pids $!"')
-    assert.equal(script.match(/pids=/g)?.length, 2)
-    const { FLWR_HOME: _, ...environment } = process.env
-    // At the end the SuperNode ends by itself, and the SuperLink by a signal.
-    const end = 'set -- $pids\nwait $2 || echo "the node ended with $?"\nkill $1\nwait $1\n'
-    const shell = spawn('sh', ['-e', '-c', `${script}\n${end}`], {
-      cwd: directory.path,
-      stdio: ['ignore', 'pipe', 'pipe'],
-      // A group of its own, so that nothing is left behind.
-      detached: true,
-      env: {
-        ...environment,
-        ...{ ...given, HOME: directory.path, FLWR_LOG_LEVEL: 'INFO', NO_COLOR: '1' },
-        PATH: `${bin}:${process.env.PATH}`,
-      },
-    })
-    const program = new TestProgram('sh', shell)
-    try {
-      await program.line(/the node ended with 1/)
-      assert.equal(await program.end(), 0, program.said)
-    } finally {
-      if (!program.hasEnded) process.kill(-program.pid, 'SIGKILL')
-    }
-    assert.match(program.said, /hospital-a .*online/)
-    assert.match(program.said, /The client certificate has been revoked \(serial [0-9A-F]+ of CN=Trellis trial CA\)/)
-    assert.match(program.said, /revoked-by-crl/)
-    for (const home of ['elsewhere', '.flwr'])
-      assert.ok(!existsSync(directory.file(home)), 'no other folder is touched')
-  })
-}
+  )
+  const app = writeApp(directory.file('app'), { server: countingServer, client: countingClient, config: 'nodes = 1' })
+  const trained = await run('flwr', ['run', app, 'my-deployment', '--stream'], options)
+  assert.equal(trained.status, 0, trained.said)
+  assert.match(trained.said, /weights: 2 12/)
+  const { said } = await run('flwr', ['supernode', 'ls', 'my-deployment'], options)
+  assert.match(said, /node-1 +Hospital A +certificate/)
+})

@@ -1,0 +1,35 @@
+import assert from 'node:assert/strict'
+import { spawnSync } from 'node:child_process'
+import { test } from 'node:test'
+import { withoutOwnNetwork } from '../harness/own-network.ts'
+import { readGuide } from '../harness/read-guide.ts'
+
+const needsOpenssl = spawnSync('openssl', ['version']).error ? 'openssl is not installed' : false
+const skip = withoutOwnNetwork
+/** The last block of the guide to mutual TLS revokes the certificate of its only SuperNode, with a config.toml of its own. */
+const untilOffline = 'export FLWR_HOME="$PWD/flwr-home"; until flwr supernode ls trial | grep offline; do sleep 1; done'
+
+for (const withFlwrHome of [true, false]) {
+  const where = withFlwrHome ? 'with FLWR_HOME set' : 'without FLWR_HOME'
+
+  test(`the commands of the README can be pasted into an empty folder, ${where}`, { skip }, async () => {
+    const said = await readGuide({ guide: 'README.md', withFlwrHome })
+    assert.match(said, /node-1 .*online/)
+    assert.match(said, /finished:completed/)
+  })
+
+  test(`the commands of the guide to simulation can be pasted into an empty folder, ${where}`, { skip }, async () => {
+    const said = await readGuide({ guide: 'docs/guides/simulation.md', withFlwrHome })
+    assert.match(said, /10 of 10 nodes replied/)
+    assert.match(said, /finished:completed/)
+  })
+
+  test(`the commands of the guide to mutual TLS can be pasted into an empty folder, ${where}`, {
+    skip: skip || needsOpenssl,
+  }, async () => {
+    const said = await readGuide({ guide: 'docs/guides/mutual-tls.md', withFlwrHome, after: untilOffline })
+    assert.match(said, /node-1 .*Hospital A .*certificate/)
+    assert.match(said, /The client certificate has been revoked/)
+    assert.match(said, /revoked-by-crl/)
+  })
+}

@@ -1,0 +1,134 @@
+import { type ChildProcess, spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { appendFileSync, mkdirSync, mkdtempSync } from 'node:fs'
+import { homedir, tmpdir } from 'node:os'
+import { dirname, join } from 'node:path'
+import { type Block, blocksOf, fileOf, foregroundProgram, isCommands } from './guide.ts'
+
+/**
+ * A program that follows a guide as its reader does: it saves files, pastes each block into a shell, and has a terminal for
+ * every program that does not end by itself. Its arguments are the guide, and commands to run before the first block and
+ * after the last.
+ */
+
+/** What a program says when it works; one without such a line must only stay alive. */
+const readyLines: Readonly<Record<string, RegExp>> = {
+  'flower-superlink': /Starting API on/,
+  'flower-supernode': /SuperNode ID: /,
+  'flower-superexec': /^/,
+  stunnel: /Configuration successful/,
+}
+const patienceMs = 120_000
+
+class Terminal {
+  readonly child: ChildProcess
+  said = ''
+  #onSaid = (): void => {}
+
+  constructor(script: string, folder: string) {
+    this.child = spawn('sh', ['-e', '-c', script], {
+      cwd: folder,
+      env: { ...process.env, HOME: folder },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      detached: true,
+    })
+    for (const stream of [this.child.stdout, this.child.stderr])
+      stream?.on('data', (chunk: Buffer) => {
+        this.said += chunk
+        process.stdout.write(chunk)
+        this.#onSaid()
+      })
+    this.child.once('exit', () => setImmediate(() => this.#onSaid()))
+  }
+
+  get status(): number | string | null {
+    return this.child.exitCode ?? this.child.signalCode
+  }
+
+  async end(): Promise<void> {
+    if (this.status === null) await once(this.child, 'exit', { signal: AbortSignal.timeout(patienceMs) })
+  }
+
+  async ready(line: RegExp): Promise<void> {
+    await new Promise<void>((resolve, reject) => {
+      const timer = setTimeout(() => reject(new Error(`it did not say ${line}`)), patienceMs)
+      this.#onSaid = () => {
+        if (this.status === null && !line.test(this.said)) return
+        clearTimeout(timer)
+        if (this.status === null) resolve()
+        else reject(new Error(`it ended with ${this.status}`))
+      }
+      this.#onSaid()
+    })
+  }
+
+  /** As Ctrl-C in the terminal. */
+  async stop(): Promise<void> {
+    if (this.status === null) process.kill(-(this.child.pid as number), 'SIGINT')
+    await this.end()
+  }
+}
+
+class Reader {
+  #folder: string
+  readonly #terminals = new Map<string, Terminal>()
+
+  constructor(folder: string) {
+    this.#folder = folder
+  }
+
+  async follow(block: Block): Promise<void> {
+    if (block.inEmptyFolder) {
+      for (const terminal of this.#terminals.values()) await terminal.stop()
+      this.#terminals.clear()
+      this.#folder = mkdtempSync(join(tmpdir(), 'guide-'))
+    }
+    const file = fileOf(block)
+    if (file !== undefined) this.#save(file, block.text)
+    else if (isCommands(block)) await this.#paste(block)
+    else throw new Error('it is neither run nor marked as not run')
+  }
+
+  async run(script: string): Promise<void> {
+    const shell = new Terminal(script, this.#folder)
+    await shell.end()
+    if (shell.status !== 0) throw new Error(`the commands ended with ${shell.status}`)
+  }
+
+  ensureAllRun(): void {
+    for (const [name, { status }] of this.#terminals)
+      if (status !== null) throw new Error(`the program in the terminal ${name} has ended with ${status}`)
+  }
+
+  #save(name: string, text: string): void {
+    const flwrHome = process.env.FLWR_HOME ?? join(this.#folder, '.flwr')
+    const path = join(this.#folder, name).replace(join(this.#folder, '~/.flwr'), flwrHome)
+    mkdirSync(dirname(path), { recursive: true })
+    appendFileSync(path, text)
+  }
+
+  async #paste(block: Block): Promise<void> {
+    const program = foregroundProgram(block)
+    if (program === undefined) return this.run(block.text)
+    const name = block.terminal ?? program
+    await this.#terminals.get(name)?.stop()
+    const terminal = new Terminal(block.text, this.#folder)
+    this.#terminals.set(name, terminal)
+    await terminal.ready(readyLines[program] as RegExp)
+  }
+}
+
+const [guide = '', before = '', after = ''] = process.argv.slice(2)
+const reader = new Reader(homedir())
+const step = async (place: string, work: () => Promise<void>): Promise<void> => {
+  process.stdout.write(`--- ${place}\n`)
+  await work().catch((error: Error) => {
+    process.stdout.write(`${place} failed: ${error.message}\n`)
+    process.exit(1)
+  })
+}
+await step('before', () => reader.run(before))
+for (const block of blocksOf(guide)) if (block.notRun === undefined) await step(block.place, () => reader.follow(block))
+await step('the programs', async () => reader.ensureAllRun())
+await step('after', () => reader.run(after))
+process.exit(0)

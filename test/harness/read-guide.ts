@@ -1,0 +1,46 @@
+import { mkdirSync } from 'node:fs'
+import { delimiter, join } from 'node:path'
+import { temporaryDirectory } from './directory.ts'
+import { repository } from './guide.ts'
+import { startInOwnNetwork } from './own-network.ts'
+
+export interface ReadGuideOptions {
+  readonly guide: string
+  /** Whether the reader has set FLWR_HOME; else `config.toml` is in the home folder, which is the empty one. */
+  readonly withFlwrHome: boolean
+  /** Names that the guide uses for this machine. */
+  readonly hosts?: readonly string[]
+  /** Commands that make what the reader has before, and that check what is there after the last block. */
+  readonly before?: string
+  readonly after?: string
+  /** Folders with more programs, after ours. */
+  readonly path?: readonly string[]
+}
+
+/** Follows a guide from an empty folder, with its own ports and names. Returns everything that was printed; rejects if a block fails. */
+export async function readGuide(options: ReadGuideOptions): Promise<string> {
+  const { guide, withFlwrHome, hosts = [], before = '', after = '', path = [] } = options
+  using directory = temporaryDirectory()
+  const home = directory.file('reader')
+  mkdirSync(home)
+  const reader = [process.execPath, '--conditions=source', join(import.meta.dirname, 'guide-reader.ts')]
+  await using program = startInOwnNetwork([...reader, guide, before, after], {
+    ...{ hosts, folder: directory.path, cwd: home },
+    env: {
+      ...withoutFlwr(process.env),
+      ...(withFlwrHome ? { FLWR_HOME: directory.file('flwr-home') } : {}),
+      HOME: home,
+      TMPDIR: directory.path,
+      NO_COLOR: '1',
+      PATH: [join(repository, 'bin'), ...path, process.env.PATH].join(delimiter),
+    },
+  })
+  const status = await program.end(240_000)
+  await program.heard()
+  if (status !== 0) throw new Error(`A block of ${guide} fails:\n${program.said}`)
+  return program.said
+}
+
+function withoutFlwr(env: NodeJS.ProcessEnv): NodeJS.ProcessEnv {
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !name.startsWith('FLWR_')))
+}
