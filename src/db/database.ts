@@ -3,6 +3,7 @@ import { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { isDiskFull } from '../base/full-disk.ts'
+import { Checkpoints } from './checkpoint.ts'
 import { asTransaction, ensureOutsideTransaction } from './committed-reads.ts'
 import { migrations } from './migrations.ts'
 import type { Tables } from './schema.ts'
@@ -35,6 +36,10 @@ interface Job {
 
 export const inMemory = ':memory:'
 const jobsPerCommitMax = 128
+/** SQLite's default: a commit copies its log into the file once it has so many pages. */
+const pagesPerCheckpoint = 1000
+/** A transaction that took longer may have written so much that another thread shall copy it. */
+const longTransactionMs = 50
 /** Nobody waits longer than this for others to share a commit with. */
 const companyMs = 2
 
@@ -65,7 +70,16 @@ export function openDatabase(options: {
   }
   const reader = memory ? writer : open(path)
   if (!memory) reader.exec('PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
-  return new SqliteDatabase(writer, reader, lock, onFull)
+  return new SqliteDatabase({ path, writer, reader, lock, onFull })
+}
+
+interface Connections {
+  readonly path: string
+  readonly writer: DatabaseSync
+  /** The writer itself if the database is in memory. */
+  readonly reader: DatabaseSync
+  readonly lock: DatabaseSync | undefined
+  readonly onFull: () => void
 }
 
 class SqliteDatabase implements Database {
@@ -75,6 +89,7 @@ class SqliteDatabase implements Database {
   readonly #lock: DatabaseSync | undefined
   readonly #isShared: boolean
   readonly #onFull: () => void
+  readonly #checkpoints: Checkpoints
   readonly #jobs: Job[] = []
   #draining: Promise<void> | undefined
   /** The common transaction that runs now, if readers use its connection. */
@@ -82,10 +97,11 @@ class SqliteDatabase implements Database {
   #lastCompany = 1
   #isClosed = false
 
-  constructor(writer: DatabaseSync, reader: DatabaseSync, lock: DatabaseSync | undefined, onFull: () => void) {
+  constructor({ path, writer, reader, lock, onFull }: Connections) {
     this.#writer = writer
     this.#onFull = onFull
     this.#lock = lock
+    this.#checkpoints = new Checkpoints(path, () => this.#checkpointInCommits(true))
     this.#isShared = reader === writer
     this.#write = createWriter(writer)
     this.read = createReader(reader, () => this.#running?.promise)
@@ -103,6 +119,7 @@ class SqliteDatabase implements Database {
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#draining
+    await this.#checkpoints.close()
     if (!this.#isShared) await this.read.destroy()
     await this.#write.destroy()
     this.#lock?.close()
@@ -140,13 +157,17 @@ class SqliteDatabase implements Database {
     if (this.#isShared) this.#running = Promise.withResolvers()
     try {
       this.#writer.exec('BEGIN IMMEDIATE')
+      const begunAt = performance.now()
       for (let count = 0; count < jobsPerCommitMax; count++) {
         const job = this.#jobs.shift()
         if (!job) break
         rejected.push(job.reject)
         settled.push(await this.#runInSavepoint(job, effects))
       }
+      const isLong = !this.#isShared && performance.now() - begunAt > longTransactionMs
+      if (isLong) this.#checkpointInCommits(false)
       this.#writer.exec('COMMIT')
+      if (isLong) this.#checkpoints.start()
       this.#lastCompany = settled.length
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
@@ -179,6 +200,10 @@ class SqliteDatabase implements Database {
       const failure = isDiskFull(error) ? this.#explainFailure(error) : error
       return () => job.reject(failure)
     }
+  }
+
+  #checkpointInCommits(value: boolean): void {
+    if (this.#writer.isOpen) this.#writer.exec(`PRAGMA wal_autocheckpoint = ${value ? pagesPerCheckpoint : 0}`)
   }
 
   #explainFailure(cause: unknown): DomainError {
@@ -238,7 +263,7 @@ function prepare(writer: DatabaseSync, path: string, survives: Survives | 'nothi
     const synchronous = survives === 'power-cut' ? 'FULL' : 'NORMAL'
     writer.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA mmap_size = 268435456`)
   }
-  writer.exec('PRAGMA foreign_keys = ON; PRAGMA cache_size = -16384; PRAGMA temp_store = MEMORY')
+  writer.exec('PRAGMA foreign_keys = ON; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY')
   const { user_version: version } = writer.prepare('PRAGMA user_version').get() as { user_version: number }
   if (version > migrations.length) {
     throw new UsageError(

@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { takeTurns } from '../base/turns.ts'
 import { type ObjectTree, ObjectTreeSchema } from '../gen/flwr/proto/message_pb.ts'
 import { isObjectId } from './object-format.ts'
 
@@ -15,18 +16,37 @@ export function objectTree(objectId: string, children: ObjectTree[] = []): Objec
  * trees come from peers.
  */
 export function flattenTree(tree: ObjectTree): string[] {
+  return [...new Set(idsIn(tree))]
+}
+
+/** The same without holding up other work. */
+export async function flattenTreeInTurns(tree: ObjectTree): Promise<string[]> {
+  const turn = takeTurns()
   const ids = new Set<string>()
-  let nodes = 0
-  const visit = (node: ObjectTree, depth: number): void => {
-    if (++nodes > limits.objectTreeNodesMax) throw tooBig(`more than ${limits.objectTreeNodesMax} nodes`)
-    if (depth > limits.objectTreeDepthMax) throw tooBig(`deeper than ${limits.objectTreeDepthMax}`)
-    if (!isObjectId(node.objectId))
-      throw new DomainError('invalid-request', 'An object tree holds an invalid object id.')
-    for (const child of node.children) visit(child, depth + 1)
-    ids.add(node.objectId)
+  for (const id of idsIn(tree)) {
+    ids.add(id)
+    const pause = turn()
+    if (pause) await pause
   }
-  visit(tree, 1)
   return [...ids]
+}
+
+function* idsIn(tree: ObjectTree): Generator<string> {
+  const path = [{ node: tree, next: 0 }]
+  let nodes = 1
+  for (let top = path.at(-1); top; top = path.at(-1)) {
+    const child = top.node.children[top.next++]
+    if (child) {
+      if (++nodes > limits.objectTreeNodesMax) throw tooBig(`more than ${limits.objectTreeNodesMax} nodes`)
+      if (path.length === limits.objectTreeDepthMax) throw tooBig(`deeper than ${limits.objectTreeDepthMax}`)
+      path.push({ node: child, next: 0 })
+      continue
+    }
+    if (!isObjectId(top.node.objectId))
+      throw new DomainError('invalid-request', 'An object tree holds an invalid object id.')
+    yield top.node.objectId
+    path.pop()
+  }
 }
 
 /** Whether the object is part of the tree. The ids of a tree are collected once. */

@@ -1,6 +1,6 @@
 import { limits } from '../../base/limits.ts'
 import { findMessageFault } from '../../message/reply-check.ts'
-import { flattenTree } from '../../objects/object-tree.ts'
+import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import type { StoredMessage } from './message-store.ts'
 
@@ -16,7 +16,7 @@ export class CheckedReplies {
   async findFault(objects: SuperlinkContext['objects'], reply: StoredMessage): Promise<string | undefined> {
     const { messageId } = reply.metadata
     if (this.#good.has(messageId)) return undefined
-    const fault = findMessageFault(reply, await objects.describe(flattenTree(reply.tree)))
+    const fault = findMessageFault(reply, await objects.describe(await flattenTreeInTurns(reply.tree)))
     if (fault !== undefined) return fault
     if (this.#good.size >= limits.repliesPerPullMax) this.#good.delete(this.#good.keys().next().value as string)
     this.#good.add(messageId)

@@ -1,6 +1,6 @@
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import { flattenTree } from '../../objects/object-tree.ts'
+import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import type { MessageState, NewMessage, StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
@@ -63,7 +63,7 @@ export async function send(
   const stored = await messageStore.find(tx, metadata.messageId)
   if (stored) messageStore.ensureSameMessage(stored, message)
   if (stored && letGoOfObjects.includes(stored.state)) return { isNew: false, objectsToPush: [] }
-  const objectsToPush = await ctx.objects.announce(tx, metadata.messageId, flattenTree(tree))
+  const objectsToPush = await ctx.objects.announce(tx, metadata.messageId, await flattenTreeInTurns(tree))
   if (stored) return { isNew: false, objectsToPush }
   await store(ctx, tx, afterCommit, message, objectsToPush.length === 0)
   return { isNew: true, objectsToPush }

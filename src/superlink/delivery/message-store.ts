@@ -1,9 +1,11 @@
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { create } from '@bufbuild/protobuf'
 import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely'
 import { DomainError } from '../../base/errors.ts'
 import { type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { shortened } from '../../base/printable.ts'
+import { takeTurns } from '../../base/turns.ts'
+import { inBatches } from '../../db/batches.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { notIndexed } from '../../db/planner.ts'
@@ -16,6 +18,8 @@ import {
 } from '../../gen/flwr/proto/message_pb.ts'
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { strippedMessage } from '../../message/wire.ts'
+import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
+import { encodeInTurns } from '../../rpc/encode-in-turns.ts'
 
 /** The `message` table: rows by id, and everything that writes. `life.ts` decides which states follow each other. */
 
@@ -69,7 +73,7 @@ export async function insert(tx: Db, { metadata, error, tree }: NewMessage, stat
         dst_task_id: metadata.dstTaskId ?? null,
         error_code: error?.code ?? null,
         error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
-        object_tree: toBinary(ObjectTreeSchema, tree),
+        object_tree: Buffer.concat(await encodeInTurns(ObjectTreeSchema, tree)),
         delivered_at: null,
       }),
     )
@@ -128,14 +132,18 @@ export async function find(db: Db, messageId: string): Promise<StoredMessage | u
 
 /** The messages of a run to its nodes among these ids. */
 export async function listInstructions(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
-  const rows = await db
-    .selectFrom('message')
-    .selectAll()
-    .where('message_id', 'in', ids)
-    .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
-    .where('dst_node_id', '<>', serverApp)
-    .execute()
-  return rows.map(toMessage)
+  const found: StoredMessage[] = []
+  for (const some of inBatches(ids)) {
+    const rows = await db
+      .selectFrom('message')
+      .selectAll()
+      .where('message_id', 'in', some)
+      .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
+      .where('dst_node_id', '<>', serverApp)
+      .execute()
+    found.push(...(await toMessages(rows)))
+  }
+  return found
 }
 
 /** The reply to a message, announced or whole. There is one at most. */
@@ -146,11 +154,15 @@ export async function findReplyTo(db: Db, messageId: string): Promise<StoredMess
 
 /** The replies of a run to these messages that are whole. */
 export async function listOfferedRepliesTo(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
-  const rows = await selectRepliesTo(db, ids)
-    .where('state', '=', inState('offered'))
-    .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
-    .execute()
-  return rows.map(toMessage)
+  const found: StoredMessage[] = []
+  for (const some of inBatches(ids)) {
+    const rows = await selectRepliesTo(db, some)
+      .where('state', '=', inState('offered'))
+      .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
+      .execute()
+    found.push(...(await toMessages(rows)))
+  }
+  return found
 }
 
 function selectRepliesTo(db: Db, ids: readonly string[]) {
@@ -185,7 +197,7 @@ export async function listCompletedBy(db: Db, objectId: string): Promise<Metadat
     .where(({ exists, selectFrom }) => exists(availableRoot(selectFrom)))
     .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
     .execute()
-  return rows.map((row) => toMessage(row).metadata)
+  return rows.map(toMetadata)
 }
 
 type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']
@@ -205,30 +217,39 @@ function missingObjects(selectFrom: SelectFrom) {
     .where('object.available', '=', 0)
 }
 
-export function toMessage(row: Row<'message'>): StoredMessage {
+export async function toMessages(rows: readonly Row<'message'>[]): Promise<StoredMessage[]> {
+  const messages: StoredMessage[] = []
+  const turn = takeTurns()
+  for (const row of rows) {
+    messages.push(await toMessage(row))
+    await turn()
+  }
+  return messages
+}
+
+/** Object trees can be large: other work goes on while one is read. */
+export async function toMessage(row: Row<'message'>): Promise<StoredMessage> {
   return {
-    metadata: {
-      runId: row.run_id,
-      messageId: row.message_id,
-      srcNodeId: row.src_node_id,
-      dstNodeId: row.dst_node_id,
-      replyToMessageId: row.reply_to,
-      groupId: row.group_id,
-      ttl: row.ttl,
-      messageType: row.message_type,
-      createdAt: row.created_at,
-      ...(row.src_task_id === null ? {} : { srcTaskId: row.src_task_id }),
-      ...(row.dst_task_id === null ? {} : { dstTaskId: row.dst_task_id }),
-    },
+    metadata: toMetadata(row),
     error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
-    tree: fromBinary(ObjectTreeSchema, row.object_tree),
+    tree: await decodeInTurns(ObjectTreeSchema, row.object_tree),
     state: row.state as MessageState,
     deliveredAt: row.delivered_at ?? undefined,
   }
 }
 
-function* inBatches(ids: readonly string[]): Generator<readonly string[]> {
-  for (let start = 0; start < ids.length; start += idsPerStatement) yield ids.slice(start, start + idsPerStatement)
+function toMetadata(row: Row<'message'>): Metadata {
+  return {
+    runId: row.run_id,
+    messageId: row.message_id,
+    srcNodeId: row.src_node_id,
+    dstNodeId: row.dst_node_id,
+    replyToMessageId: row.reply_to,
+    groupId: row.group_id,
+    ttl: row.ttl,
+    messageType: row.message_type,
+    createdAt: row.created_at,
+    ...(row.src_task_id === null ? {} : { srcTaskId: row.src_task_id }),
+    ...(row.dst_task_id === null ? {} : { dstTaskId: row.dst_task_id }),
+  }
 }
-
-const idsPerStatement = 500

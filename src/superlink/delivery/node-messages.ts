@@ -1,7 +1,7 @@
 import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import { inState, inStates, type StoredMessage, serverApp, toMessage } from './message-store.ts'
+import { inState, inStates, type StoredMessage, serverApp, toMessage, toMessages } from './message-store.ts'
 
 /** Queries of the `message` table by node. */
 
@@ -31,13 +31,13 @@ export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {
 /** Messages that the node confirmed and has not answered. */
 export async function listHeld(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
   const query = db.selectFrom('message').selectAll().where('dst_node_id', '=', nodeId)
-  return (await query.where('state', '=', inState('held')).execute()).map(toMessage)
+  return toMessages(await query.where('state', '=', inState('held')).execute())
 }
 
 /** Messages that the node announced, and whose objects are not all here. */
 export async function listAnnouncedBy(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
   const query = db.selectFrom('message').selectAll().where('src_node_id', '=', nodeId)
-  return (await query.where('state', '=', inState('announced')).execute()).map(toMessage)
+  return toMessages(await query.where('state', '=', inState('announced')).execute())
 }
 
 /** Announced messages of nodes, with the number of objects that have not come. */
@@ -58,7 +58,7 @@ export async function countMissingObjects(db: Db): Promise<Map<string, number>> 
 /** The messages of a node in a run that reply to nothing, the oldest first. */
 export async function listUnprompted(db: Db, nodeId: NodeId, runId: RunId): Promise<StoredMessage[]> {
   const rows = await selectUnprompted(db, nodeId, runId).selectAll().orderBy('position').execute()
-  return rows.map(toMessage)
+  return toMessages(rows)
 }
 
 /** How many bytes the messages of a node in a run hold that reply to nothing. */

@@ -151,6 +151,7 @@ async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly st
     ]),
   )
   for (const id of open) {
+    await turn()
     const instruction = instructions.get(id)
     if (!instruction) {
       const { reply, content } = createErrorReply(ctx, runId, id, undefined, messageUnavailable)

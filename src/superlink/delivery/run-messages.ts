@@ -1,6 +1,6 @@
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import { inState, type StoredMessage, serverApp, toMessage } from './message-store.ts'
+import { inState, type StoredMessage, serverApp, toMessage, toMessages } from './message-store.ts'
 import { waiting } from './node-messages.ts'
 
 /** Queries of the `message` table by run. */
@@ -49,7 +49,7 @@ export async function listOfferedUnprompted(db: Db, runId: RunId, limit: number)
     .orderBy('position')
     .limit(limit)
     .execute()
-  return rows.map(toMessage)
+  return toMessages(rows)
 }
 
 /** The messages of a node in a run that this object is part of. */
@@ -65,7 +65,7 @@ export async function listSentWith(
     .where('message.run_id', '=', runId)
     .where('part.object_id', '=', objectId)
     .execute()
-  return rows.map(toMessage)
+  return toMessages(rows)
 }
 
 /** Runs that have messages. */
