@@ -158,7 +158,9 @@ export const limits = {
   messagesPerPushMax: 10_000,
   /** Finished instructions that a SuperNode remembers, so that it never executes one again. */
   finishedInstructionsMax: 4096,
-  /** How long no object of an announced reply may come before the reply is given up. */
+  /** How long a SuperNode may upload nothing before its announced reply is given up. */
+  replyQuietMs: 60_000,
+  /** How long no object of an announced reply may come while its SuperNode uploads other objects. */
   replySilenceMs: 15 * 60_000,
   /** Messages of one SuperNode to one run that reply to nothing: those that wait for the ServerApp, and their bytes. */
   unpromptedWaitingMax: 256,

@@ -34,17 +34,18 @@ import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { openCredentials, watchPeers, watchResponders } from './credentials.ts'
-import { watchStalledReplies } from './delivery/broken-replies.ts'
 import { CheckedReplies } from './delivery/checked-replies.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { complete } from './delivery/life.ts'
 import { PassingReplies } from './delivery/passing-replies.ts'
 import { recoverDelivery } from './delivery/recover.ts'
+import { watchStalledReplies } from './delivery/stalled-replies.ts'
 import { IdleWatch } from './idle.ts'
 import { createListen } from './listen.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
+import { Uploads } from './nodes/uploads.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
@@ -118,6 +119,7 @@ export async function startSuperlink(
     runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
     simulation,
     liveNodes: new LiveNodes(),
+    uploads: new Uploads(clock),
     requireCertificates: config.clients.mode === 'require',
     supernodeAuth: config.supernodeAuth,
   }

@@ -10,6 +10,7 @@ import type { CheckedReplies } from './delivery/checked-replies.ts'
 import type { PassingReplies } from './delivery/passing-replies.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
+import type { Uploads } from './nodes/uploads.ts'
 import type { RunProgress } from './runs/progress.ts'
 import type { Traffic } from './runs/traffic.ts'
 import type { Machine } from './simulation/settings.ts'
@@ -35,6 +36,8 @@ export interface SuperlinkContext {
   readonly simulation: { readonly fleet: VirtualFleet; readonly machine: Machine } | undefined
   /** Who speaks for which node now. */
   readonly liveNodes: LiveNodes
+  /** Which nodes are uploading objects now. */
+  readonly uploads: Uploads
   /** Whether every peer of the Fleet and Control APIs must present a certificate. */
   readonly requireCertificates: boolean
   /** Only registered keys may join (`--enable-supernode-auth`). */

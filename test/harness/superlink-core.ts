@@ -26,6 +26,7 @@ import { acceptUnprompted } from '../../src/superlink/delivery/unprompted.ts'
 import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
 import { activateNode, registerNode } from '../../src/superlink/nodes/nodes.ts'
 import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
+import { Uploads } from '../../src/superlink/nodes/uploads.ts'
 import { onTaskFinished, stopRun } from '../../src/superlink/runs/finish.ts'
 import { RunProgress } from '../../src/superlink/runs/progress.ts'
 import { startRun } from '../../src/superlink/runs/start.ts'
@@ -149,6 +150,7 @@ export class SuperlinkCore implements AsyncDisposable {
       runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
       simulation,
       liveNodes: new LiveNodes(),
+      uploads: new Uploads(clock),
       requireCertificates: false,
       supernodeAuth: false,
       ...settings,

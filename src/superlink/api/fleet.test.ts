@@ -30,7 +30,7 @@ async function setUp(options: CoreOptions = {}) {
     const client = new InMemoryClient([service], {
       connection,
       headers,
-      interceptors: [countFleetTraffic(core.ctx.traffic)],
+      interceptors: [countFleetTraffic(core.ctx.traffic), core.ctx.uploads.interceptor],
     })
     return async <I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
       method: DescMethodUnary<I, O>,
@@ -84,10 +84,17 @@ test('a SuperNode joins with its key, gets app, instruction and objects, and its
     clientappRuntimeList: [1.5],
   })
   assert.ok(reply.messageId in pushed.results)
+  const [uploader] = await core.ctx.runNodes.listReachable(runId)
+  assert.ok(uploader)
+  const uploadedAt = () => core.ctx.uploads.lastAt(uploader)
+  assert.equal(uploadedAt(), 0)
   for (const objectId of pushed.objectsToPush) {
     const objectContent = (reply.deflated.objects.get(objectId) as () => Uint8Array)()
     assert.equal((await call(fleet.pushObject, { node, runId, objectId, objectContent })).stored, true)
   }
+  const endedAt = core.clock.now()
+  core.clock.advance(1)
+  assert.equal(uploadedAt(), endedAt)
   assert.deepEqual(
     (await core.collect(runId, [asked.messageId])).map(({ metadata }) => metadata.messageId),
     [reply.messageId],

@@ -40,19 +40,27 @@ export async function listAnnouncedBy(db: Db, nodeId: NodeId): Promise<StoredMes
   return toMessages(await query.where('state', '=', inState('announced')).execute())
 }
 
-/** Announced messages of nodes, with the number of objects that have not come. */
-export async function countMissingObjects(db: Db): Promise<Map<string, number>> {
+/** Ids and senders of messages that nodes announced, and whose objects are not all here. */
+export async function listAnnounced(db: Db): Promise<{ messageId: string; nodeId: NodeId }[]> {
   const rows = await db
     .selectFrom('message')
-    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
-    .innerJoin('object', 'object.object_id', 'part.object_id')
-    .select(({ fn }) => ['message.message_id', fn.countAll<number>().as('missing')])
-    .where('message.state', '=', inState('announced'))
-    .where('message.src_node_id', '<>', serverApp)
-    .where('object.available', '=', sql.lit(0))
-    .groupBy('message.message_id')
+    .select(['message_id', 'src_node_id'])
+    .where('state', '=', inState('announced'))
+    .where('src_node_id', '<>', serverApp)
     .execute()
-  return new Map(rows.map((row) => [row.message_id, Number(row.missing)]))
+  return rows.map((row) => ({ messageId: row.message_id, nodeId: row.src_node_id as NodeId }))
+}
+
+/** How many objects of the message have not come. */
+export async function countMissingObjects(db: Db, messageId: string): Promise<number> {
+  const row = await db
+    .selectFrom('message_object as part')
+    .innerJoin('object', 'object.object_id', 'part.object_id')
+    .select(({ fn }) => fn.countAll<number>().as('missing'))
+    .where('part.message_id', '=', messageId)
+    .where('object.available', '=', 0)
+    .executeTakeFirstOrThrow()
+  return Number(row.missing)
 }
 
 /** The messages of a node in a run that reply to nothing, the oldest first. */

@@ -1,0 +1,119 @@
+import assert from 'node:assert/strict'
+import { mock, test } from 'node:test'
+import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import { limits } from '../../base/limits.ts'
+import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
+import type { CallHead } from '../../rpc/call.ts'
+import type { CalledMethod } from '../../rpc/service.ts'
+import { heartbeat } from '../nodes/nodes.ts'
+import { find } from './message-store.ts'
+import { watchStalledReplies } from './stalled-replies.ts'
+
+/** A node that beats, and has announced a reply of which nothing has come. */
+async function setUp() {
+  const core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const sleep = mock.method(clock, 'sleep')
+  const stop = new AbortController()
+  const watch = watchStalledReplies(ctx, stop.signal)
+  const nodeId = await core.join('node')
+  const { runId } = await core.run()
+  const asked = core.instruction(runId, nodeId, { ttl: 7200 })
+  await core.push(runId, [asked])
+  await core.claim(nodeId)
+  await settled()
+  assert.equal(sleep.mock.callCount(), 0, 'it looks without a reason')
+  const reply = core.replyTo(asked, { bytes: 100_000 })
+  await core.reply(reply, { upload: false })
+  await settled()
+  const pass = async (ms: number): Promise<void> => {
+    for (const endsAt = clock.now() + ms; clock.now() < endsAt; ) {
+      clock.advance(Math.min(10_000, endsAt - clock.now()))
+      await heartbeat(ctx, nodeId, 30_000)
+      await settled()
+    }
+  }
+  /** An upload by the node with this key, until it is ended. */
+  const upload = (publicKey = 'node') => {
+    const head = { signal: new AbortController().signal } as CallHead
+    const method = { service: Fleet.typeName, name: 'pushObject' } as CalledMethod
+    const { interceptor } = ctx.uploads
+    interceptor.onCaller?.(head, method, { credential: { kind: 'key', publicKey } })
+    return { end: () => interceptor.onError?.(head, method, undefined, 'before') }
+  }
+  const isGivenUp = async () => (await find(ctx.db.read, reply.messageId)) === undefined
+  return {
+    ...{ core, nodeId, runId, asked, reply, pass, upload, isGivenUp, sleep },
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await watch
+      await core[Symbol.asyncDispose]()
+    },
+  }
+}
+
+const quietMs = limits.replyQuietMs
+const lookMs = quietMs / 6
+
+test('a reply whose objects never come from a node that beats is an error after a minute, and nothing looks then', async () => {
+  await using world = await setUp()
+  const { core, runId, asked, pass, isGivenUp, sleep } = world
+  const held = core.collect(runId, [asked.messageId], { waitMs: 600_000 })
+  await pass(quietMs - lookMs)
+  assert.equal(await isGivenUp(), false)
+  await pass(2 * lookMs)
+  const [error] = await held
+  assert.match(error?.error?.reason ?? '', /was announced, and its objects stopped coming/)
+  assert.equal(await isGivenUp(), true)
+  const looks = sleep.mock.callCount()
+  await pass(3 * quietMs)
+  assert.ok(sleep.mock.callCount() <= looks + 1, 'it still looks')
+})
+
+test('a node that is uploading, or tries again and again, has time for its reply; another node gains it none', async () => {
+  await using world = await setUp()
+  const { pass, upload, isGivenUp } = world
+  const slow = upload()
+  await pass(5 * quietMs)
+  slow.end()
+  for (let tries = 0; tries < 8; tries++) {
+    await pass(quietMs / 2)
+    upload().end()
+  }
+  assert.equal(await isGivenUp(), false)
+  const other = upload('another node')
+  await pass(quietMs + lookMs)
+  other.end()
+  assert.equal(await isGivenUp(), true)
+})
+
+test('a reply that makes no progress while its node uploads other objects is an error after a quarter of an hour', async () => {
+  await using world = await setUp()
+  const { core, reply, pass, upload, isGivenUp } = world
+  const busy = upload()
+  await pass(10 * 60_000)
+  const [[id, bytes] = ['', () => new Uint8Array()]] = [...reply.deflated.objects]
+  assert.equal(await core.uploadObject(reply, id, bytes()), 'stored')
+  await pass(10 * 60_000)
+  assert.equal(await isGivenUp(), false, 'an object has come')
+  await pass(6 * 60_000)
+  busy.end()
+  assert.equal(await isGivenUp(), true)
+})
+
+test('while the disk of the SuperLink is full no reply is given up', async () => {
+  await using world = await setUp()
+  const { core, pass, isGivenUp } = world
+  core.ctx.room.noteFull('/data')
+  await pass(5 * quietMs)
+  assert.equal(await isGivenUp(), false)
+})
+
+test('a message that was announced unasked and does not come is forgotten', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, pass } = world
+  const note = core.unprompted(runId, nodeId)
+  await core.sendUnprompted(note, { upload: false })
+  await pass(quietMs + 2 * lookMs)
+  assert.equal(await find(core.ctx.db.read, note.messageId), undefined)
+})

@@ -1,0 +1,74 @@
+import type { NodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import type { SuperlinkContext } from '../context.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import { replaceReply } from './broken-replies.ts'
+import type { TakingCtx } from './error-replies.ts'
+import * as messageStore from './message-store.ts'
+import * as nodeMessages from './node-messages.ts'
+
+/**
+ * Replies that were announced and whose objects stop coming although their SuperNode is online become errors: no app waits
+ * for them until they expire. (A SuperNode that is gone or was restarted sends nothing more; `replies.ts` knows at once.)
+ */
+
+type Ctx = TakingCtx & Pick<SuperlinkContext, 'uploads' | 'room'>
+
+/** Background job: looks while there are such replies. A restart gives them the whole time again. */
+export async function watchStalledReplies(ctx: Ctx, signal: AbortSignal): Promise<void> {
+  const stalls = new StalledReplies(ctx)
+  while (!signal.aborted) {
+    using news = ctx.bells.incomplete.subscribe('incomplete')
+    const announced = await nodeMessages.listAnnounced(ctx.db.read)
+    for (const messageId of await stalls.look(announced)) {
+      const reply = await messageStore.find(ctx.db.read, messageId)
+      if (reply?.state === 'announced') await replaceReply(ctx, reply, 'was announced, and its objects stopped coming.')
+    }
+    if (announced.length === 0) await news.wait(limits.idleLookMs, signal)
+    else await ctx.clock.sleep(limits.replyQuietMs / 6, signal).catch(() => {})
+  }
+}
+
+interface Progress {
+  /** When the message was seen first, or nothing could be stored. */
+  readonly since: number
+  /** How many objects were missing, and since when as many. */
+  readonly missing?: { readonly count: number; readonly since: number }
+}
+
+class StalledReplies {
+  readonly #ctx: Ctx
+  #seen = new Map<string, Progress>()
+
+  constructor(ctx: Ctx) {
+    this.#ctx = ctx
+  }
+
+  /** Returns those of the announced messages that make no progress. */
+  async look(announced: readonly { readonly messageId: string; readonly nodeId: NodeId }[]): Promise<string[]> {
+    const { clock, room } = this.#ctx
+    const now = clock.now()
+    const seen = new Map<string, Progress>()
+    const stalled: string[] = []
+    for (const { messageId, nodeId } of announced) {
+      const before = room.isFull ? { since: now } : (this.#seen.get(messageId) ?? { since: now })
+      const progress =
+        now - before.since < limits.replyQuietMs ? before : await this.#examine(messageId, nodeId, before)
+      if (progress) seen.set(messageId, progress)
+      else stalled.push(messageId)
+    }
+    this.#seen = seen
+    return stalled
+  }
+
+  /** Returns `undefined` if the message is given up. */
+  async #examine(messageId: string, nodeId: NodeId, { since, missing }: Progress): Promise<Progress | undefined> {
+    const { clock, db, uploads } = this.#ctx
+    const now = clock.now()
+    const node = await nodeStore.find(db.read, nodeId)
+    if (!node || now - uploads.lastAt(node) >= limits.replyQuietMs) return undefined
+    const count = await nodeMessages.countMissingObjects(db.read, messageId)
+    if (missing?.count !== count) return { since, missing: { count, since: now } }
+    return now - missing.since >= limits.replySilenceMs ? undefined : { since, missing }
+  }
+}

@@ -1,0 +1,64 @@
+import type { Clock } from '../../base/clock.ts'
+import { limits } from '../../base/limits.ts'
+import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
+import type { CallHead } from '../../rpc/call.ts'
+import type { Interceptor } from '../../rpc/interceptor.ts'
+import type { CalledMethod } from '../../rpc/service.ts'
+import type { NodeCredential } from './node.ts'
+
+/** Who uploads: a key, or the identity of a certificate. SuperNodes that share an identity count as one. */
+type Uploader = string
+
+/**
+ * Knows which SuperNodes are uploading objects, from the head of a call on: one object may take minutes. An upload that is
+ * refused is a sign of life too, because its SuperNode tries again.
+ */
+export class Uploads {
+  readonly #clock: Pick<Clock, 'now'>
+  readonly #open = new Map<CallHead['signal'], Uploader>()
+  /** When the last upload of each ended; those that ended last are at the end. */
+  readonly #endedAt = new Map<Uploader, number>()
+
+  constructor(clock: Pick<Clock, 'now'>) {
+    this.#clock = clock
+  }
+
+  get interceptor(): Interceptor {
+    return {
+      onCaller: ({ signal }, method, caller) => {
+        if (isUpload(method)) this.#open.set(signal, uploaderOf(caller as { readonly credential: NodeCredential }))
+      },
+      onResponse: ({ signal }, method) => this.#end(signal, method),
+      onError: ({ signal }, method) => this.#end(signal, method),
+    }
+  }
+
+  /** The last instant at which the SuperNode was uploading something, or 0. Ends of long ago are forgotten. */
+  lastAt(node: { readonly identity: string | undefined; readonly publicKey: string | undefined }): number {
+    const now = this.#clock.now()
+    const uploader = node.identity === undefined ? `key ${node.publicKey}` : `identity ${node.identity}`
+    for (const one of this.#open.values()) if (one === uploader) return now
+    for (const [one, endedAt] of this.#endedAt) {
+      if (now - endedAt < limits.replyQuietMs) break
+      this.#endedAt.delete(one)
+    }
+    return this.#endedAt.get(uploader) ?? 0
+  }
+
+  #end(signal: CallHead['signal'], method: CalledMethod): void {
+    if (!isUpload(method)) return
+    const uploader = this.#open.get(signal)
+    if (uploader === undefined) return
+    this.#open.delete(signal)
+    this.#endedAt.delete(uploader)
+    this.#endedAt.set(uploader, this.#clock.now())
+  }
+}
+
+function uploaderOf({ credential }: { readonly credential: NodeCredential }): Uploader {
+  return credential.kind === 'key' ? `key ${credential.publicKey}` : `identity ${credential.peer.identity}`
+}
+
+function isUpload({ service, name }: CalledMethod): boolean {
+  return service === Fleet.typeName && name === Fleet.method.pushObject.localName
+}
