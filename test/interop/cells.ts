@@ -13,6 +13,15 @@ export interface Column {
   readonly clis: readonly Maker[]
 }
 
+/** Whether this is the first column in which a `flwr` meets runs of this language at this SuperLink. */
+export function isFirstOf(column: Column, cli: Maker): boolean {
+  const first = columns.find(
+    ({ superlink, language, clis }) =>
+      superlink === column.superlink && language === column.language && clis.includes(cli),
+  )
+  return first === column
+}
+
 /**
  * Every combination of SuperLink, SuperNode, `flwr` and language that upstream allows, and each with one of our programs
  * between two generations. Python's `flwr` leaves `.ts` files out of a bundle, so TypeScript apps are started with ours;
