@@ -36,7 +36,7 @@ export async function measureSimulations(options: {
   }
   const typescript = fresh('typescript')
   const withPython = fresh('python')
-  const ray = prepareEnvironment('Ray', { folder: 'python-1.29-ray', packages: ['flwr[simulation]==1.29.0'] })
+  const ray = await prepareEnvironment('Ray', { folder: 'python-1.29-ray', packages: ['flwr[simulation]==1.29.0'] })
   return {
     ours: await secondsOf(typescript, {
       bin: ourBin,
