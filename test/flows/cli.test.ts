@@ -8,7 +8,7 @@ import { Deployment } from '../harness/deployment.ts'
 import { addedKeys, jsonShape } from '../harness/json-shape.ts'
 import { opensshPublicKey } from '../harness/openssh.ts'
 import { run } from '../harness/program.ts'
-import { runPython } from '../harness/python-flower.ts'
+import { runPythonFlwr } from '../harness/python-flower.ts'
 
 /** One for all tests, which take their turns at it. */
 const deployment = await Deployment.create()
@@ -198,7 +198,7 @@ test("JSON documents have the keys and types of Flower 1.29's flwr, asked about 
   for (const line of lines) {
     const words = [...line.split(' '), '--format', 'json']
     const ours = await deployment.flwr(...words)
-    const theirs = await runPython('1.29', 'flwr', words, options)
+    const theirs = await runPythonFlwr('1.29', words, options)
     // Flower ends with 0 when a document reports an error; ours ends as it does without --format json.
     assert.equal(ours.status, JSON.parse(ours.stdout).success === false ? 1 : theirs.status, line)
     assert.deepEqual(jsonShape(ours.stdout, addedKeys(line)), jsonShape(theirs.stdout), line)
@@ -212,6 +212,6 @@ test("JSON documents have the keys and types of Flower 1.29's flwr, asked about 
   const words = ['run', folder, 'test', '--format', 'json']
   const { 'federation-id': federation, ...ours } = JSON.parse((await deployment.flwr(...words)).stdout)
   assert.equal(federation, '@none/default')
-  const theirs = JSON.parse((await runPython('1.29', 'flwr', words, options)).stdout)
+  const theirs = JSON.parse((await runPythonFlwr('1.29', words, options)).stdout)
   assert.deepEqual({ ...ours, 'run-id': '' }, { ...theirs, 'run-id': '' })
 })

@@ -10,7 +10,7 @@ import {
   isHttpGeneration,
   type Maker,
   pythonOf,
-  runPython,
+  runPythonFlwr,
   startPython,
 } from './python-flower.ts'
 
@@ -58,10 +58,12 @@ export class MixedFleet implements AsyncDisposable {
   }
 
   static async create(options: MixedFleetOptions): Promise<MixedFleet> {
-    const fleet = new MixedFleet(options)
+    await using onFailure = new AsyncDisposableStack()
+    const fleet = onFailure.use(new MixedFleet(options))
     fleet.#ca = await TestCa.create(fleet.directory.path)
     await fleet.#ca.server()
     await fleet.startSuperlink()
+    onFailure.move()
     return fleet
   }
 
@@ -172,7 +174,7 @@ export class MixedFleet implements AsyncDisposable {
     this.#writeConfig(maker)
     const options = { ...this.#programOptions(maker), timeoutMs }
     try {
-      return await (maker === 'trellis' ? run('flwr', args, options) : runPython(maker, 'flwr', args, options))
+      return await (maker === 'trellis' ? run('flwr', args, options) : runPythonFlwr(maker, args, options))
     } catch (error) {
       const said = this.#programs.map((program) => program.said.slice(-2000))
       throw new Error([String(error), ...said].join('\n--- another program of the fleet said last:\n'), {

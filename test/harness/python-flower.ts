@@ -1,6 +1,7 @@
 import { createServer } from 'node:net'
 import { join } from 'node:path'
-import { run, type StartOptions, start, type TestProgram } from './program.ts'
+import { type StartOptions, start, type TestProgram } from './program.ts'
+import { type Outcome, PythonCli } from './python-cli.ts'
 
 /** Who takes a place in a fleet: our program, or the unmodified one of a release of Python Flower. */
 export type Maker = 'trellis' | Release
@@ -54,15 +55,22 @@ export function startPython(
   return start(program, args, pythonOptions(maker, options))
 }
 
-/** Runs a program of a release to its end. */
-export function runPython(
+/** Runs a command of a release's `flwr` to its end. */
+export function runPythonFlwr(
   maker: Release,
-  program: string,
   args: readonly string[],
-  options: StartOptions & { timeoutMs?: number } = {},
-): ReturnType<typeof run> {
-  return run(program, args, { ...options, ...pythonOptions(maker, options) })
+  options: { cwd?: string; env?: Readonly<Record<string, string>>; timeoutMs?: number } = {},
+): Promise<Outcome> {
+  const cli = clis.get(maker) ?? new PythonCli(pythonOf(maker), { ...process.env, ...pythonOptions(maker, {}).env })
+  clis.set(maker, cli)
+  return cli.run(args, {
+    cwd: options.cwd ?? process.cwd(),
+    env: { ...process.env, FLWR_LOG_LEVEL: 'INFO', ...pythonOptions(maker, options).env },
+    timeoutMs: options.timeoutMs ?? 180_000,
+  })
 }
+
+const clis = new Map<Release, PythonCli>()
 
 function pythonOptions(maker: Release, options: StartOptions): StartOptions {
   const environment = required(maker)

@@ -4,7 +4,7 @@ import { countingClient, countingServer } from '../harness/apps.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
 import type { Maker } from '../harness/python-flower.ts'
-import { type Cell, type Column, columns, isFirstOf, matrixTable, skipReason } from './cells.ts'
+import { type Cell, type Column, columns, isFirstOf, type Language, matrixTable, skipReason } from './cells.ts'
 
 // Files are run in the order of their names: this one takes longest, so its name comes first.
 const cells: Cell[] = []
@@ -18,7 +18,8 @@ describe('two rounds in every cell, and every flwr shows and stops runs at every
     test(name, { skip: skipReason(column) }, async (context) => {
       const own = column.clis.map((cli) => ({ ...column, cli, outcome: 'FAILED', seconds: undefined }))
       cells.push(...own)
-      await using fleet = await startFleet(column)
+      await using fleet = await createFleet(column)
+      await startNodes(fleet, column)
       for (const cell of own) {
         const isFirst = isFirstOf(column, cell.cli)
         await context.test(`flwr ${cell.cli} runs${isFirst ? ', lists and shows' : ''}`, async () => {
@@ -36,17 +37,22 @@ describe('two rounds in every cell, and every flwr shows and stops runs at every
   }
 })
 
-/** Two SuperNodes; apps that a Python SuperLink or SuperNode cannot start itself get a SuperExec of ours. */
-async function startFleet({ superlink, supernodes, language, python }: Column): Promise<MixedFleet> {
-  const foreign = (maker: Maker): boolean => language === 'typescript' && maker !== 'trellis'
-  const isolation = foreign(superlink) ? ({ isolation: 'process' } as const) : {}
-  const fleet = await MixedFleet.create({ superlink, python, pythonState: 'memory', ...isolation })
-  if (foreign(superlink)) fleet.startSuperexec(fleet.appAddress, 'serverapp')
+/** Whether apps of this language cannot be started by this maker's programs: they get a SuperExec of ours. */
+const isForeign = (language: Language, maker: Maker): boolean => language === 'typescript' && maker !== 'trellis'
+
+function createFleet({ superlink, language, python }: Column): Promise<MixedFleet> {
+  const isolation = isForeign(language, superlink) ? ({ isolation: 'process' } as const) : {}
+  return MixedFleet.create({ superlink, python, pythonState: 'memory', ...isolation })
+}
+
+/** Two SuperNodes, and the SuperExecs that the language of the apps needs. */
+async function startNodes(fleet: MixedFleet, { superlink, supernodes, language }: Column): Promise<void> {
+  if (isForeign(language, superlink)) fleet.startSuperexec(fleet.appAddress, 'serverapp')
   for (let node = 1; node <= 2; node++) {
-    const supernode = await fleet.startSupernode(supernodes, foreign(supernodes) ? ['--isolation', 'process'] : [])
-    if (foreign(supernodes)) fleet.startSuperexec(fleet.appAddressOf(supernode), 'clientapp')
+    const needsSuperexec = isForeign(language, supernodes)
+    const supernode = await fleet.startSupernode(supernodes, needsSuperexec ? ['--isolation', 'process'] : [])
+    if (needsSuperexec) fleet.startSuperexec(fleet.appAddressOf(supernode), 'clientapp')
   }
-  return fleet
 }
 
 /** Apps in TypeScript are started by our `flwr`. */

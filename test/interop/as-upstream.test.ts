@@ -7,7 +7,7 @@ import { temporaryDirectory } from '../harness/directory.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import { eventually, run } from '../harness/program.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
-import { type Maker, runPython, withoutPython } from '../harness/python-flower.ts'
+import { type Maker, runPythonFlwr, withoutPython } from '../harness/python-flower.ts'
 
 const startMs = 60_000
 
@@ -117,7 +117,7 @@ describe('as Flower tries it', { concurrency: true, skip: withoutPython }, () =>
         })
         const options = { cwd: directory.path, env: { FLWR_HOME: home, NO_COLOR: '1' } }
         const flwr = (who: Maker, ...args: string[]): ReturnType<typeof run> =>
-          who === 'trellis' ? run('flwr', args, options) : runPython(who, 'flwr', args, options)
+          who === 'trellis' ? run('flwr', args, options) : runPythonFlwr(who, args, options)
         // The form of old: a folder, and the name of one of its connections.
         const { status } = await flwr(maker, 'ls', app, 'near')
         const readers = await Promise.all(makers.map((reader) => flwr(reader, 'config', 'ls', '--format', 'json')))
