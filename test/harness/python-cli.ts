@@ -27,7 +27,7 @@ export class PythonCli {
   #last = 0
 
   constructor(python: string, env: NodeJS.ProcessEnv) {
-    this.#server = spawn(python, [join(import.meta.dirname, 'flwr_commands.py')], {
+    this.#server = spawn(python, [join(import.meta.dirname, 'flwr-commands.py')], {
       stdio: ['pipe', 'pipe', 'inherit'],
       env,
     })
