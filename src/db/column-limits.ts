@@ -41,8 +41,9 @@ export const columnLimits = {
     simulation: 'simulationSettingsBytesMax',
   },
   run_log: { text: 'runLogPartBytesMax' },
-  series: { federation: 'nodeNameBytesMax', context: 'messageBytesMax' },
-  fab: { fab_hash: 'hashBytesMax', content: 'fabBytesMax' },
+  series: { federation: 'nodeNameBytesMax', context: 'messageBytesMax', parts: 'wordBytesMax' },
+  fab: { fab_hash: 'hashBytesMax', content: 'fabBytesMax', parts: 'wordBytesMax' },
+  part: { name: 'wordBytesMax', content: 'messageBytesMax' },
   task: {
     type: 'wordBytesMax',
     fab_hash: 'hashBytesMax',
@@ -68,7 +69,7 @@ export const columnLimits = {
   push_session: { session_id: 'hashBytesMax' },
   nonce: { namespace: 'nonceBytesMax', nonce: 'nonceBytesMax' },
   simulation_settings: { federation: 'nodeNameBytesMax', settings: 'simulationSettingsBytesMax' },
-  virtual_node: { state: 'messageBytesMax' },
+  virtual_node: { state: 'messageBytesMax', parts: 'wordBytesMax' },
 } as const satisfies { readonly [T in keyof Tables]: Readonly<Record<TextColumn<Tables[T]>, LimitName>> }
 
 /** Returns the row, or the changes of one. Throws `invalid-request` if a value is longer than its column may hold. */

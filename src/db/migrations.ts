@@ -118,4 +118,11 @@ export const migrations: readonly string[] = [
   CREATE INDEX message_reply ON message (reply_to) WHERE reply_to <> '';
   CREATE INDEX message_expiry ON message (created_at + ttl) WHERE dst_node_id <> 1 AND state <> 'answered';
   `,
+  `
+  ALTER TABLE fab ADD COLUMN parts TEXT;
+  ALTER TABLE series ADD COLUMN parts TEXT;
+  ALTER TABLE virtual_node ADD COLUMN parts TEXT;
+  CREATE TABLE part (name TEXT NOT NULL, position INTEGER NOT NULL, content BLOB NOT NULL) STRICT;
+  CREATE UNIQUE INDEX part_name ON part (name, position);
+  `,
 ]

@@ -10,6 +10,7 @@ export interface Tables {
   run_log: RunLogTable
   series: SeriesTable
   fab: FabTable
+  part: PartTable
   task: TaskTable
   task_event: TaskEventTable
   message: MessageTable
@@ -85,12 +86,22 @@ export interface RunLogTable {
 export interface SeriesTable {
   series_id: Id
   federation: string
-  /** protobuf `Context` of the last run. */
+  /** protobuf `Context` of the last run; empty if it is kept in parts. */
   context: Uint8Array
+  parts: string | null
 }
 
 export interface FabTable {
   fab_hash: string
+  /** Empty if it is kept in parts. */
+  content: Uint8Array
+  parts: string | null
+}
+
+/** A piece of a large value; see `large-values.ts`. */
+export interface PartTable {
+  name: string
+  position: number
   content: Uint8Array
 }
 
@@ -196,8 +207,9 @@ export interface SimulationSettingsTable {
 export interface VirtualNodeTable {
   run_id: Id
   node_id: Id
-  /** protobuf `RecordDict`: what its ClientApp keeps. */
+  /** protobuf `RecordDict`: what its ClientApp keeps; empty if it is kept in parts. */
   state: Uint8Array
+  parts: string | null
 }
 
 export type Row<T extends keyof Tables> = Selectable<Tables[T]>

@@ -1,4 +1,6 @@
 import { hash } from 'node:crypto'
+import { sha256InTurns } from '../base/hash-in-turns.ts'
+import { takeTurns } from '../base/turns.ts'
 import { invalid } from './zip-read.ts'
 
 /** `.info/CONTENT`: the list of a bundle's files, with their hashes and sizes. */
@@ -9,7 +11,8 @@ export function writeContentList(files: readonly (readonly [path: string, bytes:
 }
 
 /** Checks that the list names every member but itself once, with its hash and size in bits. Throws `fab-invalid`. */
-export function checkContentList(members: ReadonlyMap<string, Uint8Array>): void {
+export async function checkContentList(members: ReadonlyMap<string, Uint8Array>): Promise<void> {
+  const turn = takeTurns()
   const list = members.get(contentPath)
   if (!list) throw invalid(`no ${contentPath}`)
   const listed = new Set<string>()
@@ -19,7 +22,8 @@ export function checkContentList(members: ReadonlyMap<string, Uint8Array>): void
     const member = members.get(path)
     if (!member || path === contentPath) throw invalid(`'${path}' is listed but missing`)
     if (listed.has(path)) throw invalid(`'${path}' is listed twice`)
-    if (sha256(member) !== expected) throw invalid(`'${path}' has another hash than listed`)
+    await turn()
+    if ((await sha256InTurns(member)) !== expected) throw invalid(`'${path}' has another hash than listed`)
     if (member.length * 8 !== Number(bits)) throw invalid(`'${path}' has another size than listed`)
     listed.add(path)
   }

@@ -24,7 +24,7 @@ export async function readFab(bytes: Uint8Array): Promise<OpenedFab> {
   if (!pyproject) throw invalid('no pyproject.toml')
   if (pyproject.length > limits.pyprojectBytesMax)
     throw invalid(`pyproject.toml is larger than ${limits.pyprojectBytesMax} bytes`)
-  checkContentList(members)
+  await checkContentList(members)
   return { manifest: readPyproject(utf8(pyproject), { bounds: peerBounds }).manifest, members }
 }
 

@@ -1,9 +1,11 @@
 import { isUtf8 as isUtf8Text } from 'node:buffer'
+import type { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import { type Entry, fromBuffer, type ZipFile } from 'yauzl'
-import { DomainError } from '../base/errors.ts'
+import { DomainError, errorText } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { printable, shortened } from '../base/printable.ts'
+import { takeTurns } from '../base/turns.ts'
 import { memberPathFault } from './member-paths.ts'
 
 /**
@@ -25,9 +27,7 @@ export async function readZip(bytes: Uint8Array): Promise<Map<string, Uint8Array
     if (isSymlink(entry)) throw invalid(`'${path}' is a symbolic link`)
     total += entry.uncompressedSize
     if (total > limits.fabBytesMax) throw invalid(`more than ${limits.fabBytesMax} bytes when unpacked`)
-    const content = await readEntry(zip, entry)
-    if (crc32(content) !== entry.crc32) throw invalid(`'${path}' is damaged (CRC)`)
-    members.set(path, content)
+    members.set(path, await readEntry(zip, entry))
   }
   return members
 }
@@ -55,17 +55,29 @@ async function* entriesOf(zip: ZipFile): AsyncGenerator<Entry> {
   }
 }
 
-function readEntry(zip: ZipFile, entry: Entry): Promise<Uint8Array> {
+/** Other work goes on meanwhile. */
+async function readEntry(zip: ZipFile, entry: Entry): Promise<Uint8Array> {
+  const content = Buffer.allocUnsafeSlow(entry.uncompressedSize)
+  const turn = takeTurns()
+  let length = 0
+  let sum = 0
+  try {
+    if (entry.isEncrypted()) throw new Error('encrypted')
+    for await (const chunk of await openEntry(zip, entry)) {
+      length += (chunk as Buffer).copy(content, length)
+      sum = crc32(chunk, sum)
+      await turn()
+    }
+  } catch (error) {
+    throw invalid(`'${nameOf(entry)}' cannot be read (${errorText(error)})`)
+  }
+  if (length !== content.length || sum !== entry.crc32) throw invalid(`'${nameOf(entry)}' is damaged (CRC)`)
+  return content
+}
+
+function openEntry(zip: ZipFile, entry: Entry): Promise<Readable> {
   return new Promise((resolve, reject) => {
-    const fail = (error: Error): void => reject(invalid(`'${nameOf(entry)}' cannot be read (${error.message})`))
-    if (entry.isEncrypted()) return fail(new Error('encrypted'))
-    zip.openReadStream(entry, (error, stream) => {
-      if (error) return fail(error)
-      const chunks: Buffer[] = []
-      stream.on('data', (chunk: Buffer) => chunks.push(chunk))
-      stream.once('error', fail)
-      stream.once('end', () => resolve(Buffer.concat(chunks)))
-    })
+    zip.openReadStream(entry, (error, stream) => (error ? reject(error) : resolve(stream)))
   })
 }
 

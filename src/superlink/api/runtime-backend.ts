@@ -1,9 +1,10 @@
-import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
+import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
+import { encodeInTurns } from '../../rpc/encode-in-turns.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import { ensureSentToApp, isObjectOfRun } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -25,10 +26,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     component: (task) => findComponent(ctx, task.fabHash),
     async taskInput(task) {
       const run = await findRun(ctx.db.read, task.runId)
-      const series = run && (await runStore.findSeries(ctx.db.read, run.seriesId))
-      if (!run || !series) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
+      const context = run && (await runStore.findContext(ctx.db.read, run.seriesId))
+      if (!run || !context) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return {
-        context: { ...fromBinary(ContextSchema, series.context), runId: run.runId },
+        context: { ...(await decodeInTurns(ContextSchema, context)), runId: run.runId },
         run: runToWire(run),
         fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) },
       }
@@ -89,17 +90,18 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
       }
       await ctx.traffic.flush()
+      const context = request.context && Buffer.concat(await encodeInTurns(ContextSchema, request.context))
       await ctx.db.transaction(async (tx, afterCommit) => {
         const failure = subStatus === 'completed' ? ctx.progress.appLoads.findFailure(task.runId) : undefined
         const finished = await (failure === undefined
           ? ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
           : ctx.tasks.finish(tx, afterCommit, task.taskId, 'failed', `${noNodeLoaded} ${failure}`))
         const run = await findRun(tx, task.runId)
-        if (!finished || !request.context || !run) return
+        if (!finished || !context || !run) return
         await runStore.upsertSeries(tx, {
           series_id: run.seriesId,
           federation: run.federation,
-          context: toBinary(ContextSchema, request.context),
+          context,
         })
       })
     },

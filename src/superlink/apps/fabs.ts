@@ -1,22 +1,21 @@
-import { hash } from 'node:crypto'
 import { DomainError } from '../../base/errors.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
+import { findValue, keepValue } from '../../db/large-values.ts'
 
-/** Keeps a FAB under its own hash; the same FAB is kept once. Answers the hash. */
-export async function keepFab(tx: Db, content: Uint8Array): Promise<string> {
-  const fabHash = hash('sha256', content, 'hex')
+/** Keeps a FAB under its hash; the same FAB is kept once. */
+export async function keepFab(tx: Db, fabHash: string, fab: Uint8Array): Promise<void> {
+  const known = await tx.selectFrom('fab').select('fab_hash').where('fab_hash', '=', fabHash).executeTakeFirst()
+  if (known) return
   await tx
     .insertInto('fab')
-    .values(fitting('fab', { fab_hash: fabHash, content }))
-    .onConflict((conflict) => conflict.doNothing())
+    .values(fitting('fab', { fab_hash: fabHash, ...(await keepValue(tx, fab)) }))
     .execute()
-  return fabHash
 }
 
-export async function findFab(db: Db, fabHash: string): Promise<Uint8Array | undefined> {
-  const row = await db.selectFrom('fab').select('content').where('fab_hash', '=', fabHash).executeTakeFirst()
-  return row?.content
+export function findFab(db: Db, fabHash: string): Promise<Uint8Array | undefined> {
+  const query = db.selectFrom('fab').select(['content', 'parts']).where('fab_hash', '=', fabHash)
+  return findValue(db, () => query.executeTakeFirst())
 }
 
 export async function getFab(db: Db, fabHash: string): Promise<Uint8Array> {

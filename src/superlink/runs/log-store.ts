@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { RunId } from '../../base/ids.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
@@ -5,19 +6,37 @@ import type { Row } from '../../db/schema.ts'
 
 /** Queries of the `run_log` table, which no other file writes. */
 
-/** Appends a part at this instant, or right after the last part if that is not earlier: the instants of a log ascend. */
+/** A row holds so many characters: rows are written and read in one go. */
+const rowCharacters = 64 * 1024
+
+/** Appends text at this instant, or right after the last row if that is not earlier: the instants of a log ascend. */
 export async function append(tx: Db, runId: RunId, text: string, atMicros: number): Promise<void> {
   const last = await tx
     .selectFrom('run_log')
     .select(({ fn }) => fn.max('logged_at_us').as('at'))
     .where('run_id', '=', runId)
     .executeTakeFirst()
-  await tx
-    .insertInto('run_log')
-    .values(fitting('run_log', { run_id: runId, logged_at_us: Math.max(atMicros, Number(last?.at ?? 0) + 1), text }))
-    .execute()
+  let at = Math.max(atMicros, Number(last?.at ?? 0) + 1)
+  for (const row of rowsOf(text)) {
+    await tx
+      .insertInto('run_log')
+      .values(fitting('run_log', { run_id: runId, logged_at_us: at, text: row }))
+      .execute()
+    at += 1
+  }
 }
 
+function* rowsOf(text: string): Generator<string> {
+  for (let start = 0; start < text.length; ) {
+    let end = start + rowCharacters
+    // Both halves of a character stay together.
+    if ((text.charCodeAt(end - 1) & 0xfc00) === 0xd800) end += 1
+    yield text.slice(start, end)
+    start = end
+  }
+}
+
+/** The next rows after a cursor, none if there are no more. */
 export async function listAfter(
   db: Db,
   runId: RunId,
@@ -29,5 +48,8 @@ export async function listAfter(
     .where('run_id', '=', runId)
     .where('logged_at_us', '>', cursor)
     .orderBy('logged_at_us')
+    .limit(sql.lit(rowsPerQuery))
     .execute()
 }
+
+const rowsPerQuery = 100

@@ -73,9 +73,15 @@ const roomNotes = {
 
 /** Everything after the cursor; a log has a limit, and so has this. */
 async function readLog(ctx: Ctx, runId: RunId, cursor: number): Promise<{ text: string; at: number } | undefined> {
-  const rows = await logStore.listAfter(ctx.db.read, runId, cursor)
-  const last = rows.at(-1)
-  return last && { text: rows.map((row) => row.text).join(''), at: last.logged_at_us }
+  const texts: string[] = []
+  let at = cursor
+  for (;;) {
+    const rows = await logStore.listAfter(ctx.db.read, runId, at)
+    const last = rows.at(-1)
+    if (!last) return texts.length === 0 ? undefined : { text: texts.join(''), at }
+    texts.push(...rows.map((row) => row.text))
+    at = last.logged_at_us
+  }
 }
 
 function cutLine(fragment: string): string {

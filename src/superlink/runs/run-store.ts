@@ -1,6 +1,7 @@
 import type { RunId, SeriesId } from '../../base/ids.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
+import { findValue, forgetParts, keepValue } from '../../db/large-values.ts'
 import type { NewRow, Row } from '../../db/schema.ts'
 
 /** Queries of the `run` and `series` tables, which no other file writes. A run is read together with its primary task. */
@@ -110,14 +111,22 @@ export async function setLogBytes(tx: Db, runId: RunId, logBytes: number): Promi
   await tx.updateTable('run').set({ log_bytes: logBytes }).where('run_id', '=', runId).execute()
 }
 
-export async function upsertSeries(tx: Db, series: NewRow<'series'>): Promise<void> {
+export async function upsertSeries(tx: Db, series: Omit<NewRow<'series'>, 'parts'>): Promise<void> {
+  const former = await selectContext(tx, series.series_id as SeriesId).executeTakeFirst()
+  const { content: context, parts } = await keepValue(tx, series.context)
   await tx
     .insertInto('series')
-    .values(fitting('series', series))
-    .onConflict((conflict) => conflict.column('series_id').doUpdateSet({ context: series.context }))
+    .values(fitting('series', { ...series, context, parts }))
+    .onConflict((conflict) => conflict.column('series_id').doUpdateSet({ context, parts }))
     .execute()
+  await forgetParts(tx, former?.parts)
 }
 
-export async function findSeries(db: Db, seriesId: SeriesId): Promise<Row<'series'> | undefined> {
-  return db.selectFrom('series').selectAll().where('series_id', '=', seriesId).executeTakeFirst()
+/** The context of the last run of a series, as it was encoded. */
+export function findContext(db: Db, seriesId: SeriesId): Promise<Uint8Array | undefined> {
+  return findValue(db, () => selectContext(db, seriesId).executeTakeFirst())
+}
+
+function selectContext(db: Db, seriesId: SeriesId) {
+  return db.selectFrom('series').select(['context as content', 'parts']).where('series_id', '=', seriesId)
 }

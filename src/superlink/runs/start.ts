@@ -1,5 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { DomainError } from '../../base/errors.ts'
+import { sha256InTurns } from '../../base/hash-in-turns.ts'
 import { type RunId, randomId, type SeriesId, superlinkNodeId, type TaskId } from '../../base/ids.ts'
 import type { UserConfig } from '../../base/user-config.ts'
 import { fuseConfig } from '../../fab/pyproject.ts'
@@ -28,12 +29,13 @@ export async function startRun(
   request: NewRun,
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
   const { manifest } = await readFab(request.fab)
+  const fabHash = await sha256InTurns(request.fab)
   fuseConfig(manifest.config, request.overrides)
   const simulation = ctx.simulation && (await resolveSettings(ctx, ctx.simulation.machine, request))
   const runId = randomId<RunId>()
   const seriesId = randomId<SeriesId>()
   await ctx.db.transaction(async (tx, afterCommit) => {
-    const fabHash = await keepFab(tx, request.fab)
+    await keepFab(tx, fabHash, request.fab)
     const taskId = await ctx.tasks.create(tx, afterCommit, {
       runId,
       type: 'flwr-serverapp',
