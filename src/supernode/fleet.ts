@@ -1,10 +1,10 @@
-import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { type DescMethodUnary, isMessage, type MessageInitShape, type MessageShape } from '@bufbuild/protobuf'
 import type { Clock } from '../base/clock.ts'
 import { UsageError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
-import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
+import { Fleet, PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
 import { signNodeCall } from '../identity/node-key.ts'
 import { waitingHelps } from '../rpc/call-failures.ts'
 import { type Channel, RpcError } from '../rpc/channel.ts'
@@ -45,6 +45,7 @@ export class FleetClient {
   /** Whether the SuperLink has responded to a call of this start. */
   #hasWorked = false
   #holds = true
+  #redelivers = true
   #joining: Promise<void> | undefined
 
   constructor(options: FleetOptions) {
@@ -58,11 +59,12 @@ export class FleetClient {
   }
 
   /**
-   * Whether the SuperLink hands out an unconfirmed instruction again after a restart of this node. Ours do, and are known by
-   * the calls that they hold.
+   * Whether the SuperLink hands out an unconfirmed instruction again after a restart of this node. Ours do, and are known by a
+   * field of each response to a pull: a proxy can remove headers, and not a field. One that is not known is taken for
+   * Flower's. At ours no message would be lost or executed twice then, but a restart would answer it with an error.
    */
   get redelivers(): boolean {
-    return this.#holds
+    return this.#redelivers
   }
 
   /** Introduces this node and brings it online. */
@@ -142,6 +144,8 @@ export class FleetClient {
         this.#hasWorked = true
         this.#wait.over()
         if (options.waitMs !== undefined) this.#holds = answer.waited
+        const { message } = answer
+        if (isMessage(message, PullMessagesResponseSchema)) this.#redelivers = message.endedRunsSeen !== undefined
         return answer
       } catch (error) {
         signal.throwIfAborted()

@@ -47,19 +47,27 @@ export const clientAppHosts: Readonly<Record<string, () => Promise<ClientAppHost
     const superlink = await SuperlinkCore.start({ settings: { requireCertificates: true }, clock: now() })
     const { runId } = await superlink.run()
     const supernode = await InMemorySupernode.join(superlink, 'site-1')
-    const { ctx } = supernode
     return {
       superlink,
       runId,
       nodeId: supernode.nodeId,
-      launcher: serve({ tasks: ctx.tasks, clock: ctx.clock, backend: createSupernodeBackend(ctx) }),
-      leftovers: () => countRows(ctx.db),
+      ...serveApps(supernode),
       async [Symbol.asyncDispose]() {
         await supernode[Symbol.asyncDispose]()
         await superlink[Symbol.asyncDispose]()
       },
     }
   },
+}
+
+/** The side of a SuperNode that its apps see. */
+export function serveApps(supernode: InMemorySupernode): Omit<ClientAppHost, 'superlink' | 'runId' | 'nodeId'> {
+  const { ctx } = supernode
+  return {
+    launcher: serve({ tasks: ctx.tasks, clock: ctx.clock, backend: createSupernodeBackend(ctx) }),
+    leftovers: () => countRows(ctx.db),
+    [Symbol.asyncDispose]: () => supernode[Symbol.asyncDispose](),
+  }
 }
 
 /** An app process of one task. */

@@ -18,13 +18,13 @@ import { CheckedReplies } from '../../src/superlink/delivery/checked-replies.ts'
 import { confirmInstruction, confirmReceived } from '../../src/superlink/delivery/confirm.ts'
 import { claimInstruction, pushInstructions } from '../../src/superlink/delivery/instructions.ts'
 import { complete } from '../../src/superlink/delivery/life.ts'
-import type { NewMessage, StoredMessage } from '../../src/superlink/delivery/message-store.ts'
+import { find, type NewMessage, type StoredMessage } from '../../src/superlink/delivery/message-store.ts'
 import { PassingReplies } from '../../src/superlink/delivery/passing-replies.ts'
 import { recoverDelivery } from '../../src/superlink/delivery/recover.ts'
 import { acceptReply, collectReplies } from '../../src/superlink/delivery/replies.ts'
 import { acceptUnprompted } from '../../src/superlink/delivery/unprompted.ts'
 import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
-import { activateNode, registerNode } from '../../src/superlink/nodes/nodes.ts'
+import { activateNode, heartbeat, registerNode } from '../../src/superlink/nodes/nodes.ts'
 import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
 import { Uploads } from '../../src/superlink/nodes/uploads.ts'
 import { onTaskFinished, stopRun } from '../../src/superlink/runs/finish.ts'
@@ -254,6 +254,16 @@ export class SuperlinkCore implements AsyncDisposable {
   uploadObject({ metadata }: OwnMessage, objectId: string, bytes: Uint8Array) {
     const isWanted = (db: Db) => isObjectFrom(db, metadata.srcNodeId as NodeId, metadata.runId as RunId, objectId)
     return this.ctx.objects.put(objectId, bytes, isWanted)
+  }
+
+  /** What became of a message; `undefined` once it is forgotten. */
+  async stateOf({ messageId }: OwnMessage): Promise<StoredMessage['state'] | undefined> {
+    return (await find(this.ctx.db.read, messageId))?.state
+  }
+
+  /** The SuperNode is alive. */
+  beat(nodeId: NodeId): Promise<boolean> {
+    return heartbeat(this.ctx, nodeId, 30_000)
   }
 
   /** The SuperNode asks for an instruction, without waiting. */
