@@ -3,17 +3,18 @@ import { once } from 'node:events'
 import { appendFileSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
-import { type Block, blocksOf, fileOf, foregroundProgram, isCommands } from './guide.ts'
+import { type Block, blocksOf, commandBlock, fileOf, foregroundProgram, isCommands } from './guide.ts'
 
 /**
  * A program that follows a guide as its reader does: it saves files, pastes each block into a shell, and has a terminal for
- * every program that does not end by itself. Its arguments are the guide, and commands to run before the first block and
- * after the last.
+ * every program that does not end by itself. Its arguments are the guide, and as JSON the blocks that the test adds before
+ * the first one and after the last.
  */
 
 /** What a program says when it works; one without such a line must only stay alive. */
 const readyLines: Readonly<Record<string, RegExp>> = {
-  'flower-superlink': /Starting API on/,
+  // Ours, Flower 1.41, and Flower 1.29.
+  'flower-superlink': /Starting API on|Uvicorn running on|gRPC-rere/,
   'flower-supernode': /SuperNode ID: /,
   'flower-superexec': /^/,
   stunnel: /Configuration successful/,
@@ -118,7 +119,8 @@ class Reader {
   }
 }
 
-const [guide = '', before = '', after = ''] = process.argv.slice(2)
+const [guide = '', before = '[]', after = '[]'] = process.argv.slice(2)
+const added = (json: string): Block[] => JSON.parse(json).map(commandBlock)
 const reader = new Reader(homedir())
 const step = async (place: string, work: () => Promise<void>): Promise<void> => {
   process.stdout.write(`--- ${place}\n`)
@@ -127,8 +129,8 @@ const step = async (place: string, work: () => Promise<void>): Promise<void> => 
     process.exit(1)
   })
 }
-await step('before', () => reader.run(before))
-for (const block of blocksOf(guide)) if (block.notRun === undefined) await step(block.place, () => reader.follow(block))
+for (const block of [...added(before), ...blocksOf(guide)])
+  if (block.notRun === undefined) await step(block.place, () => reader.follow(block))
 await step('the programs', async () => reader.ensureAllRun())
-await step('after', () => reader.run(after))
+for (const block of added(after)) await step(block.place, () => reader.follow(block))
 process.exit(0)

@@ -41,6 +41,16 @@ export function blocksOf(path: string): Block[] {
   })
 }
 
+/** Commands that a test adds to those of a guide; with a terminal, their last one stays there. */
+export interface Added {
+  readonly text: string
+  readonly terminal?: string
+}
+
+export function commandBlock({ text, terminal }: Added): Block {
+  return { place: 'the test', language: 'sh', text, notRun: undefined, terminal, inEmptyFolder: false }
+}
+
 /** Commands, which a shell runs. Blocks without a language are commands too. */
 export const isCommands = ({ language }: Block): boolean => language === '' || language === 'sh'
 
@@ -58,6 +68,6 @@ export function foregroundProgram(block: Block): (typeof longRunning)[number] | 
   if (!isCommands(block)) return undefined
   const commands = block.text.replaceAll('\\\n', ' ').trim().split('\n')
   const last = commands.at(-1) ?? ''
-  const [word = ''] = last.split(/\s/)
+  const [word = ''] = last.replaceAll("'", '').split(/\s/)
   return / &$/.test(last) ? undefined : longRunning.find((name) => word === name || word.endsWith(`/${name}`))
 }

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { temporaryDirectory } from './directory.ts'
-import { repository } from './guide.ts'
+import { type Added, repository } from './guide.ts'
 import { startInOwnNetwork } from './own-network.ts'
 
 export interface ReadGuideOptions {
@@ -11,7 +11,7 @@ export interface ReadGuideOptions {
   /** Names that the guide uses for this machine. */
   readonly hosts?: readonly string[]
   /** Commands that make what the reader has before, and that check what is there after the last block. */
-  readonly before?: string
+  readonly before?: readonly Added[]
   readonly after?: string
   /** Folders with more programs, after ours. */
   readonly path?: readonly string[]
@@ -19,22 +19,28 @@ export interface ReadGuideOptions {
 
 /** Follows a guide from an empty folder, with its own ports and names. Returns everything that was printed; rejects if a block fails. */
 export async function readGuide(options: ReadGuideOptions): Promise<string> {
-  const { guide, withFlwrHome, hosts = [], before = '', after = '', path = [] } = options
+  const { guide, withFlwrHome, hosts = [], before = [], after = '', path = [] } = options
   using directory = temporaryDirectory()
   const home = directory.file('reader')
   mkdirSync(home)
   const reader = [process.execPath, '--conditions=source', join(import.meta.dirname, 'guide-reader.ts')]
-  await using program = startInOwnNetwork([...reader, guide, before, after], {
-    ...{ hosts, folder: directory.path, cwd: home },
-    env: {
-      ...withoutFlwr(process.env),
-      ...(withFlwrHome ? { FLWR_HOME: directory.file('flwr-home') } : {}),
-      HOME: home,
-      TMPDIR: directory.path,
-      NO_COLOR: '1',
-      PATH: [join(repository, 'bin'), ...path, process.env.PATH].join(delimiter),
+  await using program = startInOwnNetwork(
+    [...reader, guide, JSON.stringify(before), JSON.stringify([{ text: after }])],
+    {
+      ...{ hosts, folder: directory.path, cwd: home },
+      env: {
+        ...withoutFlwr(process.env),
+        ...(withFlwrHome ? { FLWR_HOME: directory.file('flwr-home') } : {}),
+        HOME: home,
+        TMPDIR: directory.path,
+        NO_COLOR: '1',
+        // For programs of Python Flower.
+        FLWR_TELEMETRY_ENABLED: '0',
+        FLWR_DISABLE_UPDATE_CHECK: '1',
+        PATH: [join(repository, 'bin'), ...path, process.env.PATH].join(delimiter),
+      },
     },
-  })
+  )
   const status = await program.end(240_000)
   await program.heard()
   if (status !== 0) throw new Error(`A block of ${guide} fails:\n${program.said}`)

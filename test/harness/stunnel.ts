@@ -8,6 +8,11 @@ const directory = process.env.TRELLIS_STUNNEL
 /** Why tests that need a tunnel skip; in CI the set-up fails before. */
 export const withoutStunnel = directory === undefined ? "Debian's stunnel is not here" : false
 
+/** A script that stands for the installed program. */
+export function stunnelCommand(): string {
+  return `#!/bin/sh\nexport LD_LIBRARY_PATH='${directory}/usr/lib/x86_64-linux-gnu'\nexec '${directory}/usr/bin/stunnel4' "$@"\n`
+}
+
 /** Starts stunnel with a configuration. Resolves when it listens. */
 export async function startStunnel(folder: string, configuration: string): Promise<TestProgram> {
   if (directory === undefined) throw new Error('TRELLIS_STUNNEL names no folder with stunnel')

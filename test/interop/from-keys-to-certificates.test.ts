@@ -25,7 +25,10 @@ function block(heading: string, language: string): string {
 /** The arguments of the first command with this program below a heading. */
 function argumentsOf(heading: string, program: string): string[] {
   const commands = block(heading, 'sh').replaceAll('\\\n', ' ').split('\n')
-  const words = commands.find((command) => command.startsWith(program))?.split(/\s+/)
+  const words = commands
+    .map((command) => command.replace('~/flower/bin/', ''))
+    .find((command) => command.startsWith(program))
+    ?.split(/\s+/)
   assert.ok(words, `the guide starts ${program} below '${heading}'`)
   return words.slice(program.split(' ').length).filter((word) => word !== '')
 }
@@ -61,7 +64,7 @@ test('a fleet moves from registered keys to certificates as the guide says, and 
   const configure = (more: string): void =>
     writeFileSync(
       file('home/config.toml'),
-      `[superlink]\ndefault = "here"\n[superlink.here]\naddress = "127.0.0.1:${controlPort}"\nroot-certificates = "${ca.certfile}"\n${more}`,
+      `[superlink]\ndefault = "fleet"\n[superlink.fleet]\naddress = "127.0.0.1:${controlPort}"\nroot-certificates = "${ca.certfile}"\n${more}`,
     )
   configure('')
 
@@ -110,7 +113,7 @@ test('a fleet moves from registered keys to certificates as the guide says, and 
 
   const tunnelPort = await freePort()
   const configuration = block('SuperNodes of Python Flower', 'ini')
-    .replace('127.0.0.1:9092', `127.0.0.1:${tunnelPort}`)
+    .replace('127.0.0.1:9192', `127.0.0.1:${tunnelPort}`)
     .replace('superlink.example:9092', `127.0.0.1:${fleetPort}`)
     .replace('superlink.example', 'localhost')
   await using tunnel = await startStunnel(path, configuration)
@@ -118,7 +121,7 @@ test('a fleet moves from registered keys to certificates as the guide says, and 
   await using python = startPython(
     '1.29',
     'flower-supernode',
-    pythonArguments.map((word) => word.replace(':9092', `:${tunnelPort}`)),
+    pythonArguments.map((word) => word.replace(':9192', `:${tunnelPort}`)),
     options,
   )
   const nodes = await eventually(
