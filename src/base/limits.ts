@@ -175,6 +175,13 @@ export const limits = {
   lastWordsBytesMax: 96 * MiB,
   /** Messages of an app process that are not understood, before the process is ended. */
   appNonsenseMax: 100,
+  /** The rest of a longer line of an app is not shown in the log of the program that launched it. */
+  appLineBytesMax: 8 * 1024,
+  /** Lines of one app that are shown in `appLinesWindowMs`; the log names the number of further ones. */
+  appLinesMax: 1000,
+  appLinesWindowMs: 10_000,
+  /** The last lines before the end of an app are shown all the same. */
+  appLastLinesMax: 20,
   /** Calls of a server's own SuperExec that are remembered, so that none can be repeated by another program. */
   superexecNoncesMax: 100_000,
   /** Nodes of one simulation, and the ClientApps of one that run at the same time. */

@@ -52,6 +52,14 @@ test('a field with a line end is quoted, and the line end of an error of OpenSSL
   assert.equal(logged('text', 'Failed', { reason: 'error:0A000416\n' }), 'INFO :      Failed reason=error:0A000416\n')
 })
 
+test('a line of an app names the app before its text', () => {
+  const about = { printedBy: 'ClientApp', run: 7n, count: 1 }
+  assert.equal(logged('text', 'x run=8', about), 'INFO :      [ClientApp, run 7] x run=8 count=1\n')
+  assert.equal(logged('text', 'x', { printedBy: 'Python' }), 'INFO :      [Python] x\n')
+  const { msg, printedBy, run } = JSON.parse(logged('json', 'x', about))
+  assert.deepEqual({ msg, printedBy, run }, { msg: 'x', printedBy: 'ClientApp', run: '7' })
+})
+
 test('the lines of a message and of a stack stay lines, none of them at the margin', () => {
   assert.equal(
     logged('text', 'round 1\n\tloss 0.1\nround 2'),

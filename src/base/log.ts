@@ -77,12 +77,24 @@ const names: Record<Level, { label: string; color: number }> = {
 }
 
 function textLine(json: string, color: boolean, withTime: boolean): string {
-  const { level, time, msg, ...fields } = JSON.parse(json) as { level: Level; time: string; msg?: string }
+  const { level, time, msg, ...others } = JSON.parse(json) as { level: Level; time: string; msg?: string }
+  const { prefix, fields } = takeOrigin(others)
   const { label, color: code } = names[level]
   const head = `${label} ${withTime ? time : ''}`
   const pairs = Object.entries(fields).map(([key, value]) => ` ${printable(key)}=${fieldText(key, value)}`)
   const start = color ? `\x1b[${code}m${head}\x1b[0m` : head
-  return `${start}:${' '.repeat(9 - label.length)} ${indented(msg ?? '')}${pairs.join('')}\n`
+  return `${start}:${' '.repeat(9 - label.length)} ${prefix}${indented(msg ?? '')}${pairs.join('')}\n`
+}
+
+/**
+ * A record with the field `printedBy` holds a line of an app. Its text line names the app and the run before the message:
+ * the message could imitate fields behind it.
+ */
+function takeOrigin(fields: LogFields): { prefix: string; fields: LogFields } {
+  const { printedBy, run, ...others } = fields
+  if (printedBy === undefined) return { prefix: '', fields }
+  const owner = run === undefined ? String(printedBy) : `${printedBy}, run ${run}`
+  return { prefix: `[${printable(owner)}] `, fields: others }
 }
 
 /** A stack keeps its lines. Any other value is on the line of its message, in quotes unless it is a plain word. */

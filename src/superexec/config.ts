@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { AppProgram } from '../app-api/task-api.ts'
 import { UsageError } from '../base/errors.ts'
+import type { LogFormat } from '../base/log.ts'
 import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
@@ -22,6 +23,7 @@ export interface SuperexecConfig {
   readonly python: string | undefined
   /** Python ClientApps of one run may share the libraries that they import. */
   readonly keepImports: boolean
+  readonly logFormat: LogFormat
 }
 
 /** What matters for the apps that are launched. */
@@ -50,6 +52,7 @@ export const rows: readonly OptionRow[] = [
     help: 'which apps a server of Flower 1.29 has; by default it is asked',
     choices: ['serverapp', 'clientapp', 'simulation'],
   },
+  { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
   { flags: '--executor <name>', help: '', hidden: true, choices: ['subprocess'] },
   {
     flags: '--executor-config <text>',
@@ -75,6 +78,7 @@ export async function parseSuperexecConfig(argv: readonly string[]): Promise<Sup
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
     keepImports: values.keepImports === true,
+    logFormat: text('logFormat') as LogFormat,
   }
 }
 

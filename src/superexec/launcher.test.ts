@@ -14,6 +14,7 @@ import { Launcher } from './launcher.ts'
 class FakeApp extends EventEmitter {
   static #pids = 1000
   readonly pid = ++FakeApp.#pids
+  readonly stdout = new PassThrough()
   readonly stderr = new PassThrough()
   readonly stdio: unknown[]
   readonly signals: string[] = []
@@ -26,7 +27,7 @@ class FakeApp extends EventEmitter {
   constructor() {
     super()
     const [launcher, own] = duplexPair()
-    this.stdio = [null, null, this.stderr, launcher]
+    this.stdio = [null, this.stdout, this.stderr, launcher]
     this.#own = own
     own.on('data', (chunk: Buffer) => {
       for (const line of chunk.toString().trim().split('\n')) this.received.push(JSON.parse(line))
@@ -55,6 +56,8 @@ class FakeApp extends EventEmitter {
     this.exitCode = status
     this.signalCode = signal
     this.#own.destroy()
+    this.stdout.end()
+    this.stderr.end()
     this.emit('exit', status, signal)
   }
 }
@@ -204,6 +207,18 @@ test('an app that floods its SuperExec is ended, and its task fails with the rea
   assert.deepEqual(at(apps, 0).signals, ['SIGTERM'])
   assert.match(told.one?.details ?? '', /ended by SIGTERM/)
   assert.ok(lines.some((line) => /floods its SuperExec/.test(line)))
+})
+
+test('what a ClientApp prints is in the log; what a ServerApp prints is the log of its run, and not here', async (t) => {
+  const { launch, apps, lines } = setUp(t)
+  launch('one')
+  launch('two', 2n, { program: 'flwr-serverapp' })
+  for (const app of apps) {
+    app.stdout.write('to stdout\n')
+    app.stderr.write('to stderr\n')
+  }
+  await settle()
+  assert.deepEqual(lines.slice(2).sort(), ['info to stderr', 'info to stdout'])
 })
 
 test('a ServerApp that dies fails with the error that it wrote last', async (t) => {

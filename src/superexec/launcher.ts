@@ -7,6 +7,7 @@ import { startProgram } from '../base/child-program.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { componentLanguage } from '../fab/component.ts'
+import { AppConsole } from './app-console.ts'
 import type { LauncherConfig } from './config.ts'
 import { PythonApps } from './python-apps.ts'
 import { endApp, type StartedApp, startedApp } from './started-app.ts'
@@ -46,12 +47,14 @@ export class Launcher {
   /** Tasks that wait a moment for a process that is about to be idle. */
   readonly #waiting = new Map<AcquiredTask, NodeJS.Timeout>()
   readonly #python: PythonApps
+  readonly #console: AppConsole
 
   /** `startApp` starts one of our programs; tests replace it. */
   constructor(config: LauncherConfig, source: TaskSource, log: Logger, startApp = startProgram) {
     this.#config = config
     this.#startApp = startApp
-    this.#python = new PythonApps(config)
+    this.#console = new AppConsole(log)
+    this.#python = new PythonApps(config, this.#console)
     this.#source = source
     this.#log = log
   }
@@ -122,6 +125,7 @@ export class Launcher {
     for (const app of all) endApp(app)
     await Promise.all(all.map((app) => app.ended))
     this.#python.close()
+    await this.#console.close()
   }
 
   #takeIdle(task: AcquiredTask): AppProcess | undefined {
@@ -151,11 +155,10 @@ export class Launcher {
     const { program, runId } = task
     const args = [addressFlag(this.#source.generation, program), serverAddress, ...trustArguments]
     args.push('--parent-pid', String(process.pid), '--token-channel')
-    const child = this.#startApp(program, args, {
-      // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
-      stdio:
-        program === 'flwr-serverapp' ? ['ignore', 'ignore', 'pipe', 'pipe'] : ['ignore', 'inherit', 'inherit', 'pipe'],
-    })
+    // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
+    const isShown = program !== 'flwr-serverapp'
+    const child = this.#startApp(program, args, { stdio: ['ignore', isShown ? 'pipe' : 'ignore', 'pipe', 'pipe'] })
+    if (isShown) this.#console.show([child.stdout, child.stderr], { app: 'ClientApp', runId })
     const started = startedApp(child)
     const channel = new LauncherChannel(channelOf(child), {
       onIdle: () => this.#park(app),
@@ -175,7 +178,7 @@ export class Launcher {
       runEnded: false,
     }
     this.#apps.add(app)
-    const lastWords = child.stderr ? keepLastLine(child.stderr) : () => ''
+    const lastWords = isShown || !child.stderr ? () => '' : keepLastLine(child.stderr)
     this.#own(started, (outcome) => {
       this.#apps.delete(app)
       app.guard?.end(`${outcome}${lastWords()}`)

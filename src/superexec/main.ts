@@ -19,7 +19,7 @@ import { ServerTrouble } from './server-trouble.ts'
 export const main: Main = async (argv, signal) => {
   const config = await parseSuperexecConfig(argv)
   if (!config) return 0
-  const log = createProgramLogger(consoleLog)
+  const log = createProgramLogger({ ...consoleLog, format: config.logFormat })
   const parentGone = new AbortController()
   using _watch = watchParent(config.parentPid, () => parentGone.abort())
   const stop = AbortSignal.any([signal, parentGone.signal])

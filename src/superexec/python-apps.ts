@@ -4,9 +4,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { AppGeneration } from '../app-api/task-api.ts'
 import type { AcquiredTask } from '../app-api/task-source.ts'
+import type { AppConsole, ConsoleOwner } from './app-console.ts'
 import type { LauncherConfig } from './config.ts'
-import { findPythonEnvironment, type PythonEnvironment } from './python-environment.ts'
-import { PythonForkServer } from './python-fork-server.ts'
+import { findPythonEnvironment, type PythonEnvironment, unbufferedPython } from './python-environment.ts'
+import { type ForkedProgram, PythonForkServer } from './python-fork-server.ts'
 import { type StartedApp, startedApp } from './started-app.ts'
 
 /** How long the imports of an environment are kept for the next task. */
@@ -21,13 +22,15 @@ const noPython =
  */
 export class PythonApps {
   readonly #config: LauncherConfig
+  readonly #console: AppConsole
   #environment: PythonEnvironment | undefined
   /** By run, where apps of a run share what they import; else one for all. */
   readonly #forkServers = new Map<bigint, PythonForkServer>()
   #cannotFork = process.platform !== 'linux'
 
-  constructor(config: LauncherConfig) {
+  constructor(config: LauncherConfig, console: AppConsole) {
     this.#config = config
+    this.#console = console
   }
 
   /** Answers a sentence when this site cannot run the app. */
@@ -75,28 +78,36 @@ export class PythonApps {
   }
 
   #launch(task: AcquiredTask, args: readonly string[]): StartedApp {
-    const alone = (): StartedApp =>
-      startedApp(spawn(this.pathOf(task), args, { stdio: ['ignore', 'inherit', 'inherit'] }))
-    return this.#fork(task, args, alone) ?? alone()
+    const owner: ConsoleOwner = { app: appNames[task.program], runId: task.runId }
+    const alone = (): StartedApp => {
+      const child = spawn(this.pathOf(task), args, { stdio: ['ignore', 'pipe', 'pipe'], env: unbufferedPython() })
+      this.#console.show([child.stdout, child.stderr], owner)
+      return startedApp(child)
+    }
+    return this.#fork(task, { args, owner, alone }) ?? alone()
   }
 
   /** A ServerApp comes once a run. Elsewhere than on Linux a process with the libraries of numpy cannot be forked safely. */
-  #fork(task: AcquiredTask, args: readonly string[], alone: () => StartedApp): StartedApp | undefined {
+  #fork(task: AcquiredTask, program: ForkedProgram): StartedApp | undefined {
     const interpreter = this.#environment?.interpreter
     if (task.program !== 'flwr-clientapp' || interpreter === undefined || this.#cannotFork) return undefined
     const { keepImports } = this.#config
     const key = keepImports ? task.runId : forAll
-    const forked = this.#forkServers.get(key)?.start(args, alone)
+    const forked = this.#forkServers.get(key)?.start(program)
     if (forked) return forked
-    const server = new PythonForkServer({ interpreter, program: this.pathOf(task), keepImports, idleMs })
+    const runId = keepImports ? task.runId : undefined
+    const options = { interpreter, program: this.pathOf(task), keepImports, idleMs }
+    const server = new PythonForkServer(options, this.#console, { app: 'Python', runId })
     this.#forkServers.set(key, server)
     void server.ended.then(() => {
       this.#cannotFork ||= server.hasFailed
       if (this.#forkServers.get(key) === server) this.#forkServers.delete(key)
     })
-    return server.start(args, alone)
+    return server.start(program)
   }
 }
+
+const appNames = { 'flwr-clientapp': 'ClientApp', 'flwr-serverapp': 'ServerApp' } as const
 
 /** No run has this id. */
 const forAll = 0n

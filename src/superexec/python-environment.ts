@@ -27,6 +27,11 @@ export function findPythonEnvironment(
   return environment(folder, candidates.find(existsSync))
 }
 
+/** Python holds back output that does not go to a terminal; without that it is shown when it is written. */
+export function unbufferedPython(): NodeJS.ProcessEnv {
+  return { ...process.env, PYTHONUNBUFFERED: '1' }
+}
+
 function environment(folder: string, interpreter: string | undefined): PythonEnvironment {
   return {
     interpreter,

@@ -1,11 +1,12 @@
 /**
- * Reads the arguments of a task from each line; tells of each fork, and of its end, on descriptor 3. Ends with its input.
+ * Reads a task from each line: its arguments, and a socket for its output. Reports each fork, and its end, on descriptor 3.
+ * Ends with its input.
  * Random numbers must differ from fork to fork: Python's own are seeded anew by itself, those of numpy and PyTorch here.
  * With `keep`, the first fork that ends well tells which libraries it has imported, and with which environment variables;
  * never modules of the app itself.
  */
 export const forkServerScript = `
-import atexit, gc, importlib, json, os, select, signal, sys, sysconfig
+import atexit, gc, importlib, json, os, select, signal, socket, sys, sysconfig
 from importlib.metadata import entry_points
 
 def serve():
@@ -57,12 +58,24 @@ def serve():
                 if pipe:
                     os.close(pipe[0])
                     atexit.register(tell_imports, pipe[1], set(sys.modules), dict(os.environ))
-                return json.loads(line)
+                task = json.loads(line)
+                print_to(task['console'])
+                return task['args']
             if pipe:
                 reporter = pipe[0]
                 os.set_blocking(reporter, False)
                 os.close(pipe[1])
             say(pid=pid)
+
+def print_to(path):
+    for descriptor in (1, 2):
+        try:
+            with socket.socket(socket.AF_UNIX) as console:
+                console.connect(path)
+                os.dup2(console.fileno(), descriptor)
+        except OSError:
+            # Then it goes where the output of this process goes.
+            pass
 
 def read_all(descriptor):
     chunks = []

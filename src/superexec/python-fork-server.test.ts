@@ -5,9 +5,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { eventually } from '../../test/harness/program.ts'
+import { createLogger } from '../base/log.ts'
+import { AppConsole } from './app-console.ts'
 import { findPythonEnvironment } from './python-environment.ts'
 import { PythonForkServer } from './python-fork-server.ts'
-import { endApp, startedApp } from './started-app.ts'
+import { endApp, type StartedApp, startedApp } from './started-app.ts'
 
 const skip = spawnSync('python3', ['--version']).status === 0 ? false : 'there is no python3 here'
 const folder = mkdtempSync(join(tmpdir(), 'trellis-forks-'))
@@ -34,6 +36,12 @@ def main():
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
         while True:
             time.sleep(0.05)
+    if what == 'print':
+        os.mkfifo(sys.argv[3])
+        print('printed for', sys.argv[3])
+        os.system('echo a child of it >&2')
+        # Until the test opens it.
+        open(sys.argv[3]).close()
     return 3 if what == 'fail' else 0
 `
 mkdirSync(join(folder, 'fake-1.0.dist-info'))
@@ -52,18 +60,25 @@ const lines = (): string[][] =>
     .trim()
     .split('\n')
     .map((line) => line.split(' '))
+const printed: string[] = []
+const log = createLogger({ format: 'text', sinks: [{ write: (line) => printed.push(line) }] })
+const run = (args: string[], alone: () => StartedApp = never, runId = 1n) => ({
+  args,
+  owner: { app: 'ClientApp', runId } as const,
+  alone,
+})
 const never = () => {
   throw new Error('It should have forked')
 }
 const open = ({ program = 'flwr-clientapp', keepImports = false } = {}): PythonForkServer & Disposable => {
   const options = { interpreter: 'python3', program: join(folder, program), keepImports, idleMs: 60_000 }
-  const server = new PythonForkServer(options)
+  const server = new PythonForkServer(options, new AppConsole(log), { app: 'Python', runId: undefined })
   return Object.assign(server, { [Symbol.dispose]: () => server.close() })
 }
 
 test('tasks run in forks of one process that has imported the program, and their ends are told', { skip }, async () => {
   using server = open()
-  const outcomes = ['good', 'fail', 'good'].map((what) => server.start([what, notes], never)?.ended)
+  const outcomes = ['good', 'fail', 'good'].map((what) => server.start(run([what, notes]))?.ended)
   assert.deepEqual(await Promise.all(outcomes), ['exit status 0', 'exit status 3', 'exit status 0'])
   const [pids, parents, imported, random, names] = [0, 1, 2, 3, 4].map(
     (index) => new Set(lines().map((line) => line[index])),
@@ -82,17 +97,30 @@ test('what the first app has imported is there for the next ones, where apps may
   ] as const) {
     rmSync(`${notes}-library`, { force: true })
     using server = open({ keepImports })
-    assert.equal(await server.start(['library', notes], never)?.ended, 'exit status 0')
-    assert.equal(await server.start(['library', notes], never)?.ended, 'exit status 0')
+    assert.equal(await server.start(run(['library', notes]))?.ended, 'exit status 0')
+    assert.equal(await server.start(run(['library', notes]))?.ended, 'exit status 0')
     const [first, next] = readFileSync(`${notes}-library`, 'utf8').trim().split('\n')
     assert.deepEqual([first, next], ['(False, None)', second])
   }
 })
 
+test('the output of each fork names its run, and comes when it is written', { skip }, async () => {
+  using server = open()
+  const seen = [join(folder, 'seen-1'), join(folder, 'seen-2')]
+  const ends = seen.map((file, index) => server.start(run(['print', notes, file], never, BigInt(index + 1)))?.ended)
+  const expected = seen.flatMap((file, index) => [
+    `INFO :      [ClientApp, run ${index + 1}] printed for ${file}\n`,
+    `INFO :      [ClientApp, run ${index + 1}] a child of it\n`,
+  ])
+  await eventually('their output', () => expected.every((line) => printed.includes(line)))
+  for (const file of seen) writeFileSync(file, '')
+  assert.deepEqual(await Promise.all(ends), ['exit status 0', 'exit status 0'])
+})
+
 test('a fork that does not listen is ended', { skip }, async () => {
   rmSync(notes, { force: true })
   using server = open()
-  const app = server.start(['spin', notes], never)
+  const app = server.start(run(['spin', notes]))
   assert.ok(app)
   await eventually('the process id', () => app.pid !== undefined)
   endApp(app)
@@ -102,10 +130,10 @@ test('a fork that does not listen is ended', { skip }, async () => {
 
 test('an environment that cannot be used like that starts each program by itself', { skip }, async () => {
   using server = open({ program: 'flwr-unknown' })
-  const app = server.start([], () => startedApp(spawn('true')))
+  const app = server.start(run([], () => startedApp(spawn('true'))))
   assert.equal(await app?.ended, 'exit status 0')
   assert.equal(server.hasFailed, true)
-  assert.equal(server.start([], never), undefined)
+  assert.equal(server.start(run([])), undefined)
 })
 
 test('Python programs are found on PATH behind programs of the same name that are none', () => {

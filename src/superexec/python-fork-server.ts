@@ -2,6 +2,9 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import type { Readable } from 'node:stream'
 import { ended } from '../base/child-program.ts'
 import { readJsonLines } from '../base/json-lines.ts'
+import type { AppConsole, ConsoleOwner } from './app-console.ts'
+import { ConsoleSockets } from './console-sockets.ts'
+import { unbufferedPython } from './python-environment.ts'
 import { forkServerScript } from './python-fork-server-script.ts'
 import type { StartedApp } from './started-app.ts'
 
@@ -16,6 +19,14 @@ export interface ForkServerOptions {
   readonly idleMs: number
 }
 
+/** What a fork runs. */
+export interface ForkedProgram {
+  readonly args: readonly string[]
+  readonly owner: ConsoleOwner
+  /** Starts the program without a fork server, if that ends before it has forked. */
+  readonly alone: () => StartedApp
+}
+
 /**
  * Starts ClientApps of a Python environment in a hundredth of a second instead of one: a process that has imported Flower,
  * and never an app, forks for each task. What runs in the fork is the program that the environment itself would start, with
@@ -26,6 +37,8 @@ export class PythonForkServer {
   readonly #forks = new Map<number, Fork>()
   readonly #unborn: Fork[] = []
   readonly #idleMs: number
+  readonly #console: AppConsole
+  readonly #sockets = new ConsoleSockets()
   #idleTimer: NodeJS.Timeout | undefined
   #hasForked = false
   #open = true
@@ -33,15 +46,16 @@ export class PythonForkServer {
   hasFailed = false
   readonly ended: Promise<void>
 
-  constructor(options: ForkServerOptions) {
+  /** The owner is that of what the server itself prints, and libraries while it imports them. */
+  constructor(options: ForkServerOptions, console: AppConsole, owner: ConsoleOwner) {
     this.#idleMs = options.idleMs
+    this.#console = console
     this.#server = spawn(
       options.interpreter,
       ['-c', forkServerScript, options.program, options.keepImports ? 'keep' : ''],
-      {
-        stdio: ['pipe', 'inherit', 'inherit', 'pipe'],
-      },
+      { stdio: ['pipe', 'pipe', 'pipe', 'pipe'], env: unbufferedPython() },
     )
+    console.show([this.#server.stdout, this.#server.stderr], owner)
     this.#server.stdin?.on('error', () => {})
     // Absent if the system could not start it, which its end tells.
     const reports = this.#server.stdio?.[3] as Readable | undefined
@@ -55,20 +69,18 @@ export class PythonForkServer {
     this.ended = ended(this.#server).then((outcome) => this.#lost(outcome))
   }
 
-  /**
-   * Answers `undefined` when this server is no more: then another one has to be started. `alone` starts the program without
-   * it, should it end before it has forked.
-   */
-  start(args: readonly string[], alone: () => StartedApp): StartedApp | undefined {
+  /** Returns `undefined` if this server has ended or is ending: then another one has to be started. */
+  start({ args, owner, alone }: ForkedProgram): StartedApp | undefined {
     if (!this.#open) return undefined
     clearTimeout(this.#idleTimer)
     const fork = new Fork(alone)
     this.#unborn.push(fork)
-    this.#server.stdin?.write(`${JSON.stringify(args)}\n`)
+    const console = this.#sockets.open(this.#console.open(owner), fork.ended)
+    this.#server.stdin?.write(`${JSON.stringify({ args, console })}\n`)
     return fork
   }
 
-  /** Its forks live on: whoever started them ends them. */
+  /** Its forks live on: the program that started them ends them. */
   close(): void {
     this.#open = false
     clearTimeout(this.#idleTimer)
@@ -109,6 +121,7 @@ export class PythonForkServer {
       fork.end(`lost its parent: ${outcome}`)
     }
     this.#forks.clear()
+    this.#sockets[Symbol.dispose]()
   }
 }
 

@@ -248,6 +248,7 @@ function runSuperexec(
   signal: AbortSignal,
 ): Promise<void> {
   const { python, simulation: keepImports, dependencyInstallation } = config
+  const { format: logFormat } = config.log
   const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
-  return runOwnSuperexec({ ...about, clock, log, signal })
+  return runOwnSuperexec({ ...about, logFormat, clock, log, signal })
 }

@@ -167,9 +167,9 @@ function runSuperexec(
   { address }: Listener,
   secret: Uint8Array,
 ): Promise<void> {
-  const { python, dependencyInstallation, runtimeTls } = config
+  const { python, dependencyInstallation, runtimeTls, logFormat } = config
   const about = { address, caFile: runtimeTls?.caFile.path, secret, python, keepImports: false, dependencyInstallation }
-  return runOwnSuperexec({ ...about, clock, log, signal })
+  return runOwnSuperexec({ ...about, logFormat, clock, log, signal })
 }
 
 /** A SuperLink that lost its state does not know this node any more: it joins again, as a new node if need be. */

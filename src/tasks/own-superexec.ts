@@ -1,6 +1,6 @@
 import { keepRunning, startProgram } from '../base/child-program.ts'
 import type { Clock } from '../base/clock.ts'
-import type { Logger } from '../base/log.ts'
+import type { LogFormat, Logger } from '../base/log.ts'
 import { type Address, formatAddress, loopbackAddress } from '../rpc/address.ts'
 
 const program = 'flower-superexec'
@@ -15,6 +15,7 @@ export interface OwnSuperexecOptions {
   readonly python: string | undefined
   readonly keepImports: boolean
   readonly dependencyInstallation: boolean
+  readonly logFormat: LogFormat
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
@@ -38,13 +39,14 @@ export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
 }
 
 export function superexecArguments(
-  options: Pick<OwnSuperexecOptions, 'address' | 'caFile' | 'python' | 'keepImports' | 'dependencyInstallation'>,
+  options: Omit<OwnSuperexecOptions, 'secret' | 'clock' | 'log' | 'signal'>,
 ): string[] {
-  const { address, caFile, python, keepImports, dependencyInstallation } = options
+  const { address, caFile, python, keepImports, dependencyInstallation, logFormat } = options
   return [
     ...(caFile === undefined ? ['--insecure'] : ['--root-certificates', caFile]),
     ...['--runtime-api-address', formatAddress(loopbackAddress(address))],
     ...['--parent-pid', String(process.pid), '--superexec-auth-secret-stdin'],
+    ...['--log-format', logFormat],
     ...(python === undefined ? [] : ['--python', python]),
     ...(keepImports ? ['--keep-imports'] : []),
     ...(dependencyInstallation ? ['--allow-runtime-dependency-installation'] : []),

@@ -1,0 +1,38 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import type { Readable } from 'node:stream'
+
+/** A process connects its standard output, then its standard error. */
+const connectionsMax = 2
+/** How long a connection of a process that has ended may still be waiting to be accepted. */
+const graceMs = 1000
+
+/**
+ * Sockets for the output of processes that other programs start, which therefore cannot be given pipes. Each process has a
+ * socket of its own, in a folder that only this user can enter.
+ */
+export class ConsoleSockets implements Disposable {
+  readonly #folder = mkdtempSync(join(tmpdir(), 'trellis-out-'))
+  #count = 0
+
+  /** Returns the path of a new socket. If it cannot be opened, the process keeps the output that it was started with. */
+  open(show: (stream: Readable) => void, ended: Promise<unknown>): string {
+    const path = join(this.#folder, String(++this.#count))
+    let connections = 0
+    const server = createServer((socket) => {
+      connections += 1
+      if (connections === connectionsMax) server.close()
+      show(socket)
+    })
+    server.on('error', () => {})
+    server.listen(path)
+    void ended.then(() => setTimeout(() => server.close(), graceMs).unref())
+    return path
+  }
+
+  [Symbol.dispose](): void {
+    rmSync(this.#folder, { recursive: true, force: true })
+  }
+}
