@@ -3,16 +3,51 @@ import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { blocksOf, fileOf, guides, isCommands, repository as root } from './harness/guide.ts'
 
-/** Every block of commands in the README and the guides can be pasted: a shell parses it, and our programs have its flags. */
+/**
+ * Every block of commands in the README and the guides can be pasted: a shell parses it, our programs have its flags, and a
+ * test follows the guide from its first block to its last.
+ */
 
-const root = join(import.meta.dirname, '..')
-const guides = readdirSync(join(root, 'docs', 'guides')).map((name) => `docs/guides/${name}`)
-const blocks = ['README.md', ...guides].flatMap((path) =>
-  [...readFileSync(join(root, path), 'utf8').matchAll(/^```(\w*)\n([\s\S]*?)^```$/gm)]
-    .filter(([, language = '']) => ['', 'sh'].includes(language))
-    .map(([, , text = '']) => ({ path, text })),
-)
+const allBlocks = guides.flatMap((path) => blocksOf(path).map((block) => ({ ...block, path })))
+const blocks = allBlocks.filter(isCommands)
+
+/** Blocks that no test runs. Add to them only what cannot run in a test. */
+const notRun = [
+  'README.md: test/flows/demo.test.ts runs the demo',
+  'README.md: this is the command that runs the tests',
+  'README.md: a fragment, in which the training is yours',
+  'docs/guides/kubernetes.md: it needs a cluster; test/deploy/fleet.test.ts lists SuperNodes and runs an app with the pods of the overlay',
+  'docs/guides/kubernetes.md: a part of an overlay; test/deploy/guide.test.ts renders it',
+  'docs/guides/kubernetes.md: a part of an overlay; test/deploy/guide.test.ts renders it',
+  'docs/guides/mutual-tls.md: its names and CAs are those of one organisation; src/identity/policy.test.ts reads it',
+  'docs/guides/simulation.md: settings to choose from; those for GPUs need a machine with GPUs',
+]
+
+test('a block that no test runs says why in the source of its page, and these are all of them', () => {
+  const unmarked = allBlocks.filter((block) => block.notRun === undefined && !isCommands(block) && !fileOf(block))
+  assert.deepEqual(
+    unmarked.map(({ place }) => place),
+    [],
+  )
+  const marked = allBlocks.flatMap(({ path, notRun: reason }) => (reason === undefined ? [] : [`${path}: ${reason}`]))
+  assert.deepEqual(marked.sort(), [...notRun].sort())
+})
+
+test('a test follows every guide, with FLWR_HOME set and unset', () => {
+  const tests = ['flows', 'interop', 'deploy'].flatMap((folder) =>
+    readdirSync(join(root, 'test', folder))
+      .filter((name) => name.endsWith('.test.ts'))
+      .map((name) => readFileSync(join(root, 'test', folder, name), 'utf8')),
+  )
+  const following = tests.filter((text) => text.includes('readGuide(') && text.includes('of [true, false]'))
+  const followed = new Set(following.flatMap((text) => [...text.matchAll(/guide: '([^']+)'/g)].map(([, path]) => path)))
+  assert.deepEqual(
+    guides.filter((path) => !followed.has(path)),
+    [],
+  )
+})
 
 /** Flags by program or command of flwr, from the generated reference pages. */
 const flags = new Map<string, Set<string>>()

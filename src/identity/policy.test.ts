@@ -3,6 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { blocksOf } from '../../test/harness/guide.ts'
 import { UsageError } from '../base/errors.ts'
 import { defaultPolicy, readPolicy, rolesOf, runsOf } from './policy.ts'
 
@@ -20,20 +21,9 @@ function policyOf(text: string) {
 }
 
 test('the policy of the guide is read as it says', () => {
-  const policy = policyOf(`[identity]
-source = "uri"
-identity-sharing = "allow"
-[[allow]]
-identity = "spiffe://fl.example/supernode/*"
-roles = ["supernode"]
-[[allow]]
-organization = "Coordinators"
-roles = ["cli"]
-[[ca]]
-file = "hospital-a.crt"
-organizations = ["Hospital A"]
-`)
-  assert.deepEqual([policy.source, policy.sharing], ['uri', 'allow'])
+  const block = blocksOf('docs/guides/mutual-tls.md').find(({ language }) => language === 'toml')
+  const policy = policyOf((block?.text ?? '').replace('hospital-a-ca.crt', 'hospital-a.crt'))
+  assert.deepEqual([policy.source, policy.sharing], ['uri', 'refuse'])
   assert.deepEqual([...(policy.cas[0]?.organizations ?? [])], ['Hospital A'])
   assert.equal(policy.cas[0]?.cas.size, 1)
   const roles = (identity: string, organization = ''): string[] => [...rolesOf(policy, identity, organization)].sort()

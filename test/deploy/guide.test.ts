@@ -4,9 +4,12 @@ import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { parseDocument } from 'yaml'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { withoutOwnNetwork } from '../harness/own-network.ts'
+import { readGuide } from '../harness/read-guide.ts'
 import { containerfiles, stagesOf } from './containerfile.ts'
 import { helmTemplate, kustomize, podsOf, type Resource, withoutTools } from './rendered.ts'
 import { faultsOf } from './schemas.ts'
+import { writeStandIns } from './stand-ins.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const guide = readFileSync(join(root, 'docs', 'guides', 'kubernetes.md'), 'utf8')
@@ -74,3 +77,17 @@ test('the values that the guide shows make a release', { skip: withoutTools }, (
   assert.ok(values)
   assert.equal(podsOf(helmTemplate(parseDocument(values).toJS())).length, 3)
 })
+
+for (const withFlwrHome of [true, false])
+  test(`the commands of the guide can be pasted into a clone, ${withFlwrHome ? 'with' : 'without'} FLWR_HOME; without a cluster, kubectl, helm and stand-ins for podman and oc check arguments and files`, {
+    skip: withoutTools || withoutOwnNetwork,
+  }, async () => {
+    using directory = temporaryDirectory()
+    const said = await readGuide({
+      ...{ guide: 'docs/guides/kubernetes.md', withFlwrHome },
+      path: [writeStandIns(directory.file('bin'))],
+      before: [{ text: `ln -s '${join(root, 'deploy')}' deploy` }],
+    })
+    for (const image of ['superlink', 'supernode', 'superexec'])
+      assert.match(said, new RegExp(`image: registry.example.com/trellis/${image}:`))
+  })

@@ -5,7 +5,8 @@ import { parseAllDocuments } from 'yaml'
 /** Deployment files as a cluster would get them, made without one. */
 
 const deploy = join(import.meta.dirname, '..', '..', 'deploy')
-const tools = process.env.TRELLIS_DEPLOY_TOOLS
+/** The folder of kubectl and helm. */
+export const tools = process.env.TRELLIS_DEPLOY_TOOLS
 
 /** For the option `skip` of a test: why it cannot run, or `false`. */
 export const withoutTools = tools === undefined && 'npm test fetches kubectl and helm, which are not here'
