@@ -63,7 +63,7 @@ export class Deployment implements AsyncDisposable {
       ...(!this.#ca && more.includes('process') ? ['--serverappio-api-address', '127.0.0.1:0'] : []),
       ...more,
     ]
-    this.superlink = this.#stack.use(this.start('flower-superlink', args))
+    this.superlink = this.start('flower-superlink', args)
     const bound = async (name: string): Promise<string> =>
       (await this.superlink.line(new RegExp(`Starting ${name} on (\\S+)`)))[1] as string
     this.controlAddress = await bound('Control API')
@@ -75,13 +75,15 @@ export class Deployment implements AsyncDisposable {
   /** Starts a SuperNode; with mutual TLS it gets a certificate of its own. Resolves when it has joined. */
   async startSupernode(name: string, args: readonly string[] = []): Promise<TestProgram> {
     const tls = this.#ca ? await this.#nodeTls(name) : ['--insecure']
-    const node = this.#stack.use(this.start('flower-supernode', [...tls, '--superlink', this.fleetAddress, ...args]))
+    const node = this.start('flower-supernode', [...tls, '--superlink', this.fleetAddress, ...args])
     await node.line(/SuperNode ID: (\d+)/)
     return node
   }
 
+  /** Starts a program that ends with the deployment, also when its test fails before. */
   start(name: string, args: readonly string[], options: StartOptions = {}): TestProgram {
-    return start(name, args, { cwd: this.directory.path, ...options, env: { ...this.environment, ...options.env } })
+    const env = { ...this.environment, ...options.env }
+    return this.#stack.use(start(name, args, { cwd: this.directory.path, ...options, env }))
   }
 
   flwr(...args: string[]): ReturnType<typeof run> {

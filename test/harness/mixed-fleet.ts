@@ -89,7 +89,7 @@ export class MixedFleet implements AsyncDisposable {
       ...(maker === 'trellis' ? this.#pythonArguments() : []),
       ...superlinkArguments,
     ]
-    this.superlink = this.#stack.use(this.start(maker, 'flower-superlink', args))
+    this.superlink = this.start(maker, 'flower-superlink', args)
     await this.superlink.line(
       isHttpGeneration(maker) ? /Uvicorn running on|Starting.*API/ : /Starting Fleet API/,
       startMs,
@@ -99,14 +99,12 @@ export class MixedFleet implements AsyncDisposable {
   /** Starts a SuperNode; resolves when it has joined. */
   async startSupernode(maker: Maker, args: readonly string[] = []): Promise<TestProgram> {
     const address = `127.0.0.1:${await freePort()}`
-    const node = this.#stack.use(
-      this.start(maker, 'flower-supernode', [
-        ...[...this.#trust(), '--superlink', this.fleetAddress],
-        ...this.#nodeAddressArguments(maker, address),
-        ...(maker === 'trellis' ? this.#pythonArguments() : []),
-        ...args,
-      ]),
-    )
+    const node = this.start(maker, 'flower-supernode', [
+      ...[...this.#trust(), '--superlink', this.fleetAddress],
+      ...this.#nodeAddressArguments(maker, address),
+      ...(maker === 'trellis' ? this.#pythonArguments() : []),
+      ...args,
+    ])
     this.#addresses.set(node, address)
     await node.line(/SuperNode ID: (\d+)/, startMs)
     return node
@@ -131,7 +129,7 @@ export class MixedFleet implements AsyncDisposable {
       ...(maker === 'trellis' ? this.#pythonArguments() : []),
       ...args,
     ]
-    return this.use(maker, 'flower-superexec', all, path ? { PATH: `${path}:${process.env.PATH}` } : {})
+    return this.start(maker, 'flower-superexec', all, path ? { PATH: `${path}:${process.env.PATH}` } : {})
   }
 
   /** Where a SuperExec finds the ClientApps of this SuperNode. */
@@ -139,17 +137,13 @@ export class MixedFleet implements AsyncDisposable {
     return this.#addresses.get(node) ?? ''
   }
 
+  /** Starts a program that ends with the fleet, also when its test fails before. */
   start(maker: Maker, program: string, args: readonly string[], env: Record<string, string> = {}): TestProgram {
     const { cwd, env: own } = this.#programOptions(maker)
     const options = { cwd, env: { ...own, ...env } }
     const started = maker === 'trellis' ? start(program, args, options) : startPython(maker, program, args, options)
     this.#programs.push(started)
-    return started
-  }
-
-  /** Starts a program that ends with the fleet. */
-  use(maker: Maker, program: string, args: readonly string[], env: Record<string, string> = {}): TestProgram {
-    return this.#stack.use(this.start(maker, program, args, env))
+    return this.#stack.use(started)
   }
 
   /** Makes an SSH key as its owner would; answers the file of the private one. */

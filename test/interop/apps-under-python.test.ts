@@ -148,7 +148,7 @@ for (const release of ['1.29', '1.41'] as const) {
     })
     const started = await fleet.flwr('trellis', ['run', waiting, '--format', 'json'])
     const runId = String(JSON.parse(started.stdout)['run-id'])
-    const follower = fleet.use('trellis', 'flwr', ['log', runId, '--stream'])
+    const follower = fleet.start('trellis', 'flwr', ['log', runId, '--stream'])
     await follower.line(/waiting/)
     const apps = (): number[] =>
       processesWith(join(fleet.directory.path, 'home-trellis'))

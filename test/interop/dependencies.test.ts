@@ -65,7 +65,7 @@ async function startSupernode(fleet: MixedFleet, release: Release, args: readonl
   const home = fleet.directory.file('home-node')
   mkdirSync(home)
   const trust = ['--root-certificates', fleet.ca.certfile, '--superlink', fleet.fleetAddress]
-  const node = fleet.use('trellis', 'flower-supernode', [...trust, '--python', pythonOf(release), ...args], {
+  const node = fleet.start('trellis', 'flower-supernode', [...trust, '--python', pythonOf(release), ...args], {
     FLWR_HOME: home,
   })
   await node.line(/SuperNode ID: (\d+)/)

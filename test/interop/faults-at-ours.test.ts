@@ -92,7 +92,7 @@ describe('Python SuperNodes at our SuperLink', { concurrency: true, timeout: lim
         config: 'actions = "one,two,three,four"',
       })
       const started = await fleet.flwr('trellis', ['run', app, '--format', 'json'])
-      const log = fleet.use('trellis', 'flwr', ['log', String(JSON.parse(started.stdout)['run-id'])])
+      const log = fleet.start('trellis', 'flwr', ['log', String(JSON.parse(started.stdout)['run-id'])])
 
       const restart = async (): Promise<void> => {
         fleet.superlink.kill('SIGKILL')

@@ -67,7 +67,7 @@ for (const release of ['1.29', '1.41'] as const) {
       superlinkArguments: ['--enable-supernode-auth'],
     })
     const join = (keyfile: string, clockOffsetMs = 0): TestProgram =>
-      fleet.use(
+      fleet.start(
         'trellis',
         'flower-supernode',
         [
@@ -131,7 +131,11 @@ test('our SuperExec says which releases it works for when it meets one between t
   skip: withoutPython,
 }, async () => {
   await using fleet = await MixedFleet.create({ superlink: '1.36', isolation: 'process' })
-  const superexec = fleet.use('trellis', 'flower-superexec', ['--insecure', '--runtime-api-address', fleet.appAddress])
+  const superexec = fleet.start('trellis', 'flower-superexec', [
+    '--insecure',
+    '--runtime-api-address',
+    fleet.appAddress,
+  ])
   assert.equal(await superexec.end(), 1)
   assert.match(superexec.said, /older than 1\.39 and newer than 1\.29\. Trellis .* Flower 1\.29\.0 and 1\.39 to 1\.\d+/)
   assert.doesNotMatch(superexec.said, /bug/)

@@ -46,7 +46,7 @@ test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate tr
   assert.deepEqual([moved?.identity, moved?.organization], ['hospital-4', 'Hospital Four'])
 
   // A newcomer with neither is told what it lacks.
-  const stranger = fleet.use('1.41', 'flower-supernode', [
+  const stranger = fleet.start('1.41', 'flower-supernode', [
     ...['--root-certificates', fleet.ca.certfile, '--superlink', fleet.fleetAddress],
   ])
   assert.notEqual(await stranger.end(60_000), 0)

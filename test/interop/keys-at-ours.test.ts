@@ -23,7 +23,7 @@ describe('who Python programs are, at our SuperLink', { concurrency: true }, () 
         superlinkArguments: ['--enable-supernode-auth'],
       })
       const join = async (keyfile?: string, clockOffsetMs?: number): Promise<TestProgram> =>
-        fleet.use(
+        fleet.start(
           release,
           'flower-supernode',
           [
@@ -91,7 +91,7 @@ describe('who Python programs are, at our SuperLink', { concurrency: true }, () 
         release === '1.29'
           ? ['--insecure', '--appio-api-address', plain]
           : ['--root-certificates', fleet.ca.certfile, '--runtime-api-address', fleet.appAddress]
-      return fleet.use(release, 'flower-superexec', [...where, '--plugin-type', 'serverapp', ...secret])
+      return fleet.start(release, 'flower-superexec', [...where, '--plugin-type', 'serverapp', ...secret])
     }
     const strangers = (['1.29', '1.41'] as const).flatMap((release) => [
       superexec(release, []),
@@ -121,7 +121,7 @@ describe('who Python programs are, at our SuperLink', { concurrency: true }, () 
     })
     const list = await fleet.flwr('1.41', ['ls', '--format', 'json'])
     assert.match(JSON.parse(list.stdout)['error-message'], /\[code: 1008\] .*certificate/i)
-    const node = fleet.use('1.41', 'flower-supernode', [
+    const node = fleet.start('1.41', 'flower-supernode', [
       ...['--root-certificates', fleet.ca.certfile, '--superlink', fleet.fleetAddress],
       ...['--port', `${await freePort()}`],
     ])
@@ -134,7 +134,7 @@ describe('who Python programs are, at our SuperLink', { concurrency: true }, () 
     skip: withoutPython,
   }, async () => {
     await using fleet = await MixedFleet.create({ superlink: 'trellis', isolation: 'process' })
-    const superexec = fleet.use('1.36', 'flower-superexec', [
+    const superexec = fleet.start('1.36', 'flower-superexec', [
       ...['--root-certificates', fleet.ca.certfile, '--runtime-api-address', fleet.appAddress],
       ...['--plugin-type', 'serverapp'],
     ])

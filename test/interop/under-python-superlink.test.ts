@@ -87,7 +87,7 @@ for (const release of releases) {
   test(`a SuperNode of ours is told why Python ${release}'s SuperLink does not let it in`, { skip }, async () => {
     await using fleet = await createFleet(release, ['--enable-supernode-auth'])
     const join = (args: readonly string[]) =>
-      fleet.use('trellis', 'flower-supernode', [
+      fleet.start('trellis', 'flower-supernode', [
         ...['--root-certificates', fleet.ca.certfile, '--superlink', fleet.fleetAddress, ...args],
       ])
     const automatic = join([])
@@ -111,7 +111,7 @@ for (const release of releases) {
     const app = writeBilingualApp(fleet.directory.file('app'), { server: 'python', client: 'typescript' })
     const started = await fleet.flwr('trellis', ['run', app, '--format', 'json'])
     const runId = String(JSON.parse(started.stdout)['run-id'])
-    const follower = fleet.use('trellis', 'flwr', ['log', runId, '--stream'])
+    const follower = fleet.start('trellis', 'flwr', ['log', runId, '--stream'])
     await follower.line(/Waiting for nodes|Starting FedAvg/)
     const stopped = await fleet.flwr('trellis', ['stop', runId, '--format', 'json'])
     assert.deepEqual(JSON.parse(stopped.stdout), { success: true, 'run-id': runId })
