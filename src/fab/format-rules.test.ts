@@ -13,10 +13,12 @@ test('requirements of any form are read, and what is none is named', () => {
     'a.b-c_d==1.*',
     'x>=1,',
     'x===any',
+    'x==1.0+cu12',
+    'x!=1.*',
   ]
   assert.equal(findFormatFault({ dependencies: good.filter((one) => !/^flwr[>[]/.test(one)) }, {}), undefined)
   for (const one of good) assert.equal(findFormatFault({ dependencies: [one] }, {}), undefined, one)
-  for (const one of ['', 'flwr >', 'flwr=1', '>=1', 'a b', 'x>=1 y'])
+  for (const one of ['', 'flwr >', 'flwr=1', '>=1', 'a b', 'x>=1 y', 'x>=new', 'x>=1.*', 'x~=1', 'x<1+cu12'])
     assert.match(findFormatFault({ dependencies: [one] }, {}) ?? '', /Invalid dependency declaration/, one)
   assert.match(findFormatFault({ dependencies: ['flwr>=1', 'flwr[simulation]'] }, {}) ?? '', /Multiple "flwr"/)
   assert.match(findFormatFault({ dependencies: 'flwr' }, {}) ?? '', /expected a list/)
@@ -32,4 +34,21 @@ test('the format of a bundle is 0, or 1 with what that needs', () => {
   assert.match(findFormatFault({ ...project, license: 'MIT' }, { ...version(1n) }) ?? '', /license/)
   assert.match(findFormatFault({ ...project, dependencies: [] }, { ...version(1n) }) ?? '', /Missing "flwr"/)
   assert.match(findFormatFault(project, { 'fab-format-version': 1n }) ?? '', /flwr-version-target/)
+})
+
+test('the version that an app was made for is one, and meets what it asks of flwr', () => {
+  const faultOf = (target: unknown, flower: string): string => {
+    const project = { license: { file: 'LICENSE' }, dependencies: [flower] }
+    return findFormatFault(project, { 'fab-format-version': 1n, 'flwr-version-target': target as string }) ?? ''
+  }
+  assert.equal(faultOf('1.29.0', 'flwr>=1.29'), '')
+  assert.match(faultOf(true, 'flwr>=1.29'), /expected a string/)
+  assert.match(faultOf('latest', 'flwr>=1.29'), /"latest" is no version, e\.g\. "1\.29\.0"/)
+  assert.match(faultOf('', 'flwr>=1.29'), /is no version/)
+  assert.match(faultOf('1.28.9', 'flwr>=1.29,>=1.20'), /lower than the lower bound/)
+  assert.match(faultOf('1.29.0', 'flwr<2'), /a lower bound with ">=" is required/)
+  assert.match(faultOf('2.0', 'flwr>=1.29,<2'), /does not meet/)
+  // Pre-releases are meant only where one is named.
+  assert.match(faultOf('1.30rc1', 'flwr>=1.29,<2'), /does not meet/)
+  assert.equal(faultOf('1.30rc1', 'flwr>=1.29,<2.0rc1'), '')
 })
