@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { DomainError } from '../../src/base/errors.ts'
 import type { NodeId, RunId } from '../../src/base/ids.ts'
 import { flattenTree } from '../../src/objects/object-tree.ts'
+import { find } from '../../src/superlink/delivery/message-store.ts'
 import { deactivateNode, expireNodes, heartbeat } from '../../src/superlink/nodes/nodes.ts'
 import { FakeClock } from './fake-clock.ts'
 import { randomFrom } from './random.ts'
@@ -16,8 +17,11 @@ interface PlayedNode {
   isSilent: boolean
   /** Before it has joined it asks for nothing. */
   isJoining: boolean
+  /** Whether its present life has been let in. */
+  hasJoined: boolean
   hangUp: () => void
-  received: Set<Asked>
+  /** With the life of the SuperLink in which it did. */
+  received: Map<Asked, number>
   readonly confirmed: Set<Asked>
 }
 
@@ -98,8 +102,8 @@ export class DeliveryWorld {
     for (let index = 0; index < 3; index++) {
       const { connection, close } = openConnection(index)
       const id = await core.join(`node-${index}`, { connection })
-      const node = { key: `node-${index}`, id, isSilent: false, isJoining: false, hangUp: close }
-      world.#nodes.push({ ...node, received: new Set(), confirmed: new Set() })
+      const node = { key: `node-${index}`, id, isSilent: false, isJoining: false, hasJoined: true, hangUp: close }
+      world.#nodes.push({ ...node, received: new Map(), confirmed: new Set() })
     }
     for (let index = 0; index < 2; index++) await world.#startRun()
     return world
@@ -257,17 +261,17 @@ export class DeliveryWorld {
         const asked = this.#asked.find((one) => one.message.messageId === message.metadata.messageId)
         assert.ok(asked, 'a node receives what was never pushed')
         assert.equal(asked.node, node, 'a node receives what is for another')
-        assert.ok(!received.has(asked), 'a node receives an instruction twice')
+        assert.notEqual(received.get(asked), life, 'a node receives an instruction twice')
         assert.ok(!node.confirmed.has(asked), 'a node receives what it has confirmed')
         assert.ok(!answered.has(asked), 'a node receives what is answered')
-        received.add(asked)
+        received.set(asked, life)
       })
     }
   }
 
   #confirm(): Move | undefined {
     const node = this.#one(this.#nodes)
-    const asked = node && this.#one([...node.received].filter((one) => !node.confirmed.has(one)))
+    const asked = node && this.#one([...node.received.keys()].filter((one) => !node.confirmed.has(one)))
     if (!node || !asked) return undefined
     return async (life) => {
       const ids = flattenTree(asked.message.deflated.tree)
@@ -280,7 +284,7 @@ export class DeliveryWorld {
 
   #reply(): Move | undefined {
     const node = this.#one(this.#nodes)
-    const asked = node && this.#one([...node.received])
+    const asked = node && this.#one([...node.received.keys()])
     if (!node || !asked) return undefined
     const bytes = this.#random(3) === 0 ? 40_000 : 16
     return async (life) => {
@@ -442,17 +446,19 @@ export class DeliveryWorld {
   #restart(): Move | undefined {
     const node = this.#one(this.#nodes)
     if (!node) return undefined
-    return async () => {
+    return async (life) => {
       node.hangUp()
       const { connection, close } = openConnection()
-      Object.assign(node, { hangUp: close, received: new Set(), isSilent: false, isJoining: true })
+      Object.assign(node, { hangUp: close, received: new Map(), isSilent: false, isJoining: true, hasJoined: false })
       for (const asked of this.#asked.filter((one) => one.node === node)) {
         if (asked.reply) asked.reply.missing = undefined
         asked.reply = undefined
       }
       for (const note of this.#notes.filter((one) => one.node === node)) note.missing = undefined
       try {
-        await this.#core.join(node.key, { connection })
+        await this.#hear(life, this.#core.join(node.key, { connection }), () => {
+          node.hasJoined = true
+        })
       } finally {
         node.isJoining = false
       }
@@ -512,9 +518,29 @@ export class DeliveryWorld {
         .executeTakeFirst()
       run.isStopped = row?.status === 'finished'
     }
+    await this.#checkWaiting()
     // Both ends ask again for what they did not hear the answer to.
     for (const asked of this.#asked) if (asked.reply) asked.reply.missing = undefined
     for (const note of this.#notes) note.missing = undefined
+  }
+
+  /** A response that a kill cut off must not be the only one: what its node has not heard of waits for it. */
+  async #checkWaiting(): Promise<void> {
+    for (const { message, node } of this.#asked) {
+      const stored = await find(this.#core.ctx.db.read, message.messageId)
+      // A node whose start was cut off joins once more, and gets everything again then.
+      if (
+        !stored ||
+        !node.hasJoined ||
+        stored.state === 'answered' ||
+        [...node.received.keys()].some((one) => one.message === message)
+      )
+        continue
+      assert.ok(
+        ['announced', 'offered'].includes(stored.state),
+        `a message that its node never received is ${stored.state}`,
+      )
+    }
   }
 
   #check(): void {

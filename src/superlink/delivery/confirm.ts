@@ -16,7 +16,8 @@ export async function confirmInstruction(ctx: TakingCtx, messageId: string): Pro
   await ctx.db.transaction(async (tx, afterCommit) => {
     const instruction = await messageStore.find(tx, messageId)
     if (!instruction || instruction.state === 'held') return
-    const wasReceived = instruction.state === 'fetched' || instruction.state === 'answered'
+    // Also before a restart of the SuperLink, which offers it again.
+    const wasReceived = instruction.deliveredAt !== undefined || instruction.state === 'answered'
     const [whole] = wasReceived ? await messageStore.listWhole(tx, [messageId]) : []
     if (whole !== undefined) return life.hold(ctx, tx, afterCommit, messageId)
     if (await messageStore.findReplyTo(tx, messageId)) return

@@ -6,6 +6,7 @@ import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
 import { expireNodes } from '../nodes/nodes.ts'
 import * as life from './life.ts'
 import { find, type MessageState, type StoredMessage } from './message-store.ts'
+import { recoverDelivery } from './recover.ts'
 
 async function setUp() {
   const core = await SuperlinkCore.start()
@@ -71,6 +72,30 @@ test('an instruction whose node starts anew is offered again, and whose reply is
   await after(core.stop(runId))
   assert.deepEqual(states, ['offered', 'fetched', 'offered', 'fetched', 'fetched', 'offered', 'forgotten'])
   ensureLawful()
+})
+
+test('a SuperLink that starts anew offers again what its nodes may not have received, and hears them confirm it', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, asked, states, after, ensureLawful } = world
+  await after(core.push(runId, [asked]))
+  await after(core.claim(nodeId))
+  await after(recoverDelivery(core.ctx))
+  await after(core.claim(nodeId))
+  await after(recoverDelivery(core.ctx))
+  await after(core.confirm(asked))
+  await after(recoverDelivery(core.ctx))
+  assert.deepEqual(states, ['offered', 'fetched', 'offered', 'fetched', 'offered', 'held', 'held'])
+  ensureLawful()
+})
+
+test('a SuperLink that starts anew does not offer again what a node has begun to answer', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, asked, stateNow } = world
+  await core.push(runId, [asked])
+  await core.claim(nodeId)
+  await core.reply(core.replyTo(asked), { upload: false })
+  await recoverDelivery(core.ctx)
+  assert.equal(await stateNow(), 'fetched')
 })
 
 test('a call that hung up gives back what it fetched, and nothing that was fetched again or answered since', async () => {

@@ -26,9 +26,20 @@ export const transitions = [
   { from: 'announced', to: 'offered', by: 'its last object', wakes: 'its ServerApp' },
   { from: 'announced', to: 'fetched', by: 'its node', wakes: undefined },
   { from: 'offered', to: 'fetched', by: 'its node', wakes: undefined },
-  { from: 'fetched', to: 'announced', by: 'a broken connection, or the start of its node', wakes: 'its node' },
-  { from: 'fetched', to: 'offered', by: 'a broken connection, or the start of its node', wakes: 'its node' },
+  {
+    from: 'fetched',
+    to: 'announced',
+    by: 'a broken connection, or a start of its node or the SuperLink',
+    wakes: 'its node',
+  },
+  {
+    from: 'fetched',
+    to: 'offered',
+    by: 'a broken connection, or a start of its node or the SuperLink',
+    wakes: 'its node',
+  },
   { from: 'fetched', to: 'held', by: 'its node', wakes: undefined },
+  { from: 'offered', to: 'held', by: 'its node, which received it before the SuperLink started', wakes: undefined },
   { from: 'announced', to: 'answered', by: 'a reply', wakes: 'its ServerApp' },
   { from: 'offered', to: 'answered', by: 'a reply', wakes: 'its ServerApp' },
   { from: 'fetched', to: 'answered', by: 'a reply', wakes: 'its ServerApp' },
@@ -159,6 +170,19 @@ export async function giveBackAll(
   const ids = await nodeMessages.listFetched(tx, nodeId)
   if (ids.length > 0) await offerAgain(ctx, tx, afterCommit, nodeId, ids)
   return ids.length
+}
+
+/**
+ * All that any node received and neither confirmed nor began to answer waits again, for the SuperLink has started anew: the
+ * response in which a node received it may not have arrived. A node that has it does not execute it again. Returns how many.
+ */
+export async function giveBackAllOfAll(ctx: Pick<Ctx, 'bells'>, tx: Db, afterCommit: AfterCommit): Promise<number> {
+  const fetched = await nodeMessages.listFetchedByAny(tx)
+  for (const [nodeId, messages] of Map.groupBy(fetched, ({ nodeId }) => nodeId)) {
+    const ids = messages.map(({ messageId }) => messageId)
+    await offerAgain(ctx, tx, afterCommit, nodeId, ids)
+  }
+  return fetched.length
 }
 
 async function offerAgain(

@@ -28,6 +28,18 @@ export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {
   return (await query.where('state', '=', inState('fetched')).execute()).map((row) => row.message_id)
 }
 
+/** Messages that nodes received, and neither confirmed nor began to answer. */
+export async function listFetchedByAny(db: Db): Promise<{ messageId: string; nodeId: NodeId }[]> {
+  const rows = await db
+    .selectFrom('message')
+    .leftJoin('message as reply', 'reply.reply_to', 'message.message_id')
+    .select(['message.message_id', 'message.dst_node_id'])
+    .where('message.state', '=', inState('fetched'))
+    .where('reply.message_id', 'is', null)
+    .execute()
+  return rows.map((row) => ({ messageId: row.message_id, nodeId: row.dst_node_id as NodeId }))
+}
+
 /** Messages that the node confirmed and has not answered. */
 export async function listHeld(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
   const query = db.selectFrom('message').selectAll().where('dst_node_id', '=', nodeId)

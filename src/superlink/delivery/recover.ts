@@ -1,16 +1,20 @@
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
+import * as life from './life.ts'
 import { forgetRunMessages } from './replies.ts'
 import * as runMessages from './run-messages.ts'
 
 /**
- * Forgets, at the start of a SuperLink, what no run needs: the messages of runs that have ended (earlier releases kept those
- * that were pushed during the end), and objects announced for replies that a crash cut off.
+ * At the start of a SuperLink: forgets what no run needs, which is the messages of runs that have ended (earlier releases
+ * kept those that were pushed during the end) and objects announced for replies that a crash cut off. Offers again what nodes
+ * received and did not confirm.
  */
-export async function recoverDelivery(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'log'>): Promise<void> {
+export async function recoverDelivery(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'log' | 'bells'>): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     for (const runId of await runMessages.listRuns(tx))
       if (!(await isRunOpen(tx, runId))) await forgetRunMessages(ctx, tx, afterCommit, runId)
+    const messages = await life.giveBackAllOfAll(ctx, tx, afterCommit)
+    if (messages > 0) ctx.log.info('Messages that no SuperNode has confirmed are offered again', { messages })
     const orphans = await runMessages.listOrphans(tx)
     if (orphans.length === 0) return
     await ctx.objects.release(tx, afterCommit, orphans)
