@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
 import { X509Certificate } from 'node:crypto'
-import { writeFileSync } from 'node:fs'
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { askingServer, countingClient, countingServer } from '../harness/apps.ts'
 import { TestCa } from '../harness/certificates.ts'
 import { Deployment } from '../harness/deployment.ts'
-import { eventually, type TestProgram } from '../harness/program.ts'
+import { eventually, run, type TestProgram } from '../harness/program.ts'
 import { ProjectedVolume } from '../harness/projected-volume.ts'
 
 /** Files change while a training runs: nobody notices but the log. */
@@ -25,7 +28,10 @@ async function pair(
 }
 
 /** A fleet whose SuperLink and SuperNodes read their files from volumes as in Kubernetes. */
-async function startFleet(nodes: readonly string[]) {
+async function startFleet(
+  nodes: readonly string[],
+  more: (deployment: Deployment) => Promise<readonly string[]> = async () => [],
+) {
   const volumes = new Map<string, ProjectedVolume>()
   const volume = async (deployment: Deployment, name: string, request = {}): Promise<ProjectedVolume> => {
     const made = new ProjectedVolume(
@@ -42,6 +48,7 @@ async function startFleet(nodes: readonly string[]) {
       return [
         ...['--ssl-certfile', file('tls.crt'), '--ssl-keyfile', file('tls.key'), '--ssl-ca-certfile', file('ca.crt')],
         ...['--ssl-client-ca-certfile', file('ca.crt'), '--health-server-address', '127.0.0.1:0'],
+        ...(await more(self)),
       ]
     },
   })
@@ -141,28 +148,52 @@ test('a CA is replaced (old, both, new) without restarting any program', async (
   assert.match(late.said, /signed by .*CN=ca of the test|unknown/i)
 })
 
-test('flwr follows a log through the renewal of its own certificate, beyond the end of the former one', async () => {
-  const { deployment } = await startFleet(['node-1'])
+/** Connections of certificates to the Control API, by the metrics of the SuperLink. */
+async function openConnections(superlink: TestProgram): Promise<number> {
+  const [, address] = await superlink.line(/health server on (\S+)/)
+  const metrics = await (await fetch(`http://${address}/metrics`)).text()
+  const line = /^trellis_connections\{listener="Control API",method="certificate"\} (\d+)$/m.exec(metrics)
+  return Number(line?.[1] ?? 0)
+}
+
+/** The second round lasts until the test writes to the pipe `gate`. */
+const gatedClient = `import { readFile } from 'node:fs/promises'
+${countingClient.replace('const pauseMs', "if (seen === 2) await readFile(context.runConfig['gate'])\n    const pauseMs")}`
+
+test('flwr follows a log through the renewal of its own certificate, and does not need the former one', async () => {
+  const listFile = (deployment: Deployment): string => deployment.directory.file('list.crl')
+  const { deployment } = await startFleet(['node-1'], async (self) => {
+    writeFileSync(listFile(self), await self.ca.crl([], 1))
+    return ['--ssl-client-crl', listFile(self)]
+  })
   await using _ = deployment
-  const { ca, directory } = deployment
-  const write = async (notAfter: Date): Promise<void> => {
-    const cli = await pair(ca, 'cli', { notAfter })
-    writeFileSync(directory.file('cli.key'), cli['tls.key'] as string)
-    writeFileSync(directory.file('cli.pem'), cli['tls.crt'] as string)
-  }
-  const startedAt = performance.now()
-  // Dates of certificates are whole seconds.
-  await write(new Date(Date.now() + 6000))
-  const config = 'rounds = 20\nnodes = 1\npause-ms = 400'
-  const app = deployment.writeApp({ server: countingServer, client: countingClient, config })
+  const { ca, directory, superlink } = deployment
+  const { file } = directory
+  const former = (await ca.issue('cli')).issued
+  mkdirSync(file('former'))
+  for (const name of ['cli.pem', 'cli.key']) copyFileSync(file(name), file(`former-${name}`))
+  const config = readFileSync(join(deployment.environment.FLWR_HOME as string, 'config.toml'), 'utf8')
+  writeFileSync(join(file('former'), 'config.toml'), config.replaceAll('/cli.', '/former-cli.'))
+  execFileSync('mkfifo', [file('gate')])
+
+  const settings = `rounds = 3\nnodes = 1\ngate = "${file('gate')}"`
+  const app = deployment.writeApp({ server: countingServer, client: gatedClient, config: settings })
   const follower = deployment.start('flwr', ['run', app, '--stream'])
-  await follower.line(/\[ROUND 1\/20\]/)
-  await write(new Date(Date.now() + 3600_000))
-  assert.equal(await follower.end(), 0)
-  assert.ok(performance.now() - startedAt > 7000, 'the former certificate has expired meanwhile')
-  for (let round = 1; round <= 20; round++)
-    assert.equal(follower.said.split(`[ROUND ${round}/20]`).length, 2, `round ${round} is told once`)
-  assert.match(follower.said, /weights: 20 30[\s\S]*finished:completed/)
+  await follower.line(/\[ROUND 2\/3\]/)
+  const before = await openConnections(superlink)
+  await ca.issue('cli')
+  // The former one carries the stream of the log until it is cut off.
+  await eventually('the new connection of the follower', async () => (await openConnections(superlink)) > before)
+  writeFileSync(listFile(deployment), await ca.crl([former], 2))
+  await eventually('the end of the former connection', async () => (await openConnections(superlink)) <= before)
+  const late = await run('flwr', ['supernode', 'ls'], { env: { ...deployment.environment, FLWR_HOME: file('former') } })
+  assert.match(late.said, /revoked/)
+
+  await writeFile(file('gate'), '')
+  assert.equal(await follower.end(), 0, follower.said)
+  for (let round = 1; round <= 3; round++)
+    assert.equal(follower.said.split(`[ROUND ${round}/3]`).length, 2, `round ${round} is told once`)
+  assert.match(follower.said, /weights: 3 13[\s\S]*finished:completed/)
 })
 
 test('a set that is no good leaves the last good one in use, and is told of once', async () => {
