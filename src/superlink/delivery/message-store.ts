@@ -193,8 +193,18 @@ export async function listCompletedBy(db: Db, objectId: string): Promise<Metadat
     .selectAll('message')
     .where('part.object_id', '=', objectId)
     .where(({ eb, ref }) => eb(notIndexed(ref('message.state')), '=', inState('announced')))
-    // The root is usually sent last, and a model that thousands of messages share comes before all of theirs.
-    .where(({ exists, selectFrom }) => exists(availableRoot(selectFrom)))
+    // The root is usually sent last: a model that thousands of messages share comes when none of theirs is here. The term
+    // names `part` alone, so that it is asked before the message is looked up.
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('object as root')
+            .select('root.object_id')
+            .whereRef('root.object_id', '=', 'part.message_id')
+            .where('root.available', '=', sql.lit(0)),
+        ),
+      ),
+    )
     .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
     .execute()
   return rows.map(toMetadata)
@@ -202,19 +212,12 @@ export async function listCompletedBy(db: Db, objectId: string): Promise<Metadat
 
 type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']
 
-function availableRoot(selectFrom: SelectFrom) {
-  return selectFrom('object as root')
-    .select('root.object_id')
-    .whereRef('root.object_id', '=', 'message.message_id')
-    .where('root.available', '=', 1)
-}
-
 function missingObjects(selectFrom: SelectFrom) {
   return selectFrom('message_object')
     .innerJoin('object', 'object.object_id', 'message_object.object_id')
     .select('message_object.object_id')
     .whereRef('message_object.message_id', '=', 'message.message_id')
-    .where('object.available', '=', 0)
+    .where('object.available', '=', sql.lit(0))
 }
 
 export async function toMessages(rows: readonly Row<'message'>[]): Promise<StoredMessage[]> {
