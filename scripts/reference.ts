@@ -40,7 +40,7 @@ const pages = {
   'failures.md': [
     '# What ends a program, and what it waits for',
     'Made from the table in `src/rpc/call-failures.ts` by `npm run gen`. SuperNodes, SuperExecs and app processes decide by this table alone whether they try again. What a program waits for is in its log: a line at the first failure, one for each new reason, one for each reason every 30 seconds, and one when it is over.',
-    'The pauses between tries are random, up to 1, 2, 4 … 20 seconds; while the address refuses connections, at most 2 seconds. If a server says how long to wait (`trellis-retry-after-ms` over gRPC and HTTP, `Retry-After` in seconds over HTTP), the pause is that long, and up to half as long again at random. `--max-retries` and `--max-wait-time` of the SuperNode bound its tries; an app process gives up after 30 minutes.',
+    'The pauses between tries are random, up to 1, 2, 4 … 20 seconds; while the address refuses connections or its name is unknown, one second at most, and two at most for SuperNodes. If a server says how long to wait (`trellis-retry-after-ms` over gRPC and HTTP, `Retry-After` in seconds over HTTP), the pause is that long, and up to half as long again at random. `--max-retries` and `--max-wait-time` of the SuperNode bound its tries; an app process gives up after 30 minutes.',
     table(
       ['failure', 'what the program sees', 'does waiting help?'],
       Object.entries(callFailures).map(([failure, { seen, waiting }]) => [code(failure), seen, waiting]),
