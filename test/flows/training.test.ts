@@ -6,8 +6,7 @@ import { eventually, isAlive } from '../harness/program.ts'
 
 test('two SuperNodes train over mutual TLS, and flwr shows it to whoever started it', async () => {
   await using deployment = await Deployment.create({ mutualTls: true })
-  await deployment.startSupernode('node-1')
-  await deployment.startSupernode('node-2')
+  const programs = [await deployment.startSupernode('node-1'), await deployment.startSupernode('node-2')]
   const app = deployment.writeApp({
     server: countingServer,
     client: countingClient,
@@ -42,6 +41,7 @@ test('two SuperNodes train over mutual TLS, and flwr shows it to whoever started
     assert.match(node['certificate-serial'], /^[0-9A-F]+$/)
     assert.match(node['certificate-expires-at'], /^\d{4}-/)
   }
+  for (const { said } of programs) assert.doesNotMatch(said, /WARNING|ERROR/, 'the end of a run is no fault')
 })
 
 /** One for the tests below, which take their turns at it. */

@@ -77,10 +77,15 @@ test('a run whose app no node could load has failed, although its ServerApp came
   const broken = { code: errorCodes.loadClientAppException, reason: "Cannot find package 'ms'" }
   const gone = { code: errorCodes.nodeUnavailable, reason: 'offline' }
   const raised = { code: errorCodes.clientAppRaisedException, reason: 'It broke.' }
+  // Flower 1.41 has no code of its own for that.
+  const unimported = { ...raised, reason: "<class 'ModuleNotFoundError'>:<'No module named 'ms''>" }
   const words = "No SuperNode could load the app. The first one said: Cannot find package 'ms'"
   const ends: readonly (readonly [readonly (MessageError | undefined)[], string, string])[] = [
     [[broken, broken], 'failed', words],
     [[broken, gone], 'failed', words],
+    [[broken, unimported], 'failed', words],
+    [[unimported], 'failed', words.replace("Cannot find package 'ms'", unimported.reason)],
+    [[unimported, undefined], 'completed', ''],
     [[broken, undefined], 'completed', ''],
     [[broken, raised], 'completed', ''],
     [[gone, gone], 'completed', ''],

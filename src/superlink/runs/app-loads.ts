@@ -3,6 +3,13 @@ import { errorCodes, type MessageError } from '../../message/message.ts'
 
 /** Errors of replies which say that the node could not load the app. */
 const loadErrors: readonly number[] = [errorCodes.loadClientAppException, errorCodes.invalidFab]
+/** So Flower from 1.41 on reports that a module of the app, or one that it imports, could not be loaded. */
+const importError = /^<class '(?:ModuleNotFoundError|ImportError|SyntaxError|IndentationError)'>/
+
+function isLoadError({ code, reason }: MessageError): boolean {
+  return loadErrors.includes(code) || (code === errorCodes.clientAppRaisedException && importError.test(reason))
+}
+
 /** Errors which say nothing about the app: the message did not reach it in time. */
 const silentErrors: readonly number[] = [errorCodes.messageUnavailable, errorCodes.nodeUnavailable]
 
@@ -20,7 +27,7 @@ export class AppLoads {
   replied(runId: RunId, error: MessageError | undefined): void {
     const run = this.#runs.get(runId)
     if (!run || (error && silentErrors.includes(error.code))) return
-    if (error && loadErrors.includes(error.code)) run.failure ??= error.reason
+    if (error && isLoadError(error)) run.failure ??= error.reason
     else run.isLoaded = true
   }
 
