@@ -282,6 +282,28 @@ test('a process that no task needs for a minute ends', async (t) => {
   assert.deepEqual(at(apps, 0).signals, ['SIGTERM'])
 })
 
+test('a task that comes while an idle process is ending gets another process', async (t) => {
+  const { launch, apps, told, timers } = setUp(t)
+  launch('one')
+  await settle()
+  const [first] = apps as [FakeApp]
+  first.sayIdle()
+  await settle()
+  // It takes its time.
+  first.kill = (signal) => void first.signals.push(signal)
+  timers.tick(60_000)
+  assert.deepEqual(first.signals, ['SIGTERM'])
+  launch('two')
+  await settle()
+  first.end(null, 'SIGTERM')
+  await settle()
+  assert.deepEqual(
+    apps.map(({ tokens }) => tokens),
+    [['one'], ['two']],
+  )
+  assert.equal(told.two, undefined)
+})
+
 test("where the server needs it, a dead app's task ends with its last words, or without damaged ones", async (t) => {
   const { launch, apps, told, replies } = setUp(t, { needsLastWords: true })
   const words: LastWords = { reply: '', objects: [], context: '' }

@@ -113,7 +113,7 @@ export class Launcher {
     for (const app of this.#apps) {
       if (!runIds.includes(app.runId)) continue
       app.runEnded = true
-      if (this.#idle.includes(app)) endApp(app.started)
+      if (this.#idle.includes(app)) this.#endIdle(app)
     }
   }
 
@@ -203,16 +203,26 @@ export class Launcher {
       this.#handOver(task, app)
       return
     }
-    app.idleTimer = setTimeout(() => endApp(app.started), idleMs)
+    app.idleTimer = setTimeout(() => this.#endIdle(app), idleMs)
     this.#idle.push(app)
+  }
+
+  /** A process that has been asked to end gets no more tasks, however long it takes. */
+  #endIdle(app: AppProcess): void {
+    this.#removeIdle(app.started)
+    endApp(app.started)
+  }
+
+  #removeIdle(started: StartedApp): void {
+    const index = this.#idle.findIndex((one) => one.started === started)
+    if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.idleTimer)
   }
 
   #own(started: StartedApp, onEnd: (outcome: string) => void): void {
     this.#started.add(started)
     void started.ended.then((outcome) => {
       this.#started.delete(started)
-      const index = this.#idle.findIndex((one) => one.started === started)
-      if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.idleTimer)
+      this.#removeIdle(started)
       this.#log.debug('An app process ended', { pid: started.pid, outcome })
       onEnd(outcome)
     })
