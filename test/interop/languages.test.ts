@@ -60,6 +60,7 @@ for (const python of ['1.29', '1.41'] as const) {
     })
     const run = await fleet.flwr('trellis', ['run', app, '--stream'])
     assert.match(run.said, /replies: 2/)
+    assert.ok(!run.stdout.includes('\x1b'), 'the colours of the logger of Python are for a terminal')
     assert.match(
       run.said,
       // The releases say it with more words or fewer.
