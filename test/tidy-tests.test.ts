@@ -105,6 +105,7 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'test/interop/as-upstream.test.ts': [1, 'an app that does nothing until it is killed'],
   'test/interop/faults-at-ours.test.ts': [1, 'an app that looks for nodes again after a pause'],
   'test/interop/silence-under-python.test.ts': [1, 'an app that is slower than the time to live of its message'],
+  'test/interop/unprompted.test.ts': [5, 'an app and a SuperNode that look again after a pause, as those of Flower do'],
   'src/superexec/python-fork-server.test.ts': [1, 'a program that does nothing until it is killed'],
   'src/rpc/listener-bounds.test.ts': [2, 'clients that are slow'],
   'test/faults/crowd.test.ts': [3, 'a SuperLink that is stopped, and runs and pauses in turns'],
