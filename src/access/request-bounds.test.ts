@@ -1,15 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import {
-  create,
-  type DescField,
-  type DescMessage,
-  type DescService,
-  fromBinary,
-  ScalarType,
-  toBinary,
-} from '@bufbuild/protobuf'
+import { create, type DescService, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { randomFrom } from '../../test/harness/random.ts'
+import { delimited, none, repeat, worstBodies } from '../../test/harness/worst-bodies.ts'
 import { type BodyClass, limits } from '../base/limits.ts'
 import { ClientAppIo } from '../gen/flwr/proto/clientappio_pb.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
@@ -28,59 +21,6 @@ const services: readonly [DescService, Readonly<Record<string, { body: BodyClass
   [ServerAppIo, serverAppIoAccess],
   [ClientAppIo, clientAppIoAccess],
 ]
-
-/** `number` with bytes: a message, a text, a packed list, a map entry. */
-function delimited(number: number, content: Uint8Array): Uint8Array {
-  return Buffer.concat([varint((number << 3) | 2), varint(content.length), content])
-}
-
-function varint(value: number): Uint8Array {
-  const bytes: number[] = []
-  for (let rest = value; ; rest = Math.floor(rest / 128)) {
-    if (rest < 128) return Uint8Array.from([...bytes, rest])
-    bytes.push((rest % 128) | 128)
-  }
-}
-
-const none = new Uint8Array()
-const repeat = (unit: Uint8Array, bytes: number): Uint8Array =>
-  Buffer.alloc(Math.floor(bytes / unit.length) * unit.length, unit)
-
-const isText = (scalar: ScalarType): boolean => scalar === ScalarType.STRING || scalar === ScalarType.BYTES
-
-/** Every way to a field of the message and of those inside it, each message once. */
-function* waysTo(desc: DescMessage, seen = new Set<DescMessage>()): Generator<readonly DescField[]> {
-  if (seen.has(desc)) return
-  seen.add(desc)
-  for (const field of desc.fields) {
-    yield [field]
-    if (field.message && field.fieldKind !== 'map')
-      for (const rest of waysTo(field.message, seen)) yield [field, ...rest]
-  }
-}
-
-/** The worst bodies of about that size that a peer could make for a message. */
-function* worstBodies(desc: DescMessage, bytes: number): Generator<readonly [what: string, body: Uint8Array]> {
-  for (const way of waysTo(desc)) {
-    const last = way.at(-1) as DescField
-    const name = way.map((field) => field.name).join('.')
-    const wrap = (inner: Uint8Array): Uint8Array =>
-      way.slice(0, -1).reduceRight((content, field) => delimited(field.number, content), inner)
-    yield [`${name}, empty`, wrap(repeat(delimited(last.number, none), bytes))]
-    if (last.fieldKind === 'list' && last.scalar !== undefined && !isText(last.scalar))
-      yield [`${name}, packed`, wrap(delimited(last.number, new Uint8Array(bytes).fill(1)))]
-    if (last.message?.fields.some(({ message }) => message === last.message)) {
-      const inside = last.message.fields.find(({ message }) => message === last.message) as DescField
-      let nested: Uint8Array = none
-      for (let depth = 0; depth < 200; depth++) nested = delimited(inside.number, nested)
-      yield [`${name}, nested`, wrap(delimited(last.number, nested))]
-    }
-  }
-  yield ['unknown numbers', repeat(Uint8Array.of(0xf8, 0x7f, 1), bytes)]
-  yield ['unknown messages', repeat(delimited(2047, none), bytes)]
-  yield ['groups beside each other', repeat(Uint8Array.of(0xfb, 0x7f, 0xfc, 0x7f), bytes)]
-  yield ['groups within each other', repeat(Uint8Array.of(0xfb, 0x7f), bytes)]
-}
 
 test('no body of any method of any service becomes much more than it is: it is refused before it is decoded, or decoded into little', (t) => {
   let bodies = 0
@@ -166,7 +106,8 @@ test('a message that is decoded in pieces is the message', async () => {
   const pick = randomFrom(7)
   for (let round = 0; round < 8; round++) {
     const texts = () => Array.from({ length: pick(2000) }, () => 'x'.repeat(pick(20)))
-    const values = () => Array.from({ length: pick(2000) }, () => BigInt(pick(1e9)))
+    const values = () => Array.from({ length: pick(20_000) }, () => BigInt(pick(1e9)))
+    const doubles = () => Array.from({ length: pick(20_000) }, () => pick(1e9) / 7)
     const items = Array.from({ length: pick(6) }, (_, index) => ({
       key: `${index}`,
       value: {
@@ -175,6 +116,7 @@ test('a message that is decoded in pieces is the message', async () => {
           items: [
             { key: 'texts', value: { value: { case: 'stringList', value: { vals: texts() } } } },
             { key: 'numbers', value: { value: { case: 'sintList', value: { vals: values() } } } },
+            { key: 'doubles', value: { value: { case: 'doubleList', value: { vals: doubles() } } } },
             { key: 'bytes', value: { value: { case: 'bytes', value: new Uint8Array(pick(50_000)) } } },
           ],
         },

@@ -5,9 +5,11 @@ import { isDiskFull } from '../base/full-disk.ts'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
+import { inBatches } from '../db/batches.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
+import { deleteParts, listParts } from './message-parts.ts'
 import { ObjectFiles } from './object-files.ts'
 import { parseObject } from './object-format.ts'
 
@@ -69,9 +71,6 @@ export async function createObjectStore(options: ObjectStoreOptions): Promise<Ob
   return store
 }
 
-/** Rows per statement: SQLite binds 32,766 values at most. */
-const batchSize = 500
-
 class FileObjectStore implements ObjectStore {
   readonly #db: Database
   readonly #files: ObjectFiles
@@ -95,8 +94,7 @@ class FileObjectStore implements ObjectStore {
 
   async announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]> {
     const missing: string[] = []
-    for (let start = 0; start < objectIds.length; start += batchSize) {
-      const ids = objectIds.slice(start, start + batchSize)
+    for (const ids of inBatches(objectIds)) {
       await tx
         .insertInto('object')
         .values(ids.map((id) => fitting('object', { object_id: id, available: 0, size: 0, type: null, content: null })))
@@ -223,8 +221,7 @@ class FileObjectStore implements ObjectStore {
 
   async describe(objectIds: readonly string[]): Promise<ReadonlyMap<string, DescribedObject>> {
     const described = new Map<string, DescribedObject>()
-    for (let start = 0; start < objectIds.length; start += batchSize) {
-      const ids = objectIds.slice(start, start + batchSize)
+    for (const ids of inBatches(objectIds)) {
       const query = this.#db.read.selectFrom('object').where('object_id', 'in', ids).where('available', '=', 1)
       const isChunk = sql<number>`type IS 'ArrayChunk'`
       // The content is read for those alone that are no chunks.
@@ -240,38 +237,35 @@ class FileObjectStore implements ObjectStore {
   }
 
   async release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void> {
-    for (let start = 0; start < messageIds.length; start += batchSize) {
-      const ids = messageIds.slice(start, start + batchSize)
-      const named = await tx
-        .selectFrom('message_object')
-        .select('object_id')
-        .distinct()
-        .where('message_id', 'in', ids)
-        .execute()
-      await tx.deleteFrom('message_object').where('message_id', 'in', ids).execute()
-      for (let first = 0; first < named.length; first += batchSize) {
-        const candidates = named.slice(first, first + batchSize).map((row) => row.object_id)
-        const gone = await tx
-          .deleteFrom('object')
-          .where('object_id', 'in', candidates)
-          .where(({ not, exists, selectFrom }) =>
-            not(
-              exists(
-                selectFrom('message_object')
-                  .select('message_id')
-                  .whereRef('message_object.object_id', '=', 'object.object_id'),
-              ),
-            ),
-          )
-          .returning(['object_id', 'size'])
-          .execute()
-        const files = gone.filter((row) => row.size > limits.objectInlineBytesMax)
-        afterCommit(() => {
-          for (const { object_id: id } of gone) this.#arrived.ring(id)
-          for (const { object_id: id } of files) void this.#deleteFile(id)
-        })
+    for (const ids of inBatches(messageIds)) {
+      for (let named = await listParts(tx, ids); named.length > 0; named = await listParts(tx, ids)) {
+        await deleteParts(tx, ids, named)
+        const candidates = new Set(named.map((part) => part.object_id))
+        for (const some of inBatches([...candidates])) await this.#deleteUnnamed(tx, afterCommit, some)
       }
     }
+  }
+
+  async #deleteUnnamed(tx: Db, afterCommit: AfterCommit, candidates: readonly string[]): Promise<void> {
+    const gone = await tx
+      .deleteFrom('object')
+      .where('object_id', 'in', candidates)
+      .where(({ not, exists, selectFrom }) =>
+        not(
+          exists(
+            selectFrom('message_object')
+              .select('message_id')
+              .whereRef('message_object.object_id', '=', 'object.object_id'),
+          ),
+        ),
+      )
+      .returning(['object_id', 'size'])
+      .execute()
+    const files = gone.filter((row) => row.size > limits.objectInlineBytesMax)
+    afterCommit(() => {
+      for (const { object_id: id } of gone) this.#arrived.ring(id)
+      for (const { object_id: id } of files) void this.#deleteFile(id)
+    })
   }
 
   #find(objectId: string): Promise<{ available: number; content: Uint8Array | null } | undefined> {

@@ -5,7 +5,7 @@ import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { randomFrom } from '../../test/harness/random.ts'
 import { StreamLogsResponseSchema } from '../gen/flwr/proto/control_pb.ts'
 import { ContextSchema, PullObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
-import { type Encoded, encodeInTurns } from './encode-in-turns.ts'
+import { bytesInTurns, type Encoded, encodeInTurns } from './encode-in-turns.ts'
 
 const joined = (parts: Encoded): Uint8Array => new Uint8Array(Buffer.concat(parts))
 
@@ -34,7 +34,9 @@ test('a message that is encoded in pieces is the message', async () => {
       state: { items } as never,
     })
     const parts = await encodeInTurns(ContextSchema, message)
+    const bytes = await bytesInTurns(ContextSchema, message)
     assert.ok(isDeepStrictEqual(fromBinary(ContextSchema, joined(parts)), message))
+    assert.ok(joined(parts).every((byte, at) => byte === bytes[at]))
   }
 })
 

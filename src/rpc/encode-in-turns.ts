@@ -19,6 +19,24 @@ export async function encodeInTurns(desc: DescMessage, message: Message): Promis
   return parts
 }
 
+/** The same as one array, which is filled in turns too. */
+export async function bytesInTurns(desc: DescMessage, message: Message): Promise<Uint8Array> {
+  const parts = await encodeInTurns(desc, message)
+  const [first] = parts
+  if (parts.length === 1 && first) return first
+  const turn = takeTurns()
+  const bytes = Buffer.allocUnsafeSlow(lengthOf(parts))
+  let length = 0
+  for (const part of parts) {
+    for (let start = 0; start < part.length; start += pieceBytesMax) {
+      bytes.set(part.subarray(start, start + pieceBytesMax), length + start)
+      await turn()
+    }
+    length += part.length
+  }
+  return bytes
+}
+
 /** What is encoded in one go, in bytes: a few milliseconds of work. */
 const pieceBytesMax = 256 * 1024
 

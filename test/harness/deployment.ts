@@ -9,6 +9,7 @@ export interface DeploymentOptions {
   /** Client certificates are required; else everything is plain. */
   readonly mutualTls?: boolean
   readonly superlinkArguments?: readonly string[] | ((deployment: Deployment) => Promise<readonly string[]>)
+  readonly superlinkEnvironment?: Readonly<Record<string, string>>
 }
 
 /**
@@ -52,7 +53,7 @@ export class Deployment implements AsyncDisposable {
   /** Starts it, or starts it again: then on the same addresses and, with a database file, with the same state. */
   async startSuperlink(): Promise<void> {
     const address = (known: string): string => known || '127.0.0.1:0'
-    const { superlinkArguments = [] } = this.#options
+    const { superlinkArguments = [], superlinkEnvironment: env = {} } = this.#options
     const more = typeof superlinkArguments === 'function' ? await superlinkArguments(this) : superlinkArguments
     const args = [
       ...this.#superlinkTls(),
@@ -63,7 +64,7 @@ export class Deployment implements AsyncDisposable {
       ...(!this.#ca && more.includes('process') ? ['--serverappio-api-address', '127.0.0.1:0'] : []),
       ...more,
     ]
-    this.superlink = this.start('flower-superlink', args)
+    this.superlink = this.start('flower-superlink', args, { env })
     const bound = async (name: string): Promise<string> =>
       (await this.superlink.line(new RegExp(`Starting ${name} on (\\S+)`)))[1] as string
     this.controlAddress = await bound('Control API')

@@ -4,7 +4,7 @@ import { superlinkNodeId } from '../../base/ids.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
-import { encodeInTurns } from '../../rpc/encode-in-turns.ts'
+import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import { ensureSentToApp, isObjectOfRun } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -55,7 +55,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       return { ...pushed, sessionId: task.taskId.toString() }
     },
     async pullMessages(task, replyTo, wait) {
-      const replies = await collectReplies(ctx, task.runId, replyTo, wait)
+      const replies = await endsWithRun(() => collectReplies(ctx, task.runId, replyTo, wait))
       return { messagesList: replies.map(messageStore.toWire), messageObjectTrees: replies.map(({ tree }) => tree) }
     },
     async pushObject(_task, request) {
@@ -90,7 +90,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
       }
       await ctx.traffic.flush()
-      const context = request.context && Buffer.concat(await encodeInTurns(ContextSchema, request.context))
+      const context = request.context && (await bytesInTurns(ContextSchema, request.context))
       await ctx.db.transaction(async (tx, afterCommit) => {
         const failure = subStatus === 'completed' ? ctx.progress.appLoads.findFailure(task.runId) : undefined
         const finished = await (failure === undefined

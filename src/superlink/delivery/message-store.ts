@@ -19,7 +19,7 @@ import {
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { strippedMessage } from '../../message/wire.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
-import { encodeInTurns } from '../../rpc/encode-in-turns.ts'
+import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 
 /** The `message` table: rows by id, and everything that writes. `life.ts` decides which states follow each other. */
 
@@ -73,7 +73,7 @@ export async function insert(tx: Db, { metadata, error, tree }: NewMessage, stat
         dst_task_id: metadata.dstTaskId ?? null,
         error_code: error?.code ?? null,
         error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
-        object_tree: Buffer.concat(await encodeInTurns(ObjectTreeSchema, tree)),
+        object_tree: await bytesInTurns(ObjectTreeSchema, tree),
         delivered_at: null,
       }),
     )

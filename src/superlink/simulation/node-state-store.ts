@@ -4,7 +4,7 @@ import type { Db } from '../../db/database.ts'
 import { findValue, forgetParts, keepValue } from '../../db/large-values.ts'
 import { type RecordDict, RecordDictSchema } from '../../gen/flwr/proto/recorddict_pb.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
-import { encodeInTurns } from '../../rpc/encode-in-turns.ts'
+import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 
 /**
  * Queries of the `virtual_node` table, which no other file writes: what ClientApps keep from message to message, by run and
@@ -18,7 +18,7 @@ export async function find(db: Db, runId: RunId, nodeId: NodeId): Promise<Record
 
 export async function put(tx: Db, runId: RunId, nodeId: NodeId, record: RecordDict): Promise<void> {
   const former = await selectState(tx, runId, nodeId).executeTakeFirst()
-  const encoded = Buffer.concat(await encodeInTurns(RecordDictSchema, record))
+  const encoded = await bytesInTurns(RecordDictSchema, record)
   const { content: state, parts } = await keepValue(tx, encoded)
   await tx
     .insertInto('virtual_node')

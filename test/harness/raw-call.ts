@@ -1,0 +1,90 @@
+import { connect as connectHttp2 } from 'node:http2'
+import { Agent, request as httpsRequest } from 'node:https'
+import type { DescMethod } from '@bufbuild/protobuf'
+import { routeOf } from '../../src/rpc/route.ts'
+
+export interface RawCall {
+  readonly address: string
+  readonly ca: string
+  /** The certificate of the caller; without it the caller has none. */
+  readonly certificate?: { readonly cert: string; readonly key: string } | undefined
+  readonly method: DescMethod
+  readonly body: Uint8Array
+  readonly headers?: Readonly<Record<string, string>>
+}
+
+/** Calls a method with any bytes over one of the doors; returns the status, or `closed` if the connection ended first. */
+export function callRaw(door: 'grpc' | 'http', call: RawCall): Promise<string> {
+  return door === 'http' ? callOverHttp(call) : callOverGrpc(call)
+}
+
+const agent = new Agent({ keepAlive: true })
+
+export interface HttpOutcome {
+  readonly status: number
+  /** The stable code of a refusal. */
+  readonly refusal: string | undefined
+  readonly body: Buffer
+}
+
+async function callOverHttp(call: RawCall): Promise<string> {
+  const outcome = await post(call)
+  return outcome === 'closed' ? outcome : `http ${outcome.status}`
+}
+
+/** Calls a method over HTTP; returns `closed` if the connection ended first. */
+export function post({ address, ca, certificate, method, body, headers }: RawCall): Promise<HttpOutcome | 'closed'> {
+  return new Promise((resolve) => {
+    const request = httpsRequest(
+      `https://${address}/v1/${routeOf(method)}`,
+      {
+        ...{ method: 'POST', agent, ca, ...certificate },
+        headers: { 'content-type': 'application/protobuf', 'content-length': body.length, ...headers },
+      },
+      (response) => {
+        const chunks: Buffer[] = []
+        response.on('data', (chunk: Buffer) => chunks.push(chunk))
+        const end = (): void => {
+          const refusal = response.headers['trellis-refusal-reason']
+          resolve({ status: response.statusCode ?? 0, refusal: refusal?.toString(), body: Buffer.concat(chunks) })
+          // The rest of a body that was refused is not sent.
+          if (!request.writableFinished) request.destroy()
+        }
+        response.once('end', end).once('close', end)
+      },
+    )
+    request.on('error', () => resolve('closed'))
+    request.end(body)
+  })
+}
+
+function callOverGrpc({ address, ca, certificate, method, body, headers }: RawCall): Promise<string> {
+  return new Promise((resolve) => {
+    // A window that lets the server send everything at once.
+    const settings = { initialWindowSize: 2 ** 31 - 1 }
+    const session = connectHttp2(`https://${address}`, { ca, ...certificate, settings })
+    session.on('connect', () => session.setLocalWindowSize(2 ** 31 - 1))
+    const end = (status: string): void => {
+      resolve(status)
+      session.destroy()
+    }
+    session.on('error', () => end('closed'))
+    session.on('close', () => end('closed'))
+    const stream = session.request({
+      ...{ ':method': 'POST', ':path': `/${method.parent.typeName}/${method.name}` },
+      ...{ 'content-type': 'application/grpc', te: 'trailers', ...headers },
+    })
+    let status: string | undefined
+    const read = (head: object): void => {
+      status ??= (head as Record<string, string>)['grpc-status']
+    }
+    stream.on('response', read).on('trailers', read)
+    stream.on('error', () => {})
+    stream.on('close', () => end(status === undefined ? 'closed' : `grpc ${status}`))
+    stream.resume()
+    const prefix = Buffer.alloc(5)
+    prefix.writeUInt32BE(body.length, 1)
+    stream.write(prefix)
+    stream.end(body)
+  })
+}
