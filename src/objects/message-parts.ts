@@ -1,6 +1,17 @@
 import { sql } from 'kysely'
+import { fitting } from '../db/column-limits.ts'
 import type { Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
+
+/** Which objects messages name. */
+
+export async function addParts(tx: Db, messageId: string, objectIds: readonly string[]): Promise<void> {
+  await tx
+    .insertInto('message_object')
+    .values(objectIds.map((id) => fitting('message_object', { message_id: messageId, object_id: id })))
+    .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
 
 /** A message can name a hundred thousand objects: they are deleted so many at a time, and other work goes on in between. */
 const partsAtOnce = 2000

@@ -9,7 +9,7 @@ import { inBatches } from '../db/batches.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
-import { deleteParts, listParts } from './message-parts.ts'
+import { addParts, deleteParts, listParts } from './message-parts.ts'
 import { ObjectFiles } from './object-files.ts'
 import { parseObject } from './object-format.ts'
 
@@ -100,11 +100,7 @@ class FileObjectStore implements ObjectStore {
         .values(ids.map((id) => fitting('object', { object_id: id, available: 0, size: 0, type: null, content: null })))
         .onConflict((conflict) => conflict.doNothing())
         .execute()
-      await tx
-        .insertInto('message_object')
-        .values(ids.map((id) => fitting('message_object', { message_id: messageId, object_id: id })))
-        .onConflict((conflict) => conflict.doNothing())
-        .execute()
+      await addParts(tx, messageId, ids)
       const absent = await tx
         .selectFrom('object')
         .select('object_id')

@@ -169,6 +169,8 @@ async function judgeAgain(
   isConcerned?: Parameters<Listener['judgeAgain']>[0],
 ): Promise<void> {
   const cut = (await Promise.all(listeners.map((listener) => listener.judgeAgain(isConcerned)))).flat()
+  // An account may see fewer runs now: those that follow one look again.
+  if (!isConcerned) ctx.bells.runs.ringAll()
   // Who has renewed in time has moved to another connection, perhaps without a word over it so far.
   const open = listeners.flatMap((listener) => listener.connections())
   const heard = new Set(open.map(({ peer }) => (peer.kind === 'certificate' ? identityKey(peer) : undefined)))

@@ -1,20 +1,26 @@
-import type { RunId } from '../base/ids.ts'
+import type { NodeId, RunId } from '../base/ids.ts'
 
-/** As many ends are remembered: who has missed more keeps its processes until they are idle for long. */
+/** As many ends are remembered. A program that has missed more keeps its processes until they are idle for long. */
 const endsMax = 256
 
+/** A run that has ended, and the SuperNodes that had messages of it. */
+interface End {
+  readonly runId: RunId
+  readonly nodes: BigUint64Array
+}
+
 /**
- * The runs that have ended, in order, for those who keep something for a run and hold a call to hear of its end. A
- * position counts the ends; it starts with the time, so that positions of a former life of this server are not taken for
+ * The runs that have ended, in order, for programs that keep something for a run and hold a call until it ends. A SuperNode
+ * learns the end of runs that it had messages of, a SuperExec that of all runs. A position counts the ends; it starts with the time, so that positions of a former life of this server are not taken for
  * ones of this.
  */
 export class EndedRuns {
   readonly #firstPosition = BigInt(Date.now()) * 1000n
-  readonly #ends: RunId[] = []
+  readonly #ends: End[] = []
   #forgotten = 0
 
-  add(runId: RunId): void {
-    this.#ends.push(runId)
+  add(runId: RunId, nodes: readonly NodeId[]): void {
+    this.#ends.push({ runId, nodes: BigUint64Array.from(nodes) })
     if (this.#ends.length <= endsMax) return
     this.#ends.shift()
     this.#forgotten += 1
@@ -29,13 +35,15 @@ export class EndedRuns {
     return seen >= this.#firstPosition && seen <= this.#position ? seen : this.#position
   }
 
-  since(position: bigint): RunId[] {
+  /** @param nodeId the SuperNode that asks; a SuperExec asks without. */
+  since(position: bigint, nodeId?: NodeId): RunId[] {
     const missed = Number(this.#position - position)
-    return missed <= 0 ? [] : this.#ends.slice(-missed)
+    const ends = missed <= 0 ? [] : this.#ends.slice(-missed)
+    return ends.filter(({ nodes }) => nodeId === undefined || nodes.includes(nodeId)).map(({ runId }) => runId)
   }
 
   /** What a response says of it. */
-  news(position: bigint): { endedRunIds: RunId[]; endedRunsSeen: bigint } {
-    return { endedRunIds: this.since(position), endedRunsSeen: this.#position }
+  news(position: bigint, nodeId?: NodeId): { endedRunIds: RunId[]; endedRunsSeen: bigint } {
+    return { endedRunIds: this.since(position, nodeId), endedRunsSeen: this.#position }
   }
 }

@@ -3,7 +3,7 @@ import { Bell, lookAgain } from '../base/bell.ts'
 import type { Clock } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import { isStorageFull } from '../base/full-disk.ts'
-import { type RunId, randomId, type TaskId } from '../base/ids.ts'
+import { type NodeId, type RunId, randomId, type TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
@@ -50,9 +50,9 @@ export class Tasks {
     return taskId
   }
 
-  /** Tells launchers that a run has ended: they wait for it in `acquire`. */
-  endRun(runId: RunId): void {
-    this.endedRuns.add(runId)
+  /** Notifies launchers that a run has ended: they wait for it in `acquire`. `nodes` had messages of it. */
+  endRun(runId: RunId, nodes: readonly NodeId[] = []): void {
+    this.endedRuns.add(runId, nodes)
     this.#pending.ring('pending')
   }
 

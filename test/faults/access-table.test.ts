@@ -12,7 +12,7 @@ import { Runtime } from '../../src/gen/flwr/proto/runtime_pb.ts'
 import { ServerAppIo } from '../../src/gen/flwr/proto/serverappio_pb.ts'
 import { type Channel, RpcError } from '../../src/rpc/channel.ts'
 import type { AccessRow } from '../../src/rpc/service.ts'
-import { appIoClient } from '../harness/appio-client.ts'
+import { appIoClient, appIoOverHttp } from '../harness/appio-client.ts'
 import { requestAbout, type Things } from '../harness/foreign-requests.ts'
 import { MutualTlsSuperlink } from '../harness/mutual-tls.ts'
 import { instructionTo, type Party, TwoRuns } from '../harness/two-runs.ts'
@@ -24,16 +24,12 @@ import { writeApp } from '../harness/write-app.ts'
  */
 
 /** The services and their tables. ClientAppIo is served where nodes are virtual, and at SuperNodes. */
-const services = [
+const services: readonly Walked[] = [
   { desc: Fleet, table: tables.fleetAccess },
   { desc: Control, table: tables.controlAccess },
   { desc: Runtime, table: tables.runtimeAccess },
   { desc: ServerAppIo, table: tables.serverAppIoAccess },
-] as const satisfies readonly Walked[]
-
-/** ServerAppIo is what programs of Flower 1.29 call, over gRPC. */
-const servicesOver = (transport: 'grpc' | 'http'): readonly Walked[] =>
-  services.filter(({ desc }) => transport === 'grpc' || desc !== ServerAppIo)
+]
 
 interface Walked {
   readonly desc: DescService
@@ -121,7 +117,7 @@ for (const transport of ['grpc', 'http'] as const) {
       const messages = [instruction, reply]
       const before = rowsOf(database, alice)
       assert.ok(before.length > 10, `${before.length} rows`)
-      for (const { desc, table } of servicesOver(transport)) {
+      for (const { desc, table } of services) {
         for (const method of desc.methods) {
           const row = table[method.localName] as AccessRow
           // A SuperExec starts the apps of every run.
@@ -136,7 +132,7 @@ for (const transport of ['grpc', 'http'] as const) {
           for (const [message, runId] of messages.flatMap((one) => runIds.map((id) => [one, id] as const))) {
             const callerNodeId = row.caller === 'task' ? 1n : bob.nodeId
             const things = { ...foreign, runId, callerNodeId, ...objectOf(message) }
-            const unknown = madeUp(things, message, runId === alice.runId && asksForRun(desc, row))
+            const unknown = madeUp(things, message, runId === alice.runId)
             const outcome = await outcomeOf(caller, method, things, unknown)
             const missing = await outcomeOf(caller, method, unknown, things)
             const reason = explained[name]
@@ -169,7 +165,7 @@ for (const transport of ['grpc', 'http'] as const) {
         ...objectOf(await world.instruct(bob, bob.nodeId)),
       }
       await bob.account.call(Control.method.stopRun, { runId: bob.runId })
-      for (const { desc, table } of servicesOver(transport)) {
+      for (const { desc, table } of services) {
         for (const method of desc.methods) {
           const row = table[method.localName] as AccessRow
           if (row.caller !== 'task') continue
@@ -222,7 +218,9 @@ test('no service is without a table, and no table without a walk', () => {
 function callerOf(world: TwoRuns, desc: DescService, { caller }: AccessRow, by: Party): Caller {
   if (caller === 'task') {
     const { channel, options } = world.appOf(by)
-    return desc === Runtime ? throughChannel(channel, options.headers) : world.appIoOf(by)
+    if (desc === Runtime) return throughChannel(channel, options.headers)
+    const { 'flwr-task-token': token = '' } = options.headers
+    return world.transport === 'http' ? appIoOverHttp(world.deployment, token) : world.appIoOf(by)
   }
   return throughChannel(caller === 'account' ? by.account : by.node)
 }
@@ -276,9 +274,6 @@ function objectOf(message: Things['message']) {
   const [objectId, bytes] = [...message.objects][0] as [string, () => Uint8Array]
   return { message, objectId, objectContent: bytes() }
 }
-
-/** A SuperNode hears whether a run of that id is running when it moves an object, and nothing else of it. */
-const asksForRun = (desc: DescService, { of }: AccessRow): boolean => desc !== Fleet || of === 'run'
 
 /** The same question about things that there are not. */
 function madeUp(things: Things, message: Things['message'], noRun: boolean): Things {

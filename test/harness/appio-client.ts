@@ -2,6 +2,7 @@ import { type DescMethod, fromBinary, type Message, toBinary } from '@bufbuild/p
 import { Client, credentials, Metadata } from '@grpc/grpc-js'
 import { formatAddress, loopbackAddress } from '../../src/rpc/address.ts'
 import type { MutualTlsSuperlink } from './mutual-tls.ts'
+import { post } from './raw-call.ts'
 
 export function appIoClient({ superlink, ca }: MutualTlsSuperlink, token: string): AppIoClient {
   const address = formatAddress(loopbackAddress(superlink.main.address))
@@ -39,5 +40,21 @@ export class AppIoClient implements Disposable {
 
   [Symbol.dispose](): void {
     this.#client.close()
+  }
+}
+
+/** The same app at the door for HTTP. */
+export function appIoOverHttp({ superlink, ca }: MutualTlsSuperlink, token: string): Pick<AppIoClient, 'call'> {
+  const address = formatAddress(loopbackAddress(superlink.main.address))
+  return {
+    async call(method, request) {
+      const headers = { 'flwr-app-token': token, 'trellis-wait-ms': '0' }
+      const body = toBinary(method.input, request)
+      const outcome = await post({ address, ca: ca.issued.certificatePem, method, body, headers })
+      if (outcome === 'closed') throw new Error('The connection was closed.')
+      if (outcome.status === 200) return fromBinary(method.output, outcome.body)
+      const { detail } = JSON.parse(outcome.body.toString()) as { detail: { message?: string } | string }
+      throw new Error(outcome.refusal ?? (typeof detail === 'string' ? detail : detail.message))
+    },
   }
 }

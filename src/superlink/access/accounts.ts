@@ -32,7 +32,7 @@ export function runOwnersOf({ id, organization, certificate }: Account): RunOwne
   return scope === 'organization' && organization !== '' ? { own, colleaguesIn: organization } : { own }
 }
 
-function sees(account: Account, run: Run): boolean {
+function sees(account: Account, run: Pick<Run, 'ownerAid' | 'ownerOrganization'>): boolean {
   const owners = runOwnersOf(account)
   if (owners === 'all') return true
   const { own, colleaguesIn } = owners
@@ -47,9 +47,15 @@ function sees(account: Account, run: Run): boolean {
 export async function getRunOf(db: Db, account: Account, runId: RunId): Promise<Run> {
   const run = await findRun(db, runId)
   if (!run) throw new DomainError('run-not-found')
-  if (sees(account, run)) return run
+  ensureSees(account, run)
+  return run
+}
+
+/** Throws as `getRunOf` unless the account may see the run. */
+export function ensureSees(account: Account, run: Pick<Run, 'runId' | 'ownerAid' | 'ownerOrganization'>): void {
+  if (sees(account, run)) return
   const isColleague = account.organization !== '' && account.organization === run.ownerOrganization
-  const about = `run ${runId}, account ${account.name}`
+  const about = `run ${run.runId}, account ${account.name}`
   throw isColleague
     ? new DomainError('run-of-another-account', refusalSentence('run-of-another-account', about))
     : new DomainError('run-not-found', undefined, { auditedAs: 'run-of-another-account' })

@@ -28,34 +28,38 @@ export interface FleetOwned {
   readonly 'received-object': boolean
 }
 
-/** Every rule needs a run that is running, because a node has nothing in any other. */
+/**
+ * Every rule needs a run that is running and has asked the node for something. The run of other nodes is refused as one that
+ * does not exist, so that no node learns whether it guessed the id of a run.
+ */
 export function fleetOwners({ db: { read } }: Pick<SuperlinkContext, 'db'>): OwnerRules<FleetOwned> {
-  const running = (runId: bigint): Promise<Run> => ensureRunRunning(read, runId as RunId)
+  async function running(nodeId: NodeId, runId: bigint): Promise<Run> {
+    if (await isParticipant(read, nodeId, runId as RunId)) return ensureRunRunning(read, runId as RunId)
+    throw notVisible(runId)
+  }
   return {
     async instruction({ nodeId }: Caller, { messagesList: [message] }: FleetRequest<'pushMessages'>) {
       const metadata = message?.metadata
       if (!metadata) throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
       if (metadata.srcNodeId !== nodeId) throw new DomainError('message-source-mismatch')
-      const { runId } = await running(metadata.runId)
-      if (metadata.replyToMessageId !== '') return isInstructionTo(read, nodeId, runId, metadata.replyToMessageId)
-      if (await isParticipant(read, nodeId, runId)) return true
-      throw notVisible(runId)
+      const { runId } = await running(nodeId, metadata.runId)
+      return metadata.replyToMessageId === '' || isInstructionTo(read, nodeId, runId, metadata.replyToMessageId)
     },
     async 'instruction-received'({ nodeId }: Caller, request: FleetRequest<'confirmMessageReceived'>) {
-      const run = await running(request.runId)
+      const run = await running(nodeId, request.runId)
       await ensureInstructionTo(read, nodeId, run.runId, request.messageObjectId)
       return undefined
     },
     async run({ nodeId }: Caller, { runId }: FleetRequest<'getRun' | 'getFab'>) {
-      const run = await running(runId)
+      const run = await running(nodeId, runId)
       if (await hasWorkIn(read, nodeId, run.runId)) return run
       throw notVisible(runId)
     },
     async 'sent-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pushObject'>) {
-      return isObjectFrom(read, nodeId, (await running(runId)).runId, objectId)
+      return isObjectFrom(read, nodeId, (await running(nodeId, runId)).runId, objectId)
     },
     async 'received-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pullObject'>) {
-      return isObjectTo(read, nodeId, (await running(runId)).runId, objectId)
+      return isObjectTo(read, nodeId, (await running(nodeId, runId)).runId, objectId)
     },
   }
 }

@@ -5,13 +5,14 @@ import { verifyNodeCall } from '../../identity/node-key.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { CallHead } from '../../rpc/call.ts'
 import { type CallerKinds, callerKind } from '../../rpc/service.ts'
-import { type Account, accountOf } from '../access/accounts.ts'
+import { type Account, accountOf, ensureSees } from '../access/accounts.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureMayJoin, ensureNotBlocked } from '../nodes/admission.ts'
 import { noteRenewal } from '../nodes/certificate-node.ts'
 import { processOf, type Speaker } from '../nodes/live-nodes.ts'
 import type { NodeCredential } from '../nodes/node.ts'
 import { findCredentialNode } from '../nodes/nodes.ts'
+import type { Run } from '../runs/run.ts'
 
 /** A SuperNode that is about to become a node of the SuperLink. */
 export interface JoiningNode {
@@ -98,6 +99,14 @@ export function controlCallers(ctx: SuperlinkContext): CallerKinds<ControlCaller
   return {
     account: callerKind(async (head) => accountOf(requireRole(ctx, head, 'cli'))),
   }
+}
+
+/**
+ * Throws unless the account of a call that is still open may see the run: its certificate may have been judged again since
+ * the call began.
+ */
+export function ensureStillSees(ctx: SuperlinkContext, call: CallHead, run: Run): void {
+  ensureSees(accountOf(requireRole(ctx, call, 'cli')), run)
 }
 
 function requireRole(ctx: SuperlinkContext, head: CallHead, role: Role): CertificatePeer | undefined {

@@ -139,3 +139,22 @@ test('a SuperLink without accounts says how clients log in: not at all', async (
   await assert.rejects(client.call(control.getAuthTokens, {}), { code: 'no-account-authentication' })
   await assert.rejects(client.call(control.pullArtifacts, {}), { code: 'no-artifact-provider' })
 })
+
+test('a log and the events of a run end for an account whose policy no longer shows that run', async () => {
+  await using world = await setUp()
+  const { core, as } = world
+  const service = createControlService(core.ctx)
+  const { runId = 0n } = await as('alice').call(control.startRun, fab())
+  await appendLog(core.ctx, runId as Parameters<typeof appendLog>[1], ['hello\n'])
+  let runs: 'all' | 'own' = 'all'
+  const { connection } = openConnection(2, certificatePeer('bob'))
+  const judged = Object.create(connection, { peer: { get: () => ({ ...certificatePeer('bob'), runs }) } })
+  const bob = new InMemoryClient([service], { connection: judged })
+  const log = bob.stream(control.streamLogs, { runId })
+  assert.equal((await log.next()).value?.logOutput, 'hello\n')
+  const rest = assert.rejects(log.next(), { code: 'run-not-found' })
+  const events = assert.rejects(bob.stream(control.streamRunEvents, { runId }).next(), { code: 'run-not-found' })
+  runs = 'own'
+  core.ctx.bells.runs.ringAll()
+  await Promise.all([rest, events])
+})

@@ -19,7 +19,7 @@ import { findRun, runToWire, toRun } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
 import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
-import { type ControlCallers, controlCallers } from './authenticate.ts'
+import { type ControlCallers, controlCallers, ensureStillSees } from './authenticate.ts'
 import { nodeToWire } from './node-wire.ts'
 import { unservedControlCalls } from './unserved-calls.ts'
 
@@ -57,10 +57,12 @@ export function createControlService(ctx: SuperlinkContext): Service {
         return { runId, seriesId, federation }
       },
       stopRun: async (_request, _call, _caller, { runId }) => ({ success: await stopRun(ctx, runId) }),
-      streamLogs: (request, call, _caller, { runId }) => followLog(ctx, runId, request.afterTimestamp, call.signal),
-      async *streamRunEvents(request, call, _caller, { runId }) {
+      streamLogs: (request, call, _caller, run) =>
+        followLog(ctx, run.runId, request.afterTimestamp, call.signal, () => ensureStillSees(ctx, call, run)),
+      async *streamRunEvents(request, call, _caller, run) {
         const afterId = request.afterTaskEventId ?? 0n
-        for await (const taskEvent of followEvents(ctx, runId, afterId, call.signal)) yield { taskEvent }
+        const check = (): void => ensureStillSees(ctx, call, run)
+        for await (const taskEvent of followEvents(ctx, run.runId, afterId, call.signal, check)) yield { taskEvent }
       },
       async listRuns(request, _call, _caller, { owners, runId }) {
         await ctx.traffic.flush()

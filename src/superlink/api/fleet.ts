@@ -70,7 +70,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
           claimInstruction(ctx, nodeId, { waitMs, signal: call.signal, endedAfter }),
         )
-        const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter)
+        const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter, nodeId)
         if (!message) return news
         return { ...news, messagesList: [messageStore.toWire(message)], messageObjectTrees: [message.tree] }
       },

@@ -65,8 +65,8 @@ export async function pushInstructions(
 }
 
 /**
- * The next instruction for a node, waiting for one up to `waitMs`, or until a run has ended that the node has not seen the
- * end of (`endedAfter`, a position among the ended runs).
+ * The next instruction for a node, waiting for one up to `waitMs`, or until a run of the node has ended that it has not seen
+ * the end of (`endedAfter`, a position among the ended runs).
  */
 export async function claimInstruction(
   ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'tasks'>,
@@ -75,7 +75,7 @@ export async function claimInstruction(
 ): Promise<StoredMessage | undefined> {
   const look = async (): Promise<{ message: StoredMessage | undefined } | undefined> => {
     const message = await claim(ctx, nodeId)
-    const news = wait.endedAfter !== undefined && ctx.tasks.endedRuns.since(wait.endedAfter).length > 0
+    const news = wait.endedAfter !== undefined && ctx.tasks.endedRuns.since(wait.endedAfter, nodeId).length > 0
     return message || news ? { message } : undefined
   }
   const claimed = (await lookAgain(ctx.bells.instructions, nodeId, look, wait))?.message

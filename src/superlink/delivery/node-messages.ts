@@ -121,6 +121,12 @@ export async function isParticipant(db: Db, nodeId: NodeId, runId: RunId): Promi
   return row !== undefined
 }
 
+/** The nodes that the run has asked for something. */
+export async function listParticipants(db: Db, runId: RunId): Promise<NodeId[]> {
+  const rows = await db.selectFrom('participant').select('node_id').where('run_id', '=', runId).execute()
+  return rows.map((row) => row.node_id as NodeId)
+}
+
 /** The earliest end of an unanswered message to a node after `now`, in epoch milliseconds; Infinity if there is none. */
 export async function nextExpiry(db: Db, now: number): Promise<number> {
   const row = await db

@@ -6,7 +6,7 @@ import { takeTurns } from '../../base/turns.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { errorCodes, type MessageError, type Metadata } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { isRunOpen } from '../runs/run.ts'
+import { ensureRunOpen, isRunOpen } from '../runs/run.ts'
 import { replaceReply } from './broken-replies.ts'
 import { createErrorReply, failInstruction, messageUnavailable, type TakingCtx, withdraw } from './error-replies.ts'
 import * as life from './life.ts'
@@ -101,7 +101,8 @@ async function findReplyFault(
  * Returns the replies to these instructions of a run. If `instructionIds` is undefined it returns everything that nodes have
  * sent to the ServerApp: replies to any instruction, and messages that reply to nothing. Waits up to `waitMs` for one message,
  * or for every reply if `all` is set and the instructions are named. Each one is whole: a message that was handed out when it
- * was announced could keep its ServerApp waiting for objects that a killed node never sends.
+ * was announced could keep its ServerApp waiting for objects that a killed node never sends. Throws `run-not-running` as soon
+ * as the run has ended.
  */
 export async function collectReplies(
   ctx: CollectingCtx,
@@ -116,6 +117,8 @@ export async function collectReplies(
   const resolve = (): Promise<NewMessage[]> =>
     instructionIds ? resolveReplies(ctx, runId, instructionIds) : resolveAll(ctx, runId)
   const look = async (): Promise<NewMessage[] | undefined> => {
+    // The task of the ServerApp ends with its run: its call is not held any longer.
+    await ensureRunOpen(ctx.db.read, runId)
     const replies = await resolve()
     return replies.length >= enough ? replies : undefined
   }

@@ -47,12 +47,15 @@ export async function appendEvents(
 /**
  * What the app reported after event `afterId`, and how many replies the messages under way have, each time that changes,
  * at most every 100 ms, until the run has finished.
+ *
+ * @param check called before each event: throws if the follower may not see the run any more.
  */
 export async function* followEvents(
   ctx: Ctx,
   runId: RunId,
   afterId: bigint,
   signal: AbortSignal,
+  check: () => void = () => {},
 ): AsyncGenerator<RunEvent> {
   const run = await findRun(ctx.db.read, runId)
   if (!run) throw new DomainError('run-not-found')
@@ -60,6 +63,7 @@ export async function* followEvents(
   let lastCounts = ''
   while (!signal.aborted) {
     const look = async (): Promise<{ finished: boolean; events: RunEvent[]; counts: string } | undefined> => {
+      check()
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
       const events = await eventStore.listAfter(ctx.db.read, runId, id)
       const counts = JSON.stringify(ctx.progress.of(runId))

@@ -73,15 +73,33 @@ test('a reply that comes while its run is stopped is not taken', async () => {
   assert.deepEqual(await core.leftovers(), nothing)
 })
 
-test('a question for replies that the end of the run overtakes stores no errors', async () => {
+test('a question for replies that the end of the run overtakes is refused, and stores no errors', async () => {
   await using core = await SuperlinkCore.start()
   const nodeId = await core.join('node')
   const { runId } = await core.run()
   const instruction = core.instruction(runId, nodeId, { ttl: 10 })
   await core.push(runId, [instruction])
   core.clock.advance(11_000)
-  await Promise.all([core.collect(runId, [instruction.messageId]), core.stop(runId)])
+  const stopped = core.stop(runId)
+  await assert.rejects(
+    core.collect(runId, [instruction.messageId]).then(() => core.collect(runId, ['x'])),
+    {
+      code: 'run-not-running',
+    },
+  )
+  await stopped
   assert.deepEqual(await core.leftovers(), nothing)
+})
+
+test('a held question for replies ends as soon as its run does', async () => {
+  await using core = await SuperlinkCore.start()
+  const { runId } = await core.run()
+  const nodeId = await core.join('node')
+  const instruction = core.instruction(runId, nodeId)
+  await core.push(runId, [instruction])
+  const held = core.collect(runId, [instruction.messageId], { waitMs: 600_000 })
+  await core.stop(runId)
+  await assert.rejects(held, { code: 'run-not-running' })
 })
 
 test('log lines and events that come after the end of their run are refused', async () => {

@@ -3,6 +3,7 @@ import type { RunId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { listParticipants } from '../delivery/node-messages.ts'
 import { forgetRunMessages } from '../delivery/replies.ts'
 import { findRun } from './run.ts'
 
@@ -16,6 +17,7 @@ export async function onTaskFinished(
   const fleet = ctx.simulation?.fleet
   if (task.type === 'flwr-clientapp') return fleet?.onTaskFinished(tx, afterCommit, task)
   await ctx.tasks.finishOthers(tx, afterCommit, task.runId, task.taskId)
+  const nodes = await listParticipants(tx, task.runId)
   await forgetRunMessages(ctx, tx, afterCommit, task.runId)
   await fleet?.endRun(tx, afterCommit, task.runId)
   afterCommit(() => {
@@ -26,8 +28,8 @@ export async function onTaskFinished(
     })
     ctx.progress.forget(task.runId)
     ctx.passingReplies.forget(task.runId)
-    ctx.tasks.endRun(task.runId)
-    ctx.bells.instructions.ringAll()
+    ctx.tasks.endRun(task.runId, nodes)
+    for (const nodeId of nodes) ctx.bells.instructions.ring(nodeId)
     ctx.bells.runs.ring(task.runId)
     ctx.bells.replies.ring(task.runId)
     ctx.bells.nodes.ring(task.runId)

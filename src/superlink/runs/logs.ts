@@ -35,12 +35,15 @@ export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly stri
  * The log after a cursor, and what is added until the run has finished. Everything that is there comes in the first part,
  * because `flwr log --show` prints only that. A full disk is reported too, without being kept. Timestamps are epoch seconds.
  * Throws `run-not-found`.
+ *
+ * @param check called before each part: throws if the follower may not see the run any more.
  */
 export async function* followLog(
   ctx: Ctx,
   runId: RunId,
   afterTimestamp: number,
   signal: AbortSignal,
+  check: () => void = () => {},
 ): AsyncGenerator<{ logOutput: string; latestTimestamp: number }> {
   if (!(await findRun(ctx.db.read, runId))) throw new DomainError('run-not-found')
   let cursor = Math.round(afterTimestamp * 1e6)
@@ -50,6 +53,7 @@ export async function* followLog(
     const look = async (): Promise<
       { finished: boolean; part: { text: string; at: number } | undefined; isFull: boolean } | undefined
     > => {
+      check()
       const { isFull } = ctx.room
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
       const part = await readLog(ctx, runId, cursor)
