@@ -65,7 +65,8 @@ test('every statement that stores a row goes through the limits', () => {
   const unlimited = statements.filter(({ table, values }) => {
     const columns = Object.keys(columnLimits[table as keyof typeof columnLimits]).join('|')
     const isSpelledOut = /^\s*(\{|\(\{)/.test(values)
-    return !values.includes('fitting(') && (!isSpelledOut || new RegExp(`\\b(${columns})\\b`).test(values))
+    const hasText = columns !== '' && (!isSpelledOut || new RegExp(`\\b(${columns})\\b`).test(values))
+    return !values.includes('fitting(') && hasText
   })
   assert.deepEqual(
     unlimited.map(({ where }) => where),

@@ -125,4 +125,7 @@ export const migrations: readonly string[] = [
   CREATE TABLE part (name TEXT NOT NULL, position INTEGER NOT NULL, content BLOB NOT NULL) STRICT;
   CREATE UNIQUE INDEX part_name ON part (name, position);
   `,
+  `
+  ALTER TABLE participant ADD COLUMN unprompted_bytes INTEGER NOT NULL DEFAULT 0;
+  `,
 ]

@@ -167,6 +167,8 @@ export interface MessageTable {
 export interface ParticipantTable {
   run_id: Id
   node_id: Id
+  /** What its messages hold that reply to nothing. */
+  unprompted_bytes: Generated<number>
 }
 
 /** Which objects a message is made of: an object lives as long as one row names it. */

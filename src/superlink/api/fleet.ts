@@ -16,7 +16,7 @@ import { confirmInstruction } from '../delivery/confirm.ts'
 import { claimInstruction } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { acceptReply, refuseReply } from '../delivery/replies.ts'
-import { acceptUnprompted, ensureRoomForObject } from '../delivery/unprompted.ts'
+import { acceptUnprompted, takeRoomForObject } from '../delivery/unprompted.ts'
 import { sessionOf, wasTakenUp } from '../delivery/upload-sessions.ts'
 import * as nodes from '../nodes/nodes.ts'
 import { runToWire } from '../runs/run.ts'
@@ -112,7 +112,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         // Asked again when it is stored: the reply may be withdrawn in between.
         const isWanted = async (db: Db): Promise<boolean> => {
           if (!(await isObjectFrom(db, nodeId, runId as RunId, objectId))) return false
-          await ensureRoomForObject(db, { nodeId, runId: runId as RunId, objectId }, objectContent.length)
+          await takeRoomForObject(db, { nodeId, runId: runId as RunId, objectId }, objectContent.length)
           return true
         }
         const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted).catch(failMessage) : 'unknown'

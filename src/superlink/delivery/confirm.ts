@@ -47,6 +47,6 @@ export async function confirmReceived(
     if (!message) return
     const { dstNodeId, replyToMessageId } = message.metadata
     if (replyToMessageId !== '') await life.forget(ctx, tx, afterCommit, [messageId, replyToMessageId])
-    else if (dstNodeId === superlinkNodeId) await life.take(ctx, tx, afterCommit, messageId)
+    else if (dstNodeId === superlinkNodeId) await life.take(ctx, tx, afterCommit, message)
   })
 }

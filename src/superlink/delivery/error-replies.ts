@@ -56,13 +56,16 @@ export async function withdraw(
   messages: readonly StoredMessage[],
 ): Promise<void> {
   if (messages.length === 0) return
-  const ids = messages.map(({ metadata }) => metadata.messageId)
-  await life.forget(ctx, tx, afterCommit, ids)
+  const idsOf = (some: readonly StoredMessage[]) => some.map(({ metadata }) => metadata.messageId)
+  await life.forget(ctx, tx, afterCommit, idsOf(messages.filter(isReply)))
+  for (const message of messages.filter((one) => !isReply(one)))
+    await life.forgetUnprompted(ctx, tx, afterCommit, message.metadata, idsOf([message]))
   afterCommit(() => {
-    for (const { metadata } of messages)
-      if (metadata.replyToMessageId !== '') ctx.progress.withdrawn(metadata.runId as RunId, 1)
+    for (const { metadata } of messages.filter(isReply)) ctx.progress.withdrawn(metadata.runId as RunId, 1)
   })
 }
+
+const isReply = ({ metadata }: StoredMessage): boolean => metadata.replyToMessageId !== ''
 
 export function createErrorReply(
   ctx: Pick<TakingCtx, 'clock'>,

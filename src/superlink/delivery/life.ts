@@ -1,5 +1,6 @@
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
+import type { Metadata } from '../../message/message.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import type { MessageState, NewMessage, StoredMessage } from './message-store.ts'
@@ -215,10 +216,11 @@ export async function take(
   ctx: Pick<Ctx, 'objects'>,
   tx: Db,
   afterCommit: AfterCommit,
-  messageId: string,
+  { metadata }: StoredMessage,
 ): Promise<void> {
-  await ctx.objects.release(tx, afterCommit, [messageId])
-  await move(tx, [messageId], 'taken')
+  await ctx.objects.release(tx, afterCommit, [metadata.messageId])
+  await move(tx, [metadata.messageId], 'taken')
+  await messageStore.countUnpromptedBytes(tx, metadata)
 }
 
 /**
@@ -233,6 +235,23 @@ export async function forget(
 ): Promise<void> {
   await ctx.objects.release(tx, afterCommit, ids)
   await messageStore.remove(tx, ids)
+}
+
+/** As `forget`, for messages of one node in one run that reply to nothing. */
+export async function forgetUnprompted(
+  ctx: Pick<Ctx, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  metadata: Metadata,
+  ids: readonly string[],
+): Promise<void> {
+  await forget(ctx, tx, afterCommit, ids)
+  await messageStore.countUnpromptedBytes(tx, metadata)
+}
+
+/** An object of a message that replies to nothing is being stored. */
+export function countUnprompted(tx: Db, nodeId: NodeId, runId: RunId, bytes: number): Promise<void> {
+  return messageStore.addUnpromptedBytes(tx, nodeId, runId, bytes)
 }
 
 /** All messages of a run that has ended. */

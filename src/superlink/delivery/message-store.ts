@@ -1,7 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely'
 import { DomainError } from '../../base/errors.ts'
-import { type RunId, superlinkNodeId } from '../../base/ids.ts'
+import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { shortened } from '../../base/printable.ts'
 import { takeTurns } from '../../base/turns.ts'
@@ -87,7 +87,11 @@ export async function move(
   from: readonly MessageState[],
   to: { readonly state: MessageState; readonly deliveredAt?: number },
 ): Promise<void> {
-  const changes = to.deliveredAt === undefined ? {} : { delivered_at: to.deliveredAt }
+  const changes = {
+    ...(to.deliveredAt === undefined ? {} : { delivered_at: to.deliveredAt }),
+    // Nothing is fetched any more.
+    ...(to.state === 'taken' ? { object_tree: new Uint8Array() } : {}),
+  }
   for (const some of inBatches(ids)) {
     await tx
       .updateTable('message')
@@ -108,6 +112,34 @@ export async function insertParticipant(tx: Db, { runId, dstNodeId }: Metadata):
     .insertInto('participant')
     .values(fitting('participant', { run_id: runId, node_id: dstNodeId }))
     .onConflict((conflict) => conflict.doNothing())
+    .execute()
+}
+
+/** The node has uploaded so many bytes of messages that reply to nothing. */
+export async function addUnpromptedBytes(tx: Db, nodeId: NodeId, runId: RunId, bytes: number): Promise<void> {
+  await tx
+    .updateTable('participant')
+    .set(({ eb }) => ({ unprompted_bytes: eb('unprompted_bytes', '+', bytes) }))
+    .where('run_id', '=', runId)
+    .where('node_id', '=', nodeId)
+    .execute()
+}
+
+/** Such a message was let go of: counts what is left. */
+export async function countUnpromptedBytes(tx: Db, { runId, srcNodeId }: Metadata): Promise<void> {
+  const left = tx
+    .selectFrom('message')
+    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
+    .innerJoin('object', 'object.object_id', 'part.object_id')
+    .select(({ fn }) => fn.coalesce(fn.sum<number>('object.size'), sql.lit(0)).as('bytes'))
+    .where('message.src_node_id', '=', srcNodeId)
+    .where('message.run_id', '=', runId)
+    .where('message.reply_to', '=', '')
+  await tx
+    .updateTable('participant')
+    .set({ unprompted_bytes: left as never })
+    .where('run_id', '=', runId)
+    .where('node_id', '=', srcNodeId)
     .execute()
 }
 

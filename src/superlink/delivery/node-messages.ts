@@ -1,7 +1,15 @@
 import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import { inState, inStates, type StoredMessage, serverApp, toMessage, toMessages } from './message-store.ts'
+import {
+  inState,
+  inStates,
+  type MessageState,
+  type StoredMessage,
+  serverApp,
+  toMessage,
+  toMessages,
+} from './message-store.ts'
 
 /** Queries of the `message` table by node. */
 
@@ -75,20 +83,33 @@ export async function countMissingObjects(db: Db, messageId: string): Promise<nu
   return Number(row.missing)
 }
 
+/** A message of a node that replies to nothing. */
+export interface Unprompted {
+  readonly messageId: string
+  readonly state: MessageState
+  /** Epoch milliseconds. */
+  readonly expiresAt: number
+  readonly treeBytes: number
+}
+
 /** The messages of a node in a run that reply to nothing, the oldest first. */
-export async function listUnprompted(db: Db, nodeId: NodeId, runId: RunId): Promise<StoredMessage[]> {
-  const rows = await selectUnprompted(db, nodeId, runId).selectAll().orderBy('position').execute()
-  return toMessages(rows)
+export async function listUnprompted(db: Db, nodeId: NodeId, runId: RunId): Promise<Unprompted[]> {
+  const rows = await selectUnprompted(db, nodeId, runId)
+    .select(['message_id', 'state', 'created_at', 'ttl', sql<number>`length(object_tree)`.as('tree_bytes')])
+    .orderBy('position')
+    .execute()
+  return rows.map((row) => ({
+    messageId: row.message_id,
+    state: row.state as MessageState,
+    expiresAt: (row.created_at + row.ttl) * 1000,
+    treeBytes: Number(row.tree_bytes),
+  }))
 }
 
 /** How many bytes the messages of a node in a run hold that reply to nothing. */
-export async function sumUnpromptedBytes(db: Db, nodeId: NodeId, runId: RunId): Promise<number> {
-  const row = await selectUnprompted(db, nodeId, runId)
-    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
-    .innerJoin('object', 'object.object_id', 'part.object_id')
-    .select(({ fn }) => fn.sum<number | null>('object.size').as('bytes'))
-    .executeTakeFirst()
-  return Number(row?.bytes ?? 0)
+export async function findUnpromptedBytes(db: Db, nodeId: NodeId, runId: RunId): Promise<number> {
+  const query = db.selectFrom('participant').select('unprompted_bytes').where('run_id', '=', runId)
+  return (await query.where('node_id', '=', nodeId).executeTakeFirst())?.unprompted_bytes ?? 0
 }
 
 /** Whether the object is part of a message of the node that replies to nothing. */

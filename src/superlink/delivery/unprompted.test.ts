@@ -1,12 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { nothing, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
-import type { NodeId, RunId } from '../../base/ids.ts'
+import { nothing, type OwnMessage, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import type { Db } from '../../db/database.ts'
 import { expireNodes, heartbeat } from '../nodes/nodes.ts'
 import { find } from './message-store.ts'
-import { isParticipant } from './node-messages.ts'
-import { ensureRoomForObject } from './unprompted.ts'
+import { findUnpromptedBytes, isParticipant } from './node-messages.ts'
+import { takeRoomForObject } from './unprompted.ts'
 
 /** A node that a run has asked for something. */
 async function setUp() {
@@ -162,19 +163,50 @@ test('an object that would hold more bytes than the limit is refused, if it is p
   t.mock.property(limits as { unpromptedBytesMax: number }, 'unpromptedBytesMax', 50_000)
   await using world = await setUp()
   const { core, nodeId, runId, asked } = world
-  const note = core.unprompted(runId, nodeId, { bytes: 40_000 })
-  await core.sendUnprompted(note)
-  const next = core.unprompted(runId, nodeId, { bytes: 40_000 })
-  const reply = core.replyTo(asked, { bytes: 100_000 })
-  await core.sendUnprompted(next, { upload: false })
-  await core.reply(reply, { upload: false })
-  const room = ({ deflated }: typeof note, bytes: number) => {
-    const [objectId = ''] = deflated.objects.keys()
-    return ensureRoomForObject(core.ctx.db.read, { nodeId: nodeId as NodeId, runId, objectId }, bytes)
+  const upload = async (note: OwnMessage) => {
+    for (const [objectId, bytes] of note.deflated.objects) {
+      const isWanted = async (tx: Db) => {
+        await takeRoomForObject(tx, { nodeId, runId, objectId }, bytes().length)
+        return true
+      }
+      assert.equal(await core.ctx.objects.put(objectId, bytes(), isWanted), 'stored')
+    }
   }
-  await assert.rejects(room(next, 40_000), { code: 'too-many-messages' })
-  await room(next, 1000)
-  await room(reply, 100_000)
-  await core.confirm(note)
-  await room(next, 40_000)
+  const send = async () => {
+    const note = core.unprompted(runId, nodeId, { bytes: 40_000 })
+    await core.sendUnprompted(note, { upload: false })
+    return note
+  }
+  const [first, second] = [await send(), await send()]
+  await upload(first)
+  await assert.rejects(upload(second), { code: 'too-many-messages' })
+  const reply = core.replyTo(asked, { bytes: 100_000 })
+  await core.reply(reply, { upload: false })
+  await upload(reply)
+  // What the ServerApp has taken makes room, and so does what is given up.
+  await core.confirm(first)
+  await upload(second)
+  const third = await send()
+  await assert.rejects(upload(third), { code: 'too-many-messages' })
+  await core.join('node')
+  await core.confirm(second)
+  const bytes = () => findUnpromptedBytes(core.ctx.db.read, nodeId, runId)
+  assert.equal(await bytes(), 0)
+})
+
+test('messages whose object trees are large are refused before there are many', async (t) => {
+  t.mock.property(limits as { objectTreeBytesMax: number }, 'objectTreeBytesMax', 500)
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const notes = Array.from({ length: 3 }, () => core.unprompted(runId, nodeId))
+  const sent = await Promise.allSettled(notes.map((note) => core.sendUnprompted(note)))
+  assert.deepEqual(
+    sent.map(({ status }) => status),
+    ['fulfilled', 'fulfilled', 'rejected'],
+  )
+  const [first] = notes
+  assert.ok(first)
+  await core.confirm(first)
+  const [row] = await core.ctx.db.read.selectFrom('message').selectAll().where('state', '=', 'taken').execute()
+  assert.equal(row?.object_tree.length, 0)
 })

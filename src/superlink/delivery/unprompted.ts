@@ -35,18 +35,21 @@ export async function acceptUnprompted(
     const fault = findFault('unprompted', metadata, message.tree, now)
     if (fault) throw new DomainError('invalid-request', `Invalid message: ${fault}.`)
     const earlier = await nodeMessages.listUnprompted(tx, nodeId, runId)
-    const others = earlier.filter((one) => one.metadata.messageId !== metadata.messageId)
+    const others = earlier.filter((one) => one.messageId !== metadata.messageId)
     const taken = others.filter(({ state }) => state === 'taken')
     const surplus = new Set(taken.slice(0, Math.max(0, taken.length - limits.unpromptedTakenMax)))
-    const done = others.filter((one) => expiresAt(one) <= now || surplus.has(one))
-    const waiting = others.filter((one) => one.state !== 'taken' && !done.includes(one))
-    if (waiting.length >= limits.unpromptedWaitingMax)
+    const done = new Set(others.filter((one) => one.expiresAt <= now || surplus.has(one)))
+    const waiting = others.filter((one) => one.state !== 'taken' && !done.has(one))
+    const treeBytes = waiting.reduce((sum, one) => sum + one.treeBytes, 0)
+    if (waiting.length >= limits.unpromptedWaitingMax || treeBytes >= limits.objectTreeBytesMax)
       throw new DomainError(
         'too-many-messages',
-        `${limits.unpromptedWaitingMax} messages of this SuperNode wait for the ServerApp of run ${runId}.`,
+        `${waiting.length} messages of this SuperNode wait for the ServerApp of run ${runId}, with object trees of ${treeBytes} bytes.`,
       )
-    const ids = done.map((one) => one.metadata.messageId)
-    if (ids.length > 0) await life.forget(ctx, tx, afterCommit, ids)
+    if (done.size > 0) {
+      const ids = [...done].map(({ messageId }) => messageId)
+      await life.forgetUnprompted(ctx, tx, afterCommit, metadata, ids)
+    }
     const { objectsToPush } = await life.send(ctx, tx, afterCommit, message)
     if (objectsToPush.length > 0) afterCommit(() => ctx.bells.incomplete.ring('incomplete'))
     return { accepted: true, objectsToPush }
@@ -54,18 +57,18 @@ export async function acceptUnprompted(
 }
 
 /**
- * Throws `too-many-messages` if the object is part of a message that replies to nothing, and such messages of the node in this
- * run would hold too many bytes with it.
+ * Counts the bytes of an object, within the transaction that stores it, if it is part of a message that replies to nothing.
+ * Throws `too-many-messages` if such messages of the node in this run would hold too many with it.
  */
-export async function ensureRoomForObject(
-  db: Db,
+export async function takeRoomForObject(
+  tx: Db,
   part: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },
   bytes: number,
 ): Promise<void> {
   const { nodeId, runId } = part
-  if (!(await nodeMessages.isPartOfUnprompted(db, part))) return
-  const held = await nodeMessages.sumUnpromptedBytes(db, nodeId, runId)
-  if (held + bytes <= limits.unpromptedBytesMax) return
+  if (!(await nodeMessages.isPartOfUnprompted(tx, part))) return
+  const held = await nodeMessages.findUnpromptedBytes(tx, nodeId, runId)
+  if (held + bytes <= limits.unpromptedBytesMax) return life.countUnprompted(tx, nodeId, runId, bytes)
   throw new DomainError(
     'too-many-messages',
     `The messages of this SuperNode that wait for the ServerApp of run ${runId} hold more than ${limits.unpromptedBytesMax} bytes.`,
