@@ -254,7 +254,7 @@ for (const release of ['1.29', '1.41'] as const)
     assert.match(ran.stdout, /2: \{'seen': '2\.0000e\+00'\}/)
     assert.match(ran.stdout, /finished:completed/)
     const log = readFileSync(join(user.home, 'local-superlink', 'trellis.log'), 'utf8')
-    const drawn = [...log.matchAll(/DRAWN (\S+)/g)].map(([, number]) => number)
+    const drawn = [...log.matchAll(/^INFO : {6}\[ClientApp, run \d+\] DRAWN (\S+)$/gm)].map(([, number]) => number)
     assert.equal(drawn.length, 20)
     assert.equal(new Set(drawn).size, 20, 'each execution draws numbers of its own')
     // The SuperExec goes on, and what it forks from.

@@ -153,8 +153,17 @@ export class SupernodeCore implements AsyncDisposable {
     await this.backend.pushTaskOutput(task, { context, subStatus: 'completed', details: '' } as never)
   }
 
-  /** Rows that the node still has, of every table that has any, and files. */
+  /** Rows that the node still has, of every table that has any, and files. Waits for deletions that are under way. */
   async leftovers(): Promise<Record<string, number>> {
+    const endsAt = performance.now() + patienceMs
+    for (;;) {
+      const left = await this.#countLeftovers()
+      if (Object.keys(left).length === 0 || performance.now() > endsAt) return left
+      await new Promise((resolve) => setImmediate(resolve))
+    }
+  }
+
+  async #countLeftovers(): Promise<Record<string, number>> {
     const tables = ['task', 'task_event', 'message', 'message_object', 'object', 'nonce'] satisfies (keyof Tables)[]
     const counts: Record<string, number> = {}
     for (const table of tables) {
