@@ -18,15 +18,19 @@ describe('messages and objects belong to their sender and receiver', { concurren
     const instruction = await world.instruct(alice, alice.nodeId)
     const other = { node: { nodeId: bob.nodeId }, runId: alice.runId }
     const { messageId } = instruction
+    const confirmation = { ...other, messageObjectId: messageId }
+    // A run that has never asked the node for something is as one that does not exist.
+    await assert.rejects(bob.node.call(Fleet.method.confirmMessageReceived, confirmation), /Run ID not found/)
+    await assert.rejects(bob.node.call(Fleet.method.getRun, { ...other }), /Run ID not found/)
+    await world.instruct(alice, bob.nodeId, { seed: 5 })
     assert.equal(
-      await refusalOf(bob.node.call(Fleet.method.confirmMessageReceived, { ...other, messageObjectId: messageId })),
+      await refusalOf(bob.node.call(Fleet.method.confirmMessageReceived, confirmation)),
       'message-of-another',
     )
     for (const objectId of instruction.objects.keys()) {
       const { message } = await bob.node.call(Fleet.method.pullObject, { ...other, objectId })
       assert.deepEqual([message.objectFound, message.objectContent.length], [false, 0])
     }
-    await assert.rejects(bob.node.call(Fleet.method.getRun, { ...other }), /Run ID not found/)
     await world.reply({ ...alice, node: bob.node, nodeId: bob.nodeId }, instruction)
     assert.deepEqual(await world.replies(alice, [messageId]), [], 'nothing of the other SuperNode counts')
 
@@ -57,6 +61,7 @@ describe('messages and objects belong to their sender and receiver', { concurren
     await using world = await TwoRuns.start()
     const { alice, bob } = world
     const instruction = await world.instruct(alice, alice.nodeId, { upload: false })
+    await world.instruct(alice, bob.nodeId, { seed: 5 })
     const [objectId, bytes] = [...instruction.objects][0] as [string, () => Uint8Array]
     const push = async (node: typeof bob) => {
       const object = { node: { nodeId: node.nodeId }, runId: alice.runId, objectId, objectContent: bytes() }
