@@ -69,48 +69,50 @@ export const controlAccess = {
   configureSimulationFederation: { caller: 'account', of: 'federation', changes: true, body: 'small' },
 } as const satisfies AccessTable<typeof Control, 'account', ControlOwned>
 
+/** What apps of either generation do, over whichever service. */
+const appRows = {
+  pushObject: { caller: 'task', of: 'sent-object', changes: false, body: 'content' },
+  pullObject: { caller: 'task', of: 'object', changes: false, body: 'small' },
+  confirmMessageReceived: { caller: 'task', of: 'received-message', changes: false, body: 'small' },
+} as const
+const pushesMessages = { caller: 'task', of: 'messages', changes: false, body: 'messages' } as const
+const pullsMessages = { caller: 'task', of: 'caller', changes: false, body: 'list' } as const
+const serverAppRows = {
+  pushMessages: pushesMessages,
+  pullMessages: pullsMessages,
+  getNodes: { caller: 'task', of: 'caller', changes: false, body: 'small' },
+  pushLogs: { caller: 'task', of: 'caller', changes: false, body: 'logs' },
+} as const
+/** What both services of Flower 1.29 have. */
+const appIoRows = {
+  listAppsToLaunch: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
+  requestToken: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
+  getRun: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
+  sendAppHeartbeat: { caller: 'task', of: 'caller', changes: false, body: 'small' },
+  pullAppInputs: { caller: 'task', of: 'caller', changes: false, body: 'small' },
+  pushAppOutputs: { caller: 'task', of: 'caller', changes: false, body: 'context' },
+} as const
+
 export const runtimeAccess = {
+  ...appRows,
+  ...serverAppRows,
   acquireTask: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
   sendTaskHeartbeat: { caller: 'task', of: 'caller', changes: false, body: 'small' },
   pullTaskInput: { caller: 'task', of: 'caller', changes: false, body: 'small' },
   pushTaskOutput: { caller: 'task', of: 'caller', changes: false, body: 'context' },
-  pushMessages: { caller: 'task', of: 'messages', changes: false, body: 'messages' },
-  pullMessages: { caller: 'task', of: 'caller', changes: false, body: 'list' },
-  pushObject: { caller: 'task', of: 'sent-object', changes: false, body: 'content' },
-  pullObject: { caller: 'task', of: 'object', changes: false, body: 'small' },
-  confirmMessageReceived: { caller: 'task', of: 'received-message', changes: false, body: 'small' },
-  getNodes: { caller: 'task', of: 'caller', changes: false, body: 'small' },
-  pushLogs: { caller: 'task', of: 'caller', changes: false, body: 'logs' },
   pushTaskEvents: { caller: 'task', of: 'caller', changes: false, body: 'list' },
 } as const satisfies AccessTable<typeof Runtime, 'superexec' | 'task', AppOwned>
 
 export const serverAppIoAccess = {
-  listAppsToLaunch: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
-  requestToken: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
-  getRun: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
-  sendAppHeartbeat: { caller: 'task', of: 'caller', changes: false, body: 'small' },
-  pullAppInputs: { caller: 'task', of: 'caller', changes: false, body: 'small' },
-  pushAppOutputs: { caller: 'task', of: 'caller', changes: false, body: 'context' },
-  pushObject: { caller: 'task', of: 'sent-object', changes: false, body: 'content' },
-  pullObject: { caller: 'task', of: 'object', changes: false, body: 'small' },
-  confirmMessageReceived: { caller: 'task', of: 'received-message', changes: false, body: 'small' },
+  ...appRows,
+  ...serverAppRows,
+  ...appIoRows,
   updateRunStatus: { caller: 'task', of: 'caller', changes: false, body: 'list' },
-  pushLogs: { caller: 'task', of: 'caller', changes: false, body: 'logs' },
-  pushMessages: { caller: 'task', of: 'messages', changes: false, body: 'messages' },
-  pullMessages: { caller: 'task', of: 'caller', changes: false, body: 'list' },
-  getNodes: { caller: 'task', of: 'caller', changes: false, body: 'small' },
 } as const satisfies AccessTable<typeof ServerAppIo, 'superexec' | 'task', AppOwned>
 
 export const clientAppIoAccess = {
-  listAppsToLaunch: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
-  requestToken: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
-  getRun: { caller: 'superexec', of: 'any-task', changes: false, body: 'small' },
-  sendAppHeartbeat: { caller: 'task', of: 'caller', changes: false, body: 'small' },
-  pullAppInputs: { caller: 'task', of: 'caller', changes: false, body: 'small' },
-  pushAppOutputs: { caller: 'task', of: 'caller', changes: false, body: 'context' },
-  pushObject: { caller: 'task', of: 'sent-object', changes: false, body: 'content' },
-  pullObject: { caller: 'task', of: 'object', changes: false, body: 'small' },
-  confirmMessageReceived: { caller: 'task', of: 'received-message', changes: false, body: 'small' },
-  pushMessage: { caller: 'task', of: 'messages', changes: false, body: 'messages' },
-  pullMessage: { caller: 'task', of: 'caller', changes: false, body: 'list' },
+  ...appRows,
+  ...appIoRows,
+  pushMessage: pushesMessages,
+  pullMessage: pullsMessages,
 } as const satisfies AccessTable<typeof ClientAppIo, 'superexec' | 'task', AppOwned>

@@ -1,11 +1,12 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { limits } from '../base/limits.ts'
 import { BodyBudget, networkOf } from './body-budget.ts'
 import type { Connection } from './call.ts'
 
 const from = (host: string): Connection =>
   ({ peer: { kind: 'anonymous' }, remoteAddress: `${host}:1234` }) as unknown as Connection
-const budgetOf = (): BodyBudget => new BodyBudget({ bodiesBytesMax: 100, bodiesPerPeerBytesMax: 60, bodyRoomMs: 1000 })
+const budgetOf = (): BodyBudget => new BodyBudget({ bodiesBytesMax: 240, bodiesPerPeerBytesMax: 60, bodyRoomMs: 1000 })
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 test('bodies take room as they arrive and give all of it back, once', () => {
@@ -46,17 +47,33 @@ test('a body that finds no room in time is refused: for what its peer sends, or 
     })
     mock.timers.tick(1000)
     await refused
-    assert.equal(budget.open(from('10.0.0.2')).take(40), undefined)
-    const crowded = assert.rejects(budget.open(from('10.0.0.3')).take(1) as Promise<void>, {
+    for (const [host, bytes] of [
+      ['10.0.0.2', 60],
+      ['10.0.0.3', 60],
+      ['10.0.0.4', 30],
+      ['10.0.0.5', 15],
+    ] as const)
+      assert.equal(budget.open(from(host)).take(bytes), undefined, host)
+    const crowded = assert.rejects(budget.open(from('10.0.0.6')).take(8) as Promise<void>, {
       code: 'crowded',
-      message: /of more than 100 bytes are being received from all peers: try again/,
+      message: /fill most of the 240 bytes that they may take: try again/,
     })
     mock.timers.tick(1000)
     await crowded
-    assert.equal(budget.bytesTaken, 100)
+    assert.equal(budget.bytesTaken, 225)
   } finally {
     mock.timers.reset()
   }
+})
+
+test('peers that fill their shares leave room for one more, whose share shrinks with what is left', () => {
+  const budget = new BodyBudget(limits)
+  const MiB = 1024 * 1024
+  for (const [host, share] of [128, 128, 128, 64, 32, 16].entries()) {
+    const room = budget.open(from(`10.0.0.${host}`))
+    assert.equal(room.take(share * MiB), undefined, `peer ${host}`)
+  }
+  assert.equal(budget.bytesTaken, 496 * MiB)
 })
 
 test('a body that is given up while it waits takes nothing', async () => {

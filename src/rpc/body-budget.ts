@@ -18,7 +18,8 @@ interface Waiter {
 
 /**
  * Bounds the memory of request bodies, from their first byte until their call ends. A body takes room as its bytes arrive,
- * so a peer holds no more than it has sent. A body without room is not read on: HTTP/1.1 and HTTP/2 then slow its sender
+ * so a peer holds no more than it has sent, and no more than is left free: however many peers fill their shares, there is
+ * room for one more. A body without room is not read on: HTTP/1.1 and HTTP/2 then slow its sender
  * down. If no room comes free in time, the body is refused, and its room is free for the others.
  */
 export class BodyBudget {
@@ -65,7 +66,8 @@ export class BodyBudget {
 
   #fits(peer: string, bytes: number): boolean {
     const { bodiesBytesMax, bodiesPerPeerBytesMax } = this.#bounds
-    return this.#taken + bytes <= bodiesBytesMax && (this.#peers.get(peer) ?? 0) + bytes <= bodiesPerPeerBytesMax
+    const own = (this.#peers.get(peer) ?? 0) + bytes
+    return own <= bodiesPerPeerBytesMax && own <= bodiesBytesMax - this.#taken - bytes
   }
 
   #add(peer: string, bytes: number): void {
@@ -110,7 +112,7 @@ export class BodyBudget {
         )
       : new DomainError(
           'crowded',
-          `Requests of more than ${bodiesBytesMax} bytes are being received from all peers: try again in a moment.`,
+          `Requests of all peers fill most of the ${bodiesBytesMax} bytes that they may take: try again in a moment.`,
         )
   }
 }

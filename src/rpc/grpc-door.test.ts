@@ -207,7 +207,7 @@ test('a caller that hangs up within its message is no error of ours', async () =
 
 test('a body that waits for room leaves the calls beside it alone, and is refused in the end', async () => {
   await using door = await setUp(({ receive }) => receive(1_000_000), {
-    ...{ bodiesBytesMax: 100_000, bodiesPerPeerBytesMax: 100_000, bodyRoomMs: 300 },
+    ...{ bodiesBytesMax: 400_000, bodiesPerPeerBytesMax: 100_000, bodyRoomMs: 300 },
   })
   const held = door.open()
   const heldEnds = outcomeOf(held)

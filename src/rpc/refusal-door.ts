@@ -3,6 +3,7 @@ import { performServerHandshake, type ServerHttp2Stream } from 'node:http2'
 import type { Socket } from 'node:net'
 import { limits } from '../base/limits.ts'
 import type { RefusedPeer } from '../identity/caller.ts'
+import { grpcMessage } from './grpc-frames.ts'
 import { httpErrorBody, refusalError, type WireError } from './translate-errors.ts'
 
 /**
@@ -30,7 +31,7 @@ function tellOverGrpc(socket: Socket, error: WireError): void {
         ':status': 200,
         'content-type': 'application/grpc',
         'grpc-status': String(error.grpcCode),
-        'grpc-message': encodeURIComponent(error.grpcSentence),
+        'grpc-message': grpcMessage(error.grpcSentence),
         'trellis-refusal-reason': error.refusalReason,
       },
       { endStream: true },

@@ -138,6 +138,26 @@ test('lists without a number are ordered by their dates, as are two of which one
   }
 })
 
+test('lists of one second are in one order, whichever is read first: by number, then by how much they revoke', async () => {
+  const at = { thisUpdate: new Date(now - hour) }
+  const lists = [
+    await list({ ...at, number: undefined, revoked: [] }),
+    await list({ ...at, number: undefined }),
+    await list({ ...at, number: 1n, revoked: [] }),
+    await list({ ...at, number: 2n, revoked: [] }),
+  ]
+  for (const [index, one] of lists.entries()) {
+    const { crls } = await read(one)
+    for (const older of lists.slice(0, index))
+      await assert.rejects(read(older, { previous: crls }), /is older than the one in use \((number|0 certificates)/)
+    for (const newer of lists.slice(index)) assert.equal((await read(newer, { previous: crls })).crls.length, 1)
+  }
+  const revokes = async (text: string): Promise<boolean> =>
+    revocationOf((await read(text)).crls, () => strict).check(leaf, caCertificate, now)?.reason === 'revoked-by-crl'
+  assert.equal(await revokes(`${lists[0]}${lists[1]}`), true)
+  assert.equal(await revokes(`${lists[1]}${lists[0]}`), true)
+})
+
 test('a folder of lists with another file says which one is no list', async () => {
   await assert.rejects(
     read('These are the lists of our CA.\n'),

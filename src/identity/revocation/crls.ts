@@ -91,7 +91,10 @@ export function revocationOf(crls: readonly Crl[], ruleOf: (issuer: Certificate)
     const known = signed.get(issuer.fingerprint)
     if (known) return known
     const lists = (byIssuer.get(issuer.subjectDer) ?? []).filter((crl) => isSignedBy(crl, issuer))
-    const newest = lists.reduce<Crl | undefined>((best, crl) => (best && !isNewer(crl, best) ? best : crl), undefined)
+    const newest = lists.reduce<Crl | undefined>(
+      (best, crl) => (best && compare(crl, best) <= 0 ? best : crl),
+      undefined,
+    )
     if (signed.size >= issuersMax) signed.clear()
     signed.set(issuer.fingerprint, newest ?? 'none')
     return newest ?? 'none'
@@ -118,26 +121,24 @@ export function revocationOf(crls: readonly Crl[], ruleOf: (issuer: Certificate)
   }
 }
 
-/** Lists of one CA are ordered by their numbers, or by their dates if one of them has none (EasyRSA, cfssl). */
-function orderOf(crl: Crl, other: Crl): 'by number' | 'by date' {
-  return crl.number === undefined || other.number === undefined ? 'by date' : 'by number'
+/**
+ * Orders the lists of one CA: by date, then by number, which some CAs leave out (EasyRSA, cfssl), then by the number of
+ * revoked certificates: of two lists of one second without numbers the stricter counts.
+ */
+function compare(crl: Crl, other: Crl): number {
+  const byNumber = (crl.number ?? -1n) - (other.number ?? -1n)
+  return crl.thisUpdate - other.thisUpdate || Number(byNumber) || crl.revoked.size - other.revoked.size
 }
 
 function isBefore(crl: Crl, other: Crl): boolean {
-  if (crl.issuerDer !== other.issuerDer) return false
-  return orderOf(crl, other) === 'by number'
-    ? (crl.number ?? 0n) < (other.number ?? 0n)
-    : crl.thisUpdate < other.thisUpdate
-}
-
-function isNewer(crl: Crl, other: Crl): boolean {
-  if (orderOf(crl, other) === 'by date' || crl.number === other.number) return crl.thisUpdate > other.thisUpdate
-  return (crl.number ?? 0n) > (other.number ?? 0n)
+  return crl.issuerDer === other.issuerDer && compare(crl, other) < 0
 }
 
 function orderText(crl: Crl, former: Crl): string {
-  if (orderOf(crl, former) === 'by number') return `number ${crl.number}, not ${former.number}`
-  return [crl, former].map(({ thisUpdate }) => new Date(thisUpdate).toISOString()).join(', not ')
+  if (crl.thisUpdate !== former.thisUpdate)
+    return [crl, former].map(({ thisUpdate }) => new Date(thisUpdate).toISOString()).join(', not ')
+  if (crl.number !== former.number) return `number ${crl.number ?? 'none'}, not ${former.number ?? 'none'}`
+  return `${crl.revoked.size} certificates of the same second, not ${former.revoked.size}`
 }
 
 async function bytesOf(file: FileFlag): Promise<{ path: string; der: Uint8Array }[]> {
