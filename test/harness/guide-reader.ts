@@ -4,6 +4,7 @@ import { appendFileSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Block, blocksOf, commandBlock, fileOf, foregroundProgram, isCommands } from './guide.ts'
+import { isAlive } from './program.ts'
 
 /**
  * A program that follows a guide as its reader does: it saves files, pastes each block into a shell, and has a terminal for
@@ -63,9 +64,10 @@ class Terminal {
     })
   }
 
-  /** As Ctrl-C in the terminal. */
+  /** Ends what runs in the foreground, and asks what runs in the background to end, as closing the terminal does. */
   async stop(): Promise<void> {
-    if (this.status === null) process.kill(-(this.child.pid as number), 'SIGINT')
+    const group = -(this.child.pid as number)
+    if (isAlive(group)) process.kill(group, 'SIGTERM')
     await this.end()
   }
 }
@@ -73,6 +75,8 @@ class Terminal {
 class Reader {
   #folder: string
   readonly #terminals = new Map<string, Terminal>()
+  /** All that were opened; the program of one may run on in the background. */
+  readonly #shells: Terminal[] = []
 
   constructor(folder: string) {
     this.#folder = folder
@@ -80,7 +84,8 @@ class Reader {
 
   async follow(block: Block): Promise<void> {
     if (block.inEmptyFolder) {
-      for (const terminal of this.#terminals.values()) await terminal.stop()
+      for (const shell of this.#shells) await shell.stop()
+      this.#shells.length = 0
       this.#terminals.clear()
       this.#folder = mkdtempSync(join(tmpdir(), 'guide-'))
     }
@@ -91,7 +96,7 @@ class Reader {
   }
 
   async run(script: string): Promise<void> {
-    const shell = new Terminal(script, this.#folder)
+    const shell = this.#open(script)
     await shell.end()
     if (shell.status !== 0) throw new Error(`the commands ended with ${shell.status}`)
   }
@@ -99,6 +104,12 @@ class Reader {
   ensureAllRun(): void {
     for (const [name, { status }] of this.#terminals)
       if (status !== null) throw new Error(`the program in the terminal ${name} has ended with ${status}`)
+  }
+
+  #open(script: string): Terminal {
+    const shell = new Terminal(script, this.#folder)
+    this.#shells.push(shell)
+    return shell
   }
 
   #save(name: string, text: string): void {
@@ -113,7 +124,7 @@ class Reader {
     if (program === undefined) return this.run(block.text)
     const name = block.terminal ?? program
     await this.#terminals.get(name)?.stop()
-    const terminal = new Terminal(block.text, this.#folder)
+    const terminal = this.#open(block.text)
     this.#terminals.set(name, terminal)
     await terminal.ready(readyLines[program] as RegExp)
   }
