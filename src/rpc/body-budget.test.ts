@@ -88,6 +88,19 @@ test('a body that is given up while it waits takes nothing', async () => {
   assert.equal(budget.bytesTaken, 0)
 })
 
+test('room that comes free for a body that was given up goes to the next one at once', async () => {
+  const budget = budgetOf()
+  const [first, second, third] = ['a', 'b', 'c'].map(() => budget.open(from('10.0.0.1')))
+  assert.equal(first?.take(60), undefined)
+  void second?.take(30)
+  const waiting = third?.take(40)
+  second?.release()
+  first?.release()
+  await waiting
+  assert.equal(budget.bytesTaken, 40)
+  third?.release()
+})
+
 test('addresses share by network: one IPv4 address, 64 bits of IPv6', () => {
   assert.equal(networkOf('192.0.2.7'), '192.0.2.7')
   assert.equal(networkOf('::ffff:192.0.2.7'), '192.0.2.7')

@@ -51,8 +51,12 @@ export class BodyBudget {
         }
         own -= bytes
         return this.#wait(peer, bytes).then(() => {
-          if (released) this.#add(peer, -bytes)
-          else own += bytes
+          if (!released) {
+            own += bytes
+            return
+          }
+          this.#add(peer, -bytes)
+          this.#admitWaiting()
         })
       },
       release: () => {
