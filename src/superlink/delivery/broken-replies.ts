@@ -16,11 +16,12 @@ export function replaceReply(ctx: TakingCtx, message: StoredMessage, fault: stri
   const { messageId, replyToMessageId, srcNodeId: node, runId: run } = message.metadata
   const isReply = replyToMessageId !== ''
   const text = isReply ? 'A reply is replaced by an error' : 'A message of a SuperNode is forgotten'
-  ctx.log.warn(text, { node, run, reason: `it ${fault}` })
   return ctx.db.transaction(async (tx, afterCommit) => {
     const stored = await messageStore.find(tx, messageId)
     const instruction = isReply ? await messageStore.find(tx, replyToMessageId) : undefined
-    if (!stored || (isReply && !instruction)) return undefined
+    // Its last object may have come, or its ServerApp may have taken it, since the fault was found.
+    if (stored?.state !== message.state || (isReply && !instruction)) return undefined
+    afterCommit(() => ctx.log.warn(text, { node, run, reason: `it ${fault}` }))
     await withdraw(ctx, tx, afterCommit, [stored])
     if (!instruction) return undefined
     const reason = `Error: Reply Message Unavailable - The reply of the SuperNode ${fault}`

@@ -6,6 +6,7 @@ import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { CallHead } from '../../rpc/call.ts'
 import type { CalledMethod } from '../../rpc/service.ts'
 import { heartbeat } from '../nodes/nodes.ts'
+import { replaceReply } from './broken-replies.ts'
 import { find } from './message-store.ts'
 import { watchStalledReplies } from './stalled-replies.ts'
 
@@ -116,4 +117,15 @@ test('a message that was announced unasked and does not come is forgotten', asyn
   await core.sendUnprompted(note, { upload: false })
   await pass(quietMs + 2 * lookMs)
   assert.equal(await find(core.ctx.db.read, note.messageId), undefined)
+})
+
+test('a reply whose last object comes while it is being given up is delivered', async () => {
+  await using world = await setUp()
+  const { core, runId, asked, reply } = world
+  const announced = await find(core.ctx.db.read, reply.messageId)
+  assert.ok(announced)
+  await core.upload(reply)
+  assert.equal(await replaceReply(core.ctx, announced, 'was announced, and its objects stopped coming.'), undefined)
+  const [received] = await core.collect(runId, [asked.messageId])
+  assert.deepEqual([received?.metadata.messageId, received?.error], [reply.messageId, undefined])
 })
