@@ -166,8 +166,12 @@ class SqliteDatabase implements Database {
       }
       const isLong = !this.#isShared && performance.now() - begunAt > longTransactionMs
       if (isLong) this.#checkpointInCommits(false)
-      this.#writer.exec('COMMIT')
-      if (isLong) this.#checkpoints.start()
+      try {
+        this.#writer.exec('COMMIT')
+      } finally {
+        // Also after a failure: otherwise no later commit would copy the log.
+        if (isLong) this.#checkpoints.start()
+      }
       this.#lastCompany = settled.length
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
