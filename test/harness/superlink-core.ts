@@ -221,9 +221,12 @@ export class SuperlinkCore implements AsyncDisposable {
   }
 
   /** A message that a SuperNode sends unasked. */
-  unprompted(runId: RunId, nodeId: bigint, options: { ttl?: number; bytes?: number } = {}): OwnMessage {
-    const ttl = options.ttl ?? 3600
-    const message = Message.create({ content: this.#content(options.bytes), messageType: 'train', dstNodeId: 1n, ttl })
+  unprompted(
+    runId: RunId,
+    nodeId: bigint,
+    { ttl = 3600, bytes, content = this.#content(bytes) }: { ttl?: number; bytes?: number; content?: RecordDict } = {},
+  ): OwnMessage {
+    const message = Message.create({ content, messageType: 'train', dstNodeId: 1n, ttl })
     return this.#own(message, { ...message.metadata, runId, srcNodeId: nodeId, dstNodeId: superlinkNodeId })
   }
 

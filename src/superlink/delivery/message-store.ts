@@ -125,16 +125,19 @@ export async function addUnpromptedBytes(tx: Db, nodeId: NodeId, runId: RunId, b
     .execute()
 }
 
-/** Such a message was let go of: counts what is left. */
+/** A message that replies to nothing has let go of its objects. Counts the bytes that are left; a shared object counts once. */
 export async function countUnpromptedBytes(tx: Db, { runId, srcNodeId }: Metadata): Promise<void> {
-  const left = tx
+  const parts = tx
     .selectFrom('message')
     .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
-    .innerJoin('object', 'object.object_id', 'part.object_id')
-    .select(({ fn }) => fn.coalesce(fn.sum<number>('object.size'), sql.lit(0)).as('bytes'))
+    .select('part.object_id')
     .where('message.src_node_id', '=', srcNodeId)
     .where('message.run_id', '=', runId)
     .where('message.reply_to', '=', '')
+  const left = tx
+    .selectFrom('object')
+    .select(({ fn }) => fn.coalesce(fn.sum<number>('size'), sql.lit(0)).as('bytes'))
+    .where('object_id', 'in', parts)
   await tx
     .updateTable('participant')
     .set({ unprompted_bytes: left as never })

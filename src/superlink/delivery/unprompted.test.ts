@@ -4,6 +4,8 @@ import { nothing, type OwnMessage, SuperlinkCore, settled } from '../../../test/
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { Db } from '../../db/database.ts'
+import { NdArray } from '../../message/nd-array.ts'
+import { ArrayRecord, RecordDict } from '../../message/records.ts'
 import { expireNodes, heartbeat } from '../nodes/nodes.ts'
 import { find } from './message-store.ts'
 import { findUnpromptedBytes, isParticipant } from './node-messages.ts'
@@ -192,6 +194,21 @@ test('an object that would hold more bytes than the limit is refused, if it is p
   await core.confirm(second)
   const bytes = () => findUnpromptedBytes(core.ctx.db.read, nodeId, runId)
   assert.equal(await bytes(), 0)
+})
+
+test('an object that messages of a SuperNode share counts once', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const content = new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(new Float32Array(10_000)) }) })
+  const first = core.unprompted(runId, nodeId, { content })
+  const second = core.unprompted(runId, nodeId, { content, ttl: 1800 })
+  const third = core.unprompted(runId, nodeId)
+  for (const note of [first, second, third]) await core.sendUnprompted(note)
+  await core.confirm(third)
+  const objects = new Map([...first.deflated.objects, ...second.deflated.objects])
+  const bytes = objects.values().reduce((sum, read) => sum + read().length, 0)
+  assert.ok(bytes < 80_000, 'they share their content')
+  assert.equal(await findUnpromptedBytes(core.ctx.db.read, nodeId, runId), bytes)
 })
 
 test('messages whose object trees are large are refused before there are many', async (t) => {
