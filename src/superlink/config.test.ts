@@ -108,6 +108,10 @@ test('flags and files that cannot work together refuse the start with what would
     [() => [...tls(), '--ssl-staple-ocsp'], /the certificate in .*server\.pem names no OCSP responder/],
     [() => ['--insecure', '--ssl-staple-ocsp'], /--ssl-staple-ocsp needs TLS/],
     [() => ['--insecure', '--executor', 'x'], /--executor was removed/],
+    [
+      () => ['--insecure', '--fleet-api-type', 'rest'],
+      /--fleet-api-type rest is not supported: leave it out, and --rest/,
+    ],
     [() => [...tls(), '--isolation', 'process', '--superexec-auth-secret-file', file('none')], /cannot be read/],
   ]
   for (const [args, sentence] of refused) {

@@ -103,7 +103,7 @@ export const rows: readonly OptionRow[] = [
     help: 'let in to the Control API only those who can read this file, which says where it is and holds a secret',
   },
   { flags: '--end-when-idle <minutes>', help: 'end when no run is under way and no command has come for so long' },
-  { flags: '--fleet-api-type <type>', help: '', hidden: true, choices: ['grpc-rere'] },
+  { flags: '--fleet-api-type <type>', help: '', hidden: true, choices: ['grpc-rere', 'grpc-adapter', 'rest'] },
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
   {
     flags: '--serverappio-api-address <address>',
@@ -132,6 +132,13 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
   if (!values) return undefined
   const warnings: string[] = []
   const text = (name: string): string | undefined => values[name] as string | undefined
+  const fleetType = text('fleetApiType') ?? 'grpc-rere'
+  if (fleetType !== 'grpc-rere') {
+    throw new UsageError(
+      `--fleet-api-type ${fleetType} is not supported: leave it out, and --rest or --grpc-adapter of the SuperNodes too.`,
+      { flowerCode: 104 },
+    )
+  }
   const tls = readTls(values, warnings)
   const clients = readClients(values, tls !== undefined, warnings)
   const isolation = text('isolation') as 'subprocess' | 'process'
