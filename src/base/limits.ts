@@ -149,6 +149,10 @@ export const limits = {
     /** One object, or one FAB. */
     content: { bytesMax: 64 * MiB, elementsMax: 10_000, decodedBytesMin: 256 * KiB },
   },
+  /** One record of a reply: lists of numbers, texts, and bytes. */
+  records: { elementsMax: 2_000_000, decodedBytesMin: 16 * MiB, stringBytesMax: 60 * MiB },
+  /** One object that names the parts of a message: an array, or the arrays of a record. */
+  descriptionBytesMax: 4 * MiB,
   /** How deep messages nest; object trees have a bound of their own. */
   messageDepthMax: 32,
   /** One string of a request. */

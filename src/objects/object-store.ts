@@ -38,16 +38,13 @@ export interface ObjectStore {
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
   get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined>
-  /** Those of these objects that are here; without the content of chunks, which may be large. */
-  describe(objectIds: readonly string[]): Promise<ReadonlyMap<string, DescribedObject>>
+  /** Those of these objects that are here, and whether each is a chunk of an array. */
+  listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */
   release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
 }
 
-export interface DescribedObject {
-  readonly isChunk: boolean
-  readonly content: Uint8Array | undefined
-}
+export type ObjectKind = 'chunk' | 'other'
 
 export interface StoredObject {
   readonly content: Uint8Array | undefined
@@ -215,21 +212,15 @@ class FileObjectStore implements ObjectStore {
     return found ? found.seen : { content: undefined }
   }
 
-  async describe(objectIds: readonly string[]): Promise<ReadonlyMap<string, DescribedObject>> {
-    const described = new Map<string, DescribedObject>()
+  async listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>> {
+    const kinds = new Map<string, ObjectKind>()
     for (const ids of inBatches(objectIds)) {
       const query = this.#db.read.selectFrom('object').where('object_id', 'in', ids).where('available', '=', 1)
-      const isChunk = sql<number>`type IS 'ArrayChunk'`
-      // The content is read for those alone that are no chunks.
-      const content = sql<Uint8Array | null>`CASE WHEN type IS 'ArrayChunk' THEN NULL ELSE content END`
-      const rows = await query.select(['object_id', isChunk.as('is_chunk'), content.as('content')]).execute()
-      for (const row of rows) {
-        const id = row.object_id
-        if (row.is_chunk === 1) described.set(id, { isChunk: true, content: undefined })
-        else described.set(id, { isChunk: false, content: row.content ?? (await this.#files.read(id)) })
-      }
+      const isChunk = sql<number>`type IS 'ArrayChunk'`.as('is_chunk')
+      for (const row of await query.select(['object_id', isChunk]).execute())
+        kinds.set(row.object_id, row.is_chunk === 1 ? 'chunk' : 'other')
     }
-    return described
+    return kinds
   }
 
   async release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void> {

@@ -1,15 +1,22 @@
 import { type DescField, type DescMessage, ScalarType } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
-import { type BodyBounds, limits } from '../base/limits.ts'
+import { limits } from '../base/limits.ts'
 
 /**
  * Counts what a body holds before any object is built from it. The decoder makes an object of each message, so two bytes
  * can become a hundred; and it trusts lengths and wire types. This scan follows the descriptor over the bytes, allocates
  * nothing, stops at the first bound, and rejects what the decoder would misread.
  */
-export function scanBody(desc: DescMessage, bytes: Uint8Array, bounds: BodyBounds): void {
+export function scanBody(desc: DescMessage, bytes: Uint8Array, bounds: ScanBounds): void {
   const decodedBytesMax = Math.max(3 * bytes.length, bounds.decodedBytesMin)
-  new BodyScan(bytes, bounds.elementsMax, decodedBytesMax).message(planOf(desc), bytes.length, 1)
+  new BodyScan(bytes, bounds, decodedBytesMax).message(planOf(desc), bytes.length, 1)
+}
+
+/** One text may have `limits.stringBytesMax` unless the bounds say otherwise. */
+export interface ScanBounds {
+  readonly elementsMax: number
+  readonly decodedBytesMin: number
+  readonly stringBytesMax?: number
 }
 
 /** What the decoder makes of a field, and about how many bytes of memory that takes; measured with protobuf-es 2.17. */
@@ -41,14 +48,16 @@ const fixed32 = 5
 class BodyScan {
   readonly #bytes: Uint8Array
   readonly #elementsMax: number
+  readonly #stringBytesMax: number
   readonly #decodedBytesMax: number
   #position = 0
   #elements = 0
   #decodedBytes = 0
 
-  constructor(bytes: Uint8Array, elementsMax: number, decodedBytesMax: number) {
+  constructor(bytes: Uint8Array, bounds: ScanBounds, decodedBytesMax: number) {
     this.#bytes = bytes
-    this.#elementsMax = elementsMax
+    this.#elementsMax = bounds.elementsMax
+    this.#stringBytesMax = bounds.stringBytesMax ?? limits.stringBytesMax
     this.#decodedBytesMax = decodedBytesMax
   }
 
@@ -87,7 +96,7 @@ class BodyScan {
   }
 
   #text(length: number): void {
-    if (length > limits.stringBytesMax) throw tooComplex(`a text of more than ${limits.stringBytesMax} bytes`)
+    if (length > this.#stringBytesMax) throw tooComplex(`a text of more than ${this.#stringBytesMax} bytes`)
     this.#decodedBytes += length
   }
 

@@ -1,8 +1,8 @@
 import { limits } from '../../base/limits.ts'
-import { findMessageFault } from '../../message/reply-check.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import type { StoredMessage } from './message-store.ts'
+import { findMessageFault } from './reply-check.ts'
 
 /**
  * Checks each reply once before it is handed out: what one SuperNode sends must not end the ServerApp, and with it the run
@@ -16,7 +16,8 @@ export class CheckedReplies {
   async findFault(objects: SuperlinkContext['objects'], reply: StoredMessage): Promise<string | undefined> {
     const { messageId } = reply.metadata
     if (this.#good.has(messageId)) return undefined
-    const fault = findMessageFault(reply, await objects.describe(await flattenTreeInTurns(reply.tree)))
+    const kinds = await objects.listKinds(await flattenTreeInTurns(reply.tree))
+    const fault = await findMessageFault(reply, kinds, async (id) => (await objects.get(id))?.content)
     if (fault !== undefined) return fault
     if (this.#good.size >= limits.repliesPerPullMax) this.#good.delete(this.#good.keys().next().value as string)
     this.#good.add(messageId)
