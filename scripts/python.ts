@@ -50,7 +50,7 @@ export async function preparePython(): Promise<Record<string, string>> {
 
 /** Returns the folder of one environment under `.cache/`, or `undefined` with a message if it cannot be created. */
 export async function prepareEnvironment(
-  who: string,
+  tests: string,
   { folder, packages, isOptional }: Environment,
 ): Promise<string | undefined> {
   const directory = join(cache, folder)
@@ -59,7 +59,7 @@ export async function prepareEnvironment(
     return directory
   } catch (error) {
     if (process.env.CI === 'true' && !isOptional) throw error
-    process.stdout.write(`${who} that need Python with ${packages[0]} are skipped: ${reason(error)}\n`)
+    process.stdout.write(`${tests} that need Python with ${packages[0]} are skipped: ${reason(error)}\n`)
     return undefined
   }
 }

@@ -137,7 +137,7 @@ for (const name of Object.keys(generations)) {
       return server
     }
 
-    test(`${name} at a ${where}: a task that is over is told so by every call`, async () => {
+    test(`${name} at a ${where}: every call of a task that has ended is refused as one of an ended task`, async () => {
       await using server = await setUp()
       const { api } = await openTask(server, name)
       const { context } = await api.pullInput()

@@ -1,8 +1,8 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /**
- * For long work on the one thread that everybody shares: what this answers is called now and then, and what that answers
- * is awaited where it is anything; other work goes on then.
+ * Divides long work, because all work shares one thread. The long work calls the returned function now and then, and awaits
+ * what that returns, if anything: other work runs meanwhile.
  *
  * @param sliceMs how long the work may go on in one go, in milliseconds.
  */

@@ -1,8 +1,8 @@
 import { Worker } from 'node:worker_threads'
 
 /**
- * Copies what SQLite has committed from its log into the database file, in a thread of its own: after a long transaction that
- * can be many megabytes, and a commit does it on the main thread otherwise. Readers and writers go on meanwhile.
+ * Copies what SQLite has committed from its log into the database file, in a thread of its own. After a long transaction that
+ * can be many megabytes, and a commit would copy them on the main thread. Readers and writers go on meanwhile.
  */
 export class Checkpoints {
   readonly #path: string

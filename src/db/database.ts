@@ -40,7 +40,7 @@ const jobsPerCommitMax = 128
 const pagesPerCheckpoint = 1000
 /** A transaction that took longer may have written so much that another thread shall copy it. */
 const longTransactionMs = 50
-/** Nobody waits longer than this for others to share a commit with. */
+/** How long a transaction waits for others to share a commit with. */
 const companyMs = 2
 
 /** What a committed transaction outlives: the end of this process, or also of the power. The latter costs a write to disk. */
@@ -136,13 +136,13 @@ class SqliteDatabase implements Database {
       if (!this.#isShared) await this.#gatherCompany()
       await this.#commitTogether()
     }
-    // In the same turn as the last look at the queue: who comes now must start the next drain.
+    // In the same turn as the last look at the queue: a transaction that comes now must start the next drain.
     this.#draining = undefined
   }
 
   /**
-   * A commit blocks this thread while the disk works: those who came in the meantime wait in their sockets. They are let
-   * in first, and where the last commit had company, so will this one: it is waited for, but not for long.
+   * A commit blocks this thread while the disk works, and requests that came in the meantime wait in their sockets. They are
+   * read first. If several transactions shared the last commit, this one waits a moment for as many.
    */
   async #gatherCompany(): Promise<void> {
     const endsAt = performance.now() + companyMs
@@ -176,7 +176,7 @@ class SqliteDatabase implements Database {
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
       const failure = this.#explainFailure(error)
-      // Nobody was in the failed transaction yet when BEGIN itself failed: then the next caller must hear of it.
+      // If BEGIN itself failed no job was taken yet: then the next one is rejected.
       if (rejected.length === 0) this.#jobs.shift()?.reject(failure)
       for (const reject of rejected) reject(failure)
       return
@@ -188,7 +188,7 @@ class SqliteDatabase implements Database {
     for (const settle of settled) settle()
   }
 
-  /** Answers how to settle the job once the commit has succeeded. */
+  /** Returns a function that settles the job once the commit has succeeded. */
   async #runInSavepoint(job: Job, effects: (() => void)[]): Promise<() => void> {
     const own: (() => void)[] = []
     this.#writer.exec('SAVEPOINT job')

@@ -6,7 +6,7 @@ import { ConnectionShares } from './connection-shares.ts'
 
 const anonymous: PeerIdentity = { kind: 'anonymous' }
 
-test('an address without a certificate has its share of the connections, and hears so; others have their own', () => {
+test('an address without a certificate has its share of the connections, and further ones are refused with the reason; others have their own', () => {
   const shares = new ConnectionShares(limits)
   const arrive = (host: string) => {
     const peer = shares.limit(() => anonymous, host)([], 'new')

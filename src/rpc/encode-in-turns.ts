@@ -129,7 +129,7 @@ function isLarge(value: unknown): boolean {
   return weightOf(value, pieceBytesMax) > pieceBytesMax
 }
 
-/** About how many bytes a value becomes; stops to count above `max`. */
+/** About how many bytes a value becomes; stops counting above `max`. */
 function weightOf(value: unknown, max: number): number {
   if (typeof value === 'string') return value.length
   if (typeof value !== 'object' || value === null) return 8

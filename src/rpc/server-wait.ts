@@ -58,7 +58,7 @@ export class ServerWait {
   over(): void {
     if (this.#since === undefined) return
     const { server, log, clock } = this.#options
-    log?.info(`${server.replace(/^./, (first) => first.toUpperCase())} answers again`, {
+    log?.info(`${server.replace(/^./, (first) => first.toUpperCase())} responds again`, {
       afterSeconds: Math.round((clock.now() - this.#since) / 1000),
     })
     this.#since = undefined

@@ -141,7 +141,7 @@ export class Launcher {
     return [...this.#apps].some((app) => serves(app, task) && app.guard !== undefined)
   }
 
-  /** The server hears of the end of a task a moment before we do, and hands out the next at once. */
+  /** The server knows of the end of a task a moment before this program, and hands out the next one at once. */
   #waitForProcess(task: AcquiredTask): void {
     const timer = setTimeout(() => {
       this.#waiting.delete(task)

@@ -33,7 +33,7 @@ export class PythonApps {
     this.#console = console
   }
 
-  /** Answers a sentence when this site cannot run the app. */
+  /** Returns a sentence if this site cannot run the app. */
   start(task: AcquiredTask, server: AppGeneration): StartedApp | string {
     this.#environment ??= findPythonEnvironment(this.#config.python)
     if (!this.#environment) return noPython

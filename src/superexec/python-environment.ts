@@ -6,7 +6,7 @@ import type { AppProgram } from '../app-api/task-api.ts'
 /** The programs of a Python environment with Flower. */
 export interface PythonEnvironment {
   readonly interpreter: string | undefined
-  /** Flower's version, as major and minor number; `undefined` when nobody can tell. */
+  /** Flower's version, as major and minor number; `undefined` if it cannot be found out. */
   readonly version: readonly [number, number] | undefined
   /** Path of an app program. */
   program(name: AppProgram): string
@@ -14,7 +14,7 @@ export interface PythonEnvironment {
 
 /**
  * The environment of the interpreter that was given, else the first one on PATH with Flower's programs: ours have the same
- * names, and may come first. Answers `undefined` when there is none.
+ * names, and may come first. Returns `undefined` if there is none.
  */
 export function findPythonEnvironment(
   interpreter: string | undefined,

@@ -16,7 +16,7 @@ test('a SuperExec is back within a second after its server, and says so without 
     .overcome(async ({ isRetry }) => {
       asked.push({ at: clock.now(), isRetry })
       if (clock.now() < isBackAt)
-        throw new RpcError('unavailable', 'Nobody listens', { kind: 'unreachable', failure: 'connection-refused' })
+        throw new RpcError('unavailable', 'No program listens', { kind: 'unreachable', failure: 'connection-refused' })
       return 'task'
     })
     .finally(() => {
@@ -30,5 +30,5 @@ test('a SuperExec is back within a second after its server, and says so without 
     asked.map(({ isRetry }) => isRetry),
     asked.map((_, index) => index > 0),
   )
-  assert.equal(lines.at(-1), 'info Server:1 answers again')
+  assert.equal(lines.at(-1), 'info Server:1 responds again')
 })

@@ -73,7 +73,7 @@ for (const line of ['whole', 'without our headers', 'without our headers and fie
       })(),
     )
     await restart()
-    // Either its node gets it again, or its ServerApp hears that it will not be answered: nothing waits.
+    // Either its node gets it again, or its ServerApp gets an error reply: nothing waits.
     if (!isTakenForFlower) await reply(await launch(), second)
     const [answer] = await answerTo(second)
     const reason = isTakenForFlower ? /The SuperNode was restarted before it answered/ : /^$/

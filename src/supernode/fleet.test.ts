@@ -98,7 +98,7 @@ test('a call waits while the SuperLink cannot be reached, with one line at the s
   channel.fail(unreachable(), unreachable(), unreachable())
   await settle(pull(client))
   assert.equal(channel.calls.length, 4)
-  assert.deepEqual(lines, ['warn Waiting for the SuperLink: There is no network.', 'info The SuperLink answers again'])
+  assert.deepEqual(lines, ['warn Waiting for the SuperLink: There is no network.', 'info The SuperLink responds again'])
 })
 
 test('after a failure the SuperLink is not asked to hold the call, so that its return shows at once', async () => {

@@ -59,9 +59,9 @@ export class FleetClient {
   }
 
   /**
-   * Whether the SuperLink hands out an unconfirmed instruction again after a restart of this node. Ours do, and are known by a
-   * field of each response to a pull: a proxy can remove headers, and not a field. One that is not known is taken for
-   * Flower's. At ours no message would be lost or executed twice then, but a restart would answer it with an error.
+   * Whether the SuperLink hands out an unconfirmed instruction again after a restart of this node. Our SuperLinks do. They
+   * set a field in each response to a pull, because a proxy can remove a header. A SuperLink without the field is treated as
+   * Flower's. If ours is mistaken for one, no message is lost or executed twice, but a restart fails it with an error.
    */
   get redelivers(): boolean {
     return this.#redelivers
@@ -89,7 +89,7 @@ export class FleetClient {
       try {
         return (await this.call(fleet.activateNode, request)).message.nodeId as NodeId
       } catch (error) {
-        // Who was in and is not known any more has been taken off; a key of this start has no other user.
+        // A node that was online before has been removed; a key of this start has no other user.
         const isHopeless = this.#nodeId !== 0n || config.keyIsAutomatic
         if (!isOnlineAlready(error) || isHopeless || clock.now() > endsAt) throw error
         if (tries === 0) {

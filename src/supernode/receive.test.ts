@@ -114,7 +114,7 @@ test('instructions that wait for their run come again after the SuperLink has fo
   await received(node, 2)
   node.ctx.runs.forget(run)
   node.fleet.beforeResponse = async (method) => {
-    if (method === fleet.getRun) throw new RpcError('unauthenticated', 'Who is that?')
+    if (method === fleet.getRun) throw new RpcError('unauthenticated', 'The node is not known')
   }
   await finishFailed(node, first)
   await node.fleet.replied(1)

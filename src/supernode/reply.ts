@@ -32,7 +32,7 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
   })
 }
 
-/** Answers an instruction with an error: the ServerApp hears of it, whatever happened here. */
+/** Replies to an instruction with an error that gives the reason. Drops the instruction if it has expired. */
 export function answerWithError(ctx: SupernodeContext, work: Work, error: MessageError): Promise<void> {
   const instruction = new Message(work.metadata, { content: new RecordDict() })
   const reply = instruction.replyError(error)

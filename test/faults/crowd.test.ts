@@ -69,7 +69,7 @@ test('a thousand nodes come back at the same moment to a slow SuperLink: all get
   t.diagnostic(`all in after ${((performance.now() - startedAt) / 1000).toFixed(1)} s; ${failed} had to try again`)
   assert.equal(new Set(crowd.map(({ nodeId }) => nodeId)).size, nodesMax)
   for (const program of programs) {
-    await program.line(/The SuperLink answers again/)
+    await program.line(/The SuperLink responds again/)
     assert.equal(program.hasEnded, false)
   }
   assert.ok(failed < nodesMax / 2, `${failed} nodes were turned away`)

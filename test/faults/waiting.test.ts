@@ -114,7 +114,7 @@ test('what is waited for is logged at first, for each new reason, every 30 secon
     assert.ok(await succeeds(server, call), name)
     const { lines } = server.logged
     assert.match(lines[0] ?? '', /^warn Waiting for .*: The server fails: settings-cut\.$/)
-    assert.match(lines.at(-1) ?? '', /^info .* answers again$/)
+    assert.match(lines.at(-1) ?? '', /^info .* responds again$/)
     const repeated = lines.slice(1, -1)
     for (const line of repeated) assert.match(line, /^info Still waiting for .*, since 2026-/)
     // 100 pauses of 10 s on average, and at most one line in 30 s.
@@ -158,5 +158,5 @@ test('failures that take turns, as those of several calls do, are logged once in
   for (let tries = 0; tries < 100; tries++) wait.failed(new RpcError('unavailable', `Reason ${tries}`), 100)
   assert.ok(lines.length < 30, `${lines.length} lines`)
   wait.over()
-  assert.equal(lines.at(-1), 'info The SuperLink answers again')
+  assert.equal(lines.at(-1), 'info The SuperLink responds again')
 })

@@ -192,7 +192,7 @@ test('flwr follows a log through the renewal of its own certificate, and does no
   await writeFile(file('gate'), '')
   assert.equal(await follower.end(), 0, follower.said)
   for (let round = 1; round <= 3; round++)
-    assert.equal(follower.said.split(`[ROUND ${round}/3]`).length, 2, `round ${round} is told once`)
+    assert.equal(follower.said.split(`[ROUND ${round}/3]`).length, 2, `round ${round} is logged once`)
   assert.match(follower.said, /weights: 3 13[\s\S]*finished:completed/)
 })
 

@@ -49,7 +49,7 @@ for (const release of ['1.29', '1.41'] as const) {
       await fleet.superlink.end()
       await node.line(/Waiting for the SuperLink/)
       await fleet.startSuperlink()
-      await node.line(/The SuperLink answers again/, startMs)
+      await node.line(/The SuperLink responds again/, startMs)
     }
     const log = await fleet.flwr('trellis', ['log', runId, '--stream'])
     assert.match(log.said, /right: 25000000/)

@@ -46,8 +46,8 @@ test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate tr
   assert.deepEqual([moved?.identity, moved?.organization], ['hospital-4', 'Hospital Four'])
 
   // A newcomer with neither is told what it lacks.
-  const stranger = fleet.start('1.41', 'flower-supernode', [
+  const unregistered = fleet.start('1.41', 'flower-supernode', [
     ...['--root-certificates', fleet.ca.certfile, '--superlink', fleet.fleetAddress],
   ])
-  assert.notEqual(await stranger.end(60_000), 0)
+  assert.notEqual(await unregistered.end(60_000), 0)
 })

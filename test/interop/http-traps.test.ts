@@ -60,7 +60,7 @@ test("a training through Python 1.41's SuperLink outlives passing trouble at eve
   assert.equal(run.status, 0, run.said)
   assert.match(run.said, new RegExp(`digest: ${expectedDigest()}`))
   assert.match(node.said, /Waiting for the SuperLink/)
-  assert.match(node.said, /The SuperLink answers again/)
+  assert.match(node.said, /The SuperLink responds again/)
   for (const route of troubled) assert.equal(proxy.of(route)[0]?.status, 503, route)
 
   await test('every attempt is signed anew, and headers are those that 1.41 wants', () => {

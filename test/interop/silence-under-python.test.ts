@@ -24,7 +24,7 @@ describe('silence', { concurrency: true }, () => {
       } finally {
         fleet.superlink.kill('SIGCONT')
       }
-      await node.line(/The SuperLink answers again/, startMs)
+      await node.line(/The SuperLink responds again/, startMs)
       assert.equal(node.said.match(/SuperNode ID: /g)?.length, 1)
       assert.equal(node.hasEnded, false)
     })

@@ -110,11 +110,11 @@ test('a SuperNode that the run has asked for something may send a message unaske
   await using world = await setUp()
   const { core, keyNode } = world
   const { runId } = await core.run()
-  const [own, stranger] = [await keyNode(), await keyNode(2)]
+  const [own, other] = [await keyNode(), await keyNode(2)]
   const { call, nodeId, node } = own
   const asked = core.instruction(runId, nodeId)
   await core.push(runId, [asked])
-  const push = (by: typeof stranger, note: ReturnType<typeof core.unprompted>) =>
+  const push = (by: typeof other, note: ReturnType<typeof core.unprompted>) =>
     by.call(fleet.pushMessages, {
       node: by.node,
       messagesList: [note.deflated.wire],
@@ -136,9 +136,9 @@ test('a SuperNode that the run has asked for something may send a message unaske
   assert.equal((await upload(note.messageId)).stored, true)
   assert.deepEqual((await push(own, note)).objectsToPush, [])
 
-  await assert.rejects(push(stranger, core.unprompted(runId, stranger.nodeId)), { code: 'run-not-running' })
-  await assert.rejects(push(stranger, core.unprompted(runId, nodeId)), { code: 'message-source-mismatch' })
-  await assert.rejects(push(stranger, core.unprompted(5n as typeof runId, stranger.nodeId)), /Run ID not found: 5/)
+  await assert.rejects(push(other, core.unprompted(runId, other.nodeId)), { code: 'run-not-running' })
+  await assert.rejects(push(other, core.unprompted(runId, nodeId)), { code: 'message-source-mismatch' })
+  await assert.rejects(push(other, core.unprompted(5n as typeof runId, other.nodeId)), /Run ID not found: 5/)
 })
 
 test('a call without a signature, or with one that is too old, of another key or of another node, is refused', async () => {

@@ -29,7 +29,7 @@ export function replaceReply(ctx: TakingCtx, message: StoredMessage, fault: stri
   })
 }
 
-/** The bytes of an object of a node's message are no object: its id stands for these bytes, so no other will come. */
+/** An object of a node's message cannot be read. Its id is the hash of these bytes, so no better ones will come. */
 export async function failMessagesWith(
   ctx: TakingCtx,
   object: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },

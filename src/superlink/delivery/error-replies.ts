@@ -19,7 +19,7 @@ export const messageUnavailable: MessageError = {
 }
 
 /**
- * Answers an instruction with an error, within a transaction. Returns the reply, or `undefined` if there is nothing to do:
+ * Replies to an instruction with an error, within a transaction. Returns the reply, or `undefined` if there is nothing to do:
  * the instruction was answered or forgotten in the meantime, or its run has ended. A reply that was announced and did not
  * come is replaced, so that each instruction has one reply.
  *

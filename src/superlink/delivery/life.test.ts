@@ -74,7 +74,7 @@ test('an instruction whose node starts anew is offered again, and whose reply is
   ensureLawful()
 })
 
-test('a SuperLink that starts anew offers again what its nodes may not have received, and hears them confirm it', async () => {
+test('a SuperLink that starts anew offers again what its nodes may not have received, and accepts their confirmation', async () => {
   await using world = await setUp()
   const { core, nodeId, runId, asked, states, after, ensureLawful } = world
   await after(core.push(runId, [asked]))

@@ -9,8 +9,8 @@ import * as nodeMessages from './node-messages.ts'
 import * as runMessages from './run-messages.ts'
 
 /**
- * The life of a message, in one table. A message is the same thing whoever sends it: what it is follows from its sender, its
- * receiver and the message that it replies to. This file alone changes states; the rules beside it decide when.
+ * The life of a message, in one table. Messages of ServerApps and of SuperNodes are of one kind: what a message is follows
+ * from its sender, its receiver and the message that it replies to. This file alone changes states; the rules beside it decide when.
  *
  * | state | means |
  * | --- | --- |
@@ -55,7 +55,7 @@ export const transitions = [
 
 type Ctx = Pick<SuperlinkContext, 'objects' | 'bells'>
 
-/** Moves those of these messages that the table lets move to this state. */
+/** Moves the messages to this state; leaves out each one whose state the table does not let move there. */
 function move(tx: Db, ids: readonly string[], to: MessageState, deliveredAt?: number): Promise<void> {
   const from = transitions.filter((row) => row.to === to).map((row) => row.from)
   return messageStore.move(tx, ids, from, { state: to, ...(deliveredAt === undefined ? {} : { deliveredAt }) })
@@ -161,7 +161,7 @@ export async function giveBack(
   return true
 }
 
-/** All that a node received and did not confirm waits again, for it has started anew. Returns how many. */
+/** A node has started anew: all messages that it received and did not confirm wait again. Returns how many. */
 export async function giveBackAll(
   ctx: Pick<Ctx, 'bells'>,
   tx: Db,
@@ -174,8 +174,8 @@ export async function giveBackAll(
 }
 
 /**
- * All that any node received and neither confirmed nor began to answer waits again, for the SuperLink has started anew: the
- * response in which a node received it may not have arrived. A node that has it does not execute it again. Returns how many.
+ * The SuperLink has started anew: all messages wait again that a node received and neither confirmed nor began to reply to,
+ * because the response with the message may have been lost. A node that has it does not execute it again. Returns how many.
  */
 export async function giveBackAllOfAll(ctx: Pick<Ctx, 'bells'>, tx: Db, afterCommit: AfterCommit): Promise<number> {
   const fetched = await nodeMessages.listFetchedByAny(tx)

@@ -80,7 +80,7 @@ export async function insert(tx: Db, { metadata, error, tree }: NewMessage, stat
     .execute()
 }
 
-/** Moves those of these messages that are in one of the states. */
+/** Moves the messages that are in one of the states. */
 export async function move(
   tx: Db,
   ids: readonly string[],
@@ -205,7 +205,7 @@ function selectRepliesTo(db: Db, ids: readonly string[]) {
   return query.where('reply_to', '<>', sql.lit('')).orderBy('position')
 }
 
-/** Those of these messages that wait for no object. */
+/** Returns the messages that wait for no object. */
 export async function listWhole(db: Db, ids: readonly string[]): Promise<string[]> {
   const whole: string[] = []
   for (const some of inBatches(ids)) {

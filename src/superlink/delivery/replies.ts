@@ -19,7 +19,7 @@ import { findFault } from './validate.ts'
 
 /**
  * Replies on their way from nodes to the ServerApp. What will never come becomes an error reply, so that the ServerApp
- * hears of it; a reply stays until it is confirmed, so that a broken connection loses none.
+ * does not wait for it; a reply stays until it is confirmed, so that a broken connection loses none.
  */
 
 type Ctx = TakingCtx & Pick<SuperlinkContext, 'runNodes'>

@@ -44,7 +44,7 @@ class StalledReplies {
     this.#ctx = ctx
   }
 
-  /** Returns those of the announced messages that make no progress. */
+  /** Returns the announced messages that make no progress. */
   async look(announced: readonly { readonly messageId: string; readonly nodeId: NodeId }[]): Promise<string[]> {
     const { clock, room } = this.#ctx
     const now = clock.now()

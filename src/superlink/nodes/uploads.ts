@@ -6,7 +6,7 @@ import type { Interceptor } from '../../rpc/interceptor.ts'
 import type { CalledMethod } from '../../rpc/service.ts'
 import type { NodeCredential } from './node.ts'
 
-/** Who uploads: a key, or the identity of a certificate. SuperNodes that share an identity count as one. */
+/** The key of a SuperNode, or the identity in its certificate. SuperNodes that share an identity count as one. */
 type Uploader = string
 
 /**

@@ -73,7 +73,7 @@ test('a reply that comes while its run is stopped is not taken', async () => {
   assert.deepEqual(await core.leftovers(), nothing)
 })
 
-test('a question for replies that the end of the run overtakes is refused, and stores no errors', async () => {
+test('a request for replies that the end of the run overtakes is refused, and stores no errors', async () => {
   await using core = await SuperlinkCore.start()
   const nodeId = await core.join('node')
   const { runId } = await core.run()
@@ -91,7 +91,7 @@ test('a question for replies that the end of the run overtakes is refused, and s
   assert.deepEqual(await core.leftovers(), nothing)
 })
 
-test('a held question for replies ends as soon as its run does', async () => {
+test('a held request for replies ends as soon as its run does', async () => {
   await using core = await SuperlinkCore.start()
   const { runId } = await core.run()
   const nodeId = await core.join('node')
