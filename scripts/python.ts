@@ -108,7 +108,7 @@ async function install(directory: string, packages: readonly string[]): Promise<
     if (existsSync(uv)) {
       await execute(uv, ['venv', '--quiet', '--seed', '--python', 'python3', directory])
       const python = join(directory, 'bin', 'python')
-      await execute(uv, ['pip', 'install', '--quiet', '--python', python, ...packages])
+      await execute(uv, ['pip', 'install', '--quiet', '--compile-bytecode', '--python', python, ...packages])
     } else {
       await execute('python3', ['-m', 'venv', directory])
       await execute(join(directory, 'bin', 'pip'), ['install', '--quiet', '--disable-pip-version-check', ...packages])

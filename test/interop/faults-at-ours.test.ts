@@ -201,7 +201,7 @@ describe('Python SuperNodes at our SuperLink', { concurrency: true, timeout: lim
     const app = writeMixedApp(fleet.directory.file('app'), {
       server: { language: 'typescript', source: askingServer },
       client: { language: 'python', source: slowClient },
-      config: 'actions = "one,two,three,four,five"\nttl = 20',
+      config: 'actions = "one,two,three,four,five"\nttl = 45',
     })
     const { said } = await fleet.flwr('trellis', ['run', app, '--stream'])
     for (const action of ['one', 'two', 'five']) assert.match(said, new RegExp(`${action}: answered`), node.said)
