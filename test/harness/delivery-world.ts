@@ -261,8 +261,8 @@ export class DeliveryWorld {
       for (let turn = 0; turn < (hangsUpAfter ?? 0); turn++) await Promise.resolve()
       if (hangsUpAfter !== undefined) hangUp.abort()
       await this.#hear(life, claiming, (message) => {
-        // Said to a process that is gone.
-        if (!message || received !== node.received) return
+        // Said to a process that is gone, or over a connection that has broken.
+        if (!message || received !== node.received || hangUp.signal.aborted) return
         const asked = this.#asked.find((one) => one.message.messageId === message.metadata.messageId)
         assert.ok(asked, 'a node receives what was never pushed')
         assert.equal(asked.node, node, 'a node receives what is for another')

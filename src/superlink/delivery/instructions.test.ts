@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type OwnMessage, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import { type OwnMessage, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { unregisterNode } from '../nodes/nodes.ts'
@@ -56,16 +56,39 @@ test('an instruction whose receiver hung up meanwhile goes to the next call', as
   assert.equal((await core.claim(nodeId))?.metadata.messageId, message.messageId)
 })
 
+test('an instruction whose response breaks off while it is written goes to the next call', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const [first, second] = [core.instruction(runId, nodeId), core.instruction(runId, nodeId)]
+  await core.push(runId, [first, second])
+  const [brokenOff, later] = [new AbortController(), new AbortController()]
+  assert.equal((await core.claim(nodeId, brokenOff.signal))?.metadata.messageId, first.messageId)
+  brokenOff.abort()
+  await settled()
+  assert.equal((await core.claim(nodeId, later.signal))?.metadata.messageId, first.messageId)
+  assert.equal((await core.claim(nodeId))?.metadata.messageId, second.messageId)
+  // What has been confirmed since does not come again.
+  await core.confirm(first)
+  later.abort()
+  await settled()
+  assert.equal(await core.claim(nodeId), undefined)
+})
+
 test('a SuperNode that waits gets the news that a run has ended, once', async () => {
   await using world = await setUp()
-  const { core, runId, hold } = world
+  const { core, nodeId, runId, hold } = world
   const { endedRuns } = core.ctx.tasks
+  await core.push(runId, [core.instruction(runId, nodeId)])
+  await core.claim(nodeId)
   const position = endedRuns.position(0n)
   const held = hold(undefined, position)
+  const startedAt = performance.now()
   await core.stop(runId)
   assert.equal(await held, undefined)
-  assert.deepEqual(endedRuns.news(position).endedRunIds, [runId])
-  assert.deepEqual(endedRuns.news(endedRuns.news(position).endedRunsSeen).endedRunIds, [])
+  assert.ok(performance.now() - startedAt < 60_000, 'it waited for nothing')
+  const { endedRunIds, endedRunsSeen } = endedRuns.news(position, nodeId)
+  assert.deepEqual(endedRunIds, [runId])
+  assert.deepEqual(endedRuns.news(endedRunsSeen, nodeId).endedRunIds, [])
 })
 
 test('an instruction that has expired is not handed out', async () => {

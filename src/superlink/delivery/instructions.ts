@@ -1,5 +1,5 @@
 import { lookAgain } from '../../base/bell.ts'
-import { DomainError } from '../../base/errors.ts'
+import { DomainError, errorText } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
@@ -69,7 +69,7 @@ export async function pushInstructions(
  * the end of (`endedAfter`, a position among the ended runs).
  */
 export async function claimInstruction(
-  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'tasks'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'tasks' | 'log'>,
   nodeId: NodeId,
   wait: { waitMs: number; signal: AbortSignal; endedAfter: bigint | undefined },
 ): Promise<StoredMessage | undefined> {
@@ -79,11 +79,21 @@ export async function claimInstruction(
     return message || news ? { message } : undefined
   }
   const claimed = (await lookAgain(ctx.bells.instructions, nodeId, look, wait))?.message
-  if (claimed && wait.signal.aborted) {
+  if (!claimed) return undefined
+  if (wait.signal.aborted) {
     await giveBack(ctx, claimed)
     return undefined
   }
+  // The connection can also break while the response is written.
+  const onBroken = (): void => void giveBack(ctx, claimed).catch(logNotGivenBack(ctx, nodeId))
+  wait.signal.addEventListener('abort', onBroken, { once: true })
   return claimed
+}
+
+/** The node gets such an instruction at its next start, or that of the SuperLink. */
+function logNotGivenBack({ log }: Pick<SuperlinkContext, 'log'>, node: NodeId): (error: unknown) => void {
+  return (error) =>
+    log.warn('An instruction whose delivery was cut off is not offered again', { node, error: errorText(error) })
 }
 
 async function claim(ctx: Pick<SuperlinkContext, 'db' | 'clock'>, nodeId: NodeId): Promise<StoredMessage | undefined> {
