@@ -55,7 +55,7 @@ export interface Subscription extends Disposable {
 }
 
 /**
- * Looks until there is something or the time is over. `look` answers `undefined` for "nothing yet".
+ * Looks until there is something or the time is over. `look` returns `undefined` for "nothing yet".
  * Resolves with `undefined` when nothing came in `waitMs` or the signal was aborted.
  */
 export async function lookAgain<Key, T>(

@@ -128,7 +128,7 @@ export interface BodyRoom {
 }
 
 /** The identity in the certificate; else the address, for IPv6 the network of one customer. */
-export function payerOf({ peer, remoteAddress }: Pick<Connection, 'peer' | 'remoteAddress'>): string {
+function payerOf({ peer, remoteAddress }: Pick<Connection, 'peer' | 'remoteAddress'>): string {
   return peer.kind === 'certificate'
     ? identityKey(peer)
     : networkOf(remoteAddress.slice(0, remoteAddress.lastIndexOf(':')))

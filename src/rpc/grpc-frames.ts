@@ -7,7 +7,7 @@ import { messageTooLarge } from './translate-errors.ts'
 
 /** The pieces of gRPC over HTTP/2: messages with a prefix of 5 bytes, metadata, deadlines, percent-encoded sentences. */
 
-export const prefixBytes = 5
+const prefixBytes = 5
 
 /** A message with its prefix; a small message becomes one part. */
 export function framed(message: Encoded): Encoded {

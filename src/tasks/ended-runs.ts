@@ -11,8 +11,8 @@ interface End {
 
 /**
  * The runs that have ended, in order, for programs that keep something for a run and hold a call until it ends. A SuperNode
- * learns the end of runs that it had messages of, a SuperExec that of all runs. A position counts the ends; it starts with the time, so that positions of a former life of this server are not taken for
- * ones of this.
+ * learns the end of runs that it had messages of, a SuperExec that of all runs. A position counts the ends. It starts with
+ * the time, so that a position from before a restart of this server is recognised.
  */
 export class EndedRuns {
   readonly #firstPosition = BigInt(Date.now()) * 1000n

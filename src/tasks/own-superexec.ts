@@ -38,9 +38,7 @@ export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
   return keepRunning(start, { name: program, clock, log, signal })
 }
 
-export function superexecArguments(
-  options: Omit<OwnSuperexecOptions, 'secret' | 'clock' | 'log' | 'signal'>,
-): string[] {
+function superexecArguments(options: Omit<OwnSuperexecOptions, 'secret' | 'clock' | 'log' | 'signal'>): string[] {
   const { address, caFile, python, keepImports, dependencyInstallation, logFormat } = options
   return [
     ...(caFile === undefined ? ['--insecure'] : ['--root-certificates', caFile]),
