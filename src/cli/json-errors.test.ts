@@ -4,7 +4,7 @@ import { after, before, mock, test } from 'node:test'
 import type { Command } from 'commander'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import type { CliContext } from './command.ts'
-import { createProgram } from './main.ts'
+import { createProgram, main } from './main.ts'
 
 const directory = temporaryDirectory()
 before(() => {
@@ -17,7 +17,15 @@ after(() => {
 })
 
 /** The exit status of a command, and the text that it writes to standard output. */
-async function flwr(...args: readonly string[]): Promise<{ status: number; stdout: string }> {
+function flwr(...args: readonly string[]): Promise<{ status: number; stdout: string }> {
+  return withOutput(async () => {
+    const context: CliContext = { signal: new AbortController().signal, status: 0 }
+    await (await createProgram(context)).parseAsync([...args], { from: 'user' })
+    return context.status
+  })
+}
+
+async function withOutput(run: () => Promise<number>): Promise<{ status: number; stdout: string }> {
   let stdout = ''
   const { write } = process.stdout
   // The test runner writes buffers to the same stream.
@@ -27,9 +35,8 @@ async function flwr(...args: readonly string[]): Promise<{ status: number; stdou
     return true
   })
   try {
-    const context: CliContext = { signal: new AbortController().signal, status: 0 }
-    await (await createProgram(context)).parseAsync([...args], { from: 'user' })
-    return { status: context.status, stdout }
+    const status = await run()
+    return { status, stdout }
   } finally {
     spy.mock.restore()
   }
@@ -61,4 +68,18 @@ test('an error of any command with --format json is one document, and its status
     assert.equal(document.success, false, name)
     assert.equal(status, 1, `${name}: ${stdout}`)
   }
+})
+
+test('the older form of a command with --format json is refused with a document too', async () => {
+  writeFileSync(directory.file('config.toml'), '[superlink]\ndefault = "absent"\n')
+  writeFileSync(directory.file('pyproject.toml'), '[project]\nname = "app"\n')
+  const args = ['list', directory.path, 'e2e', '--format', 'json']
+  const { status, stdout } = await withOutput(async () => (await main(args, new AbortController().signal)) as number)
+  const document = JSON.parse(stdout)
+  assert.equal(document.success, false)
+  assert.match(
+    document['error-message'],
+    /has no connections to move.* Name a connection of config\.toml: flwr list e2e$/s,
+  )
+  assert.equal(status, 1)
 })

@@ -1,9 +1,9 @@
 import { Command, CommanderError } from 'commander'
-import { UsageError } from '../base/errors.ts'
+import { errorText, UsageError } from '../base/errors.ts'
 import { versionText } from '../base/options.ts'
 import type { Main } from '../base/program.ts'
 import { type CliContext, type CreateCommand, takesConnection } from './command.ts'
-import { abortWhenUnread } from './output.ts'
+import { abortWhenUnread, readFormat, writeErrorDocument } from './output.ts'
 
 /** `flwr` */
 export const main: Main = async (argv, signal) => {
@@ -16,13 +16,24 @@ export const main: Main = async (argv, signal) => {
   try {
     await program.parseAsync([...argv], { from: 'user' })
   } catch (error) {
+    if (error instanceof EndedBeforeAction) return error.status
     if (!(error instanceof CommanderError)) throw error
     return error.exitCode === 0 ? 0 : helpStatus
   }
   return context.status
 }
 
-/** Help that nobody asked for: a command was missing. */
+/** Ends a command whose error is written already. */
+class EndedBeforeAction extends Error {
+  readonly status: number
+
+  constructor(status: number) {
+    super('the command ended before its action')
+    this.status = status
+  }
+}
+
+/** Status after a help text that was printed because a command was missing. */
 const helpStatus = 2
 
 /** The commands in the order of the help, each with the module that makes it. */
@@ -85,8 +96,15 @@ function throwFaults(command: Command, path: string): Command {
     .allowExcessArguments(takesConnection(command))
   if (takesConnection(command)) {
     command.hook('preAction', async () => {
+      const format = readFormat(command.opts<{ format?: string }>().format)
       const { replaceOldForm } = await import('./old-form.ts')
-      replaceOldForm(command, path)
+      try {
+        replaceOldForm(command, path)
+      } catch (error) {
+        if (format !== 'json' || !(error instanceof UsageError) || error.exitStatus === helpStatus) throw error
+        writeErrorDocument([errorText(error)])
+        throw new EndedBeforeAction(error.exitStatus)
+      }
     })
   }
   for (const sub of command.commands) throwFaults(sub, `${path} ${sub.name()}`)

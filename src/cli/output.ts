@@ -74,10 +74,15 @@ export async function runCommand(
       writeError(error.message)
       return error.exitStatus
     }
-    const text = stripVTControlCharacters([...kept, errorText(error)].join('\n'))
-    writeLine(process.stdout, toJson({ success: false, 'error-message': text }))
+    writeErrorDocument([...kept, errorText(error)])
     return error.exitStatus
   }
+}
+
+/** What `--format json` writes about an error. */
+export function writeErrorDocument(lines: readonly string[]): void {
+  const text = stripVTControlCharacters(lines.join('\n'))
+  writeLine(process.stdout, toJson({ success: false, 'error-message': text }))
 }
 
 async function interruption(signal: AbortSignal): Promise<never> {
@@ -93,7 +98,7 @@ export function abortWhenUnread(): AbortSignal {
   return unread.signal
 }
 
-function readFormat(text = 'default'): Format {
+export function readFormat(text = 'default'): Format {
   const format = text.toLowerCase()
   if (format === 'default' || format === 'json') return format
   throw new UsageError(`--format must be default or json, not '${text}'.`, { exitStatus: 2 })
