@@ -110,6 +110,8 @@ export const limits = {
   hashBytesMax: 64,
   /** PEM; one of RSA 4096 has 800 bytes. The keys of all nodes fit into one list of nodes. */
   publicKeyBytesMax: 1 * KiB,
+  /** Certificates of one path, from a peer's own to its CA's. A peer that sends more is rejected. */
+  certificatePathMax: 8,
   /** Names in certificates and of accounts: 1,024 characters. */
   identityBytesMax: 4 * KiB,
   nodeNameCharactersMax: 256,

@@ -1,7 +1,8 @@
 import { errorText } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import type { PeerIdentity, RefusalReason, RefusedPeer, Role } from './caller.ts'
 import { allowsClientAuth, type Certificate, parseCertificate } from './certificate.ts'
-import { type Fault, findPath, pathMax } from './path.ts'
+import { type Fault, findPath } from './path.ts'
 import { allowsOrganization, type IdentitySource, namesOrganizations, type Policy, rolesOf, runsOf } from './policy.ts'
 import { refusalSentence } from './refusal-sentence.ts'
 import type { TrustBundle } from './trust.ts'
@@ -43,7 +44,8 @@ export function judge(input: JudgementInput): PeerIdentity {
   }
   let chain: Certificate[]
   try {
-    if (input.chain.length > pathMax) throw new Error(`more than ${pathMax} certificates`)
+    if (input.chain.length > limits.certificatePathMax)
+      throw new Error(`more than ${limits.certificatePathMax} certificates`)
     chain = input.chain.map(parseCertificate)
   } catch (error) {
     return refused('malformed-certificate', errorText(error))

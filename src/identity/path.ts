@@ -1,10 +1,8 @@
+import { limits } from '../base/limits.ts'
 import type { RefusalReason } from './caller.ts'
 import { allowsClientAuth, type Certificate } from './certificate.ts'
 import { type ConstrainedNames, constraintFault, isHostName } from './name-constraints.ts'
 import { casOf, hasSigned, type TrustBundle } from './trust.ts'
-
-/** A path of more certificates than this is none, and a chain of more is refused unread. */
-export const pathMax = 8
 
 export interface Fault {
   readonly reason: RefusalReason
@@ -40,7 +38,7 @@ export function findPath(
       }
       const path = [...issuers, issuer]
       if (isAnchor) return path
-      const found = path.length < pathMax ? search(issuer, path) : undefined
+      const found = path.length < limits.certificatePathMax ? search(issuer, path) : undefined
       if (found) return found
     }
     return undefined

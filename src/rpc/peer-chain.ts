@@ -1,10 +1,10 @@
 import { X509Certificate } from 'node:crypto'
 import { getCACertificates, type TLSSocket } from 'node:tls'
-import { pathMax } from '../identity/path.ts'
+import { limits } from '../base/limits.ts'
 import { pemCertificates } from '../identity/pem.ts'
 
 /** One more than the judge accepts, so that it can refuse the rest with a reason. */
-const certificatesMax = pathMax + 1
+const certificatesMax = limits.certificatePathMax + 1
 
 /** Returns the certificates that the peer sent as DER, in its order, the leaf first and none twice. */
 export function peerChain(socket: TLSSocket): Uint8Array[] {
