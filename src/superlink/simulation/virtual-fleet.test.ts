@@ -176,10 +176,10 @@ test('a ClientApp that works when its message expires is ended', async () => {
   await using simulated = await setUp()
   const { ctx, run, ask, launch, nodesOf } = simulated
   const runId = await run({ numSupernodes: 1 })
-  await ask(runId, await nodesOf(runId), 0.05)
+  await ask(runId, await nodesOf(runId), 2)
   const [work] = await launch()
   assert.ok(work)
-  const alive = await ctx.tasks.heartbeat(work.taskId, { waitMs: 5000, signal: new AbortController().signal })
+  const alive = await ctx.tasks.heartbeat(work.taskId, { waitMs: 60_000, signal: new AbortController().signal })
   assert.equal(alive, false)
   assert.equal(ctx.simulation?.fleet.workOf(work.taskId), undefined)
 })
