@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { SupernodeCore } from '../../test/harness/supernode-core.ts'
 import type { RunId } from '../base/ids.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
@@ -121,4 +121,16 @@ test('instructions that wait for their run come again after the SuperLink has fo
   await until(() => node.ctx.work.size === 0)
   assert.equal(node.fleet.confirmed.length, 1)
   assert.deepEqual(await node.leftovers(), {})
+})
+
+test('a disk that fails while a run ends is reported and ends nothing else', async () => {
+  await using node = await SupernodeCore.create()
+  node.instruct(run)
+  await node.takeTask()
+  const disk = mock.method(node.ctx.db, 'transaction', () => Promise.reject(new Error('disk I/O error')), { times: 1 })
+  node.fleet.endRun(run)
+  await until(() => node.lines.some((line) => line.includes('The end of an instruction failed')))
+  assert.equal(disk.mock.callCount(), 1)
+  node.instruct(2n)
+  assert.equal((await node.takeTask()).runId, 2n)
 })

@@ -58,7 +58,7 @@ async function pullMessages({ fleet: client, log }: SupernodeContext, endedRunsS
 }
 
 async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree): Promise<void> {
-  const expired = (work: Work): void => void expire(ctx, work)
+  const expired = (work: Work): void => void logged(ctx, work, expire(ctx, work))
   const work = ctx.work.add(wire, tree, expired, ctx.clock.now())
   const { messageType, messageId } = work.metadata
   ctx.log.info(`Received: ${messageType} message ${messageId.slice(0, 8)} of run ${work.runId}`)
@@ -76,7 +76,7 @@ async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree):
 async function announceObjects(ctx: SupernodeContext, work: Work): Promise<void> {
   if (work.state === 'ended') return
   await ctx.db.transaction((tx) => ctx.objects.announce(tx, work.metadata.messageId, flattenTree(work.tree)))
-  work.arrival ??= download(ctx, work)
+  work.arrival ??= logged(ctx, work, download(ctx, work))
 }
 
 /**
@@ -112,7 +112,7 @@ async function start(ctx: SupernodeContext, work: Work): Promise<boolean> {
     if (error === ended) return false
     throw error
   }
-  work.arrival ??= download(ctx, work)
+  work.arrival ??= logged(ctx, work, download(ctx, work))
   return true
 }
 
@@ -137,6 +137,13 @@ async function giveUp(ctx: SupernodeContext, work: Work, error: unknown): Promis
   const isFaultOfApp = error.code === 'fab-invalid' || error.code === 'run-config-invalid'
   const code = isFaultOfApp ? errorCodes.invalidFab : errorCodes.unknown
   return answerWithError(ctx, work, { code, reason: error.message })
+}
+
+/** Nothing waits for such a step, and a disk that fails must not end the program: the error goes to the log. */
+function logged({ log, signal }: SupernodeContext, { runId }: Work, step: Promise<void>): Promise<void> {
+  return step.catch((error: unknown) => {
+    if (!signal.aborted) log.error('The end of an instruction failed', { run: runId, because: errorText(error) })
+  })
 }
 
 async function download(ctx: SupernodeContext, work: Work): Promise<void> {
@@ -189,7 +196,7 @@ function endRun(ctx: SupernodeContext, runId: RunId): void {
   ctx.runs.forget(runId)
   ctx.tasks.endRun(runId)
   for (const work of ctx.work.ofRun(runId)) {
-    if (work.taskId !== undefined) void failTask(ctx, work, 'The run has ended.')
-    else if (ctx.work.end(work)) void dropWork(ctx, work, 'its run has ended')
+    if (work.taskId !== undefined) void logged(ctx, work, failTask(ctx, work, 'The run has ended.'))
+    else if (ctx.work.end(work)) void logged(ctx, work, dropWork(ctx, work, 'its run has ended'))
   }
 }
