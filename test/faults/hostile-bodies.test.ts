@@ -240,7 +240,7 @@ describe('a SuperLink under hostile and large requests', { concurrency: false },
     const { runId } = target
     const node = { nodeId: 1n }
     const object = encodeObject('ArrayChunk', [], randomBytes(limits.objectBytesMax - 100))
-    const ids = Array.from({ length: 30_000 }, (_, index) => objectId(Buffer.from(`${index}`)))
+    const ids = Array.from({ length: limits.objectTreeNodesMax - 100 }, (_, index) => objectId(Buffer.from(`${index}`)))
     const { wire, tree } = instructionTo(target.nodeId, runId, 1)
     const children = [...tree.children, ...[objectId(object), ...ids].map((id) => objectTree(id))]
     const push = { messagesList: [wire], messageObjectTrees: [objectTree(tree.objectId, children)] }

@@ -201,9 +201,9 @@ describe('Python SuperNodes at our SuperLink', { concurrency: true, timeout: lim
     const app = writeMixedApp(fleet.directory.file('app'), {
       server: { language: 'typescript', source: askingServer },
       client: { language: 'python', source: slowClient },
-      config: 'actions = "one,two,three,four,five"\nttl = 45',
+      config: 'actions = "one,two,three,four,five"\nttl = 30',
     })
-    const { said } = await fleet.flwr('trellis', ['run', app, '--stream'])
+    const { said } = await fleet.flwr('trellis', ['run', app, '--stream'], transferMs)
     for (const action of ['one', 'two', 'five']) assert.match(said, new RegExp(`${action}: answered`), node.said)
     for (const action of ['three', 'four']) assert.match(said, new RegExp(`${action}: error 3 `), node.said)
     // What was stored and taken up before it came again counts as stored.
