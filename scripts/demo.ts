@@ -177,7 +177,10 @@ function conclude({ accuracy, rounds, secondsPerRound, refusals }: Summary, scre
   screen.say('mkdir federation && cd federation')
   screen.say(`export PATH=${shellWord(bin)}:$PATH FLWR_HOME=$PWD/.flwr`)
   for (const command of screen.commands) {
-    if (command.startsWith('mkdir .flwr')) screen.say('sleep 5 # until the SuperLink is there')
+    if (command.startsWith('flwr run'))
+      screen.say(
+        'for second in $(seq 60); do flwr ls >/dev/null 2>&1 && break; sleep 1; done # until the SuperLink is there',
+      )
     screen.say(command)
   }
   screen.say('kill $(jobs -p)')

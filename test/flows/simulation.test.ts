@@ -220,7 +220,7 @@ import { log, Message, RecordDict, ServerApp } from 'trellis-fl'
 export const app = new ServerApp().main(async (grid) => {
   const nodes = await grid.getNodeIds()
   const messages = nodes.map((dstNodeId) =>
-    Message.create({ content: new RecordDict(), messageType: 'query', dstNodeId, ttl: 4 }))
+    Message.create({ content: new RecordDict(), messageType: 'query', dstNodeId, ttl: 12 }))
   for (const reply of await grid.sendAndReceive(messages)) log.info(\`error \${reply.error.code}: \${reply.error.reason}\`)
 })
 `
