@@ -157,7 +157,8 @@ export async function giveBack(
   const stored = await messageStore.find(tx, metadata.messageId)
   const isSame = stored?.state === 'fetched' && stored.deliveredAt === deliveredAt
   if (!isSame || (await messageStore.findReplyTo(tx, metadata.messageId))) return false
-  await offerAgain(ctx, tx, afterCommit, metadata.dstNodeId as NodeId, [metadata.messageId])
+  await offerAgain(tx, [metadata.messageId])
+  afterCommit(() => ctx.bells.instructions.ring(metadata.dstNodeId as NodeId))
   return true
 }
 
@@ -169,7 +170,9 @@ export async function giveBackAll(
   nodeId: NodeId,
 ): Promise<number> {
   const ids = await nodeMessages.listFetched(tx, nodeId)
-  if (ids.length > 0) await offerAgain(ctx, tx, afterCommit, nodeId, ids)
+  if (ids.length === 0) return 0
+  await offerAgain(tx, ids)
+  afterCommit(() => ctx.bells.instructions.ring(nodeId))
   return ids.length
 }
 
@@ -177,27 +180,17 @@ export async function giveBackAll(
  * The SuperLink has started anew: all messages wait again that a node received and neither confirmed nor began to reply to,
  * because the response with the message may have been lost. A node that has it does not execute it again. Returns how many.
  */
-export async function giveBackAllOfAll(ctx: Pick<Ctx, 'bells'>, tx: Db, afterCommit: AfterCommit): Promise<number> {
-  const fetched = await nodeMessages.listFetchedByAny(tx)
-  for (const [nodeId, messages] of Map.groupBy(fetched, ({ nodeId }) => nodeId)) {
-    const ids = messages.map(({ messageId }) => messageId)
-    await offerAgain(ctx, tx, afterCommit, nodeId, ids)
-  }
-  return fetched.length
+export async function giveBackAtStart(tx: Db): Promise<number> {
+  const ids = await nodeMessages.listFetchedByAny(tx)
+  await offerAgain(tx, ids)
+  return ids.length
 }
 
-async function offerAgain(
-  ctx: Pick<Ctx, 'bells'>,
-  tx: Db,
-  afterCommit: AfterCommit,
-  nodeId: NodeId,
-  ids: readonly string[],
-): Promise<void> {
+async function offerAgain(tx: Db, ids: readonly string[]): Promise<void> {
   const whole = new Set(await messageStore.listWhole(tx, ids))
   await move(tx, [...whole], 'offered')
   const incomplete = ids.filter((id) => !whole.has(id))
   await move(tx, incomplete, 'announced')
-  afterCommit(() => ctx.bells.instructions.ring(nodeId))
 }
 
 /** Its node has everything, so the message lets go of its objects. */

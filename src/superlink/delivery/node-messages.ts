@@ -36,16 +36,16 @@ export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {
   return (await query.where('state', '=', inState('fetched')).execute()).map((row) => row.message_id)
 }
 
-/** Messages that nodes received, and neither confirmed nor began to answer. */
-export async function listFetchedByAny(db: Db): Promise<{ messageId: string; nodeId: NodeId }[]> {
+/** Ids of messages that nodes received, and neither confirmed nor began to answer. */
+export async function listFetchedByAny(db: Db): Promise<string[]> {
   const rows = await db
     .selectFrom('message')
     .leftJoin('message as reply', 'reply.reply_to', 'message.message_id')
-    .select(['message.message_id', 'message.dst_node_id'])
+    .select('message.message_id')
     .where('message.state', '=', inState('fetched'))
     .where('reply.message_id', 'is', null)
     .execute()
-  return rows.map((row) => ({ messageId: row.message_id, nodeId: row.dst_node_id as NodeId }))
+  return rows.map((row) => row.message_id)
 }
 
 /** Messages that the node confirmed and has not answered. */

@@ -9,11 +9,11 @@ import * as runMessages from './run-messages.ts'
  * kept those that were pushed during the end) and objects announced for replies that a crash cut off. Offers again what nodes
  * received and did not confirm.
  */
-export async function recoverDelivery(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'log' | 'bells'>): Promise<void> {
+export async function recoverDelivery(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'log'>): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     for (const runId of await runMessages.listRuns(tx))
       if (!(await isRunOpen(tx, runId))) await forgetRunMessages(ctx, tx, afterCommit, runId)
-    const messages = await life.giveBackAllOfAll(ctx, tx, afterCommit)
+    const messages = await life.giveBackAtStart(tx)
     if (messages > 0) ctx.log.info('Messages that no SuperNode has confirmed are offered again', { messages })
     const orphans = await runMessages.listOrphans(tx)
     if (orphans.length === 0) return

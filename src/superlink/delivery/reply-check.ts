@@ -14,7 +14,7 @@ import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 const emptyChunk = encodeObject('ArrayChunk', [], new Uint8Array())
 const emptyMetricRecord = encodeObject('MetricRecord', [], new Uint8Array())
 const emptyConfigRecord = encodeObject('ConfigRecord', [], new Uint8Array())
-/** Who sent what to whom: the message itself must say the same as its announcement. */
+/** Run, sender, receiver and the message replied to: in the message itself they must be as in its announcement. */
 const announced = ['runId', 'srcNodeId', 'dstNodeId', 'replyToMessageId'] as const
 
 /**
