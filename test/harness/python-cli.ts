@@ -1,9 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
-import { constants, tmpdir } from 'node:os'
+import { readFileSync } from 'node:fs'
+import { constants } from 'node:os'
 import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { stripVTControlCharacters } from 'node:util'
+import { temporaryDirectory } from './directory.ts'
 
 /** How a command ended, and what it said: standard output alone, and both streams without colours. */
 export interface Outcome {
@@ -46,31 +47,27 @@ export class PythonCli {
     args: readonly string[],
     { cwd, env, timeoutMs }: { cwd: string; env: NodeJS.ProcessEnv; timeoutMs: number },
   ): Promise<Outcome> {
-    const folder = mkdtempSync(join(tmpdir(), 'trellis-flwr-'))
-    const [stdout, stderr] = [join(folder, 'stdout'), join(folder, 'stderr')]
+    using directory = temporaryDirectory()
+    const [stdout, stderr] = [directory.file('stdout'), directory.file('stderr')]
     const read = (): string => [stdout, stderr].map((file) => readFileSync(file, 'utf8')).join('')
-    try {
-      const id = ++this.#last
-      const { promise, resolve, reject } = Promise.withResolvers<number>()
-      this.#commands.set(id, { pid: undefined, end: resolve })
-      const timer = setTimeout(() => {
-        const pid = this.#commands.get(id)?.pid
-        if (pid !== undefined) process.kill(pid, 'SIGKILL')
-        reject(new Error(`flwr ${args.join(' ')} did not end in ${timeoutMs} ms; it said:\n${read()}`))
-      }, timeoutMs)
-      this.#server.stdin?.write(`${JSON.stringify({ id, args, cwd, env, stdout, stderr })}\n`)
-      const status = await promise.finally(() => {
-        clearTimeout(timer)
-        this.#commands.delete(id)
-      })
-      if (Number.isNaN(status)) throw new Error(`The process that runs flwr ended while it ran ${args.join(' ')}`)
-      return {
-        status: status < 0 ? nameOfSignal(-status) : status,
-        stdout: readFileSync(stdout, 'utf8'),
-        said: stripVTControlCharacters(read()),
-      }
-    } finally {
-      rmSync(folder, { recursive: true, force: true })
+    const id = ++this.#last
+    const { promise, resolve, reject } = Promise.withResolvers<number>()
+    this.#commands.set(id, { pid: undefined, end: resolve })
+    const timer = setTimeout(() => {
+      const pid = this.#commands.get(id)?.pid
+      if (pid !== undefined) process.kill(pid, 'SIGKILL')
+      reject(new Error(`flwr ${args.join(' ')} did not end in ${timeoutMs} ms; it said:\n${read()}`))
+    }, timeoutMs)
+    this.#server.stdin?.write(`${JSON.stringify({ id, args, cwd, env, stdout, stderr })}\n`)
+    const status = await promise.finally(() => {
+      clearTimeout(timer)
+      this.#commands.delete(id)
+    })
+    if (Number.isNaN(status)) throw new Error(`The process that runs flwr ended while it ran ${args.join(' ')}`)
+    return {
+      status: status < 0 ? nameOfSignal(-status) : status,
+      stdout: readFileSync(stdout, 'utf8'),
+      said: stripVTControlCharacters(read()),
     }
   }
 
