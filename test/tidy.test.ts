@@ -159,9 +159,7 @@ test('packages are pinned, and each is imported somewhere', () => {
 })
 
 test('links between documents lead somewhere', () => {
-  const pages = ['README.md', 'ARCHITECTURE.md', 'CHANGELOG.md', ...walk('docs'), ...walk('examples')].filter((path) =>
-    path.endsWith('.md'),
-  )
+  const pages = [...readdirSync(root), ...walk('docs'), ...walk('examples')].filter((path) => path.endsWith('.md'))
   const broken = pages.flatMap((path) =>
     [...textOf(path).matchAll(/\]\((?!https?:)([^)#\s]+)/g)]
       .map(([, target = '']) => join(root, dirname(path), target))
