@@ -194,6 +194,8 @@ export const limits = {
   virtualNodesMax: 10_000,
   virtualAppsAtOnceMax: 256,
   transfersAtOnce: 4,
+  /** Replies that a strategy holds in memory: the one that it looks at, and those that are fetched meanwhile. */
+  repliesAhead: 4,
   /** How much must fit onto a disk that was full before work goes on, and how often that is tried. */
   roomProbeBytes: 1 * MiB,
   roomProbeEveryMs: 5_000,

@@ -76,7 +76,8 @@ test('column-major arrays of any shape are read row by row', () => {
     // Each value names its place: 10 * row + column, and so on.
     const places = Array.from({ length: count }, (_, index) => placeOf(index, shape))
     const inColumns = places.toSorted((a, b) => compareReversed(a, b))
-    const array = NdArray.buildStored('int32', shape, true, (values) => values.set(inColumns.map(nameOf)))
+    const { array, values } = NdArray.draft('int32', shape, true)
+    values.set(inColumns.map(nameOf))
     assert.deepEqual([...array.values('int32')], places.map(nameOf))
   }
 })

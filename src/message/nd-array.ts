@@ -28,6 +28,12 @@ export interface StoredValues extends ArrayLayout {
   readonly values: NumericArray
 }
 
+/** An array in the making. */
+export interface NdArrayDraft<D extends DType> {
+  readonly array: NdArray
+  readonly values: ValuesByType[D]
+}
+
 /**
  * A tensor as it travels: a whole NPY file with its type and shape beside it. It cannot be changed: make one with
  * {@link NdArray.from} or {@link NdArray.build}, read one with {@link NdArray.values}. Blobs of other frameworks (another
@@ -80,23 +86,20 @@ export class NdArray {
    * const bias = NdArray.build('float32', [10], (values) => values.fill(0.1))
    */
   static build<D extends DType>(dtype: D, shape: readonly number[], fill: (values: ValuesByType[D]) => void): NdArray {
-    return NdArray.buildStored(dtype, shape, false, fill)
+    const { array, values } = NdArray.draft(dtype, shape, false)
+    fill(values)
+    return array
   }
 
-  /** @internal As {@link NdArray.build}, in either memory order. */
-  static buildStored<D extends DType>(
-    dtype: D,
-    shape: readonly number[],
-    fortranOrder: boolean,
-    fill: (values: ValuesByType[D]) => void,
-  ): NdArray {
+  /** @internal An array of zeros, and its values: they may be written to until the array is used. */
+  static draft<D extends DType>(dtype: D, shape: readonly number[], fortranOrder: boolean): NdArrayDraft<D> {
     const { view } = dtypes[dtype]
     const length = countOf(shape) * entriesPerNumber(dtype)
     const header = npyHeader(descrOf(dtype), shape, fortranOrder)
     const data = new Uint8Array(header.length + length * view.BYTES_PER_ELEMENT)
     data.set(header)
-    fill(new view(data.buffer, header.length, length))
-    return new NdArray({ dtype, shape: [...shape], stype: numpyStype, data })
+    const values = new view(data.buffer, header.length, length)
+    return { array: new NdArray({ dtype, shape: [...shape], stype: numpyStype, data }), values }
   }
 
   /**

@@ -1,4 +1,5 @@
 import type { Message } from '../message/message.ts'
+import type { HeldReply } from './held-reply.ts'
 
 /**
  * What a ServerApp sends messages with and gets replies from. Node and message ids are those of the SuperLink; the grid
@@ -30,6 +31,11 @@ export interface Grid {
    * const replies = await grid.sendAndReceive(messages, { timeoutSeconds: 600 })
    */
   sendAndReceive(messages: Iterable<Message>, options?: { timeoutSeconds?: number }): Promise<Message[]>
+  /**
+   * As {@link Grid.sendAndReceive}, but leaves the arrays of the replies where they arrived until each reply is loaded, so
+   * that not all have to be in memory. Optional: without it, strategies receive all replies at once.
+   */
+  sendAndHold?(messages: Iterable<Message>, options?: { timeoutSeconds?: number }): Promise<HeldReply[]>
   /** Tells whoever watches the run (`flwr run --stream`) how far it is. Never fails the run. */
   reportProgress(progress: Progress): void
 }

@@ -23,12 +23,22 @@ export {
 } from '../message/value.ts'
 export { ClientApp, type ClientFn, type Mod } from './client-app.ts'
 export type { Grid, Progress } from './grid.ts'
+export type { ArrayNames, HeldReply, ReplyOutline } from './held-reply.ts'
 export { InMemoryGrid, type InMemoryNode } from './in-memory-grid.ts'
 export { log } from './log.ts'
 export { ServerApp, type ServerFn } from './server-app.ts'
 export { type AggregateMetricsFn, FedAvg, type FedAvgOptions } from './strategy/fed-avg.ts'
 export { InconsistentRepliesError } from './strategy/inconsistent-replies.ts'
+export { collect, Replies, WeightedReplies, type WeightedReply } from './strategy/reply-stream.ts'
 export { Result } from './strategy/result.ts'
 export { type Sample, sampleNodes } from './strategy/sample.ts'
-export { type Aggregate, type EvaluateFn, type ShouldStop, type StartOptions, Strategy } from './strategy/strategy.ts'
+export {
+  type Aggregate,
+  type EvaluateFn,
+  type ShouldStop,
+  type StartOptions,
+  Strategy,
+  type TrainPhase,
+} from './strategy/strategy.ts'
 export { meanOfArrays, meanOfMetrics, type WeightedArrays, type WeightedMetrics } from './strategy/weighted-mean.ts'
+export { WeightedSum } from './strategy/weighted-sum.ts'

@@ -5,6 +5,7 @@ import { NdArray } from '../../src/message/nd-array.ts'
 import { ArrayRecord, type ConfigRecord, type MetricRecord } from '../../src/message/records.ts'
 import type { Grid } from '../../src/sdk/grid.ts'
 import { FedAvg } from '../../src/sdk/strategy/fed-avg.ts'
+import { Replies } from '../../src/sdk/strategy/reply-stream.ts'
 import { buildRecord, buildRecords, type DescribedPairs, type DescribedRecords, readVectors } from './vectors.ts'
 
 /** FedAvg as Flower's Python package does it (1.29 and 1.41 alike), recorded by `make-vectors.py`. */
@@ -36,7 +37,11 @@ for (const vector of readVectors<AggregationCase>('aggregations.jsonl'))
     t.mock.method(process.stderr, 'write', () => true)
     const replies = vector.replies.map(replyOf)
     for (const inSomeOrder of [replies, replies.toReversed()]) {
-      const { arrays, metrics } = await new FedAvg().aggregateTrain(1, inSomeOrder)
+      const { arrays, metrics } = await new FedAvg().aggregateTrain({
+        round: 1,
+        replies: Replies.of(inSomeOrder),
+        current: new ArrayRecord(),
+      })
       assert.deepEqual(
         [...(arrays ?? [])].map(([name, array]) => [name, array.dtype, array.shape, withOneNaN(array)]),
         vector.arrays.map(([name, { dtype, shape, npy }]) => {

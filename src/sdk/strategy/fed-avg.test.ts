@@ -8,6 +8,7 @@ import { float } from '../../message/value.ts'
 import { ClientApp, type ClientFn } from '../client-app.ts'
 import { InMemoryGrid } from '../in-memory-grid.ts'
 import { FedAvg } from './fed-avg.ts'
+import { Replies } from './reply-stream.ts'
 
 let lines: string[] = []
 mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
@@ -60,10 +61,12 @@ test('the same replies give the same bits in whatever order they arrive', async 
       }),
     ),
   )
-  const expected = await new FedAvg().aggregateTrain(1, replies)
+  const aggregateOf = (some: readonly Message[]) =>
+    new FedAvg().aggregateTrain({ round: 1, replies: Replies.of(some), current: modelOf() })
+  const expected = await aggregateOf(replies)
   for (let trial = 0; trial < 20; trial++) {
     const shuffled = shuffle(replies, random)
-    const { arrays, metrics } = await new FedAvg().aggregateTrain(1, shuffled)
+    const { arrays, metrics } = await aggregateOf(shuffled)
     assert.deepEqual(arrays?.getArray('w').data, expected.arrays?.getArray('w').data)
     assert.deepEqual(metrics?.toObject(), expected.metrics?.toObject())
   }

@@ -4,9 +4,10 @@ import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } fr
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { contentsOf, partsOf } from './replies.ts'
+import { collect } from './reply-stream.ts'
 import { sampleNodes } from './sample.ts'
-import { type Aggregate, Strategy } from './strategy.ts'
-import { meanOfArrays, meanOfMetrics, type WeightedMetrics } from './weighted-mean.ts'
+import { type Aggregate, Strategy, type TrainPhase } from './strategy.ts'
+import { meanOfArrays, meanOfMetrics } from './weighted-mean.ts'
 
 /** Puts the metrics of several replies together; `weightedByKey` names their weight. */
 export type AggregateMetricsFn = (contents: readonly RecordDict[], weightedByKey: string) => MetricRecord
@@ -27,7 +28,7 @@ export interface FedAvgOptions {
   readonly arrayrecordKey?: string
   /** Name of the record that carries the configuration to the nodes, by default `config`. */
   readonly configrecordKey?: string
-  /** In place of the weighted mean of the metrics of training. */
+  /** In place of the weighted mean of the metrics of training. Needs the memory of all replies at once. */
   readonly trainMetricsAggrFn?: AggregateMetricsFn
   readonly evaluateMetricsAggrFn?: AggregateMetricsFn
 }
@@ -97,11 +98,19 @@ export class FedAvg extends Strategy {
     return this.#configure('train', round, arrays, config, grid)
   }
 
-  async aggregateTrain(_round: number, replies: readonly Message[]): Promise<Aggregate> {
+  async aggregateTrain({ replies }: TrainPhase): Promise<Aggregate> {
+    if (this.#trainMetricsAggrFn) return this.#aggregateAtOnce(await collect(replies), this.#trainMetricsAggrFn)
+    const weighted = replies.weightedBy(this.weightedByKey)
+    if (weighted.size === 0) return {}
+    return { metrics: weighted.meanOfMetrics(), arrays: await weighted.meanOfArrays() }
+  }
+
+  /** A function of the app receives the whole contents of all replies, as in Flower. */
+  #aggregateAtOnce(replies: readonly Message[], aggregate: AggregateMetricsFn): Aggregate {
     const contents = contentsOf(replies, 'aggregate_train')
     if (contents.length === 0) return {}
     const parts = partsOf(contents, this.weightedByKey, true)
-    return { arrays: meanOfArrays(parts), metrics: this.#metricsOf(contents, parts, this.#trainMetricsAggrFn) }
+    return { arrays: meanOfArrays(parts), metrics: aggregate(contents, this.weightedByKey) }
   }
 
   configureEvaluate(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
@@ -111,15 +120,8 @@ export class FedAvg extends Strategy {
   async aggregateEvaluate(_round: number, replies: readonly Message[]): Promise<MetricRecord | undefined> {
     const contents = contentsOf(replies, 'aggregate_evaluate')
     if (contents.length === 0) return undefined
-    return this.#metricsOf(contents, partsOf(contents, this.weightedByKey, false), this.#evaluateMetricsAggrFn)
-  }
-
-  #metricsOf(
-    contents: readonly RecordDict[],
-    parts: readonly WeightedMetrics[],
-    aggregate: AggregateMetricsFn | undefined,
-  ): MetricRecord {
-    return aggregate ? aggregate(contents, this.weightedByKey) : meanOfMetrics(parts, this.weightedByKey)
+    const parts = partsOf(contents, this.weightedByKey, false)
+    return this.#evaluateMetricsAggrFn?.(contents, this.weightedByKey) ?? meanOfMetrics(parts, this.weightedByKey)
   }
 
   async #configure(

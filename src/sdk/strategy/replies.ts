@@ -1,5 +1,6 @@
 import type { Message } from '../../message/message.ts'
-import { ArrayRecord, type MetricRecord, type RecordDict } from '../../message/records.ts'
+import { type AnyRecord, ArrayRecord, MetricRecord, type RecordDict } from '../../message/records.ts'
+import type { ArrayNames } from '../held-reply.ts'
 import { log } from '../log.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
 
@@ -10,25 +11,42 @@ export interface ReplyParts {
   readonly weight: number
 }
 
+export type AggregationPhase = 'aggregate_train' | 'aggregate_evaluate'
+
 /**
- * Logs and drops error replies; answers the contents of the others, ordered by node: sums of floats depend on the order,
+ * Logs and drops error replies; returns the contents of the others, ordered by node: sums of floats depend on the order,
  * so the same replies must give the same model in whatever order they arrive.
  */
-export function contentsOf(replies: readonly Message[], phase: 'aggregate_train' | 'aggregate_evaluate'): RecordDict[] {
+export function contentsOf(replies: readonly Message[], phase: AggregationPhase): RecordDict[] {
+  return successesOf(inNodeOrder(replies), phase).map((reply) => reply.content)
+}
+
+/** Logs how many replies carry an error, and which, as Flower does; returns the others. */
+export function successesOf<R extends Pick<Message, 'metadata' | 'error'>>(
+  replies: readonly R[],
+  phase: AggregationPhase,
+): R[] {
   if (replies.length === 0) return []
-  const ordered = replies.toSorted((a, b) => compare(a.metadata.srcNodeId, b.metadata.srcNodeId))
-  const failed = ordered.filter((reply) => reply.hasError())
-  const valid = ordered.filter((reply) => !reply.hasError())
+  const failed = replies.filter(({ error }) => error !== undefined)
+  const valid = replies.filter(({ error }) => error === undefined)
   log.info(`${phase}: Received ${valid.length} results and ${failed.length} failures`)
   for (const { metadata, error } of failed)
     log.info(`\t> Received error in reply from node ${metadata.srcNodeId}: ${error?.reason}`)
-  return valid.map((reply) => reply.content)
+  return valid
+}
+
+/** The replies by the ids of their nodes, smallest first. */
+export function inNodeOrder<R extends Pick<Message, 'metadata'>>(replies: Iterable<R>): R[] {
+  return [...replies].sort((a, b) => compare(a.metadata.srcNodeId, b.metadata.srcNodeId))
 }
 
 const namedMax = 8
 
 /** Says which nodes gave no reply, or `undefined` when all did. */
-export function missingReplies(asked: readonly Message[], replies: readonly Message[]): string | undefined {
+export function missingReplies(
+  asked: readonly Message[],
+  replies: readonly Pick<Message, 'metadata'>[],
+): string | undefined {
   if (replies.length >= asked.length) return undefined
   const answered = new Set(replies.map(({ metadata }) => metadata.srcNodeId))
   const silent = asked.map(({ metadata }) => metadata.dstNodeId).filter((nodeId) => !answered.has(nodeId))
@@ -46,44 +64,62 @@ function compare(a: bigint, b: bigint): number {
  * ArrayRecord; names and keys must be the same in all, in any order. Throws an InconsistentRepliesError.
  */
 export function partsOf(contents: readonly RecordDict[], weightedByKey: string, inTraining: boolean): ReplyParts[] {
-  const arrays = inTraining
-    ? onlyRecords(
-        contents.map((content) => content.arrayRecords),
-        'ArrayRecord',
-      )
-    : []
-  const metrics = onlyRecords(
-    contents.map((content) => content.metricRecords),
-    'MetricRecord',
-  )
-  return metrics.map((record, index) => {
-    const weight = record.get(weightedByKey)
-    if (weight === undefined)
-      throw new InconsistentRepliesError(
-        `The MetricRecord of the replies has no '${weightedByKey}' to weight them by: return it from the ClientApp, or name another metric with the strategy's weightedByKey.`,
-      )
-    if (Array.isArray(weight))
-      throw new InconsistentRepliesError(`'${weightedByKey}' in the MetricRecord of the replies must be one number.`)
-    return { arrays: arrays[index] ?? new ArrayRecord(), metrics: record, weight: Number(weight) }
-  })
+  const arrays = inTraining ? onlyRecords(contents, 'ArrayRecord') : []
+  const metrics = onlyRecords(contents, 'MetricRecord') as MetricRecord[]
+  return metrics.map((record, index) => ({
+    arrays: (arrays[index] as ArrayRecord | undefined) ?? new ArrayRecord(),
+    metrics: record,
+    weight: weightIn(record, weightedByKey),
+  }))
 }
 
-function onlyRecords<R extends ArrayRecord | MetricRecord>(
-  found: readonly ReadonlyMap<string, R>[],
-  kind: 'ArrayRecord' | 'MetricRecord',
-): R[] {
-  const wrong = found.find((records) => records.size !== 1)
+/** The weight of a reply. Throws an InconsistentRepliesError if its metrics have none, or a list. */
+export function weightIn(metrics: MetricRecord, weightedByKey: string): number {
+  const weight = metrics.get(weightedByKey)
+  if (weight === undefined)
+    throw new InconsistentRepliesError(
+      `The MetricRecord of the replies has no '${weightedByKey}' to weight them by: return it from the ClientApp, or name another metric with the strategy's weightedByKey.`,
+    )
+  if (Array.isArray(weight))
+    throw new InconsistentRepliesError(`'${weightedByKey}' in the MetricRecord of the replies must be one number.`)
+  return Number(weight)
+}
+
+type RecordKind = 'ArrayRecord' | 'MetricRecord'
+type RecordOrNames = AnyRecord | ArrayNames
+
+/**
+ * The one record of that kind in each of the contents, or its outline. Throws an InconsistentRepliesError if one of them
+ * has another number of such records, another name, or other keys than the first.
+ */
+export function onlyRecords(
+  contents: readonly ReadonlyMap<string, RecordOrNames>[],
+  kind: RecordKind,
+): RecordOrNames[] {
+  const found = contents.map((content) => [...content].filter(([, record]) => kindOf(record) === kind))
+  const wrong = found.find((records) => records.length !== 1)
   if (wrong)
-    throw new InconsistentRepliesError(`Every reply must hold exactly one ${kind}, but one holds ${wrong.size}.`)
-  const entries = found.map((records) => [...records][0] as [string, R])
-  const [firstName, first] = entries[0] as [string, R]
-  const keys = [...first.keys()]
-  for (const [name, record] of entries)
-    if (name !== firstName || record.size !== keys.length || !keys.every((key) => record.has(key)))
+    throw new InconsistentRepliesError(`Every reply must hold exactly one ${kind}, but one holds ${wrong.length}.`)
+  const entries = found.map(([entry]) => entry as [string, RecordOrNames])
+  const [firstName, first] = entries[0] ?? ['', undefined]
+  const keys = first ? keysOf(first) : []
+  for (const [name, record] of entries) {
+    const own = new Set(keysOf(record))
+    if (name !== firstName || own.size !== keys.length || !keys.every((key) => own.has(key)))
       throw new InconsistentRepliesError(
-        `The ${kind}s of all replies must have the same name and the same keys, but '${firstName}' with ${listed(keys)} came beside '${name}' with ${listed([...record.keys()])}.`,
+        `The ${kind}s of all replies must have the same name and the same keys, but '${firstName}' with ${listed(keys)} came beside '${name}' with ${listed([...own])}.`,
       )
+  }
   return entries.map(([, record]) => record)
+}
+
+function kindOf(record: RecordOrNames): RecordKind | undefined {
+  if (record instanceof MetricRecord) return 'MetricRecord'
+  return record instanceof ArrayRecord || 'arrayNames' in record ? 'ArrayRecord' : undefined
+}
+
+function keysOf(record: RecordOrNames): string[] {
+  return 'arrayNames' in record ? [...record.arrayNames] : [...record.keys()]
 }
 
 const listedMax = 8

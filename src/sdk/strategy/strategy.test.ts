@@ -7,7 +7,7 @@ import { float } from '../../message/value.ts'
 import { ClientApp } from '../client-app.ts'
 import type { Grid } from '../grid.ts'
 import { InMemoryGrid } from '../in-memory-grid.ts'
-import { type Aggregate, Strategy } from './strategy.ts'
+import { type Aggregate, Strategy, type TrainPhase } from './strategy.ts'
 
 let lines: string[] = []
 mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
@@ -21,8 +21,8 @@ class Counting extends Strategy {
     const content = new RecordDict({ arrays, config })
     return (await grid.getNodeIds()).map((dstNodeId) => Message.create({ content, messageType: 'train', dstNodeId }))
   }
-  async aggregateTrain(round: number, replies: readonly Message[]): Promise<Aggregate> {
-    return { arrays: modelOf(round * 100 + replies.length), metrics: new MetricRecord({ replies: replies.length }) }
+  async aggregateTrain({ round, replies }: TrainPhase): Promise<Aggregate> {
+    return { arrays: modelOf(round * 100 + replies.size), metrics: new MetricRecord({ replies: replies.size }) }
   }
   async configureEvaluate(): Promise<Message[]> {
     return []

@@ -2,8 +2,10 @@ import { UsageError } from '../../base/errors.ts'
 import type { Message } from '../../message/message.ts'
 import { type ArrayRecord, ConfigRecord, type MetricRecord } from '../../message/records.ts'
 import type { Grid } from '../grid.ts'
+import { type HeldReply, heldInMemory } from '../held-reply.ts'
 import { log } from '../log.ts'
 import { missingReplies } from './replies.ts'
+import { LostReplyError, Replies } from './reply-stream.ts'
 import { Result } from './result.ts'
 import { logEnd, logStart } from './run-log.ts'
 
@@ -39,6 +41,15 @@ export interface StartOptions {
 /** Returns whether the training stops after this round. Called after each round, not for round 0; must not change `result`. */
 export type ShouldStop = (round: number, result: Result) => boolean | Promise<boolean>
 
+/** The end of a phase of training. */
+export interface TrainPhase {
+  readonly round: number
+  /** What came in time, error replies too. */
+  readonly replies: Replies
+  /** The model that the nodes were sent. */
+  readonly current: ArrayRecord
+}
+
 /** What {@link Strategy.aggregateTrain} makes of replies; a part that is absent stays as it was. */
 export interface Aggregate {
   readonly arrays?: ArrayRecord | undefined
@@ -64,8 +75,17 @@ export abstract class Strategy {
     config: ConfigRecord,
     grid: Grid,
   ): Promise<Iterable<Message>>
-  /** The next model. `replies` holds what came in time, error replies too, in any order. What it throws fails the run. */
-  abstract aggregateTrain(round: number, replies: readonly Message[]): Promise<Aggregate>
+  /**
+   * The next model. What it throws fails the run. May be called again for a round, with a reply less, if a reply is lost
+   * while the replies are fetched.
+   *
+   * @example
+   * override async aggregateTrain({ replies, current }: TrainPhase) {
+   *   const models = await collect(replies.weightedBy('num-examples'))
+   *   return { arrays: geometricMedian(models.map(({ arrays }) => arrays), current) }
+   * }
+   */
+  abstract aggregateTrain(phase: TrainPhase): Promise<Aggregate>
   /** The messages of an evaluation phase; none skips it. */
   abstract configureEvaluate(
     round: number,
@@ -73,6 +93,7 @@ export abstract class Strategy {
     config: ConfigRecord,
     grid: Grid,
   ): Promise<Iterable<Message>>
+  /** The metrics of the round. `replies` holds what came in time, error replies too, in any order. */
   abstract aggregateEvaluate(round: number, replies: readonly Message[]): Promise<MetricRecord | undefined>
   /** Logs how the strategy is set up. */
   abstract summary(): void
@@ -102,7 +123,7 @@ class Run {
   readonly #strategy: Strategy
   readonly #grid: Grid
   readonly #rounds: number
-  readonly #timeoutSeconds: number
+  readonly #timeout: { readonly timeoutSeconds: number }
   readonly #trainConfig: ConfigRecord
   readonly #evaluateConfig: ConfigRecord
   readonly #evaluateFn: EvaluateFn | undefined
@@ -119,7 +140,7 @@ class Run {
     this.#strategy = strategy
     this.#grid = grid
     this.#rounds = limits.rounds
-    this.#timeoutSeconds = limits.timeoutSeconds
+    this.#timeout = { timeoutSeconds: limits.timeoutSeconds }
     this.#result = result
     this.#shouldStop = options.shouldStop
     this.#trainConfig = options.trainConfig ?? new ConfigRecord()
@@ -151,8 +172,8 @@ class Run {
   async #train(round: number, arrays: ArrayRecord): Promise<ArrayRecord | undefined> {
     this.#report(round, 'configure')
     const messages = await this.#strategy.configureTrain(round, arrays, this.#trainConfig, this.#grid)
-    const replies = await this.#ask(round, 'train', messages)
-    const aggregate = await this.#strategy.aggregateTrain(round, replies)
+    const replies = await this.#ask(round, 'train', messages, (asked) => this.#sendAndHold(asked))
+    const aggregate = await this.#aggregate({ round, replies, current: arrays })
     if (aggregate.arrays) this.#result.arrays = aggregate.arrays
     if (aggregate.metrics) {
       log.info(`\t└──> Aggregated MetricRecord: ${aggregate.metrics}`)
@@ -164,7 +185,9 @@ class Run {
 
   async #evaluate(round: number, arrays: ArrayRecord): Promise<MetricRecord | undefined> {
     const messages = await this.#strategy.configureEvaluate(round, arrays, this.#evaluateConfig, this.#grid)
-    const replies = await this.#ask(round, 'evaluate', messages)
+    const replies = await this.#ask(round, 'evaluate', messages, (asked) =>
+      this.#grid.sendAndReceive(asked, this.#timeout),
+    )
     const metrics = await this.#strategy.aggregateEvaluate(round, replies)
     if (metrics) {
       log.info(`\t└──> Aggregated MetricRecord: ${metrics}`)
@@ -174,14 +197,40 @@ class Run {
     return metrics
   }
 
-  async #ask(round: number, phase: 'train' | 'evaluate', messages: Iterable<Message>): Promise<Message[]> {
+  async #ask<R extends Pick<Message, 'metadata'>>(
+    round: number,
+    phase: 'train' | 'evaluate',
+    messages: Iterable<Message>,
+    send: (asked: readonly Message[]) => Promise<R[]>,
+  ): Promise<R[]> {
     const asked = [...messages]
     if (asked.length === 0) return []
     this.#report(round, phase)
-    const replies = await this.#grid.sendAndReceive(asked, { timeoutSeconds: this.#timeoutSeconds })
+    const replies = await send(asked)
     const missing = missingReplies(asked, replies)
-    if (missing) log.warn(`\t> ${missing} within ${this.#timeoutSeconds} s`)
+    if (missing) log.warn(`\t> ${missing} within ${this.#timeout.timeoutSeconds} s`)
     return replies
+  }
+
+  async #sendAndHold(messages: readonly Message[]): Promise<HeldReply[]> {
+    if (this.#grid.sendAndHold) return this.#grid.sendAndHold(messages, this.#timeout)
+    return (await this.#grid.sendAndReceive(messages, this.#timeout)).map(heldInMemory)
+  }
+
+  /** Replies are released when the model is made: until then a lost one can be left out, and the others added anew. */
+  async #aggregate(phase: { round: number; replies: readonly HeldReply[]; current: ArrayRecord }): Promise<Aggregate> {
+    let { replies } = phase
+    for (;;) {
+      try {
+        const aggregate = await this.#strategy.aggregateTrain({ ...phase, replies: new Replies(replies) })
+        await Promise.all(replies.map((reply) => reply.release()))
+        return aggregate
+      } catch (error) {
+        if (!(error instanceof LostReplyError)) throw error
+        const lost = error
+        replies = replies.map((held) => (held.metadata === lost.metadata ? heldInMemory(lost.reply) : held))
+      }
+    }
   }
 
   async #evaluateGlobally(round: number, arrays: ArrayRecord): Promise<MetricRecord | undefined> {

@@ -1,0 +1,167 @@
+import { loadAhead } from '../../base/ahead.ts'
+import { limits } from '../../base/limits.ts'
+import type { Message, Metadata } from '../../message/message.ts'
+import type { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
+import { type HeldReply, heldInMemory } from '../held-reply.ts'
+import { inNodeOrder, onlyRecords, successesOf, weightIn } from './replies.ts'
+import { meanOfMetrics, sharesOf, type WeightedMetrics } from './weighted-mean.ts'
+import { WeightedSum } from './weighted-sum.ts'
+
+/**
+ * The replies to a phase of training, in the order of their nodes. They are fetched when the loop asks for them, a few
+ * ahead, and each can be let go when the next is asked for: so a model of any size is aggregated in the memory of a few.
+ * Error replies are among them. The replies can be gone through more than once.
+ *
+ * @example
+ * for await (const reply of replies) if (!reply.hasError()) look(reply.content.arrays('arrays'))
+ */
+export class Replies implements AsyncIterable<Message> {
+  readonly #held: readonly HeldReply[]
+
+  /** @internal */
+  constructor(held: Iterable<HeldReply>) {
+    this.#held = inNodeOrder(held)
+  }
+
+  /**
+   * Replies that are in memory already, e.g. in a test.
+   *
+   * @example
+   * await strategy.aggregateTrain({ round: 1, replies: Replies.of(messages), current })
+   */
+  static of(messages: Iterable<Message>): Replies {
+    return new Replies([...messages].map(heldInMemory))
+  }
+
+  get size(): number {
+    return this.#held.length
+  }
+
+  /** How many replies carry an error, as far as that is known before their arrays are fetched. */
+  get failures(): number {
+    return this.#held.filter(({ error }) => error !== undefined).length
+  }
+
+  [Symbol.asyncIterator](): AsyncGenerator<Message, void, undefined> {
+    return loadAhead(this.#held, (reply, signal) => reply.load(signal), limits.repliesAhead)
+  }
+
+  /**
+   * The same replies, each changed when it is fetched, for strategies that wrap another one. `change` is not called for
+   * error replies, and must keep the names of records and arrays, and the metrics.
+   *
+   * @example
+   * return this.inner.aggregateTrain({ ...phase, replies: phase.replies.map((reply) => clipped(reply, phase.current)) })
+   */
+  map(change: (reply: Message) => Message | Promise<Message>): Replies {
+    return new Replies(
+      this.#held.map((held) => ({
+        metadata: held.metadata,
+        error: held.error,
+        outline: held.outline,
+        release: () => held.release(),
+        async load(signal) {
+          const reply = await held.load(signal)
+          return reply.hasError() ? reply : change(reply)
+        },
+      })),
+    )
+  }
+
+  /**
+   * The replies without an error and their weights, which are the metric of that name. Logs, as Flower does, how many
+   * there are and what the errors say. Throws an InconsistentRepliesError if names and keys of their records differ.
+   *
+   * @example
+   * const sum = new WeightedSum()
+   * for await (const { arrays, share } of replies.weightedBy('num-examples')) sum.add(arrays, share)
+   * return { arrays: sum.mean() }
+   */
+  weightedBy(key: string): WeightedReplies {
+    return new WeightedReplies(successesOf(this.#held, 'aggregate_train'), key)
+  }
+}
+
+/** One reply of a round, with its share in the mean: its weight divided by the sum of all weights. */
+export interface WeightedReply {
+  readonly nodeId: bigint
+  readonly content: RecordDict
+  readonly arrays: ArrayRecord
+  readonly metrics: MetricRecord
+  readonly weight: number
+  readonly share: number
+}
+
+/** The replies of {@link Replies.weightedBy}: their metrics are known, and their arrays are fetched one after the other. */
+export class WeightedReplies implements AsyncIterable<WeightedReply> {
+  readonly #held: readonly HeldReply[]
+  readonly #key: string
+  readonly #metrics: readonly WeightedMetrics[]
+  readonly #shares: readonly number[]
+
+  /** @internal */
+  constructor(held: readonly HeldReply[], key: string) {
+    const outlines = held.map(({ outline }) => outline)
+    onlyRecords(outlines, 'ArrayRecord')
+    this.#metrics = (onlyRecords(outlines, 'MetricRecord') as MetricRecord[]).map((metrics) => ({
+      metrics,
+      weight: weightIn(metrics, key),
+    }))
+    this.#held = held
+    this.#key = key
+    this.#shares = sharesOf(this.#metrics)
+  }
+
+  get size(): number {
+    return this.#held.length
+  }
+
+  async *[Symbol.asyncIterator](): AsyncGenerator<WeightedReply, void, undefined> {
+    const load = async (held: HeldReply, signal: AbortSignal) => ({ held, reply: await held.load(signal) })
+    let index = 0
+    for await (const { held, reply } of loadAhead(this.#held, load, limits.repliesAhead)) {
+      if (reply.hasError()) throw new LostReplyError(held, reply)
+      const { content, metadata } = reply
+      const [arrays] = content.arrayRecords.values()
+      const { metrics, weight } = this.#metrics[index] as WeightedMetrics
+      const share = this.#shares[index] as number
+      index += 1
+      yield { nodeId: metadata.srcNodeId, content, arrays: arrays as ArrayRecord, metrics, weight, share }
+    }
+  }
+
+  /** The weighted mean of the arrays: holds one sum, and a few replies at a time. */
+  async meanOfArrays(): Promise<ArrayRecord> {
+    const sum = new WeightedSum()
+    for await (const { arrays, share } of this) sum.add(arrays, share)
+    return sum.mean()
+  }
+
+  /** The weighted mean of the metrics, without the weight itself. */
+  meanOfMetrics(): MetricRecord {
+    return meanOfMetrics(this.#metrics, this.#key)
+  }
+}
+
+/** A reply whose share is part of the mean already cannot be fetched any more: the aggregation starts over without it. */
+export class LostReplyError extends Error {
+  override readonly name = 'LostReplyError'
+  readonly metadata: Metadata
+  readonly reply: Message
+
+  constructor(held: HeldReply, reply: Message) {
+    super(`A reply was lost while the replies were aggregated: ${reply.error?.reason}`)
+    this.metadata = held.metadata
+    this.reply = reply
+  }
+}
+
+/**
+ * All items of a stream at once, for strategies that compare the models of a round with each other.
+ *
+ * @example
+ * const models = await collect(replies.weightedBy('num-examples'))
+ */
+export function collect<T>(stream: AsyncIterable<T>): Promise<T[]> {
+  return Array.fromAsync(stream)
+}
