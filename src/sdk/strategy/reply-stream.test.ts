@@ -111,13 +111,14 @@ test('a reply that is lost while it is fetched is left out, and the mean is that
       })
     }
   }
-  let value = 0
-  const train = (message: Message): Message =>
-    message.reply(new RecordDict({ a: modelOf(++value), m: new MetricRecord({ 'num-examples': 1 }) }))
+  const train = (message: Message): Message => {
+    const arrays = modelOf(Number(message.metadata.dstNodeId))
+    return message.reply(new RecordDict({ arrays, metrics: new MetricRecord({ 'num-examples': 1 }) }))
+  }
   const app = new ClientApp().train(train)
   const grid = new Losing([{ app }, { app }, { app }])
   const result = await new FedAvg({ fractionEvaluate: 0 }).start(grid, modelOf(0), { numRounds: 1 })
-  assert.deepEqual(valuesOf(result.arrays), [2])
+  assert.deepEqual(valuesOf(result.arrays), [3])
   assert.ok(lines.includes('INFO :      aggregate_train: Received 2 results and 1 failures\n'))
   assert.ok(lines.some((line) => line.includes('> Received error in reply from node 3: its objects are gone')))
   assert.deepEqual(new Set(counting.released), new Set([2n, 4n]))
