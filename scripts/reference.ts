@@ -55,7 +55,11 @@ const pages = {
         ['its address is in use, or cannot be opened', 'SuperLink, SuperNode, SuperExec, at their start', '1'],
         ['its database cannot be opened, or is of a newer release', 'SuperLink, at its start', '1'],
         ['SIGINT, SIGTERM, SIGQUIT', 'all', '0; a second signal ends it at once'],
-        ['its parent is gone', 'SuperExec and app processes that were started by one', '0'],
+        [
+          'its parent is gone',
+          'app processes, and a SuperExec when its ServerApps have ended (--keep-apps of the SuperLink)',
+          '0',
+        ],
         ['a replaced file is wrong while it runs', 'all', 'none: the last good set stays, and the log says why'],
         ['a SuperExec that it started ends', 'SuperLink, SuperNode', 'none: it is started again'],
         ['a fault of ours', 'all', '1, with the request to report it'],

@@ -24,7 +24,13 @@ export function startProgram(
   })
 }
 
-/** Keeps a child program running until the signal: when it ends it is started again, with growing pauses. */
+/** Reason of a signal at which `keepRunning` leaves its child to itself instead of ending it. */
+export const leaveChild = Symbol('leave the child to itself')
+
+/**
+ * Keeps a child program running until the signal: when it ends it is started again, with growing pauses. At the signal the
+ * child is ended, unless the reason is {@link leaveChild}.
+ */
 export async function keepRunning(
   start: () => ChildProcess,
   options: { name: string; clock: Clock; log: Logger; signal: AbortSignal },
@@ -34,9 +40,10 @@ export async function keepRunning(
   while (!signal.aborted) {
     const startedAt = clock.now()
     const child = start()
-    const stop = (): void => void child.kill('SIGTERM')
+    const { promise: left, resolve: leave } = Promise.withResolvers<string>()
+    const stop = (): void => void (signal.reason === leaveChild ? leave('left') : child.kill('SIGTERM'))
     signal.addEventListener('abort', stop, { once: true })
-    const outcome = await ended(child)
+    const outcome = await Promise.race([ended(child), left])
     signal.removeEventListener('abort', stop)
     if (signal.aborted) return
     if (clock.now() - startedAt > 60_000) pauses = backoffMs({ baseMs: 200, capMs: 20_000 })

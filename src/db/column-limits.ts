@@ -68,6 +68,7 @@ export const columnLimits = {
   object: { object_id: 'hashBytesMax', content: 'objectInlineBytesMax', type: 'wordBytesMax' },
   push_session: { session_id: 'hashBytesMax' },
   nonce: { namespace: 'nonceBytesMax', nonce: 'nonceBytesMax' },
+  setting: { name: 'wordBytesMax', value: 'wordBytesMax' },
   simulation_settings: { federation: 'nodeNameBytesMax', settings: 'simulationSettingsBytesMax' },
   virtual_node: { state: 'messageBytesMax', parts: 'wordBytesMax' },
 } as const satisfies { readonly [T in keyof Tables]: Readonly<Record<TextColumn<Tables[T]>, LimitName>> }

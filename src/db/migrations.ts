@@ -128,4 +128,7 @@ export const migrations: readonly string[] = [
   `
   ALTER TABLE participant ADD COLUMN unprompted_bytes INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
+  `,
 ]

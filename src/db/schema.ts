@@ -19,6 +19,7 @@ export interface Tables {
   object: ObjectTable
   push_session: PushSessionTable
   nonce: NonceTable
+  setting: SettingTable
   simulation_settings: SimulationSettingsTable
   virtual_node: VirtualNodeTable
 }
@@ -198,6 +199,13 @@ export interface NonceTable {
   namespace: string
   nonce: string
   expires_at: Instant
+}
+
+/** What a server remembers for its next start. */
+export interface SettingTable {
+  /** 'apps-port' | 'apps' */
+  name: string
+  value: string
 }
 
 export interface SimulationSettingsTable {

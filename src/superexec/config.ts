@@ -16,6 +16,8 @@ export interface SuperexecConfig {
   /** What apps are told about trust: the same as we were. */
   readonly trustArguments: readonly string[]
   readonly parentPid: number | undefined
+  /** How long ServerApps under way wait for their server to come back when the parent is gone; 0: they end with it. */
+  readonly keepAppsMs: number
   readonly secret: Uint8Array | undefined
   readonly healthAddress: string | undefined
   readonly dependencyInstallation: boolean
@@ -41,6 +43,12 @@ export const rows: readonly OptionRow[] = [
   { flags: '--insecure', help: 'connect without TLS' },
   { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
   { flags: '--parent-pid <pid>', help: 'end when this process ends' },
+  {
+    flags: '--keep-apps <minutes>',
+    help: 'how long ServerApps wait for their server then',
+    default: '0',
+    hidden: true,
+  },
   { flags: '--superexec-auth-secret-file <path>', help: 'file with the secret that the server knows' },
   { flags: '--superexec-auth-secret-stdin', help: 'read that secret from standard input', hidden: true },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
@@ -73,6 +81,7 @@ export async function parseSuperexecConfig(argv: readonly string[]): Promise<Sup
     program: programOf(text('pluginType')),
     ...(await readTrust(values.insecure === true, text('rootCertificates'))),
     parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
+    keepAppsMs: (wholeNumber(text('keepApps'), '--keep-apps', { min: 0 }) as number) * 60_000,
     secret: readSecret(text('superexecAuthSecretFile'), values.superexecAuthSecretStdin === true),
     healthAddress: text('healthServerAddress'),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,

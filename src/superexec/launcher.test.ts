@@ -7,6 +7,7 @@ import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import type { LastWords } from '../app-api/last-words.ts'
 import type { TaskApi, TaskOutcome } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
+import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { Launcher } from './launcher.ts'
 
@@ -233,6 +234,31 @@ test('a ServerApp that dies fails with the error that it wrote last', async (t) 
     subStatus: 'failed',
     details: 'The app process ended before its task was done (exit status 1: RangeError: no such partition).',
   })
+})
+
+test('ServerApps outlast their server until the last has ended, or until no server has known them for long', async (t) => {
+  for (const comesBack of [true, false]) {
+    const { launcher, launch, apps, lines } = setUp(t)
+    launch('server', 1n, { program: 'flwr-serverapp' })
+    launch('client', 2n)
+    await settle()
+    let sleeps = 0
+    const startedAt = systemClock.now()
+    const clock = {
+      now: () => startedAt + sleeps * 10_000,
+      sleep: async () => {
+        sleeps += 1
+        if (comesBack && sleeps === 3) at(apps, 0).end(0)
+        await settle()
+      },
+    }
+    await launcher.outlast({ clock, keepMs: 60_000, signal: new AbortController().signal })
+    // The ClientApp belongs to a simulation, which has ended.
+    assert.deepEqual(at(apps, 1).signals, ['SIGTERM'])
+    assert.equal(sleeps, comesBack ? 3 : 7)
+    assert.equal(lines.at(-1)?.includes('did not come back'), !comesBack, lines.join('\n'))
+    t.mock.timers.reset()
+  }
 })
 
 test('a process that the system cannot start fails its task, and the next task is launched', async (t) => {

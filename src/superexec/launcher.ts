@@ -4,11 +4,13 @@ import { LauncherChannel } from '../app-api/app-channel.ts'
 import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { startProgram } from '../base/child-program.ts'
+import type { Clock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { componentLanguage } from '../fab/component.ts'
 import { AppConsole } from './app-console.ts'
 import type { LauncherConfig } from './config.ts'
+import { keepLastLine } from './last-line.ts'
 import { PythonApps } from './python-apps.ts'
 import { endApp, type StartedApp, startedApp } from './started-app.ts'
 import { TaskGuard } from './task-guard.ts'
@@ -17,6 +19,8 @@ import { TaskGuard } from './task-guard.ts'
 const idleMs = 60_000
 /** How long a task waits for a process that works on another: less than it takes to start one. */
 const parkMs = 50
+/** How often the time since the last word of the server is looked at while it is away. */
+const lookEveryMs = 1000
 
 /** An app process of ours: it runs one task at a time, for one run only. */
 interface AppProcess {
@@ -43,6 +47,8 @@ export class Launcher {
   readonly #source: TaskSource
   readonly #started = new Set<StartedApp>()
   readonly #apps = new Set<AppProcess>()
+  /** Of the ServerApps under way. */
+  readonly #serverGuards = new Set<TaskGuard>()
   readonly #idle: AppProcess[] = []
   /** Tasks that wait a moment for a process that is about to be idle. */
   readonly #waiting = new Map<AcquiredTask, NodeJS.Timeout>()
@@ -104,7 +110,12 @@ export class Launcher {
   }
 
   #guard(task: AcquiredTask, app: StartedApp | undefined): TaskGuard {
-    return new TaskGuard({ source: this.#source, task, log: this.#log, kill: () => app && endApp(app) })
+    const guard = new TaskGuard({ source: this.#source, task, log: this.#log, kill: () => app && endApp(app) })
+    if (app && task.program === 'flwr-serverapp') {
+      this.#serverGuards.add(guard)
+      void app.ended.then(() => this.#serverGuards.delete(guard))
+    }
+    return guard
   }
 
   /** Processes that wait for the next task of these runs wait in vain, and those at work will. */
@@ -117,15 +128,44 @@ export class Launcher {
     }
   }
 
+  /**
+   * Looks after the ServerApps under way while the server that started this program is away. Its next start knows their
+   * tasks, and they find it at the same address. Resolves when they have ended, at the signal, and when no server has
+   * known any of them for `keepMs`.
+   */
+  async outlast({ clock, keepMs, signal }: { clock: Clock; keepMs: number; signal: AbortSignal }): Promise<void> {
+    this.#cancelWaiting()
+    for (const app of this.#apps) if (app.program !== 'flwr-serverapp') endApp(app.started)
+    // Python's ServerApps prolong their leases too, but too late for this.
+    for (const guard of this.#serverGuards) guard.keepAlive()
+    const startedAt = clock.now()
+    if (this.#serverGuards.size > 0)
+      this.#log.info('The server is gone: ServerApps wait for its next start', {
+        apps: this.#serverGuards.size,
+        minutes: keepMs / 60_000,
+      })
+    while (this.#started.size > 0 && !signal.aborted) {
+      const heardAt = Math.max(startedAt, ...[...this.#serverGuards].map((guard) => guard.heardAt))
+      if (clock.now() - heardAt > keepMs)
+        return this.#log.warn('The server did not come back: its ServerApps are ended')
+      const ended = Promise.all([...this.#started].map((app) => app.ended))
+      await Promise.race([ended, clock.sleep(lookEveryMs, signal).catch(() => {})])
+    }
+  }
+
   /** Ends every app that was launched here. */
   async close(): Promise<void> {
-    for (const timer of this.#waiting.values()) clearTimeout(timer)
-    this.#waiting.clear()
+    this.#cancelWaiting()
     const all = [...this.#started]
     for (const app of all) endApp(app)
     await Promise.all(all.map((app) => app.ended))
     this.#python.close()
     await this.#console.close()
+  }
+
+  #cancelWaiting(): void {
+    for (const timer of this.#waiting.values()) clearTimeout(timer)
+    this.#waiting.clear()
   }
 
   #takeIdle(task: AcquiredTask): AppProcess | undefined {
@@ -245,19 +285,3 @@ function addressFlag(generation: AppGeneration, program: AppProgram): string {
   if (generation === 'runtime') return '--runtime-api-address'
   return program === 'flwr-serverapp' ? '--serverappio-api-address' : '--clientappio-api-address'
 }
-
-/** What a process said last, for the report of its end: the error that ended it, where there is one. */
-function keepLastLine(stream: NodeJS.ReadableStream): () => string {
-  let tail = ''
-  stream.on('error', () => {})
-  stream.on('data', (chunk: Buffer) => {
-    tail = `${tail}${chunk.toString()}`.slice(-lastWordsMax)
-  })
-  return () => {
-    const lines = tail.trim().split('\n')
-    const line = lines.findLast((one) => /^\S*Error\b/.test(one)) ?? lines.at(-1) ?? ''
-    return line === '' ? '' : `: ${line}`
-  }
-}
-
-const lastWordsMax = 2000

@@ -38,15 +38,28 @@ export const main: Main = async (argv, signal) => {
   const source = stack.use(openSource(config, generation, log))
   const launcher = new Launcher(config, source, log)
   stack.defer(() => launcher.close())
+  const acquire = ({ isRetry }: { isRetry: boolean }) => source.acquire(stop, { hold: !isRetry })
   while (!stop.aborted) {
-    const acquired = await trouble.overcome(({ isRetry }) => source.acquire(stop, { hold: !isRetry }))
+    const acquired = await trouble.overcome(acquire).catch(async (error: unknown) => {
+      // The next start of the server does not accept this program, and may be there before the end of the last is seen.
+      if (config.keepAppsMs > 0) await systemClock.sleep(parentSeenMs, stop).catch(() => {})
+      if (!parentGone.signal.aborted) throw error
+    })
     if (!acquired) break
     launcher.endRuns(acquired.endedRunIds)
     if (acquired.task) launcher.launch(acquired.task)
     else if (!acquired.waited) await systemClock.sleep(pollMs, stop).catch(() => {})
   }
+  if (parentGone.signal.aborted && config.keepAppsMs > 0) {
+    // The programs that read the log of the server may be gone too.
+    process.stderr.on('error', () => {})
+    await launcher.outlast({ clock: systemClock, keepMs: config.keepAppsMs, signal })
+  }
   return 0
 }
+
+/** How long the end of the parent may remain unseen. */
+const parentSeenMs = 1000
 
 /** What upstream's SuperExec waits between two questions, for servers that do not hold them. */
 const pollMs = 1000

@@ -27,13 +27,17 @@ export class TaskGuard {
   readonly #options: TaskGuardOptions
   readonly #stop = new AbortController()
   #lastWords: LastWords | undefined
+  #beating = false
+  /** When the server last said that the task goes on. */
+  heardAt = systemClock.now()
 
   constructor(options: TaskGuardOptions) {
     this.#options = options
   }
 
   keepAlive(): void {
-    void this.#beat()
+    if (!this.#beating) void this.#beat()
+    this.#beating = true
   }
 
   /** Whether the server has to be told in the app's own words that it died: the reply to its message. */
@@ -88,6 +92,7 @@ export class TaskGuard {
       try {
         const { success, waited } = await api.sendHeartbeat({ waitMs: intervalMs })
         if (!success) return this.#endProcess()
+        this.heardAt = systemClock.now()
         pauses = backoffMs()
         if (!waited) await systemClock.sleep(intervalMs, signal)
       } catch (error) {

@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
+import { leaveChild } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { FreeSpace } from '../base/free-space.ts'
 import { limits } from '../base/limits.ts'
@@ -30,6 +31,8 @@ import { createFleetService, createNoFleetService } from './api/fleet.ts'
 import { fleetInterceptors } from './api/fleet-interceptors.ts'
 import { logControlCalls } from './api/log-control-calls.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
+import { listenForApps } from './apps/app-listener.ts'
+import { noteAppsEnded, takeAppsOfLastStart } from './apps/kept-apps.ts'
 import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
@@ -61,6 +64,8 @@ export interface Superlink {
   readonly main: Listener
   /** Resolves when nobody needs this SuperLink any more, where it shall end then; else never. */
   readonly idle: Promise<void>
+  /** Leaves the ServerApps under way to the next start of this SuperLink, if it can keep them. */
+  leaveApps(): void
   [Symbol.asyncDispose](): Promise<void>
 }
 
@@ -124,7 +129,7 @@ export async function startSuperlink(
     supernodeAuth: config.supernodeAuth,
   }
   stack.defer(() => ctx.traffic.flush())
-  await ctx.tasks.recover(config.isolation === 'subprocess' ? 'ended' : 'may-live')
+  await ctx.tasks.recover(await takeAppsOfLastStart(ctx, config))
   await recoverDelivery(ctx)
 
   const fleet = simulation ? createNoFleetService() : createFleetService(ctx)
@@ -176,19 +181,11 @@ export async function startSuperlink(
   // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
   const main = stack.use(await listen('API', config.address, [fleet, control, ...appsAt(config.address)], undefined))
   // Without TLS, which the apps of Flower 1.29 do not speak: on this machine alone, unless an address was given.
-  const ownApps = config.isolation === 'subprocess' && config.tls ? '127.0.0.1:0' : undefined
-  const appAddress = config.appioAddress ?? ownApps
-  const plainApps = appAddress
-    ? stack.use(
-        await startListener({
-          name: 'ServerAppIo API',
-          address: appAddress,
-          services: appsAt(appAddress),
-          bodyBudget,
-          log,
-        }),
-      )
-    : undefined
+  const listenPlain = (address: string) =>
+    startListener({ name: 'ServerAppIo API', address, services: appsAt(address), bodyBudget, log })
+  const ownApps = config.isolation === 'subprocess' && config.tls ? () => listenForApps(ctx, listenPlain) : undefined
+  const { appioAddress } = config
+  const plainApps = stack.use(await (appioAddress === undefined ? ownApps?.() : listenPlain(appioAddress)))
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
@@ -212,21 +209,26 @@ export async function startSuperlink(
   if (ocsp) jobs.push(runJob(ctx, 'OCSP watch', () => watchResponders(ctx, ocsp, doors, stop.signal)))
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
   if (gate.ownSecret) jobs.push(runSuperexec(config, ctx, plainApps ?? main, gate.ownSecret, stop.signal))
+  let keepsApps = false
   // Taken down first: jobs end, held calls are answered, then listeners close.
   stack.defer(async () => {
-    stop.abort()
+    stop.abort(keepsApps ? leaveChild : undefined)
     for (const bell of Object.values(ctx.bells)) bell.ringAll()
     await Promise.all(jobs)
+    if (gate.ownSecret && !keepsApps) await noteAppsEnded(ctx)
   })
   addressFile?.write(formatAddress(controlListener.address))
   const idle = idleWatch?.wait(stop.signal) ?? new Promise<void>(() => {})
   const owned = stack.move()
-  return { ...listeners, idle, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  const leaveApps = (): void => {
+    keepsApps = config.keepAppsMinutes > 0
+  }
+  return { ...listeners, idle, leaveApps, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 /** Nothing was prolonged while the disk was full. */
 async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
-  await ctx.tasks.recover('may-live')
+  await ctx.tasks.recover('paused')
   await prolongOnline(ctx)
 }
 
@@ -247,8 +249,8 @@ function runSuperexec(
   secret: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
-  const { python, simulation: keepImports, dependencyInstallation } = config
+  const { python, simulation: keepImports, dependencyInstallation, keepAppsMinutes } = config
   const { format: logFormat } = config.log
   const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
-  return runOwnSuperexec({ ...about, logFormat, clock, log, signal })
+  return runOwnSuperexec({ ...about, keepAppsMinutes, logFormat, clock, log, signal })
 }

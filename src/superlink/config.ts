@@ -18,6 +18,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly address: string
   readonly healthAddress: string | undefined
   readonly isolation: 'subprocess' | 'process'
+  /** How long ServerApps wait for the next start of this SuperLink; 0: they end with it. */
+  readonly keepAppsMinutes: number
   readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
   readonly supernodeAuth: boolean
   /** Virtual nodes instead of SuperNodes: there is no Fleet API. */
@@ -79,6 +81,11 @@ export const rows: readonly OptionRow[] = [
     help: 'subprocess: run apps in processes of our own; process: wait for a SuperExec',
     default: 'subprocess',
     choices: ['subprocess', 'process'],
+  },
+  {
+    flags: '--keep-apps <minutes>',
+    help: 'with --database and --isolation subprocess: how long ServerApps wait for the next start of this SuperLink when it is killed or ends with SIGTERM; 0: they end with it',
+    default: '30',
   },
   { flags: '--database <path>', help: 'SQLite file for the state', default: memoryName },
   { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the database' },
@@ -184,6 +191,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     clients,
     ...addresses,
     isolation,
+    keepAppsMinutes: readKeepApps(values, { isolation, simulation, memory }),
     database: {
       path: memory ? inMemory : database.replace(/^sqlite:\/\/\//, ''),
       storageDirectory: text('storageDir'),
@@ -242,6 +250,15 @@ function readStapling({ sslStapleOcsp }: OptionValues, tls: SuperlinkConfig['tls
       `--ssl-staple-ocsp: the certificate in ${tls.certfile.path} names no OCSP responder: have one issued that does.`,
     )
   return true
+}
+
+/** Only a SuperLink with a database knows the tasks of its apps again, and a simulation is simply repeated. */
+function readKeepApps(
+  { keepApps }: OptionValues,
+  { isolation, simulation, memory }: { isolation: string; simulation: boolean; memory: boolean },
+): number {
+  const minutes = wholeNumber(keepApps, '--keep-apps', { min: 0, max: 10_000 }) as number
+  return isolation === 'subprocess' && !simulation && !memory ? minutes : 0
 }
 
 function readIdle(minutes: string | undefined): number | undefined {

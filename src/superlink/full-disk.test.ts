@@ -22,7 +22,7 @@ async function setUp() {
     core.ctx.db.transaction((tx) => sql.raw(`PRAGMA max_page_count = ${pages}`).execute(tx))
   const stop = new AbortController()
   const watched = core.ctx.room.watch(async () => {
-    await core.ctx.tasks.recover('may-live')
+    await core.ctx.tasks.recover('paused')
     await prolongOnline(core.ctx)
   }, stop.signal)
   return {

@@ -15,6 +15,8 @@ export interface OwnSuperexecOptions {
   readonly python: string | undefined
   readonly keepImports: boolean
   readonly dependencyInstallation: boolean
+  /** How long ServerApps wait for the next start of this server; absent: they end with it. */
+  readonly keepAppsMinutes?: number | undefined
   readonly logFormat: LogFormat
   readonly clock: Clock
   readonly log: Logger
@@ -22,8 +24,8 @@ export interface OwnSuperexecOptions {
 }
 
 /**
- * Runs the SuperExec of a server with `--isolation subprocess` until the signal, and starts it again when it ends. The
- * secret reaches each start over a pipe: arguments, environment and files can be read by other programs.
+ * Runs the SuperExec of a server with `--isolation subprocess` until the signal, and starts it again when it ends; it is
+ * left to itself if the reason of the signal is `leaveChild`. The secret reaches each start over a pipe: arguments, environment and files can be read by other programs.
  */
 export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
   const { secret, clock, log, signal } = options
@@ -39,12 +41,13 @@ export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
 }
 
 function superexecArguments(options: Omit<OwnSuperexecOptions, 'secret' | 'clock' | 'log' | 'signal'>): string[] {
-  const { address, caFile, python, keepImports, dependencyInstallation, logFormat } = options
+  const { address, caFile, python, keepImports, dependencyInstallation, keepAppsMinutes, logFormat } = options
   return [
     ...(caFile === undefined ? ['--insecure'] : ['--root-certificates', caFile]),
     ...['--runtime-api-address', formatAddress(loopbackAddress(address))],
     ...['--parent-pid', String(process.pid), '--superexec-auth-secret-stdin'],
     ...['--log-format', logFormat],
+    ...(keepAppsMinutes === undefined ? [] : ['--keep-apps', String(keepAppsMinutes)]),
     ...(python === undefined ? [] : ['--python', python]),
     ...(keepImports ? ['--keep-imports'] : []),
     ...(dependencyInstallation ? ['--allow-runtime-dependency-installation'] : []),

@@ -159,7 +159,7 @@ test('a running task lives as long as its heartbeats', async () => {
 })
 
 test('after a restart apps of a SuperExec of its own are over, and others get a lease to come back', async () => {
-  for (const apps of ['ended', 'may-live'] as const) {
+  for (const apps of ['ended', 'restarted', 'paused'] as const) {
     await using world = setUp()
     const [running, starting, pending] = [await world.create(), await world.create(), await world.create()]
     await acquired(world)

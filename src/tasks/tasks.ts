@@ -4,10 +4,10 @@ import type { Clock } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import { isStorageFull } from '../base/full-disk.ts'
 import { type NodeId, type RunId, randomId, type TaskId } from '../base/ids.ts'
-import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import { EndedRuns } from './ended-runs.ts'
+import { type AppsAfterPause, Leases } from './leases.ts'
 import { leaseMs, mayBecome, type Task, type TaskSubStatus, type TaskType } from './task.ts'
 import * as taskStore from './task-store.ts'
 
@@ -27,9 +27,9 @@ export interface TasksOptions {
  */
 export class Tasks {
   readonly #options: TasksOptions
-  /** Rung when a task became pending, and when the next end of a lease may have changed. */
+  /** Rung when a task became pending. */
   readonly #pending = new Bell<'pending'>()
-  readonly #leases = new Bell<'leases'>()
+  readonly #leases: Leases
   /** Rung when a task has finished. */
   readonly #ended = new Bell<TaskId>()
   /** Runs that need no warm processes any more. */
@@ -37,6 +37,10 @@ export class Tasks {
 
   constructor(options: TasksOptions) {
     this.#options = options
+    this.#leases = new Leases(options, {
+      finish: (...end) => this.finish(...end),
+      onPending: () => this.#pending.ring('pending'),
+    })
   }
 
   async create(
@@ -112,7 +116,7 @@ export class Tasks {
         leaseUntil: now + leaseMs.starting,
         launches: task.launches + 1,
       })
-      afterCommit(() => this.#leases.ring('leases'))
+      afterCommit(() => this.#leases.changed())
       return { task, token }
     })
   }
@@ -120,7 +124,7 @@ export class Tasks {
   /** The task of a token whose lease has not ended. */
   async findByToken(token: string): Promise<Task | undefined> {
     const task = await taskStore.findByTokenHash(this.#options.db.read, hashToken(token))
-    return task && (task.leaseUntil ?? 0) > this.#leaseNow() ? task : undefined
+    return task && (task.leaseUntil ?? 0) > this.#leases.now() ? task : undefined
   }
 
   /**
@@ -165,6 +169,7 @@ export class Tasks {
     return db.transaction(async (tx) => {
       if (!isAlive(await taskStore.find(tx, taskId))) return false
       await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs.running })
+      this.#leases.heard(taskId)
       return true
     })
   }
@@ -209,82 +214,27 @@ export class Tasks {
     })
     await this.#options.onFinished(tx, afterCommit, { ...task, status: 'finished', subStatus, details, finishedAt })
     afterCommit(() => {
-      this.#leases.ring('leases')
+      this.#leases.heard(taskId)
+      this.#leases.changed()
       this.#ended.ring(taskId)
     })
     return true
   }
 
-  /**
-   * After a restart of this server. Apps of a SuperExec of its own ended with it: what had not come up is launched again,
-   * what ran has failed. Apps of others get a whole lease to come back; so do all apps after a time without prolonging.
-   */
-  async recover(apps: 'ended' | 'may-live'): Promise<void> {
-    const { db, clock } = this.#options
-    await db.transaction(async (tx, afterCommit) => {
-      for (const { taskId, status, leaseUntil } of await taskStore.listOpen(tx)) {
-        if (leaseUntil === undefined || status === 'pending') continue
-        const kind = status === 'running' ? 'running' : 'starting'
-        if (apps === 'may-live') await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs[kind] })
-        else if (kind === 'running') await this.finish(tx, afterCommit, taskId, 'failed', endedWithServer)
-        else await taskStore.update(tx, taskId, backToPending)
-      }
-    })
+  /** After a restart of this server, or a time in which no lease could be prolonged. */
+  recover(apps: AppsAfterPause): Promise<void> {
+    return this.#leases.recover(apps)
   }
 
-  /** Background job: ends leases when they are over. A launch that came to nothing is tried again a few times. */
-  async watchLeases(signal: AbortSignal): Promise<void> {
-    const { db, log } = this.#options
-    while (!signal.aborted) {
-      using subscription = this.#leases.subscribe('leases')
-      const open = (await taskStore.listOpen(db.read)).filter((task) => task.leaseUntil !== undefined)
-      const now = this.#leaseNow()
-      for (const task of open) {
-        if ((task.leaseUntil as number) <= now) await this.#endLease(task.taskId)
-      }
-      const next = Math.min(
-        ...open.map((task) => task.leaseUntil as number).filter((until) => until > now),
-        now + 30_000,
-      )
-      await subscription.wait(Math.max(10, next - this.#leaseNow()), signal)
-    }
-    log.debug('No more leases are watched')
-  }
-
-  #leaseNow(): number {
-    return this.#options.leaseNow?.() ?? this.#options.clock.now()
-  }
-
-  async #endLease(taskId: TaskId): Promise<void> {
-    const { db, log } = this.#options
-    await db.transaction(async (tx, afterCommit) => {
-      const task = await taskStore.find(tx, taskId)
-      if (!task || task.leaseUntil === undefined || task.leaseUntil > this.#leaseNow()) return
-      if (task.status === 'starting' && task.launches < limits.taskLaunchesMax) {
-        log.warn('An app did not come up in time and is launched again', {
-          task: taskId,
-          run: task.runId,
-          launches: task.launches,
-        })
-        await taskStore.update(tx, taskId, backToPending)
-        afterCommit(() => this.#pending.ring('pending'))
-        return
-      }
-      const details =
-        task.status === 'starting'
-          ? `The app did not come up in ${task.launches} launches`
-          : 'No heartbeat received from the task'
-      await this.finish(tx, afterCommit, taskId, 'failed', details, task.leaseUntil)
-    })
+  /** Background job: ends leases when they are over. */
+  watchLeases(signal: AbortSignal): Promise<void> {
+    return this.#leases.watch(signal)
   }
 }
 
 function isAlive(task: Task | undefined): boolean {
   return task?.status === 'starting' || task?.status === 'running'
 }
-
-const backToPending = { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null } as const
-const endedWithServer = 'The server was restarted, and the app that it ran ended with it: start the run again'
 
 /** The token itself is never stored. */
 function hashToken(token: string): string {

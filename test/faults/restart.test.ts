@@ -52,25 +52,50 @@ test('a SuperLink killed in the middle of a round comes back, and nodes, ServerA
   assert.deepEqual(await nodeIds(deployment), before)
 })
 
-test('a SuperLink that ran the ServerApp itself ends the run with the reason when it comes back', async () => {
+for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
+  test(`ServerApps outlive a SuperLink that ends by ${signal}, and their run goes on at its next start`, async () => {
+    // With TLS the API for apps is at a port that the system chose.
+    await using deployment = await Deployment.create({ mutualTls: signal === 'SIGKILL' })
+    await deployment.startSupernode('node-1')
+    await deployment.startSupernode('node-2')
+    const before = await nodeIds(deployment)
+    const runId = await startRun(deployment)
+    const follower = await untilMidRound(deployment, runId)
+    const apps = deployment.children('flwr-serverapp')
+    assert.equal(apps.length, 1)
+
+    deployment.superlink.kill(signal)
+    await deployment.superlink.end()
+    await deployment.startSuperlink()
+
+    assert.equal(await follower.end(), 0, follower.said)
+    assert.match(follower.said, /weights: 6 16/)
+    assert.equal((await runOf(deployment, runId)).status, 'finished:completed')
+    assert.deepEqual(await nodeIds(deployment), before)
+    // Both SuperNodes have a SuperExec, and the SuperLink has its new one.
+    await eventually('the end of the ServerApp and of the SuperExec that had started it', () => {
+      const superexecs = deployment.children('flower-superexec')
+      return apps.every((pid) => !isAlive(pid)) && superexecs.length === 3
+    })
+  })
+}
+
+test('a SuperLink that ends by SIGINT leaves no process behind, and its next start says what became of the run', async () => {
   await using deployment = await Deployment.create()
   await deployment.startSupernode('node-1')
   await deployment.startSupernode('node-2')
   const before = await nodeIds(deployment)
   const runId = await startRun(deployment)
   const follower = await untilMidRound(deployment, runId)
-  const apps = deployment.children('flwr-serverapp')
-  assert.equal(apps.length, 1)
 
-  deployment.superlink.kill('SIGKILL')
+  deployment.superlink.kill('SIGINT')
   await deployment.superlink.end()
-  await eventually('the end of the ServerApp', () => apps.every((pid) => !isAlive(pid)))
+  await eventually('the end of the ServerApp', () => deployment.children('flwr-serverapp').length === 0)
   await deployment.startSuperlink()
 
   assert.equal(await follower.end(), 0, follower.said)
   const { said } = await deployment.flwr('ls', '--run-id', runId)
   assert.match(said, /finished:failed/)
-  assert.match(said, /server was restarted, and the app that it ran ended with it/)
   // The nodes are back by themselves, with their ids, and work.
   const again = await deployment.flwr('run', 'testapp', '--stream', '-c', 'rounds=1')
   assert.equal(again.status, 0, again.said)

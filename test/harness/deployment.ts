@@ -103,6 +103,8 @@ export class Deployment implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    // A ServerApp that a failed test has left under way would wait for its SuperLink.
+    this.superlink?.kill('SIGINT')
     await this.#stack.disposeAsync()
   }
 

@@ -156,7 +156,7 @@ export class SuperlinkCore implements AsyncDisposable {
       ...settings,
     }
     stack.defer(() => ctx.traffic.flush())
-    await ctx.tasks.recover('may-live')
+    await ctx.tasks.recover('restarted')
     await recoverDelivery(ctx)
     if (simulation) {
       const stop = new AbortController()
