@@ -12,7 +12,7 @@ interface Environment {
 
 /** The environments with Python Flower that some tests compare with, by the variable that names them. */
 const environments: Readonly<Record<string, Environment>> = {
-  TRELLIS_PYTHON_129: { folder: 'python-1.29', packages: ['flwr==1.29.0', 'numpy==2.4.6'] },
+  TRELLIS_PYTHON_129: { folder: 'python-1.29', packages: ['flwr[rest]==1.29.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_136: { folder: 'python-1.36', packages: ['flwr==1.36.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_141: { folder: 'python-1.41', packages: ['flwr==1.41.0', 'numpy==2.4.6'] },
   TRELLIS_PYTHON_142: { folder: 'python-1.42', packages: ['flwr==1.42.0', 'numpy==2.4.6'] },

@@ -15,7 +15,7 @@ import { type Address, formatAddress, parseAddress } from './address.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { openGrpcTransport } from './grpc-transport.ts'
 import { openHttpTransport } from './http-transport.ts'
-import { routeOf } from './route.ts'
+import { httpPath, restPath, routeOf } from './route.ts'
 import { RpcError } from './rpc-error.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
@@ -24,8 +24,8 @@ export { RpcError } from './rpc-error.ts'
 export interface ChannelOptions {
   readonly address: string
   readonly tls: ChannelTls
-  /** Which wire to speak. `auto`: what the server picks by ALPN; on plain connections HTTP/2 is tried first. */
-  readonly transport?: 'auto' | 'grpc' | 'http'
+  /** `auto`: what the server picks by ALPN; on plain connections HTTP/2 is tried first. `rest`: see `route.ts`. */
+  readonly transport?: 'auto' | 'grpc' | 'http' | 'rest'
   /** The name that the program gives itself, e.g. `SuperNode`. */
   readonly component: string
   /** How long a server that has agreed on HTTP/2 may take to begin to speak it. Shorter in tests. */
@@ -189,11 +189,12 @@ export class Channel {
   }
 
   #outgoing(method: DescMethod, request: unknown, options: CallOptions): OutgoingCall {
-    const { headers: ownHeaders } = this.#options
+    const { headers: ownHeaders, transport } = this.#options
+    const pathOf = transport === 'rest' ? restPath : httpPath
     const path = `/${method.parent.typeName}/${method.name}`
     return {
       path,
-      route: `/v1/${routeOf(method)}`,
+      route: pathOf(routeOf(method)),
       body: toBinary(method.input, create(method.input, request as MessageInitShape<typeof method.input>)),
       headers: {
         ...(this.#silentAboutVersion ? {} : this.#version),
@@ -268,7 +269,7 @@ function decode(method: DescMethod, body: Uint8Array): unknown {
 async function openTransport(address: Address, options: ChannelOptions): Promise<Transport> {
   const { tls, transport = 'auto' } = options
   const where = formatAddress(address)
-  if (transport === 'http') return openHttpTransport(address, tls)
+  if (transport === 'http' || transport === 'rest') return openHttpTransport(address, tls)
   const { socket, alpn } = await dial(address, tls, transport === 'grpc' ? ['h2'] : ['h2', 'http/1.1'])
   const settingsMs = options.http2SettingsMs ?? limits.http2SettingsMs
   if (transport === 'grpc' || alpn === 'h2') return openGrpcTransport(socket, where, settingsMs)

@@ -3,6 +3,7 @@ import { connect, type Socket } from 'node:net'
 import { test } from 'node:test'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import { DomainError } from '../base/errors.ts'
+import type { IncomingCall } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
 import type { Method } from './dispatch.ts'
 import { type Listener, startListener } from './listener.ts'
@@ -16,11 +17,13 @@ const methods: Method[] = [
       throw new DomainError('token-invalid')
     },
   },
-  {
-    ...{ ...base, path: '/test/Size', route: 'test/size' },
-    unary: async ({ receive }) => [Buffer.from(`${(await receive(1_000_000)).length} bytes`)],
-  },
+  { ...{ ...base, path: '/test/Size', route: 'test/size' }, unary: sizeOf },
+  { ...{ ...base, path: '/test/FleetSize', route: 'fleet/size' }, unary: sizeOf },
 ]
+
+async function sizeOf({ receive }: IncomingCall): Promise<Uint8Array[]> {
+  return [Buffer.from(`${(await receive(1_000_000)).length} bytes`)]
+}
 
 async function setUp(bounds: Partial<ConnectionBounds> = {}) {
   const { log, lines } = recordingLogger()
@@ -30,8 +33,8 @@ async function setUp(bounds: Partial<ConnectionBounds> = {}) {
   return { listener, lines, [Symbol.asyncDispose]: () => listener.close() }
 }
 
-const head = (path: string, headers: readonly string[]): string =>
-  [`POST /v1/test/${path} HTTP/1.1`, 'host: x', 'content-type: application/protobuf', ...headers, '', ''].join('\r\n')
+const head = (path: string, headers: readonly string[], prefix = '/v1/test'): string =>
+  [`POST ${prefix}/${path} HTTP/1.1`, 'host: x', 'content-type: application/protobuf', ...headers, '', ''].join('\r\n')
 
 /** What a server says until it has said that, or closes. */
 function said(socket: Socket, until: RegExp): Promise<string> {
@@ -58,6 +61,18 @@ test('a call that is refused before its body was read keeps its connection, and 
   socket.write(Buffer.alloc(100))
   assert.match(await both, /^HTTP\/1\.1 401 [\s\S]*Authentication failed\.[\s\S]*HTTP\/1\.1 200 [\s\S]*100 bytes$/)
   socket.destroy()
+})
+
+test("Fleet calls are served at the paths of Flower 1.29's REST transport too, and no others", async () => {
+  await using door = await setUp()
+  const answers = async (prefix: string): Promise<string> => {
+    const socket = dial(door)
+    socket.write(`${head('size', ['content-length: 5', 'connection: close'], prefix)}bytes`)
+    return (await said(socket, /never/)).split(' ')[1] ?? ''
+  }
+  for (const prefix of ['/v1/fleet', '/api/v0/fleet', '//api/v0/fleet'])
+    assert.equal(await answers(prefix), '200', prefix)
+  for (const prefix of ['/api/v0/test', '/v0/fleet']) assert.equal(await answers(prefix), '404', prefix)
 })
 
 test('a client that goes on sending after a refusal loses its connection', async () => {

@@ -8,9 +8,10 @@ import type { ConnectionBounds } from './connection-bounds.ts'
 import type { Method } from './dispatch.ts'
 import { serveHttpCall } from './http-call.ts'
 import { sendError, sendJson } from './http-response.ts'
+import { servedPaths } from './route.ts'
 import { refusalError } from './translate-errors.ts'
 
-/** Serves protobuf over HTTP/1.1 (Flower's HTTP generation) and plain pages, on sockets that a listener has judged. */
+/** Serves protobuf over HTTP/1.1 (Flower's HTTP generation, and the REST transport of 1.29) and plain pages, on sockets that a listener has judged. */
 export interface HttpDoor {
   accept(socket: Duplex, connection: Connection): void
   close(): void
@@ -30,7 +31,7 @@ export interface HttpDoorOptions {
 export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoorOptions): HttpDoor {
   const connections = new WeakMap<object, Connection>()
   const busy = new WeakMap<Connection, number>()
-  const routes = new Map(methods.map((method) => [`/v1/${method.route}`, method]))
+  const routes = new Map(methods.flatMap((method) => servedPaths(method.route).map((path) => [path, method])))
   const { requestHeadMs } = bounds
   const server = createServer(
     {
@@ -63,7 +64,7 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
       response.setHeader('connection', 'close')
       return sendJson(response, 400, JSON.stringify({ detail: 'Bad Request' }))
     }
-    const path = (request.url ?? '/').split('?', 1)[0] as string
+    const path = pathOf(request)
     if (connection.peer.kind === 'refused') return sendError(request, response, refusalError(connection.peer))
     const method = routes.get(path)
     if (method && request.method === 'POST')
@@ -98,6 +99,12 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
       server.close()
     },
   }
+}
+
+/** SuperNodes of Flower 1.29 with `--rest` begin their paths with two slashes, if their `requests` is recent. */
+function pathOf({ url = '/' }: IncomingMessage): string {
+  const [path = '/'] = url.split('?', 1)
+  return path.replace(/^\/\/+/, '/')
 }
 
 const notFound = JSON.stringify({ detail: 'Not Found' })

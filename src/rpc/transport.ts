@@ -13,7 +13,7 @@ export interface Transport {
 export interface OutgoingCall {
   /** `/flwr.proto.Fleet/PullMessages` */
   readonly path: string
-  /** `/v1/fleet/pull-messages` */
+  /** Path over HTTP, e.g. `/v1/fleet/pull-messages`. */
   readonly route: string
   readonly body: Uint8Array
   readonly headers: Readonly<Record<string, string>>

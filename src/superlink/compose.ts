@@ -127,6 +127,7 @@ export async function startSuperlink(
     uploads: new Uploads(clock),
     requireCertificates: config.clients.mode === 'require',
     supernodeAuth: config.supernodeAuth,
+    unprovenNodes: config.unprovenNodes,
   }
   stack.defer(() => ctx.traffic.flush())
   await ctx.tasks.recover(await takeAppsOfLastStart(ctx, config))

@@ -109,8 +109,12 @@ test('flags and files that cannot work together refuse the start with what would
     [() => ['--insecure', '--ssl-staple-ocsp'], /--ssl-staple-ocsp needs TLS/],
     [() => ['--insecure', '--executor', 'x'], /--executor was removed/],
     [
-      () => ['--insecure', '--fleet-api-type', 'rest'],
-      /--fleet-api-type rest is not supported: leave it out, and --rest/,
+      () => ['--insecure', '--fleet-api-type', 'grpc-adapter'],
+      /--fleet-api-type grpc-adapter is not supported: leave it out, and --grpc-adapter/,
+    ],
+    [
+      () => [...tls(), '--fleet-api-type', 'rest', '--enable-supernode-auth'],
+      /--enable-supernode-auth and --fleet-api-type rest contradict each other/,
     ],
     [() => [...tls(), '--isolation', 'process', '--superexec-auth-secret-file', file('none')], /cannot be read/],
   ]
@@ -156,6 +160,19 @@ test('what is questionable but works is a warning', () => {
   )
   assert.match(warningsOf('--insecure'), /kept in memory and lost .* --database/)
   assert.doesNotMatch(warningsOf('--insecure', '--database', file('state.db')), /kept in memory/)
+})
+
+test('the REST transport has the default address of Flower, and nodes that prove nothing unless certificates are required', () => {
+  const read = (...args: string[]) => {
+    const { fleetAddress, unprovenNodes, warnings } = parseSuperlinkConfig(args) ?? assert.fail('no configuration')
+    return [fleetAddress, unprovenNodes, warnings.some((line) => /can speak for it/.test(line))]
+  }
+  const rest = ['--fleet-api-type', 'rest']
+  assert.deepEqual(read('--insecure'), ['0.0.0.0:9092', false, false])
+  assert.deepEqual(read('--insecure', '--fleet-api-type', 'grpc-rere'), ['0.0.0.0:9092', false, false])
+  assert.deepEqual(read('--insecure', ...rest), ['0.0.0.0:9095', true, true])
+  assert.deepEqual(read('--insecure', ...rest, '--fleet-api-address', '[::]:1'), ['[::]:1', true, true])
+  assert.deepEqual(read(...required(), ...rest), ['0.0.0.0:9095', false, false])
 })
 
 test('client certificates have the CA of the server unless another is given', () => {

@@ -22,6 +22,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly keepAppsMinutes: number
   readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
   readonly supernodeAuth: boolean
+  /** SuperNodes may join without a certificate or the signature of a key, as over Flower's REST transport. */
+  readonly unprovenNodes: boolean
   /** Virtual nodes instead of SuperNodes: there is no Fleet API. */
   readonly simulation: boolean
   readonly dependencyInstallation: boolean
@@ -70,7 +72,16 @@ export const rows: readonly OptionRow[] = [
   },
   { flags: '--ssl-client-ocsp-url <url>', help: 'the responder to ask, instead of those that the certificates name' },
   { flags: '--ssl-client-policy <path>', help: 'TOML file that says who may do what' },
-  { flags: '--fleet-api-address <address>', help: 'address of the Fleet API', default: '0.0.0.0:9092' },
+  {
+    flags: '--fleet-api-address <address>',
+    help: 'address of the Fleet API; defaults to 0.0.0.0:9092, and to 0.0.0.0:9095 with --fleet-api-type rest',
+  },
+  {
+    flags: '--fleet-api-type <type>',
+    help: 'rest: also let in SuperNodes that prove nothing, as those of Flower 1.29 with --rest; both wires are served in any case',
+    choices: ['grpc-rere', 'grpc-adapter', 'rest'],
+    default: 'grpc-rere',
+  },
   { flags: '--control-api-address <address>', help: 'address of the Control API', default: '0.0.0.0:9093' },
   { flags: '--host <host>', help: 'host of the address that serves every API', default: '127.0.0.1' },
   { flags: '--port <port>', help: 'port of the address that serves every API', default: '8000' },
@@ -110,7 +121,6 @@ export const rows: readonly OptionRow[] = [
     help: 'let in to the Control API only those who can read this file, which says where it is and holds a secret',
   },
   { flags: '--end-when-idle <minutes>', help: 'end when no run is under way and no command has come for so long' },
-  { flags: '--fleet-api-type <type>', help: '', hidden: true, choices: ['grpc-rere', 'grpc-adapter', 'rest'] },
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
   {
     flags: '--serverappio-api-address <address>',
@@ -139,13 +149,6 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
   if (!values) return undefined
   const warnings: string[] = []
   const text = (name: string): string | undefined => values[name] as string | undefined
-  const fleetType = text('fleetApiType') ?? 'grpc-rere'
-  if (fleetType !== 'grpc-rere') {
-    throw new UsageError(
-      `--fleet-api-type ${fleetType} is not supported: leave it out, and --rest or --grpc-adapter of the SuperNodes too.`,
-      { flowerCode: 104 },
-    )
-  }
   const tls = readTls(values, warnings)
   const clients = readClients(values, tls !== undefined, warnings)
   const isolation = text('isolation') as 'subprocess' | 'process'
@@ -157,6 +160,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
       { flowerCode: 104 },
     )
   }
+  const unprovenNodes = readFleetType(values, clients, warnings)
   if (supernodeAuth && clients.mode === 'require') {
     warnings.push(
       '--enable-supernode-auth has no effect: with client certificates required, a SuperNode is known by its certificate and not by a registered key.',
@@ -170,7 +174,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
   const port = wholeNumber(text('port'), '--port', { min: 0, max: 65535 }) as number
   const host = text('host') as string
   const addresses = {
-    fleetAddress: text('fleetApiAddress') as string,
+    fleetAddress: text('fleetApiAddress') ?? (text('fleetApiType') === 'rest' ? '0.0.0.0:9095' : '0.0.0.0:9092'),
     controlAddress: text('controlApiAddress') as string,
     address: formatAddress({ host, port }),
     healthAddress: text('healthServerAddress'),
@@ -197,6 +201,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
       storageDirectory: text('storageDir'),
     },
     supernodeAuth,
+    unprovenNodes,
     simulation,
     ...readSuperexecs(values, addresses.address, warnings),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
@@ -214,6 +219,31 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     idleMs: readIdle(text('endWhenIdle')),
     warnings,
   }
+}
+
+/** Returns whether SuperNodes may join that prove nothing. */
+function readFleetType(
+  { fleetApiType, enableSupernodeAuth }: OptionValues,
+  clients: ClientCertificates,
+  warnings: string[],
+): boolean {
+  if (fleetApiType === 'grpc-adapter') {
+    throw new UsageError(
+      '--fleet-api-type grpc-adapter is not supported: leave it out, and --grpc-adapter of the SuperNodes too.',
+      { flowerCode: 104 },
+    )
+  }
+  if (fleetApiType !== 'rest' || clients.mode === 'require') return false
+  if (enableSupernodeAuth === true) {
+    throw new UsageError(
+      '--enable-supernode-auth and --fleet-api-type rest contradict each other: the REST transport of Flower proves no keys. Require certificates (--ssl-require-client-auth), or leave one of them out.',
+      { flowerCode: 104 },
+    )
+  }
+  warnings.push(
+    'With --fleet-api-type rest, SuperNodes without a certificate or key prove nothing: any program that learns the id of such a SuperNode can speak for it.',
+  )
+  return true
 }
 
 function readTls(values: OptionValues, warnings: string[]): SuperlinkConfig['tls'] {

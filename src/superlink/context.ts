@@ -42,6 +42,8 @@ export interface SuperlinkContext {
   readonly requireCertificates: boolean
   /** Only registered keys may join (`--enable-supernode-auth`). */
   readonly supernodeAuth: boolean
+  /** SuperNodes may join that prove neither a certificate nor a key. */
+  readonly unprovenNodes: boolean
 }
 
 /** Rung after commit. */

@@ -55,7 +55,11 @@ test('a SuperNode that could only be refused does not start, and says what would
     [() => ['--insecure', '--node-config', 'name=left'], /--node-config: .*give key=value pairs with TOML values/],
     [() => ['--insecure', '--node-config', 'a=[1,2]'], /value of 'a' must be a boolean, a number or a string/],
     [() => ['--insecure', '--max-retries', 'many'], /--max-retries must be a whole number/],
-    [() => ['--insecure', '--rest'], /--rest is not supported/],
+    [() => ['--insecure', '--rest'], /With --rest, --superlink must be a URL.*not '127\.0\.0\.1:9092'/],
+    [() => ['--rest', '--superlink', 'http://fl.example:9095'], /is without TLS: give https:.*or --insecure/],
+    [() => ['--insecure', '--rest', '--superlink', 'https://fl.example:9095'], /Conflicting options/],
+    [() => ['--insecure', '--rest', '--superlink', 'http://fl.example'], /--superlink 'fl\.example' is not an address/],
+    [() => ['--insecure', '--rest', '--transport', 'grpc'], /give --rest or --transport/],
     [
       () => ['--root-certificates', file('ca.crt'), '--isolation', 'process', '--host', '0.0.0.0'],
       /any program that reaches 0\.0\.0\.0:9094, .* could take its tasks: give --superexec-auth-secret-file/,
@@ -75,6 +79,16 @@ test('a SuperNode that could only be refused does not start, and says what would
       `${args().join(' ')} should say ${sentence}`,
     )
   }
+})
+
+test('with --rest the SuperLink is given as a URL', () => {
+  const read = (...args: string[]) => {
+    const { superlinkAddress, transport } = parseSupernodeConfig(['--rest', ...args]) ?? {}
+    return [superlinkAddress, transport]
+  }
+  assert.deepEqual(read('--insecure', '--superlink', 'http://[::1]:9095/'), ['[::1]:9095', 'rest'])
+  const trusted = ['--root-certificates', file('ca.crt')]
+  assert.deepEqual(read(...trusted, '--superlink', 'https://fl.example:9095'), ['fl.example:9095', 'rest'])
 })
 
 test('certificate and key may be one file given twice, and an SSH key may be there beside them', {

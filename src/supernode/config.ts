@@ -22,7 +22,7 @@ export interface SupernodeConfig {
   readonly superlinkAddress: string
   /** Files that were good when the configuration was read. */
   readonly tls: ClientTlsFiles | 'insecure'
-  readonly transport: 'auto' | 'grpc' | 'http'
+  readonly transport: 'auto' | 'grpc' | 'http' | 'rest'
   /** Whether a client certificate speaks for this node. */
   readonly hasCertificate: boolean
   readonly key: NodeKey
@@ -62,6 +62,10 @@ export const rows: readonly OptionRow[] = [
     choices: ['auto', 'grpc', 'http'],
     default: 'auto',
   },
+  {
+    flags: '--rest',
+    help: 'speak the REST transport of Flower 1.29; the address of the SuperLink begins with http:// or https:// then',
+  },
   { flags: '--max-retries <count>', help: 'how often a call is tried again before giving up; by default for ever' },
   { flags: '--max-wait-time <seconds>', help: 'how long a call is tried again before giving up; by default for ever' },
   {
@@ -99,7 +103,6 @@ export const rows: readonly OptionRow[] = [
   { flags: '--auth-supernode-public-key <path>', help: '', hidden: true },
   { flags: '--grpc-rere', help: '', hidden: true },
   { flags: '--grpc-adapter', help: '', refused: 'is not supported: leave it out.' },
-  { flags: '--rest', help: '', refused: 'is not supported: leave it out.' },
 ]
 
 /** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
@@ -108,8 +111,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
   if (!values) return undefined
   const text = (name: string): string | undefined => values[name] as string | undefined
   const warnings: string[] = []
-  const superlinkAddress = text('superlink') as string
-  parseAddress(superlinkAddress, '--superlink')
+  const { superlinkAddress, transport } = readSuperlink(values)
   const tls = readTls(values, warnings)
   const keyFile = text('authSupernodePrivateKey')
   if (keyFile !== undefined && tls.tls === 'insecure') {
@@ -129,7 +131,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
   return {
     superlinkAddress,
     ...tls,
-    transport: text('transport') as SupernodeConfig['transport'],
+    transport,
     key: keyFile === undefined ? generateNodeKey() : readKey(keyFile),
     keyIsAutomatic: keyFile === undefined,
     trustedEntities: readTrusted(text('trustedEntities')),
@@ -146,6 +148,31 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     logFormat: text('logFormat') as LogFormat,
     warnings,
   }
+}
+
+/** With `--rest` the address is a URL, as in Flower. */
+function readSuperlink(values: OptionValues): Pick<SupernodeConfig, 'superlinkAddress' | 'transport'> {
+  const { superlink, insecure, rest } = values
+  const transport = values.transport as SupernodeConfig['transport']
+  const given = superlink as string
+  if (rest !== true) {
+    parseAddress(given, '--superlink')
+    return { superlinkAddress: given, transport }
+  }
+  if (transport !== 'auto') throw new UsageError('Conflicting options: give --rest or --transport, not both.')
+  const [, scheme, address] = /^(https?):\/\/(.*?)\/?$/.exec(given) ?? []
+  if (scheme === undefined || address === undefined) {
+    throw new UsageError(
+      `With --rest, --superlink must be a URL, e.g. http://127.0.0.1:9095 or https://HOST:PORT, not '${given}'.`,
+      { flowerCode: 300 },
+    )
+  }
+  parseAddress(address, '--superlink')
+  if (scheme === 'http' && insecure !== true)
+    throw new UsageError('--superlink http://… is without TLS: give https://…, or --insecure as well.')
+  if (scheme === 'https' && insecure === true)
+    throw new UsageError('Conflicting options: give --insecure or --superlink https://…, not both.')
+  return { superlinkAddress: address, transport: 'rest' }
 }
 
 function readTls(values: OptionValues, warnings: string[]): Pick<SupernodeConfig, 'tls' | 'hasCertificate'> {

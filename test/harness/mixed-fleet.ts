@@ -91,7 +91,7 @@ export class MixedFleet implements AsyncDisposable {
     ]
     this.superlink = this.start(maker, 'flower-superlink', args)
     await this.superlink.line(
-      isHttpGeneration(maker) ? /Uvicorn running on|Starting.*API/ : /Starting Fleet API/,
+      isHttpGeneration(maker) ? /Uvicorn running on|Starting.*API/ : /Starting Fleet API|Uvicorn running on/,
       startMs,
     )
   }

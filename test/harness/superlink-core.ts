@@ -47,7 +47,7 @@ export interface CoreOptions {
   /** Whether a disk that was full has room again; it never has by default. */
   readonly hasRoom?: (folder: string, bytes: number) => Promise<boolean>
   /** What else the context says. */
-  readonly settings?: Partial<Pick<SuperlinkContext, 'requireCertificates' | 'supernodeAuth'>>
+  readonly settings?: Partial<Pick<SuperlinkContext, 'requireCertificates' | 'supernodeAuth' | 'unprovenNodes'>>
 }
 
 export interface CoreRun {
@@ -153,6 +153,7 @@ export class SuperlinkCore implements AsyncDisposable {
       uploads: new Uploads(clock),
       requireCertificates: false,
       supernodeAuth: false,
+      unprovenNodes: false,
       ...settings,
     }
     stack.defer(() => ctx.traffic.flush())

@@ -10,7 +10,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { ensureMayJoin, ensureNotBlocked } from '../nodes/admission.ts'
 import { noteRenewal } from '../nodes/certificate-node.ts'
 import { processOf, type Speaker } from '../nodes/live-nodes.ts'
-import type { NodeCredential } from '../nodes/node.ts'
+import { type NodeCredential, provenKeyOf } from '../nodes/node.ts'
 import { findCredentialNode } from '../nodes/nodes.ts'
 import type { Run } from '../runs/run.ts'
 
@@ -33,16 +33,18 @@ export interface ControlCallers {
   readonly account: Account
 }
 
-/** SuperNodes prove themselves by certificate, or by the signature of their key if certificates are not required. */
+/**
+ * SuperNodes prove themselves by certificate, or by the signature of their key if certificates are not required. Where the
+ * operator allows it, they need not prove anything.
+ */
 export function fleetCallers(ctx: SuperlinkContext): CallerKinds<FleetCallers> {
   const identify = (head: CallHead): Promise<JoiningNode> => identifyNode(ctx, head)
   return {
     'joining-node': callerKind(identify, async (_call, node, request: unknown) => {
-      const { publicKey } = request as { publicKey: Uint8Array }
+      const claimedKey = Buffer.from((request as { publicKey: Uint8Array }).publicKey).toString('latin1')
       const proven = provenKeyOf(node.credential)
-      if (proven !== undefined && Buffer.from(publicKey).toString('latin1') !== proven)
-        throw new DomainError('node-id-invalid')
-      await ensureMayJoin(ctx.db.read, node.credential)
+      if (proven !== undefined && claimedKey !== proven) throw new DomainError('node-id-invalid')
+      await ensureMayJoin(ctx.db.read, node.credential, claimedKey)
       return node
     }),
     node: callerKind(identify, (_call, node, request) => findNode(ctx, node, claimedId(request))),
@@ -51,25 +53,28 @@ export function fleetCallers(ctx: SuperlinkContext): CallerKinds<FleetCallers> {
 
 async function identifyNode(ctx: SuperlinkContext, head: CallHead): Promise<JoiningNode> {
   const certificate = requireRole(ctx, head, 'supernode')
-  // A node that has a certificate and was given a key proves both.
-  const signs = !certificate || head.binaryHeader('flwr-public-key').length > 0
-  const provenKey = signs ? await verifyKeyHeaders(ctx, head) : undefined
-  const credential: NodeCredential = certificate
-    ? { kind: 'certificate', peer: certificate, provenKey }
-    : { kind: 'key', publicKey: provenKey as string }
+  const credential = await readCredential(ctx, head, certificate)
   const renewalFails = head.header('trellis-renewal')[0] === 'failing'
   const speaker = { connection: head.connection, process: processOf(head.header('trellis-process')), renewalFails }
   return { credential, speaker }
+}
+
+async function readCredential(
+  ctx: SuperlinkContext,
+  head: CallHead,
+  certificate: CertificatePeer | undefined,
+): Promise<NodeCredential> {
+  const signs = head.binaryHeader('flwr-public-key').length > 0
+  if (!certificate && !signs && ctx.unprovenNodes) return { kind: 'none' }
+  if (!certificate) return { kind: 'key', publicKey: await verifyKeyHeaders(ctx, head) }
+  // A node that has a certificate and was given a key proves both.
+  return { kind: 'certificate', peer: certificate, provenKey: signs ? await verifyKeyHeaders(ctx, head) : undefined }
 }
 
 /** A certificate may stand for more than one node: the request names the node that it speaks for. */
 function claimedId(request: unknown): NodeId {
   const { node, nodeId } = request as { node?: { nodeId: bigint } | undefined; nodeId?: bigint }
   return (node?.nodeId ?? nodeId ?? 0n) as NodeId
-}
-
-function provenKeyOf(credential: NodeCredential): string | undefined {
-  return credential.kind === 'key' ? credential.publicKey : credential.provenKey
 }
 
 async function findNode(
@@ -79,12 +84,12 @@ async function findNode(
 ): Promise<FleetNode> {
   const node = await findCredentialNode(ctx, credential, claimed)
   if (!node || node.status === 'unregistered' || node.nodeId !== claimed) {
-    throw credential.kind === 'key'
-      ? new DomainError('node-id-invalid')
-      : new DomainError(
+    throw credential.kind === 'certificate'
+      ? new DomainError(
           'node-of-another-identity',
           refusalSentence('node-of-another-identity', credential.peer.identity),
         )
+      : new DomainError('node-id-invalid')
   }
   ensureNotBlocked(node)
   if (credential.kind === 'certificate' && ctx.liveNodes.isAnotherProcess(node.nodeId, speaker))

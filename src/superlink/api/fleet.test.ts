@@ -173,6 +173,37 @@ test('where keys are registered by hand, no other key joins, and none leaves by 
   await assert.rejects(call(fleet.unregisterNode, { nodeId }), { code: 'nodes-unregister-by-cli' })
 })
 
+test('SuperNodes that prove nothing join only where the operator lets them, and speak for no node that has proved its key', async () => {
+  const joining = { publicKey: generateNodeKey().publicKeyPem, heartbeatInterval: 30 }
+  {
+    await using world = await setUp()
+    const call = world.connect(openConnection().connection)
+    await assert.rejects(call(fleet.registerNode, joining), { code: 'node-authentication-missing' })
+  }
+  await using world = await setUp({ settings: { unprovenNodes: true } })
+  const { core, connect, keyNode } = world
+  const call = connect(openConnection(2).connection)
+  await call(fleet.registerNode, joining)
+  const { nodeId } = await call(fleet.activateNode, joining)
+  const { runId } = await core.run()
+  const asked = core.instruction(runId, nodeId)
+  await core.push(runId, [asked])
+  const { messagesList } = await call(fleet.pullMessages, { node: { nodeId } })
+  assert.equal(messagesList[0]?.metadata?.messageId, asked.messageId)
+  const [shown] = await core.ctx.runNodes.listReachable(runId)
+  assert.equal(shown?.authMethod, 'none')
+
+  const proven = await keyNode(3)
+  await assert.rejects(call(fleet.pullMessages, { node: proven.node }), { code: 'node-id-invalid' })
+  await assert.rejects(call(fleet.unregisterNode, { nodeId: proven.nodeId }), { code: 'node-id-invalid' })
+  const itsKey = { publicKey: proven.key.publicKeyPem, heartbeatInterval: 30 }
+  await assert.rejects(call(fleet.activateNode, itsKey), { code: 'node-not-registered' })
+  await assert.rejects(call(fleet.registerNode, itsKey), { code: 'public-key-in-use' })
+  // A signature, once given, must be right.
+  const signed = await signNodeCall(generateNodeKey(), core.clock.now() - 3_600_000)
+  await assert.rejects(call(fleet.pullMessages, { node: { nodeId } }, signed), { code: 'node-timestamp-invalid' })
+})
+
 test('a certificate is its node, whatever key comes with it; it needs the role, and serves one process', async () => {
   await using world = await setUp({ settings: { requireCertificates: true } })
   const { connect, certified } = world

@@ -12,7 +12,8 @@ const find = async ({ ctx }: SuperlinkCore, nodeId: NodeId) =>
   (await nodeStore.find(ctx.db.read, nodeId)) ?? assert.fail('no such node')
 const set = async (core: SuperlinkCore, nodeId: NodeId, admission: Admission) =>
   setAdmission(core.ctx, await find(core, nodeId), admission)
-const mayJoin = ({ ctx }: SuperlinkCore, credential: NodeCredential) => ensureMayJoin(ctx.db.read, credential)
+const mayJoin = ({ ctx }: SuperlinkCore, credential: NodeCredential, claimedKey = '') =>
+  ensureMayJoin(ctx.db.read, credential, claimedKey)
 const blocked = { code: 'node-blocked' }
 
 test('a block survives a restart, and ends the connections of the node', async () => {
@@ -30,6 +31,7 @@ test('a block survives a restart, and ends the connections of the node', async (
   }
   await using core = await SuperlinkCore.start({ folder: home.path })
   await assert.rejects(mayJoin(core, credential), blocked)
+  await assert.rejects(mayJoin(core, { kind: 'none' }, 'node'), blocked)
   await mayJoin(core, { kind: 'key', publicKey: 'another' })
   await set(core, nodeId, 'open')
   await mayJoin(core, credential)

@@ -2,7 +2,7 @@ import { DomainError } from '../../base/errors.ts'
 import type { Db } from '../../db/database.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
-import type { Admission, Node, NodeCredential } from './node.ts'
+import { type Admission, type Node, type NodeCredential, provenKeyOf } from './node.ts'
 import * as nodeStore from './node-store.ts'
 import { wakeWaiters } from './nodes.ts'
 
@@ -48,10 +48,13 @@ export function ensureNotBlocked({ admission, identity, nodeId }: Node): void {
   throw new DomainError('node-blocked', refusalSentence('node-blocked', identity ?? `node ${nodeId}`))
 }
 
-/** Throws `node-blocked` if an operator has blocked a node that this credential speaks for, registered or not. */
-export async function ensureMayJoin(db: Db, credential: NodeCredential): Promise<void> {
+/**
+ * Throws `node-blocked` if an operator has blocked a node that this credential speaks for, registered or not. `claimedKey` counts
+ * where no proof is asked for.
+ */
+export async function ensureMayJoin(db: Db, credential: NodeCredential, claimedKey: string): Promise<void> {
   const { kind } = credential
-  const key = kind === 'key' ? credential.publicKey : credential.provenKey
+  const key = provenKeyOf(credential) ?? (kind === 'none' ? claimedKey : undefined)
   const byKey = key === undefined ? undefined : await nodeStore.findByKey(db, key)
   if (byKey) ensureNotBlocked(byKey)
   const blocked = kind === 'certificate' ? await nodeStore.findBlocked(db, credential.peer) : undefined

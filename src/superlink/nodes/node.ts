@@ -13,7 +13,7 @@ export interface Node {
   readonly publicKey: string | undefined
   readonly identity: string | undefined
   readonly organization: string | undefined
-  readonly authMethod: 'key' | 'certificate'
+  readonly authMethod: 'key' | 'certificate' | 'none'
   readonly certificateSerial: string | undefined
   readonly certificateNotAfter: number | undefined
   readonly ownerAid: string
@@ -46,8 +46,16 @@ export function isReachable(node: Pick<Node, 'status' | 'onlineUntil'>, now: num
 /** What a node showed of itself. */
 export type NodeCredential =
   | { readonly kind: 'key'; readonly publicKey: string }
+  /** Neither: it is known by its node id alone. Speaks only for nodes that have joined so. */
+  | { readonly kind: 'none' }
   /** `provenKey`: the key by which the node signed the call besides. */
   | { readonly kind: 'certificate'; readonly peer: CertificatePeer; readonly provenKey?: string | undefined }
+
+/** Returns the key by which a node has signed its call. */
+export function provenKeyOf(credential: NodeCredential): string | undefined {
+  if (credential.kind === 'none') return undefined
+  return credential.kind === 'key' ? credential.publicKey : credential.provenKey
+}
 
 /** Of that owner, and nothing else known. */
 export function newNode(owner: { id: string; name: string }, registeredAt: number): Node {

@@ -14,7 +14,8 @@ import * as nodeStore from './node-store.ts'
 
 /**
  * The life of nodes: `registered` → `online` ⇄ `offline`, and `unregistered` for good. A node known by a key is that key;
- * a node known by a certificate is the identity in it, whatever key it carries.
+ * a node known by a certificate is the identity in it, whatever key it carries. A node that has proved neither is known by
+ * its id, and no proof of its key changes that.
  */
 
 type Ctx = SuperlinkContext
@@ -24,7 +25,7 @@ export async function registerNode(ctx: Ctx, credential: NodeCredential, publicK
   if (credential.kind === 'key' && ctx.supernodeAuth) throw new DomainError('nodes-register-by-cli')
   return ctx.db.transaction(async (tx) => {
     if (credential.kind === 'certificate') return (await ensureCertificateNode(ctx, tx, credential, publicKey)).nodeId
-    return (await insertKeyNode(ctx, tx, publicKey, noAccount, 0)).nodeId
+    return (await insertKeyNode(ctx, tx, publicKey, noAccount, { authMethod: credential.kind })).nodeId
   })
 }
 
@@ -41,9 +42,10 @@ export async function registerKey(
       'node-label-invalid',
       `The name of a SuperNode has at most ${limits.nodeNameCharactersMax} characters.`,
     )
-  return ctx.db.transaction(
-    async (tx) => (await insertKeyNode(ctx, tx, publicKey, owner, heartbeatIntervalMs.registeredByCli, label)).nodeId,
-  )
+  return ctx.db.transaction(async (tx) => {
+    const intervalMs = heartbeatIntervalMs.registeredByCli
+    return (await insertKeyNode(ctx, tx, publicKey, owner, { ...label, heartbeatIntervalMs: intervalMs })).nodeId
+  })
 }
 
 interface NodeLabel {
@@ -71,7 +73,7 @@ export async function activateNode(
     const node =
       credential.kind === 'certificate'
         ? await ensureCertificateNode(ctx, tx, credential, fields.publicKey)
-        : await nodeStore.findByKey(tx, credential.publicKey)
+        : await findKeyNode(tx, credential, fields.publicKey)
     if (!node || node.status === 'unregistered') throw new DomainError('node-not-registered')
     ensureHeartbeatInterval(fields.heartbeatIntervalMs)
     const now = ctx.clock.now()
@@ -194,7 +196,11 @@ export async function findCredentialNode(
   credential: NodeCredential,
   claimed: NodeId,
 ): Promise<Node | undefined> {
-  if (credential.kind === 'key') return nodeStore.findByKey(ctx.db.read, credential.publicKey)
+  if (credential.kind === 'key') return findKeyNode(ctx.db.read, credential, credential.publicKey)
+  if (credential.kind === 'none') {
+    const node = await nodeStore.find(ctx.db.read, claimed)
+    return node?.authMethod === 'none' ? node : undefined
+  }
   const { identity, identityOrganization } = credential.peer
   const node = await nodeStore.find(ctx.db.read, claimed)
   const isOwn =
@@ -204,23 +210,21 @@ export async function findCredentialNode(
   return isOwn ? node : undefined
 }
 
+/** Returns the node with this key that has joined with a proof of the same kind. */
+async function findKeyNode(db: Db, { kind }: NodeCredential, publicKey: string): Promise<Node | undefined> {
+  const node = await nodeStore.findByKey(db, publicKey)
+  return node?.authMethod === kind ? node : undefined
+}
+
 async function insertKeyNode(
   ctx: Ctx,
   tx: Db,
   publicKey: string,
   owner: { id: string; name: string },
-  intervalMs: number,
-  { location, name }: NodeLabel = {},
+  fields: NodeLabel & Partial<Pick<Node, 'authMethod' | 'heartbeatIntervalMs'>>,
 ): Promise<Node> {
   if (await nodeStore.findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
-  const label = { location, name }
-  const node: Node = {
-    ...newNode(owner, ctx.clock.now()),
-    ...label,
-    publicKey,
-    authMethod: 'key',
-    heartbeatIntervalMs: intervalMs,
-  }
+  const node: Node = { ...newNode(owner, ctx.clock.now()), location: undefined, name: undefined, ...fields, publicKey }
   await nodeStore.insert(tx, node)
   return node
 }

@@ -4,9 +4,12 @@ import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { CallHead } from '../../rpc/call.ts'
 import type { Interceptor } from '../../rpc/interceptor.ts'
 import type { CalledMethod } from '../../rpc/service.ts'
-import type { NodeCredential } from './node.ts'
+import type { Node, NodeCredential } from './node.ts'
 
-/** The key of a SuperNode, or the identity in its certificate. SuperNodes that share an identity count as one. */
+/**
+ * The key of a SuperNode, or the identity in its certificate. SuperNodes that share an identity count as one, and so do those
+ * that prove nothing.
+ */
 type Uploader = string
 
 /**
@@ -34,9 +37,9 @@ export class Uploads {
   }
 
   /** The last instant at which the SuperNode was uploading something, or 0. Ends of long ago are forgotten. */
-  lastAt(node: { readonly identity: string | undefined; readonly publicKey: string | undefined }): number {
+  lastAt(node: Pick<Node, 'authMethod' | 'identity' | 'publicKey'>): number {
     const now = this.#clock.now()
-    const uploader = node.identity === undefined ? `key ${node.publicKey}` : `identity ${node.identity}`
+    const uploader = node.authMethod === 'none' ? 'unproven' : nameOf(node)
     for (const one of this.#open.values()) if (one === uploader) return now
     for (const [one, endedAt] of this.#endedAt) {
       if (now - endedAt < limits.replyQuietMs) break
@@ -56,7 +59,12 @@ export class Uploads {
 }
 
 function uploaderOf({ credential }: { readonly credential: NodeCredential }): Uploader {
-  return credential.kind === 'key' ? `key ${credential.publicKey}` : `identity ${credential.peer.identity}`
+  if (credential.kind === 'none') return 'unproven'
+  return nameOf(credential.kind === 'key' ? credential : credential.peer)
+}
+
+function nameOf({ identity, publicKey }: { identity?: string | undefined; publicKey?: string | undefined }): Uploader {
+  return identity === undefined ? `key ${publicKey}` : `identity ${identity}`
 }
 
 function isUpload({ service, name }: CalledMethod): boolean {
