@@ -43,11 +43,21 @@ export const limits = {
   /** A response with an error over HTTP. */
   errorBodyBytesMax: 256 * KiB,
   bodyMsMax: 15 * 60_000,
-  /** Bodies that are being received or served, of all peers together and of one identity or address. */
+  /**
+   * Bodies that are being received or served, of all peers together and of one identity or address; responses that wait to
+   * be read may take as much again.
+   */
   bodiesBytesMax: 512 * MiB,
   bodiesPerPeerBytesMax: 128 * MiB,
   /** How long a body waits for room among these before it is refused. */
   bodyRoomMs: 10_000,
+  /** How long a response waits for room before it is built. A peer that reads slowly makes others wait at most as long. */
+  responseRoomMs: 5 * 60_000,
+  /** Of responses, at least so many bytes must go out over a connection in each window, or the connection is closed. */
+  responseWindowMs: 60_000,
+  responseBytesPerWindowMin: 30 * KiB,
+  /** How long a peer may take for one piece (256 KiB) of a response. */
+  responseMsMax: 15 * 60_000,
   /** The rest of a body that nothing will read: discarded up to here, else the connection closes. */
   discardedBytesMax: 16 * MiB,
   discardedMsMax: 10_000,

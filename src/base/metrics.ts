@@ -23,6 +23,8 @@ export class Metrics {
   ])
   /** Of requests that are being received or served, from their first byte until the call ends. */
   readonly bodyBytes = this.#gauge('trellis_request_bytes', 'Bytes of requests in memory', [])
+  /** Of responses, until they have been sent. Large ones count from before they are built. */
+  readonly responseBytes = this.#gauge('trellis_response_bytes', 'Bytes of responses in memory', [])
   /** Set while writes fail because the disk is full. */
   readonly storageFull = this.#gauge(
     'trellis_storage_full',

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import type { MakeRoom } from '../base/make-room.ts'
 import { fitting } from './column-limits.ts'
 import type { Db } from './database.ts'
 
@@ -29,10 +30,19 @@ export async function keepValue(tx: Db, value: Uint8Array): Promise<KeptValue> {
   return { content: new Uint8Array(), parts }
 }
 
-/** Returns the value of the row that `find` returns; `undefined` if there is none. */
-export async function findValue(db: Db, find: () => Promise<KeptValue | undefined>): Promise<Uint8Array | undefined> {
+/**
+ * Returns the value of the row that `find` returns; `undefined` if there is none.
+ *
+ * @param makeRoom called with the size of a large value before it is read, which waits for it.
+ */
+export async function findValue(
+  db: Db,
+  find: () => Promise<KeptValue | undefined>,
+  makeRoom?: MakeRoom,
+): Promise<Uint8Array | undefined> {
   for (let row = await find(); row; row = await find()) {
     if (row.parts === null) return row.content
+    await makeRoom?.(Number.parseInt(row.parts, 10))
     const value = await readParts(db, row.parts)
     // Otherwise the row was replaced meanwhile.
     if (value) return value

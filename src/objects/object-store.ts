@@ -5,6 +5,7 @@ import { isDiskFull } from '../base/full-disk.ts'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
+import type { MakeRoom } from '../base/make-room.ts'
 import { inBatches } from '../db/batches.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
@@ -37,11 +38,18 @@ export interface ObjectStore {
   /** Whether the content is here. */
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
-  get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined>
+  get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined>
   /** Those of these objects that are here, and whether each is a chunk of an array. */
   listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */
   release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
+}
+
+export interface ObjectWait {
+  readonly waitMs: number
+  readonly signal?: AbortSignal
+  /** Called with the size before the content is read, which waits for it. */
+  readonly makeRoom?: MakeRoom
 }
 
 export type ObjectKind = 'chunk' | 'other'
@@ -188,11 +196,12 @@ class FileObjectStore implements ObjectStore {
     return row?.available === 1
   }
 
-  async get(objectId: string, wait?: { waitMs: number; signal?: AbortSignal }): Promise<StoredObject | undefined> {
+  async get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined> {
     const look = async (): Promise<StoredObject | undefined | 'not-yet'> => {
       const row = await this.#find(objectId)
       if (!row) return undefined
       if (row.available === 0) return 'not-yet'
+      if (!row.content) await wait?.makeRoom?.(row.size)
       // A file that is missing was deleted since the look at the row.
       return { content: row.content ?? (await this.#files.read(objectId)) }
     }
@@ -255,10 +264,10 @@ class FileObjectStore implements ObjectStore {
     })
   }
 
-  #find(objectId: string): Promise<{ available: number; content: Uint8Array | null } | undefined> {
+  #find(objectId: string): Promise<Pick<Row<'object'>, 'available' | 'size' | 'content'> | undefined> {
     return this.#db.read
       .selectFrom('object')
-      .select(['available', 'content'])
+      .select(['available', 'size', 'content'])
       .where('object_id', '=', objectId)
       .executeTakeFirst()
   }

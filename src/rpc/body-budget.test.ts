@@ -1,12 +1,23 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { limits } from '../base/limits.ts'
-import { BodyBudget, networkOf } from './body-budget.ts'
+import { BodyBudget, type BodyBudgetBounds, networkOf } from './body-budget.ts'
+import type { ByteRoom } from './byte-shares.ts'
 import type { Connection } from './call.ts'
 
 const from = (host: string): Connection =>
   ({ peer: { kind: 'anonymous' }, remoteAddress: `${host}:1234` }) as unknown as Connection
-const budgetOf = (): BodyBudget => new BodyBudget({ bodiesBytesMax: 240, bodiesPerPeerBytesMax: 60, bodyRoomMs: 1000 })
+const bounds = { bodiesBytesMax: 240, bodiesPerPeerBytesMax: 60, bodyRoomMs: 1000, responseRoomMs: 1000 }
+/** A budget of which the requests are looked at. */
+function budgetOf(of: BodyBudgetBounds = bounds) {
+  const budget = new BodyBudget(of)
+  return {
+    open: (connection: Connection): ByteRoom => budget.open(connection).request,
+    get bytesTaken() {
+      return budget.requests.bytesTaken
+    },
+  }
+}
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve))
 
 test('bodies take room as they arrive and give all of it back, once', () => {
@@ -67,7 +78,7 @@ test('a body that finds no room in time is refused: for what its peer sends, or 
 })
 
 test('peers that fill their shares leave room for one more, whose share shrinks with what is left', () => {
-  const budget = new BodyBudget(limits)
+  const budget = budgetOf(limits)
   const MiB = 1024 * 1024
   for (const [host, share] of [128, 128, 128, 64, 32, 16].entries()) {
     const room = budget.open(from(`10.0.0.${host}`))

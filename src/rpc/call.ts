@@ -1,4 +1,5 @@
 import { limits } from '../base/limits.ts'
+import type { MakeRoom } from '../base/make-room.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
 
 /**
@@ -15,6 +16,8 @@ export interface Connection {
   readonly closed: AbortSignal
   /** Aborted when an accepted peer is refused later: its calls end with the reason, then the connection closes. */
   readonly cutOff: AbortSignal
+  /** Bytes that have been handed to the system to be sent. */
+  readonly bytesSent: number
   close(): void
 }
 
@@ -37,6 +40,11 @@ export interface CallHead {
   header(name: string): readonly string[]
   /** All values of a binary header, decoded: `NAME-bin` over gRPC, base64 in `NAME` over HTTP. */
   binaryHeader(name: string): readonly Uint8Array[]
+  /**
+   * Waits until there is room for so many bytes (more) of the response. To be called before a large content is read: small
+   * responses find room by themselves.
+   */
+  readonly makeRoom: MakeRoom
 }
 
 /** A call whose body has been received. */
@@ -84,6 +92,10 @@ export class ReceivedCall implements Call {
 
   binaryHeader(name: string): readonly Uint8Array[] {
     return this.#head.binaryHeader(name)
+  }
+
+  get makeRoom(): MakeRoom {
+    return this.#head.makeRoom
   }
 }
 

@@ -5,7 +5,7 @@ import type { BodyBudget } from './body-budget.ts'
 import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
-import type { Encoded } from './encode-in-turns.ts'
+import { type Encoded, lengthOf } from './encode-in-turns.ts'
 import {
   acceptedEncodings,
   framed,
@@ -16,13 +16,14 @@ import {
   timeoutMsOf,
 } from './grpc-frames.ts'
 import { type BodyPace, receiveChunks } from './receive-body.ts'
+import { ResponseRoom } from './response-room.ts'
 import { toWireError, type WireError } from './translate-errors.ts'
-import { endWithParts, writeParts } from './write-parts.ts'
+import { endWithParts, type Reader, type ReadPace, writeParts } from './write-parts.ts'
 
 export interface GrpcCallOptions {
   readonly methods: ReadonlyMap<string, Method>
   readonly budget: BodyBudget
-  readonly pace: BodyPace
+  readonly pace: BodyPace & ReadPace
   readonly log: Logger
 }
 
@@ -41,7 +42,11 @@ export async function serveGrpcCall(
     discardRest(stream)
     return
   }
-  const response = new GrpcResponse(stream)
+  const response = new GrpcResponse(stream, {
+    ...{ connection, pace },
+    onTooSlow: (pace) =>
+      log.info('Closed a connection whose peer does not read', { peer: connection.remoteAddress, pace }),
+  })
   const path = headers[':path'] ?? ''
   const fail = (error: unknown): void => response.fail(toWireError(error, path, log))
   const method = methods.get(path)
@@ -64,6 +69,7 @@ export async function serveGrpcCall(
           Math.min(timeoutMs, timeoutMsMax),
         )
   const room = budget.open(connection)
+  const responses = new ResponseRoom(room.response)
   const head: CallHead = {
     method: path,
     connection,
@@ -73,19 +79,22 @@ export async function serveGrpcCall(
     waitMs: waitMsOf(metadata.texts('trellis-wait-ms')[0]),
     header: (name) => metadata.texts(name),
     binaryHeader: (name) => metadata.binaries(name),
+    makeRoom: (bytes) => responses.reserve(bytes, cancel),
   }
   const incoming: IncomingCall = {
     head,
     async receive(bytesMax) {
       const reader = new MessageReader(bytesMax)
-      await receiveChunks(stream, room, pace, (chunk) => reader.take(chunk))
+      await receiveChunks(stream, room.request, pace, (chunk) => reader.take(chunk))
       return reader.message(encoding)
     },
   }
   try {
-    if (method.streams) await sendAll(method, incoming, response)
+    if (method.streams) await sendAll(method, incoming, response, responses)
     else {
       const message = await unlessRefused(connection, () => method.unary(incoming))
+      room.request.release()
+      await responses.hold(lengthOf(message), cancel)
       response.begin(head.waitMs === undefined ? {} : { 'trellis-waited': '1' })
       await response.end(message)
     }
@@ -95,7 +104,8 @@ export async function serveGrpcCall(
     cancel.abort()
   } finally {
     clearTimeout(deadline)
-    room.release()
+    room.request.release()
+    room.response.release()
   }
 }
 
@@ -103,13 +113,20 @@ export async function serveGrpcCall(
 const timeoutMsMax = 2 ** 31 - 1
 
 /** A stream that is cut off ends with the reason, as a call does. */
-async function sendAll(method: Method, incoming: IncomingCall, response: GrpcResponse): Promise<void> {
+async function sendAll(
+  method: Method,
+  incoming: IncomingCall,
+  response: GrpcResponse,
+  responses: ResponseRoom,
+): Promise<void> {
   const { connection, signal } = incoming.head
   const send = async (): Promise<void> => {
     for await (const message of method.stream(incoming)) {
       if (signal.aborted || connection.cutOff.aborted) return
+      await responses.hold(lengthOf(message), incoming.head)
       response.begin()
       await response.write(message)
+      responses.written()
     }
     response.begin()
     await response.end()
@@ -149,17 +166,19 @@ class Cancellation {
 /** The response half of a stream: headers, messages, and a status in the trailers, each at most once. */
 class GrpcResponse {
   readonly #stream: ServerHttp2Stream
+  readonly #reader: Reader
   #trailers: OutgoingHttpHeaders = { 'grpc-status': '0' }
   #begun = false
   #ended = false
 
-  constructor(stream: ServerHttp2Stream) {
+  constructor(stream: ServerHttp2Stream, reader: Reader) {
     this.#stream = stream
+    this.#reader = reader
   }
 
-  /** Whether everything has been handed over to be sent. */
+  /** Whether everything has been sent. */
   get complete(): boolean {
-    return this.#ended
+    return this.#ended && this.#stream.writableFinished
   }
 
   begin(headers: OutgoingHttpHeaders = {}): void {
@@ -176,13 +195,15 @@ class GrpcResponse {
   /** Resolves when more can be written. */
   async write(message: Encoded): Promise<void> {
     if (this.#ended || this.#stream.destroyed) return
-    await writeParts(this.#stream, framed(message))
+    await writeParts(this.#stream, framed(message), this.#reader)
   }
 
+  /** Resolves when everything has been sent, or the stream is closed. */
   async end(message: Encoded = []): Promise<void> {
     if (this.#ended) return
-    await endWithParts(this.#stream, message.length === 0 ? [] : framed(message))
+    const { written } = await endWithParts(this.#stream, message.length === 0 ? [] : framed(message), this.#reader)
     this.#ended = true
+    await written
   }
 
   fail({ grpcCode, grpcSentence, refusalReason, retryAfterSeconds }: WireError): void {

@@ -4,19 +4,21 @@ import { DomainError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { releaseWarning } from '../base/version.ts'
 import { ArrivingBytes } from './arriving-bytes.ts'
-import type { BodyBudget, BodyRoom } from './body-budget.ts'
+import type { BodyBudget } from './body-budget.ts'
+import type { ByteRoom } from './byte-shares.ts'
 import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
 import { lengthOf } from './encode-in-turns.ts'
 import { sendError } from './http-response.ts'
 import { type BodyPace, receiveChunks } from './receive-body.ts'
+import { ResponseRoom } from './response-room.ts'
 import { messageTooLarge, toWireError } from './translate-errors.ts'
-import { endWithParts, writeParts } from './write-parts.ts'
+import { endWithParts, type Reader, type ReadPace, writeParts } from './write-parts.ts'
 
 export interface HttpCallOptions {
   readonly budget: BodyBudget
-  readonly pace: BodyPace
+  readonly pace: BodyPace & ReadPace
   readonly log: Logger
 }
 
@@ -29,6 +31,12 @@ export async function serveHttpCall(
   { budget, pace, log }: HttpCallOptions,
 ): Promise<void> {
   const room = budget.open(connection)
+  const responses = new ResponseRoom(room.response)
+  const reader: Reader = {
+    ...{ connection, pace },
+    onTooSlow: (pace) =>
+      log.info('Closed a connection whose peer does not read', { peer: connection.remoteAddress, pace }),
+  }
   const cancel = new AbortController()
   try {
     const contentType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase()
@@ -36,16 +44,18 @@ export async function serveHttpCall(
     // Flower's programs log it and go on. (No release that speaks gRPC is too new for Trellis.)
     const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
     if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
-    const head = toHead(method, request, response, connection, cancel)
-    const incoming: IncomingCall = { head, receive: (bytesMax) => receiveBody(request, bytesMax, room, pace) }
-    if (method.streams) return await sendStream(method, incoming, response)
+    const head = toHead(method, request, response, connection, cancel, responses)
+    const incoming: IncomingCall = { head, receive: (bytesMax) => receiveBody(request, bytesMax, room.request, pace) }
+    if (method.streams) return await sendStream(method, incoming, response, responses, reader)
     const encoded = await unlessRefused(connection, () => method.unary(incoming))
+    room.request.release()
+    await responses.hold(lengthOf(encoded), head)
     response.writeHead(200, {
       'content-type': 'application/protobuf',
       'content-length': lengthOf(encoded),
       ...(head.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
     })
-    await endWithParts(response, encoded)
+    await (await endWithParts(response, encoded, reader)).written
   } catch (error) {
     // After a cut-off the handler is still waiting: it must not take anything that its caller never receives.
     cancel.abort()
@@ -60,7 +70,8 @@ export async function serveHttpCall(
     })
     response.end()
   } finally {
-    room.release()
+    room.request.release()
+    room.response.release()
   }
 }
 
@@ -68,7 +79,7 @@ export async function serveHttpCall(
 async function receiveBody(
   request: IncomingMessage,
   bytesMax: number,
-  room: BodyRoom,
+  room: ByteRoom,
   pace: BodyPace,
 ): Promise<Uint8Array> {
   const { 'content-length': length } = request.headers
@@ -88,9 +99,10 @@ function toHead(
   response: ServerResponse,
   connection: Connection,
   cancel: AbortController,
+  responses: ResponseRoom,
 ): CallHead {
   let isWatched = false
-  return {
+  const head: CallHead = {
     method: method.path,
     connection,
     get signal() {
@@ -106,7 +118,9 @@ function toHead(
     waitMs: waitMsOf(request.headersDistinct['trellis-wait-ms']?.[0]),
     header: (name) => request.headersDistinct[name] ?? [],
     binaryHeader: (name) => (request.headersDistinct[name] ?? []).slice(0, 1).map(fromBase64),
+    makeRoom: (bytes) => responses.reserve(bytes, head),
   }
+  return head
 }
 
 /** Returns nothing unless the text is base64 with its padding: Node would read whatever it can. */
@@ -116,7 +130,13 @@ function fromBase64(text: string): Uint8Array {
 }
 
 /** Frames of a 4-byte big-endian length and a message. Clients rely on early headers, so they wait for the first frame only briefly. */
-async function sendStream(method: Method, { head, receive }: IncomingCall, response: ServerResponse): Promise<void> {
+async function sendStream(
+  method: Method,
+  { head, receive }: IncomingCall,
+  response: ServerResponse,
+  responses: ResponseRoom,
+  reader: Reader,
+): Promise<void> {
   const { signal, connection } = head
   const received = Promise.withResolvers<void>()
   const incoming: IncomingCall = {
@@ -135,7 +155,9 @@ async function sendStream(method: Method, { head, receive }: IncomingCall, respo
       if (connection.cutOff.aborted) return
       const length = Buffer.allocUnsafe(4)
       length.writeUInt32BE(lengthOf(item.value))
-      await writeParts(response, [length, ...item.value])
+      await responses.hold(lengthOf(item.value), head)
+      await writeParts(response, [length, ...item.value], reader)
+      responses.written()
     }
     await iterator.return?.()
     response.end()

@@ -37,6 +37,10 @@ export class JudgedConnection implements Connection {
     return this.#peer
   }
 
+  get bytesSent(): number {
+    return this.#socket.bytesWritten
+  }
+
   get cutOff(): AbortSignal {
     return this.#cutOff.signal
   }

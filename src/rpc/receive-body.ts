@@ -1,7 +1,7 @@
 import type { Readable } from 'node:stream'
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import type { BodyRoom } from './body-budget.ts'
+import type { ByteRoom } from './byte-shares.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
 import { CallerGone } from './translate-errors.ts'
 
@@ -14,7 +14,7 @@ export type BodyPace = Pick<ConnectionBounds, 'bodyWindowMs' | 'bodyMsMax'>
  */
 export function receiveChunks(
   source: Readable,
-  room: BodyRoom,
+  room: ByteRoom,
   pace: BodyPace,
   take: (chunk: Buffer) => 'more' | 'done',
 ): Promise<void> {

@@ -1,28 +1,47 @@
 import type { Writable } from 'node:stream'
+import { limits } from '../base/limits.ts'
+import type { Connection } from './call.ts'
+import type { ConnectionBounds } from './connection-bounds.ts'
 import type { Encoded } from './encode-in-turns.ts'
 
 /** What is handed to a connection in one go: TLS encrypts all of it at once. */
 const pieceBytesMax = 256 * 1024
 
+export type ReadPace = Pick<ConnectionBounds, 'responseWindowMs' | 'responseMsMax'>
+
+/** The peer of a response. Its connection is closed if it reads too slowly: the response holds memory until it is read. */
+export interface Reader {
+  readonly connection: Connection
+  readonly pace: ReadPace
+  /** Called before the connection is closed. */
+  onTooSlow(sentence: string): void
+}
+
 /**
  * Writes parts as fast as the peer takes them: a large part goes out in pieces, so that a response of many megabytes is
  * neither encrypted nor buffered as a whole. Ends early, without an error, if the stream closes.
  */
-export async function writeParts(stream: Writable, parts: Encoded): Promise<void> {
+export async function writeParts(stream: Writable, parts: Encoded, reader: Reader): Promise<void> {
   for (const piece of piecesOf(parts)) {
     if (stream.writableEnded || stream.destroyed) return
-    if (!stream.write(piece)) await drained(stream)
+    if (!stream.write(piece)) await once(stream, 'drain', reader)
   }
 }
 
-/** Does the same, and ends the stream with the last piece. */
-export async function endWithParts(stream: Writable, parts: Encoded): Promise<void> {
+/** Does the same, and ends the stream with the last piece. `written` resolves when all of it has been sent. */
+export async function endWithParts(
+  stream: Writable,
+  parts: Encoded,
+  reader: Reader,
+): Promise<{ readonly written: Promise<void> }> {
   const pieces = [...piecesOf(parts)]
-  await writeParts(stream, pieces.slice(0, -1))
-  if (stream.writableEnded || stream.destroyed) return
+  await writeParts(stream, pieces.slice(0, -1), reader)
+  if (stream.writableEnded || stream.destroyed) return { written: Promise.resolve() }
+  const written = once(stream, 'finish', reader)
   const last = pieces.at(-1)
   if (last) stream.end(last)
   else stream.end()
+  return { written }
 }
 
 function* piecesOf(parts: Encoded): Generator<Uint8Array> {
@@ -30,12 +49,29 @@ function* piecesOf(parts: Encoded): Generator<Uint8Array> {
     for (let start = 0; start < part.length; start += pieceBytesMax) yield part.subarray(start, start + pieceBytesMax)
 }
 
-function drained(stream: Writable): Promise<void> {
+/**
+ * Waits for the event, or the end of the stream. A connection over which too little goes out meanwhile is closed, for all
+ * its responses wait for its peer; so is one that takes too long for a single piece.
+ */
+function once(stream: Writable, event: 'drain' | 'finish', { connection, pace, onTooSlow }: Reader): Promise<void> {
   return new Promise((resolve) => {
+    let sent = connection.bytesSent
+    let waitedMs = 0
+    const timer = setInterval(() => {
+      waitedMs += pace.responseWindowMs
+      const isSlow = connection.bytesSent - sent < limits.responseBytesPerWindowMin
+      sent = connection.bytesSent
+      if (!isSlow && waitedMs < pace.responseMsMax) return
+      clearInterval(timer)
+      const within = `${(isSlow ? pace.responseWindowMs : pace.responseMsMax) / 1000} s`
+      onTooSlow(isSlow ? `less than ${limits.responseBytesPerWindowMin} bytes in ${within}` : `not within ${within}`)
+      connection.close()
+    }, pace.responseWindowMs)
     const go = (): void => {
-      stream.off('drain', go).off('close', go)
+      clearInterval(timer)
+      stream.off(event, go).off('close', go)
       resolve()
     }
-    stream.once('drain', go).once('close', go)
+    stream.once(event, go).once('close', go)
   })
 }

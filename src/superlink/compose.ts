@@ -162,7 +162,8 @@ export async function startSuperlink(
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const bodyBudget = new BodyBudget(limits)
   metrics.onRead(() => {
-    metrics.bodyBytes.set(bodyBudget.bytesTaken)
+    metrics.bodyBytes.set(bodyBudget.requests.bytesTaken)
+    metrics.responseBytes.set(bodyBudget.responses.bytesTaken)
     metrics.tellStorage(room, space.disks)
   })
   const listen = createListen(config, credentials, ctx, metrics, {

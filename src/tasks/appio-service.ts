@@ -98,7 +98,7 @@ const callers = (options: RuntimeServiceOptions, type: TaskType): CallerKinds<Ap
   appCallers(options, { tokenHeader: 'flwr-app-token', checkRelease: checkAppioRelease, type })
 
 function holdOf(call: Call) {
-  return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal }
+  return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal, makeRoom: call.makeRoom }
 }
 
 /** A partial response would cost Flower's client a pause of 3 s. */
@@ -135,8 +135,8 @@ function appHandlers({ tasks, backend }: RuntimeServiceOptions): AppHandlers {
     sendAppHeartbeat: async (_request, call, task) => ({
       success: await tasks.heartbeat(task.taskId, { waitMs: 0, signal: call.signal }),
     }),
-    async pullAppInputs(_request, _call, task) {
-      const { context, run, fab } = await backend.taskInput(task)
+    async pullAppInputs(_request, { makeRoom }, task) {
+      const { context, run, fab } = await backend.taskInput(task, makeRoom)
       if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return { ...(context ? { context } : {}), ...(run ? { run } : {}), ...(fab ? { fab } : {}) }
     },

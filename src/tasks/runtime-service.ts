@@ -4,6 +4,7 @@ import { type Clock, isoTimestamp } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
+import type { MakeRoom } from '../base/make-room.ts'
 import { isReleaseFrom } from '../base/version.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
@@ -24,7 +25,8 @@ type Response<K extends keyof Methods> = MessageInitShape<Methods[K]['output']>
 export interface RuntimeBackend {
   /** The component reference of the task's app, for the launcher. */
   component(task: Task): Promise<string | undefined>
-  taskInput(task: Task): Promise<Response<'pullTaskInput'>>
+  /** Makes room for the context and the FAB before it reads them. */
+  taskInput(task: Task, makeRoom?: MakeRoom): Promise<Response<'pullTaskInput'>>
   /** For launchers of Flower 1.29, who ask for a run by its id. */
   findRun(runId: RunId): Promise<MessageInitShape<typeof RunSchema> | undefined>
   /** Whether the object is part of a message that the app sends. */
@@ -47,7 +49,7 @@ export interface RuntimeBackend {
   pullObject(
     task: Task,
     request: Request<'pullObject'>,
-    wait: { waitMs: number; signal: AbortSignal },
+    wait: { waitMs: number; signal: AbortSignal; makeRoom?: MakeRoom },
   ): Promise<Response<'pullObject'>>
   confirmMessageReceived(task: Task, request: Request<'confirmMessageReceived'>): Promise<void>
   /** Waits up to `waitMs` while exactly `knownNodes` are online. */
@@ -99,8 +101,8 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
         const wait = { waitMs: call.waitMs ?? 0, signal: call.signal }
         return { success: await tasks.heartbeat(task.taskId, wait) }
       },
-      async pullTaskInput(_request, _call, task) {
-        const input = await backend.taskInput(task)
+      async pullTaskInput(_request, { makeRoom }, task) {
+        const input = await backend.taskInput(task, makeRoom)
         if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', 'The task has started already.')
         return { ...input, taskId: task.taskId }
       },
@@ -163,6 +165,6 @@ function replyToOf(
   return version !== undefined && isReleaseFrom(version, 43) ? undefined : []
 }
 
-function holdOf(call: Call): { waitMs: number; signal: AbortSignal } {
-  return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal }
+function holdOf(call: Call): { waitMs: number; signal: AbortSignal; makeRoom: MakeRoom } {
+  return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal, makeRoom: call.makeRoom }
 }

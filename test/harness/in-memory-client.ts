@@ -72,6 +72,7 @@ export class InMemoryClient {
         const value = options.binaryHeaders?.[name]
         return value === undefined ? [] : [value]
       },
+      makeRoom: () => undefined,
     }
     const receive = async (bytesMax: number): Promise<Uint8Array> => {
       if (body.length <= bytesMax) return body

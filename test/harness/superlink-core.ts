@@ -362,6 +362,7 @@ export function openConnection(
     peer,
     closed: closed.signal,
     cutOff: new AbortController().signal,
+    bytesSent: 0,
     close: () => closed.abort(),
   }
   return { connection, close: () => closed.abort() }

@@ -58,7 +58,14 @@ export function createControlService(ctx: SuperlinkContext): Service {
       },
       stopRun: async (_request, _call, _caller, { runId }) => ({ success: await stopRun(ctx, runId) }),
       streamLogs: (request, call, _caller, run) =>
-        followLog(ctx, run.runId, request.afterTimestamp, call.signal, () => ensureStillSees(ctx, call, run)),
+        followLog(
+          ctx,
+          run.runId,
+          request.afterTimestamp,
+          call.signal,
+          () => ensureStillSees(ctx, call, run),
+          call.makeRoom,
+        ),
       async *streamRunEvents(request, call, _caller, run) {
         const afterId = request.afterTaskEventId ?? 0n
         const check = (): void => ensureStillSees(ctx, call, run)

@@ -94,14 +94,14 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         }
       },
       getRun: async (_request, _call, _node, run) => ({ run: runToWire(run) }),
-      async getFab(request, _call, _node, run) {
+      async getFab(request, call, _node, run) {
         if (request.hashStr !== run.fabHash) {
           throw new DomainError(
             'fab-not-visible',
             `Requested FAB hash ${request.hashStr} does not match run FAB hash ${run.fabHash}.`,
           )
         }
-        return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) } }
+        return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, call.makeRoom) } }
       },
       async pushObject({ runId, objectId, objectContent, sessionId }, _call, { nodeId }, isOwn) {
         const failMessage = async (error: unknown): Promise<never> => {
@@ -124,7 +124,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       async pullObject(request, call, _node, isOwn) {
         if (!isOwn) return { objectFound: false, objectAvailable: false }
         const waitMs = call.waitMs ?? limits.heldStrangerCallMs
-        const object = await ctx.objects.get(request.objectId, { waitMs, signal: call.signal })
+        const object = await ctx.objects.get(request.objectId, { waitMs, signal: call.signal, makeRoom: call.makeRoom })
         if (!object) return { objectFound: false, objectAvailable: false }
         if (!object.content) return { objectFound: true, objectAvailable: false }
         return { objectFound: true, objectAvailable: true, objectContent: object.content }

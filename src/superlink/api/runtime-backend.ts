@@ -24,14 +24,14 @@ import { nodeToWire } from './node-wire.ts'
 export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
   return {
     component: (task) => findComponent(ctx, task.fabHash),
-    async taskInput(task) {
+    async taskInput(task, makeRoom) {
       const run = await findRun(ctx.db.read, task.runId)
-      const context = run && (await runStore.findContext(ctx.db.read, run.seriesId))
+      const context = run && (await runStore.findContext(ctx.db.read, run.seriesId, makeRoom))
       if (!run || !context) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return {
         context: { ...(await decodeInTurns(ContextSchema, context)), runId: run.runId },
         run: runToWire(run),
-        fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) },
+        fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, makeRoom) },
       }
     },
     async findRun(runId) {

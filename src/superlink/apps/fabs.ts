@@ -1,4 +1,5 @@
 import { DomainError } from '../../base/errors.ts'
+import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { findValue, keepValue } from '../../db/large-values.ts'
@@ -13,13 +14,13 @@ export async function keepFab(tx: Db, fabHash: string, fab: Uint8Array): Promise
     .execute()
 }
 
-export function findFab(db: Db, fabHash: string): Promise<Uint8Array | undefined> {
+export function findFab(db: Db, fabHash: string, makeRoom?: MakeRoom): Promise<Uint8Array | undefined> {
   const query = db.selectFrom('fab').select(['content', 'parts']).where('fab_hash', '=', fabHash)
-  return findValue(db, () => query.executeTakeFirst())
+  return findValue(db, () => query.executeTakeFirst(), makeRoom)
 }
 
-export async function getFab(db: Db, fabHash: string): Promise<Uint8Array> {
-  const content = await findFab(db, fabHash)
+export async function getFab(db: Db, fabHash: string, makeRoom?: MakeRoom): Promise<Uint8Array> {
+  const content = await findFab(db, fabHash, makeRoom)
   if (!content) throw new DomainError('fab-not-visible', `Found no FAB with hash: ${fabHash}`)
   return content
 }

@@ -10,7 +10,7 @@ function connection(): Connection & { end(): void } {
   const controller = new AbortController()
   return {
     ...{ id: 1, remoteAddress: '127.0.0.1:1', secure: true, peer: { kind: 'anonymous' } },
-    ...{ closed: controller.signal, cutOff: new AbortController().signal },
+    ...{ closed: controller.signal, cutOff: new AbortController().signal, bytesSent: 0 },
     close() {},
     end: () => controller.abort(),
   }

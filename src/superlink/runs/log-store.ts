@@ -36,6 +36,17 @@ function* rowsOf(text: string): Generator<string> {
   }
 }
 
+/** About how many bytes there are after a cursor, and at least that many. */
+export async function sizeAfter(db: Db, runId: RunId, cursor: number): Promise<number> {
+  const { rows } = await db
+    .selectFrom('run_log')
+    .select(({ fn }) => fn.countAll<number>().as('rows'))
+    .where('run_id', '=', runId)
+    .where('logged_at_us', '>', cursor)
+    .executeTakeFirstOrThrow()
+  return Number(rows) * rowCharacters
+}
+
 /** The next rows after a cursor, none if there are no more. */
 export async function listAfter(
   db: Db,

@@ -2,6 +2,7 @@ import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import type { MakeRoom } from '../../base/make-room.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as logStore from './log-store.ts'
 import { ensureRunOpen, findRun } from './run.ts'
@@ -37,6 +38,7 @@ export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly stri
  * Throws `run-not-found`.
  *
  * @param check called before each part: throws if the follower may not see the run any more.
+ * @param makeRoom called with the size of a part before it is read, which waits for it.
  */
 export async function* followLog(
   ctx: Ctx,
@@ -44,6 +46,7 @@ export async function* followLog(
   afterTimestamp: number,
   signal: AbortSignal,
   check: () => void = () => {},
+  makeRoom?: MakeRoom,
 ): AsyncGenerator<{ logOutput: string; latestTimestamp: number }> {
   if (!(await findRun(ctx.db.read, runId))) throw new DomainError('run-not-found')
   let cursor = Math.round(afterTimestamp * 1e6)
@@ -56,7 +59,7 @@ export async function* followLog(
       check()
       const { isFull } = ctx.room
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
-      const part = await readLog(ctx, runId, cursor)
+      const part = await readLog(ctx, runId, cursor, makeRoom)
       return part || finished || isFull !== wasFull ? { finished, part, isFull } : undefined
     }
     const found = await lookAgain(ctx.bells.runs, runId, look, { waitMs: 30_000, signal })
@@ -76,7 +79,13 @@ const roomNotes = {
 }
 
 /** Everything after the cursor; a log has a limit, and so has this. */
-async function readLog(ctx: Ctx, runId: RunId, cursor: number): Promise<{ text: string; at: number } | undefined> {
+async function readLog(
+  ctx: Ctx,
+  runId: RunId,
+  cursor: number,
+  makeRoom: MakeRoom | undefined,
+): Promise<{ text: string; at: number } | undefined> {
+  if (makeRoom) await makeRoom(await findLogSize(ctx, runId, cursor))
   const texts: string[] = []
   let at = cursor
   for (;;) {
@@ -86,6 +95,12 @@ async function readLog(ctx: Ctx, runId: RunId, cursor: number): Promise<{ text: 
     texts.push(...rows.map((row) => row.text))
     at = last.logged_at_us
   }
+}
+
+/** At most so many bytes come after the cursor. */
+async function findLogSize({ db }: Ctx, runId: RunId, cursor: number): Promise<number> {
+  const size = await logStore.sizeAfter(db.read, runId, cursor)
+  return size === 0 ? 0 : Math.min(size, (await runStore.findLogBytes(db.read, runId)) ?? 0)
 }
 
 function cutLine(fragment: string): string {

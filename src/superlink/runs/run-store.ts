@@ -1,4 +1,5 @@
 import type { RunId, SeriesId } from '../../base/ids.ts'
+import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { findValue, forgetParts, keepValue } from '../../db/large-values.ts'
@@ -123,8 +124,8 @@ export async function upsertSeries(tx: Db, series: Omit<NewRow<'series'>, 'parts
 }
 
 /** The context of the last run of a series, as it was encoded. */
-export function findContext(db: Db, seriesId: SeriesId): Promise<Uint8Array | undefined> {
-  return findValue(db, () => selectContext(db, seriesId).executeTakeFirst())
+export function findContext(db: Db, seriesId: SeriesId, makeRoom?: MakeRoom): Promise<Uint8Array | undefined> {
+  return findValue(db, () => selectContext(db, seriesId).executeTakeFirst(), makeRoom)
 }
 
 function selectContext(db: Db, seriesId: SeriesId) {

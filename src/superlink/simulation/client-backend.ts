@@ -26,12 +26,12 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
   }
   return {
     component: async (task) => (await fleet.runs.get(task.runId)).component,
-    async taskInput(task) {
+    async taskInput(task, makeRoom) {
       const { nodeId } = workOf(task)
       const virtual = await fleet.runs.get(task.runId)
       const run = await findRun(ctx.db.read, task.runId)
       if (!run) throw new DomainError('task-state', 'The run of this task is gone.')
-      const state = await nodeStateStore.find(ctx.db.read, task.runId, nodeId)
+      const state = await nodeStateStore.find(ctx.db.read, task.runId, nodeId, makeRoom)
       return {
         context: {
           runId: task.runId,
@@ -42,7 +42,7 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
           state: state ?? {},
         },
         run: runToWire(run),
-        fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash) },
+        fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, makeRoom) },
       }
     },
     findRun: async () => undefined,
@@ -124,7 +124,7 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
   const of = (task: Task): RuntimeBackend => (task.type === 'flwr-clientapp' ? client : server)
   return {
     component: (task) => of(task).component(task),
-    taskInput: (task) => of(task).taskInput(task),
+    taskInput: (task, makeRoom) => of(task).taskInput(task, makeRoom),
     findRun: (runId) => server.findRun(runId),
     maySend: (task, objectId) => of(task).maySend(task, objectId),
     mayRead: (task, objectId) => of(task).mayRead(task, objectId),

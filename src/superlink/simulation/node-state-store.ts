@@ -1,4 +1,5 @@
 import type { NodeId, RunId } from '../../base/ids.ts'
+import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { findValue, forgetParts, keepValue } from '../../db/large-values.ts'
@@ -11,8 +12,8 @@ import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
  * node. On disk, so that ten thousand nodes with a state need no memory.
  */
 
-export async function find(db: Db, runId: RunId, nodeId: NodeId): Promise<RecordDict | undefined> {
-  const state = await findValue(db, () => selectState(db, runId, nodeId).executeTakeFirst())
+export async function find(db: Db, runId: RunId, nodeId: NodeId, makeRoom?: MakeRoom): Promise<RecordDict | undefined> {
+  const state = await findValue(db, () => selectState(db, runId, nodeId).executeTakeFirst(), makeRoom)
   return state && decodeInTurns(RecordDictSchema, state)
 }
 
