@@ -92,6 +92,15 @@ test('the largest messages of an honest program pass: a tree of 30,000 objects, 
   const { user, system } = process.cpuUsage(before)
   t.diagnostic(`${messages.length} bytes scanned in ${((user + system) / 1000).toFixed(1)} ms of processor time`)
 
+  // A model of one array with its configuration, for ten thousand SuperNodes.
+  const content = toBinary(
+    MessageSchema,
+    create(MessageSchema, { metadata: { ...metadata, runId: 2n ** 63n, dstNodeId: 2n ** 63n }, content: {} }),
+  )
+  const small = Buffer.concat([delimited(2, content), delimited(3, treeOf(6))])
+  const many = repeat(small, small.length * limits.messagesPerPushMax)
+  scanBody(PushAppMessagesRequestSchema, many, limits.bodies.messages)
+
   const numbers = Array.from({ length: 100_000 }, (_, index) => BigInt(index % 10))
   const value = { value: { case: 'sintList', value: { vals: numbers } } } as const
   const context = create(ContextSchema, {

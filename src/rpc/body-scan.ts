@@ -8,7 +8,8 @@ import { limits } from '../base/limits.ts'
  * nothing, stops at the first bound, and rejects what the decoder would misread.
  */
 export function scanBody(desc: DescMessage, bytes: Uint8Array, bounds: ScanBounds): void {
-  const decodedBytesMax = Math.max(3 * bytes.length, bounds.decodedBytesMin)
+  const { decodedBytesMin, fourTimesUpTo = 0 } = bounds
+  const decodedBytesMax = Math.max(3 * bytes.length, decodedBytesMin, Math.min(4 * bytes.length, fourTimesUpTo))
   new BodyScan(bytes, bounds, decodedBytesMax).message(planOf(desc), bytes.length, 1)
 }
 
@@ -16,6 +17,7 @@ export function scanBody(desc: DescMessage, bytes: Uint8Array, bounds: ScanBound
 export interface ScanBounds {
   readonly elementsMax: number
   readonly decodedBytesMin: number
+  readonly fourTimesUpTo?: number
   readonly stringBytesMax?: number
 }
 
