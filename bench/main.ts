@@ -7,7 +7,9 @@ import { countFleetCalls } from './fleet-load.ts'
 import { ourFlower } from './our-flower.ts'
 import { type FleetFigures, measurePythonFleets } from './python-fleets.ts'
 import { pythonFlower } from './python-flower.ts'
+import { benchScale } from './scale-main.ts'
 import { measureSimulations, type SimulationFigures } from './simulation.ts'
+import { printTable } from './table.ts'
 import { type ModeFigures, measureTls, type TlsFigures } from './tls.ts'
 
 /**
@@ -25,17 +27,17 @@ interface Figures {
   readonly idleMegabytes: number
 }
 
-const environments = await preparePython()
+// `npm run bench -- python-fleets`, `tls` and `scale` are one table alone.
+const [only, ...rest] = process.argv.slice(2)
+const environments = only === 'scale' ? {} : await preparePython()
 const python = environments.TRELLIS_PYTHON_129
 Object.assign(process.env, environments)
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 try {
-  // `npm run bench -- python-fleets` and `npm run bench -- tls` are one table alone.
-  const only = process.argv[2]
   if (only === undefined) await measureAll()
-  if (only !== 'python-fleets') printTls(await measureTls(directory))
-  if (only === 'tls') process.exitCode = 0
-  else if (environments.TRELLIS_PYTHON_129 && environments.TRELLIS_PYTHON_141)
+  if (only === 'scale') await benchScale(directory, ourFlower(directory).bin, rest)
+  else if (only !== 'python-fleets') printTls(await measureTls(directory))
+  if (only !== 'tls' && environments.TRELLIS_PYTHON_129 && environments.TRELLIS_PYTHON_141)
     printFleets(await measurePythonFleets(['1.29', '1.41']))
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -155,15 +157,4 @@ function printTls({ crl, certificates, keys, reload }: TlsFigures): void {
     ['the same while a policy is loaded anew', reload.policyStallMs.toFixed(0), '', ''],
     ['the same while nothing happens', reload.calmMs.toFixed(0), '', ''],
   ])
-}
-
-function printTable(rows: readonly string[][]): void {
-  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((cells) => cells[column]?.length ?? 0)))
-  for (const cells of rows)
-    process.stdout.write(
-      `${cells
-        .map((cell, i) => cell.padEnd(widths[i] ?? 0))
-        .join('   ')
-        .trimEnd()}\n`,
-    )
 }

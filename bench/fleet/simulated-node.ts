@@ -1,0 +1,173 @@
+import type { ClientHttp2Session } from 'node:http2'
+import { setTimeout as delay } from 'node:timers/promises'
+import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { superlinkNodeId } from '../../src/base/ids.ts'
+import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import type { ObjectTree, Message as WireMessage } from '../../src/gen/flwr/proto/message_pb.ts'
+import { deflateMessage } from '../../src/message/deflate.ts'
+import { Message } from '../../src/message/message.ts'
+import { NdArray } from '../../src/message/nd-array.ts'
+import { ArrayRecord, MetricRecord, RecordDict } from '../../src/message/records.ts'
+import { metadataFromWire } from '../../src/message/wire.ts'
+import { flattenTree } from '../../src/objects/object-tree.ts'
+import type { FleetCounts } from './fleet-counts.ts'
+import { CallLostError, call, openSession, type Peer } from './grpc-calls.ts'
+
+const fleet = Fleet.method
+const heartbeatIntervalSeconds = 30
+const heldMs = 25_000
+const answerMs = 30_000
+const transfersAtOnce = 4
+const floats = 1024
+const joinTriesMax = 60
+
+/**
+ * A SuperNode without an app: holds PullMessages, beats, fetches each object, confirms, and replies with one float32 array of
+ * 4 KB and `num-examples`, by the calls that Flower's SuperNodes make.
+ */
+export class SimulatedNode {
+  readonly #index: number
+  readonly #peer: Peer
+  readonly #publicKey: Uint8Array
+  readonly #counts: FleetCounts
+  readonly #signal: AbortSignal
+  readonly #knownRuns = new Set<bigint>()
+  #session: ClientHttp2Session | undefined
+  #nodeId = 0n
+
+  constructor(options: { index: number; peer: Peer; publicKey: Uint8Array; counts: FleetCounts; signal: AbortSignal }) {
+    this.#index = options.index
+    this.#peer = options.peer
+    this.#publicKey = options.publicKey
+    this.#counts = options.counts
+    this.#signal = options.signal
+  }
+
+  /** Connects and comes online. Waits as long as the SuperLink says if it is busy. */
+  async join(): Promise<void> {
+    for (let tries = 1; ; tries++) {
+      try {
+        this.#session?.destroy()
+        this.#session = await openSession(this.#peer, answerMs)
+        await call(this.#session, fleet.registerNode, { publicKey: this.#publicKey }, { timeoutMs: answerMs })
+        const request = { publicKey: this.#publicKey, heartbeatInterval: heartbeatIntervalSeconds }
+        this.#nodeId = (await call(this.#session, fleet.activateNode, request, { timeoutMs: answerMs })).nodeId
+        return
+      } catch (error) {
+        if (!(error instanceof CallLostError) || tries === joinTriesMax || this.#signal.aborted) throw error
+        this.#counts.joinedAgain()
+        await delay(error.retryAfterMs ?? 1000 + (this.#index % 1000))
+      }
+    }
+  }
+
+  /** Works until the signal. */
+  async work(): Promise<void> {
+    await Promise.all([this.#beat(), this.#receive()])
+    this.#session?.destroy()
+  }
+
+  get #node() {
+    return { nodeId: this.#nodeId }
+  }
+
+  async #beat(): Promise<void> {
+    while (!this.#signal.aborted) {
+      await delay(heartbeatIntervalSeconds * 1000, undefined, { signal: this.#signal }).catch(() => {})
+      if (this.#signal.aborted) return
+      await this.#call(fleet.sendNodeHeartbeat, { node: this.#node, heartbeatInterval: heartbeatIntervalSeconds })
+    }
+  }
+
+  async #receive(): Promise<void> {
+    while (!this.#signal.aborted) {
+      const pulled = await this.#call(fleet.pullMessages, { node: this.#node, endedRunsSeen: 0n }, heldMs)
+      const [wire] = pulled?.messagesList ?? []
+      const [tree] = pulled?.messageObjectTrees ?? []
+      if (wire?.metadata && tree) {
+        this.#counts.received(Date.now() - wire.metadata.createdAt * 1000)
+        await this.#execute(wire, tree)
+      } else if (!pulled && !this.#signal.aborted) await delay(1000)
+    }
+  }
+
+  async #execute(wire: WireMessage, tree: ObjectTree): Promise<void> {
+    const node = this.#node
+    const metadata = metadataFromWire(wire.metadata)
+    const { runId, messageId } = metadata
+    if (!this.#knownRuns.has(runId)) {
+      const run = await this.#call(fleet.getRun, { node, runId })
+      await this.#call(fleet.getFab, { node, runId, hashStr: run?.run?.fabHash ?? '' })
+      this.#knownRuns.add(runId)
+    }
+    await severalAtOnce(flattenTree(tree), (objectId) =>
+      this.#call(fleet.pullObject, { node, runId, objectId }, heldMs),
+    )
+    await this.#call(fleet.confirmMessageReceived, { node, runId, messageObjectId: messageId })
+    const reply = deflateMessage(
+      new Message(
+        {
+          ...metadata,
+          messageId: '',
+          srcNodeId: this.#nodeId,
+          dstNodeId: superlinkNodeId,
+          replyToMessageId: messageId,
+          createdAt: Date.now() / 1000,
+          ttl: metadata.createdAt + metadata.ttl - Date.now() / 1000,
+        },
+        { content: this.#content() },
+      ),
+    )
+    const { objectsToPush = [] } =
+      (await this.#call(fleet.pushMessages, {
+        node,
+        messagesList: [reply.wire],
+        messageObjectTrees: [reply.tree],
+        clientappRuntimeList: [0.01],
+      })) ?? {}
+    await severalAtOnce(objectsToPush, (objectId) => {
+      const objectContent = reply.objects.get(objectId)?.() ?? new Uint8Array()
+      return this.#call(fleet.pushObject, { node, runId, objectId, objectContent })
+    })
+    this.#counts.replied()
+  }
+
+  /** Other numbers at each node, so that no two replies share an object. */
+  #content(): RecordDict {
+    const values = new Float32Array(floats).fill(1 + this.#index)
+    return new RecordDict({
+      arrays: new ArrayRecord({ w: NdArray.from(values) }),
+      metrics: new MetricRecord({ 'num-examples': 1 + this.#index }),
+    })
+  }
+
+  async #call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
+    method: DescMethodUnary<I, O>,
+    request: MessageInitShape<I>,
+    waitMs?: number,
+  ): Promise<MessageShape<O> | undefined> {
+    if (!this.#session) throw new Error('The node has not joined.')
+    const timeoutMs = answerMs + (waitMs ?? 0)
+    try {
+      const response = await call(
+        this.#session,
+        method,
+        request,
+        waitMs === undefined ? { timeoutMs } : { timeoutMs, waitMs },
+      )
+      this.#counts.done(method.name)
+      return response
+    } catch (error) {
+      if (!this.#signal.aborted) this.#counts.lost(method.name, (error as Error).message)
+      return undefined
+    }
+  }
+}
+
+async function severalAtOnce<T>(items: readonly T[], work: (item: T) => Promise<unknown>): Promise<void> {
+  let next = 0
+  const worker = async (): Promise<void> => {
+    while (next < items.length) await work(items[next++] as T)
+  }
+  await Promise.all(Array.from({ length: Math.min(transfersAtOnce, items.length) }, worker))
+}
