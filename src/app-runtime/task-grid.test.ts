@@ -2,8 +2,10 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
 import { TaskEndedError } from '../app-api/task-api.ts'
+import { limits } from '../base/limits.ts'
 import { errorCodes } from '../message/message.ts'
-import { ConfigRecord, RecordDict } from '../message/records.ts'
+import { NdArray } from '../message/nd-array.ts'
+import { ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../message/records.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import { TaskGrid } from './task-grid.ts'
 
@@ -51,6 +53,75 @@ test('messages are sent in the name of the run, and each reply is handed out onc
   ])
   assert.equal(server.confirmed.length, 2)
   assert.deepEqual(await grid.pullMessages(), [])
+})
+
+const model = (...values: number[]): ArrayRecord => new ArrayRecord({ w: NdArray.from(new Float32Array(values)) })
+const trained = (value: number): RecordDict =>
+  new RecordDict({ arrays: model(value), metrics: new MetricRecord({ n: value }) })
+
+test('a reply is held at the SuperLink: its arrays are fetched when they are needed, and it is confirmed when it is released', async () => {
+  const { server, grid } = setUp()
+  replying(server, [trained(1), trained(2)])
+  const held = await grid.sendAndHold([instructionFor(labelled(10)), instructionFor(labelled(20))])
+  const fetched = (): number => server.calls.filter((call) => call === 'pullObject').length
+  // Of each reply its dictionary and two records.
+  assert.equal(fetched(), 6)
+  assert.deepEqual(
+    held.map(({ outline }) =>
+      [...outline.values()].map((record) => ('arrayNames' in record ? record : record.toObject())),
+    ),
+    [1, 2].map((n) => [{ arrayNames: ['w'] }, { n }]),
+  )
+  assert.deepEqual(server.confirmed, [])
+  const { signal } = new AbortController()
+  const [first, second] = held
+  const pieces = (await first?.pieces(signal)) ?? []
+  assert.deepEqual(
+    pieces.map(({ name, isFirst, isLast }) => [name, isFirst, isLast]),
+    [['w', true, true]],
+  )
+  const data = await pieces[0]?.load(signal)
+  assert.deepEqual(Buffer.from(data ?? []), Buffer.from(model(1).getArray('w').data))
+  const whole = await second?.load(signal)
+  assert.deepEqual([...(whole?.content.arrays('arrays').getArray('w').values() ?? [])], [2])
+  for (const reply of held) await reply.release()
+  assert.equal(server.confirmed.length, 2)
+})
+
+test('a reply whose arrays are lost after its metrics have arrived is an error reply of its node', async () => {
+  const { server, grid } = setUp()
+  replying(server, [trained(1)])
+  const [held] = await grid.sendAndHold([instructionFor()])
+  const pull = server.api.pullObject
+  server.api.pullObject = async (...args) => ({ ...(await pull(...args)), objectFound: false })
+  const { signal } = new AbortController()
+  const reply = await held?.load(signal)
+  assert.deepEqual([reply?.error?.code, reply?.metadata.srcNodeId], [errorCodes.messageUnavailable, 9n])
+  await assert.rejects(async () => held?.pieces(signal), { name: 'LostReplyError' })
+})
+
+test('several replies are fetched at the same time, a bounded number', async () => {
+  const { server, grid } = setUp()
+  const count = 3 * limits.repliesFetchedAtOnce
+  replying(
+    server,
+    Array.from({ length: count }, (_, index) => labelled(index)),
+  )
+  let [running, most] = [0, 0]
+  server.beforeObject = async () => {
+    most = Math.max(most, ++running)
+    await new Promise((resolve) => setImmediate(resolve))
+    running -= 1
+  }
+  const replies = await grid.sendAndReceive(
+    Array.from({ length: count }, (_, index) => instructionFor(labelled(-index))),
+  )
+  assert.deepEqual(
+    replies.map(({ content }) => content.config('c').get('n')),
+    Array.from({ length: count }, (_, index) => index),
+  )
+  const mostPossible = limits.repliesFetchedAtOnce * limits.transfersAtOnce
+  assert.ok(most > limits.transfersAtOnce && most <= mostPossible, `${most} objects at the same time`)
 })
 
 test('a time-out bounds the transfer of replies too, and keeps those that have arrived', async (t: TestContext) => {

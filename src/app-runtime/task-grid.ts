@@ -1,14 +1,14 @@
 import type { TaskApi } from '../app-api/task-api.ts'
+import { forEachAtOnce } from '../base/at-once.ts'
 import { isoTimestamp, systemClock } from '../base/clock.ts'
-import { errorText } from '../base/errors.ts'
 import { superlinkNodeId } from '../base/ids.ts'
-import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
+import { limits } from '../base/limits.ts'
 import { deflateMessage } from '../message/deflate.ts'
-import { errorCodes, Message, type Metadata } from '../message/message.ts'
-import { ObjectsUnavailableError } from '../objects/transfer.ts'
-import { RpcError } from '../rpc/channel.ts'
+import type { Message } from '../message/message.ts'
 import type { Grid, Progress } from '../sdk/grid.ts'
-import { fetchMessage, sendMessages } from './task-messages.ts'
+import type { HeldReply } from '../sdk/held-reply.ts'
+import { holdReply, type OfferedReply, offeredReplies, takeReply } from './held-replies.ts'
+import { sendMessages } from './task-messages.ts'
 
 /** What upstream's clients pause between two questions, for servers that do not hold them. */
 const pollMs = 3000
@@ -62,8 +62,12 @@ export class TaskGrid implements Grid {
     options.signal?.throwIfAborted()
     const replies: Message[] = []
     try {
-      await this.#pull([...messageIds], { holdMs: options.waitMs ?? 0, signal: options.signal }, (reply) =>
-        replies.push(reply),
+      await this.#pull(
+        [...messageIds],
+        { holdMs: options.waitMs ?? 0, signal: options.signal },
+        async (reply, signal) => {
+          replies.push(await takeReply(this.#route(), reply, signal))
+        },
       )
     } catch (error) {
       // What has been fetched is not handed out again.
@@ -73,27 +77,45 @@ export class TaskGrid implements Grid {
   }
 
   async sendAndReceive(messages: Iterable<Message>, options: { timeoutSeconds?: number } = {}): Promise<Message[]> {
+    return this.#sendAndAwait(messages, options, (reply, signal) => takeReply(this.#route(), reply, signal))
+  }
+
+  async sendAndHold(messages: Iterable<Message>, options: { timeoutSeconds?: number } = {}): Promise<HeldReply[]> {
+    const route = this.#route()
+    const release = (messageId: string): Promise<void> => this.#release(messageId)
+    return this.#sendAndAwait(messages, options, (reply, signal) => holdReply(reply, { route, release, signal }))
+  }
+
+  /** Returns what `take` makes of the replies that came in time, in the order of the messages. */
+  async #sendAndAwait<R>(
+    messages: Iterable<Message>,
+    options: { timeoutSeconds?: number },
+    take: (reply: OfferedReply, signal: AbortSignal) => Promise<R>,
+  ): Promise<R[]> {
     const timeoutMs = (options.timeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000
     const endsAt = systemClock.now() + timeoutMs
     // The server ends a held call in time; this is for transfers, and for a server that is away.
     const signal = AbortSignal.timeout(Math.min(timeoutMs + graceMs, timerMsMax))
-    const open = new Set((await this.pushMessages(messages)).filter((id) => id !== undefined))
-    const received: Message[] = []
-    const take = (reply: Message): void => {
-      open.delete(reply.metadata.replyToMessageId)
-      received.push(reply)
-    }
+    const ids = (await this.pushMessages(messages)).filter((id) => id !== undefined)
+    const open = new Set(ids)
+    const received = new Map<string, R>()
     try {
       while (open.size > 0 && systemClock.now() < endsAt) {
         const restMs = endsAt - systemClock.now()
-        const { waited } = await this.#pull([...open], { holdMs: Math.min(waitMs, restMs), signal }, take)
+        const wait = { holdMs: Math.min(waitMs, restMs), signal }
+        const { waited } = await this.#pull([...open], wait, async (reply, signal) => {
+          const { replyToMessageId } = reply.metadata
+          const taken = await take(reply, signal)
+          open.delete(replyToMessageId)
+          received.set(replyToMessageId, taken)
+        })
         const pauseMs = waited ? gatherMs(open.size) : pollMs
         if (open.size > 0) await systemClock.sleep(Math.min(pauseMs, restMs), this.#api.signal)
       }
     } catch (error) {
       if (this.#api.signal.aborted || systemClock.now() < endsAt) throw error
     }
-    return received
+    return ids.flatMap((id) => received.get(id) ?? [])
   }
 
   reportProgress(progress: Progress): void {
@@ -111,46 +133,24 @@ export class TaskGrid implements Grid {
     await this.#events
   }
 
+  /** Takes several replies at a time. Those that were taken are not handed out again, even if another one fails. */
   async #pull(
     messageIds: string[],
     { holdMs, signal = this.#api.signal }: { holdMs: number; signal: AbortSignal | undefined },
-    take: (reply: Message) => void,
+    take: (reply: OfferedReply, signal: AbortSignal) => Promise<void>,
   ): Promise<{ waited: boolean }> {
     if (messageIds.length === 0) return { waited: false }
-    const options = { waitMs: holdMs, signal }
-    const { messageObjectTrees, messagesList, waited } = await this.#api.pullMessages(messageIds, options)
-    for (const tree of messageObjectTrees) {
-      const wire = messagesList.find(({ metadata }) => metadata?.messageId === tree.objectId)
-      const replyTo = wire?.metadata?.replyToMessageId ?? ''
-      take(await this.#fetch(tree, replyTo, signal))
-      this.#open.delete(replyTo)
-    }
-    return { waited }
+    const response = await this.#api.pullMessages(messageIds, { waitMs: holdMs, signal })
+    await forEachAtOnce(offeredReplies(response, this.runId), limits.repliesFetchedAtOnce, async (reply, failed) => {
+      await take(reply, AbortSignal.any([signal, failed]))
+      this.#open.delete(reply.metadata.replyToMessageId)
+    })
+    return { waited: response.waited }
   }
 
-  /** A reply whose objects are gone, or do not fit together, becomes an error reply: one node must not fail the run. */
-  async #fetch(tree: ObjectTree, replyToMessageId: string, signal: AbortSignal): Promise<Message> {
-    try {
-      return await fetchMessage(this.#route(), tree, signal)
-    } catch (error) {
-      if (error instanceof RpcError || signal.aborted || this.#api.signal.aborted) throw error
-      const gone = error instanceof ObjectsUnavailableError
-      const reason = gone ? 'Reply message objects are unavailable.' : 'The reply message cannot be read.'
-      const metadata: Metadata = {
-        runId: this.runId,
-        messageId: tree.objectId,
-        srcNodeId: superlinkNodeId,
-        dstNodeId: superlinkNodeId,
-        replyToMessageId,
-        groupId: '',
-        ttl: 0,
-        messageType: 'system',
-        createdAt: systemClock.now() / 1000,
-      }
-      return new Message(metadata, {
-        error: { code: errorCodes.messageUnavailable, reason: `${reason} ${errorText(error)}` },
-      })
-    }
+  #release(messageId: string): Promise<void> {
+    const { api, nodeId, runId } = this.#route()
+    return api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: messageId })
   }
 
   #route() {

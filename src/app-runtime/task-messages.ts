@@ -23,15 +23,27 @@ const objectWaitMs = 20_000
 
 /** Fetches the objects of a message that was handed out, confirms it and puts it together; gives up at the signal. */
 export async function fetchMessage(
-  { api, nodeId, runId }: TaskRoute,
+  route: TaskRoute,
   tree: ObjectTree,
-  signal: AbortSignal = api.signal,
+  signal: AbortSignal = route.api.signal,
 ): Promise<Message> {
+  const { api, nodeId, runId } = route
   const messageId = tree.objectId
+  const objects = await fetchObjects(route, flattenTree(tree), signal)
+  await api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: messageId })
+  return inflateMessage(messageId, (id) => objects.get(id) as Uint8Array)
+}
+
+/** Fetches objects of messages that were handed out, and checks that they have the bytes that their ids say. */
+export async function fetchObjects(
+  { api, nodeId, runId }: TaskRoute,
+  ids: readonly string[],
+  signal: AbortSignal,
+): Promise<Map<string, Uint8Array>> {
   const objects = new Map<string, Uint8Array>()
   const node = { nodeId }
   await pullObjects({
-    ids: flattenTree(tree),
+    ids,
     pull: (id) => api.pullObject({ node, runId, objectId: id }, { waitMs: objectWaitMs, signal }),
     write(id, bytes) {
       if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
@@ -39,8 +51,7 @@ export async function fetchMessage(
     },
     sleep: (ms) => systemClock.sleep(ms, signal),
   })
-  await api.confirmMessageReceived({ node, runId, messageObjectId: messageId })
-  return inflateMessage(messageId, (id) => objects.get(id) as Uint8Array)
+  return objects
 }
 
 /**

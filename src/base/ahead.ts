@@ -3,26 +3,36 @@
  * result is let go when the next is asked for. If the loop ends early, the signal of the loads in flight is aborted.
  */
 export async function* loadAhead<T, R>(
-  items: Iterable<T>,
+  items: Iterable<T> | AsyncIterable<T>,
   load: (item: T, signal: AbortSignal) => Promise<R>,
   atOnce: number,
 ): AsyncGenerator<R, void, undefined> {
-  const source = items[Symbol.iterator]()
+  const source = Symbol.asyncIterator in items ? items[Symbol.asyncIterator]() : items[Symbol.iterator]()
   const stop = new AbortController()
-  const loading: Promise<R>[] = []
+  const loading: Promise<{ result: R } | undefined>[] = []
+  let isOver = false
+  const loadNext = async (): Promise<{ result: R } | undefined> => {
+    const next = await source.next()
+    if (!next.done) return { result: await load(next.value, stop.signal) }
+    isOver = true
+    return undefined
+  }
   const fill = (): void => {
-    while (loading.length < atOnce) {
-      const next = source.next()
-      if (next.done) return
-      const result = load(next.value, stop.signal)
+    while (loading.length < atOnce && !isOver) {
+      const one = loadNext()
       // A failure is thrown when its turn comes.
-      result.catch(() => {})
-      loading.push(result)
+      one.catch(() => {})
+      loading.push(one)
     }
   }
   try {
-    for (fill(); loading.length > 0; fill()) yield await (loading.shift() as Promise<R>)
+    for (fill(); loading.length > 0; fill()) {
+      const loaded = await loading.shift()
+      if (loaded) yield loaded.result
+    }
   } finally {
     stop.abort()
+    // A source that waits for something ends when that has come: nothing is gained by waiting for it.
+    Promise.resolve(source.return?.()).catch(() => {})
   }
 }

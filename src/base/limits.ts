@@ -205,8 +205,13 @@ export const limits = {
   virtualNodesMax: 10_000,
   virtualAppsAtOnceMax: 256,
   transfersAtOnce: 4,
+  /** Replies of which a ServerApp fetches objects at the same time, before a strategy looks at them. */
+  repliesFetchedAtOnce: 8,
   /** Replies that a strategy holds in memory: the one that it looks at, and those that are fetched meanwhile. */
   repliesAhead: 4,
+  /** Pieces of arrays that are fetched while others are added to a mean; and replies whose pieces are looked up. */
+  arrayPiecesAhead: 8,
+  repliesOpenAhead: 4,
   /** How much must fit onto a disk that was full before work goes on, and how often that is tried. */
   roomProbeBytes: 1 * MiB,
   roomProbeEveryMs: 5_000,

@@ -59,21 +59,42 @@ class Inflater {
   }
 
   #newArray(id: string): NdArray {
-    const { children, body } = parseAs('Array', id, this.#getObject)
-    const { dtype, shape, stype, chunkIndexes } = arrayDescription(body)
-    if (new Set(chunkIndexes).size !== children.length)
-      throw new TypeError('An Array does not use the chunks that it has.')
-    const chunks = children.map((chunkId) => parseAs('ArrayChunk', chunkId, this.#getObject).body)
-    const inOrder = chunkIndexes.map((index) => {
-      const chunk = chunks[index]
-      if (!chunk) throw new TypeError('An Array names a chunk that it does not have.')
-      return chunk
-    })
-    return new NdArray({ dtype, shape, stype, data: joined(inOrder) })
+    const { dtype, shape, stype, chunkIds } = parseArray(id, this.#getObject)
+    const chunks = new Map([...new Set(chunkIds)].map((chunkId) => [chunkId, parseChunk(this.#getObject(chunkId))]))
+    const data = joined(chunkIds.map((chunkId) => chunks.get(chunkId) as Uint8Array))
+    return new NdArray({ dtype, shape, stype, data })
   }
 }
 
-function parseAs(type: ObjectType, id: string, getObject: GetObject): ParsedObject {
+/** What an Array is, with the chunks of its file in their order; a chunk may occur more than once. */
+export interface ArrayParts {
+  readonly dtype: string
+  readonly shape: readonly number[]
+  readonly stype: string
+  readonly chunkIds: readonly string[]
+}
+
+export function parseArray(id: string, getObject: GetObject): ArrayParts {
+  const { children, body } = parseAs('Array', id, getObject)
+  const { chunkIndexes, ...description } = arrayDescription(body)
+  if (new Set(chunkIndexes).size !== children.length)
+    throw new TypeError('An Array does not use the chunks that it has.')
+  const chunkIds = chunkIndexes.map((index) => {
+    const chunkId = children[index]
+    if (!chunkId) throw new TypeError('An Array names a chunk that it does not have.')
+    return chunkId
+  })
+  return { ...description, chunkIds }
+}
+
+/** The bytes of a chunk, without a copy. */
+export function parseChunk(bytes: Uint8Array): Uint8Array {
+  const { type, body } = parseObject(bytes)
+  if (type !== 'ArrayChunk') throw new TypeError(`A chunk of an Array is of type ${type}, not ArrayChunk.`)
+  return body
+}
+
+export function parseAs(type: ObjectType, id: string, getObject: GetObject): ParsedObject {
   const object = parseObject(getObject(id))
   if (object.type !== type) throw new TypeError(`Object ${id} is of type ${object.type}, not ${type}.`)
   return object
@@ -106,7 +127,8 @@ function joined(chunks: readonly Uint8Array[]): Uint8Array {
   return data
 }
 
-function namedChildren({ body, children }: ParsedObject): [string, string][] {
+/** The parts of a RecordDict or an ArrayRecord by name, in their order. */
+export function namedChildren({ body, children }: ParsedObject): [string, string][] {
   const entries = orderedEntries(textOf(body))
   const referenced = new Set(entries.map(([, id]) => id))
   if (referenced.size !== children.length || !children.every((id) => referenced.has(id)))

@@ -120,7 +120,7 @@ export class NdArray {
 
   /** @internal The values without a change of order; as Python, it believes the file and not what is said beside it. */
   stored(): StoredValues {
-    const { dataOffset, bigEndian, ...layout } = this.#header()
+    const { dataOffset, bigEndian, ...layout } = this.header()
     const { view } = dtypes[layout.dtype]
     const size = view.BYTES_PER_ELEMENT
     const length = countOf(layout.shape) * entriesPerNumber(layout.dtype)
@@ -134,10 +134,11 @@ export class NdArray {
 
   /** @internal */
   layout(): ArrayLayout {
-    return this.#header()
+    return this.header()
   }
 
-  #header(): ArrayLayout & { dataOffset: number; bigEndian: boolean } {
+  /** @internal The layout, and how the numbers lie in the file. */
+  header(): ArrayLayout & { readonly dataOffset: number; readonly bigEndian: boolean } {
     if (this.stype !== numpyStype) throw new TypeError(`An array of stype '${this.stype}' cannot be read as numbers.`)
     const { descr, shape, fortranOrder, dataOffset } = parseNpy(this.data)
     const type = parseDescr(descr)

@@ -1,3 +1,4 @@
+import { forEachAtOnce } from '../base/at-once.ts'
 import { limits } from '../base/limits.ts'
 
 /** Moves the objects of messages between two programs: several in flight, each read only when its turn comes. */
@@ -18,7 +19,7 @@ export async function pushObjects(options: {
   readonly push: (id: string, bytes: Uint8Array) => Promise<boolean>
   readonly isStored?: (id: string) => Promise<boolean>
 }): Promise<void> {
-  await forEachAtOnce(options.ids, async (id) => {
+  await forEachAtOnce(options.ids, limits.transfersAtOnce, async (id) => {
     if (await options.push(id, await options.read(id))) return
     if (!(await options.isStored?.(id))) throw new ObjectRefusedError(`Object ${id} was refused.`)
   })
@@ -52,7 +53,7 @@ export async function pullObjects(options: {
 }): Promise<void> {
   const { timeoutMs = 7_200_000 } = options
   const endsAt = performance.now() + timeoutMs
-  await forEachAtOnce(options.ids, async (id) => {
+  await forEachAtOnce(options.ids, limits.transfersAtOnce, async (id) => {
     if (await options.has?.(id)) return
     for (let waitMs = 1000; ; waitMs = Math.min(waitMs * 2, 10_000)) {
       const answer = await options.pull(id)
@@ -63,21 +64,4 @@ export async function pullObjects(options: {
       if (!answer.waited) await options.sleep(waitMs * (0.8 + Math.random() * 0.4))
     }
   })
-}
-
-/** Runs `work` for all items, `limits.transfersAtOnce` at a time; the first failure stops the rest. */
-async function forEachAtOnce<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
-  let next = 0
-  let failed = false
-  const worker = async (): Promise<void> => {
-    while (next < items.length && !failed) {
-      try {
-        await work(items[next++] as T)
-      } catch (error) {
-        failed = true
-        throw error
-      }
-    }
-  }
-  await Promise.all(Array.from({ length: Math.min(limits.transfersAtOnce, items.length) }, worker))
 }

@@ -1,13 +1,16 @@
 import type { Message, MessageError, Metadata } from '../message/message.ts'
-import { ArrayRecord, type ConfigRecord, type MetricRecord } from '../message/records.ts'
+import type { Outline } from '../message/outline.ts'
+import { ArrayRecord } from '../message/records.ts'
 
-/** What is known of an ArrayRecord before its arrays are fetched. */
-export interface ArrayNames {
-  readonly arrayNames: readonly string[]
+/** A piece of the file of an array. */
+export interface ArrayPiece {
+  /** The name of the array in its record. */
+  readonly name: string
+  readonly stype: string
+  readonly isFirst: boolean
+  readonly isLast: boolean
+  load(signal: AbortSignal): Promise<Uint8Array>
 }
-
-/** The records of a reply by name, in order; of ArrayRecords the names of their arrays. */
-export type ReplyOutline = ReadonlyMap<string, MetricRecord | ConfigRecord | ArrayNames>
 
 /**
  * A reply that has arrived, and whose arrays are still where it arrived: at the SuperLink. Its metrics are here, so that a
@@ -17,14 +20,29 @@ export interface HeldReply {
   readonly metadata: Metadata
   readonly error: MessageError | undefined
   /** Empty if the reply carries an error. */
-  readonly outline: ReplyOutline
+  readonly outline: Outline
   /**
    * Fetches the whole reply; may be called again until the reply is released. Returns an error reply if its objects are
    * lost, or do not fit together.
    */
   load(signal: AbortSignal): Promise<Message>
+  /** The arrays of its one ArrayRecord, piece by piece. Throws a {@link LostReplyError} if they are lost. */
+  pieces(signal: AbortSignal): Promise<readonly ArrayPiece[]>
   /** Says that the reply is not needed any more, so that the SuperLink can delete it. */
   release(): Promise<void>
+}
+
+/** A reply whose share is part of the mean already cannot be fetched any more: the aggregation starts over without it. */
+export class LostReplyError extends Error {
+  override readonly name = 'LostReplyError'
+  readonly metadata: Metadata
+  readonly reply: Message
+
+  constructor({ metadata }: Pick<HeldReply, 'metadata'>, reply: Message) {
+    super(`A reply was lost while the replies were aggregated: ${reply.error?.reason}`)
+    this.metadata = metadata
+    this.reply = reply
+  }
 }
 
 /** A reply that is in memory already. */
@@ -34,11 +52,24 @@ export function heldInMemory(message: Message): HeldReply {
     error: message.error,
     outline: outlineOf(message),
     load: async () => message,
+    pieces: async () => piecesOf(message),
     release: async () => {},
   }
 }
 
-function outlineOf(message: Message): ReplyOutline {
+/** Each array of the only ArrayRecord as one piece. */
+export function piecesOf(message: Message): ArrayPiece[] {
+  const [arrays] = message.content.arrayRecords.values()
+  return [...(arrays ?? [])].map(([name, { stype, data }]) => ({
+    name,
+    stype,
+    isFirst: true,
+    isLast: true,
+    load: async () => data,
+  }))
+}
+
+function outlineOf(message: Message): Outline {
   if (!message.hasContent()) return new Map()
   return new Map(
     [...message.content].map(([name, record]) => [

@@ -12,6 +12,7 @@ export {
   type NewMessage,
 } from '../message/message.ts'
 export { NdArray, NdArray as Array } from '../message/nd-array.ts'
+export type { ArrayNames, Outline } from '../message/outline.ts'
 export { type AnyRecord, ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../message/records.ts'
 export {
   type ConfigInput,
@@ -23,7 +24,7 @@ export {
 } from '../message/value.ts'
 export { ClientApp, type ClientFn, type Mod } from './client-app.ts'
 export type { Grid, Progress } from './grid.ts'
-export type { ArrayNames, HeldReply, ReplyOutline } from './held-reply.ts'
+export type { ArrayPiece, HeldReply } from './held-reply.ts'
 export { InMemoryGrid, type InMemoryNode } from './in-memory-grid.ts'
 export { log } from './log.ts'
 export { ServerApp, type ServerFn } from './server-app.ts'

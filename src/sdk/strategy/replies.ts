@@ -1,6 +1,6 @@
 import type { Message } from '../../message/message.ts'
+import type { ArrayNames } from '../../message/outline.ts'
 import { type AnyRecord, ArrayRecord, MetricRecord, type RecordDict } from '../../message/records.ts'
-import type { ArrayNames } from '../held-reply.ts'
 import { log } from '../log.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
 

@@ -5,7 +5,7 @@ import { Message } from '../../message/message.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
 import { ClientApp } from '../client-app.ts'
-import { type HeldReply, heldInMemory } from '../held-reply.ts'
+import { type HeldReply, heldInMemory, LostReplyError } from '../held-reply.ts'
 import { InMemoryGrid } from '../in-memory-grid.ts'
 import { FedAvg } from './fed-avg.ts'
 import { collect, Replies } from './reply-stream.ts'
@@ -107,7 +107,8 @@ test('a reply that is lost while it is fetched is left out, and the mean is that
       return (await this.sendAndReceive(messages)).map((message) => {
         const held = counting.hold(message)
         if (message.metadata.srcNodeId !== 3n) return held
-        return { ...held, load: async () => questionTo(3n).replyError({ code: 3, reason: 'its objects are gone' }) }
+        const lost = questionTo(3n).replyError({ code: 3, reason: 'its objects are gone' })
+        return { ...held, load: async () => lost, pieces: () => Promise.reject(new LostReplyError(held, lost)) }
       })
     }
   }

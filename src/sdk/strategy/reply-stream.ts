@@ -1,8 +1,8 @@
 import { loadAhead } from '../../base/ahead.ts'
 import { limits } from '../../base/limits.ts'
-import type { Message, Metadata } from '../../message/message.ts'
+import type { Message } from '../../message/message.ts'
 import type { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
-import { type HeldReply, heldInMemory } from '../held-reply.ts'
+import { type ArrayPiece, type HeldReply, heldInMemory, LostReplyError, piecesOf } from '../held-reply.ts'
 import { inNodeOrder, onlyRecords, successesOf, weightIn } from './replies.ts'
 import { meanOfMetrics, sharesOf, type WeightedMetrics } from './weighted-mean.ts'
 import { WeightedSum } from './weighted-sum.ts'
@@ -54,18 +54,7 @@ export class Replies implements AsyncIterable<Message> {
    * return this.inner.aggregateTrain({ ...phase, replies: phase.replies.map((reply) => clipped(reply, phase.current)) })
    */
   map(change: (reply: Message) => Message | Promise<Message>): Replies {
-    return new Replies(
-      this.#held.map((held) => ({
-        metadata: held.metadata,
-        error: held.error,
-        outline: held.outline,
-        release: () => held.release(),
-        async load(signal) {
-          const reply = await held.load(signal)
-          return reply.hasError() ? reply : change(reply)
-        },
-      })),
-    )
+    return new Replies(this.#held.map((held) => changed(held, change)))
   }
 
   /**
@@ -117,24 +106,40 @@ export class WeightedReplies implements AsyncIterable<WeightedReply> {
   }
 
   async *[Symbol.asyncIterator](): AsyncGenerator<WeightedReply, void, undefined> {
-    const load = async (held: HeldReply, signal: AbortSignal) => ({ held, reply: await held.load(signal) })
-    let index = 0
-    for await (const { held, reply } of loadAhead(this.#held, load, limits.repliesAhead)) {
-      if (reply.hasError()) throw new LostReplyError(held, reply)
-      const { content, metadata } = reply
-      const [arrays] = content.arrayRecords.values()
-      const { metrics, weight } = this.#metrics[index] as WeightedMetrics
-      const share = this.#shares[index] as number
-      index += 1
-      yield { nodeId: metadata.srcNodeId, content, arrays: arrays as ArrayRecord, metrics, weight, share }
+    const load = async (index: number, signal: AbortSignal): Promise<WeightedReply> => {
+      const reply = await loadWhole(this.#held[index] as HeldReply, signal)
+      const [arrays] = reply.content.arrayRecords.values()
+      return {
+        nodeId: reply.metadata.srcNodeId,
+        content: reply.content,
+        arrays: arrays as ArrayRecord,
+        share: this.#shares[index] as number,
+        ...(this.#metrics[index] as WeightedMetrics),
+      }
     }
+    yield* loadAhead(this.#held.keys(), load, limits.repliesAhead)
   }
 
-  /** The weighted mean of the arrays: holds one sum, and a few replies at a time. */
+  /** The weighted mean of the arrays: holds one sum, and beside it a few pieces of the replies. */
   async meanOfArrays(): Promise<ArrayRecord> {
     const sum = new WeightedSum()
-    for await (const { arrays, share } of this) sum.add(arrays, share)
+    const load = async ({ piece, ...rest }: SharedPiece, signal: AbortSignal) => ({
+      ...rest,
+      piece,
+      bytes: await piece.load(signal),
+    })
+    for await (const { piece, bytes, share } of loadAhead(this.#pieces(), load, limits.arrayPiecesAhead))
+      sum.addPiece(piece, bytes, share)
     return sum.mean()
+  }
+
+  async *#pieces(): AsyncGenerator<SharedPiece, void, undefined> {
+    const open = async (index: number, signal: AbortSignal) => ({
+      pieces: await (this.#held[index] as HeldReply).pieces(signal),
+      share: this.#shares[index] as number,
+    })
+    for await (const { pieces, share } of loadAhead(this.#held.keys(), open, limits.repliesOpenAhead))
+      for (const piece of pieces) yield { piece, share }
   }
 
   /** The weighted mean of the metrics, without the weight itself. */
@@ -143,17 +148,29 @@ export class WeightedReplies implements AsyncIterable<WeightedReply> {
   }
 }
 
-/** A reply whose share is part of the mean already cannot be fetched any more: the aggregation starts over without it. */
-export class LostReplyError extends Error {
-  override readonly name = 'LostReplyError'
-  readonly metadata: Metadata
-  readonly reply: Message
+interface SharedPiece {
+  readonly piece: ArrayPiece
+  readonly share: number
+}
 
-  constructor(held: HeldReply, reply: Message) {
-    super(`A reply was lost while the replies were aggregated: ${reply.error?.reason}`)
-    this.metadata = held.metadata
-    this.reply = reply
+function changed(held: HeldReply, change: (reply: Message) => Message | Promise<Message>): HeldReply {
+  return {
+    metadata: held.metadata,
+    error: held.error,
+    outline: held.outline,
+    async load(signal) {
+      const reply = await held.load(signal)
+      return reply.hasError() ? reply : change(reply)
+    },
+    pieces: async (signal) => piecesOf(await change(await loadWhole(held, signal))),
+    release: () => held.release(),
   }
+}
+
+async function loadWhole(held: HeldReply, signal: AbortSignal): Promise<Message> {
+  const reply = await held.load(signal)
+  if (reply.hasError()) throw new LostReplyError(held, reply)
+  return reply
 }
 
 /**

@@ -1,11 +1,13 @@
+import { forEachAtOnce } from '../../base/at-once.ts'
 import { UsageError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
 import type { Message } from '../../message/message.ts'
 import { type ArrayRecord, ConfigRecord, type MetricRecord } from '../../message/records.ts'
 import type { Grid } from '../grid.ts'
-import { type HeldReply, heldInMemory } from '../held-reply.ts'
+import { type HeldReply, heldInMemory, LostReplyError } from '../held-reply.ts'
 import { log } from '../log.ts'
 import { missingReplies } from './replies.ts'
-import { LostReplyError, Replies } from './reply-stream.ts'
+import { Replies } from './reply-stream.ts'
 import { Result } from './result.ts'
 import { logEnd, logStart } from './run-log.ts'
 
@@ -223,7 +225,7 @@ class Run {
     for (;;) {
       try {
         const aggregate = await this.#strategy.aggregateTrain({ ...phase, replies: new Replies(replies) })
-        await Promise.all(replies.map((reply) => reply.release()))
+        await forEachAtOnce(replies, limits.repliesFetchedAtOnce, (reply) => reply.release())
         return aggregate
       } catch (error) {
         if (!(error instanceof LostReplyError)) throw error

@@ -1,0 +1,176 @@
+import { systemClock } from '../base/clock.ts'
+import { errorText } from '../base/errors.ts'
+import { superlinkNodeId } from '../base/ids.ts'
+import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
+import { inflateMessage, parseArray, parseChunk } from '../message/inflate.ts'
+import { errorCodes, Message, type MessageError, type Metadata } from '../message/message.ts'
+import { type InflatedOutline, inflateOutline, type Outline } from '../message/outline.ts'
+import { metadataFromWire } from '../message/wire.ts'
+import { flattenTree } from '../objects/object-tree.ts'
+import { ObjectsUnavailableError } from '../objects/transfer.ts'
+import { RpcError } from '../rpc/channel.ts'
+import { type ArrayPiece, type HeldReply, LostReplyError } from '../sdk/held-reply.ts'
+import { fetchMessage, fetchObjects, type TaskRoute } from './task-messages.ts'
+
+/** A reply as a server offers it: what is known of it before any of its objects is fetched. */
+export interface OfferedReply {
+  readonly metadata: Metadata
+  readonly error: MessageError | undefined
+  readonly tree: ObjectTree
+}
+
+/** The replies of a response. */
+export function offeredReplies(
+  { messagesList, messageObjectTrees }: { messagesList: WireMessage[]; messageObjectTrees: ObjectTree[] },
+  runId: bigint,
+): OfferedReply[] {
+  const wires = new Map(messagesList.map((wire) => [wire.metadata?.messageId, wire]))
+  return messageObjectTrees.map((tree) => {
+    const { metadata, error } = wires.get(tree.objectId) ?? {}
+    return {
+      metadata: metadata ? metadataFromWire(metadata) : unknownMetadata(runId, tree.objectId),
+      error: error && { code: Number(error.code), reason: error.reason },
+      tree,
+    }
+  })
+}
+
+/** Fetches a whole reply and confirms it. If its objects are gone, or do not fit together, it becomes an error reply. */
+export async function takeReply(route: TaskRoute, reply: OfferedReply, signal: AbortSignal): Promise<Message> {
+  try {
+    return await fetchMessage(route, reply.tree, signal)
+  } catch (error) {
+    return new Message(reply.metadata, { error: reasonOf(error, route, signal) })
+  }
+}
+
+/** Fetches the small objects of a reply. Throws only what ends the run, or the wait for replies. */
+export async function holdReply(
+  offered: OfferedReply,
+  how: { route: TaskRoute; release: (messageId: string) => Promise<void>; signal: AbortSignal },
+): Promise<HeldReply> {
+  const { route, signal } = how
+  if (offered.error) return new ReplyAtServer(offered, nothing, how)
+  try {
+    const [recordDict] = offered.tree.children
+    if (offered.tree.children.length !== 1 || !recordDict)
+      throw new TypeError('A message without an error has one RecordDict.')
+    const ids = [recordDict.objectId, ...recordDict.children.map(({ objectId }) => objectId)]
+    const objects = await fetchObjects(route, ids, signal)
+    const outline = inflateOutline(recordDict.objectId, (id) => objects.get(id) as Uint8Array)
+    return new ReplyAtServer(offered, outline, how)
+  } catch (error) {
+    return new ReplyAtServer({ ...offered, error: reasonOf(error, route, signal) }, nothing, how)
+  }
+}
+
+const nothing: InflatedOutline = { outline: new Map(), arrayIds: new Map() }
+
+/** A reply whose arrays are fetched when they are needed. It stays at the SuperLink until it is released. */
+class ReplyAtServer implements HeldReply {
+  readonly metadata: Metadata
+  readonly error: MessageError | undefined
+  readonly outline: Outline
+  readonly #arrayIds: InflatedOutline['arrayIds']
+  readonly #tree: ObjectTree
+  readonly #route: TaskRoute
+  readonly #release: (messageId: string) => Promise<void>
+
+  constructor(
+    { metadata, error, tree }: OfferedReply,
+    { outline, arrayIds }: InflatedOutline,
+    how: { route: TaskRoute; release: (messageId: string) => Promise<void> },
+  ) {
+    this.metadata = metadata
+    this.error = error
+    this.outline = outline
+    this.#arrayIds = arrayIds
+    this.#tree = tree
+    this.#route = how.route
+    this.#release = how.release
+  }
+
+  async load(signal: AbortSignal): Promise<Message> {
+    if (this.error) return new Message(this.metadata, { error: this.error })
+    try {
+      const objects = await fetchObjects(this.#route, flattenTree(this.#tree), signal)
+      return inflateMessage(this.#tree.objectId, (id) => objects.get(id) as Uint8Array)
+    } catch (error) {
+      return this.#lost(error, signal)
+    }
+  }
+
+  async pieces(signal: AbortSignal): Promise<ArrayPiece[]> {
+    try {
+      const [arrayIds = new Map<string, string>()] = this.#arrayIds.values()
+      const objects = await fetchObjects(this.#route, [...new Set(arrayIds.values())], signal)
+      return [...arrayIds].flatMap(([name, arrayId]) => {
+        const { stype, chunkIds } = parseArray(arrayId, (id) => objects.get(id) as Uint8Array)
+        const load = inRuns(chunkIds, (id, signal: AbortSignal) => this.#loadChunk(id, signal))
+        return chunkIds.map((_, index) => ({
+          name,
+          stype,
+          isFirst: index === 0,
+          isLast: index === chunkIds.length - 1,
+          load: (signal: AbortSignal) => load(index, signal),
+        }))
+      })
+    } catch (error) {
+      throw new LostReplyError(this, this.#lost(error, signal))
+    }
+  }
+
+  release(): Promise<void> {
+    return this.#release(this.#tree.objectId)
+  }
+
+  async #loadChunk(id: string, signal: AbortSignal): Promise<Uint8Array> {
+    try {
+      const objects = await fetchObjects(this.#route, [id], signal)
+      return parseChunk(objects.get(id) as Uint8Array)
+    } catch (error) {
+      throw new LostReplyError(this, this.#lost(error, signal))
+    }
+  }
+
+  #lost(error: unknown, signal: AbortSignal): Message {
+    return new Message(this.metadata, { error: reasonOf(error, this.#route, signal) })
+  }
+}
+
+/** Loads equal neighbours once: long stretches of an array may be the same chunk, e.g. of zeros. */
+function inRuns<T>(
+  ids: readonly string[],
+  load: (id: string, signal: AbortSignal) => Promise<T>,
+): (index: number, signal: AbortSignal) => Promise<T> {
+  let loading: { readonly id: string; readonly result: Promise<T> } | undefined
+  return (index, signal) => {
+    const id = ids[index] as string
+    const result = loading?.id === id ? loading.result : load(id, signal)
+    loading = ids[index + 1] === id ? { id, result } : undefined
+    return result
+  }
+}
+
+/** Why a reply cannot be read. Throws what is no fault of the reply. */
+function reasonOf(error: unknown, { api }: TaskRoute, signal: AbortSignal): MessageError {
+  if (error instanceof RpcError || signal.aborted || api.signal.aborted) throw error
+  const gone = error instanceof ObjectsUnavailableError
+  const reason = gone ? 'Reply message objects are unavailable.' : 'The reply message cannot be read.'
+  return { code: errorCodes.messageUnavailable, reason: `${reason} ${errorText(error)}` }
+}
+
+/** Of a reply whose tree comes without a message. */
+function unknownMetadata(runId: bigint, messageId: string): Metadata {
+  return {
+    runId,
+    messageId,
+    srcNodeId: superlinkNodeId,
+    dstNodeId: superlinkNodeId,
+    replyToMessageId: '',
+    groupId: '',
+    ttl: 0,
+    messageType: 'system',
+    createdAt: systemClock.now() / 1000,
+  }
+}
