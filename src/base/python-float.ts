@@ -9,3 +9,19 @@ export function pythonFloat(value: number): string {
   const text = String(value)
   return text.includes('.') || text.includes('e') ? text : `${Object.is(value, -0) ? '-0' : text}.0`
 }
+
+/** As Python's `%.6g` with that many digits: no zeros at the end, and an exponent only for large and small numbers. */
+export function pythonGeneral(value: number, digits = 6): string {
+  if (!Number.isFinite(value)) return pythonFloat(value)
+  const [mantissa = '', exponent = '0'] = value.toExponential(digits - 1).split('e')
+  const power = Number(exponent)
+  if (power < -4 || power >= digits) {
+    const sign = power < 0 ? '-' : '+'
+    return `${withoutZeros(mantissa)}e${sign}${String(Math.abs(power)).padStart(2, '0')}`
+  }
+  return withoutZeros(value.toFixed(digits - 1 - power))
+}
+
+function withoutZeros(text: string): string {
+  return text.includes('.') ? text.replace(/\.?0+$/, '') : text
+}
