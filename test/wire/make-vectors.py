@@ -1,4 +1,4 @@
-"""Writes messages.jsonl, aggregations.jsonl, strategy-logs.jsonl and, from Flower 1.30, task-messages.jsonl: what Flower's Python package makes of our cases.
+"""Writes messages.jsonl, aggregations.jsonl, strategy-logs.jsonl, strategy-runs.jsonl and, from Flower 1.30, task-messages.jsonl: what Flower's Python package makes of our cases.
 
     python make-vectors.py DIRECTORY
 
@@ -9,6 +9,7 @@ upgrade of flwr is a change of its wire format or of its strategies.
 import json
 import logging
 import sys
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -18,6 +19,7 @@ sys.dont_write_bytecode = True
 
 from messages import message_cases, task_message_cases  # noqa: E402
 from strategies import aggregation_cases, log_cases  # noqa: E402
+from training import run_cases  # noqa: E402
 
 
 def write(path, cases):
@@ -41,8 +43,10 @@ if __name__ == "__main__":
     logging.getLogger("flwr").handlers = []
     # Overflows are part of the cases.
     np.seterr(all="ignore")
+    warnings.simplefilter("ignore")
     write(directory / "messages.jsonl", message_cases())
     write(directory / "aggregations.jsonl", aggregation_cases())
     write(directory / "strategy-logs.jsonl", log_cases())
+    write(directory / "strategy-runs.jsonl", run_cases())
     if has_tasks:
         write(directory / "task-messages.jsonl", task_message_cases())

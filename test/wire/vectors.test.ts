@@ -8,8 +8,12 @@ import { test } from 'node:test'
 import { promisify } from 'node:util'
 
 /** The recorded cases are right: made again by each supported version of Flower, and with other SIMD code, they are the same. */
-const versions = { 'Flower 1.29': 'TRELLIS_PYTHON_129', 'Flower 1.41': 'TRELLIS_PYTHON_141' }
-const files = ['messages.jsonl', 'aggregations.jsonl', 'strategy-logs.jsonl']
+const versions = {
+  'Flower 1.29': 'TRELLIS_PYTHON_129',
+  'Flower 1.41': 'TRELLIS_PYTHON_141',
+  'Flower 1.42': 'TRELLIS_PYTHON_142',
+}
+const files = ['messages.jsonl', 'aggregations.jsonl', 'strategy-logs.jsonl', 'strategy-runs.jsonl']
 /** What 1.29 does not have. */
 const laterFiles = ['task-messages.jsonl']
 
@@ -18,7 +22,7 @@ for (const [version, variable] of Object.entries(versions)) {
   const skip = environment ? false : `${variable} names no Python environment with ${version}`
   const expected = [...files, ...(version === 'Flower 1.29' ? [] : laterFiles)]
 
-  test(`${version} makes the recorded messages, means and logs`, { skip }, async () => {
+  test(`${version} makes the recorded messages, models and logs`, { skip }, async () => {
     await assertSameVectors(environment as string, expected)
   })
 

@@ -21,6 +21,8 @@ export interface DescribedArray {
   readonly repeat?: readonly (string | number)[]
   readonly opaque?: { readonly dtype: string; readonly shape: number[]; readonly stype: string; readonly data: string }
   readonly npy?: string
+  /** The bytes of the values in that order, base64. */
+  readonly raw?: string
 }
 
 export interface DescribedRecord {
@@ -58,7 +60,12 @@ export function buildValue(described: DescribedValue): ConfigInput {
   return (Array.isArray(value) ? value.map(one) : one(value as Plain)) as ConfigInput
 }
 
-function buildArray({ dtype, shape, values, repeat, opaque, npy }: DescribedArray): NdArray {
+export function buildArray({ dtype, shape, order, values, repeat, opaque, npy, raw }: DescribedArray): NdArray {
+  if (raw !== undefined) {
+    const draft = NdArray.draft(dtype as DType, shape, order === 'F')
+    Buffer.from(raw, 'base64').copy(new Uint8Array(draft.values.buffer, draft.values.byteOffset))
+    return draft.array
+  }
   if (opaque) return new NdArray({ ...opaque, data: Buffer.from(opaque.data, 'base64') })
   if (npy !== undefined) return new NdArray({ dtype, shape, stype: 'numpy.ndarray', data: Buffer.from(npy, 'base64') })
   return NdArray.from(typedValues(dtype as DType, shape, values ?? repeat ?? []), shape, dtype as DType)

@@ -4,7 +4,7 @@ import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } fr
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { contentsOf, partsOf } from './replies.ts'
-import { collect } from './reply-stream.ts'
+import { collect, type WeightedReply } from './reply-stream.ts'
 import { sampleNodes } from './sample.ts'
 import { type Aggregate, Strategy, type TrainPhase } from './strategy.ts'
 import { meanOfArrays, meanOfMetrics } from './weighted-mean.ts'
@@ -111,6 +111,12 @@ export class FedAvg extends Strategy {
     if (contents.length === 0) return {}
     const parts = partsOf(contents, this.weightedByKey, true)
     return { arrays: meanOfArrays(parts), metrics: aggregate(contents, this.weightedByKey) }
+  }
+
+  /** The metrics of some replies put together, by weight or by the app's own function. */
+  protected trainMetricsOf(replies: readonly WeightedReply[]): MetricRecord {
+    const contents = replies.map(({ content }) => content)
+    return this.#trainMetricsAggrFn?.(contents, this.weightedByKey) ?? meanOfMetrics(replies, this.weightedByKey)
   }
 
   configureEvaluate(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
