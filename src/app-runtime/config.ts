@@ -23,15 +23,18 @@ export const rows: readonly OptionRow[] = [
   { flags: '--runtime-api-address <address>', help: 'address of the Runtime API of a SuperLink or SuperNode' },
   {
     flags: '--serverappio-api-address <address>',
-    help: 'address of the ServerAppIo API of a SuperLink of Flower 1.29, instead',
+    help: 'address of the ServerAppIo API, with a SuperLink of Flower 1.29',
   },
   {
     flags: '--clientappio-api-address <address>',
-    help: 'address of the ClientAppIo API of a SuperNode of Flower 1.29, instead',
+    help: 'address of the ClientAppIo API, with a SuperNode of Flower 1.29',
   },
   { flags: '--insecure', help: 'connect without TLS' },
   { flags: '--root-certificates <path>', help: 'PEM file with the CA of the server' },
-  { flags: '--token <token>', help: 'token of the task (everybody on this machine can see it: prefer --token-file)' },
+  {
+    flags: '--token <token>',
+    help: 'token of the task; other users of this machine can see it, so prefer --token-file',
+  },
   { flags: '--token-file <path>', help: 'file that holds the token of the task' },
   { flags: '--token-channel', help: 'take tokens from the SuperExec over descriptor 3', hidden: true },
   { flags: '--parent-pid <pid>', help: 'end when this process ends' },

@@ -11,7 +11,10 @@ export interface CliContext {
 export type CreateCommand = (context: CliContext) => Command
 
 export const formatOption = (): Option => new Option('--format <format>', 'default or json').default('default')
-export const connectionArgument = ['[superlink]', 'name of a connection in config.toml; else the default one'] as const
+export const connectionArgument = [
+  '[superlink]',
+  'name of a connection in config.toml; default: its default connection',
+] as const
 
 /** Whether the last argument of a command names a connection. `flwr run` has no older form: it takes a folder before it. */
 export function takesConnection(command: Command): boolean {

@@ -103,7 +103,7 @@ test('a peer whose certificate is not good is told why over either door, and its
       'no-identity',
       'unauthenticated',
       await issue({ organization: 'only', usages: ['client'], ...validFor(1) }, ca.issued),
-      /names nobody/,
+      /has no usable name/,
     ],
   ]
   for (const transport of ['grpc', 'http'] as const) {

@@ -27,7 +27,7 @@ export const loginCommand: CreateCommand = (context) =>
 
 export const pullCommand: CreateCommand = (context) =>
   new Command('pull')
-    .description('print where the artifacts of a run can be fetched')
+    .description("print the download address of a run's artifacts")
     .argument('<run-id>')
     .argument(...connectionArgument)
     .addOption(federationConfigOption())

@@ -7,7 +7,7 @@ import { runCommand } from '../output.ts'
 
 export const buildCommand: CreateCommand = (context) =>
   new Command('build')
-    .description('build an app into one file (a FAB)')
+    .description('build an app into one file, a Flower App Bundle (FAB)')
     .option('--app <path>', 'folder of the app', '.')
     .addOption(formatOption())
     .action(async (options: { app: string; format: string }) => {

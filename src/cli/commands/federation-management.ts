@@ -19,8 +19,8 @@ export function managementCommands(context: CliContext): Command[] {
       })
       return named(federation?.name ?? name)
     })
-      .option('--description <text>', 'what it is for')
-      .option('--simulation', 'its runs are simulated'),
+      .option('--description <text>', 'purpose of the federation')
+      .option('--simulation', 'simulate the runs of this federation'),
     managed(context, 'archive', ['<federation>'], async (client, { federation }) => {
       await client.archiveFederation({ federationName: federation })
       return named(federation)

@@ -30,8 +30,8 @@ function list(context: CliContext): Command {
     .alias('ls')
     .description('list federations, or show one')
     .argument(...connectionArgument)
-    .option('--federation <name>', 'show this one')
-    .option('-v, --verbose', 'archived ones too')
+    .option('--federation <name>', 'show this federation')
+    .option('-v, --verbose', 'also list archived federations')
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: ListOptions) => {
       if (options.federation !== undefined) return showFederation(context, options.federation, connectionName, options)

@@ -10,8 +10,8 @@ import { runCommand } from '../output.ts'
 
 export const installCommand: CreateCommand = (context) =>
   new Command('install')
-    .description('unpack a FAB, checked, below FLWR_HOME')
-    .argument('<fab>', 'file that flwr build made')
+    .description('check a FAB and unpack it below FLWR_HOME')
+    .argument('<fab>', 'FAB file, created by flwr build')
     .action(async (path: string) => {
       context.status = await runCommand(context, 'default', async (output) => {
         const bytes = readFab(path)

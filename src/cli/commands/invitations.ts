@@ -12,7 +12,7 @@ export function listInvitationsCommand(context: CliContext): Command {
     .alias('ls')
     .description('list the invitations that you sent and received')
     .argument(...connectionArgument)
-    .option('-v, --verbose', 'answered ones too')
+    .option('-v, --verbose', 'also list accepted and rejected invitations')
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: { verbose?: boolean; format: string }) => {
       context.status = await runCommand(context, options.format, async (output) => {

@@ -22,12 +22,12 @@ interface Options {
 export const listCommand: CreateCommand = (context) =>
   new Command('list')
     .alias('ls')
-    .description('list runs, the newest first')
+    .description('list runs, newest first')
     .argument(...connectionArgument)
     .addOption(federationConfigOption())
-    .option('--runs', 'list all runs (the default)')
+    .option('--runs', 'list all runs (default)')
     .option('--run-id <id>', 'show one run in detail')
-    .option('--limit <count>', 'at most so many runs')
+    .option('--limit <count>', 'maximum number of runs')
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: Options) => {
       const limit = wholeNumber(options.limit, '--limit', { min: 1 })

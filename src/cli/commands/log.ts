@@ -12,8 +12,8 @@ export const logCommand: CreateCommand = (context) =>
     .argument('<run-id>')
     .argument(...connectionArgument)
     .addOption(federationConfigOption())
-    .option('--stream', 'follow it until the run ends (the default)')
-    .option('--show', 'print what is there and end')
+    .option('--stream', 'follow the log until the run ends (default)')
+    .option('--show', 'print the log so far and end')
     .action(async (runIdText: string, connectionName: string | undefined, options: { show?: boolean }) => {
       const runId = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, 'default', async (output) => {

@@ -10,9 +10,9 @@ import { runCommand } from '../output.ts'
 
 export const newCommand: CreateCommand = (context) =>
   new Command('new')
-    .description('write a new TypeScript app that runs as it is')
+    .description('create a new TypeScript app, ready to run')
     .argument('[name]', 'name of the app and of its folder')
-    .option('--publisher <name>', 'who publishes the app')
+    .option('--publisher <name>', 'publisher of the app')
     .addOption(removed('--framework', 'apps of Trellis need no framework: leave it out.'))
     .addOption(removed('--username', 'use --publisher.'))
     .action(async (given: string | undefined, options: { publisher?: string }) => {

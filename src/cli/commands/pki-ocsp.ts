@@ -20,11 +20,11 @@ interface Options {
 /** `flwr pki ocsp`: a responder for trying out `--ssl-client-ocsp`. */
 export function ocspCommand(context: CliContext): Command {
   return new Command('ocsp')
-    .description('answer over OCSP which certificates are revoked, until Ctrl-C')
-    .option('--directory <path>', 'where the CA is', 'certificates')
+    .description('run an OCSP responder for the certificates of the CA, until Ctrl-C')
+    .option('--directory <path>', 'folder of the CA', 'certificates')
     .option('--ca <name>', 'name of the files of the CA', 'ca')
-    .option('--address <address>', 'where to listen', '127.0.0.1:8180')
-    .option('--minutes <count>', 'how long an answer is good', '5')
+    .option('--address <address>', 'address to listen on', '127.0.0.1:8180')
+    .option('--minutes <count>', 'validity of a response, in minutes', '5')
     .action(async (options: Options) => {
       context.status = await runCommand(context, 'default', async (output) => {
         const minutes = wholeNumber(options.minutes, '--minutes', { min: 1, max: 10_000 }) as number

@@ -16,11 +16,11 @@ interface Options {
 /** `flwr pki renew NAME`: the same names with a new key, as controllers renew; who uses the files reads them again. */
 export function renewCommand(context: CliContext): Command {
   return new Command('renew')
-    .description('issue a certificate anew, with the same names and a new key, in the place of the old one')
+    .description('replace a certificate with a new one that has the same names and a new key')
     .argument('<name>', 'name of the files of the certificate')
-    .option('--directory <path>', 'where the CA and the certificate are', 'certificates')
+    .option('--directory <path>', 'folder of the CA and the certificate', 'certificates')
     .option('--ca <name>', 'name of the files of the CA', 'ca')
-    .option('--days <count>', 'how long it is valid', '90')
+    .option('--days <count>', 'validity in days', '90')
     .action(async (name: string, { directory, ca: caName, days }: Options) => {
       const validity = validFor(days)
       context.status = await runCommand(context, 'default', async (output) => {

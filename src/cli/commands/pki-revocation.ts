@@ -32,10 +32,10 @@ export function revokeCommand(context: CliContext): Command {
   return new Command('revoke')
     .description('revoke a certificate and write the revocation list: DIRECTORY/CA.crl')
     .argument('<name>', 'name of the files of the certificate')
-    .option('--directory <path>', 'where the CA and the certificate are', 'certificates')
+    .option('--directory <path>', 'folder of the CA and the certificate', 'certificates')
     .option('--ca <name>', 'name of the files of the CA', 'ca')
     .option('--reason <word>', Object.keys(reasons).join(', '), 'unspecified')
-    .option('--days <count>', 'when the next list is due', '7')
+    .option('--days <count>', 'days until the next list is due', '7')
     .action(async (name: string, options: Options) => {
       context.status = await runCommand(context, 'default', async (output) => {
         const reason = reasons[options.reason]
@@ -64,10 +64,10 @@ export function revokeCommand(context: CliContext): Command {
 /** `flwr pki crl`: before the last list is too old. */
 export function crlCommand(context: CliContext): Command {
   return new Command('crl')
-    .description('write the revocation list anew: DIRECTORY/CA.crl')
-    .option('--directory <path>', 'where the CA is', 'certificates')
+    .description('write a new revocation list: DIRECTORY/CA.crl')
+    .option('--directory <path>', 'folder of the CA', 'certificates')
     .option('--ca <name>', 'name of the files of the CA', 'ca')
-    .option('--days <count>', 'when the next list is due', '7')
+    .option('--days <count>', 'days until the next list is due', '7')
     .action(async (options: Options) => {
       context.status = await runCommand(context, 'default', async (output) => {
         const { issued } = readCa(options.directory, options.ca)

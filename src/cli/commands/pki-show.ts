@@ -17,7 +17,7 @@ const flag = 'flwr pki show'
 /** `flwr pki show`: what certificates and revocation lists say. */
 export function showCommand(context: CliContext): Command {
   return new Command('show')
-    .description('show what certificates and revocation lists say')
+    .description('show the contents of certificates and revocation lists')
     .argument('<files...>', 'PEM files')
     .addOption(formatOption())
     .action(async (files: string[], options: { format: string }) => {

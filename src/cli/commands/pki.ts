@@ -34,13 +34,13 @@ interface InitOptions {
 
 function init(context: CliContext): Command {
   return new Command('init')
-    .description('make a CA: DIRECTORY/ca.crt and ca.key')
-    .argument('[directory]', 'where certificates go', 'certificates')
+    .description('create a CA for trials: DIRECTORY/ca.crt and ca.key')
+    .argument('[directory]', 'folder for the certificates', 'certificates')
     .option('--name <name>', 'common name of the CA', 'Trellis trial CA')
     .option('--organization <name>', 'organisation of the CA')
-    .option('--file <name>', 'name of its files, e.g. client-ca for a CA of its own for clients', 'ca')
-    .option('--days <count>', 'how long it is valid', '365')
-    .option('--force', 'replace what is there')
+    .option('--file <name>', 'name of its files, for example client-ca for a separate CA for clients', 'ca')
+    .option('--days <count>', 'validity in days', '365')
+    .option('--force', 'replace existing files')
     .action(async (directory: string, options: InitOptions) => {
       const validity = validFor(options.days)
       context.status = await runCommand(context, 'default', async (output) => {
@@ -76,16 +76,16 @@ function issueCommand(context: CliContext): Command {
   return new Command('issue')
     .description('issue a certificate: DIRECTORY/NAME.pem and NAME.key')
     .argument('<name>', 'common name, and name of the files')
-    .option('--directory <path>', 'where the CA is and certificates go', 'certificates')
+    .option('--directory <path>', 'folder of the CA and the certificates', 'certificates')
     .option('--ca <name>', 'name of the files of the CA', 'ca')
-    .option('--server', "a SuperLink's certificate; without it, one for a SuperNode or a person")
-    .option('--organization <name>', 'organisation of its holder')
-    .option('--uri <uri>', 'identity as a URI, e.g. spiffe://fl.example/supernode/1')
+    .option('--server', 'issue a server certificate for a SuperLink; by default a client certificate')
+    .option('--organization <name>', 'organisation in the certificate')
+    .option('--uri <uri>', 'identity as a URI, for example spiffe://fl.example/supernode/1')
     .option('--dns <name>', 'host name (repeatable)', collect, [])
     .option('--ip <address>', 'IP address (repeatable)', collect, [])
-    .option('--ocsp-url <url>', 'where it can be asked whether it is revoked, see flwr pki ocsp')
-    .option('--days <count>', 'how long it is valid', '90')
-    .option('--force', 'replace what is there')
+    .option('--ocsp-url <url>', 'address of the OCSP responder to name in the certificate, see flwr pki ocsp')
+    .option('--days <count>', 'validity in days', '90')
+    .option('--force', 'replace existing files')
     .action(async (name: string, options: IssueOptions) => {
       const validity = validFor(options.days)
       context.status = await runCommand(context, 'default', async (output) => {

@@ -32,7 +32,12 @@ export const runCommand: CreateCommand = (context) =>
     .argument(...connectionArgument)
     .option('--stream', 'follow the run until it ends')
     .option('--federation <name>', 'federation to run in')
-    .option('-c, --run-config <pairs>', `key=value pairs over the app's configuration, or a .toml file`, collect, [])
+    .option(
+      '-c, --run-config <pairs>',
+      `override the app's configuration: key=value pairs, or a .toml file`,
+      collect,
+      [],
+    )
     .option('--federation-config <pairs>', 'settings of a simulation, as key=value pairs', collect, [])
     .addOption(formatOption())
     .action(async (app: string, connectionName: string | undefined, options: Options) => {

@@ -23,18 +23,20 @@ interface Options {
 /** `flwr federation simulation-config` */
 export const simulationConfigCommand: CreateCommand = (context) =>
   new Command('simulation-config')
-    .description('change how a federation simulates its SuperNodes, for runs that say nothing themselves')
-    .argument('[federation]', 'name of the federation; else the one that the SuperLink has')
+    .description('set the defaults for the simulated SuperNodes of a federation')
+    .argument('[federation]', 'name of the federation; by default the only one of the SuperLink')
     .argument(...connectionArgument)
     .option('--num-supernodes <count>', 'number of virtual SuperNodes')
     .option('--client-resources-num-cpus <count>', 'processors for each ClientApp')
     .option('--client-resources-num-gpus <share>', 'GPUs for each ClientApp, e.g. 0.5')
-    .option('--verbose', 'of Flower: has no effect here')
-    .addOption(new Option('--backend-name <name>', 'of Flower: has no effect here').choices(['ray']))
-    .option('--init-args-num-cpus <count>', 'processors to use at all')
-    .option('--init-args-num-gpus <count>', 'GPUs to use at all')
-    .option('--init-args-logging-level <level>', 'of Flower: has no effect here')
-    .addOption(new Option('--init-args-log-to-driver <bool>', 'of Flower: no effect here').choices(['true', 'false']))
+    .option('--verbose', 'for Flower only; has no effect')
+    .addOption(new Option('--backend-name <name>', 'for Flower only; has no effect').choices(['ray']))
+    .option('--init-args-num-cpus <count>', 'total number of processors to use')
+    .option('--init-args-num-gpus <count>', 'total number of GPUs to use')
+    .option('--init-args-logging-level <level>', 'for Flower only; has no effect')
+    .addOption(
+      new Option('--init-args-log-to-driver <bool>', 'for Flower only; has no effect').choices(['true', 'false']),
+    )
     .addOption(formatOption())
     .action(async (federationName: string | undefined, connectionName: string | undefined, options: Options) => {
       context.status = await runCommand(context, options.format, async (output) => {

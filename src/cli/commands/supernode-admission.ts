@@ -10,17 +10,17 @@ import { runCommand } from '../output.ts'
 const commands = {
   block: {
     admission: 'blocked',
-    description: 'refuse a SuperNode until it is unblocked, whatever certificate it shows',
+    description: 'reject a SuperNode until it is unblocked, also with a new certificate',
     done: 'blocked: it is refused until flwr supernode unblock',
   },
   drain: {
     admission: 'draining',
-    description: 'give a SuperNode no new messages, and accept its replies to those that it has',
+    description: 'send a SuperNode no new messages, and accept its replies to earlier ones',
     done: 'drained: it gets no new messages until flwr supernode unblock',
   },
   unblock: {
     admission: 'open',
-    description: 'let a SuperNode that was blocked or drained work again',
+    description: 'return a blocked or drained SuperNode to work',
     done: 'unblocked',
   },
 } as const

@@ -21,9 +21,9 @@ export const supernodeCommand: CreateCommand = (context) =>
 function list(context: CliContext): Command {
   return new Command('list')
     .alias('ls')
-    .description('list SuperNodes, how each proves who it is, and when its certificate ends')
+    .description('list SuperNodes with their authentication method and the expiry of their certificates')
     .argument(...connectionArgument)
-    .option('-v, --verbose', 'unregistered ones too')
+    .option('-v, --verbose', 'also list unregistered SuperNodes')
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: { verbose?: boolean; format: string }) => {
       context.status = await runCommand(context, options.format, async (output) => {
@@ -50,11 +50,11 @@ interface RegisterOptions {
 
 function register(context: CliContext): Command {
   return new Command('register')
-    .description('register the public key of a SuperNode (not needed where certificates are required)')
+    .description('register the public key of a SuperNode (not needed if certificates are required)')
     .argument('<public-key>', 'file with an OpenSSH public key of a NIST curve')
     .argument(...connectionArgument)
-    .option('--location <latitude,longitude>', 'where it is, in degrees')
-    .option('--name <name>', 'what people call it')
+    .option('--location <latitude,longitude>', 'location of the SuperNode, in degrees')
+    .option('--name <name>', 'display name of the SuperNode')
     .addOption(formatOption())
     .action(async (path: string, connectionName: string | undefined, options: RegisterOptions) => {
       context.status = await runCommand(context, options.format, async (output) => {
@@ -75,9 +75,7 @@ function register(context: CliContext): Command {
 
 function unregister(context: CliContext): Command {
   return new Command('unregister')
-    .description(
-      'remove a SuperNode: one that was registered by its key for good; one with a certificate joins again as a new one (use block)',
-    )
+    .description('remove a SuperNode (one with a certificate can join again as a new one: use block to prevent this)')
     .argument('<node-id>')
     .argument(...connectionArgument)
     .addOption(formatOption())

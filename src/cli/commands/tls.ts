@@ -33,13 +33,13 @@ const clockSkewMs = { warning: 30_000, broken: 5 * 60_000 }
 
 function checkCommand(context: CliContext): Command {
   return new Command('check')
-    .description('find the first thing that is wrong with the TLS of a connection, or of files')
+    .description('check the TLS of a connection or of certificate files, and name the first fault')
     .argument(...connectionArgument)
-    .option('--certfile <path>', 'look at these files instead of a connection: a certificate (chain)')
-    .option('--keyfile <path>', 'its private key')
-    .option('--ca <path>', 'the CA that it must be signed by')
+    .option('--certfile <path>', 'check files instead of a connection: the certificate (chain)')
+    .option('--keyfile <path>', 'the private key of the certificate')
+    .option('--ca <path>', 'the CA that must have signed the certificate')
     .option('--crl <path>', 'revocation list, or a folder of lists')
-    .option('--server', 'the files are of a SuperLink; without it, of a SuperNode or a person')
+    .option('--server', 'check the files as those of a SuperLink; by default as those of a client')
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: Options) => {
       context.status = await runCommand(context, options.format, async (output) => {
