@@ -10,7 +10,7 @@ import { refusalReasons } from '../src/identity/caller.ts'
 import { refusalSentence } from '../src/identity/refusal-sentence.ts'
 import { callFailures } from '../src/rpc/call-failures.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
-import { rows as superlinkRows } from '../src/superlink/config.ts'
+import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
 
 /**

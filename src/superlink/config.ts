@@ -1,11 +1,12 @@
 import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
-import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
+import { type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
 import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
 import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
+import { memoryName, rows } from './options.ts'
 
 /** Everything that `flower-superlink` can be told. */
 export interface SuperlinkConfig extends SuperexecConfig {
@@ -42,116 +43,6 @@ export interface SuperlinkConfig extends SuperexecConfig {
   /** What the operator should know, to be logged at start. */
   readonly warnings: readonly string[]
 }
-
-const memoryName = ':flwr-in-memory:'
-
-export const rows: readonly OptionRow[] = [
-  { flags: '--insecure', help: 'serve without TLS' },
-  { flags: '--ssl-certfile <path>', help: "PEM file with the server's certificate chain" },
-  { flags: '--ssl-keyfile <path>', help: "PEM file with the server's private key" },
-  {
-    flags: '--ssl-ca-certfile <path>',
-    help: "PEM file with the CA of the server's certificate, and of client certificates unless --ssl-client-ca-certfile names another",
-  },
-  { flags: '--ssl-staple-ocsp', help: 'staple: send the OCSP response for the server certificate in each handshake' },
-  { flags: '--ssl-require-client-auth', help: 'require client certificates, signed by the client CA' },
-  { flags: '--ssl-client-ca-certfile <path>', help: 'PEM file with the CAs of client certificates' },
-  {
-    flags: '--ssl-client-auth <mode>',
-    help: 'whether to request client certificates; require is the same as --ssl-require-client-auth',
-    choices: ['none', 'request', 'require'],
-  },
-  {
-    flags: '--ssl-client-crl <path>',
-    help: 'revocation list of the client CA (PEM or DER), a folder of lists, or comma-separated URLs to download them from',
-  },
-  {
-    flags: '--ssl-client-ocsp <mode>',
-    help: 'check client certificates with OCSP; if no responder answers, accept (lax) or reject (strict) them; default off',
-    choices: ['off', 'lax', 'strict'],
-  },
-  { flags: '--ssl-client-ocsp-url <url>', help: 'OCSP responder to use instead of those named in the certificates' },
-  { flags: '--ssl-client-policy <path>', help: 'TOML file with the policy: which identities may do what' },
-  {
-    flags: '--fleet-api-address <address>',
-    help: 'address of the Fleet API; defaults to 0.0.0.0:9092, and to 0.0.0.0:9095 with --fleet-api-type rest',
-  },
-  {
-    flags: '--fleet-api-type <type>',
-    help: 'rest: also accept SuperNodes without a key or certificate, like those of Flower 1.29 with --rest; gRPC and REST are always served',
-    choices: ['grpc-rere', 'grpc-adapter', 'rest'],
-    default: 'grpc-rere',
-  },
-  { flags: '--control-api-address <address>', help: 'address of the Control API', default: '0.0.0.0:9093' },
-  { flags: '--host <host>', help: 'host of the address that serves all APIs', default: '127.0.0.1' },
-  { flags: '--port <port>', help: 'port of the address that serves all APIs', default: '8000' },
-  { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
-  { flags: '--simulation', help: 'run apps on virtual nodes of this machine instead of SuperNodes' },
-  {
-    flags: '--isolation <mode>',
-    help: 'subprocess: start a SuperExec for the apps; process: wait for SuperExecs that you start',
-    default: 'subprocess',
-    choices: ['subprocess', 'process'],
-  },
-  {
-    flags: '--keep-apps <minutes>',
-    help: 'time for which ServerApps wait for a restart of this SuperLink, with --database and --isolation subprocess; 0 ends them with it',
-    default: '30',
-  },
-  {
-    flags: '--database <path>',
-    help: 'SQLite file for the state; by default the state is lost at the end',
-    default: memoryName,
-  },
-  { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the database' },
-  {
-    flags: '--enable-supernode-auth',
-    help: 'accept only SuperNodes whose key was registered with flwr supernode register',
-  },
-  {
-    flags: '--superexec-auth-secret-file <path>',
-    help: 'file with the secret that SuperExecs must have, with --isolation process',
-  },
-  {
-    flags: '--allow-runtime-dependency-installation',
-    help: 'install the dependencies of Python apps with uv when they start',
-  },
-  { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
-  { flags: '--disable-runtime-dependency-installation', help: 'the default', hidden: true },
-  { flags: '--log-file <path>', help: 'also write the log to this file' },
-  { flags: '--log-rotation-interval-hours <hours>', help: 'start a new log file after this time', default: '24' },
-  { flags: '--log-rotation-backup-count <count>', help: 'number of old log files to keep', default: '7' },
-  { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
-  {
-    flags: '--audit-log <path>',
-    help: 'file for the audit log, one JSON object per line: connections, rejections and changes',
-  },
-  {
-    flags: '--address-file <path>',
-    help: 'write the address of the Control API and a secret to this file, and accept only clients that know the secret',
-  },
-  { flags: '--end-when-idle <minutes>', help: 'end after this time without an active run and without a command' },
-  { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
-  {
-    flags: '--serverappio-api-address <address>',
-    help: 'address, without TLS, for SuperExecs and apps of Flower 1.29; defaults to 0.0.0.0:9091 with --isolation process and either --insecure or --superexec-auth-secret-file',
-  },
-  { flags: '--simulationio-api-address <address>', help: '', hidden: true },
-  ...['--appio-ssl-certfile', '--appio-ssl-keyfile', '--appio-ssl-ca-certfile'].map((flag) => ({
-    flags: `${flag} <path>`,
-    help: '',
-    refused: `is gone: ${flag.replace('appio-', '')} serves apps too.`,
-  })),
-  { flags: '--exec-api-address <address>', help: '', refused: 'was renamed: use --control-api-address.' },
-  {
-    flags: '--auth-list-public-keys <path>',
-    help: '',
-    refused: 'was removed: register keys with flwr supernode register.',
-  },
-  { flags: '--executor <name>', help: '', refused: 'was removed.' },
-  { flags: '--executor-dir <path>', help: '', refused: 'was removed.' },
-  { flags: '--executor-config <text>', help: '', refused: 'was removed.' },
-]
 
 /** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
 export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig | undefined {

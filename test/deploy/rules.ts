@@ -1,6 +1,6 @@
 import { parseOptions } from '../../src/base/options.ts'
 import { rows as superexecRows } from '../../src/superexec/config.ts'
-import { rows as superlinkRows } from '../../src/superlink/config.ts'
+import { rows as superlinkRows } from '../../src/superlink/options.ts'
 import { rows as supernodeRows } from '../../src/supernode/config.ts'
 import { argumentsOf, type Container, type Pod, podsOf, type Resource } from './rendered.ts'
 

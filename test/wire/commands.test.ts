@@ -8,7 +8,7 @@ import { rows as appRows } from '../../src/app-runtime/config.ts'
 import type { OptionRow } from '../../src/base/options.ts'
 import { createProgram } from '../../src/cli/main.ts'
 import { rows as superexecRows } from '../../src/superexec/config.ts'
-import { rows as superlinkRows } from '../../src/superlink/config.ts'
+import { rows as superlinkRows } from '../../src/superlink/options.ts'
 import { rows as supernodeRows } from '../../src/supernode/config.ts'
 
 /** What people and manifests type for Flower's programs means something to ours: it works, or one sentence says what to use. */
