@@ -224,6 +224,12 @@ export const limits = {
   freeSpaceLookEveryMs: 60_000,
   /** It is reported again only after there was so many times the low mark in between. */
   freeSpaceRecovery: 1.2,
+  /** How often the SuperLink looks what its runs wait for, and for how many missing replies it looks at the node. */
+  waitLookEveryMs: 5_000,
+  waitNodesMax: 200,
+  /** Programs that follow a run learn after this time what it waits for: what they can help, and nodes that work. */
+  waitNoticeMs: 15_000,
+  workNoticeMs: 5 * 60_000,
   /** How long a background job waits for news before it looks for itself. */
   idleLookMs: 60 * 60_000,
 } as const

@@ -42,6 +42,11 @@ export class StorageRoom {
     return this.#full.size > 0
   }
 
+  /** Since when; `undefined` while there is room. */
+  get fullSince(): number | undefined {
+    return this.#fullSince
+  }
+
   /** Why the program cannot do its work, with the remedy; `undefined` while it can. */
   get trouble(): string | undefined {
     const [folder] = this.#full.keys()

@@ -23,6 +23,13 @@ export function changedAt(run: Run): string {
   return instantText(run.finishedAt || run.runningAt || run.startingAt || run.pendingAt)
 }
 
+/** What the run waits for, in one sentence and a remedy; `undefined` if it waits for nothing. */
+export function waitText(run: Run): string | undefined {
+  if (!run.waitingFor) return undefined
+  const sentence = `waits for ${run.waitingFor}, since ${instantText(run.waitingSince)}.`
+  return oneLine(run.waitingRemedy ? `${sentence} ${run.waitingRemedy}` : sentence)
+}
+
 export function runToJson(run: Run, now: string): Json {
   const elapsed = elapsedSeconds(run, now)
   const inbound = Number(run.bytesRecv)
@@ -37,6 +44,15 @@ export function runToJson(run: Run, now: string): Json {
     'fab-hash': run.fabHash,
     status: statusText(run),
     'status-details': run.status?.details || 'N/A',
+    ...(run.waitingFor
+      ? {
+          waiting: {
+            for: run.waitingFor,
+            since: instantText(run.waitingSince),
+            remedy: run.waitingRemedy || 'N/A',
+          },
+        }
+      : {}),
     elapsed: float(elapsed),
     'pending-at': instantText(run.pendingAt),
     'starting-at': instantText(run.startingAt),

@@ -52,6 +52,7 @@ import { Uploads } from './nodes/uploads.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
+import { watchWaits } from './runs/watch-waits.ts'
 import { byTaskType, createClientBackend } from './simulation/client-backend.ts'
 import { thisMachine } from './simulation/machine.ts'
 import { VirtualFleet } from './simulation/virtual-fleet.ts'
@@ -165,6 +166,7 @@ export async function startSuperlink(
     metrics.bodyBytes.set(bodyBudget.requests.bytesTaken)
     metrics.responseBytes.set(bodyBudget.responses.bytesTaken)
     metrics.tellStorage(room, space.disks)
+    for (const { kind } of ctx.progress.waits.known.values()) metrics.runsWaiting.inc({ reason: kind })
   })
   const listen = createListen(config, credentials, ctx, metrics, {
     audit: audit.write,
@@ -203,6 +205,7 @@ export async function startSuperlink(
     runJob(ctx, 'free space watch', () => space.watch(stop.signal)),
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
+    runJob(ctx, 'wait watch', () => watchWaits(ctx, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
   ]
   const { clients, ocsp } = credentials

@@ -182,6 +182,12 @@ export class Tasks {
     }
   }
 
+  /** Runs with a task of this type that is not finished. */
+  async listOpenRuns(type: TaskType): Promise<RunId[]> {
+    const open = await taskStore.listOpen(this.#options.db.read)
+    return open.filter((task) => task.type === type).map(({ runId }) => runId)
+  }
+
   /** Whether any task is not finished. */
   async haveWork(): Promise<boolean> {
     return (await taskStore.listOpen(this.#options.db.read)).length > 0

@@ -3,6 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { countingClient, countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { eventually } from '../harness/program.ts'
@@ -84,6 +85,30 @@ test('a SuperLink whose disk is full says so everywhere, and works again when th
   } finally {
     spawnSync('umount', ['-l', disk])
   }
+})
+
+test('a run that stands still says what it waits for, in flwr ls, in its log and in the metrics', async () => {
+  await using deployment = await Deployment.create({
+    superlinkArguments: ['--isolation', 'process', '--health-server-address', '127.0.0.1:0'],
+  })
+  const [, address] = await deployment.superlink.line(/health server on (\S+)/)
+  const metrics = async (): Promise<string> => (await fetch(`http://${address}/metrics`)).text()
+  const app = deployment.writeApp({ server: countingServer, client: countingClient })
+  const runId = JSON.parse((await deployment.flwr('run', app, '--format', 'json')).stdout)['run-id']
+  await eventually('the metric', async () => (await metrics()).includes('trellis_runs_waiting{reason="superexec"} 1'))
+  const { stdout } = await deployment.flwr('ls')
+  assert.match(stdout, /^Run \d+ waits for a SuperExec that launches its ServerApp, since 20\S+ \S+Z\. Start flower-/m)
+
+  await using _superexec = deployment.start('flower-superexec', [
+    ...['--insecure', '--runtime-api-address', deployment.mainAddress],
+  ])
+  await eventually('the metric', async () => (await metrics()).includes('trellis_runs_waiting{reason="nodes"} 1'))
+  const { waiting } = JSON.parse((await deployment.flwr('ls', '--run-id', runId, '--format', 'json')).stdout).runs[0]
+  assert.equal(waiting.for, 'more SuperNodes: none is online')
+  const follower = deployment.start('flwr', ['log', runId, '--stream'])
+  await follower.line(/\[Since 20\S+ \S+Z this run waits for more SuperNodes: none is online\. Start more SuperNodes/)
+  await deployment.flwr('stop', runId)
+  assert.equal(await follower.end(), 0, follower.said)
 })
 
 /** Text that does not become much smaller in a FAB. */

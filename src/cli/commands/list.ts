@@ -9,7 +9,7 @@ import { listAllRuns } from '../all-runs.ts'
 import { type CreateCommand, connectionArgument, federationConfigOption, formatOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
-import { appText, changedAt, elapsedSeconds, runToJson, statusText } from '../run-view.ts'
+import { appText, changedAt, elapsedSeconds, runToJson, statusText, waitText } from '../run-view.ts'
 import { details, table } from '../table.ts'
 import { bytesText, durationText, instantText } from '../units.ts'
 
@@ -56,7 +56,11 @@ async function findRuns(
 
 function runTable(runs: readonly Run[], now: string): string {
   if (runs.length === 0) return 'There are no runs yet: start one with flwr run.'
-  return table(
+  const waits = runs.flatMap((run) => {
+    const text = waitText(run)
+    return text === undefined ? [] : [`Run ${run.runId} ${text}`]
+  })
+  const list = table(
     ['Run ID', 'Federation', 'App', 'Status', 'Elapsed', 'Status Changed @'],
     runs.map((run) => [
       run.runId.toString(),
@@ -67,11 +71,13 @@ function runTable(runs: readonly Run[], now: string): string {
       changedAt(run),
     ]),
   )
+  return [list, ...waits].join('\n')
 }
 
 function runDetails(run: Run, now: string): string {
   const elapsed = elapsedSeconds(run, now)
   const why = run.status?.details
+  const wait = waitText(run)
   return details([
     ['Run ID', run.runId.toString()],
     ['Federation', run.federation],
@@ -81,6 +87,7 @@ function runDetails(run: Run, now: string): string {
     ...(run.organization ? ([['Organization', oneLine(run.organization)]] as const) : []),
     ['Status', statusText(run)],
     ...(why ? ([['Details', why]] as const) : []),
+    ...(wait ? ([['Waiting', `It ${wait}`]] as const) : []),
     ['Elapsed', durationText(elapsed)],
     ['Pending At', instantText(run.pendingAt)],
     ['Starting At', instantText(run.startingAt)],

@@ -1,6 +1,7 @@
 import { controlAccess } from '../../access/table.ts'
 import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
+import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import { isNistPublicKey } from '../../identity/node-key.ts'
@@ -13,6 +14,7 @@ import { parseAdmission, setAdmission } from '../nodes/admission.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import { expireNodes, registerKey, unregisterNode } from '../nodes/nodes.ts'
 import { followEvents } from '../runs/events.ts'
+import { findWait } from '../runs/find-wait.ts'
 import { stopRun } from '../runs/finish.ts'
 import { followLog } from '../runs/logs.ts'
 import { findRun, runToWire, toRun } from '../runs/run.ts'
@@ -26,6 +28,7 @@ import { unservedControlCalls } from './unserved-calls.ts'
 /** The Control API: what `flwr` asks for. */
 export function createControlService(ctx: SuperlinkContext): Service {
   const now = (): string => isoTimestamp(ctx.clock.now())
+  const describe = (row: runStore.RunRow) => runToWire(toRun(row), ctx.progress.waits.find(row.run_id as RunId))
   const noManagement = (): never => {
     throw new DomainError('no-federation-management')
   }
@@ -76,7 +79,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         if (runId !== undefined) {
           const run = await findRun(ctx.db.read, runId)
           if (!run) throw new DomainError('run-not-found')
-          return { runDict: { [run.runId.toString()]: runToWire(run) }, now: now() }
+          return { runDict: { [run.runId.toString()]: runToWire(run, await findWait(ctx, run)) }, now: now() }
         }
         const rows = await runStore.list(ctx.db.read, {
           owners,
@@ -84,7 +87,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
           skip: countOf(request.skip),
         })
         return {
-          runDict: Object.fromEntries(rows.map((row) => [row.run_id.toString(), runToWire(toRun(row))])),
+          runDict: Object.fromEntries(rows.map((row) => [row.run_id.toString(), describe(row)])),
           now: now(),
         }
       },

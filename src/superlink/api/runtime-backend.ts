@@ -74,6 +74,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     },
     confirmMessageReceived: ({ runId }, { messageObjectId }) => confirmReceived(ctx, runId, messageObjectId),
     async getNodes({ runId }, wait) {
+      ctx.progress.waits.askedForNodes(runId, ctx.clock.now(), wait !== undefined && wait.waitMs > 0)
       const list = () => ctx.runNodes.listReachable(runId)
       const look = async () => {
         const nodes = await list()

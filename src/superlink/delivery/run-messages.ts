@@ -1,6 +1,6 @@
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import { inState, type StoredMessage, serverApp, toMessage, toMessages } from './message-store.ts'
+import { inState, type MessageState, type StoredMessage, serverApp, toMessage, toMessages } from './message-store.ts'
 import { waiting } from './node-messages.ts'
 
 /** Queries of the `message` table by run. */
@@ -35,6 +35,34 @@ export async function listInstructionIds(db: Db, runId: RunId, limit: number): P
   const query = db.selectFrom('message').select('message_id').where('run_id', '=', runId)
   const rows = await query.where('dst_node_id', '<>', serverApp).orderBy('position').limit(limit).execute()
   return rows.map((row) => row.message_id)
+}
+
+/** A message to a node whose reply is not here. */
+export interface Unanswered {
+  readonly nodeId: NodeId
+  readonly state: MessageState
+  /** In epoch milliseconds. */
+  readonly createdAt: number
+  readonly deliveredAt: number | undefined
+}
+
+/** The oldest messages of a run that have no complete reply. */
+export async function listUnanswered(db: Db, runId: RunId, limit: number): Promise<Unanswered[]> {
+  const rows = await db
+    .selectFrom('message')
+    .select(['dst_node_id', 'state', 'created_at', 'delivered_at'])
+    .where('run_id', '=', runId)
+    .where('dst_node_id', '<>', serverApp)
+    .where('state', 'not in', [inState('answered'), inState('taken')])
+    .orderBy('position')
+    .limit(limit)
+    .execute()
+  return rows.map((row) => ({
+    nodeId: row.dst_node_id as NodeId,
+    state: row.state as MessageState,
+    createdAt: row.created_at * 1000,
+    deliveredAt: row.delivered_at ?? undefined,
+  }))
 }
 
 /** The oldest messages to the ServerApp of a run that reply to nothing and that it has not confirmed yet. */

@@ -7,10 +7,12 @@ import type { SuperlinkContext } from '../context.ts'
 import * as logStore from './log-store.ts'
 import { ensureRunOpen, findRun } from './run.ts'
 import * as runStore from './run-store.ts'
+import { keyOf, type Wait } from './waits.ts'
+import { findNotice, noticeText } from './watch-waits.ts'
 
 /** The log of a run: what its ServerApp wrote, kept and streamed. */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room' | 'progress'>
 
 /**
  * Appends text as it came. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
@@ -34,8 +36,8 @@ export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly stri
 
 /**
  * The log after a cursor, and what is added until the run has finished. Everything that is there comes in the first part,
- * because `flwr log --show` prints only that. A full disk is reported too, without being kept. Timestamps are epoch seconds.
- * Throws `run-not-found`.
+ * because `flwr log --show` prints only that. A full disk is reported too, and what the run waits for, without being kept.
+ * Timestamps are epoch seconds. Throws `run-not-found`.
  *
  * @param check called before each part: throws if the follower may not see the run any more.
  * @param makeRoom called with the size of a part before it is read, which waits for it.
@@ -51,26 +53,41 @@ export async function* followLog(
   if (!(await findRun(ctx.db.read, runId))) throw new DomainError('run-not-found')
   let cursor = Math.round(afterTimestamp * 1e6)
   let wasFull = false
+  let lastNotice: Wait | undefined
   while (!signal.aborted) {
     // The status is read before the log: what a finished run wrote last is then surely among what is read.
-    const look = async (): Promise<
-      { finished: boolean; part: { text: string; at: number } | undefined; isFull: boolean } | undefined
-    > => {
+    const look = async (): Promise<News | undefined> => {
       check()
       const { isFull } = ctx.room
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
       const part = await readLog(ctx, runId, cursor, makeRoom)
-      return part || finished || isFull !== wasFull ? { finished, part, isFull } : undefined
+      const notice = findNotice(ctx, runId)
+      const isNew = isFull !== wasFull || keyOf(notice) !== keyOf(lastNotice)
+      return part || finished || isNew ? { finished, part, isFull, notice } : undefined
     }
     const found = await lookAgain(ctx.bells.runs, runId, look, { waitMs: 30_000, signal })
     if (!found) continue
-    const { part, finished, isFull } = found
+    const { part, finished, isFull, notice } = found
     cursor = part?.at ?? cursor
-    const logOutput = `${part?.text ?? ''}${isFull === wasFull || finished ? '' : roomNotes[`${isFull}`]}`
+    const notes = finished ? '' : `${isFull === wasFull ? '' : roomNotes[`${isFull}`]}${waitNote(lastNotice, notice)}`
+    const logOutput = `${part?.text ?? ''}${notes}`
     wasFull = isFull
+    lastNotice = notice
     if (logOutput !== '') yield { logOutput, latestTimestamp: cursor / 1e6 }
     if (finished) return
   }
+}
+
+interface News {
+  readonly finished: boolean
+  readonly part: { readonly text: string; readonly at: number } | undefined
+  readonly isFull: boolean
+  readonly notice: Wait | undefined
+}
+
+function waitNote(before: Wait | undefined, now: Wait | undefined): string {
+  if (keyOf(before) === keyOf(now)) return ''
+  return now ? noticeText(now) : '\n[This run goes on]\n'
 }
 
 const roomNotes = {

@@ -1,6 +1,7 @@
 import type { RunId } from '../../base/ids.ts'
 import type { MessageError } from '../../message/message.ts'
 import { AppLoads } from './app-loads.ts'
+import { RunWaits } from './waits.ts'
 
 export interface ReplyCounts {
   readonly asked: number
@@ -16,6 +17,7 @@ const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
  */
 export class RunProgress {
   readonly appLoads = new AppLoads()
+  readonly waits = new RunWaits()
   readonly #counts = new Map<RunId, ReplyCounts>()
 
   of(runId: RunId): ReplyCounts {
@@ -23,6 +25,7 @@ export class RunProgress {
   }
 
   asked(runId: RunId, count: number): void {
+    this.waits.foundNodes(runId)
     const { asked, replied, failed } = this.of(runId)
     this.#counts.set(
       runId,
@@ -45,5 +48,6 @@ export class RunProgress {
   forget(runId: RunId): void {
     this.#counts.delete(runId)
     this.appLoads.forget(runId)
+    this.waits.forget(runId)
   }
 }

@@ -12,6 +12,7 @@ import type { Task, TaskStatus, TaskSubStatus } from '../../tasks/task.ts'
 import { toTask } from '../../tasks/task-store.ts'
 import { decodeSettings } from '../simulation/settings-store.ts'
 import * as runStore from './run-store.ts'
+import type { Wait } from './waits.ts'
 
 /** A run with its primary task, whose status is the status of the run. */
 export interface Run {
@@ -91,7 +92,8 @@ export function toRun(row: runStore.RunRow): Run {
   }
 }
 
-export function runToWire(run: Run): MessageInitShape<typeof RunSchema> {
+/** @param wait what the run waits for, if that is to be shown. */
+export function runToWire(run: Run, wait?: Wait): MessageInitShape<typeof RunSchema> {
   const { task } = run
   const at = (instant: number | undefined): string => (instant === undefined ? '' : isoTimestamp(instant))
   return {
@@ -115,6 +117,7 @@ export function runToWire(run: Run): MessageInitShape<typeof RunSchema> {
     seriesId: run.seriesId,
     accountName: run.ownerName,
     ...(run.ownerOrganization === '' ? {} : { organization: run.ownerOrganization }),
+    ...(wait ? { waitingFor: wait.what, waitingSince: isoTimestamp(wait.sinceAt), waitingRemedy: wait.remedy } : {}),
   }
 }
 

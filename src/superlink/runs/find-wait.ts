@@ -1,0 +1,139 @@
+import type { NodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import { leaseMs } from '../../tasks/task.ts'
+import type { SuperlinkContext } from '../context.ts'
+import * as runMessages from '../delivery/run-messages.ts'
+import { heartbeatPatience, isReachable } from '../nodes/node.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import type { Run } from './run.ts'
+import type { Wait } from './waits.ts'
+
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'room' | 'progress' | 'runNodes' | 'simulation'>
+
+/** Heartbeats of an app come every 20 s; Flower's every 30 s. */
+const appSilentMs = 40_000
+/** An app is up a few seconds after its launch. */
+const appStartMs = 10_000
+/** A task is taken at once if there is a SuperExec. */
+const superexecMs = 2000
+
+/** Returns what a run waits for that has not finished; `undefined` if it works, as far as this SuperLink knows. */
+export async function findWait(ctx: Ctx, run: Run): Promise<Wait | undefined> {
+  const now = ctx.clock.now()
+  const { task } = run
+  if (task.status === 'finished') return undefined
+  const { fullSince } = ctx.room
+  if (fullSince !== undefined)
+    return {
+      kind: 'disk',
+      what: 'room on the disk of the SuperLink',
+      sinceAt: fullSince,
+      remedy: 'Its operator must free some space.',
+    }
+  if (task.status === 'pending')
+    return now - task.pendingAt < superexecMs
+      ? undefined
+      : {
+          kind: 'superexec',
+          what: 'a SuperExec that launches its ServerApp',
+          sinceAt: task.pendingAt,
+          remedy:
+            'Start flower-superexec for this SuperLink, or read in the log of the SuperLink why its own does not work.',
+        }
+  if (task.status === 'starting') {
+    const sinceAt = task.startingAt ?? task.pendingAt
+    return now - sinceAt < appStartMs
+      ? undefined
+      : {
+          kind: 'app-start',
+          what: `its ServerApp to come up (launch ${task.launches} of ${limits.taskLaunchesMax})`,
+          sinceAt,
+          remedy: 'The log of the SuperExec says why it does not.',
+        }
+  }
+  const heardAt = (task.leaseUntil ?? now) - leaseMs.running
+  if (now - heardAt > appSilentMs)
+    return {
+      kind: 'app',
+      what: 'its ServerApp, which is not heard of',
+      sinceAt: heardAt,
+      remedy: `Without a word from it, the run fails at ${instant(heardAt + leaseMs.running)}. Look whether its SuperExec runs and reaches the SuperLink.`,
+    }
+  return (await findMissingReplies(ctx, run, now)) ?? findMissingNodes(ctx, run, now)
+}
+
+async function findMissingNodes(ctx: Ctx, run: Run, now: number): Promise<Wait | undefined> {
+  const sinceAt = ctx.progress.waits.nodesWantedSince(run.runId, now)
+  if (sinceAt === undefined) return undefined
+  const count = (await ctx.runNodes.listReachable(run.runId)).length
+  return {
+    kind: 'nodes',
+    what: `more SuperNodes: ${count === 0 ? 'none is' : count === 1 ? 'one is' : `${count} are`} online`,
+    sinceAt,
+    remedy: 'Start more SuperNodes, or let drained and blocked ones work again (flwr supernode unblock).',
+  }
+}
+
+async function findMissingReplies(ctx: Ctx, { runId }: Run, now: number): Promise<Wait | undefined> {
+  const open = await runMessages.listUnanswered(ctx.db.read, runId, limits.repliesPerPullMax)
+  const [first] = open
+  if (!first) return undefined
+  const nodes = ctx.simulation ? [] : await listStates(ctx, open, now)
+  const asked = Math.max(ctx.progress.of(runId).asked, open.length)
+  const shown = nodes.slice(0, nodesShownMax).map(({ text }) => text)
+  if (nodes.length > shown.length) shown.push(`and ${nodes.length - shown.length} more`)
+  const missing = `${open.length} of ${asked} ${asked === 1 ? 'reply' : 'replies'}`
+  return {
+    kind: 'replies',
+    what: shown.length === 0 ? missing : `${missing}: ${shown.join(', ')}`,
+    sinceAt: first.createdAt,
+    remedy: [...new Set(nodes.map(({ remedy }) => remedy))].filter((remedy) => remedy !== '').join(' '),
+  }
+}
+
+const nodesShownMax = 5
+
+interface NodeState {
+  readonly text: string
+  readonly remedy: string
+}
+
+/** The nodes whose replies are missing, those first that will not send one by themselves. */
+async function listStates(
+  ctx: Ctx,
+  open: readonly runMessages.Unanswered[],
+  now: number,
+): Promise<readonly NodeState[]> {
+  const states: NodeState[] = []
+  for (const message of open.slice(0, limits.waitNodesMax)) states.push(await stateOf(ctx, message, now))
+  return states.sort((a, b) => Number(a.remedy === '') - Number(b.remedy === ''))
+}
+
+async function stateOf(
+  { db, room }: Ctx,
+  { nodeId, state, deliveredAt }: runMessages.Unanswered,
+  now: number,
+): Promise<NodeState> {
+  const node = await nodeStore.find(db.read, nodeId as NodeId)
+  if (node?.admission === 'blocked') return { text: `node ${nodeId} is blocked`, remedy: unblock }
+  if (!node || !isReachable(node, room.leaseNow())) {
+    const goneAt = Math.min(node?.lastDeactivatedAt ?? now, node?.onlineUntil ?? now)
+    return { text: `node ${nodeId} is offline since ${instant(goneAt)}`, remedy: restart }
+  }
+  const heardAt = (node.onlineUntil ?? now) - heartbeatPatience * node.heartbeatIntervalMs
+  if (now - heardAt > 1.2 * node.heartbeatIntervalMs)
+    return { text: `node ${nodeId} is silent since ${instant(heardAt)}`, remedy: listen }
+  if (state === 'announced') return { text: `node ${nodeId} waits for the rest of its message`, remedy: '' }
+  return deliveredAt === undefined
+    ? { text: `node ${nodeId} has not fetched its message`, remedy: '' }
+    : { text: `node ${nodeId} works on it since ${instant(deliveredAt)}`, remedy: '' }
+}
+
+const unblock = 'Let blocked SuperNodes work again (flwr supernode unblock), or stop the run.'
+const listen = 'Look whether silent SuperNodes run and reach the SuperLink.'
+const restart = 'Start SuperNodes that are offline again; messages expire by themselves.'
+
+/** To the second, as the commands show instants. */
+export function instant(at: number): string {
+  return `${new Date(at).toISOString().slice(0, 19).replace('T', ' ')}Z`
+}
