@@ -51,7 +51,7 @@ function explain(error: unknown, where: string): unknown {
 
 const [first, last] = flowerRuntimeReleases
 
-function taskOf({ task, token, component }: AcquireTaskResponse): AcquiredTask | undefined {
+function taskOf({ task, token, component, simulates }: AcquireTaskResponse): AcquiredTask | undefined {
   if (!task) return undefined
-  return { taskId: task.taskId, runId: task.runId, program: task.type as AppProgram, component, token }
+  return { taskId: task.taskId, runId: task.runId, program: task.type as AppProgram, component, token, simulates }
 }

@@ -11,6 +11,8 @@ export interface AcquiredTask {
   /** Component reference of the app, where the server says it. */
   readonly component: string | undefined
   readonly token: string
+  /** The task is the ServerApp of a simulation. */
+  readonly simulates?: boolean
 }
 
 export interface Acquired {

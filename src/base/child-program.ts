@@ -15,12 +15,15 @@ export function startProgram(
     env?: NodeJS.ProcessEnv
     stdio?: ('pipe' | 'inherit' | 'ignore' | 'ipc' | number)[]
     detached?: boolean
+    /** What the command line of the process begins with; the path of Node by default. */
+    title?: string | undefined
   } = {},
 ): ChildProcess {
   return spawn(process.execPath, [...process.execArgv, startModule, name, ...args], {
     stdio: options.stdio ?? ['ignore', 'inherit', 'inherit'],
     env: options.env ?? process.env,
     detached: options.detached ?? false,
+    ...(options.title === undefined ? {} : { argv0: options.title }),
   })
 }
 

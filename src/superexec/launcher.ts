@@ -12,7 +12,7 @@ import { AppConsole } from './app-console.ts'
 import type { LauncherConfig } from './config.ts'
 import { keepLastLine } from './last-line.ts'
 import { PythonApps } from './python-apps.ts'
-import { endApp, type StartedApp, startedApp } from './started-app.ts'
+import { endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
 import { TaskGuard } from './task-guard.ts'
 
 /** How long a warm process waits for the next task of its run. */
@@ -197,7 +197,8 @@ export class Launcher {
     args.push('--parent-pid', String(process.pid), '--token-channel')
     // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
     const isShown = program !== 'flwr-serverapp'
-    const child = this.#startApp(program, args, { stdio: ['ignore', isShown ? 'pipe' : 'ignore', 'pipe', 'pipe'] })
+    const stdio: ('ignore' | 'pipe')[] = ['ignore', isShown ? 'pipe' : 'ignore', 'pipe', 'pipe']
+    const child = this.#startApp(program, args, { stdio, title: titleOf(task) })
     if (isShown) this.#console.show([child.stdout, child.stderr], { app: 'ClientApp', runId })
     const started = startedApp(child)
     const channel = new LauncherChannel(channelOf(child), {

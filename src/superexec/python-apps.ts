@@ -8,7 +8,7 @@ import type { AppConsole, ConsoleOwner } from './app-console.ts'
 import type { LauncherConfig } from './config.ts'
 import { findPythonEnvironment, type PythonEnvironment, unbufferedPython } from './python-environment.ts'
 import { type ForkedProgram, PythonForkServer } from './python-fork-server.ts'
-import { type StartedApp, startedApp } from './started-app.ts'
+import { type StartedApp, startedApp, titleOf } from './started-app.ts'
 
 /** How long the imports of an environment are kept for the next task. */
 const idleMs = 60_000
@@ -66,6 +66,14 @@ export class PythonApps {
     return this.#environment?.program(task.program) ?? task.program
   }
 
+  /** A title travels as an option of the interpreter that changes nothing. */
+  #commandOf(task: AcquiredTask): string[] {
+    const title = titleOf(task)
+    const interpreter = this.#environment?.interpreter
+    if (title === undefined || interpreter === undefined) return [this.pathOf(task)]
+    return [interpreter, '-X', title, this.pathOf(task)]
+  }
+
   endRuns(runIds: readonly bigint[]): void {
     for (const runId of runIds) {
       this.#forkServers.get(runId)?.close()
@@ -80,7 +88,8 @@ export class PythonApps {
   #launch(task: AcquiredTask, args: readonly string[]): StartedApp {
     const owner: ConsoleOwner = { app: appNames[task.program], runId: task.runId }
     const alone = (): StartedApp => {
-      const child = spawn(this.pathOf(task), args, { stdio: ['ignore', 'pipe', 'pipe'], env: unbufferedPython() })
+      const [file, ...rest] = [...this.#commandOf(task), ...args]
+      const child = spawn(file as string, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: unbufferedPython() })
       this.#console.show([child.stdout, child.stderr], owner)
       return startedApp(child)
     }

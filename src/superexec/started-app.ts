@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import type { AcquiredTask } from '../app-api/task-source.ts'
 import { ended } from '../base/child-program.ts'
 
 /** An app process, whoever its parent is. */
@@ -8,6 +9,11 @@ export interface StartedApp {
   readonly ended: Promise<string>
   readonly isOver: boolean
   kill(signal: 'SIGTERM' | 'SIGKILL'): void
+}
+
+/** Flower runs the ServerApp of a simulation in a program of this name, and operators look for it with `pgrep -f`. */
+export function titleOf({ simulates = false }: Pick<AcquiredTask, 'simulates'>): string | undefined {
+  return simulates ? 'flwr-simulation' : undefined
 }
 
 export function startedApp(child: ChildProcess): StartedApp {

@@ -90,11 +90,13 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
         const news = endedAfter === undefined ? {} : tasks.endedRuns.news(endedAfter)
         if (!acquired) return news
         const component = await backend.component(acquired.task)
+        const simulates = await isSimulation(acquired.task)
         return {
           ...news,
           task: toWire(acquired.task),
           token: acquired.token,
           ...(component === undefined ? {} : { component }),
+          simulates,
         }
       },
       async sendTaskHeartbeat(_request, call, task) {
@@ -140,6 +142,10 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       },
     },
   })
+
+  async function isSimulation({ type, runId }: Task): Promise<boolean> {
+    return type === 'flwr-serverapp' && (await backend.findRun(runId))?.primaryTaskType === 'flwr-simulation'
+  }
 
   function toWire(task: Task): MessageInitShape<typeof Runtime.method.acquireTask.output>['task'] {
     return {

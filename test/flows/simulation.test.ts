@@ -176,8 +176,9 @@ test('a run goes on when its command is killed, and a stop ends its processes', 
   await log.line(/ROUND 2/)
   assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.* running`))
   assert.ok(user.processes('flwr-clientapp').length > 0)
+  assert.equal(user.processes('flwr-simulation').length, 1, 'the ServerApp is found by the name that it has in Flower')
   assert.match((await user.flwr('stop', runId)).stdout, /was stopped/)
-  await eventually('the end of the app', () => user.processes('app').every((pid) => !isAlive(pid)))
+  await eventually('the end of the app', () => user.processes('flwr-').every((pid) => !isAlive(pid)))
   assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.*finished:stopped`))
 })
 
@@ -199,7 +200,7 @@ test('whoever follows a run hears that the local SuperLink was killed, and then 
   assert.equal(await cli.end(), 1)
   assert.match(cli.said, /The local SuperLink has ended; its log: \S+\/trellis\.log/)
   assert.match(cli.said, new RegExp(`To see what became of the run: flwr log ${runId} :local:`))
-  await eventually('the end of the apps', () => user.processes('app').every((pid) => !isAlive(pid)))
+  await eventually('the end of the apps', () => user.processes('flwr-').every((pid) => !isAlive(pid)))
   const log = await user.flwr('log', runId, ':local:')
   assert.match(log.said, /ROUND 1.*finished:failed: The server was restarted/s)
 })
@@ -247,7 +248,9 @@ for (const release of ['1.29', '1.41'] as const)
       client: { language: 'python', source: drawingClientPython },
       config: 'nodes = 10\nrounds = 2\npause-ms = 0',
     })
-    const ran = await user.flwr('run', 'testapp', ':local:', '--stream')
+    const running = user.flwr('run', 'testapp', ':local:', '--stream')
+    await eventually('the ServerApp', () => user.processes('flwr-simulation').length === 1, 60_000)
+    const ran = await running
     assert.equal(ran.status, 0, ran.said)
     assert.match(ran.stdout, /Sampled 10 nodes \(out of 10\)/)
     assert.match(ran.stdout, /weights: 2 12/)
