@@ -1,6 +1,4 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { test } from 'node:test'
 import { Metrics } from './metrics.ts'
 
@@ -26,13 +24,4 @@ test('two programs in one process count for themselves', async () => {
   one.reloads.inc({ files: 'server certificate', result: 'kept' })
   assert.match((await one.text()).body, /trellis_tls_reloads_total\{files="server certificate",result="kept"\} 1/)
   assert.doesNotMatch((await other.text()).body, /result="kept"/)
-})
-
-test('every metric and label is in the reference page, and nothing else is', () => {
-  const page = readFileSync(join(import.meta.dirname, '../../docs/reference/metrics.md'), 'utf8')
-  const rows = [...page.matchAll(/^\| `(\w+_\w+)` \| (.*?) \|/gm)]
-  const metrics = new Metrics()
-  assert.deepEqual(rows.map(([, name]) => name).sort(), metrics.names().sort())
-  const labels = rows.flatMap(([, , cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, label]) => label as string))
-  assert.deepEqual([...new Set(labels)].sort(), metrics.labels().sort())
 })

@@ -50,13 +50,8 @@ export type Survives = 'crash' | 'power-cut'
  * Opens or creates the database. Throws a UsageError with a remedy when the file is of a newer version, of another
  * program, in use, read-only or damaged.
  */
-export function openDatabase(options: {
-  path: string
-  survives?: Survives
-  /** Called after a write failed because the disk is full. */
-  onFull?: () => void
-}): Database {
-  const { path, survives = 'power-cut', onFull = () => {} } = options
+export function openDatabase(options: { path: string; survives?: Survives } & Partial<Notices>): Database {
+  const { path, survives = 'power-cut', onFull = () => {}, onCommit = () => {} } = options
   const memory = path === inMemory
   if (!memory) makePrivate(path)
   const lock = memory ? undefined : takeLock(path)
@@ -70,16 +65,22 @@ export function openDatabase(options: {
   }
   const reader = memory ? writer : open(path)
   if (!memory) reader.exec('PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
-  return new SqliteDatabase({ path, writer, reader, lock, onFull })
+  return new SqliteDatabase({ path, writer, reader, lock, onFull, onCommit })
 }
 
-interface Connections {
+interface Notices {
+  /** Called after a write failed because the disk is full. */
+  readonly onFull: () => void
+  /** Called after each commit with the seconds that it took, and the number of transactions that wait for the next one. */
+  readonly onCommit: (seconds: number, waiting: number) => void
+}
+
+interface Connections extends Notices {
   readonly path: string
   readonly writer: DatabaseSync
   /** The writer itself if the database is in memory. */
   readonly reader: DatabaseSync
   readonly lock: DatabaseSync | undefined
-  readonly onFull: () => void
 }
 
 class SqliteDatabase implements Database {
@@ -88,7 +89,7 @@ class SqliteDatabase implements Database {
   readonly #writer: DatabaseSync
   readonly #lock: DatabaseSync | undefined
   readonly #isShared: boolean
-  readonly #onFull: () => void
+  readonly #notices: Notices
   readonly #checkpoints: Checkpoints
   readonly #jobs: Job[] = []
   #draining: Promise<void> | undefined
@@ -97,9 +98,9 @@ class SqliteDatabase implements Database {
   #lastCompany = 1
   #isClosed = false
 
-  constructor({ path, writer, reader, lock, onFull }: Connections) {
+  constructor({ path, writer, reader, lock, ...notices }: Connections) {
     this.#writer = writer
-    this.#onFull = onFull
+    this.#notices = notices
     this.#lock = lock
     this.#checkpoints = new Checkpoints(path, () => this.#checkpointInCommits(true))
     this.#isShared = reader === writer
@@ -173,6 +174,7 @@ class SqliteDatabase implements Database {
         if (isLong) this.#checkpoints.start()
       }
       this.#lastCompany = settled.length
+      this.#notices.onCommit((performance.now() - begunAt) / 1000, this.#jobs.length)
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
       const failure = this.#explainFailure(error)
@@ -213,7 +215,7 @@ class SqliteDatabase implements Database {
   #explainFailure(cause: unknown): DomainError {
     if (!isDiskFull(cause))
       return new DomainError('unavailable', `The database cannot be written: ${errorText(cause)}.`, { cause })
-    this.#onFull()
+    this.#notices.onFull()
     return new DomainError('storage-full', undefined, { cause })
   }
 }

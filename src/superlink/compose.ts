@@ -56,6 +56,7 @@ import { watchWaits } from './runs/watch-waits.ts'
 import { byTaskType, createClientBackend } from './simulation/client-backend.ts'
 import { thisMachine } from './simulation/machine.ts'
 import { VirtualFleet } from './simulation/virtual-fleet.ts'
+import { WorkMetrics } from './work-metrics.ts'
 
 export interface Superlink {
   /** Where nodes are simulated there is no Fleet API: then this is `main`. */
@@ -83,12 +84,15 @@ export async function startSuperlink(
   const addressFile = config.addressFile === undefined ? undefined : stack.use(claimAddressFile(config.addressFile))
   const bells = createBells()
   const room = new StorageRoom({ clock, log, onChange: () => bells.runs.ringAll() })
+  const metrics = new Metrics()
+  const work = new WorkMetrics(metrics)
   const { path } = config.database
   const db = stack.use(
     openDatabase({
       path,
       survives: config.simulation ? 'crash' : 'power-cut',
       onFull: () => room.noteFull(dirname(path)),
+      onCommit: work.onCommit,
     }),
   )
   // What is simulated can be simulated again.
@@ -118,8 +122,8 @@ export async function startSuperlink(
       onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
     }),
     bells,
-    traffic: new Traffic(db),
-    progress: new RunProgress(),
+    traffic: new Traffic(db, work.observer),
+    progress: new RunProgress(work.observer),
     passingReplies: new PassingReplies(),
     checkedReplies: new CheckedReplies(),
     runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
@@ -159,7 +163,6 @@ export async function startSuperlink(
   stack.use(audit)
   // Also without a file: else Node would open its debugger.
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
-  const metrics = new Metrics()
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const bodyBudget = new BodyBudget(limits)
   metrics.onRead(() => {
@@ -193,6 +196,8 @@ export async function startSuperlink(
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
+    metrics.watchProcess()
+    work.watch(db, { path, clock })
     tellFiles(metrics, [credentials.server, credentials.clients])
     const unreadiness = () => room.trouble ?? ownCertificateFault(credentials.server, clock.now())
     const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])

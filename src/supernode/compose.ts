@@ -111,6 +111,7 @@ export async function startSupernode(
   )
   const runtime = stack.use(await listen(ctx, gate, runtimeTls && tlsSourceOf(runtimeTls)))
   if (config.healthAddress) {
+    metrics.watchProcess()
     tellCertificates(metrics, 'own', () => ownCertificates(tls), clock)
     tellFiles(metrics, [tls, runtimeTls])
     const unreadiness = () => disk.trouble ?? ownCertificateFault(tls, clock.now())

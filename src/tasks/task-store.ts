@@ -78,6 +78,18 @@ export async function listOpen(db: Db): Promise<Task[]> {
   return (await db.selectFrom('task').selectAll().where(isOpen).execute()).map(toTask)
 }
 
+/** How many tasks of this type are open, by status. */
+export async function countOpen(db: Db, type: TaskType): Promise<ReadonlyMap<TaskStatus, number>> {
+  const rows = await db
+    .selectFrom('task')
+    .select(({ fn }) => ['status', fn.countAll<number>().as('count')])
+    .where(isOpen)
+    .where('type', '=', type)
+    .groupBy('status')
+    .execute()
+  return new Map(rows.map(({ status, count }) => [status as TaskStatus, Number(count)]))
+}
+
 export async function remove(tx: Db, taskId: TaskId): Promise<void> {
   await tx.deleteFrom('task').where('task_id', '=', taskId).execute()
 }

@@ -28,7 +28,7 @@ import { activateNode, heartbeat, registerNode } from '../../src/superlink/nodes
 import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
 import { Uploads } from '../../src/superlink/nodes/uploads.ts'
 import { onTaskFinished, stopRun } from '../../src/superlink/runs/finish.ts'
-import { RunProgress } from '../../src/superlink/runs/progress.ts'
+import { type RunObserver, RunProgress } from '../../src/superlink/runs/progress.ts'
 import { startRun } from '../../src/superlink/runs/start.ts'
 import { Traffic } from '../../src/superlink/runs/traffic.ts'
 import { VirtualFleet } from '../../src/superlink/simulation/virtual-fleet.ts'
@@ -46,6 +46,8 @@ export interface CoreOptions {
   readonly clock?: FakeClock
   /** Whether a disk that was full has room again; it never has by default. */
   readonly hasRoom?: (folder: string, bytes: number) => Promise<boolean>
+  /** Hears of what happens in runs. */
+  readonly observer?: RunObserver
   /** What else the context says. */
   readonly settings?: Partial<Pick<SuperlinkContext, 'requireCertificates' | 'supernodeAuth' | 'unprovenNodes'>>
 }
@@ -105,6 +107,7 @@ export class SuperlinkCore implements AsyncDisposable {
     folder,
     clock = new FakeClock(),
     settings,
+    observer,
     hasRoom = async () => false,
   }: CoreOptions = {}): Promise<SuperlinkCore> {
     const stack = new AsyncDisposableStack()
@@ -143,8 +146,8 @@ export class SuperlinkCore implements AsyncDisposable {
         onFinished: (...end) => onTaskFinished(ctx, ...end),
       }),
       bells,
-      traffic: new Traffic(db),
-      progress: new RunProgress(),
+      traffic: new Traffic(db, observer),
+      progress: new RunProgress(observer),
       passingReplies: new PassingReplies(),
       checkedReplies: new CheckedReplies(),
       runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),

@@ -48,12 +48,14 @@ export async function takeReply(
   nodeId: NodeId,
   reply: NewMessage,
 ): Promise<{ accepted: boolean; objectsToPush: string[] }> {
-  const fault = await findReplyFault(ctx, tx, nodeId, reply)
-  if (fault) return refuseReply(ctx, nodeId, reply.metadata, fault)
+  const judged = await judgeReply(ctx, tx, nodeId, reply)
+  if ('fault' in judged) return refuseReply(ctx, nodeId, reply.metadata, judged.fault)
   const { isNew, objectsToPush } = await life.send(ctx, tx, afterCommit, reply)
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {
-    if (isNew) ctx.progress.replied(runId, reply.error)
+    const { deliveredAt, metadata } = judged.instruction
+    const seconds = (ctx.clock.now() - (deliveredAt ?? metadata.createdAt * 1000)) / 1000
+    if (isNew) ctx.progress.nodeReplied(runId, reply.error, seconds)
     if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
     ctx.bells.runs.ring(runId)
   })
@@ -73,28 +75,30 @@ export function refuseReply(
 
 const instructionUnknown = 'its instruction is unknown or has expired'
 
-async function findReplyFault(
+/** Returns the instruction that the reply is for, or why the reply is refused. */
+async function judgeReply(
   ctx: Pick<Ctx, 'clock'>,
   tx: Db,
   nodeId: NodeId,
   reply: NewMessage,
-): Promise<string | undefined> {
+): Promise<{ readonly instruction: StoredMessage } | { readonly fault: string }> {
   const { metadata } = reply
-  if (!(await isRunOpen(tx, metadata.runId as RunId))) return 'its run has ended'
+  const no = (fault: string) => ({ fault })
+  if (!(await isRunOpen(tx, metadata.runId as RunId))) return no('its run has ended')
   const fault = findFault('reply', metadata, reply.tree, ctx.clock.now())
-  if (fault) return fault
+  if (fault) return no(fault)
   const instruction = await messageStore.find(tx, metadata.replyToMessageId)
-  if (!instruction || expiresAt(instruction) <= ctx.clock.now()) return instructionUnknown
+  if (!instruction || expiresAt(instruction) <= ctx.clock.now()) return no(instructionUnknown)
   if (instruction.metadata.dstNodeId !== nodeId || metadata.srcNodeId !== nodeId)
-    return 'its instruction was for another node'
-  if (instruction.metadata.runId !== metadata.runId) return 'its instruction is of another run'
+    return no('its instruction was for another node')
+  if (instruction.metadata.runId !== metadata.runId) return no('its instruction is of another run')
   const restSeconds = instruction.metadata.createdAt + instruction.metadata.ttl - metadata.createdAt
-  if (metadata.ttl > restSeconds + ttlToleranceSeconds) return 'it would outlive its instruction'
+  if (metadata.ttl > restSeconds + ttlToleranceSeconds) return no('it would outlive its instruction')
   const earlier = await messageStore.findReplyTo(tx, metadata.replyToMessageId)
-  if (earlier && earlier.metadata.messageId !== metadata.messageId) return 'there is another reply already'
+  if (earlier && earlier.metadata.messageId !== metadata.messageId) return no('there is another reply already')
   const stored = await messageStore.find(tx, metadata.messageId)
-  if (stored && !messageStore.isSameMessage(stored.metadata, metadata)) return 'its id belongs to another message'
-  return undefined
+  if (stored && !messageStore.isSameMessage(stored.metadata, metadata)) return no('its id belongs to another message')
+  return { instruction }
 }
 
 /**

@@ -113,6 +113,13 @@ export async function listOnline(db: Db): Promise<Node[]> {
   return (await selectOnline(db).selectAll().execute()).map(toNode)
 }
 
+export async function countOnline(db: Db): Promise<number> {
+  const row = await selectOnline(db)
+    .select(({ fn }) => fn.countAll<number>().as('count'))
+    .executeTakeFirst()
+  return Number(row?.count ?? 0)
+}
+
 /** Returns the online nodes whose heartbeats have ended. */
 export async function listSilent(db: Db, now: number): Promise<Node[]> {
   return (await selectOnline(db).selectAll().where('online_until', '<=', now).execute()).map(toNode)

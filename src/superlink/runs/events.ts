@@ -9,6 +9,8 @@ import { ensureRunOpen, findRun } from './run.ts'
 
 /** What the SuperLink itself reports on the progress of a run. */
 export const repliesEvent = 'trellis.replies'
+/** What our apps report: round, phase and metrics. */
+const progressEvent = 'trellis.progress'
 
 export interface RunEvent {
   /** Grows with each event that an app pushed; events of the SuperLink carry the id of the last of those. */
@@ -40,7 +42,10 @@ export async function appendEvents(
     await ensureRunOpen(tx, task.runId)
     if ((await eventStore.count(tx, task.runId)) + good.length > limits.runEventsMax) return
     for (const { event, data } of good) await eventStore.insert(tx, { ...task, at: ctx.clock.now(), event, data })
-    afterCommit(() => ctx.bells.runs.ring(task.runId))
+    afterCommit(() => {
+      for (const { event, data } of good) if (event === progressEvent) noteProgress(ctx, task.runId, data)
+      ctx.bells.runs.ring(task.runId)
+    })
   })
 }
 
@@ -83,6 +88,12 @@ export async function* followEvents(
     }
     await ctx.clock.sleep(100, signal).catch(() => {})
   }
+}
+
+function noteProgress(ctx: Ctx, runId: RunId, data: string): void {
+  const { round, phase } = JSON.parse(data) as { readonly round?: unknown; readonly phase?: unknown }
+  if (typeof round === 'number' && typeof phase === 'string')
+    ctx.progress.reported(runId, { round, phase }, ctx.clock.now())
 }
 
 function isJsonObject(text: string): boolean {

@@ -26,7 +26,7 @@ export async function onTaskFinished(
       status: task.subStatus,
       ...(task.details === '' ? {} : { details: task.details }),
     })
-    ctx.progress.forget(task.runId)
+    ctx.progress.finished(task.runId, task.subStatus)
     ctx.passingReplies.forget(task.runId)
     ctx.tasks.endRun(task.runId, nodes)
     for (const nodeId of nodes) ctx.bells.instructions.ring(nodeId)

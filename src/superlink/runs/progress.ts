@@ -1,5 +1,6 @@
 import type { RunId } from '../../base/ids.ts'
 import type { MessageError } from '../../message/message.ts'
+import type { TaskSubStatus } from '../../tasks/task.ts'
 import { AppLoads } from './app-loads.ts'
 import { RunWaits } from './waits.ts'
 
@@ -11,6 +12,18 @@ export interface ReplyCounts {
 
 const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
 
+/** Hears of what happens in runs, for metrics. */
+export interface RunObserver {
+  /** A node has replied, so many seconds after it had received the message. */
+  readonly replied: (seconds: number, result: 'content' | 'error') => void
+  readonly roundEnded: (seconds: number) => void
+  readonly finished: (result: TaskSubStatus) => void
+  /** So many bytes were sent to nodes and received from them. */
+  readonly moved: (sent: number, received: number) => void
+}
+
+export const unobserved: RunObserver = { replied() {}, roundEnded() {}, finished() {}, moved() {} }
+
 /**
  * Counts the replies that the messages of a run have, for programs that watch it. Messages that are pushed when all earlier ones have
  * been answered begin a new phase. In memory: a restart begins a phase too.
@@ -19,6 +32,12 @@ export class RunProgress {
   readonly appLoads = new AppLoads()
   readonly waits = new RunWaits()
   readonly #counts = new Map<RunId, ReplyCounts>()
+  readonly #rounds = new Map<RunId, { readonly round: number; readonly startedAt: number }>()
+  readonly #observer: RunObserver
+
+  constructor(observer: RunObserver = unobserved) {
+    this.#observer = observer
+  }
 
   of(runId: RunId): ReplyCounts {
     return this.#counts.get(runId) ?? noReplies
@@ -39,6 +58,26 @@ export class RunProgress {
     this.appLoads.replied(runId, error)
   }
 
+  /** A node has replied, so many seconds after it had received the message. */
+  nodeReplied(runId: RunId, error: MessageError | undefined, seconds: number): void {
+    this.replied(runId, error)
+    this.#observer.replied(Math.max(0, seconds), error ? 'error' : 'content')
+  }
+
+  /** The app says where it is. A round that began before this SuperLink was started is not measured. */
+  reported(runId: RunId, { round, phase }: { readonly round: number; readonly phase: string }, now: number): void {
+    const known = this.#rounds.get(runId)
+    if (known?.round === round && phase === 'round-end') {
+      this.#observer.roundEnded(Math.max(0, now - known.startedAt) / 1000)
+      this.#rounds.delete(runId)
+    } else if (known?.round !== round && phase === 'configure') this.#rounds.set(runId, { round, startedAt: now })
+  }
+
+  finished(runId: RunId, result: TaskSubStatus): void {
+    this.#observer.finished(result)
+    this.forget(runId)
+  }
+
   /** A reply that was counted will not come after all. */
   withdrawn(runId: RunId, count: number): void {
     const counts = this.#counts.get(runId)
@@ -47,6 +86,7 @@ export class RunProgress {
 
   forget(runId: RunId): void {
     this.#counts.delete(runId)
+    this.#rounds.delete(runId)
     this.appLoads.forget(runId)
     this.waits.forget(runId)
   }

@@ -1,6 +1,7 @@
 import { isStorageFull } from '../../base/full-disk.ts'
 import type { RunId } from '../../base/ids.ts'
 import type { Database } from '../../db/database.ts'
+import { type RunObserver, unobserved } from './progress.ts'
 import * as runStore from './run-store.ts'
 
 interface Counts {
@@ -15,16 +16,19 @@ interface Counts {
  */
 export class Traffic {
   readonly #db: Database
+  readonly #onMoved: RunObserver['moved']
   readonly #pending = new Map<RunId, Counts>()
   #timer: NodeJS.Timeout | undefined
   #written: Promise<unknown> = Promise.resolve()
 
-  constructor(db: Database) {
+  constructor(db: Database, { moved }: Pick<RunObserver, 'moved'> = unobserved) {
     this.#db = db
+    this.#onMoved = moved
   }
 
   add(runId: RunId, counts: Partial<Counts>): void {
     this.#add(runId, counts)
+    this.#onMoved(counts.sent ?? 0, counts.received ?? 0)
     this.#timer ??= setTimeout(() => void this.flush().catch(() => {}), 1000).unref()
   }
 
