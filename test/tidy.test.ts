@@ -132,6 +132,7 @@ const mayReadEnvironment = [
   'src/base/child-program.ts',
   'src/base/failure-report.ts',
   'src/base/log-sinks.ts',
+  'src/base/service-manager.ts',
   'src/cli/home.ts',
   'src/cli/live-line.ts',
   'src/superexec/python-environment.ts',

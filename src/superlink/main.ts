@@ -3,6 +3,7 @@ import { UsageError } from '../base/errors.ts'
 import { isDiskFull, isStorageFull } from '../base/full-disk.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
 import type { Main } from '../base/program.ts'
+import { takeServiceManager } from '../base/service-manager.ts'
 import { startSuperlink } from './compose.ts'
 import { parseSuperlinkConfig } from './config.ts'
 
@@ -11,6 +12,7 @@ export const main: Main = async (argv, signal) => {
   const config = parseSuperlinkConfig(argv)
   if (!config) return 0
   const log = createProgramLogger(config.log)
+  const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperLink')
   for (const warning of config.warnings) log.warn(warning)
   await using superlink = await startSuperlink(config, log).catch((error) => {
@@ -20,7 +22,9 @@ export const main: Main = async (argv, signal) => {
       cause: error,
     })
   })
+  serviceManager.ready()
   if (!signal.aborted) await Promise.race([once(signal, 'abort'), superlink.idle])
+  serviceManager.stopping()
   if (!signal.aborted) log.info('Nobody has needed this SuperLink for a while: it ends.')
   // SIGINT comes from a person at a terminal, who expects that nothing stays behind.
   if (signal.reason === 'SIGTERM') superlink.leaveApps()

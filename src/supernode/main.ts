@@ -1,6 +1,7 @@
 import { UsageError } from '../base/errors.ts'
 import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
 import type { Main } from '../base/program.ts'
+import { takeServiceManager } from '../base/service-manager.ts'
 import { RpcError } from '../rpc/channel.ts'
 import { startSupernode } from './compose.ts'
 import { parseSupernodeConfig } from './config.ts'
@@ -11,11 +12,14 @@ export const main: Main = async (argv, signal) => {
   const config = parseSupernodeConfig(argv)
   if (!config) return 0
   const log = createProgramLogger({ ...consoleLog, format: config.logFormat })
+  const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperNode')
   for (const warning of config.warnings) log.warn(warning)
   try {
     await using supernode = await startSupernode(config, log, signal)
+    serviceManager.ready()
     await supernode.done
+    serviceManager.stopping()
   } catch (error) {
     if (signal.aborted) return 0
     throw explain(error)
