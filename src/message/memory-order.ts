@@ -8,6 +8,16 @@ export function swapBytes(bytes: Uint8Array, size: number): void {
   else buffer.swap64()
 }
 
+/** A copy in which the first axis is the fastest, of values in which the last one is. */
+export function toColumnMajor<V extends NumericArray>(
+  values: V,
+  shape: readonly number[],
+  entriesPerNumber: number,
+): V {
+  // Row-major values of a shape are column-major values of the reversed shape.
+  return toRowMajor(values, shape.toReversed(), entriesPerNumber)
+}
+
 /** A copy in which the last axis is the fastest, of values in which the first one is. */
 export function toRowMajor<V extends NumericArray>(values: V, shape: readonly number[], entriesPerNumber: number): V {
   const result = values.slice() as V

@@ -1,5 +1,5 @@
 import { type DType, dtypes, isComplex, type NumericArray } from '../../message/dtype.ts'
-import { toRowMajor } from '../../message/memory-order.ts'
+import { toColumnMajor, toRowMajor } from '../../message/memory-order.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { InconsistentRepliesError } from '../strategy/inconsistent-replies.ts'
 
@@ -50,8 +50,7 @@ export function newValues(dtype: RealType, length: number): NumericArray {
 /** The values of a tensor in the given memory order; a view where they are in that order already. */
 export function valuesIn({ values, shape, fortranOrder }: Tensor, inFortranOrder: boolean): NumericArray {
   if (fortranOrder === inFortranOrder || shape.filter((length) => length > 1).length < 2) return values
-  // Column-major values of a shape are row-major values of the reversed shape.
-  return toRowMajor(values, fortranOrder ? shape : shape.toReversed(), 1)
+  return fortranOrder ? toRowMajor(values, shape, 1) : toColumnMajor(values, shape, 1)
 }
 
 /** The same numbers in another type, rounded, and in another memory order. */
@@ -59,8 +58,15 @@ export function converted(tensor: Tensor, dtype: RealType, fortranOrder: boolean
   const source = valuesIn(tensor, fortranOrder)
   if (dtype === tensor.dtype && source === tensor.values) return tensor
   const values = newValues(dtype, source.length)
-  for (let index = 0; index < source.length; index++) values[index] = Number(source[index]) as never
+  if (values instanceof BigInt64Array || values instanceof BigUint64Array)
+    for (let index = 0; index < source.length; index++) values[index] = wholePart(source[index] as number | bigint)
+  else for (let index = 0; index < source.length; index++) values[index] = Number(source[index])
   return { dtype, shape: tensor.shape, fortranOrder, values }
+}
+
+function wholePart(value: number | bigint): bigint {
+  if (typeof value === 'bigint') return value
+  return Number.isFinite(value) ? BigInt(Math.trunc(value)) : 0n
 }
 
 /** Whether numbers of that type have fractions. */

@@ -1,9 +1,9 @@
 import { type DType, dtypes, entriesPerNumber, type NumericArray } from '../../message/dtype.ts'
-import { toRowMajor } from '../../message/memory-order.ts'
+import { toColumnMajor } from '../../message/memory-order.ts'
 import { NdArray, type NdArrayDraft } from '../../message/nd-array.ts'
 import type { ArrayPiece } from '../held-reply.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
-import { addProduct, productType, type SumArray, type SumType } from './product-sum.ts'
+import { addProduct, productType, type SumArray, type SumType, widerType } from './product-sum.ts'
 
 /** A piece below this size is collected with the rest of its array: there is little to gain. */
 const streamedBytesMin = 64 * 1024
@@ -18,7 +18,7 @@ type Arriving =
 interface SumLayout {
   readonly type: SumType
   readonly shape: readonly number[]
-  fortranOrder: boolean
+  readonly fortranOrder: boolean
 }
 
 /** The weighted sum of the arrays of one name. */
@@ -38,8 +38,8 @@ export class ArraySum {
   }
 
   add(array: NdArray, factor: number): void {
-    const { dtype, fortranOrder } = this.#begin(array.header())
-    const values = fortranOrder && this.#sum?.fortranOrder ? array.stored().values : array.values()
+    const { dtype } = this.#begin(array.header())
+    const values = this.#sum?.fortranOrder ? columnMajor(array) : array.values()
     this.#addTo(this.#values(), { dtype, values }, factor)
     this.#isFirst = false
   }
@@ -107,13 +107,19 @@ export class ArraySum {
       throw new InconsistentRepliesError(
         `The arrays '${this.#name}' of the replies have different shapes: (${sum.shape.join(', ')}) and (${shape.join(', ')}).`,
       )
-    if (sum.fortranOrder && !fortranOrder) {
-      const columnMajor = this.#values()
-      this.#draft = NdArray.draft(sum.type, shape, false)
-      copyInto(this.#draft.values, toRowMajor(columnMajor, shape, entriesPerNumber(sum.type)))
-      sum.fortranOrder = false
-    }
+    if (shape.length === 0) this.#widen(productType(dtype))
     return header
+  }
+
+  /** numpy adds single numbers to a new number, which has the wider type of both; other sums keep their type. */
+  #widen(type: SumType): void {
+    const sum = this.#sum as SumLayout
+    const wider = widerType(sum.type, type)
+    if (wider === sum.type) return
+    const [value] = this.#values()
+    this.#sum = { ...sum, type: wider }
+    this.#draft = NdArray.draft(wider, sum.shape, false)
+    this.#values()[0] = value as number
   }
 
   #values(): SumArray {
@@ -130,6 +136,7 @@ function arrayOf({ stype }: Pick<ArrayPiece, 'stype'>, data: Uint8Array): NdArra
   return new NdArray({ dtype: '', shape: [], stype, data })
 }
 
-function copyInto(target: NumericArray, source: NumericArray): void {
-  ;(target.set as (values: NumericArray) => void)(source)
+function columnMajor(array: NdArray): NumericArray {
+  const { values, shape, fortranOrder, dtype } = array.stored()
+  return fortranOrder ? values : toColumnMajor(values, shape, entriesPerNumber(dtype))
 }

@@ -16,6 +16,12 @@ export function productType(dtype: DType): SumType {
   return dtype === 'float16' || dtype === 'float32' || isComplex(dtype) ? (dtype as SumType) : 'float64'
 }
 
+/** The wider of two types of real numbers; the first, if one is complex. */
+export function widerType(a: SumType, b: SumType): SumType {
+  if (isComplex(a) || isComplex(b)) return a
+  return precision[b] > precision[a] ? b : a
+}
+
 export interface Addition {
   readonly sum: SumArray
   readonly sumType: SumType

@@ -181,6 +181,40 @@ def aggregation_cases():
         ],
     )
     yield aggregation_case(
+        "memory orders that differ between replies",
+        [
+            (
+                node,
+                {
+                    "a": Arrays({"first": order(make("float32", (4, 3))), "others": other(make("complex64", (2, 3, 2)))}),
+                    "m": MetricRecord({"num-examples": node}),
+                },
+            )
+            for node, order, other in (
+                (2, np.asfortranarray, np.ascontiguousarray),
+                (3, np.ascontiguousarray, np.asfortranarray),
+                (4, np.asfortranarray, np.asfortranarray),
+            )
+        ],
+    )
+    yield aggregation_case(
+        "single numbers of types that differ",
+        [
+            (
+                node,
+                {
+                    "a": Arrays({"wider": make(wider, ()), "narrower": make(narrower, ()), "halves": make(half, ())}),
+                    "m": MetricRecord({"num-examples": node}),
+                },
+            )
+            for node, wider, narrower, half in (
+                (2, "float32", "float64", "float16"),
+                (3, "int16", "float32", "float32"),
+                (4, "float32", "bool", "float16"),
+            )
+        ],
+    )
+    yield aggregation_case(
         "types that differ between replies",
         [
             (
