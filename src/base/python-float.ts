@@ -25,3 +25,13 @@ export function pythonGeneral(value: number, digits = 6): string {
 function withoutZeros(text: string): string {
   return text.includes('.') ? text.replace(/\.?0+$/, '') : text
 }
+
+/** As Python's `%.4f` with that many digits: a number exactly halfway is rounded to the even digit, not up. */
+export function pythonFixed(value: number, digits: number): string {
+  if (!Number.isFinite(value)) return pythonFloat(value)
+  const scaled = Math.abs(value) * 10 ** digits
+  const below = Math.floor(scaled)
+  // A double that is halfway in decimals has few binary digits, so that scaling it is exact.
+  if (scaled - below !== 0.5 || below % 2 === 1) return value.toFixed(digits)
+  return `${value < 0 ? '-' : ''}${(below / 10 ** digits).toFixed(digits)}`
+}

@@ -27,6 +27,16 @@ export type { Grid, Progress } from './grid.ts'
 export type { ArrayPiece, HeldReply } from './held-reply.ts'
 export { InMemoryGrid, type InMemoryNode } from './in-memory-grid.ts'
 export { log } from './log.ts'
+export {
+  DifferentialPrivacyClientSideAdaptiveClipping,
+  DifferentialPrivacyServerSideAdaptiveClipping,
+  type DpAdaptiveClippingOptions,
+} from './privacy/dp-adaptive-clipping.ts'
+export {
+  DifferentialPrivacyClientSideFixedClipping,
+  DifferentialPrivacyServerSideFixedClipping,
+  type DpFixedClippingOptions,
+} from './privacy/dp-fixed-clipping.ts'
 export { ServerApp, type ServerFn } from './server-app.ts'
 export { AggregationError } from './strategy/aggregation-error.ts'
 export { Bulyan, type BulyanOptions, type SelectionRule } from './strategy/bulyan.ts'
@@ -38,6 +48,8 @@ export { FedMedian } from './strategy/fed-median.ts'
 export { FedOpt, type FedOptOptions, type MomentOptions } from './strategy/fed-opt.ts'
 export { FedProx, type FedProxOptions } from './strategy/fed-prox.ts'
 export { FedTrimmedAvg, type FedTrimmedAvgOptions } from './strategy/fed-trimmed-avg.ts'
+export { FedXgbBagging } from './strategy/fed-xgb-bagging.ts'
+export { FedXgbCyclic, type FedXgbCyclicOptions } from './strategy/fed-xgb-cyclic.ts'
 export { FedYogi } from './strategy/fed-yogi.ts'
 export { InconsistentRepliesError } from './strategy/inconsistent-replies.ts'
 export { Krum } from './strategy/krum.ts'

@@ -81,6 +81,8 @@ function combined(operation: Operation, a: Tensor, b: Tensor): Tensor {
       `Arrays of the shapes (${a.shape.join(', ')}) and (${b.shape.join(', ')}) cannot be put together.`,
     )
   const common = promoted(a.dtype, b.dtype)
+  if (operation === 'subtract' && common === 'bool')
+    throw new InconsistentRepliesError('Arrays of booleans cannot be subtracted from each other: return them as uint8.')
   const dtype = operation === 'divide' ? floatType(common) : common
   // As in numpy, a result is column-major only if all operands are.
   const fortranOrder = a.fortranOrder && b.fortranOrder

@@ -37,6 +37,11 @@ export class Replies implements AsyncIterable<Message> {
     return this.#held.length
   }
 
+  /** What is known of each reply before its arrays are fetched: its sender, its error, its metrics and names. */
+  get outlines(): readonly Pick<HeldReply, 'metadata' | 'error' | 'outline'>[] {
+    return this.#held
+  }
+
   /** How many replies carry an error, as far as that is known before their arrays are fetched. */
   get failures(): number {
     return this.#held.filter(({ error }) => error !== undefined).length

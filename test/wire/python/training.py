@@ -1,8 +1,10 @@
 """Runs of every strategy of Flower over some rounds: the messages, the models, the metrics and the log lines."""
 
 import base64
+import json
 import logging
 import math
+import random
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, MetricRecord
@@ -80,7 +82,7 @@ class Collect(logging.Handler):
         self.lines.append([record.levelname, record.getMessage()])
 
 
-def run_case(name, strategy, options, initial, rounds, *, inner=None, train_config=None, logs=True):
+def run_case(name, strategy, options, initial, rounds, *, inner=None, train_config=None, logs=True, common=None, num_rounds=None):
     """Runs a strategy without evaluation. `rounds` holds the replies of each round; an exception ends the case."""
     collect = Collect()
     logger = logging.getLogger("flwr")
@@ -89,7 +91,7 @@ def run_case(name, strategy, options, initial, rounds, *, inner=None, train_conf
     grid = Recorded(nodes, rounds)
     models = []
     failure = None
-    common = {"fraction_evaluate": 0.0}
+    common = {"fraction_evaluate": 0.0} if common is None else common
     # Strategies write into the configuration.
     described_config = {"train_config": describe(train_config)["config"]} if train_config else {}
     try:
@@ -100,7 +102,7 @@ def run_case(name, strategy, options, initial, rounds, *, inner=None, train_conf
         result = built.start(
             grid=grid,
             initial_arrays=initial.record(),
-            num_rounds=len(rounds),
+            num_rounds=num_rounds or len(rounds),
             train_config=train_config,
             evaluate_fn=lambda server_round, arrays: models.append(raw_arrays(arrays)["arrays"]),
         )
@@ -119,6 +121,7 @@ def run_case(name, strategy, options, initial, rounds, *, inner=None, train_conf
         "rounds": [[described_reply(*item) for item in replies] for replies in rounds],
         "sent": grid.sent,
         "models": models,
+        **({"common": common, "num_rounds": num_rounds} if num_rounds else {}),
         "metrics": metrics,
         **({"failure": failure} if failure else {}),
         **({"lines": tidy(collect.lines)} if logs else {}),
@@ -330,7 +333,117 @@ def selection_cases(draw):
         yield run_case(f"Bulyan with {malicious} of {count}", "Bulyan", minimum, Arrays(models[0]), rounds)
 
 
+def booster(trees, parallel, **more):
+    """A model of XGBoost as far as its shape goes, with the spellings of numbers and texts that JSON knows."""
+    return json.dumps(
+        {
+            "learner": {
+                "attributes": {"10": "ten", "2": "zwei ä \u007f \U0001f600"},
+                "gradient_booster": {
+                    "model": {
+                        "gbtree_model_param": {"num_parallel_tree": str(parallel), "num_trees": str(trees)},
+                        "iteration_indptr": list(range(0, trees + 1, parallel)),
+                        "tree_info": [0] * trees,
+                        "trees": [{"base_weights": [0.1 * i, -1e-07, 1e22, 3.0], "id": i, "categories": []} for i in range(trees)],
+                    },
+                    "name": "gbtree",
+                },
+            },
+            "version": [3, 2, 0],
+            **more,
+        },
+        ensure_ascii=False,
+    ).encode()
+
+
+def bytes_array(data):
+    return np.frombuffer(data, dtype=np.uint8)
+
+
+def tree_cases(_draw):
+    odd = b' {"a" :1.0,"b":-0,"c":-0.0,"d":1E5,"e":12345678901234567890123,"f":1e-7,"g":NaN,"h":-Infinity,"i":1e400,"j":true,"k":null,'
+    odd += b'"l":"\\u00e4\\/\\n\\"","m":0.1e1,"n":1e16,"o":123456789.123e-20,"a":[ ],"p":{ }, "q":[1,[2.50]],' + booster(1, 1)[1:]
+    start = Arrays({"0": bytes_array(b"")})
+    grown = [
+        [train_reply(2, {"0": bytes_array(odd)}, 1), train_reply(3, {"0": bytes_array(booster(1, 1))}, 3)],
+        [train_reply(2, {"0": bytes_array(booster(3, 1))}, 1), train_reply(3, {"0": bytes_array(booster(3, 1, more=1.5))}, 3)],
+    ]
+    yield run_case("FedXgbBagging", "FedXgbBagging", {}, start, grown)
+    forest = [[train_reply(node, {"0": bytes_array(booster(4, 2))}, 1) for node in (2, 3)]]
+    yield run_case("FedXgbBagging of forests", "FedXgbBagging", {}, Arrays({"0": bytes_array(booster(2, 2))}), forest, logs=False)
+    for name, replies in (
+        ("two arrays", [[train_reply(node, {"0": bytes_array(b"{}"), "1": bytes_array(b"{}")}, 1) for node in (2, 3)]]),
+        ("something else", [[train_reply(node, {"0": bytes_array(b'{"learner": 1}')}, 1) for node in (2, 3)]]),
+    ):
+        yield run_case(f"FedXgbBagging of {name}", "FedXgbBagging", {}, start, replies, logs=False)
+    turns = []
+    for node in (2, 3, 2):
+        turns.append([train_reply(node, {"w": np.full((2,), node, dtype="float32")}, node, loss=0.5)])
+        turns.append([(node, {"metrics": MetricRecord({"num-examples": 1, "loss": 0.25})})])
+    # Which node is the first is random.
+    random.sample = lambda nodes, size: nodes[:size]
+    yield run_case("FedXgbCyclic", "FedXgbCyclic", {}, Arrays({"w": np.zeros(2, dtype="float32")}), turns, common={}, num_rounds=3)
+
+
+class Noise:
+    """Normal numbers that are 1, -0.5, 0.25, 1, ... times the deviation."""
+
+    def __init__(self):
+        self.count = 0
+
+    def normal(self, mean, deviation, shape=()):
+        size = int(np.prod(shape))
+        drawn = np.array([(1, -0.5, 0.25)[(self.count + i) % 3] for i in range(size)])
+        self.count += size
+        noise = mean + deviation * drawn
+        return noise.reshape(shape) if shape else np.float64(noise[0])
+
+
+def private_cases(draw):
+    def model(most=64):
+        return {
+            "w": draw.coarse("float32", (3, 2), most),
+            "h": draw.coarse("float16", (4,), 8),
+            "d": draw.coarse("float64", (2,), most),
+            "f": np.asfortranarray(draw.coarse("float32", (2, 3), most)),
+        }
+
+    def near(base):
+        """Differs from a model by less than any norm."""
+        return {key: (value + value.dtype.type(0.125) * (np.arange(value.size) == 0).reshape(value.shape)).astype(value.dtype) for key, value in base.items()}
+
+    base = model()
+    replies = [
+        [
+            train_reply(2, model(), 3, loss=0.5, norm_bit=1),
+            train_reply(3, near(base), 1, loss=1.5, norm_bit=0),
+            train_reply(4, {key: value * value.dtype.type(2) for key, value in base.items()}, 2, loss=2.5, norm_bit=1),
+        ]
+        for _ in range(2)
+    ]
+    failed = [[replies[0][0], (3, None, Error(2, "no data"))], replies[1]]
+    fixed = {"noise_multiplier": 0.5, "clipping_norm": 1.5, "num_sampled_clients": 3}
+    adaptive = {"noise_multiplier": 0.25, "num_sampled_clients": 3, "clipped_count_stddev": 0.375}
+    for strategy, options in (
+        ("DifferentialPrivacyServerSideFixedClipping", fixed),
+        ("DifferentialPrivacyClientSideFixedClipping", fixed),
+        ("DifferentialPrivacyServerSideAdaptiveClipping", adaptive),
+        ("DifferentialPrivacyClientSideAdaptiveClipping", adaptive),
+    ):
+        # After a round with noise, sums of squares at the server depend on the processor.
+        rounds = replies[:1] if "ServerSide" in strategy else replies
+        for name, changed, rounds, inner in (
+            ("", {}, rounds, ("FedAvg", {"min_train_nodes": 3, "min_available_nodes": 3})),
+            (" without noise, around FedMedian, with too few replies", {"noise_multiplier": 0.0, "num_sampled_clients": 4}, rounds, ("FedMedian", {})),
+            (" after a failure", {"noise_multiplier": 0.125}, failed, ("FedAvg", {})),
+        ):
+            np.random.normal = Noise().normal
+            yield run_case(strategy + name, strategy, options | changed, Arrays(base), rounds, inner=inner)
+    no_bit = [[train_reply(node, base, 1) for node in (2, 3)]]
+    yield run_case("client-side adaptive clipping without the mod", "DifferentialPrivacyClientSideAdaptiveClipping", adaptive, Arrays(base), no_bit, inner=("FedAvg", {}), logs=False)
+
+
 def run_cases():
     draw = Draw(15)
-    for cases in (optimizer_cases, configured_cases, fair_cases, robust_cases, selection_cases):
+    for cases in (optimizer_cases, configured_cases, fair_cases, robust_cases, selection_cases, tree_cases, private_cases):
         yield from cases(draw)

@@ -1,0 +1,111 @@
+import { pythonFixed } from '../../base/python-float.ts'
+import { Message } from '../../message/message.ts'
+import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } from '../../message/records.ts'
+import type { Grid } from '../grid.ts'
+import { log } from '../log.ts'
+import { type Bounds, checkedNumber } from '../strategy/option-checks.ts'
+import type { Replies } from '../strategy/reply-stream.ts'
+import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
+import { withNoise } from './clipping.ts'
+import { type Gaussian, secureGaussian } from './gaussian.ts'
+
+/** The entry of the configuration that tells nodes the norm. */
+export const clippingNormKey = 'clipping_norm'
+/** The metric in which a node says whether its update was shortened. */
+export const normBitKey = 'norm_bit'
+
+export interface DpOptions {
+  /** Standard deviation of the noise, in units of what one node can change; 0 adds none. 1 or more protects well. */
+  readonly noiseMultiplier: number | bigint
+  /** How many nodes are sampled in each round. */
+  readonly numSampledClients: number | bigint
+  /** @internal Where the noise comes from, by default a cryptographic generator; for tests. */
+  readonly gaussian?: Gaussian
+}
+
+/**
+ * What the wrappers for central differential privacy have in common: they leave sampling, aggregation and evaluation to
+ * the strategy inside, and add normal noise to each model that it makes. A round in which a node fails is skipped.
+ */
+export abstract class DpWrapper extends Strategy {
+  readonly strategy: Strategy
+  readonly numSampledClients: number
+  abstract readonly noiseMultiplier: number
+  protected readonly gaussian: Gaussian
+
+  constructor(strategy: Strategy, options: DpOptions) {
+    super()
+    this.strategy = strategy
+    this.gaussian = options.gaussian ?? secureGaussian()
+    this.numSampledClients = this.check('numSampledClients', options.numSampledClients, { above: 0 })
+  }
+
+  /** Makes the model from replies of which each can change it by the norm at most. */
+  protected abstract aggregateClipped(phase: TrainPhase): Promise<Aggregate>
+
+  /** The longest update of a node, to which the noise is in proportion. */
+  protected abstract get noiseNorm(): number
+
+  /** Returns an option as a number, or throws a UsageError. */
+  protected check(name: string, value: number | bigint, bounds: Bounds): number {
+    return checkedNumber(this.constructor.name, name, value, bounds)
+  }
+
+  configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Iterable<Message>> {
+    return this.strategy.configureTrain(round, arrays, config, grid)
+  }
+
+  configureEvaluate(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Iterable<Message>> {
+    return this.strategy.configureEvaluate(round, arrays, config, grid)
+  }
+
+  aggregateEvaluate(round: number, replies: readonly Message[]): Promise<MetricRecord | undefined> {
+    return this.strategy.aggregateEvaluate(round, replies)
+  }
+
+  summary(): void {
+    this.strategy.summary()
+  }
+
+  async aggregateTrain(phase: TrainPhase): Promise<Aggregate> {
+    if (!this.#isComplete(phase.replies)) return {}
+    const aggregate = await this.aggregateClipped(phase)
+    return aggregate.arrays ? { ...aggregate, arrays: this.#hidden(aggregate.arrays) } : aggregate
+  }
+
+  /** Logs what came. Returns whether no node failed; that fewer nodes replied than were sampled is only a warning. */
+  #isComplete({ outlines }: Replies): boolean {
+    const failed = outlines.filter(({ error }) => error !== undefined)
+    for (const { metadata, error } of failed)
+      log.info(
+        `Received error in reply from node ${metadata.srcNodeId}: Error(code=${error?.code}, reason='${error?.reason}')`,
+      )
+    if (failed.length > 0) {
+      log.info('aggregate_train: Some clients reported errors. Skipping aggregation.')
+      return false
+    }
+    log.info(`aggregate_train: Received ${outlines.length} results and 0 failures`)
+    if (outlines.length !== this.numSampledClients)
+      log.warn(
+        `The number of clients returning parameters (${outlines.length}) differs from the number of sampled clients (${this.numSampledClients}). This could impact the differential privacy guarantees, potentially leading to privacy leakage or inadequate noise calibration.`,
+      )
+    return true
+  }
+
+  #hidden(arrays: ArrayRecord): ArrayRecord {
+    const deviation = (this.noiseMultiplier * this.noiseNorm) / this.numSampledClients
+    const hidden = withNoise(arrays, deviation, this.gaussian)
+    log.info(`aggregate_fit: central DP noise with ${pythonFixed(deviation, 4)} stdev added`)
+    return hidden
+  }
+}
+
+/** The reply with other arrays in its records of arrays. */
+export function withArrays(reply: Message, change: (arrays: ArrayRecord) => ArrayRecord): Message {
+  const { arrayRecords } = reply.content
+  const changed = [...reply.content].map(([name, record]) => {
+    const arrays = arrayRecords.get(name)
+    return [name, arrays ? change(arrays) : record] as const
+  })
+  return new Message(reply.metadata, { content: new RecordDict(changed) })
+}
