@@ -1,6 +1,7 @@
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { NewRow, Tables } from './schema.ts'
+import { Placeholder } from './statement.ts'
 
 /**
  * The limit of every column that holds text or bytes, by its name in `limits`. What comes in from peers is checked, or
@@ -73,17 +74,27 @@ export const columnLimits = {
   virtual_node: { state: 'messageBytesMax', parts: 'wordBytesMax' },
 } as const satisfies { readonly [T in keyof Tables]: Readonly<Record<TextColumn<Tables[T]>, LimitName>> }
 
-/** Returns the row, or the changes of one. Throws `invalid-request` if a value is longer than its column may hold. */
+/**
+ * Returns the row, or the changes of one. Throws `invalid-request` if a value is longer than its column may hold; the values
+ * of a compiled statement are checked at each execution.
+ */
 export function fitting<T extends keyof Tables, Row extends Partial<NewRow<T>>>(table: T, row: Row): Row {
   const names: Readonly<Record<string, LimitName>> = columnLimits[table]
+  let fitted = row
   for (const [column, name] of Object.entries(names)) {
     const value = (row as Readonly<Record<string, unknown>>)[column]
-    const bytes = typeof value === 'string' ? Buffer.byteLength(value) : value instanceof Uint8Array ? value.length : 0
-    if (bytes > limits[name])
-      throw new DomainError(
-        'invalid-request',
-        `A value has ${bytes} bytes, more than the ${limits[name]} of ${table}.${column}.`,
-      )
+    const check = (given: unknown): void => ensureFits(given, limits[name], table, column)
+    if (value instanceof Placeholder) fitted = { ...fitted, [column]: value.checked(check) }
+    else check(value)
   }
-  return row
+  return fitted
+}
+
+function ensureFits(value: unknown, bytesMax: number, table: string, column: string): void {
+  const bytes = typeof value === 'string' ? Buffer.byteLength(value) : value instanceof Uint8Array ? value.length : 0
+  if (bytes <= bytesMax) return
+  throw new DomainError(
+    'invalid-request',
+    `A value has ${bytes} bytes, more than the ${bytesMax} of ${table}.${column}.`,
+  )
 }

@@ -1,4 +1,3 @@
-import { sql } from 'kysely'
 import { Bell, lookAgain } from '../base/bell.ts'
 import { DomainError } from '../base/errors.ts'
 import { isDiskFull } from '../base/full-disk.ts'
@@ -6,13 +5,20 @@ import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
 import type { MakeRoom } from '../base/make-room.ts'
-import { inBatches } from '../db/batches.ts'
-import { fitting } from '../db/column-limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
-import type { Row } from '../db/schema.ts'
-import { addParts, deleteParts, listParts } from './message-parts.ts'
+import { type IdList, inBatches } from '../db/id-list.ts'
+import { addParts, deleteParts, listParts, mayHaveMore } from './message-parts.ts'
 import { ObjectFiles } from './object-files.ts'
 import { parseObject } from './object-format.ts'
+import {
+  announceObjects,
+  deleteUnnamed,
+  findObject,
+  isAvailable,
+  listChunks,
+  type StoredContent,
+  storeContent,
+} from './object-rows.ts'
 
 /**
  * Content-addressed objects. They are announced with the message that they are part of, then uploaded once, and live as
@@ -98,24 +104,12 @@ class FileObjectStore implements ObjectStore {
   }
 
   async announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]> {
-    const missing: string[] = []
+    const missing = new Set<string>()
     for (const ids of inBatches(objectIds)) {
-      await tx
-        .insertInto('object')
-        .values(ids.map((id) => fitting('object', { object_id: id, available: 0, size: 0, type: null, content: null })))
-        .onConflict((conflict) => conflict.doNothing())
-        .execute()
+      for (const id of await announceObjects(tx, ids)) missing.add(id)
       await addParts(tx, messageId, ids)
-      const absent = await tx
-        .selectFrom('object')
-        .select('object_id')
-        .where('object_id', 'in', ids)
-        .where('available', '=', 0)
-        .execute()
-      const absentIds = new Set(absent.map((row) => row.object_id))
-      missing.push(...ids.filter((id) => absentIds.has(id)))
     }
-    return missing
+    return objectIds.filter((id) => missing.has(id))
   }
 
   async put(
@@ -131,9 +125,9 @@ class FileObjectStore implements ObjectStore {
     if ((await sha256InTurns(bytes)) !== objectId) return 'mismatch'
     const { type } = parseObject(bytes)
     return this.#turns.inTurn(objectId, async () => {
-      const row = await this.#find(objectId)
-      if (!row) return 'unknown'
-      if (row.available === 1) return 'stored'
+      const isStored = await isAvailable(this.#db.read, objectId)
+      if (isStored === undefined) return 'unknown'
+      if (isStored) return 'stored'
       if (bytes.length <= limits.objectInlineBytesMax)
         return this.#markStored(objectId, { size: bytes.length, type, content: bytes }, isWanted)
       try {
@@ -161,7 +155,7 @@ class FileObjectStore implements ObjectStore {
 
   #markStored(
     objectId: string,
-    stored: Pick<Row<'object'>, 'size' | 'type' | 'content'>,
+    stored: StoredContent,
     isWanted: (db: Db) => Promise<boolean>,
   ): Promise<'stored' | 'unknown'> {
     return this.#db.transaction(async (tx, afterCommit) => {
@@ -171,34 +165,20 @@ class FileObjectStore implements ObjectStore {
   }
 
   /** Returns whether the object is still announced. */
-  async #update(
-    tx: Db,
-    afterCommit: AfterCommit,
-    objectId: string,
-    stored: Pick<Row<'object'>, 'size' | 'type' | 'content'>,
-  ): Promise<boolean> {
-    const { numUpdatedRows } = await tx
-      .updateTable('object')
-      .set(fitting('object', { available: 1, ...stored }))
-      .where('object_id', '=', objectId)
-      .executeTakeFirstOrThrow()
+  async #update(tx: Db, afterCommit: AfterCommit, objectId: string, stored: StoredContent): Promise<boolean> {
+    if (!(await storeContent(tx, objectId, stored))) return false
     afterCommit(() => this.#arrived.ring(objectId))
-    if (numUpdatedRows > 0n) await this.#onStored?.(tx, afterCommit, objectId)
-    return numUpdatedRows > 0n
+    await this.#onStored?.(tx, afterCommit, objectId)
+    return true
   }
 
   async has(objectId: string): Promise<boolean> {
-    const row = await this.#db.read
-      .selectFrom('object')
-      .select('available')
-      .where('object_id', '=', objectId)
-      .executeTakeFirst()
-    return row?.available === 1
+    return (await isAvailable(this.#db.read, objectId)) === true
   }
 
   async get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined> {
     const look = async (): Promise<StoredObject | undefined | 'not-yet'> => {
-      const row = await this.#find(objectId)
+      const row = await findObject(this.#db.read, objectId)
       if (!row) return undefined
       if (row.available === 0) return 'not-yet'
       if (!row.content) await wait?.makeRoom?.(row.size)
@@ -224,52 +204,31 @@ class FileObjectStore implements ObjectStore {
   async listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>> {
     const kinds = new Map<string, ObjectKind>()
     for (const ids of inBatches(objectIds)) {
-      const query = this.#db.read.selectFrom('object').where('object_id', 'in', ids).where('available', '=', 1)
-      const isChunk = sql<number>`type IS 'ArrayChunk'`.as('is_chunk')
-      for (const row of await query.select(['object_id', isChunk]).execute())
-        kinds.set(row.object_id, row.is_chunk === 1 ? 'chunk' : 'other')
+      for (const { id, isChunk } of await listChunks(this.#db.read, ids)) kinds.set(id, isChunk ? 'chunk' : 'other')
     }
     return kinds
   }
 
   async release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void> {
     for (const ids of inBatches(messageIds)) {
-      for (let named = await listParts(tx, ids); named.length > 0; named = await listParts(tx, ids)) {
+      for (let isMore = true; isMore; ) {
+        const named = await listParts(tx, ids)
+        if (named.length === 0) break
         await deleteParts(tx, ids, named)
         const candidates = new Set(named.map((part) => part.object_id))
         for (const some of inBatches([...candidates])) await this.#deleteUnnamed(tx, afterCommit, some)
+        isMore = mayHaveMore(named)
       }
     }
   }
 
-  async #deleteUnnamed(tx: Db, afterCommit: AfterCommit, candidates: readonly string[]): Promise<void> {
-    const gone = await tx
-      .deleteFrom('object')
-      .where('object_id', 'in', candidates)
-      .where(({ not, exists, selectFrom }) =>
-        not(
-          exists(
-            selectFrom('message_object')
-              .select('message_id')
-              .whereRef('message_object.object_id', '=', 'object.object_id'),
-          ),
-        ),
-      )
-      .returning(['object_id', 'size'])
-      .execute()
+  async #deleteUnnamed(tx: Db, afterCommit: AfterCommit, candidates: IdList): Promise<void> {
+    const gone = await deleteUnnamed(tx, candidates)
     const files = gone.filter((row) => row.size > limits.objectInlineBytesMax)
     afterCommit(() => {
       for (const { object_id: id } of gone) this.#arrived.ring(id)
       for (const { object_id: id } of files) void this.#deleteFile(id)
     })
-  }
-
-  #find(objectId: string): Promise<Pick<Row<'object'>, 'available' | 'size' | 'content'> | undefined> {
-    return this.#db.read
-      .selectFrom('object')
-      .select(['available', 'size', 'content'])
-      .where('object_id', '=', objectId)
-      .executeTakeFirst()
   }
 
   /** The object may have been announced and uploaded again since its row was deleted: then its file stays. */
@@ -279,7 +238,6 @@ class FileObjectStore implements ObjectStore {
 
   /** A file without a row that says `available` is left from an upload that was not finished. */
   async #deleteUnlessStored(objectId: string): Promise<void> {
-    const row = await this.#find(objectId)
-    if (row?.available !== 1) await this.#files.remove(objectId)
+    if (!(await isAvailable(this.#db.read, objectId))) await this.#files.remove(objectId)
   }
 }

@@ -107,9 +107,9 @@ test('every metric and label is in the reference page, and nothing else is', () 
 
 test('what is read for metrics comes from the indexes of open tasks, online nodes and unanswered messages', async () => {
   await using core = await SuperlinkCore.start()
-  const { observed, start, plans } = observeQueries(core.ctx.db)
+  const { start, plans } = observeQueries(core.ctx.db)
   const metrics = new Metrics()
-  new WorkMetrics(metrics).watch(observed, { path: inMemory, clock: core.clock })
+  new WorkMetrics(metrics).watch(core.ctx.db, { path: inMemory, clock: core.clock })
   start()
   await metrics.text()
   const found = (await plans()).map(

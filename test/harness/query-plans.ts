@@ -1,40 +1,49 @@
-import type { KyselyPlugin, RootOperationNode } from 'kysely'
+import { StatementSync } from 'node:sqlite'
 import type { Database, Db } from '../../src/db/database.ts'
 
-/** Notes the queries of a SuperLink, and how many rows each one reads. */
+/** Statements of this process, whichever connection executes them: how often, and the most rows that each returned. */
+const executed = new Map<string, { times: number; rowsMost: number }>()
+
+const { all, run } = StatementSync.prototype
+StatementSync.prototype.all = function (this: StatementSync, ...values: unknown[]) {
+  const rows = all.apply(this, values as never)
+  note(this.sourceSQL, rows.length)
+  return rows
+}
+StatementSync.prototype.run = function (this: StatementSync, ...values: unknown[]) {
+  note(this.sourceSQL, 0)
+  return run.apply(this, values as never)
+}
+
+function note(sql: string, rows: number): void {
+  const { times = 0, rowsMost = 0 } = executed.get(sql) ?? {}
+  executed.set(sql, { times: times + 1, rowsMost: Math.max(rowsMost, rows) })
+}
+
+/** Notes the statements that this process executes, and how many rows each one reads. */
 export function observeQueries(db: Database) {
-  const queries = new Map<object, RootOperationNode>()
-  let rowsMost = 0
-  const plugin: KyselyPlugin = {
-    transformQuery({ node, queryId }) {
-      queries.set(queryId, node)
-      return node
-    },
-    async transformResult({ result }) {
-      rowsMost = Math.max(rowsMost, result.rows.length)
-      return result
-    },
-  }
-  const observed: Database = {
-    read: db.read.withPlugin(plugin),
-    transaction: (body) => db.transaction((tx, afterCommit) => body(tx.withPlugin(plugin), afterCommit)),
-    close: () => db.close(),
-    [Symbol.asyncDispose]: () => db.close(),
-  }
+  executed.clear()
   return {
-    observed,
-    start(): void {
-      queries.clear()
-      rowsMost = 0
-    },
-    rowsMost: () => rowsMost,
-    plans: () => Promise.all([...queries].map(([queryId, node]) => planOf(db.read, { queryId } as never, node))),
+    start: (): void => executed.clear(),
+    rowsMost: (): number => Math.max(...[...executed.values()].map(({ rowsMost }) => rowsMost)),
+    /** How often each statement was executed. */
+    counts: (): ReadonlyMap<string, number> => new Map([...executed].map(([sql, { times }]) => [sql, times])),
+    plans: (): Promise<QueryPlan[]> => Promise.all([...executed.keys()].map((sql) => planOf(db.read, sql))),
   }
 }
 
-async function planOf(db: Db, { queryId }: { queryId: never }, node: RootOperationNode) {
-  const compiled = db.getExecutor().compileQuery(node, queryId)
-  if (node.kind === 'InsertQueryNode') return { sql: compiled.sql, plan: '' }
-  const { rows } = await db.executeQuery<{ detail: string }>({ ...compiled, sql: `EXPLAIN QUERY PLAN ${compiled.sql}` })
-  return { sql: compiled.sql, plan: rows.map(({ detail }) => detail).join('; ') }
+export interface QueryPlan {
+  readonly sql: string
+  readonly plan: string
+}
+
+/** A list of ids comes as JSON, and is read from its beginning to its end. */
+const listScan = /SCAN (ids|json_each) VIRTUAL TABLE INDEX \d+:/g
+
+async function planOf(db: Db, sql: string): Promise<QueryPlan> {
+  const { rows } = await db.executeQuery<{ detail: string }>({
+    ...db.selectFrom('node').compile(),
+    ...{ sql: `EXPLAIN QUERY PLAN ${sql}`, parameters: [] },
+  })
+  return { sql, plan: rows.map(({ detail }) => detail.replace(listScan, 'LIST')).join('; ') }
 }

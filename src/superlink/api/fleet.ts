@@ -8,7 +8,6 @@ import { isPublicKeyPem } from '../../identity/node-key.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { type FleetOwned, fleetOwners } from '../access/owners.ts'
-import { isObjectFrom } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failMessagesWith } from '../delivery/broken-replies.ts'
@@ -110,11 +109,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           throw error
         }
         // Asked again when it is stored: the reply may be withdrawn in between.
-        const isWanted = async (db: Db): Promise<boolean> => {
-          if (!(await isObjectFrom(db, nodeId, runId as RunId, objectId))) return false
-          await takeRoomForObject(db, { nodeId, runId: runId as RunId, objectId }, objectContent.length)
-          return true
-        }
+        const part = { nodeId, runId: runId as RunId, objectId }
+        const isWanted = (tx: Db): Promise<boolean> => takeRoomForObject(tx, part, objectContent.length)
         const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted).catch(failMessage) : 'unknown'
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, nodeId, sessionId) }
         if (result !== 'stored') return { stored: false }

@@ -7,7 +7,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
 import type { NewMessage, StoredMessage } from './message-store.ts'
-import { findWaiting } from './node-messages.ts'
+import { findWaiting, isAnyWaiting } from './node-messages.ts'
 import { findFault } from './validate.ts'
 
 /**
@@ -98,7 +98,7 @@ function logNotGivenBack({ log }: Pick<SuperlinkContext, 'log'>, node: NodeId): 
 
 async function claim(ctx: Pick<SuperlinkContext, 'db' | 'clock'>, nodeId: NodeId): Promise<StoredMessage | undefined> {
   const now = ctx.clock.now()
-  if (!(await findWaiting(ctx.db.read, nodeId, now))) return undefined
+  if (!(await isAnyWaiting(ctx.db.read, nodeId, now))) return undefined
   return ctx.db.transaction(async (tx) => {
     // Look again in the transaction: another call of the node may have been faster.
     const message = await findWaiting(tx, nodeId, now)

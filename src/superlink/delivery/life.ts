@@ -6,6 +6,7 @@ import type { SuperlinkContext } from '../context.ts'
 import type { MessageState, NewMessage, StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
+import * as participantStore from './participant-store.ts'
 import * as runMessages from './run-messages.ts'
 
 /**
@@ -106,7 +107,7 @@ async function store(
 ): Promise<void> {
   const { metadata } = message
   await messageStore.insert(tx, message, isWhole ? 'offered' : 'announced')
-  if (metadata.dstNodeId !== superlinkNodeId) return messageStore.insertParticipant(tx, metadata)
+  if (metadata.dstNodeId !== superlinkNodeId) return participantStore.insert(tx, metadata)
   if (isWhole) await arrive(ctx, tx, afterCommit, metadata)
   // A node replies to what it has, although it may have received that in a former life.
   else if (metadata.replyToMessageId !== '') await move(tx, [metadata.replyToMessageId], 'fetched')
@@ -213,7 +214,7 @@ export async function take(
 ): Promise<void> {
   await ctx.objects.release(tx, afterCommit, [metadata.messageId])
   await move(tx, [metadata.messageId], 'taken')
-  await messageStore.countUnpromptedBytes(tx, metadata)
+  await participantStore.countUnpromptedBytes(tx, metadata)
 }
 
 /**
@@ -239,12 +240,12 @@ export async function forgetUnprompted(
   ids: readonly string[],
 ): Promise<void> {
   await forget(ctx, tx, afterCommit, ids)
-  await messageStore.countUnpromptedBytes(tx, metadata)
+  await participantStore.countUnpromptedBytes(tx, metadata)
 }
 
 /** An object of a message that replies to nothing is being stored. */
 export function countUnprompted(tx: Db, nodeId: NodeId, runId: RunId, bytes: number): Promise<void> {
-  return messageStore.addUnpromptedBytes(tx, nodeId, runId, bytes)
+  return participantStore.addUnpromptedBytes(tx, nodeId, runId, bytes)
 }
 
 /** All messages of a run that has ended. */
@@ -255,5 +256,5 @@ export async function forgetRun(
   runId: RunId,
 ): Promise<void> {
   await forget(ctx, tx, afterCommit, await runMessages.listIdsOfRun(tx, runId))
-  await messageStore.removeParticipants(tx, runId)
+  await participantStore.removeOfRun(tx, runId)
 }

@@ -1,15 +1,15 @@
 import { create } from '@bufbuild/protobuf'
-import { type ExpressionBuilder, type RawBuilder, sql } from 'kysely'
+import { type ExpressionBuilder, sql } from 'kysely'
 import { DomainError } from '../../base/errors.ts'
-import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
+import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { shortened } from '../../base/printable.ts'
-import { takeTurns } from '../../base/turns.ts'
-import { inBatches } from '../../db/batches.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
+import { type IdList, idList, idsOf, inBatches } from '../../db/id-list.ts'
 import { notIndexed } from '../../db/planner.ts'
-import type { Row, Tables } from '../../db/schema.ts'
+import type { NewRow, Row, Tables } from '../../db/schema.ts'
+import { type Statement, statement } from '../../db/statement.ts'
 import {
   MessageSchema,
   type ObjectTree,
@@ -18,8 +18,8 @@ import {
 } from '../../gen/flwr/proto/message_pb.ts'
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { strippedMessage } from '../../message/wire.ts'
-import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
+import { inState, inStates, serverApp, toMessage, toMessages, toMetadata } from './message-rows.ts'
 
 /** The `message` table: rows by id, and everything that writes. `life.ts` decides which states follow each other. */
 
@@ -38,12 +38,6 @@ export interface StoredMessage extends NewMessage {
   readonly deliveredAt: number | undefined
 }
 
-/** Literals: if a term of a partial index is bound, SQLite prepares the statement again at each execution. */
-export const inState = (state: MessageState): RawBuilder<MessageState> => sql.lit(state)
-export const inStates = (states: readonly MessageState[]): RawBuilder<MessageState>[] => states.map(inState)
-/** The SuperLink's end of a message is its ServerApp. */
-export const serverApp: RawBuilder<bigint> = sql.raw(String(superlinkNodeId))
-
 /** The last instant at which the message is worth anything, in epoch milliseconds. */
 export function expiresAt(message: NewMessage): number {
   return (message.metadata.createdAt + message.metadata.ttl) * 1000
@@ -53,101 +47,98 @@ export function toWire(message: NewMessage): WireMessage {
   return create(MessageSchema, strippedMessage(message.metadata, message.error))
 }
 
+const columns = [
+  'message_id',
+  'state',
+  'run_id',
+  'src_node_id',
+  'dst_node_id',
+  'reply_to',
+  'group_id',
+  'message_type',
+  'created_at',
+  'ttl',
+  'src_task_id',
+  'dst_task_id',
+  'error_code',
+  'error_reason',
+  'object_tree',
+  'delivered_at',
+] as const
+
+type MessageValues = Required<Pick<NewRow<'message'>, (typeof columns)[number]>>
+
+const insertRow = statement<MessageValues, never>((db, value) => {
+  const row = Object.fromEntries(columns.map((column) => [column, value(column)])) as unknown as MessageValues
+  return db.insertInto('message').values(fitting('message', row)) as never
+})
+
 /** Stores a message whose id is not stored yet. */
 export async function insert(tx: Db, { metadata, error, tree }: NewMessage, state: MessageState): Promise<void> {
-  await tx
-    .insertInto('message')
-    .values(
-      fitting('message', {
-        message_id: metadata.messageId,
-        state,
-        run_id: metadata.runId,
-        src_node_id: metadata.srcNodeId,
-        dst_node_id: metadata.dstNodeId,
-        reply_to: metadata.replyToMessageId,
-        group_id: metadata.groupId,
-        message_type: metadata.messageType,
-        created_at: metadata.createdAt,
-        ttl: metadata.ttl,
-        src_task_id: metadata.srcTaskId ?? null,
-        dst_task_id: metadata.dstTaskId ?? null,
-        error_code: error?.code ?? null,
-        error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
-        object_tree: await bytesInTurns(ObjectTreeSchema, tree),
-        delivered_at: null,
-      }),
-    )
-    .execute()
+  await insertRow(tx, {
+    message_id: metadata.messageId,
+    state,
+    run_id: metadata.runId,
+    src_node_id: metadata.srcNodeId,
+    dst_node_id: metadata.dstNodeId,
+    reply_to: metadata.replyToMessageId,
+    group_id: metadata.groupId,
+    message_type: metadata.messageType,
+    created_at: metadata.createdAt,
+    ttl: metadata.ttl,
+    src_task_id: metadata.srcTaskId ?? null,
+    dst_task_id: metadata.dstTaskId ?? null,
+    error_code: error?.code ?? null,
+    error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
+    object_tree: await bytesInTurns(ObjectTreeSchema, tree),
+    delivered_at: null,
+  })
+}
+
+type MovedTo = { readonly state: MessageState; readonly deliveredAt?: number }
+
+/** One for each pair of states that follow each other, and for each column that changes with the state. */
+const moves = new Map<string, Statement<{ ids: IdList; deliveredAt: number }, never>>()
+
+function moveStatement(
+  from: readonly MessageState[],
+  to: MovedTo,
+): Statement<{ ids: IdList; deliveredAt: number }, never> {
+  const isDelivered = to.deliveredAt !== undefined
+  const name = `${from.join()} ${to.state} ${isDelivered}`
+  const known = moves.get(name)
+  if (known) return known
+  const created = statement<{ ids: IdList; deliveredAt: number }, never>(
+    (db, value) =>
+      db
+        .updateTable('message')
+        .set(
+          fitting('message', {
+            state: inState(to.state),
+            ...(isDelivered ? { delivered_at: value('deliveredAt') } : {}),
+            // Nothing is fetched any more.
+            ...(to.state === 'taken' ? { object_tree: new Uint8Array() } : {}),
+          } as never),
+        )
+        .where('message_id', 'in', idsOf(value('ids')))
+        .where('state', 'in', inStates(from)) as never,
+  )
+  moves.set(name, created)
+  return created
 }
 
 /** Moves the messages that are in one of the states. */
-export async function move(
-  tx: Db,
-  ids: readonly string[],
-  from: readonly MessageState[],
-  to: { readonly state: MessageState; readonly deliveredAt?: number },
-): Promise<void> {
-  const changes = {
-    ...(to.deliveredAt === undefined ? {} : { delivered_at: to.deliveredAt }),
-    // Nothing is fetched any more.
-    ...(to.state === 'taken' ? { object_tree: new Uint8Array() } : {}),
-  }
-  for (const some of inBatches(ids)) {
-    await tx
-      .updateTable('message')
-      .set(fitting('message', { state: to.state, ...changes }))
-      .where('message_id', 'in', some)
-      .where('state', 'in', inStates(from))
-      .execute()
-  }
+export async function move(tx: Db, ids: readonly string[], from: readonly MessageState[], to: MovedTo): Promise<void> {
+  const moveSome = moveStatement(from, to)
+  for (const some of inBatches(ids)) await moveSome(tx, { ids: some, deliveredAt: to.deliveredAt ?? 0 })
 }
+
+const deleteRows = statement<{ ids: IdList }, never>(
+  (db, value) => db.deleteFrom('message').where('message_id', 'in', idsOf(value('ids'))) as never,
+)
 
 export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
-  for (const some of inBatches(ids)) await tx.deleteFrom('message').where('message_id', 'in', some).execute()
-}
-
-/** The run has asked the node for something. */
-export async function insertParticipant(tx: Db, { runId, dstNodeId }: Metadata): Promise<void> {
-  await tx
-    .insertInto('participant')
-    .values(fitting('participant', { run_id: runId, node_id: dstNodeId }))
-    .onConflict((conflict) => conflict.doNothing())
-    .execute()
-}
-
-/** The node has uploaded so many bytes of messages that reply to nothing. */
-export async function addUnpromptedBytes(tx: Db, nodeId: NodeId, runId: RunId, bytes: number): Promise<void> {
-  await tx
-    .updateTable('participant')
-    .set(({ eb }) => ({ unprompted_bytes: eb('unprompted_bytes', '+', bytes) }))
-    .where('run_id', '=', runId)
-    .where('node_id', '=', nodeId)
-    .execute()
-}
-
-/** A message that replies to nothing has let go of its objects. Counts the bytes that are left; a shared object counts once. */
-export async function countUnpromptedBytes(tx: Db, { runId, srcNodeId }: Metadata): Promise<void> {
-  const parts = tx
-    .selectFrom('message')
-    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
-    .select('part.object_id')
-    .where('message.src_node_id', '=', srcNodeId)
-    .where('message.run_id', '=', runId)
-    .where('message.reply_to', '=', '')
-  const left = tx
-    .selectFrom('object')
-    .select(({ fn }) => fn.coalesce(fn.sum<number>('size'), sql.lit(0)).as('bytes'))
-    .where('object_id', 'in', parts)
-  await tx
-    .updateTable('participant')
-    .set({ unprompted_bytes: left as never })
-    .where('run_id', '=', runId)
-    .where('node_id', '=', srcNodeId)
-    .execute()
-}
-
-export async function removeParticipants(tx: Db, runId: RunId): Promise<void> {
-  await tx.deleteFrom('participant').where('run_id', '=', runId).execute()
+  for (const some of inBatches(ids)) await deleteRows(tx, { ids: some })
 }
 
 /** Throws `invalid-request` if the id of the new message belongs to one of another run, sender or receiver. */
@@ -160,73 +151,84 @@ export function isSameMessage(one: Metadata, other: Metadata): boolean {
   return (['runId', 'srcNodeId', 'dstNodeId', 'replyToMessageId'] as const).every((key) => one[key] === other[key])
 }
 
+const selectOne = statement<{ messageId: string }, Row<'message'>>((db, value) =>
+  db.selectFrom('message').selectAll().where('message_id', '=', value('messageId')),
+)
+
 export async function find(db: Db, messageId: string): Promise<StoredMessage | undefined> {
-  const row = await db.selectFrom('message').selectAll().where('message_id', '=', messageId).executeTakeFirst()
+  const [row] = (await selectOne(db, { messageId })).rows
   return row && toMessage(row)
 }
+
+const selectInstructions = statement<{ ids: IdList; runId: bigint }, Row<'message'>>((db, value) =>
+  db
+    .selectFrom('message')
+    .selectAll()
+    .where('message_id', 'in', idsOf(value('ids')))
+    .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', value('runId')))
+    .where('dst_node_id', '<>', serverApp),
+)
 
 /** The messages of a run to its nodes among these ids. */
 export async function listInstructions(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
   const found: StoredMessage[] = []
-  for (const some of inBatches(ids)) {
-    const rows = await db
-      .selectFrom('message')
-      .selectAll()
-      .where('message_id', 'in', some)
-      .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
-      .where('dst_node_id', '<>', serverApp)
-      .execute()
-    found.push(...(await toMessages(rows)))
-  }
+  for (const some of inBatches(ids))
+    found.push(...(await toMessages((await selectInstructions(db, { ids: some, runId })).rows)))
   return found
 }
 
+const selectReplies = (db: Db, ids: IdList) =>
+  db
+    .selectFrom('message')
+    .selectAll()
+    .where('reply_to', 'in', idsOf(ids))
+    .where('reply_to', '<>', sql.lit(''))
+    .orderBy('position')
+
+const selectAnyReplies = statement<{ ids: IdList }, Row<'message'>>((db, value) => selectReplies(db, value('ids')))
+
 /** The reply to a message, announced or whole. There is one at most. */
 export async function findReplyTo(db: Db, messageId: string): Promise<StoredMessage | undefined> {
-  const row = await selectRepliesTo(db, [messageId]).executeTakeFirst()
+  const [row] = (await selectAnyReplies(db, { ids: idList([messageId]) })).rows
   return row && toMessage(row)
 }
+
+const selectOfferedReplies = statement<{ ids: IdList; runId: bigint }, Row<'message'>>((db, value) =>
+  selectReplies(db, value('ids'))
+    .where('state', '=', inState('offered'))
+    .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', value('runId'))),
+)
 
 /** The replies of a run to these messages that are whole. */
 export async function listOfferedRepliesTo(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
   const found: StoredMessage[] = []
-  for (const some of inBatches(ids)) {
-    const rows = await selectRepliesTo(db, some)
-      .where('state', '=', inState('offered'))
-      .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
-      .execute()
-    found.push(...(await toMessages(rows)))
-  }
+  for (const some of inBatches(ids))
+    found.push(...(await toMessages((await selectOfferedReplies(db, { ids: some, runId })).rows)))
   return found
 }
 
-function selectRepliesTo(db: Db, ids: readonly string[]) {
-  const query = db.selectFrom('message').selectAll().where('reply_to', 'in', ids)
-  return query.where('reply_to', '<>', sql.lit('')).orderBy('position')
-}
+const selectWhole = statement<{ ids: IdList }, { message_id: string }>((db, value) =>
+  db
+    .selectFrom('message')
+    .select('message_id')
+    .where('message_id', 'in', idsOf(value('ids')))
+    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))),
+)
 
 /** Returns the messages that wait for no object. */
 export async function listWhole(db: Db, ids: readonly string[]): Promise<string[]> {
   const whole: string[] = []
-  for (const some of inBatches(ids)) {
-    const rows = await db
-      .selectFrom('message')
-      .select('message_id')
-      .where('message_id', 'in', some)
-      .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
-      .execute()
-    whole.push(...rows.map((row) => row.message_id))
-  }
+  for (const some of inBatches(ids))
+    whole.push(...(await selectWhole(db, { ids: some })).rows.map((row) => row.message_id))
   return whole
 }
 
-/** The announced messages that have this object and all their others. */
-export async function listCompletedBy(db: Db, objectId: string): Promise<Metadata[]> {
-  const rows = await db
+const selectCompleted = statement<{ objectId: string }, Row<'message'>>((db, value) =>
+  db
     .selectFrom('message_object as part')
     .innerJoin('message', 'message.message_id', 'part.message_id')
     .selectAll('message')
-    .where('part.object_id', '=', objectId)
+    .where('part.object_id', '=', value('objectId'))
     .where(({ eb, ref }) => eb(notIndexed(ref('message.state')), '=', inState('announced')))
     // The root is usually sent last: a model that thousands of messages share comes when none of theirs is here. The term
     // names `part` alone, so that it is asked before the message is looked up.
@@ -240,9 +242,12 @@ export async function listCompletedBy(db: Db, objectId: string): Promise<Metadat
         ),
       ),
     )
-    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom))))
-    .execute()
-  return rows.map(toMetadata)
+    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))),
+)
+
+/** The announced messages that have this object and all their others. */
+export async function listCompletedBy(db: Db, objectId: string): Promise<Metadata[]> {
+  return (await selectCompleted(db, { objectId })).rows.map(toMetadata)
 }
 
 type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']
@@ -253,41 +258,4 @@ function missingObjects(selectFrom: SelectFrom) {
     .select('message_object.object_id')
     .whereRef('message_object.message_id', '=', 'message.message_id')
     .where('object.available', '=', sql.lit(0))
-}
-
-export async function toMessages(rows: readonly Row<'message'>[]): Promise<StoredMessage[]> {
-  const messages: StoredMessage[] = []
-  const turn = takeTurns()
-  for (const row of rows) {
-    messages.push(await toMessage(row))
-    await turn()
-  }
-  return messages
-}
-
-/** Object trees can be large: other work goes on while one is read. */
-export async function toMessage(row: Row<'message'>): Promise<StoredMessage> {
-  return {
-    metadata: toMetadata(row),
-    error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
-    tree: await decodeInTurns(ObjectTreeSchema, row.object_tree),
-    state: row.state as MessageState,
-    deliveredAt: row.delivered_at ?? undefined,
-  }
-}
-
-function toMetadata(row: Row<'message'>): Metadata {
-  return {
-    runId: row.run_id,
-    messageId: row.message_id,
-    srcNodeId: row.src_node_id,
-    dstNodeId: row.dst_node_id,
-    replyToMessageId: row.reply_to,
-    groupId: row.group_id,
-    ttl: row.ttl,
-    messageType: row.message_type,
-    createdAt: row.created_at,
-    ...(row.src_task_id === null ? {} : { srcTaskId: row.src_task_id }),
-    ...(row.dst_task_id === null ? {} : { dstTaskId: row.dst_task_id }),
-  }
 }

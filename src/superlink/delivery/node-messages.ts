@@ -1,33 +1,36 @@
 import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import {
-  inState,
-  inStates,
-  type MessageState,
-  type StoredMessage,
-  serverApp,
-  toMessage,
-  toMessages,
-} from './message-store.ts'
+import type { Row } from '../../db/schema.ts'
+import { statement } from '../../db/statement.ts'
+import { inState, inStates, serverApp, toMessage, toMessages } from './message-rows.ts'
+import type { MessageState, StoredMessage } from './message-store.ts'
 
 /** Queries of the `message` table by node. */
 
 /** Messages that no node has. */
 export const waiting = inStates(['announced', 'offered'])
 
-/** Returns the oldest message to a node that waits for it and has not expired. */
-export async function findWaiting(db: Db, nodeId: NodeId, now: number): Promise<StoredMessage | undefined> {
-  const row = await db
+const selectWaiting = statement<{ nodeId: bigint; nowSeconds: number }, Row<'message'>>((db, value) =>
+  db
     .selectFrom('message')
     .selectAll()
-    .where('dst_node_id', '=', nodeId)
+    .where('dst_node_id', '=', value('nodeId'))
     .where('state', 'in', waiting)
-    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
+    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', value('nowSeconds')))
     .orderBy('position')
-    .limit(sql.lit(1))
-    .executeTakeFirst()
+    .limit(sql.lit(1)),
+)
+
+/** Returns the oldest message to a node that waits for it and has not expired. */
+export async function findWaiting(db: Db, nodeId: NodeId, now: number): Promise<StoredMessage | undefined> {
+  const [row] = (await selectWaiting(db, { nodeId, nowSeconds: now / 1000 })).rows
   return row && toMessage(row)
+}
+
+/** Whether a message waits for the node that has not expired. */
+export async function isAnyWaiting(db: Db, nodeId: NodeId, now: number): Promise<boolean> {
+  return (await selectWaiting(db, { nodeId, nowSeconds: now / 1000 })).rows.length > 0
 }
 
 /** Ids of messages that the node received and did not confirm. */
@@ -106,46 +109,9 @@ export async function listUnprompted(db: Db, nodeId: NodeId, runId: RunId): Prom
   }))
 }
 
-/** How many bytes the messages of a node in a run hold that reply to nothing. */
-export async function findUnpromptedBytes(db: Db, nodeId: NodeId, runId: RunId): Promise<number> {
-  const query = db.selectFrom('participant').select('unprompted_bytes').where('run_id', '=', runId)
-  return (await query.where('node_id', '=', nodeId).executeTakeFirst())?.unprompted_bytes ?? 0
-}
-
-/** Whether the object is part of a message of the node that replies to nothing. */
-export async function isPartOfUnprompted(
-  db: Db,
-  { nodeId, runId, objectId }: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },
-): Promise<boolean> {
-  const row = await selectUnprompted(db, nodeId, runId)
-    .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
-    .select('part.object_id')
-    .where('part.object_id', '=', objectId)
-    .limit(sql.lit(1))
-    .executeTakeFirst()
-  return row !== undefined
-}
-
 function selectUnprompted(db: Db, nodeId: NodeId, runId: RunId) {
   const query = db.selectFrom('message').where('src_node_id', '=', nodeId).where('run_id', '=', runId)
   return query.where('reply_to', '=', '')
-}
-
-/** Whether the run has ever asked the node for something. */
-export async function isParticipant(db: Db, nodeId: NodeId, runId: RunId): Promise<boolean> {
-  const row = await db
-    .selectFrom('participant')
-    .select('node_id')
-    .where('run_id', '=', runId)
-    .where('node_id', '=', nodeId)
-    .executeTakeFirst()
-  return row !== undefined
-}
-
-/** The nodes that the run has asked for something. */
-export async function listParticipants(db: Db, runId: RunId): Promise<NodeId[]> {
-  const rows = await db.selectFrom('participant').select('node_id').where('run_id', '=', runId).execute()
-  return rows.map((row) => row.node_id as NodeId)
 }
 
 /** The earliest end of an unanswered message to a node after `now`, in epoch milliseconds; Infinity if there is none. */

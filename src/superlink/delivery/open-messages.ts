@@ -1,5 +1,5 @@
 import type { Db } from '../../db/database.ts'
-import { inState, serverApp } from './message-store.ts'
+import { inState, serverApp } from './message-rows.ts'
 import { waiting } from './node-messages.ts'
 
 /** How many messages there are, and when the oldest was created, in epoch milliseconds. */

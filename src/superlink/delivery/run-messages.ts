@@ -1,6 +1,7 @@
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import { inState, type MessageState, type StoredMessage, serverApp, toMessage, toMessages } from './message-store.ts'
+import { inState, serverApp, toMessage, toMessages } from './message-rows.ts'
+import type { MessageState, StoredMessage } from './message-store.ts'
 import { waiting } from './node-messages.ts'
 
 /** Queries of the `message` table by run. */

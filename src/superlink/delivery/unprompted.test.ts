@@ -8,7 +8,7 @@ import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, RecordDict } from '../../message/records.ts'
 import { expireNodes, heartbeat } from '../nodes/nodes.ts'
 import { find } from './message-store.ts'
-import { findUnpromptedBytes, isParticipant } from './node-messages.ts'
+import { findUnpromptedBytes, isParticipant } from './participant-store.ts'
 import { takeRoomForObject } from './unprompted.ts'
 
 /** A node that a run has asked for something. */
@@ -167,10 +167,7 @@ test('an object that would hold more bytes than the limit is refused, if it is p
   const { core, nodeId, runId, asked } = world
   const upload = async (note: OwnMessage) => {
     for (const [objectId, bytes] of note.deflated.objects) {
-      const isWanted = async (tx: Db) => {
-        await takeRoomForObject(tx, { nodeId, runId, objectId }, bytes().length)
-        return true
-      }
+      const isWanted = (tx: Db) => takeRoomForObject(tx, { nodeId, runId, objectId }, bytes().length)
       assert.equal(await core.ctx.objects.put(objectId, bytes(), isWanted), 'stored')
     }
   }

@@ -2,6 +2,7 @@ import { DomainError } from '../../base/errors.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { Db } from '../../db/database.ts'
+import { findSentWith } from '../access/ownership.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import { replaceReply } from './broken-replies.ts'
@@ -9,6 +10,7 @@ import type { TakingCtx } from './error-replies.ts'
 import * as life from './life.ts'
 import { expiresAt, type NewMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
+import * as participantStore from './participant-store.ts'
 import { listOfferedUnprompted } from './run-messages.ts'
 import { findFault } from './validate.ts'
 
@@ -57,22 +59,26 @@ export async function acceptUnprompted(
 }
 
 /**
- * Counts the bytes of an object, within the transaction that stores it, if it is part of a message that replies to nothing.
- * Throws `too-many-messages` if such messages of the node in this run would hold too many with it.
+ * Returns whether the object is part of a message that the node has announced, within the transaction that stores it. Counts
+ * its bytes if one of these messages replies to nothing. Throws `too-many-messages` if such messages of the node in this run
+ * would hold too many with it.
  */
 export async function takeRoomForObject(
   tx: Db,
   part: { readonly nodeId: NodeId; readonly runId: RunId; readonly objectId: string },
   bytes: number,
-): Promise<void> {
+): Promise<boolean> {
   const { nodeId, runId } = part
-  if (!(await nodeMessages.isPartOfUnprompted(tx, part))) return
-  const held = await nodeMessages.findUnpromptedBytes(tx, nodeId, runId)
-  if (held + bytes <= limits.unpromptedBytesMax) return life.countUnprompted(tx, nodeId, runId, bytes)
-  throw new DomainError(
-    'too-many-messages',
-    `The messages of this SuperNode that wait for the ServerApp of run ${runId} hold more than ${limits.unpromptedBytesMax} bytes.`,
-  )
+  const messages = await findSentWith(tx, part)
+  if (messages !== 'unprompted') return messages !== undefined
+  const held = await participantStore.findUnpromptedBytes(tx, nodeId, runId)
+  if (held + bytes > limits.unpromptedBytesMax)
+    throw new DomainError(
+      'too-many-messages',
+      `The messages of this SuperNode that wait for the ServerApp of run ${runId} hold more than ${limits.unpromptedBytesMax} bytes.`,
+    )
+  await life.countUnprompted(tx, nodeId, runId, bytes)
+  return true
 }
 
 /** Returns what waits for the ServerApp, at most `max` messages. What no app could read is forgotten. */

@@ -11,7 +11,7 @@ const nodesMax = 200
 test('what a SuperNode costs that joins and beats does not grow with the SuperNodes that share its identity', async () => {
   await using core = await SuperlinkCore.start()
   const watch = observeQueries(core.ctx.db)
-  const ctx = { ...core.ctx, db: watch.observed }
+  const { ctx } = core
   const join = async (key: string) => {
     const credential = { kind: 'certificate', peer } as const
     const { connection } = openConnection(1, peer)

@@ -3,7 +3,7 @@ import type { RunId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { listParticipants } from '../delivery/node-messages.ts'
+import { listParticipants } from '../delivery/participant-store.ts'
 import { forgetRunMessages } from '../delivery/replies.ts'
 import { findRun } from './run.ts'
 

@@ -1,0 +1,53 @@
+import { type RawBuilder, sql } from 'kysely'
+import { superlinkNodeId } from '../../base/ids.ts'
+import { takeTurns } from '../../base/turns.ts'
+import type { Row } from '../../db/schema.ts'
+import { ObjectTreeSchema } from '../../gen/flwr/proto/message_pb.ts'
+import type { Metadata } from '../../message/message.ts'
+import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
+import type { MessageState, StoredMessage } from './message-store.ts'
+
+/** Rows of the `message` table as messages, and literals for its queries. */
+
+/** Literals: if a term of a partial index is bound, SQLite prepares the statement again at each execution. */
+export const inState = (state: MessageState): RawBuilder<MessageState> => sql.lit(state)
+export const inStates = (states: readonly MessageState[]): RawBuilder<MessageState>[] => states.map(inState)
+/** The SuperLink's end of a message is its ServerApp. */
+export const serverApp: RawBuilder<bigint> = sql.raw(String(superlinkNodeId))
+
+export async function toMessages(rows: readonly Row<'message'>[]): Promise<StoredMessage[]> {
+  const messages: StoredMessage[] = []
+  const turn = takeTurns()
+  for (const row of rows) {
+    messages.push(await toMessage(row))
+    await turn()
+  }
+  return messages
+}
+
+/** Object trees can be large: other work goes on while one is read. */
+export async function toMessage(row: Row<'message'>): Promise<StoredMessage> {
+  return {
+    metadata: toMetadata(row),
+    error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
+    tree: await decodeInTurns(ObjectTreeSchema, row.object_tree),
+    state: row.state as MessageState,
+    deliveredAt: row.delivered_at ?? undefined,
+  }
+}
+
+export function toMetadata(row: Row<'message'>): Metadata {
+  return {
+    runId: row.run_id,
+    messageId: row.message_id,
+    srcNodeId: row.src_node_id,
+    dstNodeId: row.dst_node_id,
+    replyToMessageId: row.reply_to,
+    groupId: row.group_id,
+    ttl: row.ttl,
+    messageType: row.message_type,
+    createdAt: row.created_at,
+    ...(row.src_task_id === null ? {} : { srcTaskId: row.src_task_id }),
+    ...(row.dst_task_id === null ? {} : { dstTaskId: row.dst_task_id }),
+  }
+}
