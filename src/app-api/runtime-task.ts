@@ -20,9 +20,9 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
     },
     sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
     // Servers read `messageIds` up to 1.42 and the other field since 1.43; each skips the field that it does not know.
-    pullMessages(messageIds, how) {
-      const request = messageIds ? { messageIds, replyToMessageIds: { vals: messageIds } } : {}
-      return calls.call(runtime.pullMessages, request, how)
+    pullMessages(messageIds = [], { wantsAll = false, ...how } = {}) {
+      const filter = messageIds.length > 0 && !wantsAll ? { replyToMessageIds: { vals: messageIds } } : {}
+      return calls.call(runtime.pullMessages, { messageIds, wantsAll, ...filter }, how)
     },
     pushMessages: (messages) => calls.call(runtime.pushMessages, messages),
     pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,

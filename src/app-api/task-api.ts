@@ -55,10 +55,13 @@ export interface TaskApi {
   pullInput(): Promise<TaskInput>
   /** Answers whether the task still goes on. */
   sendHeartbeat(options: { waitMs: number }): Promise<Held<{ success: boolean }>>
-  /** Returns replies to these messages; a ClientApp names none and receives the message of its task. */
+  /**
+   * Returns replies to these messages; a ClientApp names none and receives the message of its task. With `wantsAll` it
+   * returns every message to the app if the server can, those that reply to nothing included.
+   */
   pullMessages(
     messageIds: string[] | undefined,
-    options?: { waitMs?: number; signal?: AbortSignal },
+    options?: { waitMs?: number; signal?: AbortSignal; wantsAll?: boolean },
   ): Promise<Held<MessageShape<typeof PullAppMessagesResponseSchema>>>
   pushMessages(messages: OutgoingMessages): Promise<MessageShape<typeof PushAppMessagesResponseSchema>>
   pushObject(request: MessageInitShape<typeof PushObjectRequestSchema>): Promise<boolean>

@@ -73,6 +73,7 @@ test('a reply is held at the SuperLink: its arrays are fetched when they are nee
     [1, 2].map((n) => [{ arrayNames: ['w'] }, { n }]),
   )
   assert.deepEqual(server.confirmed, [])
+  assert.deepEqual(await grid.pullMessages(), [], 'each is handed out once')
   const { signal } = new AbortController()
   const [first, second] = held
   const pieces = (await first?.pieces(signal)) ?? []
@@ -156,6 +157,19 @@ test('the signal of pullMessages ends a transfer that hangs', async () => {
   const pulling = grid.pullMessages(undefined, { signal: stop.signal })
   setImmediate(() => stop.abort(new Error('stopped')))
   await assert.rejects(pulling, /stopped/)
+})
+
+test('a pull without ids also returns what a SuperNode has sent unasked; a pull with ids does not', async () => {
+  const { server, grid } = setUp()
+  server.offer(instructionFor(labelled(1)))
+  assert.deepEqual(await grid.pullMessages([]), [])
+  const ids = await grid.pushMessages([instructionFor(labelled(2))])
+  server.reply(labelled(3))
+  const numbers = async (...pull: Parameters<typeof grid.pullMessages>) =>
+    (await grid.pullMessages(...pull)).map(({ content }) => content.config('c').get('n'))
+  assert.deepEqual(await numbers(ids as string[]), [3])
+  assert.deepEqual(await numbers(), [1])
+  assert.deepEqual(await numbers(), [])
 })
 
 test('a reply whose objects are gone is an error reply; a call that fails ends the run', async () => {

@@ -28,6 +28,8 @@ export class TaskGrid implements Grid {
   readonly #taskId: bigint | undefined
   /** Messages whose replies were not handed out yet. */
   readonly #open = new Set<string>()
+  /** Replies that were handed out and stay at the server: a question for every message meets them again. */
+  readonly #held = new Set<string>()
   #events: Promise<void> = Promise.resolve()
 
   constructor(api: TaskApi, run: { runId: bigint; taskId: bigint | undefined }) {
@@ -56,15 +58,15 @@ export class TaskGrid implements Grid {
   }
 
   async pullMessages(
-    messageIds: Iterable<string> = this.#open,
+    messageIds?: Iterable<string>,
     options: { waitMs?: number; signal?: AbortSignal } = {},
   ): Promise<Message[]> {
     options.signal?.throwIfAborted()
     const replies: Message[] = []
     try {
       await this.#pull(
-        [...messageIds],
-        { holdMs: options.waitMs ?? 0, signal: options.signal },
+        [...(messageIds ?? this.#open)],
+        { holdMs: options.waitMs ?? 0, signal: options.signal, wantsAll: messageIds === undefined },
         async (reply, signal) => {
           replies.push(await takeReply(this.#route(), reply, signal))
         },
@@ -83,7 +85,10 @@ export class TaskGrid implements Grid {
   async sendAndHold(messages: Iterable<Message>, options: { timeoutSeconds?: number } = {}): Promise<HeldReply[]> {
     const route = this.#route()
     const release = (messageId: string): Promise<void> => this.#release(messageId)
-    return this.#sendAndAwait(messages, options, (reply, signal) => holdReply(reply, { route, release, signal }))
+    return this.#sendAndAwait(messages, options, (reply, signal) => {
+      this.#held.add(reply.tree.objectId)
+      return holdReply(reply, { route, release, signal })
+    })
   }
 
   /** Returns what `take` makes of the replies that came in time, in the order of the messages. */
@@ -136,21 +141,24 @@ export class TaskGrid implements Grid {
   /** Takes several replies at a time. Those that were taken are not handed out again, even if another one fails. */
   async #pull(
     messageIds: string[],
-    { holdMs, signal = this.#api.signal }: { holdMs: number; signal: AbortSignal | undefined },
+    wait: { holdMs: number; signal: AbortSignal | undefined; wantsAll?: boolean },
     take: (reply: OfferedReply, signal: AbortSignal) => Promise<void>,
   ): Promise<{ waited: boolean }> {
-    if (messageIds.length === 0) return { waited: false }
-    const response = await this.#api.pullMessages(messageIds, { waitMs: holdMs, signal })
-    await forEachAtOnce(offeredReplies(response, this.runId), limits.repliesFetchedAtOnce, async (reply, failed) => {
+    const { holdMs, signal = this.#api.signal, wantsAll = false } = wait
+    if (messageIds.length === 0 && !wantsAll) return { waited: false }
+    const response = await this.#api.pullMessages(messageIds, { waitMs: holdMs, signal, wantsAll })
+    const offered = offeredReplies(response, this.runId).filter(({ tree }) => !this.#held.has(tree.objectId))
+    await forEachAtOnce(offered, limits.repliesFetchedAtOnce, async (reply, failed) => {
       await take(reply, AbortSignal.any([signal, failed]))
       this.#open.delete(reply.metadata.replyToMessageId)
     })
     return { waited: response.waited }
   }
 
-  #release(messageId: string): Promise<void> {
+  async #release(messageId: string): Promise<void> {
     const { api, nodeId, runId } = this.#route()
-    return api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: messageId })
+    await api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: messageId })
+    this.#held.delete(messageId)
   }
 
   #route() {

@@ -16,7 +16,8 @@ export interface Grid {
   pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]>
   /**
    * Returns the replies that have arrived, each once; waits up to `waitMs` for at least one. Without `messageIds` it returns
-   * replies to any message that this grid has sent.
+   * every message to this app: replies to any message that this grid has sent, and messages that a SuperNode has sent unasked,
+   * whose `replyToMessageId` is empty. (SuperLinks of Flower up to 1.42 have none of those.)
    *
    * @example
    * await grid.pushMessages(messages)

@@ -162,9 +162,10 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
 
 /** An empty request means "no messages" up to Flower 1.42 and "every message" since 1.43. */
 function replyToOf(
-  { replyToMessageIds, messageIds }: Request<'pullMessages'>,
+  { replyToMessageIds, messageIds, wantsAll }: Request<'pullMessages'>,
   call: Call,
 ): readonly string[] | undefined {
+  if (wantsAll) return undefined
   if (replyToMessageIds) return replyToMessageIds.vals
   if (messageIds.length > 0) return messageIds
   const [version] = call.header('flwr-package-version')

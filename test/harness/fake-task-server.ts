@@ -75,9 +75,11 @@ export class FakeTaskServer {
           taskId: 1n,
         })),
       sendHeartbeat: () => call('sendHeartbeat', () => ({ success: true, waited: false })),
-      pullMessages: (ids: string[] | undefined) =>
+      pullMessages: (ids: string[] | undefined, { wantsAll = ids === undefined }: { wantsAll?: boolean } = {}) =>
         call('pullMessages', () => {
-          const ready = this.#outgoing.filter(({ wire }) => !ids || ids.includes(wire.metadata?.replyToMessageId ?? ''))
+          const ready = this.#outgoing.filter(
+            ({ wire }) => wantsAll || ids?.includes(wire.metadata?.replyToMessageId ?? ''),
+          )
           return {
             messagesList: ready.map(({ wire }) => wire),
             messageObjectTrees: ready.map(({ tree }) => tree),

@@ -1,7 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import type { MessageInitShape } from '@bufbuild/protobuf'
+import { InMemoryClient } from '../../../test/harness/in-memory-client.ts'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import { Runtime } from '../../gen/flwr/proto/runtime_pb.ts'
 import { errorCodes, type MessageError } from '../../message/message.ts'
+import { createRuntimeService } from '../../tasks/runtime-service.ts'
 import type { Task } from '../../tasks/task.ts'
 import { findRun } from '../runs/run.ts'
 import { createSuperlinkBackend } from './runtime-backend.ts'
@@ -108,4 +112,29 @@ test('a run whose app no node could load has failed, although its ServerApp came
     assert.deepEqual([run?.task.subStatus, run?.task.details], [subStatus, details])
     assert.equal(core.ctx.progress.appLoads.findFailure(runId), undefined, 'forgotten')
   }
+})
+
+test('each release asks for every message in its way, and one that names messages receives replies alone', async () => {
+  await using core = await SuperlinkCore.start()
+  const nodeId = await core.join('node')
+  const { runId, token } = await core.run()
+  const asked = core.instruction(runId, nodeId)
+  await core.push(runId, [asked])
+  await core.claim(nodeId)
+  const note = core.unprompted(runId, nodeId)
+  await core.sendUnprompted(note)
+  const { tasks, clock } = core.ctx
+  const backend = createSuperlinkBackend(core.ctx)
+  const client = new InMemoryClient([createRuntimeService({ tasks, clock, backend, checkSuperexec: async () => {} })])
+  const pull = async (request: MessageInitShape<typeof Runtime.method.pullMessages.input>, version = '1.41.0') => {
+    const headers = { 'flwr-task-token': token, 'flwr-package-version': version }
+    const { messagesList } = await client.call(Runtime.method.pullMessages, request, { headers, waitMs: 0 })
+    return messagesList.map(({ metadata }) => metadata?.messageId)
+  }
+  const messageIds = [asked.messageId]
+  assert.deepEqual(await pull({ messageIds }), [])
+  assert.deepEqual(await pull({}), [], 'up to 1.42 that names no message')
+  assert.deepEqual(await pull({ replyToMessageIds: { vals: messageIds } }, '1.43.0'), [])
+  assert.deepEqual(await pull({}, '1.43.0'), [note.messageId])
+  assert.deepEqual(await pull({ messageIds, wantsAll: true }), [note.messageId], 'our own apps')
 })
