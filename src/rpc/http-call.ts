@@ -20,6 +20,8 @@ export interface HttpCallOptions {
   readonly budget: BodyBudget
   readonly pace: BodyPace & ReadPace
   readonly log: Logger
+  /** The call came over the REST transport of Flower 1.29. */
+  readonly isRest: boolean
 }
 
 /** Serves one call of Flower's HTTP generation: a protobuf body each way, or a body and a stream of frames. */
@@ -28,7 +30,7 @@ export async function serveHttpCall(
   request: IncomingMessage,
   response: ServerResponse,
   connection: Connection,
-  { budget, pace, log }: HttpCallOptions,
+  { budget, pace, log, isRest }: HttpCallOptions,
 ): Promise<void> {
   const room = budget.open(connection)
   const responses = new ResponseRoom(room.response)
@@ -60,6 +62,8 @@ export async function serveHttpCall(
     // After a cut-off the handler is still waiting: it must not take anything that its caller never receives.
     cancel.abort()
     const wire = toWireError(error, method.path, log)
+    // Over REST any response other than 200 ends SuperNodes of Flower. They try again if the connection breaks.
+    if (isRest && (wire.status === 'unavailable' || wire.retryAfterSeconds !== undefined)) return void request.destroy()
     if (!response.headersSent) return sendError(request, response, wire)
     if (wire.refusalReason === undefined) return void response.destroy()
     // The status has been sent: the reason follows the frames.

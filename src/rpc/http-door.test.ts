@@ -19,6 +19,12 @@ const methods: Method[] = [
   },
   { ...{ ...base, path: '/test/Size', route: 'test/size' }, unary: sizeOf },
   { ...{ ...base, path: '/test/FleetSize', route: 'fleet/size' }, unary: sizeOf },
+  {
+    ...{ ...base, path: '/test/Busy', route: 'fleet/busy' },
+    unary: async () => {
+      throw new DomainError('too-many-calls', 'Later.', { retryAfterMs: 3000 })
+    },
+  },
 ]
 
 async function sizeOf({ receive }: IncomingCall): Promise<Uint8Array[]> {
@@ -73,6 +79,17 @@ test("Fleet calls are served at the paths of Flower 1.29's REST transport too, a
   for (const prefix of ['/v1/fleet', '/api/v0/fleet', '//api/v0/fleet'])
     assert.equal(await answers(prefix), '200', prefix)
   for (const prefix of ['/api/v0/test', '/v0/fleet']) assert.equal(await answers(prefix), '404', prefix)
+})
+
+test('a call that may be made again is answered with the time, and over REST its connection breaks, for Flower tries again then', async () => {
+  await using door = await setUp()
+  const answerOf = (prefix: string): Promise<string> => {
+    const socket = dial(door)
+    socket.write(head('busy', ['content-length: 0', 'connection: close'], prefix))
+    return said(socket, /never/)
+  }
+  assert.match(await answerOf('/v1/fleet'), /retry-after: 3\r\n/i)
+  assert.equal(await answerOf('/api/v0/fleet'), '(closed)')
 })
 
 test('a client that goes on sending after a refusal loses its connection', async () => {

@@ -8,7 +8,7 @@ import type { ConnectionBounds } from './connection-bounds.ts'
 import type { Method } from './dispatch.ts'
 import { serveHttpCall } from './http-call.ts'
 import { sendError, sendJson } from './http-response.ts'
-import { servedPaths } from './route.ts'
+import { isRestPath, servedPaths } from './route.ts'
 import { refusalError } from './translate-errors.ts'
 
 /** Serves protobuf over HTTP/1.1 (Flower's HTTP generation, and the REST transport of 1.29) and plain pages, on sockets that a listener has judged. */
@@ -68,7 +68,12 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
     if (connection.peer.kind === 'refused') return sendError(request, response, refusalError(connection.peer))
     const method = routes.get(path)
     if (method && request.method === 'POST')
-      return serveHttpCall(method, request, response, connection, { budget, pace: bounds, log })
+      return serveHttpCall(method, request, response, connection, {
+        budget,
+        pace: bounds,
+        log,
+        isRest: isRestPath(path),
+      })
     if (method) {
       response.setHeader('allow', 'POST')
       return sendJson(response, 405, JSON.stringify({ detail: 'Method Not Allowed' }))

@@ -198,7 +198,7 @@ test('an identity has its share of the connections, and hears so, unless it may 
   const { text } = await call(listener, one)
   assert.match(text, /^HTTP\/1\.1 429 /)
   assert.match(text, /trellis-refusal-reason: too-many-connections/)
-  assert.match(text, /too many open connections \(one, 2\): end programs that use them/)
+  assert.match(text, /too many open connections \(one, 2\): stop programs that use them/)
   assert.match((await call(listener, two)).text, / 200 /)
   first.socket.destroy()
   await eventually('the end of a connection', () => listener.connections().length === 2)

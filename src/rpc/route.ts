@@ -13,8 +13,14 @@ export function httpPath(route: string): string {
 
 /** Path of a route in the REST transport of Flower 1.29, which has the Fleet API alone. */
 export function restPath(route: string): string {
-  return `/api/v0/${route}`
+  return `${restPrefix}${route}`
 }
+
+export function isRestPath(path: string): boolean {
+  return path.startsWith(restPrefix)
+}
+
+const restPrefix = '/api/v0/'
 
 /** Returns every path that a route is served at. */
 export function servedPaths(route: string): string[] {
