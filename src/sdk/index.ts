@@ -27,6 +27,9 @@ export type { Grid, Progress } from './grid.ts'
 export type { ArrayPiece, HeldReply } from './held-reply.ts'
 export { InMemoryGrid, type InMemoryNode } from './in-memory-grid.ts'
 export { log } from './log.ts'
+export { adaptiveClipping, fixedClipping } from './mods/clipping-mods.ts'
+export { type LocalDpOptions, localDp } from './mods/local-dp.ts'
+export { arraysSize, messageSize } from './mods/size-mods.ts'
 export {
   DifferentialPrivacyClientSideAdaptiveClipping,
   DifferentialPrivacyServerSideAdaptiveClipping,

@@ -1,4 +1,4 @@
-"""Writes messages.jsonl, aggregations.jsonl, strategy-logs.jsonl, strategy-runs.jsonl and, from Flower 1.30, task-messages.jsonl: what Flower's Python package makes of our cases.
+"""Writes messages.jsonl, aggregations.jsonl, strategy-logs.jsonl, strategy-runs.jsonl, mods.jsonl and, from Flower 1.30, task-messages.jsonl: what Flower's Python package makes of our cases.
 
     python make-vectors.py DIRECTORY
 
@@ -18,6 +18,7 @@ sys.path.insert(0, str(Path(__file__).parent / "python"))
 sys.dont_write_bytecode = True
 
 from messages import message_cases, task_message_cases  # noqa: E402
+from mods import mod_cases  # noqa: E402
 from strategies import aggregation_cases, log_cases  # noqa: E402
 from training import run_cases  # noqa: E402
 
@@ -48,5 +49,6 @@ if __name__ == "__main__":
     write(directory / "aggregations.jsonl", aggregation_cases())
     write(directory / "strategy-logs.jsonl", log_cases())
     write(directory / "strategy-runs.jsonl", run_cases())
+    write(directory / "mods.jsonl", mod_cases())
     if has_tasks:
         write(directory / "task-messages.jsonl", task_message_cases())

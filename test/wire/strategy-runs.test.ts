@@ -1,10 +1,10 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
 import { Message } from '../../src/message/message.ts'
-import type { NdArray } from '../../src/message/nd-array.ts'
 import { ArrayRecord, type ConfigRecord, type MetricRecord } from '../../src/message/records.ts'
 import type { Grid } from '../../src/sdk/grid.ts'
 import * as sdk from '../../src/sdk/index.ts'
+import { bitsOf, recordedNoise, recordsBits } from './run-bits.ts'
 import {
   buildArray,
   buildRecord,
@@ -105,12 +105,6 @@ async function runOf(vector: RunCase, grid: Grid, models: ArrayRecord[]): Promis
 
 const exported = new Map<string, unknown>(Object.entries(sdk))
 
-/** Stands in for noise, in Python too. */
-function recordedNoise(): () => number {
-  let count = 0
-  return () => [1, -0.5, 0.25][count++ % 3] as number
-}
-
 function build(
   name: string,
   options: Options,
@@ -171,24 +165,4 @@ function wireOf(pairs: DescribedPairs): unknown {
 function sentBits(messages: readonly Message[]): unknown {
   const [{ metadata, content } = {} as Message] = messages
   return [messages.map((message) => String(message.metadata.dstNodeId)), metadata.messageType, recordsBits(content)]
-}
-
-function recordsBits(records: sdk.RecordDict): unknown {
-  return [...records].map(([name, record]) => [
-    name,
-    record instanceof ArrayRecord ? bitsOf(record) : [...record.wireEntries()],
-  ])
-}
-
-function bitsOf(record: ArrayRecord): unknown {
-  return [...record].map(([name, array]) => [name, array.dtype, array.shape, withOneNaN(array)])
-}
-
-/** Header and values; which of the many NaNs an array holds is the machine's choice. */
-function withOneNaN(array: NdArray): unknown {
-  const { values, ...layout } = array.stored()
-  const header = Buffer.from(array.data)
-    .subarray(0, array.data.length - values.byteLength)
-    .toString('latin1')
-  return { header, layout, values: [...values] }
 }
