@@ -12,6 +12,7 @@ import { callFailures } from '../src/rpc/call-failures.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
+import { strategyPage } from './strategy-page.ts'
 
 /**
  * Writes `docs/reference/options.md` and `docs/reference/flwr.md` from what the programs parse by; with `--check` it only
@@ -66,6 +67,7 @@ const pages = {
       ],
     ),
   ],
+  'strategies.md': strategyPage(table),
   'refusals.md': [
     '# Why a peer is refused',
     'Made from the code by `npm run gen`. The code travels with the refusal as `trellis-refusal-reason`, over gRPC and HTTP, is the label `reason` of `trellis_peer_refusals_total`, and the `reason` in the [audit log](audit-log.md). The sentence reaches the peer, and the log of the SuperLink; in the place of … it names what it is about. The order is the order of the checks.',

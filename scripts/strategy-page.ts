@@ -1,0 +1,161 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import * as sdk from '../src/sdk/index.ts'
+
+/** The page of strategies and mods, from the doc comments of the SDK and from the recorded cases. */
+
+const root = join(import.meta.dirname, '..')
+const sources = ['strategy', 'privacy', 'mods'].flatMap((folder) =>
+  readdirSync(join(root, 'src/sdk', folder))
+    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
+    .map((name) => readFileSync(join(root, 'src/sdk', folder, name), 'utf8')),
+)
+
+interface Entry {
+  /** The interface with its options. */
+  readonly options?: string
+  /** Name and module in Flower; absent for what Flower does not have. */
+  readonly flower?: readonly [name: string, module: string]
+  /** A test beside the recorded runs. */
+  readonly test?: string
+}
+
+const strategyModule = 'flwr.serverapp.strategy'
+const of = (options: string, test?: string) => (name: string, module: string) =>
+  [name, { options, flower: [name, `${strategyModule}.${module}`], ...(test ? { test } : {}) }] as const
+
+const dpTest = 'src/sdk/privacy/differential-privacy.test.ts'
+const strategies: Readonly<Record<string, Entry>> = Object.fromEntries([
+  of('FedAvgOptions', 'src/sdk/strategy/fed-avg.test.ts')('FedAvg', 'fedavg'),
+  of('FedAvgMOptions')('FedAvgM', 'fedavgm'),
+  of('FedOptOptions')('FedAdagrad', 'fedadagrad'),
+  of('MomentOptions')('FedAdam', 'fedadam'),
+  of('MomentOptions')('FedYogi', 'fedyogi'),
+  of('FedProxOptions')('FedProx', 'fedprox'),
+  of('QFedAvgOptions')('QFedAvg', 'qfedavg'),
+  of('FedAvgOptions')('FedMedian', 'fedmedian'),
+  of('FedTrimmedAvgOptions')('FedTrimmedAvg', 'fedtrimmedavg'),
+  of('KrumOptions')('Krum', 'krum'),
+  of('MultiKrumOptions')('MultiKrum', 'multikrum'),
+  of('BulyanOptions')('Bulyan', 'bulyan'),
+  of('FedAvgOptions')('FedXgbBagging', 'fedxgb_bagging'),
+  of('FedAvgOptions', 'src/sdk/strategy/fed-xgb-cyclic.test.ts')('FedXgbCyclic', 'fedxgb_cyclic'),
+  of('DpFixedClippingOptions', dpTest)('DifferentialPrivacyServerSideFixedClipping', 'dp_fixed_clipping'),
+  of('DpFixedClippingOptions')('DifferentialPrivacyClientSideFixedClipping', 'dp_fixed_clipping'),
+  of('DpAdaptiveClippingOptions', dpTest)('DifferentialPrivacyServerSideAdaptiveClipping', 'dp_adaptive_clipping'),
+  of('DpAdaptiveClippingOptions')('DifferentialPrivacyClientSideAdaptiveClipping', 'dp_adaptive_clipping'),
+])
+
+const mods: Readonly<Record<string, Entry>> = {
+  fixedClipping: { flower: ['fixedclipping_mod', 'flwr.clientapp.mod.centraldp_mods'] },
+  adaptiveClipping: { flower: ['adaptiveclipping_mod', 'flwr.clientapp.mod.centraldp_mods'] },
+  localDp: { flower: ['LocalDpMod', 'flwr.clientapp.mod.localdp_mod'], options: 'LocalDpOptions' },
+  messageSize: { flower: ['message_size_mod', 'flwr.clientapp.mod.comms_mods'] },
+  arraysSize: { flower: ['arrays_size_mod', 'flwr.clientapp.mod.comms_mods'] },
+}
+
+/** The paragraphs of the page. Throws if the SDK exports a strategy that is not in the table above. */
+export function strategyPage(table: (head: string[], lines: string[][]) => string): string[] {
+  const isBase = (name: string): boolean => name === 'Strategy' || name === 'FedOpt'
+  const missing = Object.entries(sdk)
+    .filter(([name, value]) => typeof value === 'function' && value.prototype instanceof sdk.Strategy && !isBase(name))
+    .filter(([name]) => !(name in strategies))
+  if (missing.length > 0) throw new Error(`scripts/strategy-page.ts does not list ${missing.map(([name]) => name)}.`)
+  const interfaces = new Set(Object.values({ ...strategies, ...mods }).flatMap(({ options }) => options ?? []))
+  const parents = [...interfaces].flatMap((name) => parentOf(name) ?? [])
+  return [
+    '# Strategies and mods of the SDK',
+    "Made from the code by `npm run gen`. Names and options are those of Flower in the spelling of TypeScript (`server_momentum` is `serverMomentum`). *Recorded runs* are those of Flower's Python package: each of Flower 1.29, 1.41 and 1.42 must make them, and ours must send the same messages, make the same models bit by bit and write the same log lines. Where Trellis differs on purpose is in [differences](differences.md).",
+    '## Strategies',
+    table(
+      ['strategy', 'what it does', 'in Flower', 'options', 'proof'],
+      Object.entries(strategies).map(([name, entry]) => row(name, entry, runs('strategy-runs', name))),
+    ),
+    "Bits that numpy itself leaves to the processor cannot be equal everywhere. Sums of squares in Krum's distances and in clipping norms come from the BLAS library: ours are computed in double precision. Means over partitioned columns (FedTrimmedAvg, Bulyan) add from the smallest to the largest, as numpy does with AVX2. Powers, exponentials and logarithms are rounded correctly, from which the C library differs once in many thousand numbers. Noise comes from a cryptographic generator and is never the same.",
+    '## Mods',
+    table(
+      ['mod', 'what it does', 'in Flower', 'options', 'proof'],
+      Object.entries(mods).map(([name, entry]) => row(name, entry, runs('mods', entry.flower?.[0] ?? ''))),
+    ),
+    '## Options',
+    ...[...new Set([...parents, ...interfaces])].map((name) =>
+      [`### ${name}`, table(['option', 'in Flower', 'meaning'], optionsOf(name))].join('\n\n'),
+    ),
+  ]
+}
+
+function row(name: string, { options, flower, test }: Entry, recorded: string): string[] {
+  const proof = [recorded, test ? `\`${test}\`` : ''].filter(Boolean).join('; ')
+  const chain = options ? [options, ...ancestors(options)].map((one) => `[${one}](#${one.toLowerCase()})`) : []
+  return [
+    `\`${name}\``,
+    summaryOf(name),
+    flower ? `\`${flower[0]}\` of \`${flower[1]}\`` : 'not there',
+    chain.join(', '),
+    proof,
+  ]
+}
+
+function runs(file: string, name: string): string {
+  const cases = readFileSync(join(root, 'test/wire', `${file}.jsonl`), 'utf8')
+    .trimEnd()
+    .split('\n')
+  const own = cases.map((line) => JSON.parse(line)).filter((one) => (one.strategy ?? one.mod) === name)
+  if (name === 'FedAvg') return 'recorded means and logs (`test/wire/strategy.test.ts`)'
+  return own.length > 0
+    ? `${own.length} recorded ${own.length === 1 ? 'run' : 'runs'} (\`test/wire/${file === 'mods' ? 'mods' : file}.test.ts\`)`
+    : ''
+}
+
+function ancestors(name: string): string[] {
+  const parent = parentOf(name)
+  return parent ? [parent, ...ancestors(parent)] : []
+}
+
+function interfaceText(name: string): { parent: string | undefined; body: string } {
+  const pattern = new RegExp(`export interface ${name}(?: extends (\\w+))? \\{\\n([\\s\\S]*?)\\n\\}`)
+  const found = sources.map((text) => pattern.exec(text)).find((match) => match)
+  if (!found) throw new Error(`There is no interface ${name} in src/sdk.`)
+  return { parent: found[1], body: found[2] as string }
+}
+
+function parentOf(name: string): string | undefined {
+  return interfaceText(name).parent
+}
+
+/** Options that Flower does not have. */
+const ours = ['normRule']
+
+/** Each option with its comment. */
+function optionsOf(name: string): string[][] {
+  const pattern = /(?:\/\*\*([\s\S]*?)\*\/\s*)?readonly (\w+)\??:/g
+  return [...interfaceText(name).body.matchAll(pattern)]
+    .filter(([, comment = '']) => !comment.includes('@internal'))
+    .map(([, comment = '', option = '']) => [
+      `\`${option}\``,
+      ours.includes(option) ? 'not there' : `\`${snakeCase(option)}\``,
+      plain(comment) || 'the same for evaluation',
+    ])
+}
+
+/** The first sentence of the comment of a class, function or constant. */
+function summaryOf(name: string): string {
+  const pattern = new RegExp(`/\\*\\*((?:(?!\\*/)[\\s\\S])*)\\*/\\nexport (?:class|function|const) ${name}\\b`)
+  const found = sources.map((text) => pattern.exec(text)).find((match) => match)
+  if (!found) throw new Error(`${name} has no comment.`)
+  const [text = ''] = plain(found[1] as string).split(' @example')
+  return text
+}
+
+function plain(comment: string): string {
+  return comment
+    .replace(/^\s*\* ?/gm, '')
+    .replace(/\{@link ([\w.]+)\}/g, '`$1`')
+    .replace(/\s+/g, ' ')
+    .replaceAll('|', '\\|')
+    .trim()
+}
+
+function snakeCase(name: string): string {
+  return name.replace(/[A-Z]|(?<=[a-z])\d/g, (part) => `_${part.toLowerCase()}`)
+}
