@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { prepareChromium } from './chromium.ts'
 import { prepareDeployTools } from './deploy-tools.ts'
 import { preparePython } from './python.ts'
 import { prepareStepCa } from './step-ca.ts'
@@ -19,6 +20,8 @@ const building = withInterop ? prepareStepCa() : {}
 const python = await preparePython()
 const withoutDeploy = patterns.length > 0 && patterns.every((pattern) => !pattern.includes('deploy'))
 const deployTools = withoutDeploy ? {} : await prepareDeployTools()
+const withBrowser = patterns.length === 0 || patterns.some((pattern) => /flows|dashboard/.test(pattern))
+const chromium = withBrowser ? prepareChromium() : {}
 const stunnel = withInterop ? prepareStunnel() : {}
 const stepCa = await building
 const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
@@ -28,7 +31,7 @@ const atOnce = withInterop ? 3 : 2
 const limits = [`--test-concurrency=${atOnce}`, '--test-timeout=300000']
 const tests = spawn(process.execPath, [...args, ...limits, ...(patterns.length > 0 ? patterns : all)], {
   stdio: 'inherit',
-  env: { ...process.env, ...python, ...deployTools, ...stunnel, ...stepCa },
+  env: { ...process.env, ...python, ...deployTools, ...chromium, ...stunnel, ...stepCa },
 })
 const [status] = (await once(tests, 'exit')) as [number | null]
 process.exitCode = status ?? 1

@@ -44,6 +44,7 @@ const commands: Readonly<Record<string, () => Promise<CreateCommand>>> = {
   install: async () => (await import('./commands/install.ts')).installCommand,
   log: async () => (await import('./commands/log.ts')).logCommand,
   list: async () => (await import('./commands/list.ts')).listCommand,
+  dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
   stop: async () => (await import('./commands/stop.ts')).stopCommand,
   login: async () => (await import('./commands/account.ts')).loginCommand,
   pull: async () => (await import('./commands/account.ts')).pullCommand,

@@ -1,0 +1,68 @@
+import { oneLine } from '../../base/printable.ts'
+import type { NodeInfo } from '../../gen/flwr/proto/node_pb.ts'
+import type { Run } from '../../gen/flwr/proto/run_pb.ts'
+import type { TaskEvent } from '../../gen/flwr/proto/task_pb.ts'
+import type { NodeView, RunEventView, RunView } from '../../web/model.ts'
+import { appText } from '../run-view.ts'
+
+/** What the SuperLink says, as the page of the dashboard shows it. Texts become one line each. */
+
+export function nodeView(node: NodeInfo): NodeView {
+  const { status } = node
+  const since =
+    status === 'online'
+      ? node.lastActivatedAt
+      : status === 'offline'
+        ? node.lastDeactivatedAt
+        : status === 'unregistered'
+          ? node.unregisteredAt
+          : node.registeredAt
+  const ends = node.certificateNotAfter
+  return {
+    id: node.nodeId.toString(),
+    name: oneLine(node.name ?? ''),
+    status: oneLine(status),
+    admission: oneLine(node.admission ?? 'open'),
+    identity: oneLine(node.identity ?? ''),
+    organization: oneLine(node.organization ?? ''),
+    auth: oneLine(node.authMethod ?? ''),
+    since: oneLine(since ?? ''),
+    certificateEnds: ends === undefined ? '' : instantOf(ends * 1000),
+    renewalFails: node.renewalFailing === true,
+  }
+}
+
+export function runView(run: Run): RunView {
+  return {
+    id: run.runId.toString(),
+    app: oneLine(appText(run)),
+    status: oneLine(run.status?.status ?? ''),
+    subStatus: oneLine(run.status?.subStatus ?? ''),
+    details: oneLine(run.status?.details ?? ''),
+    owner: run.flwrAid.startsWith('<') ? '' : oneLine(run.accountName || run.flwrAid),
+    federation: oneLine(run.federation),
+    fabHash: oneLine(run.fabHash),
+    pendingAt: oneLine(run.pendingAt),
+    runningAt: oneLine(run.runningAt),
+    finishedAt: oneLine(run.finishedAt),
+    bytesSent: Number(run.bytesSent),
+    bytesReceived: Number(run.bytesRecv),
+    clientSeconds: run.clientappRuntime,
+    waitingFor: oneLine(run.waitingFor ?? ''),
+    waitingSince: oneLine(run.waitingSince ?? ''),
+    remedy: oneLine(run.waitingRemedy ?? ''),
+    config: Object.fromEntries(
+      Object.entries(run.overrideConfig).map(([key, { scalar }]) => [oneLine(key), oneLine(String(scalar.value))]),
+    ),
+  }
+}
+
+export function eventView({ id, timestamp, event, data }: TaskEvent): RunEventView {
+  return { id: id.toString(), at: timestamp, event, data }
+}
+
+/** A date that is none would throw. */
+function instantOf(ms: number): string {
+  const date = new Date(ms)
+  return Number.isNaN(date.getTime()) ? '' : date.toISOString()
+}

@@ -1,0 +1,59 @@
+/** What `flwr dashboard` sends to its page as JSON. Ids are texts, because JavaScript's numbers do not hold them. */
+
+export interface NodeView {
+  readonly id: string
+  readonly name: string
+  readonly status: string
+  /** 'open' | 'draining' | 'blocked' */
+  readonly admission: string
+  readonly identity: string
+  readonly organization: string
+  /** 'certificate' | 'key' | '' */
+  readonly auth: string
+  /** Since when it has its status; ISO 8601, or empty. */
+  readonly since: string
+  readonly certificateEnds: string
+  readonly renewalFails: boolean
+}
+
+export interface RunView {
+  readonly id: string
+  readonly app: string
+  readonly status: string
+  readonly subStatus: string
+  readonly details: string
+  readonly owner: string
+  readonly federation: string
+  readonly fabHash: string
+  readonly pendingAt: string
+  readonly runningAt: string
+  readonly finishedAt: string
+  readonly bytesSent: number
+  readonly bytesReceived: number
+  readonly clientSeconds: number
+  readonly waitingFor: string
+  readonly waitingSince: string
+  readonly remedy: string
+  readonly config: Readonly<Record<string, string>>
+}
+
+export interface FleetState {
+  readonly superlink: string
+  /** The SuperLink's time at the last look; empty before the first. */
+  readonly at: string
+  /** Set while the SuperLink does not respond, or refuses the caller. */
+  readonly problem: { readonly sentence: string; readonly since: string } | undefined
+  readonly nodes: readonly NodeView[]
+  readonly runs: readonly RunView[]
+  /** There are older runs than these. */
+  readonly moreRuns: boolean
+}
+
+/** One event of a run: `trellis.progress`, `trellis.replies`, or one of the app's own. */
+export interface RunEventView {
+  readonly id: string
+  readonly at: string
+  readonly event: string
+  /** JSON */
+  readonly data: string
+}

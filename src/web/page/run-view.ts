@@ -1,0 +1,63 @@
+import { html } from 'htm/preact'
+import type { VNode } from 'preact'
+import { csv } from '../csv.ts'
+import type { RunView } from '../model.ts'
+import { curvesOf, type RunSeries, timeLeftMs } from '../run-series.ts'
+import { bytesText, lengthText } from '../words.ts'
+import { Curve } from './curve.ts'
+import { download } from './download.ts'
+import { RunState, Trouble, timeText } from './runs-view.ts'
+import { useRun } from './streams.ts'
+
+/** One run: its curves, then where it is, what it has used, and how it was configured. */
+export function OneRunView({ id, run, now }: { id: string; run: RunView | undefined; now: number }): VNode {
+  const { series, problem } = useRun(id)
+  const curves = curvesOf(series)
+  return html`<section aria-labelledby="run-title">
+    <h1 id="run-title">${run?.app ?? 'Run'} <span class="id">${id}</span></h1>
+    ${run && html`<p><${RunState} run=${run} /> · ${timeText(run, now)}${leftText(series, run)}</p><${Trouble} run=${run} now=${now} />`}
+    ${problem && html`<p class="bad" role="alert">${problem}</p>`}
+    ${run?.status !== 'finished' && html`<${Phase} series=${series} />`}
+    <div class="curves">${curves.map(({ name, points }) => html`<${Curve} key=${name} name=${name} points=${points} />`)}</div>
+    ${curves.length === 0 && html`<p>No metric yet. Apps of the TypeScript SDK report theirs after each round; of other apps the replies are shown.</p>`}
+    <div class="tools">
+      <button type="button" onClick=${() => download(`run-${id}.csv`, 'text/csv', curvesCsv(curves))}>CSV</button>
+      <button type="button" onClick=${() => download(`run-${id}.json`, 'application/json', JSON.stringify({ run, curves }, null, 2))}>JSON</button>
+    </div>
+    ${run && html`<${Facts} run=${run} />`}
+  </section>` as VNode
+}
+
+function Phase({ series }: { series: RunSeries }): VNode | null {
+  const { round, rounds, phase, asked, replied, failed } = series
+  if (round === 0 && asked === 0) return null
+  const where = round > 0 ? `Round ${round} of ${rounds}, ${phase === 'round-end' ? 'done' : phase}` : 'Replies'
+  const errors = failed > 0 ? `, ${failed} with an error` : ''
+  return html`<p class="phase"><label>${where}: ${replied} of ${asked} SuperNodes replied${errors}
+    <progress max=${Math.max(1, asked)} value=${replied}></progress></label></p>` as VNode
+}
+
+function Facts({ run }: { run: RunView }): VNode {
+  const facts = [
+    ['Received from SuperNodes', bytesText(run.bytesReceived)],
+    ['Sent to SuperNodes', bytesText(run.bytesSent)],
+    ['Time of ClientApps', lengthText(run.clientSeconds * 1000)],
+    ['Owner', run.owner],
+    ['Federation', run.federation],
+    ['Bundle', run.fabHash],
+    ...Object.entries(run.config),
+  ].filter(([, value]) => value !== '')
+  return html`<h2>Facts</h2><dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>` as VNode
+}
+
+function leftText(series: RunSeries, run: RunView): string {
+  const left = run.status === 'finished' ? undefined : timeLeftMs(series)
+  return left === undefined ? '' : ` · about ${lengthText(left)} left`
+}
+
+function curvesCsv(curves: ReturnType<typeof curvesOf>): string {
+  const rounds = [...new Set(curves.flatMap(({ points }) => points.map(([round]) => round)))].sort((a, b) => a - b)
+  const values = curves.map(({ points }) => new Map(points))
+  const rows = rounds.map((round) => [round, ...values.map((one) => one.get(round) ?? '')])
+  return csv([['round', ...curves.map(({ name }) => name)], ...rows])
+}

@@ -1,0 +1,49 @@
+import { html } from 'htm/preact'
+import type { VNode } from 'preact'
+import type { FleetState, RunView } from '../model.ts'
+import { agoText, bytesText, lengthText, signOf } from '../words.ts'
+
+/** The newest runs, and what those that stand still wait for. */
+export function RunsView({ runs, moreRuns, now }: Pick<FleetState, 'runs' | 'moreRuns'> & { now: number }): VNode {
+  if (runs.length === 0) return noRuns
+  return html`<section aria-labelledby="runs-title">
+    <h1 id="runs-title">Runs</h1>
+    <ul class="runs">${runs.map(
+      (run) => html`<li key=${run.id}>
+      <a href=${`#/runs/${run.id}`}><${RunState} run=${run} /> <strong>${run.app}</strong> <span class="id">${run.id}</span></a>
+      <span>${timeText(run, now)}</span>
+      <span>${bytesText(run.bytesSent + run.bytesReceived)}</span>
+      <${Trouble} run=${run} now=${now} />
+    </li>`,
+    )}</ul>
+    ${moreRuns && html`<p>Older runs are in <code>flwr ls</code>.</p>`}
+  </section>` as VNode
+}
+
+export function RunState({ run }: { run: RunView }): VNode {
+  const state = run.subStatus || run.status
+  return html`<span class=${`state ${state}`}><span aria-hidden="true">${signOf(state)}</span> ${state}</span>` as VNode
+}
+
+/** Why it has failed, or what it waits for and what would help. */
+export function Trouble({ run, now }: { run: RunView; now: number }): VNode | null {
+  if (run.subStatus === 'failed')
+    return html`<p class="bad">${run.details || 'It failed without a reason.'}</p>` as VNode
+  if (run.waitingFor === '' || run.status === 'finished') return null
+  const since = Date.parse(run.waitingSince)
+  return html`<p class="warn">Waits for ${run.waitingFor}${Number.isNaN(since) ? '' : `, for ${lengthText(now - since)}`}. ${run.remedy}</p>` as VNode
+}
+
+export function timeText(run: RunView, now: number): string {
+  if (run.finishedAt) return `ended ${agoText(run.finishedAt, now)}`
+  return run.runningAt
+    ? `runs for ${lengthText(now - Date.parse(run.runningAt))}`
+    : `queued ${agoText(run.pendingAt, now)}`
+}
+
+const noRuns = html`<section aria-labelledby="runs-title">
+  <h1 id="runs-title">Runs</h1>
+  <p>There is no run yet. These make an app and start it:</p>
+  <pre tabindex="0">flwr new my-app
+flwr run my-app</pre>
+</section>` as VNode

@@ -1,0 +1,65 @@
+import { useEffect, useState } from 'preact/hooks'
+import type { FleetState, NodeView, RunEventView, RunView } from '../model.ts'
+import { noSeries, type RunSeries, withEvents } from '../run-series.ts'
+
+/** The fleet as it is now; `lost` while the program behind the page does not respond. */
+export function useFleet(): { fleet: FleetState | undefined; lost: boolean } {
+  const [fleet, setFleet] = useState<FleetState>()
+  const [lost, setLost] = useState(false)
+  useEffect(() => {
+    const source = new EventSource('/api/fleet')
+    source.addEventListener('open', () => setLost(false))
+    source.addEventListener('error', () => setLost(true))
+    source.addEventListener('fleet', ({ data }) => setFleet((before) => sameParts(before, JSON.parse(data))))
+    source.addEventListener('time', ({ data }) => {
+      const { at } = JSON.parse(data) as { at: string }
+      setFleet((before) => before && { ...before, at })
+    })
+    return () => source.close()
+  }, [])
+  return { fleet, lost }
+}
+
+/** The events of a run as curves, from its start. */
+export function useRun(id: string): { series: RunSeries; problem: string; ended: boolean } {
+  const [series, setSeries] = useState(noSeries)
+  const [problem, setProblem] = useState('')
+  const [ended, setEnded] = useState(false)
+  useEffect(() => {
+    let known: RunSeries = { ...noSeries, metrics: new Map(), roundEnds: new Map() }
+    setSeries(known)
+    setEnded(false)
+    setProblem('')
+    const source = new EventSource(`/api/runs/${id}`)
+    // The program starts from the first event whenever the browser connects again.
+    source.addEventListener('open', () => {
+      known = { ...noSeries, metrics: new Map(), roundEnds: new Map() }
+    })
+    source.addEventListener('events', ({ data }) => {
+      known = withEvents(known, JSON.parse(data) as RunEventView[])
+      setSeries({ ...known })
+      setProblem('')
+    })
+    source.addEventListener('problem', ({ data }) => setProblem((JSON.parse(data) as { sentence: string }).sentence))
+    source.addEventListener('end', () => {
+      setEnded(true)
+      source.close()
+    })
+    return () => source.close()
+  }, [id])
+  return { series, problem, ended }
+}
+
+/** Keeps the objects of nodes and runs that have not changed, so that their rows need not be drawn again. */
+function sameParts(before: FleetState | undefined, now: FleetState): FleetState {
+  if (!before) return now
+  return { ...now, nodes: keepSame(before.nodes, now.nodes), runs: keepSame(before.runs, now.runs) }
+}
+
+function keepSame<T extends NodeView | RunView>(before: readonly T[], now: readonly T[]): readonly T[] {
+  const known = new Map(before.map((one) => [one.id, one]))
+  return now.map((one) => {
+    const old = known.get(one.id)
+    return old && JSON.stringify(old) === JSON.stringify(one) ? old : one
+  })
+}

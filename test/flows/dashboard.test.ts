@@ -1,0 +1,160 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { after, before, test } from 'node:test'
+import type { Browser, Page } from 'playwright-core'
+import { systemClock } from '../../src/base/clock.ts'
+import { dashboardEvents } from '../../src/cli/dashboard/dashboard-events.ts'
+import { FleetFeed } from '../../src/cli/dashboard/fleet-feed.ts'
+import { readPageFiles } from '../../src/cli/dashboard/page-files.ts'
+import { startPageServer } from '../../src/cli/dashboard/page-server.ts'
+import { RpcError } from '../../src/rpc/rpc-error.ts'
+import { openPage, startBrowser, withoutBrowser } from '../harness/browser.ts'
+import { Deployment } from '../harness/deployment.ts'
+import { StandInControl } from '../harness/stand-in-control.ts'
+
+/** The dashboard in a real browser, before a stand-in for the Control API. */
+
+let browser: Browser
+before(async () => {
+  if (!withoutBrowser) browser = await startBrowser()
+})
+after(() => browser?.close())
+
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
+
+async function show(control: StandInControl) {
+  const stop = new AbortController()
+  const stack = new AsyncDisposableStack()
+  stack.defer(() => stop.abort())
+  const feed = new FleetFeed('hospital', { client: control.client, clock: systemClock, signal: stop.signal })
+  const findStream = dashboardEvents(feed, { client: control.client, clock: systemClock })
+  const server = stack.use(await startPageServer({ files: await readPageFiles(), findStream, signal: stop.signal }))
+  const { page, faults } = await openPage(browser, server.address)
+  stack.defer(() => page.close())
+  return { page, faults, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+}
+
+/** What axe finds wrong by the rules of WCAG 2.2 AA. */
+async function barriers(page: Page): Promise<string[]> {
+  // The debugger runs this: the policy of the page forbids other scripts.
+  await page.evaluate(axe)
+  const run = "axe.run(document, { runOnly: ['wcag2a', 'wcag2aa', 'wcag21aa', 'wcag22aa', 'best-practice'] })"
+  const { violations } = (await page.evaluate(run)) as { violations: { id: string; nodes: { html: string }[] }[] }
+  return violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(' ')}`)
+}
+
+test('the fleet shows names, organisations and certificates, what needs attention first', {
+  skip: withoutBrowser,
+}, async () => {
+  await using shown = await show(new StandInControl())
+  const { page, faults } = shown
+  const rows = page.locator('tbody tr')
+  await rows.nth(2).waitFor()
+  assert.deepEqual(await rows.nth(0).locator('td').allTextContents(), [
+    '○ offline',
+    'node-1',
+    '<b>Hospital B</b>',
+    'certificate, 1 d 23 h left',
+    '30 min ago',
+    '1001',
+  ])
+  assert.match((await page.locator('nav').textContent()) ?? '', /2 online, 1 offline/)
+  await page.getByLabel('Filter').fill('node-2 hospital')
+  assert.equal(await rows.count(), 1)
+  assert.match((await rows.textContent()) ?? '', /certificate, 4 h left/)
+  // Where the address was used, it opens nothing any more.
+  const again = await page.context().request.get(new URL('/?key=x', page.url()).href)
+  assert.equal(again.status(), 403)
+  assert.deepEqual(await barriers(page), [])
+  await page.emulateMedia({ colorScheme: 'dark' })
+  assert.deepEqual(await barriers(page), [])
+  assert.deepEqual(faults, [])
+})
+
+test('a run shows its curves, the replies, and what it waits for; all of it with the keyboard', {
+  skip: withoutBrowser,
+}, async () => {
+  const control = new StandInControl({ rounds: 40 })
+  control.waitingFor = '2 of 18 replies (node-4, node-9)'
+  await using shown = await show(control)
+  const { page, faults } = shown
+  await page.getByRole('link', { name: /^Runs/ }).focus()
+  await page.keyboard.press('Enter')
+  await page.getByText('Waits for 2 of 18 replies (node-4, node-9), for 2 min. Look at its log.').waitFor()
+  assert.deepEqual(await barriers(page), [])
+  await page.getByRole('link', { name: /hospital\/pneumonia/ }).focus()
+  await page.keyboard.press('Enter')
+  await page.getByText('16 of 18 SuperNodes replied, 1 with an error').waitFor()
+  await page.getByRole('img', { name: 'train loss: 40 rounds, 0.02500 in round 40' }).waitFor()
+  assert.equal(await page.locator('canvas').count(), 2)
+  assert.deepEqual(await barriers(page), [])
+  const saved = page.waitForEvent('download')
+  await page.getByRole('button', { name: 'CSV' }).click()
+  assert.match(
+    readFileSync(await (await saved).path(), 'utf8'),
+    /^round,train accuracy,train loss\r\n1,0,1\r\n2,0\.5,0\.5\r\n/,
+  )
+  await page.goBack()
+  assert.match(page.url(), /#\/runs$/)
+  assert.deepEqual(faults, [])
+})
+
+test('a SuperLink that disappears leaves the last picture with the reason, and returns', {
+  skip: withoutBrowser,
+}, async () => {
+  const control = new StandInControl()
+  await using shown = await show(control)
+  const { page, faults } = shown
+  await page.getByText('node-1').waitFor()
+  control.refusal = new RpcError('unavailable', 'The SuperLink at 10.0.0.7:9093 cannot be reached.', {
+    kind: 'unreachable',
+  })
+  await page.getByRole('alert').getByText('cannot be reached').waitFor()
+  assert.equal(await page.getByText('node-1').count(), 1)
+  assert.match((await page.locator('.top').textContent()) ?? '', /not connected/)
+  control.refusal = undefined
+  await page.locator('.top').getByText('● connected').waitFor()
+  assert.deepEqual(faults, [])
+})
+
+test('an identity without rights sees the reason and nothing else', { skip: withoutBrowser }, async () => {
+  const control = new StandInControl()
+  control.refusal = new RpcError('permission-denied', 'The certificate of node-1 has no role for the Control API.')
+  await using shown = await show(control)
+  const { page } = shown
+  await page.getByRole('alert').getByText('has no role for the Control API').waitFor()
+  assert.equal(await page.locator('table, .runs').count(), 0)
+  assert.deepEqual(await barriers(page), [])
+})
+
+test('a thousand SuperNodes and ten thousand rounds stay fluid', { skip: withoutBrowser }, async () => {
+  await using shown = await show(new StandInControl({ nodes: 1000, rounds: 10_000 }))
+  const { page } = shown
+  await page.getByText('1000 of 1000 SuperNodes').waitFor()
+  await page.getByRole('button', { name: 'Show all 1000' }).click()
+  assert.equal(await page.locator('tbody tr').count(), 1000)
+  await page.goto(page.url().replace(/#.*|$/, '#/runs/7'))
+  await page.getByRole('img', { name: /^train loss: 10000 rounds/ }).waitFor()
+  // Fewer points than pixels are drawn.
+  assert.ok((await page.locator('canvas').count()) >= 2)
+})
+
+test('flwr dashboard shows what its certificate may see, and ends with Ctrl-C', async () => {
+  await using deployment = await Deployment.create({ mutualTls: true })
+  await deployment.startSupernode('node-1')
+  const dashboard = deployment.start('flwr', ['dashboard', '--no-browser'])
+  const [, address = ''] = await dashboard.line(/The dashboard of test is at (\S+)/)
+  const opened = await fetch(address, { redirect: 'manual' })
+  const cookie = opened.headers.get('set-cookie')?.split(';')[0] ?? ''
+  const stream = await fetch(new URL('/api/fleet', address), { headers: { cookie } })
+  let text = ''
+  for await (const part of stream.body as ReadableStream<Uint8Array>) {
+    text += Buffer.from(part)
+    if (text.includes('"identity":"node-1"')) break
+  }
+  assert.match(text, /^event: fleet\ndata: \{"superlink":"test"/)
+  dashboard.kill('SIGINT')
+  await dashboard.end()
+  await assert.rejects(fetch(address))
+})

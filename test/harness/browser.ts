@@ -1,0 +1,29 @@
+import { join } from 'node:path'
+import { type Browser, chromium, type Page } from 'playwright-core'
+
+/** Debian's Chromium, as `scripts/chromium.ts` unpacked it. */
+const folder = process.env.TRELLIS_CHROMIUM
+
+/** For the option `skip` of a test: why it cannot run, or `false`. */
+export const withoutBrowser = folder === undefined && 'npm test fetches Chromium, which is not here'
+
+export function startBrowser(): Promise<Browser> {
+  const libraries = join(folder as string, 'usr', 'lib', 'x86_64-linux-gnu')
+  return chromium.launch({
+    executablePath: join(folder as string, 'usr', 'lib', 'chromium', 'chromium-headless-shell'),
+    env: { LD_LIBRARY_PATH: `${libraries}:${join(libraries, 'pulseaudio')}` },
+    args: ['--no-sandbox'],
+  })
+}
+
+/** A page of its own, and what went wrong in it: errors of scripts, refused by the policy or thrown. */
+export async function openPage(browser: Browser, address: string): Promise<{ page: Page; faults: string[] }> {
+  const page = await browser.newPage({ viewport: { width: 1280, height: 800 } })
+  const faults: string[] = []
+  page.on('pageerror', (error) => faults.push(String(error)))
+  page.on('console', (message) => {
+    if (message.type() === 'error') faults.push(message.text())
+  })
+  await page.goto(address)
+  return { page, faults }
+}

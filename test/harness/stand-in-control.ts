@@ -1,0 +1,99 @@
+import { create } from '@bufbuild/protobuf'
+import type { ControlClient } from '../../src/cli/connect.ts'
+import {
+  ListNodesResponseSchema,
+  ListRunsResponseSchema,
+  StreamRunEventsResponseSchema,
+} from '../../src/gen/flwr/proto/control_pb.ts'
+import { NodeInfoSchema } from '../../src/gen/flwr/proto/node_pb.ts'
+import { RunSchema } from '../../src/gen/flwr/proto/run_pb.ts'
+import type { RpcError } from '../../src/rpc/rpc-error.ts'
+
+const startedAt = Date.parse('2026-11-29T08:00:00Z')
+const minutesLater = (minutes: number): string => new Date(startedAt + minutes * 60_000).toISOString()
+
+/** Answers of a SuperLink with as many nodes, and one run that has done as many rounds. */
+export class StandInControl {
+  /** Why calls fail now. */
+  refusal: RpcError | undefined
+  waitingFor = ''
+  readonly #nodes: number
+  readonly #rounds: number
+
+  constructor({ nodes = 3, rounds = 0 }: { nodes?: number; rounds?: number } = {}) {
+    this.#nodes = nodes
+    this.#rounds = rounds
+  }
+
+  readonly client = {
+    listNodes: async () => {
+      this.#ensureServes()
+      return create(ListNodesResponseSchema, { now: minutesLater(60), nodesInfo: this.#listNodes() })
+    },
+    listRuns: async () => {
+      this.#ensureServes()
+      return create(ListRunsResponseSchema, {
+        now: minutesLater(60),
+        runDict: this.#rounds > 0 ? { '7': this.#run() } : {},
+      })
+    },
+    streamRunEvents: (_request: unknown, options?: { signal?: AbortSignal }) => this.#events(options?.signal),
+  } as unknown as Pick<ControlClient, 'listNodes' | 'listRuns' | 'streamRunEvents'>
+
+  #listNodes() {
+    return Array.from({ length: this.#nodes }, (_, index) => {
+      const offline = index === 1
+      return create(NodeInfoSchema, {
+        nodeId: 1000n + BigInt(index),
+        status: offline ? 'offline' : 'online',
+        identity: `node-${index}`,
+        organization: index % 2 === 0 ? 'Hospital A' : '<b>Hospital B</b>',
+        authMethod: 'certificate',
+        certificateNotAfter: (startedAt + (index === 2 ? 5 : 48) * 3_600_000) / 1000,
+        admission: 'open',
+        registeredAt: minutesLater(0),
+        lastActivatedAt: minutesLater(1),
+        ...(offline ? { lastDeactivatedAt: minutesLater(30) } : {}),
+      })
+    })
+  }
+
+  #run() {
+    const waits =
+      this.waitingFor === ''
+        ? {}
+        : { waitingFor: this.waitingFor, waitingSince: minutesLater(58), waitingRemedy: 'Look at its log.' }
+    return create(RunSchema, {
+      runId: 7n,
+      fabId: 'hospital/pneumonia',
+      fabVersion: '3.0.0',
+      status: { status: 'running' },
+      pendingAt: minutesLater(1),
+      runningAt: minutesLater(2),
+      bytesSent: 5_000_000n,
+      bytesRecv: 2_000_000n,
+      ...waits,
+    })
+  }
+
+  async *#events(signal: AbortSignal | undefined) {
+    this.#ensureServes()
+    const event = (id: number, name: string, data: object) =>
+      create(StreamRunEventsResponseSchema, {
+        taskEvent: { id: BigInt(id), timestamp: minutesLater(id / 60), event: name, data: JSON.stringify(data) },
+      })
+    for (let round = 1; round <= this.#rounds; round++)
+      yield event(round, 'trellis.progress', {
+        round,
+        rounds: this.#rounds + 10,
+        phase: 'train',
+        metrics: { loss: 1 / round, accuracy: 1 - 1 / round },
+      })
+    yield event(this.#rounds, 'trellis.replies', { asked: 18, replied: 16, failed: 1 })
+    if (!signal?.aborted) await new Promise((resolve) => signal?.addEventListener('abort', resolve, { once: true }))
+  }
+
+  #ensureServes(): void {
+    if (this.refusal) throw this.refusal
+  }
+}
