@@ -75,6 +75,7 @@ export class PythonApps {
   }
 
   endRuns(runIds: readonly bigint[]): void {
+    this.#forkServers.get(forAll)?.endRuns(runIds)
     for (const runId of runIds) {
       this.#forkServers.get(runId)?.close()
       this.#forkServers.delete(runId)
@@ -93,7 +94,9 @@ export class PythonApps {
       this.#console.show([child.stdout, child.stderr], owner)
       return startedApp(child)
     }
-    return this.#fork(task, { args, owner, alone }) ?? alone()
+    // What is installed for one task is gone when it ends.
+    const again = !this.#config.dependencyInstallation
+    return this.#fork(task, { runId: task.runId, args, again, owner, alone }) ?? alone()
   }
 
   /** A ServerApp comes once a run. Elsewhere than on Linux a process with the libraries of numpy cannot be forked safely. */

@@ -1,13 +1,26 @@
 /**
- * Reads a task from each line: its arguments, and a socket for its output. Reports each fork, and its end, on descriptor 3.
- * Ends with its input.
+ * Reads a task from each line: its run, its arguments, and a socket for its output. Forks for it, or hands it to a process
+ * that has ended a task of the same run well and waits. Reports each task's process, and the end of the task, on descriptor
+ * 3. A line can also name a run that has ended: processes that wait for its next task end. Ends with its input.
+ * What runs in a fork is the program of the environment, as it is. Three things are taken from it in a process that may
+ * wait: the timer that ends a process some seconds after its program has ended, a second watch over the SuperExec, and
+ * signal handlers of tasks that are over.
  * Random numbers must differ from fork to fork: Python's own are seeded anew by itself, those of numpy and PyTorch here.
- * With `keep`, the first fork that ends well tells which libraries it has imported, and with which environment variables;
+ * With `keep`, the first task that ends well tells which libraries it has imported, and with which environment variables;
  * never modules of the app itself.
  */
 export const forkServerScript = `
-import atexit, gc, importlib, json, os, select, signal, socket, sys, sysconfig
+import atexit, gc, importlib, json, os, select, signal, socket, sys, sysconfig, time, types
 from importlib.metadata import entry_points
+
+# How long a process waits for the next task of its run, and how many tasks it runs at most.
+IDLE_SECONDS, TASKS_MAX = 60, 1000
+
+class Worker:
+    def __init__(self, pid, run, line):
+        self.pid, self.run, self.line = pid, run, line
+        self.heard = b''
+        self.busy, self.idle_since = True, 0.0
 
 def serve():
     woken, wake = os.pipe()
@@ -15,22 +28,27 @@ def serve():
     signal.set_wakeup_fd(wake)
     signal.signal(signal.SIGCHLD, lambda *_: None)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    rest = report = b''
-    reporter = None
+    rest = b''
+    workers = []
+    at_work = set()
     wanted = keep
     while True:
-        ready, _, _ = select.select([0, woken] + ([] if reporter is None else [reporter]), [], [])
+        ready, _, _ = select.select([0, woken] + [worker.line for worker in workers], [], [], IDLE_SECONDS / 4)
         if woken in ready:
             os.read(woken, 4096)
-        if reporter is not None:
-            # Before the end of the fork is told: then the next one finds what this one has imported.
-            more, ended = read_all(reporter)
-            report += more
-            if ended or report.endswith(b'\\n'):
-                os.close(reporter)
-                reporter = None
-                wanted = not import_like(report)
-                report = b''
+        # Before the end of a process is told: then the next one finds what this one has imported.
+        for worker in workers[:]:
+            report, ended = hear(worker)
+            if report is not None and worker.busy:
+                if wanted:
+                    import_like(report['names'], report['changes'])
+                    wanted = False
+                if report['waits']:
+                    worker.busy, worker.idle_since = False, time.monotonic()
+                    at_work.discard(worker.pid)
+                    say(pid=worker.pid, status=0)
+            if ended or not worker.busy and time.monotonic() - worker.idle_since > IDLE_SECONDS:
+                forget(workers, worker)
         while True:
             try:
                 pid, status = os.waitpid(-1, os.WNOHANG)
@@ -38,7 +56,12 @@ def serve():
                 break
             if pid == 0:
                 break
-            say(pid=pid, status=os.waitstatus_to_exitcode(status))
+            for worker in workers[:]:
+                if worker.pid == pid:
+                    forget(workers, worker)
+            if pid in at_work:
+                at_work.discard(pid)
+                say(pid=pid, status=os.waitstatus_to_exitcode(status))
         if 0 not in ready:
             continue
         chunk = os.read(0, 65536)
@@ -46,26 +69,67 @@ def serve():
             sys.exit(0)
         *lines, rest = (rest + chunk).split(b'\\n')
         for line in lines:
-            pipe = os.pipe() if wanted and reporter is None else None
-            pid = os.fork()
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-                signal.signal(signal.SIGINT, signal.default_int_handler)
-                for descriptor in (woken, wake, 3) + (() if reporter is None else (reporter,)):
-                    os.close(descriptor)
-                os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-                if pipe:
-                    os.close(pipe[0])
-                    atexit.register(tell_imports, pipe[1], set(sys.modules), dict(os.environ))
-                task = json.loads(line)
-                print_to(task['console'])
-                return task['args']
-            if pipe:
-                reporter = pipe[0]
-                os.set_blocking(reporter, False)
-                os.close(pipe[1])
-            say(pid=pid)
+            task = json.loads(line)
+            if 'ended' in task:
+                for worker in workers[:]:
+                    if worker.run in task['ended'] and not worker.busy:
+                        forget(workers, worker)
+                continue
+            worker = hand_over(workers, task, line)
+            if worker is None:
+                ours, its = socket.socketpair()
+                pid = os.fork()
+                if pid == 0:
+                    signal.set_wakeup_fd(-1)
+                    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                    signal.signal(signal.SIGINT, signal.default_int_handler)
+                    for descriptor in (woken, wake, 3):
+                        os.close(descriptor)
+                    for other in workers:
+                        other.line.close()
+                    ours.close()
+                    os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
+                    return task, its
+                its.close()
+                ours.setblocking(False)
+                worker = Worker(pid, task['run'], ours)
+                workers.append(worker)
+            at_work.add(worker.pid)
+            say(pid=worker.pid)
+
+def forget(workers, worker):
+    worker.line.close()
+    workers.remove(worker)
+
+def hand_over(workers, task, line):
+    for worker in workers:
+        if not worker.busy and worker.run == task['run']:
+            try:
+                worker.line.sendall(line + b'\\n')
+            except OSError:
+                # It is about to be found dead.
+                continue
+            worker.busy = True
+            return worker
+    return None
+
+def hear(worker):
+    while True:
+        try:
+            chunk = worker.line.recv(65536)
+        except BlockingIOError:
+            ended = False
+            break
+        except OSError:
+            chunk = b''
+        if not chunk:
+            ended = True
+            break
+        worker.heard += chunk
+    if not worker.heard.endswith(b'\\n'):
+        return None, ended
+    report, worker.heard = json.loads(worker.heard), b''
+    return report, ended
 
 def print_to(path):
     for descriptor in (1, 2):
@@ -77,35 +141,35 @@ def print_to(path):
             # Then it goes where the output of this process goes.
             pass
 
-def read_all(descriptor):
-    chunks = []
-    while True:
-        try:
-            chunk = os.read(descriptor, 65536)
-        except BlockingIOError:
-            return b''.join(chunks), False
-        if not chunk:
-            return b''.join(chunks), True
-        chunks.append(chunk)
-
 def say(**words):
     os.write(3, (json.dumps(words) + '\\n').encode())
 
-def tell_imports(descriptor, modules, environment):
+def tell(line, **words):
+    try:
+        line.sendall((json.dumps(words) + '\\n').encode())
+    except OSError:
+        # The server has ended, and this process ends as well when it asks for the next task.
+        pass
+
+def read_line(line):
+    request = b''
+    while not request.endswith(b'\\n'):
+        chunk = line.recv(65536)
+        if not chunk:
+            return b''
+        request += chunk
+    return request
+
+def imports_since(modules, environment):
     paths = sysconfig.get_paths()
     libraries = tuple(paths[kind] + os.sep for kind in ('purelib', 'platlib', 'stdlib', 'platstdlib'))
     names = [
         name for name, module in list(sys.modules.items())
         if name not in modules and str(getattr(module, '__file__', None)).startswith(libraries)
     ]
-    changes = {name: value for name, value in os.environ.items() if environment.get(name) != value}
-    with os.fdopen(descriptor, 'w') as out:
-        out.write(json.dumps([names, changes]) + '\\n')
+    return names, {name: value for name, value in os.environ.items() if environment.get(name) != value}
 
-def import_like(report):
-    if not report.endswith(b'\\n'):
-        return False
-    names, changes = json.loads(report)
+def import_like(names, changes):
     os.environ.update(changes)
     for name in names:
         try:
@@ -115,13 +179,72 @@ def import_like(report):
             pass
     gc.collect()
     gc.freeze()
-    return True
 
 def seed():
     if 'numpy' in sys.modules:
         sys.modules['numpy'].random.seed()
     if 'torch' in sys.modules:
         sys.modules['torch'].seed()
+
+class NoTimer:
+    def __init__(self, **_):
+        pass
+    def start(self):
+        pass
+
+def watch_leaving(left):
+    # Flower's ClientApp leaves through one function. If it is not there, no process waits for a second task.
+    runtime = sys.modules.get('flwr.supernode.runtime.run_clientapp')
+    leave = getattr(runtime, 'flwr_exit', None)
+    module = sys.modules.get(getattr(leave, '__module__', None))
+    if not hasattr(module, 'threading'):
+        return
+    module.threading = types.SimpleNamespace(Thread=NoTimer)
+    def note_and_leave(code, *args, **kwargs):
+        left.append(code)
+        leave(code, *args, **kwargs)
+    runtime.flwr_exit = note_and_leave
+
+def without_parent(args):
+    at = args.index('--parent-pid') if '--parent-pid' in args else len(args)
+    return args[:at] + args[at + 2:]
+
+def run_tasks(task, line):
+    before = set(sys.modules), dict(os.environ)
+    signals = signal.SIGINT, signal.SIGTERM, signal.SIGQUIT
+    handlers = [signal.getsignal(number) for number in signals]
+    left = []
+    if task['again']:
+        watch_leaving(left)
+    args = task['args']
+    for count in range(1, TASKS_MAX + 1):
+        print_to(task['console'])
+        sys.argv = [program, *args]
+        left.clear()
+        try:
+            outcome = main()
+        except SystemExit as end:
+            outcome = end.code
+        # A signal, or an error of the app, ends the process too.
+        waits = left == [0] and count < TASKS_MAX
+        names, changes = imports_since(*before) if keep and count == 1 else ([], {})
+        if not waits:
+            if outcome in (0, None):
+                tell(line, names=names, changes=changes, waits=False)
+            sys.exit(outcome)
+        for number, handler in zip(signals, handlers):
+            signal.signal(number, handler)
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        for descriptor in (1, 2):
+            os.dup2(nowhere, descriptor)
+        os.close(nowhere)
+        tell(line, names=names, changes=changes, waits=True)
+        request = read_line(line)
+        if not request:
+            atexit._run_exitfuncs()
+            os._exit(0)
+        task = json.loads(request)
+        args = without_parent(task['args'])
 
 program, keep = sys.argv[1], sys.argv[2] == 'keep'
 entries = [one for one in entry_points(group='console_scripts') if one.name == os.path.basename(program)]
@@ -131,8 +254,7 @@ main = entries[0].load()
 os.set_inheritable(3, False)
 gc.collect()
 gc.freeze()
-arguments = serve()
+first, line = serve()
 seed()
-sys.argv = [program, *arguments]
-sys.exit(main())
+run_tasks(first, line)
 `

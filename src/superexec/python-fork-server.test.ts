@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
@@ -18,7 +18,9 @@ after(() => rmSync(folder, { recursive: true }))
 /** An environment whose `flwr-clientapp` does what its first argument says. */
 const application = `
 import os, random, sys, time
+from flwr.supernode.runtime import run_clientapp
 imported = os.getpid()
+loaded = 0
 already = None
 def main():
     global already
@@ -26,6 +28,15 @@ def main():
     what, file = sys.argv[1], sys.argv[2]
     with open(file, 'a') as out:
         out.write(f'{os.getpid()} {os.getppid()} {imported} {random.random()} {os.path.basename(sys.argv[0])}\\n')
+    if what == 'leave':
+        import signal
+        global loaded
+        loaded += 1
+        # As Flower does: its next task must not find this.
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        with open(file + '-left', 'a') as out:
+            out.write(f'{os.getpid()} {loaded} {sys.argv[4:]}\\n')
+        run_clientapp.flwr_exit(int(sys.argv[3]))
     if what == 'library':
         os.environ['LIBRARY_SETTING'] = 'x'
         import wsgiref.validate
@@ -51,6 +62,17 @@ writeFileSync(
   '[console_scripts]\nflwr-clientapp = fake_application:main\n',
 )
 writeFileSync(join(folder, 'fake_application.py'), application)
+/** How Flower's ClientApp leaves: a timer ends the process if the program does not. This one does not wait. */
+const leaving = `
+import os, sys, threading
+def flwr_exit(code):
+    threading.Thread(target=lambda: os._exit(9), daemon=True).start()
+    sys.exit(code)
+`
+const runtime = join(folder, 'flwr', 'supernode', 'runtime')
+mkdirSync(runtime, { recursive: true })
+writeFileSync(join(folder, 'flwr', 'leaving.py'), leaving)
+writeFileSync(join(runtime, 'run_clientapp.py'), 'from flwr.leaving import flwr_exit\n')
 // What a server inherits, as an environment inherits its packages.
 process.env.PYTHONPATH = folder
 
@@ -63,7 +85,9 @@ const lines = (): string[][] =>
 const printed: string[] = []
 const log = createLogger({ format: 'text', sinks: [{ write: (line) => printed.push(line) }] })
 const run = (args: string[], alone: () => StartedApp = never, runId = 1n) => ({
+  runId,
   args,
+  again: true,
   owner: { app: 'ClientApp', runId } as const,
   alone,
 })
@@ -102,6 +126,60 @@ test('what the first app has imported is there for the next ones, where apps may
     const [first, next] = readFileSync(`${notes}-library`, 'utf8').trim().split('\n')
     assert.deepEqual([first, next], ['(False, None)', second])
   }
+})
+
+/** Processes of the tasks that left, how many tasks each had seen, and the rest of their arguments. */
+const left = (): string[][] =>
+  readFileSync(`${notes}-left`, 'utf8')
+    .trim()
+    .split('\n')
+    .map((line) => line.split(' '))
+const leave = (code: number, more: string[] = []): string[] => ['leave', notes, String(code), ...more]
+const isAlive = (pid: string | undefined): boolean => existsSync(`/proc/${pid}`)
+
+test('a process that has ended a task well runs the next one of its run, and only of its run', { skip }, async () => {
+  rmSync(`${notes}-left`, { force: true })
+  using server = open()
+  const args = leave(0, ['--parent-pid', '1', '--more'])
+  for (const runId of [1n, 1n, 2n, 1n])
+    assert.equal(await server.start(run(args, never, runId))?.ended, 'exit status 0')
+  assert.equal(await server.start(run(args))?.ended, 'exit status 0')
+  const [first, second, other, third, fourth] = left()
+  const [pid, otherPid] = [first?.[0], other?.[0]]
+  assert.notEqual(otherPid, pid)
+  assert.deepEqual(first, [pid, '1', "['--parent-pid',", "'1',", "'--more']"])
+  // One watch over the parent is enough.
+  assert.deepEqual(
+    [second, third, fourth].map((words) => words?.join(' ')),
+    [2, 3, 4].map((n) => `${pid} ${n} ['--more']`),
+  )
+  server.endRuns([1n])
+  await eventually('the end of the process that waits', () => !isAlive(pid))
+  assert.ok(isAlive(otherPid))
+  server.close()
+  await eventually('the end of the other one', () => !isAlive(otherPid))
+})
+
+test('a process whose task failed, or that may run one task only, ends with it', { skip }, async () => {
+  rmSync(`${notes}-left`, { force: true })
+  using server = open()
+  assert.equal(await server.start(run(leave(3)))?.ended, 'exit status 3')
+  // Nothing is taken from this one, so its timer may be faster.
+  assert.match((await server.start({ ...run(leave(0)), again: false })?.ended) ?? '', /exit status [09]/)
+  assert.equal(await server.start(run(leave(0)))?.ended, 'exit status 0')
+  assert.equal(new Set(left().map(([pid]) => pid)).size, 3)
+})
+
+test('a process that dies while it waits is not missed', { skip }, async () => {
+  rmSync(`${notes}-left`, { force: true })
+  using server = open()
+  assert.equal(await server.start(run(leave(0)))?.ended, 'exit status 0')
+  const pid = Number(left()[0]?.[0])
+  // The handler that the task left behind would ignore it.
+  process.kill(pid, 'SIGTERM')
+  await eventually('its end', () => !isAlive(String(pid)))
+  assert.equal(await server.start(run(leave(0)))?.ended, 'exit status 0')
+  assert.notEqual(left()[1]?.[0], String(pid))
 })
 
 test('the output of each fork names its run, and comes when it is written', { skip }, async () => {

@@ -21,7 +21,10 @@ export interface ForkServerOptions {
 
 /** What a fork runs. */
 export interface ForkedProgram {
+  readonly runId: bigint
   readonly args: readonly string[]
+  /** Whether its process may run further tasks of the run, if the program lets it. */
+  readonly again: boolean
   readonly owner: ConsoleOwner
   /** Starts the program without a fork server, if that ends before it has forked. */
   readonly alone: () => StartedApp
@@ -29,8 +32,9 @@ export interface ForkedProgram {
 
 /**
  * Starts ClientApps of a Python environment in a hundredth of a second instead of one: a process that has imported Flower,
- * and never an app, forks for each task. What runs in the fork is the program that the environment itself would start, with
- * the same arguments, so the release of Flower does not matter.
+ * and never an app, forks. What runs in the fork is the program that the environment itself would start, with the same
+ * arguments, so the release of Flower does not matter. After a task that ended well the fork waits for the next task of its
+ * run, which then begins with the app imported.
  */
 export class PythonForkServer {
   readonly #server: ChildProcess
@@ -70,14 +74,23 @@ export class PythonForkServer {
   }
 
   /** Returns `undefined` if this server has ended or is ending: then another one has to be started. */
-  start({ args, owner, alone }: ForkedProgram): StartedApp | undefined {
+  start({ runId, args, again, owner, alone }: ForkedProgram): StartedApp | undefined {
     if (!this.#open) return undefined
     clearTimeout(this.#idleTimer)
     const fork = new Fork(alone)
     this.#unborn.push(fork)
     const console = this.#sockets.open(this.#console.open(owner), fork.ended)
-    this.#server.stdin?.write(`${JSON.stringify({ args, console })}\n`)
+    this.#write({ run: String(runId), args, again, console })
     return fork
+  }
+
+  /** Ends the processes that wait for the next task of these runs. */
+  endRuns(runIds: readonly bigint[]): void {
+    if (this.#open && runIds.length > 0) this.#write({ ended: runIds.map(String) })
+  }
+
+  #write(line: unknown): void {
+    this.#server.stdin?.write(`${JSON.stringify(line)}\n`)
   }
 
   /** Its forks live on: the program that started them ends them. */
