@@ -101,6 +101,7 @@ export const runtimeAccess = {
   pullTaskInput: { caller: 'task', of: 'caller', changes: false, body: 'small' },
   pushTaskOutput: { caller: 'task', of: 'caller', changes: false, body: 'context' },
   pushTaskEvents: { caller: 'task', of: 'caller', changes: false, body: 'list' },
+  saveCheckpoint: { caller: 'task', of: 'caller', changes: false, body: 'context' },
 } as const satisfies AccessTable<typeof Runtime, 'superexec' | 'task', AppOwned>
 
 export const serverAppIoAccess = {

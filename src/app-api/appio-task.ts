@@ -44,6 +44,7 @@ function serverAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
     getNodeIds: async () => (await calls.call(server.getNodes, { runId })).nodes.map(({ nodeId }) => nodeId),
     pushLogs: async (logs) => void (await calls.call(server.pushLogs, { node: {}, runId, logs })),
     pushEvent: async () => {},
+    saveCheckpoint: async () => false,
     async finish({ context, subStatus, details }: TaskOutcome) {
       if (subStatus === 'completed' && context) await calls.call(server.pushAppOutputs, { token, runId, context })
       await calls.call(server.updateRunStatus, { runId, runStatus: { status: 'finished', subStatus, details } })
@@ -70,6 +71,7 @@ function clientAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
     getNodeIds: async () => [],
     pushLogs: async () => {},
     pushEvent: async () => {},
+    saveCheckpoint: async () => false,
     async finish({ context }: TaskOutcome) {
       if (!context) throw new Error('A SuperNode of Flower 1.29 takes the end of a task only with its context.')
       await calls.call(client.pushAppOutputs, { token, runId, context })

@@ -1,4 +1,5 @@
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 import type { TaskApi } from './task-api.ts'
 import { TaskCalls, type TaskCallsOptions } from './task-calls.ts'
 
@@ -36,6 +37,15 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
     },
     pushLogs: async (logs) => void (await calls.call(runtime.pushLogs, { node: {}, runId, logs })),
     pushEvent: async (event) => void (await calls.call(runtime.pushTaskEvents, { events: [event] })),
+    async saveCheckpoint(context) {
+      try {
+        await calls.call(runtime.saveCheckpoint, { context })
+        return true
+      } catch (error) {
+        if (error instanceof RpcError && ['unimplemented', 'not-found'].includes(error.status)) return false
+        throw error
+      }
+    },
     finish: async (outcome) => void (await calls.call(runtime.pushTaskOutput, outcome)),
   }
 }

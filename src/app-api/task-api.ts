@@ -32,6 +32,8 @@ export interface TaskOutcome {
   readonly context?: MessageInitShape<typeof ContextSchema>
   readonly subStatus: 'completed' | 'failed'
   readonly details: string
+  /** Set by a SuperExec: the process of the app has ended without a report of its own. */
+  readonly processLost?: boolean
   /** Seconds that a ClientApp took. */
   readonly clientappRuntime?: number
 }
@@ -75,6 +77,8 @@ export interface TaskApi {
   pushLogs(logs: string[]): Promise<void>
   /** Tells those who follow the run; servers that know no events are not bothered. */
   pushEvent(event: { timestamp: string; event: string; data: string }): Promise<void>
+  /** Keeps what a ServerApp goes on from. Returns false if the server keeps no checkpoints. */
+  saveCheckpoint(context: MessageInitShape<typeof ContextSchema>): Promise<boolean>
   finish(outcome: TaskOutcome): Promise<void>
 }
 

@@ -3,10 +3,13 @@ import { forEachAtOnce } from '../base/at-once.ts'
 import { isoTimestamp, systemClock } from '../base/clock.ts'
 import { superlinkNodeId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
+import type { Context } from '../message/context.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import type { Message } from '../message/message.ts'
+import { contextToWire } from '../message/wire.ts'
 import type { Grid, Progress } from '../sdk/grid.ts'
 import type { HeldReply } from '../sdk/held-reply.ts'
+import { log } from '../sdk/log.ts'
 import { holdReply, type OfferedReply, offeredReplies, takeReply } from './held-replies.ts'
 import { sendMessages } from './task-messages.ts'
 
@@ -31,6 +34,7 @@ export class TaskGrid implements Grid {
   /** Replies that were handed out and stay at the server: a question for every message meets them again. */
   readonly #held = new Set<string>()
   #events: Promise<void> = Promise.resolve()
+  #warned = false
 
   constructor(api: TaskApi, run: { runId: bigint; taskId: bigint | undefined }) {
     this.#api = api
@@ -121,6 +125,14 @@ export class TaskGrid implements Grid {
       if (this.#api.signal.aborted || systemClock.now() < endsAt) throw error
     }
     return ids.flatMap((id) => received.get(id) ?? [])
+  }
+
+  async saveState(context: Context): Promise<void> {
+    // The configurations are known where the app starts again.
+    const isKept = await this.#api.saveCheckpoint(contextToWire({ ...context, nodeConfig: {}, runConfig: {} }))
+    if (!isKept && !this.#warned)
+      log.warn('This SuperLink keeps no checkpoints: a ServerApp that is lost cannot go on.')
+    this.#warned ||= !isKept
   }
 
   reportProgress(progress: Progress): void {

@@ -36,9 +36,16 @@ export const leaveChild = Symbol('leave the child to itself')
  */
 export async function keepRunning(
   start: () => ChildProcess,
-  options: { name: string; clock: Clock; log: Logger; signal: AbortSignal },
+  options: {
+    name: string
+    clock: Clock
+    log: Logger
+    signal: AbortSignal
+    /** Called when a child has ended by itself, with the instant of its start. */
+    onEnd?: ((startedAt: number) => Promise<void>) | undefined
+  },
 ): Promise<void> {
-  const { name, clock, log, signal } = options
+  const { name, clock, log, signal, onEnd } = options
   let pauses = backoffMs({ baseMs: 200, capMs: 20_000 })
   while (!signal.aborted) {
     const startedAt = clock.now()
@@ -49,6 +56,7 @@ export async function keepRunning(
     const outcome = await Promise.race([ended(child), left])
     signal.removeEventListener('abort', stop)
     if (signal.aborted) return
+    await onEnd?.(startedAt)
     if (clock.now() - startedAt > 60_000) pauses = backoffMs({ baseMs: 200, capMs: 20_000 })
     const pauseMs = pauses.next().value
     log.error(`${name} ended and is started again`, { outcome, afterMs: Math.round(pauseMs) })

@@ -123,6 +123,18 @@ const catalog = {
     showsDetail: true,
     refusesPeer: true,
   },
+  'run-not-resumable': {
+    status: 'failed-precondition',
+    sentence: 'The run cannot be resumed',
+    httpSentence: 'The run cannot be resumed.',
+    showsDetail: true,
+  },
+  'checkpoint-too-large': {
+    status: 'resource-exhausted',
+    sentence: 'The checkpoint is too large',
+    httpSentence: 'The checkpoint is too large.',
+    showsDetail: true,
+  },
   'run-finished': {
     status: 'failed-precondition',
     number: 18,

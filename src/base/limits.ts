@@ -7,6 +7,10 @@ export const limits = {
   messageBytesMax: 64 * MiB,
   /** The context of an app with its state: it travels in one message with the outcome of a task. */
   contextBytesMax: 64 * MiB - 64 * KiB,
+  /** A checkpoint of a ServerApp, together with its FAB: both travel in one message when the app starts again. */
+  checkpointBytesMax: 63 * MiB,
+  /** How long the checkpoints of a failed or stopped run are kept. */
+  checkpointKeptMs: 30 * 24 * 60 * 60_000,
   /** One pushed object. Arrays are cut into chunks (Flower's are 5 MiB and a head); other records are objects as they are. */
   objectBytesMax: 60 * MiB,
   arrayChunkBytes: 5 * MiB,

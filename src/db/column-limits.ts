@@ -43,6 +43,7 @@ export const columnLimits = {
   },
   run_log: { text: 'runLogPartBytesMax' },
   series: { federation: 'nodeNameBytesMax', context: 'messageBytesMax', parts: 'wordBytesMax' },
+  checkpoint: { sha256: 'hashBytesMax', context: 'messageBytesMax', parts: 'wordBytesMax' },
   fab: { fab_hash: 'hashBytesMax', content: 'fabBytesMax', parts: 'wordBytesMax' },
   part: { name: 'wordBytesMax', content: 'messageBytesMax' },
   task: {

@@ -131,4 +131,11 @@ export const migrations: readonly string[] = [
   `
   CREATE TABLE setting (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT, WITHOUT ROWID;
   `,
+  `
+  CREATE TABLE checkpoint (
+    run_id INTEGER NOT NULL, position INTEGER NOT NULL, saved_at REAL NOT NULL, launch INTEGER NOT NULL,
+    sha256 TEXT NOT NULL, context BLOB NOT NULL, parts TEXT, PRIMARY KEY (run_id, position)
+  ) STRICT;
+  CREATE INDEX checkpoint_age ON checkpoint (saved_at);
+  `,
 ]

@@ -9,6 +9,7 @@ export interface Tables {
   run: RunTable
   run_log: RunLogTable
   series: SeriesTable
+  checkpoint: CheckpointTable
   fab: FabTable
   part: PartTable
   task: TaskTable
@@ -88,6 +89,21 @@ export interface SeriesTable {
   series_id: Id
   federation: string
   /** protobuf `Context` of the last run; empty if it is kept in parts. */
+  context: Uint8Array
+  parts: string | null
+}
+
+/** What the ServerApp of a run goes on from; the last two of each run. */
+export interface CheckpointTable {
+  run_id: Id
+  /** Counts up within a run. */
+  position: number
+  saved_at: Instant
+  /** Which launch of the ServerApp has saved it. */
+  launch: number
+  /** Of the context. */
+  sha256: string
+  /** protobuf `Context`; empty if it is kept in parts. */
   context: Uint8Array
   parts: string | null
 }

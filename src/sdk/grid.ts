@@ -1,3 +1,4 @@
+import type { Context } from '../message/context.ts'
 import type { Message } from '../message/message.ts'
 import type { HeldReply } from './held-reply.ts'
 
@@ -37,6 +38,18 @@ export interface Grid {
    * that not all have to be in memory. Optional: without it, strategies receive all replies at once.
    */
   sendAndHold?(messages: Iterable<Message>, options?: { timeoutSeconds?: number }): Promise<HeldReply[]>
+  /**
+   * Keeps `context.state` at the SuperLink. A ServerApp that saves it starts again if its process is lost, with the state
+   * that it saved last: also on another machine, and with `flwr run --resume` after a failure. The last two are kept, of
+   * 63 MiB at most with the app itself. Elsewhere than at a SuperLink of Trellis it does nothing.
+   *
+   * @example
+   * const saved = context.state.has('arrays') ? context.state.arrays('arrays') : initialArrays
+   * // ... a round
+   * context.state.set('arrays', arrays)
+   * await grid.saveState(context)
+   */
+  saveState(context: Context): Promise<void>
   /** Tells whoever watches the run (`flwr run --stream`) how far it is. Never fails the run. */
   reportProgress(progress: Progress): void
 }

@@ -7,6 +7,7 @@ import { deflateMessage } from '../message/deflate.ts'
 import { inflateMessage } from '../message/inflate.ts'
 import { errorCodes, type Message } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
+import { contextFromWire, contextToWire } from '../message/wire.ts'
 import type { ClientApp } from './client-app.ts'
 import type { Grid, Progress } from './grid.ts'
 
@@ -29,6 +30,8 @@ export class InMemoryGrid implements Grid {
   readonly runId = 1n
   /** Everything that was reported, oldest first. */
   readonly progress: Progress[] = []
+  /** The state that was saved last. */
+  saved: RecordDict | undefined
   /** Everything that was sent, oldest first. */
   readonly sent: Message[] = []
   readonly #nodes: ReadonlyMap<bigint, { app: ClientApp; context: Context }>
@@ -81,6 +84,11 @@ export class InMemoryGrid implements Grid {
     if (options.timeoutSeconds === undefined) await all
     else await settledWithin(all, options.timeoutSeconds * 1000)
     return this.#take(ids)
+  }
+
+  /** A later test can start from `saved`. */
+  async saveState(context: Context): Promise<void> {
+    this.saved = contextFromWire(contextToWire(context)).state
   }
 
   reportProgress(progress: Progress): void {

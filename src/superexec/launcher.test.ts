@@ -233,6 +233,7 @@ test('a ServerApp that dies fails with the error that it wrote last', async (t) 
   assert.deepEqual(told.one, {
     subStatus: 'failed',
     details: 'The app process ended before its task was done (exit status 1: RangeError: no such partition).',
+    processLost: true,
   })
 })
 

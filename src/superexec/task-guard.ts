@@ -66,7 +66,7 @@ export class TaskGuard {
     const api = this.#open(AbortSignal.timeout(reportMs))
     const report = this.#lastWords
       ? this.#speak(api, this.#lastWords, details)
-      : api.finish({ subStatus: 'failed', details })
+      : api.finish({ subStatus: 'failed', details, processLost: true })
     report.then(
       () => log.warn('An app process ended before its task was done', { outcome }),
       // The usual case: the app reported the end itself, and the token is good for nothing any more.

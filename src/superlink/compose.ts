@@ -49,6 +49,7 @@ import { LiveNodes } from './nodes/live-nodes.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
 import { Uploads } from './nodes/uploads.ts'
+import { prepareRestart } from './runs/checkpoints.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
@@ -119,6 +120,7 @@ export async function startSuperlink(
       clock,
       log,
       leaseNow: () => room.leaseNow(),
+      mayGoOn: (tx, afterCommit, lost) => prepareRestart(ctx, tx, afterCommit, lost),
       onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
     }),
     bells,
@@ -253,7 +255,7 @@ async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableSt
 
 function runSuperexec(
   config: SuperlinkConfig,
-  { clock, log }: SuperlinkContext,
+  { clock, log, tasks }: SuperlinkContext,
   /** Without TLS. */
   apps: Listener,
   secret: Uint8Array,
@@ -262,5 +264,6 @@ function runSuperexec(
   const { python, simulation: keepImports, dependencyInstallation, keepAppsMinutes } = config
   const { format: logFormat } = config.log
   const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
-  return runOwnSuperexec({ ...about, keepAppsMinutes, logFormat, clock, log, signal })
+  const onEnd = (startedAt: number): Promise<void> => tasks.loseLaunchedSince(startedAt, 'its SuperExec has ended')
+  return runOwnSuperexec({ ...about, keepAppsMinutes, logFormat, clock, log, signal, onEnd })
 }

@@ -75,6 +75,7 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
     getNodes: async () => notHere(),
     pushLogs: async () => {},
     pushTaskEvents: async () => {},
+    saveCheckpoint: async () => notHere(),
     async pushTaskOutput(task, request) {
       const { subStatus, details } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')

@@ -1,7 +1,7 @@
 import { Bell } from '../base/bell.ts'
 import type { TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
-import { leaseMs } from './task.ts'
+import { backToPending, leaseMs } from './task.ts'
 import * as taskStore from './task-store.ts'
 import type { Tasks, TasksOptions } from './tasks.ts'
 
@@ -10,7 +10,7 @@ export type AppsAfterPause = 'ended' | 'restarted' | 'paused'
 
 /** What a lease that is over changes. */
 export interface LeaseEnds {
-  readonly finish: Tasks['finish']
+  readonly lose: Tasks['lose']
   /** A task waits for a launcher again. */
   readonly onPending: () => void
 }
@@ -54,7 +54,7 @@ export class Leases {
         if (leaseUntil === undefined || status === 'pending') continue
         const kind = status === 'running' ? 'running' : 'starting'
         if (apps !== 'ended') await taskStore.update(tx, taskId, { leaseUntil: clock.now() + leaseMs[kind] })
-        else if (kind === 'running') await this.#ends.finish(tx, afterCommit, taskId, 'failed', endedWithServer)
+        else if (kind === 'running') await this.#ends.lose(tx, afterCommit, taskId, endedWithServer)
         else await taskStore.update(tx, taskId, backToPending)
         if (apps === 'restarted') this.#awaited.add(taskId)
       }
@@ -101,11 +101,10 @@ export class Leases {
           : this.#awaited.has(taskId)
             ? notBack
             : 'No heartbeat received from the task'
-      await this.#ends.finish(tx, afterCommit, taskId, 'failed', details, task.leaseUntil)
+      await this.#ends.lose(tx, afterCommit, taskId, details, task.leaseUntil)
     })
   }
 }
 
-const backToPending = { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null } as const
 const endedWithServer = 'The server was restarted, and the app that it ran ended with it: start the run again'
 const notBack = 'The server was restarted, and the app has not come back since: start the run again'

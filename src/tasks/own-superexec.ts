@@ -18,6 +18,8 @@ export interface OwnSuperexecOptions {
   /** How long ServerApps wait for the next start of this server; absent: they end with it. */
   readonly keepAppsMinutes?: number | undefined
   readonly logFormat: LogFormat
+  /** Called when the SuperExec has ended by itself, with the instant of its start: its apps end with it. */
+  readonly onEnd?: (startedAt: number) => Promise<void>
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
@@ -28,7 +30,7 @@ export interface OwnSuperexecOptions {
  * left to itself if the reason of the signal is `leaveChild`. The secret reaches each start over a pipe: arguments, environment and files can be read by other programs.
  */
 export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
-  const { secret, clock, log, signal } = options
+  const { secret, clock, log, signal, onEnd } = options
   const args = superexecArguments(options)
   const start = () => {
     const child = startProgram(program, args, { stdio: ['pipe', 'inherit', 'inherit'] })
@@ -37,10 +39,12 @@ export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
     child.stdin?.end(secret)
     return child
   }
-  return keepRunning(start, { name: program, clock, log, signal })
+  return keepRunning(start, { name: program, clock, log, signal, onEnd })
 }
 
-function superexecArguments(options: Omit<OwnSuperexecOptions, 'secret' | 'clock' | 'log' | 'signal'>): string[] {
+function superexecArguments(
+  options: Omit<OwnSuperexecOptions, 'secret' | 'clock' | 'log' | 'signal' | 'onEnd'>,
+): string[] {
   const { address, caFile, python, keepImports, dependencyInstallation, keepAppsMinutes, logFormat } = options
   return [
     ...(caFile === undefined ? ['--insecure'] : ['--root-certificates', caFile]),

@@ -59,6 +59,8 @@ export interface RuntimeBackend {
   ): Promise<Response<'getNodes'>>
   pushLogs(task: Task, request: Request<'pushLogs'>): Promise<void>
   pushTaskEvents(task: Task, request: Request<'pushTaskEvents'>): Promise<void>
+  /** Keeps what a ServerApp goes on from if its process is lost. */
+  saveCheckpoint(task: Task, request: Request<'saveCheckpoint'>): Promise<void>
   /** Stores what the app left and finishes the task; a refused end is not an error. */
   pushTaskOutput(task: Task, request: Request<'pushTaskOutput'>): Promise<void>
 }
@@ -134,6 +136,10 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
         ),
       async pushLogs(request, _call, task) {
         await backend.pushLogs(task, request)
+        return {}
+      },
+      async saveCheckpoint(request, _call, task) {
+        await backend.saveCheckpoint(task, request)
         return {}
       },
       async pushTaskEvents(request, _call, task) {

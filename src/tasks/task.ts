@@ -26,13 +26,13 @@ export type TaskStatus = 'pending' | 'starting' | 'running' | 'finished'
 export type TaskSubStatus = '' | 'completed' | 'failed' | 'stopped'
 
 /**
- * Which status may follow which. `starting` goes back to `pending` when its lease ends before the app came up. Nothing
- * leaves `finished`, and only a running task can complete.
+ * Which status may follow which. `starting` goes back to `pending` when its lease ends before the app came up, and
+ * `running` when its process is lost and another can go on. Nothing leaves `finished`, and only a running task can complete.
  */
 const transitions: Readonly<Record<TaskStatus, readonly TaskStatus[]>> = {
   pending: ['starting', 'finished'],
   starting: ['running', 'pending', 'finished'],
-  running: ['finished'],
+  running: ['pending', 'finished'],
   finished: [],
 }
 
@@ -40,6 +40,9 @@ export function mayBecome(from: TaskStatus, to: TaskStatus, subStatus: TaskSubSt
   if (to === 'finished' && subStatus === 'completed' && from !== 'running') return false
   return transitions[from].includes(to)
 }
+
+/** What changes when a task waits for a launcher again. */
+export const backToPending = { status: 'pending', startingAt: null, tokenHash: null, leaseUntil: null } as const
 
 /** A lease in milliseconds: short after the claim, then prolonged by activation and every heartbeat. */
 export const leaseMs = { starting: 30_000, running: 60_000 } as const

@@ -8,7 +8,7 @@ import type { Logger } from '../base/log.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import { EndedRuns } from './ended-runs.ts'
 import { type AppsAfterPause, Leases } from './leases.ts'
-import { leaseMs, mayBecome, type Task, type TaskSubStatus, type TaskType } from './task.ts'
+import { backToPending, leaseMs, mayBecome, type Task, type TaskSubStatus, type TaskType } from './task.ts'
 import * as taskStore from './task-store.ts'
 
 export interface TasksOptions {
@@ -17,6 +17,12 @@ export interface TasksOptions {
   readonly log: Logger
   /** The instant by which leases are judged, if that is not the clock's. */
   readonly leaseNow?: () => number
+  /** Returns whether a task whose process is lost can be launched again; it may prepare that in the same transaction. */
+  readonly mayGoOn?: (
+    tx: Db,
+    afterCommit: AfterCommit,
+    lost: { readonly task: Task; readonly reason: string },
+  ) => Promise<boolean>
   /** The rest of the end of a task, in the same transaction. */
   readonly onFinished: (tx: Db, afterCommit: AfterCommit, task: Task) => Promise<void>
 }
@@ -38,7 +44,7 @@ export class Tasks {
   constructor(options: TasksOptions) {
     this.#options = options
     this.#leases = new Leases(options, {
-      finish: (...end) => this.finish(...end),
+      lose: (...end) => this.lose(...end),
       onPending: () => this.#pending.ring('pending'),
     })
   }
@@ -160,7 +166,7 @@ export class Tasks {
     })
     if (!alive || wait.waitMs <= 0) return alive
     const ended = async (): Promise<true | undefined> =>
-      ((await taskStore.find(db.read, taskId))?.status ?? 'finished') === 'finished' ? true : undefined
+      isAlive(await taskStore.find(db.read, taskId)) ? undefined : true
     return (await lookAgain(this.#ended, taskId, ended, wait)) === undefined
   }
 
@@ -196,6 +202,38 @@ export class Tasks {
   /** Nobody will ask for this task again. */
   forget(tx: Db, taskId: TaskId): Promise<void> {
     return taskStore.remove(tx, taskId)
+  }
+
+  /** Throws `token-invalid` unless the task is in the hands of the same process as then. */
+  async ensureSameLaunch(tx: Db, { taskId, launches }: Task): Promise<void> {
+    const task = await taskStore.find(tx, taskId)
+    if (task?.status !== 'running' || task.launches !== launches)
+      throw new DomainError('token-invalid', `Another process works on task ${taskId}.`)
+  }
+
+  /** The process of a task is lost: if another can go on, it is launched, else the task has failed. */
+  async lose(tx: Db, afterCommit: AfterCommit, taskId: TaskId, reason: string, at?: number): Promise<boolean> {
+    const task = await taskStore.find(tx, taskId)
+    if (!task || task.status === 'finished') return false
+    const goesOn = task.status !== 'pending' && (await this.#options.mayGoOn?.(tx, afterCommit, { task, reason }))
+    if (!goesOn) return this.finish(tx, afterCommit, taskId, 'failed', reason, at)
+    await taskStore.update(tx, taskId, backToPending)
+    afterCommit(() => {
+      this.#leases.heard(taskId)
+      this.#pending.ring('pending')
+      // A process that lives after all has to end.
+      this.#ended.ring(taskId)
+    })
+    return true
+  }
+
+  /** The apps of all tasks that were handed out since then are lost. */
+  async loseLaunchedSince(startedAt: number, reason: string): Promise<void> {
+    await this.#options.db.transaction(async (tx, afterCommit) => {
+      for (const { taskId, status, startingAt } of await taskStore.listOpen(tx)) {
+        if (status !== 'pending' && (startingAt ?? 0) >= startedAt) await this.lose(tx, afterCommit, taskId, reason)
+      }
+    })
   }
 
   /** Returns false, and changes nothing, if the task may not finish like that. The token is void afterwards. */

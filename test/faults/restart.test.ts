@@ -1,10 +1,15 @@
 import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { countingClient, countingServer } from '../harness/apps.ts'
+import { countingClient, countingServer, savingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { eventually, isAlive, type TestProgram } from '../harness/program.ts'
 
 const slowApp = { server: countingServer, client: countingClient, config: 'rounds = 6\npause-ms = 400' }
+
+function programOf(pid: number): string {
+  return readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+}
 
 async function startRun(deployment: Deployment): Promise<string> {
   const started = JSON.parse((await deployment.flwr('run', deployment.writeApp(slowApp), '--format', 'json')).stdout)
@@ -100,6 +105,40 @@ test('a SuperLink that ends by SIGINT leaves no process behind, and its next sta
   const again = await deployment.flwr('run', 'testapp', '--stream', '-c', 'rounds=1')
   assert.equal(again.status, 0, again.said)
   assert.deepEqual(await nodeIds(deployment), before)
+})
+
+test('a ServerApp that saves its state goes on after its last round, however it was lost', async () => {
+  await using deployment = await Deployment.create()
+  await deployment.startSupernode('node-1')
+  const app = { server: savingServer, client: countingClient, config: 'rounds = 6\npause-ms = 300\nfail-in = 6' }
+  const started = await deployment.flwr('run', deployment.writeApp(app), '--format', 'json')
+  const runId = JSON.parse(started.stdout)['run-id']
+  const follower = deployment.start('flwr', ['log', runId, '--stream'])
+  const killChild = (program: string): void => {
+    // The SuperNode has children of this name too.
+    const own = deployment.children(program).filter((pid) => programOf(pid).includes(deployment.mainAddress))
+    assert.equal(own.length, 1, program)
+    for (const pid of own) process.kill(pid, 'SIGKILL')
+  }
+  await follower.line(/begins round 2/)
+  killChild('flwr-serverapp')
+  await follower.line(/begins round 4/)
+  killChild('flower-superexec')
+  assert.equal(await follower.end(), 0, follower.said)
+  const lost = follower.said.match(/\[The ServerApp was lost: .* It starts again from its checkpoint of .*\]/g)
+  assert.equal(lost?.length, 2, follower.said)
+  assert.match(lost?.[0] ?? '', /ended by SIGKILL/)
+  assert.match(lost?.[1] ?? '', /its SuperExec has ended/)
+  assert.equal(follower.said.match(/begins round 1/g)?.length, 1, 'no round is repeated that was saved')
+  assert.match((await deployment.flwr('ls', '--run-id', runId)).said, /finished:failed[\s\S]*as it was told/)
+
+  const resumed = await deployment.flwr('run', '--resume', runId, '--stream')
+  assert.equal(resumed.status, 0, resumed.said)
+  assert.doesNotMatch(resumed.said, /begins round [1-5]/)
+  assert.match(resumed.said, /begins round 6[\s\S]*weights: 6 16/)
+  const completed = /Successfully started run (\d+)/.exec(resumed.said)?.[1] ?? ''
+  const refused = await deployment.flwr('run', '--resume', completed)
+  assert.match(refused.said, /is completed: there is nothing to resume/)
 })
 
 test('a SuperNode killed while it trains gets its message again when it is back', async () => {

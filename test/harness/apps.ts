@@ -27,6 +27,37 @@ export const app = new ClientApp()
   .evaluate((message) => message.reply(new RecordDict({ metrics: new MetricRecord({ 'num-examples': 1, loss: 0.5 }) })))
 `
 
+/**
+ * As `countingServer`, by hand: saves its state after each round, and throws before the round named `fail-in`, unless it
+ * did so before.
+ */
+export const savingServer = `
+import { ArrayRecord, ConfigRecord, log, Message, NdArray, RecordDict, ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(async (grid, context) => {
+  const { state, runConfig } = context
+  if (!state.has('arrays')) state.set('arrays', new ArrayRecord({ w: NdArray.from(new Float32Array([0, 10])) }))
+  const progress = state.has('progress') ? state.config('progress') : new ConfigRecord({ round: 0, failed: 0 })
+  state.set('progress', progress)
+  for (let round = Number(progress.get('round')) + 1; round <= Number(runConfig['rounds']); round++) {
+    log.info(\`begins round \${round}\`)
+    if (round === Number(runConfig['fail-in'] ?? 0) && Number(progress.get('failed')) === 0) {
+      progress.set('failed', 1)
+      await grid.saveState(context)
+      throw new Error('as it was told')
+    }
+    let nodes = await grid.getNodeIds()
+    while (nodes.length < 1) nodes = await grid.getNodeIds({ knownNodes: nodes.length })
+    const content = new RecordDict({ arrays: state.arrays('arrays') })
+    const messages = nodes.map((dstNodeId) => Message.create({ content, messageType: 'train', dstNodeId }))
+    const [reply] = await grid.sendAndReceive(messages)
+    state.set('arrays', reply.content.arrays('arrays'))
+    progress.set('round', round)
+    await grid.saveState(context)
+  }
+  log.info(\`weights: \${[...state.arrays('arrays').get('w').values()].join(' ')}\`)
+})
+`
+
 /** Sends one query to every node and logs each answer or error as it comes. */
 export const askingServer = `
 import { ConfigRecord, log, Message, RecordDict, ServerApp } from 'trellis-fl'

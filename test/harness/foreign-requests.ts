@@ -25,6 +25,7 @@ const fills: Readonly<Record<string, Fill>> = {
   node: ({ callerNodeId }) => ({ nodeId: callerNodeId }),
   nodeId: ({ nodeId }) => nodeId,
   runId: ({ runId }) => runId,
+  resumeRunId: ({ runId }) => runId,
   taskId: ({ taskId }) => taskId,
   seriesId: ({ seriesId }) => seriesId,
   hashStr: ({ fabHash }) => fabHash,
@@ -49,7 +50,16 @@ const harmless: readonly string[] = [
   ...['endedRunsSeen', 'clientappRuntimeList', 'fab', 'overrideConfig', 'overrideFederationConfig', 'appSpec'],
   ...['federation', 'federationName', 'connectorRefs', 'connectorIds', 'userPrompt', 'afterTimestamp', 'limit', 'skip'],
   ...['deviceCode', 'location', 'name', 'description', 'simulation', 'config', 'afterTaskEventId', 'context'],
-  ...['supportedTaskTypes', 'agentappFabHashes', 'subStatus', 'details', 'clientappRuntime', 'knownNodes', 'events'],
+  ...[
+    'supportedTaskTypes',
+    'agentappFabHashes',
+    'subStatus',
+    'details',
+    'clientappRuntime',
+    'knownNodes',
+    'events',
+    'processLost',
+  ],
   // The token of the header counts, and that of the body is not read.
   ...['token', 'runStatus'],
 ]

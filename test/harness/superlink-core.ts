@@ -27,6 +27,7 @@ import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
 import { activateNode, heartbeat, registerNode } from '../../src/superlink/nodes/nodes.ts'
 import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
 import { Uploads } from '../../src/superlink/nodes/uploads.ts'
+import { prepareRestart } from '../../src/superlink/runs/checkpoints.ts'
 import { onTaskFinished, stopRun } from '../../src/superlink/runs/finish.ts'
 import { type RunObserver, RunProgress } from '../../src/superlink/runs/progress.ts'
 import { startRun } from '../../src/superlink/runs/start.ts'
@@ -143,6 +144,7 @@ export class SuperlinkCore implements AsyncDisposable {
         clock,
         log,
         leaseNow: () => room.leaseNow(),
+        mayGoOn: (...lost) => prepareRestart(ctx, ...lost),
         onFinished: (...end) => onTaskFinished(ctx, ...end),
       }),
       bells,

@@ -142,6 +142,8 @@ class RecordedGrid implements Grid {
     this.sent.push([...messages].sort((a, b) => Number(a.metadata.dstNodeId - b.metadata.dstNodeId)))
     return (this.#rounds.next().value as readonly DescribedReply[]).map(replyOf)
   }
+  async saveState(): Promise<void> {}
+
   reportProgress(): void {}
 }
 

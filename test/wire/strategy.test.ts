@@ -123,6 +123,8 @@ class RecordedGrid implements Grid {
   async sendAndReceive(): Promise<Message[]> {
     return (this.#phases.next().value as readonly DescribedReply[]).map(replyOf)
   }
+  async saveState(): Promise<void> {}
+
   reportProgress(): void {}
 }
 

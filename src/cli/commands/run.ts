@@ -6,7 +6,7 @@ import { UsageError } from '../../base/errors.ts'
 import { oneLine } from '../../base/printable.ts'
 import { type BuiltFab, buildFab } from '../../fab/bundle.ts'
 import { userConfigToWire } from '../../message/wire.ts'
-import { type CliContext, type CreateCommand, collect, connectionArgument, formatOption } from '../command.ts'
+import { type CliContext, type CreateCommand, collect, connectionArgument, formatOption, parseId } from '../command.ts'
 import { type OpenControl, openControl } from '../connect.ts'
 import { isFederationName, readFlowerConfig } from '../flower-config.ts'
 import { endText, followRun } from '../follow.ts'
@@ -20,6 +20,7 @@ import { readSimulationConfig } from '../simulation-config.ts'
 interface Options {
   readonly stream?: boolean
   readonly federation?: string
+  readonly resume?: string
   readonly runConfig: readonly string[]
   readonly federationConfig: readonly string[]
   readonly format: string
@@ -32,6 +33,7 @@ export const runCommand: CreateCommand = (context) =>
     .argument(...connectionArgument)
     .option('--stream', 'follow the run until it ends')
     .option('--federation <name>', 'federation to run in')
+    .option('--resume <run>', 'start a failed or stopped run again from its last checkpoint, as a new run')
     .option(
       '-c, --run-config <pairs>',
       `override the app's configuration: key=value pairs, or a .toml file`,
@@ -42,7 +44,9 @@ export const runCommand: CreateCommand = (context) =>
     .addOption(formatOption())
     .action(async (app: string, connectionName: string | undefined, options: Options) => {
       context.status = await runWithOutput(context, options.format, (output) =>
-        run(context, app, connectionName, options, output),
+        options.resume === undefined
+          ? run(context, app, connectionName, options, output)
+          : resume(context, app === '.' ? undefined : app, { ...options, resume: options.resume }, output),
       )
     })
 
@@ -75,6 +79,41 @@ async function run(
     'fab-hash': fab.hash.slice(0, 8),
     'fab-filename': fab.filename,
   })
+  return await follow(context, control, runId, options, output)
+}
+
+/** Takes no folder: the SuperLink has the app. */
+async function resume(
+  context: CliContext,
+  connectionName: string | undefined,
+  options: Options & { readonly resume: string },
+  output: Output,
+): Promise<number> {
+  if (options.runConfig.length + options.federationConfig.length > 0 || options.federation !== undefined)
+    throw new UsageError(
+      'A run is resumed as it was started: leave out --run-config, --federation-config and --federation.',
+    )
+  const resumeRunId = parseId(options.resume, '--resume')
+  using control = await openControl(context, connectionName, output)
+  const { runId, federation } = await control.client.startRun({ resumeRunId })
+  if (runId === undefined) throw new UsageError('This SuperLink cannot resume runs: it keeps no checkpoints.')
+  output.say(`${paint('green', 'Successfully started run')} ${runId}, from the last checkpoint of run ${resumeRunId}`)
+  output.answer({
+    success: true,
+    'run-id': runId.toString(),
+    'federation-id': federation,
+    'resumed-run-id': String(resumeRunId),
+  })
+  return await follow(context, control, runId, options, output)
+}
+
+async function follow(
+  context: CliContext,
+  control: OpenControl,
+  runId: bigint,
+  options: Options,
+  output: Output,
+): Promise<number> {
   if (!options.stream) return 0
   const ended = await followRun(context, control, runId, output, {
     milestones: true,

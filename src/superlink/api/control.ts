@@ -7,6 +7,7 @@ import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import { isNistPublicKey } from '../../identity/node-key.ts'
 import { userConfigFromWire } from '../../message/wire.ts'
 import { defineService, type Service } from '../../rpc/service.ts'
+import { getRunOf } from '../access/accounts.ts'
 import { type ControlOwned, controlOwners } from '../access/owners.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { defaultFederation, describeFederation } from '../federations/federation.ts'
@@ -17,6 +18,7 @@ import { followEvents } from '../runs/events.ts'
 import { findWait } from '../runs/find-wait.ts'
 import { stopRun } from '../runs/finish.ts'
 import { followLog } from '../runs/logs.ts'
+import { resumeRun } from '../runs/resume.ts'
 import { findRun, runToWire, toRun } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
 import { ensureFabGiven, startRun } from '../runs/start.ts'
@@ -48,6 +50,10 @@ export function createControlService(ctx: SuperlinkContext): Service {
         }
         // Flower answers an oversized FAB with neither run id nor error, and its clients know that.
         if ((request.fab?.content.length ?? 0) > limits.fabBytesMax) return {}
+        if (request.resumeRunId !== undefined) {
+          const run = await getRunOf(ctx.db.read, caller, request.resumeRunId as RunId)
+          return { ...(await resumeRun(ctx, run, caller)), federation: run.federation }
+        }
         const federation = request.federation === '' ? defaultFederation.name : request.federation
         if (federation !== defaultFederation.name) throw new DomainError('federation-not-found')
         const { runId, seriesId } = await startRun(ctx, {

@@ -13,6 +13,8 @@ import { confirmReceived } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { collectReplies } from '../delivery/replies.ts'
+import * as checkpointStore from '../runs/checkpoint-store.ts'
+import { saveCheckpoint } from '../runs/checkpoints.ts'
 import { appendEvents } from '../runs/events.ts'
 import { appendLog } from '../runs/logs.ts'
 import { findRun, runToWire } from '../runs/run.ts'
@@ -26,7 +28,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     component: (task) => findComponent(ctx, task.fabHash),
     async taskInput(task, makeRoom) {
       const run = await findRun(ctx.db.read, task.runId)
-      const context = run && (await runStore.findContext(ctx.db.read, run.seriesId, makeRoom))
+      const context =
+        run &&
+        ((await checkpointStore.findContext(ctx.db.read, run.runId, makeRoom)) ??
+          (await runStore.findContext(ctx.db.read, run.seriesId, makeRoom)))
       if (!run || !context) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return {
         context: { ...(await decodeInTurns(ContextSchema, context)), runId: run.runId },
@@ -85,6 +90,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     },
     pushLogs: (task, request) => endsWithRun(() => appendLog(ctx, task.runId, request.logs)),
     pushTaskEvents: (task, request) => endsWithRun(() => appendEvents(ctx, task, request.events)),
+    async saveCheckpoint(task, { context }) {
+      if (!context) throw new DomainError('invalid-request', 'SaveCheckpoint needs a context.')
+      await saveCheckpoint(ctx, task, context)
+    },
     async pushTaskOutput(task, request) {
       const { subStatus, details } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped') {
@@ -94,6 +103,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const context = request.context && (await bytesInTurns(ContextSchema, request.context))
       await ctx.db.transaction(async (tx, afterCommit) => {
         const failure = subStatus === 'completed' ? ctx.progress.appLoads.findFailure(task.runId) : undefined
+        if (request.processLost) return void (await ctx.tasks.lose(tx, afterCommit, task.taskId, details))
         const finished = await (failure === undefined
           ? ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
           : ctx.tasks.finish(tx, afterCommit, task.taskId, 'failed', `${noNodeLoaded} ${failure}`))

@@ -19,6 +19,16 @@ export function findFab(db: Db, fabHash: string, makeRoom?: MakeRoom): Promise<U
   return findValue(db, () => query.executeTakeFirst(), makeRoom)
 }
 
+/** How many bytes a FAB has. */
+export async function findFabBytes(db: Db, fabHash: string): Promise<number> {
+  const row = await db
+    .selectFrom('fab')
+    .select([({ fn }) => fn<number>('length', ['content']).as('bytes'), 'parts'])
+    .where('fab_hash', '=', fabHash)
+    .executeTakeFirst()
+  return Number.parseInt(row?.parts ?? String(row?.bytes ?? 0), 10)
+}
+
 export async function getFab(db: Db, fabHash: string, makeRoom?: MakeRoom): Promise<Uint8Array> {
   const content = await findFab(db, fabHash, makeRoom)
   if (!content) throw new DomainError('fab-not-visible', `Found no FAB with hash: ${fabHash}`)

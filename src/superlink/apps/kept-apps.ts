@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import type { AppsAfterPause } from '../../tasks/leases.ts'
 import type { SuperlinkConfig } from '../config.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -5,17 +6,31 @@ import * as settingStore from './setting-store.ts'
 
 const setting = 'apps'
 
-/** What has become of the apps of the last start of this SuperLink. Only a planned end without them is known for sure. */
+/**
+ * What has become of the apps of the last start of this SuperLink. They have ended if it ended with them, if the machine was
+ * started since, and if this is the first process of a container: it has no process from before.
+ */
 export async function takeAppsOfLastStart(
   { db }: Pick<SuperlinkContext, 'db'>,
   { isolation, keepAppsMinutes }: Pick<SuperlinkConfig, 'isolation' | 'keepAppsMinutes'>,
+  here: { readonly bootId: string; readonly pid: number } = { bootId: readBootId(), pid: process.pid },
 ): Promise<AppsAfterPause> {
-  const haveEnded = (await settingStore.find(db.read, setting)) === 'ended'
-  await db.transaction((tx) => settingStore.put(tx, setting, 'running'))
-  return isolation === 'subprocess' && (haveEnded || keepAppsMinutes === 0) ? 'ended' : 'restarted'
+  const running = `running ${here.bootId}`
+  const mayLive = (await settingStore.find(db.read, setting)) === running && here.pid !== 1
+  await db.transaction((tx) => settingStore.put(tx, setting, running))
+  return isolation === 'subprocess' && (!mayLive || keepAppsMinutes === 0) ? 'ended' : 'restarted'
 }
 
 /** The SuperExec of this SuperLink has ended, and its apps with it. */
 export function noteAppsEnded({ db }: Pick<SuperlinkContext, 'db'>): Promise<void> {
   return db.transaction((tx) => settingStore.put(tx, setting, 'ended'))
+}
+
+/** Another one after each start of the machine; empty where the system has none. */
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'utf8').trim()
+  } catch {
+    return ''
+  }
 }

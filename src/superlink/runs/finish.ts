@@ -5,11 +5,15 @@ import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { listParticipants } from '../delivery/participant-store.ts'
 import { forgetRunMessages } from '../delivery/replies.ts'
+import { forgetCheckpoints } from './checkpoints.ts'
 import { findRun } from './run.ts'
 
 /** The end of a run is the end of its primary task: other tasks end, messages and objects go, followers hear of it. */
 export async function onTaskFinished(
-  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'log' | 'tasks' | 'progress' | 'passingReplies' | 'simulation'>,
+  ctx: Pick<
+    SuperlinkContext,
+    'objects' | 'bells' | 'log' | 'clock' | 'tasks' | 'progress' | 'passingReplies' | 'simulation'
+  >,
   tx: Db,
   afterCommit: AfterCommit,
   task: Task,
@@ -20,6 +24,7 @@ export async function onTaskFinished(
   const nodes = await listParticipants(tx, task.runId)
   await forgetRunMessages(ctx, tx, afterCommit, task.runId)
   await fleet?.endRun(tx, afterCommit, task.runId)
+  await forgetCheckpoints(ctx, tx, task)
   afterCommit(() => {
     ctx.log.info('Run finished', {
       run: task.runId,

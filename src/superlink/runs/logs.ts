@@ -3,6 +3,7 @@ import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as logStore from './log-store.ts'
 import { ensureRunOpen, findRun } from './run.ts'
@@ -21,17 +22,26 @@ type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room' | 'progress'
 export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly string[]): Promise<void> {
   const text = fragments.map(cutLine).join('')
   if (text === '') return
-  await ctx.db.transaction(async (tx, afterCommit) => {
-    await ensureRunOpen(tx, runId)
-    const before = await runStore.findLogBytes(tx, runId)
-    if (before === undefined || before > limits.runLogBytesMax) return
-    const bytes = before + Buffer.byteLength(text)
-    const kept =
-      bytes > limits.runLogBytesMax ? `\n[The log ends here: it is longer than ${limits.runLogBytesMax} bytes]\n` : text
-    await logStore.append(tx, runId, kept, Math.round(ctx.clock.now() * 1000))
-    await runStore.setLogBytes(tx, runId, bytes)
-    afterCommit(() => ctx.bells.runs.ring(runId))
-  })
+  await ctx.db.transaction((tx, afterCommit) => appendNote(ctx, tx, afterCommit, runId, text))
+}
+
+/** As `appendLog`, within a transaction. */
+export async function appendNote(
+  ctx: Pick<Ctx, 'clock' | 'bells'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  runId: RunId,
+  text: string,
+): Promise<void> {
+  await ensureRunOpen(tx, runId)
+  const before = await runStore.findLogBytes(tx, runId)
+  if (before === undefined || before > limits.runLogBytesMax) return
+  const bytes = before + Buffer.byteLength(text)
+  const kept =
+    bytes > limits.runLogBytesMax ? `\n[The log ends here: it is longer than ${limits.runLogBytesMax} bytes]\n` : text
+  await logStore.append(tx, runId, kept, Math.round(ctx.clock.now() * 1000))
+  await runStore.setLogBytes(tx, runId, bytes)
+  afterCommit(() => ctx.bells.runs.ring(runId))
 }
 
 /**

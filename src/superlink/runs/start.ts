@@ -11,6 +11,7 @@ import { findFab, keepFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { resolveSettings } from '../simulation/federation-settings.ts'
 import { encodeSettings } from '../simulation/settings-store.ts'
+import { inheritCheckpoint } from './checkpoints.ts'
 import { encodeOverrides } from './run.ts'
 import * as runStore from './run-store.ts'
 
@@ -20,12 +21,14 @@ export interface NewRun {
   readonly federation: string
   /** What the run wants otherwise than its federation, where runs are simulated. */
   readonly simulation: SimulationConfig | undefined
+  /** Context of the checkpoint that the ServerApp starts from. */
+  readonly checkpoint?: Uint8Array
   readonly owner: { readonly id: string; readonly name: string; readonly organization: string }
 }
 
 /** Starts a run: the app is checked first, then run, series, context and primary task appear together. */
 export async function startRun(
-  ctx: Pick<SuperlinkContext, 'db' | 'tasks' | 'log' | 'simulation' | 'progress'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'simulation' | 'progress'>,
   request: NewRun,
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
   const { manifest } = await readFab(request.fab)
@@ -65,6 +68,7 @@ export async function startRun(
       log_bytes: 0,
       simulation: simulation ? encodeSettings(simulation) : null,
     })
+    if (request.checkpoint) await inheritCheckpoint(ctx, tx, runId, request.checkpoint)
     afterCommit(() => ctx.progress.appLoads.started(runId))
   })
   ctx.log.info(simulation ? 'Created simulation run' : 'Created serverapp run', {

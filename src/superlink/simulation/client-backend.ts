@@ -97,6 +97,7 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
     getNodes: async () => notHere(),
     pushLogs: async () => {},
     pushTaskEvents: async () => {},
+    saveCheckpoint: async () => notHere(),
     async pushTaskOutput(task, request) {
       const { subStatus, details, context } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')
@@ -137,6 +138,7 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
     getNodes: (task, wait) => of(task).getNodes(task, wait),
     pushLogs: (task, request) => of(task).pushLogs(task, request),
     pushTaskEvents: (task, request) => of(task).pushTaskEvents(task, request),
+    saveCheckpoint: (task, request) => of(task).saveCheckpoint(task, request),
     pushTaskOutput: (task, request) => of(task).pushTaskOutput(task, request),
   }
 }

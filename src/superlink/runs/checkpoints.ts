@@ -1,0 +1,108 @@
+import { DomainError } from '../../base/errors.ts'
+import type { RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
+import { type Context, ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
+import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
+import type { Task } from '../../tasks/task.ts'
+import { findFabBytes } from '../apps/fabs.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { forgetRunMessages } from '../delivery/replies.ts'
+import * as checkpointStore from './checkpoint-store.ts'
+import { appendNote } from './logs.ts'
+import { findRun, type Run } from './run.ts'
+
+/**
+ * What ServerApps save to go on from. A ServerApp whose process is lost starts again from its last checkpoint; without one
+ * its run fails. A run that failed or was stopped can be started again from it.
+ */
+
+/** Throws `checkpoint-too-large`, and `token-invalid` if another process works on the task by now. */
+export async function saveCheckpoint(
+  { db, clock, tasks }: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks'>,
+  task: Task,
+  context: Context,
+): Promise<void> {
+  const bytes = await bytesInTurns(ContextSchema, context)
+  const bytesMax = limits.checkpointBytesMax - (await findFabBytes(db.read, task.fabHash))
+  if (bytes.length > bytesMax)
+    throw new DomainError(
+      'checkpoint-too-large',
+      `The checkpoint has ${bytes.length} bytes, more than the ${bytesMax} that a SuperLink keeps for this app: leave out what can be computed again.`,
+    )
+  await db.transaction(async (tx) => {
+    await tasks.ensureSameLaunch(tx, task)
+    await checkpointStore.insert(tx, {
+      runId: task.runId,
+      savedAt: clock.now(),
+      launch: task.launches,
+      context: bytes,
+    })
+  })
+}
+
+/**
+ * Decides whether a ServerApp whose process was lost starts again: if it has saved a checkpoint, unless it was launched
+ * several times without saving another. What it had asked of nodes is forgotten then, because it will ask anew.
+ */
+export async function prepareRestart(
+  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'clock' | 'log' | 'progress' | 'passingReplies'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  { task, reason }: { readonly task: Task; readonly reason: string },
+): Promise<boolean> {
+  if (task.type !== 'flwr-serverapp') return false
+  const last = await checkpointStore.findLast(tx, task.runId)
+  if (!last || task.launches - last.launch >= limits.taskLaunchesMax) return false
+  await forgetRunMessages(ctx, tx, afterCommit, task.runId)
+  const savedAt = new Date(last.savedAt).toISOString().slice(0, 19).replace('T', ' ')
+  const note = `\n[The ServerApp was lost: ${reason}. It starts again from its checkpoint of ${savedAt}Z]\n`
+  await appendNote(ctx, tx, afterCommit, task.runId, note)
+  afterCommit(() => {
+    ctx.log.warn('A ServerApp was lost and starts again from its checkpoint', { run: task.runId, because: reason })
+    ctx.progress.forget(task.runId)
+    ctx.passingReplies.forget(task.runId)
+  })
+  return true
+}
+
+/** After the end of a run: one that went well needs its checkpoints no longer, and those of others are not kept for ever. */
+export async function forgetCheckpoints(
+  { clock }: Pick<SuperlinkContext, 'clock'>,
+  tx: Db,
+  { runId, subStatus }: Pick<Task, 'runId' | 'subStatus'>,
+): Promise<void> {
+  if (subStatus === 'completed') await checkpointStore.remove(tx, { runId })
+  for (const old of await checkpointStore.listRunsBefore(tx, clock.now() - limits.checkpointKeptMs)) {
+    if ((await findRun(tx, old))?.task.status === 'finished') await checkpointStore.remove(tx, { runId: old })
+  }
+}
+
+/** The checkpoint that a new run in the place of this one starts from. Throws `run-not-resumable`. */
+export async function getCheckpointOf(db: Db, run: Run): Promise<Uint8Array> {
+  const { runId, task } = run
+  if (task.status !== 'finished')
+    throw new DomainError(
+      'run-not-resumable',
+      `Run ${runId} is ${task.status}: if its ServerApp is lost, it starts again by itself.`,
+    )
+  if (task.subStatus === 'completed')
+    throw new DomainError('run-not-resumable', `Run ${runId} is completed: there is nothing to resume.`)
+  const context = await checkpointStore.findContext(db, runId)
+  if (!context)
+    throw new DomainError(
+      'run-not-resumable',
+      `Run ${runId} has no checkpoint: its app saves none, or it was removed after 30 days. Start it from the beginning with flwr run.`,
+    )
+  return context
+}
+
+/** The first checkpoint of a new run. */
+export async function inheritCheckpoint(
+  { clock }: Pick<SuperlinkContext, 'clock'>,
+  tx: Db,
+  runId: RunId,
+  context: Uint8Array,
+): Promise<void> {
+  await checkpointStore.insert(tx, { runId, savedAt: clock.now(), launch: 0, context })
+}
