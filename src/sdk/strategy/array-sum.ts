@@ -4,6 +4,7 @@ import { NdArray, type NdArrayDraft } from '../../message/nd-array.ts'
 import type { ArrayPiece } from '../held-reply.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
 import { addProduct, productType, type SumArray, type SumType, widerType } from './product-sum.ts'
+import { roomForSum } from './simd-sums.ts'
 
 /** A piece below this size is collected with the rest of its array: there is little to gain. */
 const streamedBytesMin = 64 * 1024
@@ -100,7 +101,7 @@ export class ArraySum {
     const { dtype, shape, fortranOrder } = header
     if (!this.#sum) {
       this.#sum = { type: productType(dtype), shape, fortranOrder }
-      this.#draft = NdArray.draft(this.#sum.type, shape, fortranOrder)
+      this.#draft = NdArray.draft(this.#sum.type, shape, fortranOrder, roomForSum)
     }
     const sum = this.#sum
     if (shape.join() !== sum.shape.join())

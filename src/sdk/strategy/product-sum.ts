@@ -1,6 +1,7 @@
 import { type DType, isComplex, type NumericArray, type ValuesByType } from '../../message/dtype.ts'
 import type { StoredValues } from '../../message/nd-array.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
+import { addInSteps } from './simd-sums.ts'
 
 /**
  * Adds products to sums in the steps, order and precision of Flower's with numpy, so that a Python server gets the same
@@ -40,10 +41,16 @@ export function addProduct(addition: Addition): void {
     throw new InconsistentRepliesError(`The arrays '${name}' of the replies are complex in some and real in others.`)
   if (isComplex(sumType)) addComplex(addition, type)
   else if (sum instanceof Float32Array && part.values instanceof Float32Array)
-    addFloat32(sum, part.values, Math.fround(factor), isFirst)
+    addFloats(sum, part.values, Math.fround(factor), isFirst)
   else if (sum instanceof Float64Array && part.values instanceof Float64Array)
-    addFloat64(sum, part.values, factor, isFirst)
+    addFloats(sum, part.values, factor, isFirst)
   else addMixed(addition, type)
+}
+
+function addFloats<F extends Float32Array | Float64Array>(sum: F, values: F, factor: number, isFirst: boolean): void {
+  if (addInSteps(sum, values, factor, isFirst)) return
+  if (sum instanceof Float32Array) addFloat32(sum, values as Float32Array, factor, isFirst)
+  else addFloat64(sum, values as Float64Array, factor, isFirst)
 }
 
 // The double product of two floats is exact, and a double sum rounded once more is the float sum.
