@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import type { AppProgram } from '../app-api/task-api.ts'
 import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
-import { type OptionRow, parseOptions, wholeNumber } from '../base/options.ts'
+import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 import { readTrust } from '../rpc/trust-arguments.ts'
@@ -25,13 +25,15 @@ export interface SuperexecConfig {
   readonly python: string | undefined
   /** Python ClientApps of one run may share the libraries that they import. */
   readonly keepImports: boolean
+  /** The language of apps for which the server does not tell it, as Flower's servers never do. */
+  readonly apps: 'python' | 'typescript'
   readonly logFormat: LogFormat
 }
 
 /** What matters for the apps that are launched. */
 export type LauncherConfig = Pick<
   SuperexecConfig,
-  'serverAddress' | 'trustArguments' | 'python' | 'keepImports' | 'dependencyInstallation'
+  'serverAddress' | 'trustArguments' | 'apps' | 'python' | 'keepImports' | 'dependencyInstallation'
 >
 
 export const rows: readonly OptionRow[] = [
@@ -66,6 +68,11 @@ export const rows: readonly OptionRow[] = [
     help: 'kind of apps that a server of Flower 1.29 has; detected by default',
     choices: ['serverapp', 'clientapp', 'simulation'],
   },
+  {
+    flags: '--apps <language>',
+    help: 'language of the apps at a server of Flower, which does not tell it; defaults to typescript, and to python if such a server starts this program',
+    choices: ['python', 'typescript'],
+  },
   { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
   { flags: '--executor <name>', help: '', hidden: true, choices: ['subprocess'] },
   {
@@ -93,8 +100,15 @@ export async function parseSuperexecConfig(argv: readonly string[]): Promise<Sup
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
     keepImports: values.keepImports === true,
+    apps: readApps(values),
     logFormat: text('logFormat') as LogFormat,
   }
+}
+
+/** Servers of Flower start their SuperExec with a parent alone, ours also with a secret. */
+function readApps({ apps, parentPid, superexecAuthSecretStdin }: OptionValues): SuperexecConfig['apps'] {
+  if (apps !== undefined) return apps as SuperexecConfig['apps']
+  return parentPid !== undefined && superexecAuthSecretStdin !== true ? 'python' : 'typescript'
 }
 
 /** `simulation` is Flower's old word for the apps of a SuperLink. */

@@ -9,6 +9,7 @@ import type { TaskApi, TaskOutcome } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
+import type { LauncherConfig } from './config.ts'
 import { Launcher } from './launcher.ts'
 
 /** An app process that does what the test says. */
@@ -63,7 +64,14 @@ class FakeApp extends EventEmitter {
   }
 }
 
-function setUp(t: TestContext, { needsLastWords = false, startApp = (): FakeApp => new FakeApp() } = {}) {
+interface SetUp {
+  readonly needsLastWords?: boolean
+  readonly startApp?: () => FakeApp
+  readonly apps?: LauncherConfig['apps']
+}
+
+function setUp(t: TestContext, options: SetUp = {}) {
+  const { needsLastWords = false, startApp = (): FakeApp => new FakeApp(), apps: language = 'typescript' } = options
   t.mock.timers.enable({ apis: ['setTimeout'] })
   const apps: FakeApp[] = []
   /** What the server was told, by token. */
@@ -91,6 +99,7 @@ function setUp(t: TestContext, { needsLastWords = false, startApp = (): FakeApp 
     serverAddress: '127.0.0.1:1',
     trustArguments: ['--insecure'],
     python: '/there/is/none/python',
+    apps: language,
     keepImports: false,
     dependencyInstallation: false,
   }
@@ -368,4 +377,16 @@ test('a Python app at a site without Python fails with a sentence', async (t) =>
   launch('one', 1n, { component: 'app.client:app', program: 'flwr-serverapp' })
   for (let turn = 0; turn < 100_000 && !told.one; turn++) await new Promise((resolve) => setImmediate(resolve))
   assert.match(told.one?.details ?? '', /Python/)
+})
+
+test('where the server does not tell the language of an app, the configuration does', async (t) => {
+  const { launch, apps, told } = setUp(t, { apps: 'python' })
+  launch('unknown', 1n, { component: undefined, program: 'flwr-serverapp' })
+  launch('known')
+  for (let turn = 0; turn < 100_000 && !told.unknown; turn++) await new Promise((resolve) => setImmediate(resolve))
+  assert.match(told.unknown?.details ?? '', /Python/)
+  assert.deepEqual(
+    apps.map(({ tokens }) => tokens),
+    [['known']],
+  )
 })

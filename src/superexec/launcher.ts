@@ -67,7 +67,8 @@ export class Launcher {
 
   launch(task: AcquiredTask): void {
     this.#log.info('Launching an app', { type: task.program, run: task.runId, task: task.taskId })
-    if (task.component !== undefined && componentLanguage(task.component) === 'python') {
+    const language = task.component === undefined ? this.#config.apps : componentLanguage(task.component)
+    if (language === 'python') {
       this.#attempt(task, () => this.#launchPython(task))
       return
     }
