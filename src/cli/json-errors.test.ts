@@ -70,16 +70,18 @@ test('an error of any command with --format json is one document, and its status
   }
 })
 
-test('the older form of a command with --format json is refused with a document too', async () => {
+test('the older form of a command with --format json ends with a document, and with status 0 as in Flower 1.29', async () => {
   writeFileSync(directory.file('config.toml'), '[superlink]\ndefault = "absent"\n')
-  writeFileSync(directory.file('pyproject.toml'), '[project]\nname = "app"\n')
-  const args = ['list', directory.path, 'e2e', '--format', 'json']
-  const { status, stdout } = await withOutput(async () => (await main(args, new AbortController().signal)) as number)
-  const document = JSON.parse(stdout)
-  assert.equal(document.success, false)
-  assert.match(
-    document['error-message'],
-    /has no connections to move.* Name a connection of config\.toml: flwr list e2e$/s,
-  )
-  assert.equal(status, 1)
+  const federation = '[tool.flwr.federations.e2e]\naddress = "127.0.0.1:9093"\ninsecure = true\n'
+  writeFileSync(directory.file('pyproject.toml'), `[project]\nname = "app"\n${federation}`)
+  const run = (...args: string[]) =>
+    withOutput(async () => (await main([...args, '--format', 'json'], new AbortController().signal)) as number)
+  for (const sentence of [/were moved .*: flwr list e2e$/, /no connections to move.* config\.toml: flwr list e2e$/]) {
+    const { status, stdout } = await run('list', directory.path, 'e2e')
+    const document = JSON.parse(stdout)
+    assert.equal(document.success, false)
+    assert.match(document['error-message'], sentence)
+    assert.equal(status, 0)
+  }
+  await assert.rejects(run('list', directory.path, 'e2e', 'more'), /too many arguments: more/)
 })

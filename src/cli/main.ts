@@ -104,7 +104,8 @@ function throwFaults(command: Command, path: string): Command {
       } catch (error) {
         if (format !== 'json' || !(error instanceof UsageError) || error.exitStatus === helpStatus) throw error
         writeErrorDocument([errorText(error)])
-        throw new EndedBeforeAction(error.exitStatus)
+        // Flower's status of the older form: 1, but with --format json 0, whether or not there was anything to move.
+        throw new EndedBeforeAction(0)
       }
     })
   }
