@@ -1,8 +1,11 @@
 import assert from 'node:assert/strict'
+import { mkdirSync, symlinkSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { test } from 'node:test'
+import { countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
-import { startPython, withoutPython } from '../harness/python-flower.ts'
+import { freePort, pythonOf, startPython, withoutPython } from '../harness/python-flower.ts'
 
 test("Flower 1.29's SuperExecs and apps work for our SuperLink and SuperNode, and a stop reaches them", {
   skip: withoutPython,
@@ -34,4 +37,26 @@ test("Flower 1.29's SuperExecs and apps work for our SuperLink and SuperNode, an
   await log.line(/ROUND 2/, 60_000)
   assert.match((await deployment.flwr('stop', runId)).stdout, /was stopped/)
   await log.line(/finished:stopped/)
+})
+
+test('a SuperNode of Flower 1.29 that finds our flower-superexec first on PATH has it run Python ClientApps', {
+  skip: withoutPython,
+}, async () => {
+  await using deployment = await Deployment.create()
+  const programs = deployment.directory.file('programs')
+  mkdirSync(programs)
+  symlinkSync(join(import.meta.dirname, '..', '..', 'bin', 'flower-superexec'), join(programs, 'flower-superexec'))
+  const address = `127.0.0.1:${await freePort()}`
+  const args = ['--insecure', '--superlink', deployment.fleetAddress, '--clientappio-api-address', address]
+  const PATH = `${programs}:${dirname(pythonOf('1.29'))}:${process.env.PATH}`
+  await using node = startPython('1.29', 'flower-supernode', args, { env: { ...deployment.environment, PATH } })
+  await node.line(/SuperNode ID/, 60_000)
+  const app = writeMixedApp(deployment.directory.file('testapp'), {
+    server: { language: 'typescript', source: countingServer },
+    client: { language: 'python', source: countingClientPython },
+    config: 'nodes = 1\nrounds = 1\npause-ms = 0',
+  })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.match(run.said, /weights: 1 11/)
+  assert.match(node.said, /Launching an app type=flwr-clientapp/, 'by our SuperExec')
 })
