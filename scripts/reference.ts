@@ -10,6 +10,7 @@ import { refusalReasons } from '../src/identity/caller.ts'
 import { refusalSentence } from '../src/identity/refusal-sentence.ts'
 import { callFailures } from '../src/rpc/call-failures.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
+import { rows as storedStateRows } from '../src/superlink/maintenance/stored-state.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
 import { strategyPage } from './strategy-page.ts'
@@ -21,6 +22,8 @@ import { strategyPage } from './strategy-page.ts'
 const folder = join(import.meta.dirname, '..', 'docs', 'reference')
 const programs = {
   'flower-superlink': superlinkRows,
+  'flower-superlink check': storedStateRows,
+  'flower-superlink backup': storedStateRows,
   'flower-supernode': supernodeRows,
   'flower-superexec': superexecRows,
   'flwr-serverapp, flwr-clientapp': appRows,

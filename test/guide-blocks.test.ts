@@ -22,6 +22,7 @@ const notRun = [
   'docs/guides/kubernetes.md: a part of an overlay; test/deploy/guide.test.ts renders it',
   'docs/guides/kubernetes.md: a part of an overlay; test/deploy/guide.test.ts renders it',
   'docs/guides/mutual-tls.md: its names and CAs are those of one organisation; src/identity/policy.test.ts reads it',
+  'docs/guides/operating.md: it needs systemd; test/flows/systemd.test.ts checks the units',
   'docs/guides/simulation.md: settings to choose from; those for GPUs need a machine with GPUs',
 ]
 

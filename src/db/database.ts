@@ -282,7 +282,8 @@ function prepare(writer: DatabaseSync, path: string, survives: Survives | 'nothi
   })
 }
 
-function explain(error: unknown, path: string): UsageError {
+/** The sentence for an operator whose database cannot be used, with a remedy. */
+export function explain(error: unknown, path: string): UsageError {
   if (error instanceof UsageError) return error
   const text = errorText(error)
   const say = (what: string): UsageError => new UsageError(`The database ${path} ${what}`, { cause: error })

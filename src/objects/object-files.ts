@@ -66,8 +66,13 @@ export class ObjectFiles {
   }
 
   #path(objectId: string): string {
-    return join(this.#directory, objectId.slice(0, 2), objectId)
+    return objectPath(this.#directory, objectId)
   }
+}
+
+/** The file of an object. */
+export function objectPath(directory: string, objectId: string): string {
+  return join(directory, objectId.slice(0, 2), objectId)
 }
 
 async function syncDirectory(path: string): Promise<void> {

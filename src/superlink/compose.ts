@@ -45,6 +45,7 @@ import { recoverDelivery } from './delivery/recover.ts'
 import { watchStalledReplies } from './delivery/stalled-replies.ts'
 import { IdleWatch } from './idle.ts'
 import { createListen } from './listen.ts'
+import { besideDatabase } from './maintenance/stored-state.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
@@ -247,7 +248,7 @@ async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
 async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableStack): Promise<string> {
   const { path, storageDirectory } = config.database
   if (storageDirectory !== undefined) return storageDirectory
-  if (path !== inMemory) return `${path}.objects`
+  if (path !== inMemory) return besideDatabase(path)
   const directory = await mkdtemp(join(tmpdir(), 'trellis-superlink-'))
   stack.defer(() => rm(directory, { recursive: true, force: true }))
   return directory

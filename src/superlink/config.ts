@@ -44,9 +44,12 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly warnings: readonly string[]
 }
 
+const summary =
+  'The server of a federation. Two more commands: flower-superlink check, and flower-superlink backup DIR.'
+
 /** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
 export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig | undefined {
-  const values = parseOptions('flower-superlink', 'The server of a federation.', rows, argv)
+  const values = parseOptions('flower-superlink', summary, rows, argv)
   if (!values) return undefined
   const warnings: string[] = []
   const text = (name: string): string | undefined => values[name] as string | undefined

@@ -6,9 +6,16 @@ import type { Main } from '../base/program.ts'
 import { takeServiceManager } from '../base/service-manager.ts'
 import { startSuperlink } from './compose.ts'
 import { parseSuperlinkConfig } from './config.ts'
+import { backupCommand } from './maintenance/backup.ts'
+import { checkCommand } from './maintenance/check.ts'
+
+/** Commands besides that of serving. */
+const commands: Readonly<Record<string, Main>> = { check: checkCommand, backup: backupCommand }
 
 /** `flower-superlink` */
 export const main: Main = async (argv, signal) => {
+  const command = commands[argv[0] ?? '']
+  if (command) return command(argv.slice(1), signal)
   const config = parseSuperlinkConfig(argv)
   if (!config) return 0
   const log = createProgramLogger(config.log)

@@ -24,6 +24,12 @@ for (const withFlwrHome of [true, false]) {
     assert.match(said, /finished:completed/)
   })
 
+  test(`the commands of the guide to operating can be pasted into an empty folder, ${where}`, { skip }, async () => {
+    const said = await readGuide({ guide: 'docs/guides/operating.md', withFlwrHome })
+    assert.match(said, /finished:completed/)
+    assert.match(said, /backup\/state\.db: \d+ objects, .*: no fault\./)
+  })
+
   test(`the commands of the guide to mutual TLS can be pasted into an empty folder, ${where}`, {
     skip: skip || needsOpenssl,
   }, async () => {

@@ -68,6 +68,7 @@ export function foregroundProgram(block: Block): (typeof longRunning)[number] | 
   if (!isCommands(block)) return undefined
   const commands = block.text.replaceAll('\\\n', ' ').trim().split('\n')
   const last = commands.at(-1) ?? ''
-  const [word = ''] = last.replaceAll("'", '').split(/\s/)
-  return / &$/.test(last) ? undefined : longRunning.find((name) => word === name || word.endsWith(`/${name}`))
+  const [word = '', command = ''] = last.replaceAll("'", '').split(/\s/)
+  const ends = / &$/.test(last) || ['backup', 'check'].includes(command)
+  return ends ? undefined : longRunning.find((name) => word === name || word.endsWith(`/${name}`))
 }

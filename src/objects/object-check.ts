@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { createReadStream } from 'node:fs'
+import { stat } from 'node:fs/promises'
+import { errorText } from '../base/errors.ts'
+import type { Db } from '../db/database.ts'
+
+/** What a check of the objects has found so far. */
+export interface ObjectCheck {
+  objects: number
+  files: number
+  /** Of the files. */
+  bytes: number
+}
+
+/**
+ * Reads every stored object and compares it with its id, which is the SHA-256 of its bytes. Yields one sentence for each
+ * object that is missing or damaged, with the runs that need it. Objects that are deleted meanwhile are no fault.
+ *
+ * @param pathOf the file of an object.
+ */
+export async function* checkObjects(
+  db: Db,
+  pathOf: (objectId: string) => string,
+  check: ObjectCheck,
+): AsyncGenerator<string> {
+  for await (const { object_id: id, size, content } of storedObjects(db)) {
+    check.objects++
+    if (content) {
+      if (content.length !== size || hashOf(content) !== id) yield await faultOf(db, id, 'is damaged in the database')
+      continue
+    }
+    check.files++
+    check.bytes += size
+    const fault = await fileFault(pathOf(id), id, size)
+    if (fault && (await isStillStored(db, id))) yield await faultOf(db, id, fault)
+  }
+  const nameless = await db
+    .selectFrom('message_object')
+    .leftJoin('object', 'object.object_id', 'message_object.object_id')
+    .where('object.object_id', 'is', null)
+    .select(['message_object.message_id', 'message_object.object_id'])
+    .limit(100)
+    .execute()
+  for (const row of nameless) yield `The message ${row.message_id} names the object ${row.object_id}, which is unknown.`
+}
+
+/** Ids of the stored objects that are files. */
+export async function* objectsInFiles(db: Db): AsyncGenerator<string> {
+  for await (const { object_id: id, content } of storedObjects(db)) if (!content) yield id
+}
+
+async function* storedObjects(db: Db) {
+  for (let last = ''; ; ) {
+    const rows = await db
+      .selectFrom('object')
+      .select(['object_id', 'size', 'content'])
+      .where('object_id', '>', last)
+      .where('available', '=', 1)
+      .orderBy('object_id')
+      .limit(rowsAtOnce)
+      .execute()
+    yield* rows
+    const next = rows.at(-1)?.object_id
+    if (next === undefined) return
+    last = next
+  }
+}
+
+const rowsAtOnce = 200
+
+async function fileFault(path: string, id: string, size: number): Promise<string | undefined> {
+  try {
+    const found = (await stat(path)).size
+    if (found !== size) return `has ${found} bytes instead of ${size} in ${path}`
+    const hash = createHash('sha256')
+    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array)
+    return hash.digest('hex') === id ? undefined : `is damaged in ${path}`
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return `is missing: there is no file ${path}`
+    return `cannot be read from ${path} (${errorText(error)})`
+  }
+}
+
+async function isStillStored(db: Db, id: string): Promise<boolean> {
+  const row = await db.selectFrom('object').select('available').where('object_id', '=', id).executeTakeFirst()
+  return row?.available === 1
+}
+
+async function faultOf(db: Db, id: string, what: string): Promise<string> {
+  const runs = await db
+    .selectFrom('message_object')
+    .innerJoin('message', 'message.message_id', 'message_object.message_id')
+    .where('message_object.object_id', '=', id)
+    .select('message.run_id')
+    .distinct()
+    .limit(10)
+    .execute()
+  const needed = runs.length === 0 ? 'no run needs it' : `needed by run ${runs.map((row) => row.run_id).join(', ')}`
+  return `The object ${id} ${what}; ${needed}.`
+}
+
+function hashOf(bytes: Uint8Array): string {
+  return createHash('sha256').update(bytes).digest('hex')
+}

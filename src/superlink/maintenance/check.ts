@@ -1,0 +1,35 @@
+import type { Main } from '../../base/program.ts'
+import { openReadOnly } from '../../db/read-only.ts'
+import { checkObjects, type ObjectCheck } from '../../objects/object-check.ts'
+import { objectPath } from '../../objects/object-files.ts'
+import { parseStoredState, type StoredState } from './stored-state.ts'
+
+const summary = 'Check the database and the stored objects of a SuperLink; status 1 if there is a fault.'
+
+/** `flower-superlink check`: prints each fault with its remedy. The SuperLink may run meanwhile. */
+export const checkCommand: Main = async (argv) => {
+  const state = parseStoredState('flower-superlink check', summary, argv)
+  if (!state) return 0
+  let faults = 0
+  const report = await checkState(state, (fault) => {
+    faults++
+    process.stdout.write(`${fault}\n`)
+  })
+  const read = `${report.objects} objects, ${report.files} of them in files with ${report.bytes} bytes`
+  process.stdout.write(`${state.path}: ${read}: ${faults === 0 ? 'no fault' : `${faults} faults`}.\n`)
+  if (faults > 0) process.stdout.write(`${remedy}\n`)
+  return faults === 0 ? 0 : 1
+}
+
+const remedy =
+  'If the database file is damaged, restore it from a backup. A run that needs a missing or damaged object cannot finish: stop it with flwr stop, or restore a backup.'
+
+/** Calls back for each fault, and returns what was read. */
+export async function checkState(state: StoredState, onFault: (fault: string) => void): Promise<ObjectCheck> {
+  await using db = openReadOnly(state.path)
+  for (const fault of db.listFaults()) onFault(fault)
+  const check: ObjectCheck = { objects: 0, files: 0, bytes: 0 }
+  const pathOf = (objectId: string): string => objectPath(state.objects, objectId)
+  for await (const fault of checkObjects(db.read, pathOf, check)) onFault(fault)
+  return check
+}
