@@ -54,6 +54,14 @@ const mods: Readonly<Record<string, Entry>> = {
   arraysSize: { flower: ['arrays_size_mod', 'flwr.clientapp.mod.comms_mods'] },
 }
 
+const accountants: Readonly<Record<string, Entry>> = {
+  RdpAccountant: {
+    flower: ['RdpAccountant', 'flwr.serverapp'],
+    options: 'PrivacyConfig',
+    test: 'src/sdk/privacy/rdp-accountant.test.ts',
+  },
+}
+
 /** The paragraphs of the page. Throws if the SDK exports a strategy that is not in the table above. */
 export function strategyPage(table: (head: string[], lines: string[][]) => string): string[] {
   const isBase = (name: string): boolean => name === 'Strategy' || name === 'FedOpt'
@@ -61,7 +69,9 @@ export function strategyPage(table: (head: string[], lines: string[][]) => strin
     .filter(([name, value]) => typeof value === 'function' && value.prototype instanceof sdk.Strategy && !isBase(name))
     .filter(([name]) => !(name in strategies))
   if (missing.length > 0) throw new Error(`scripts/strategy-page.ts does not list ${missing.map(([name]) => name)}.`)
-  const interfaces = new Set(Object.values({ ...strategies, ...mods }).flatMap(({ options }) => options ?? []))
+  const interfaces = new Set(
+    Object.values({ ...strategies, ...mods, ...accountants }).flatMap(({ options }) => options ?? []),
+  )
   const parents = [...interfaces].flatMap((name) => parentOf(name) ?? [])
   return [
     '# Strategies and mods of the SDK',
@@ -77,6 +87,12 @@ export function strategyPage(table: (head: string[], lines: string[][]) => strin
       ['mod', 'what it does', 'in Flower', 'options', 'proof'],
       Object.entries(mods).map(([name, entry]) => row(name, entry, runs('mods', entry.flower?.[0] ?? ''))),
     ),
+    '## Privacy accountant',
+    table(
+      ['class', 'what it does', 'in Flower', 'options', 'proof'],
+      Object.entries(accountants).map(([name, entry]) => row(name, entry, '')),
+    ),
+    "Its results agree with those of Google's `dp-accounting` 0.6.0, which are recorded, to 1e-9. Sampling without replacement is not supported: rounds with a fixed number of nodes are accounted for without amplification, as in Flower.",
     '## Options',
     ...[...new Set([...parents, ...interfaces])].map((name) =>
       [`### ${name}`, table(['option', 'in Flower', 'meaning'], optionsOf(name))].join('\n\n'),

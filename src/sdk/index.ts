@@ -40,6 +40,14 @@ export {
   DifferentialPrivacyServerSideFixedClipping,
   type DpFixedClippingOptions,
 } from './privacy/dp-fixed-clipping.ts'
+export { PrivacyBudgetExhaustedError } from './privacy/privacy-budget-error.ts'
+export {
+  type GaussianPrivacyEvent,
+  type PrivacyConfig,
+  type PrivacySpent,
+  RdpAccountant,
+  type SamplingMethod,
+} from './privacy/rdp-accountant.ts'
 export { ServerApp, type ServerFn } from './server-app.ts'
 export { AggregationError } from './strategy/aggregation-error.ts'
 export { Bulyan, type BulyanOptions, type SelectionRule } from './strategy/bulyan.ts'

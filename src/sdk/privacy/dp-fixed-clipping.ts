@@ -4,23 +4,55 @@ import type { ArrayRecord, ConfigRecord } from '../../message/records.ts'
 import { float } from '../../message/value.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
+import type { Replies } from '../strategy/reply-stream.ts'
 import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
+import { Accounting } from './accounting.ts'
 import { clippedModel } from './clipping.ts'
 import { clippingNormKey, type DpOptions, DpWrapper, withArrays } from './dp-wrapper.ts'
+import type { PrivacySpent, RdpAccountant } from './rdp-accountant.ts'
 
 export interface DpFixedClippingOptions extends DpOptions {
   /** The longest update of a node, as a Euclidean norm over all arrays. */
   readonly clippingNorm: number | bigint
+  /** Adds up the privacy loss, and ends the run before its budget would be exceeded. All replies must weigh the same. */
+  readonly accountant?: RdpAccountant
 }
 
 abstract class DpFixedClipping extends DpWrapper {
   readonly noiseMultiplier: number
   readonly clippingNorm: number
+  readonly #accounting: Accounting | undefined
 
   constructor(strategy: Strategy, options: DpFixedClippingOptions) {
     super(strategy, options)
     this.noiseMultiplier = this.check('noiseMultiplier', options.noiseMultiplier, { atLeast: 0 })
     this.clippingNorm = this.check('clippingNorm', options.clippingNorm, { above: 0 })
+    const { noiseMultiplier, numSampledClients: sampleSize } = this
+    this.#accounting =
+      options.accountant && new Accounting(options.accountant, strategy, { noiseMultiplier, sampleSize })
+  }
+
+  /** What was spent so far, if there is an accountant. */
+  get privacySpent(): PrivacySpent | undefined {
+    return this.#accounting?.spent
+  }
+
+  override async configureTrain(
+    round: number,
+    arrays: ArrayRecord,
+    config: ConfigRecord,
+    grid: Grid,
+  ): Promise<Iterable<Message>> {
+    const messages = await super.configureTrain(round, arrays, config, grid)
+    return this.#accounting ? this.#accounting.admitted(messages) : messages
+  }
+
+  protected override isAccountable(replies: Replies): boolean {
+    return this.#accounting?.isAccountable(replies) ?? true
+  }
+
+  protected override released(): void {
+    this.#accounting?.release()
   }
 
   protected get noiseNorm(): number {
@@ -31,6 +63,7 @@ abstract class DpFixedClipping extends DpWrapper {
     log.info('\t├──> DP settings:')
     log.info(`\t│\t├── Noise multiplier: ${pythonFloat(this.noiseMultiplier)}`)
     log.info(`\t│\t└── Clipping norm: ${pythonFloat(this.clippingNorm)}`)
+    this.#accounting?.summary()
     super.summary()
   }
 }

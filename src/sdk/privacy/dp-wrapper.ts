@@ -46,6 +46,14 @@ export abstract class DpWrapper extends Strategy {
   /** The longest update of a node, to which the noise is in proportion. */
   protected abstract get noiseNorm(): number
 
+  /** Whether the model of these replies may be made. */
+  protected isAccountable(_replies: Replies): boolean {
+    return true
+  }
+
+  /** Called when a model has been made. */
+  protected released(): void {}
+
   /** Returns an option as a number, or throws a UsageError. */
   protected check(name: string, value: number | bigint, bounds: Bounds): number {
     return checkedNumber(this.constructor.name, name, value, bounds)
@@ -68,9 +76,12 @@ export abstract class DpWrapper extends Strategy {
   }
 
   async aggregateTrain(phase: TrainPhase): Promise<Aggregate> {
-    if (!this.#isComplete(phase.replies)) return {}
+    if (!this.#isComplete(phase.replies) || !this.isAccountable(phase.replies)) return {}
     const aggregate = await this.aggregateClipped(phase)
-    return aggregate.arrays ? { ...aggregate, arrays: this.#hidden(aggregate.arrays) } : aggregate
+    if (!aggregate.arrays) return aggregate
+    const arrays = this.#hidden(aggregate.arrays)
+    this.released()
+    return { ...aggregate, arrays }
   }
 
   /** Logs what came. Returns whether no node failed; that fewer nodes replied than were sampled is only a warning. */

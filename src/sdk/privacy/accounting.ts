@@ -1,0 +1,86 @@
+import { UsageError } from '../../base/errors.ts'
+import { pythonFixed, pythonGeneral } from '../../base/python-float.ts'
+import type { Message } from '../../message/message.ts'
+import { MetricRecord } from '../../message/records.ts'
+import { log } from '../log.ts'
+import { FedAvg } from '../strategy/fed-avg.ts'
+import { InconsistentRepliesError } from '../strategy/inconsistent-replies.ts'
+import type { Replies } from '../strategy/reply-stream.ts'
+import type { Strategy } from '../strategy/strategy.ts'
+import { PrivacyBudgetExhaustedError } from './privacy-budget-error.ts'
+import type { GaussianPrivacyEvent, PrivacySpent, RdpAccountant } from './rdp-accountant.ts'
+
+/**
+ * Keeps the accountant of a wrapper: refuses what it cannot account for, ends the run before a round that would exceed the
+ * budget, and adds up each released model. Metrics of training and evaluation are not accounted for, as in Flower.
+ */
+export class Accounting {
+  readonly #accountant: RdpAccountant
+  readonly #strategy: FedAvg
+  readonly #event: GaussianPrivacyEvent
+
+  /** Throws a UsageError unless every node counts the same and every round is accounted for in full. */
+  constructor(accountant: RdpAccountant, strategy: Strategy, event: GaussianPrivacyEvent) {
+    if (!(event.noiseMultiplier > 0)) throw new UsageError('An accountant needs a noiseMultiplier above 0.')
+    if (accountant.samplingMethod !== 'no-amplification')
+      throw new UsageError(
+        "Nodes are sampled in fixed numbers: the accountant's samplingMethod must be no-amplification.",
+      )
+    if (!(strategy instanceof FedAvg) || strategy.aggregateTrain !== FedAvg.prototype.aggregateTrain)
+      throw new UsageError('With an accountant the strategy inside must aggregate as FedAvg does.')
+    this.#accountant = accountant
+    this.#strategy = strategy
+    this.#event = event
+  }
+
+  get spent(): PrivacySpent {
+    return this.#accountant.privacySpent()
+  }
+
+  /** Returns the messages of a round. Throws a PrivacyBudgetExhaustedError if its model would exceed the budget. */
+  admitted(messages: Iterable<Message>): Message[] {
+    const asked = [...messages]
+    if (asked.length === 0) return asked
+    if (asked.length !== this.#event.sampleSize)
+      throw new UsageError(
+        `${asked.length} nodes were sampled, but the privacy loss is computed for numSampledClients ${this.#event.sampleSize}.`,
+      )
+    if (!this.#accountant.wouldExceed(this.#event)) return asked
+    const { epsilon, delta } = this.spent
+    throw new PrivacyBudgetExhaustedError(
+      `The next private release would exceed maxEpsilon (current epsilon: ${epsilon}, delta: ${delta}).`,
+    )
+  }
+
+  /** Returns whether as many nodes replied as the noise is made for. Throws an InconsistentRepliesError unless all weigh the same. */
+  isAccountable({ outlines }: Replies): boolean {
+    if (outlines.length !== this.#event.sampleSize) return false
+    const weights = outlines.map(({ outline }) => {
+      const [metrics, ...others] = [...outline.values()].filter((record) => record instanceof MetricRecord)
+      const weight = Number(metrics?.get(this.#strategy.weightedByKey))
+      if (others.length > 0 || !Number.isFinite(weight) || weight <= 0)
+        throw new InconsistentRepliesError(
+          'With an accountant each reply needs one MetricRecord with a weight above 0.',
+        )
+      return weight
+    })
+    if (weights.some((weight) => weight !== weights[0]))
+      throw new InconsistentRepliesError('With an accountant all replies must have the same weight.')
+    return true
+  }
+
+  /** Adds the model that was made. */
+  release(): void {
+    this.#accountant.compose(this.#event)
+    log.info(`Privacy spent: ${this.#spentText()} after ${this.spent.numReleases} releases`)
+  }
+
+  summary(): void {
+    log.info(`\t├──> Privacy spent: ${this.#spentText()}`)
+  }
+
+  #spentText(): string {
+    const { epsilon, delta } = this.spent
+    return `epsilon=${pythonFixed(epsilon, 6)} at delta=${pythonGeneral(delta)}`
+  }
+}

@@ -1,0 +1,94 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { mock, test } from 'node:test'
+import { NdArray } from '../../message/nd-array.ts'
+import { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
+import { ClientApp } from '../client-app.ts'
+import { InMemoryGrid } from '../in-memory-grid.ts'
+import { FedAvg } from '../strategy/fed-avg.ts'
+import { FedMedian } from '../strategy/fed-median.ts'
+import type { Strategy } from '../strategy/strategy.ts'
+import { DifferentialPrivacyServerSideFixedClipping } from './dp-fixed-clipping.ts'
+import { RdpAccountant } from './rdp-accountant.ts'
+import { logHalfErfc } from './renyi.ts'
+
+let lines: string[] = []
+mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
+
+interface AccountingCase {
+  readonly noise: number
+  readonly count: number
+  readonly rate: number | null
+  readonly epsilons: readonly (readonly [delta: number, epsilon: number, order: number])[]
+  readonly deltas: readonly (readonly [epsilon: number, delta: number])[]
+}
+
+test('epsilons and deltas are those of Google’s dp-accounting to 1e-9', () => {
+  const file = readFileSync(join(import.meta.dirname, '../../../test/wire/accounting.jsonl'), 'utf8')
+  for (const line of file.trimEnd().split('\n')) {
+    const { noise, count, rate, epsilons, deltas } = JSON.parse(line) as AccountingCase
+    const samplingMethod = rate === null ? 'no-amplification' : 'poisson'
+    const accountant = new RdpAccountant({ targetDelta: 1e-5, populationSize: 10_000, samplingMethod })
+    accountant.compose({ noiseMultiplier: noise, sampleSize: Math.round((rate ?? 1) * 10_000) }, count)
+    for (const [delta, epsilon, order] of epsilons) {
+      const spent = accountant.privacySpent(delta)
+      assert.ok(Math.abs(spent.epsilon - epsilon) <= 1e-9 * Math.max(1, epsilon), `${line}: ${spent.epsilon}`)
+      assert.ok(Math.abs(spent.optimalOrder - order) < 1e-9)
+    }
+    for (const [epsilon, delta] of deltas) assert.ok(Math.abs(accountant.delta(epsilon) - delta) <= 1e-9, line)
+  }
+})
+
+test('the complementary error function is right on both sides of its formulas', () => {
+  // erfc(0) / 2, erfc(1.9999) / 2, erfc(2) / 2, erfc(30) / 2, and erfc(-1) / 2 = 1 - erfc(1) / 2.
+  const expected: [x: number, log: number][] = [
+    [0, -Math.LN2],
+    [2, Math.log(0.004677734981047266 / 2)],
+    [30, -904.6672642912041],
+    [-1, Math.log1p(-0.15729920705028513 / 2)],
+  ]
+  for (const [x, log] of expected) assert.ok(Math.abs(logHalfErfc(x) - log) < 1e-12 * Math.max(1, -log), `${x}`)
+  assert.ok(Math.abs(logHalfErfc(2 - 1e-12) - logHalfErfc(2)) < 1e-10)
+})
+
+const model = new ArrayRecord({ w: NdArray.from(new Float64Array(1)) })
+const replying = (examples: number): ClientApp =>
+  new ClientApp().train((message) =>
+    message.reply(new RecordDict({ a: model, m: new MetricRecord({ 'num-examples': examples }) })),
+  )
+
+function wrapped(accountant: RdpAccountant, strategy: Strategy = new FedAvg({ fractionEvaluate: 0 })) {
+  const options = { noiseMultiplier: 2, clippingNorm: 1, numSampledClients: 2, accountant }
+  return new DifferentialPrivacyServerSideFixedClipping(strategy, options)
+}
+
+test('a run ends before the round that would exceed its budget, and says what was spent', async () => {
+  lines = []
+  const accountant = new RdpAccountant({ targetDelta: 1e-5, populationSize: 2, maxEpsilon: 4 })
+  const strategy = wrapped(accountant)
+  const run = strategy.start(new InMemoryGrid([{ app: replying(1) }, { app: replying(1) }]), model, { numRounds: 99 })
+  await assert.rejects(run, {
+    name: 'PrivacyBudgetExhaustedError',
+    message: /would exceed maxEpsilon \(current epsilon: 3\.[0-9]+, delta: 0\.00001\)/,
+  })
+  const releases = accountant.numReleases
+  assert.equal(accountant.wouldExceed({ noiseMultiplier: 2, sampleSize: 2 }), true)
+  assert.ok(releases > 0 && accountant.epsilon() <= 4)
+  assert.equal(strategy.privacySpent?.epsilon, accountant.epsilon())
+  assert.ok(lines.includes('INFO :      \t├──> Privacy spent: epsilon=0.000000 at delta=1e-05\n'))
+  assert.ok(lines.some((line) => line.endsWith(`at delta=1e-05 after ${releases} releases\n`)))
+})
+
+test('what the accountant cannot account for is refused', async () => {
+  const config = { targetDelta: 1e-5, populationSize: 10 }
+  const uneven = new InMemoryGrid([{ app: replying(1) }, { app: replying(2) }])
+  await assert.rejects(wrapped(new RdpAccountant(config)).start(uneven, model), /all replies must have the same weight/)
+  const three = new InMemoryGrid([1, 2, 3].map(() => ({ app: replying(1) })))
+  await assert.rejects(wrapped(new RdpAccountant(config)).start(three, model), /3 nodes were sampled/)
+  const poisson = new RdpAccountant({ ...config, samplingMethod: 'poisson' })
+  assert.throws(() => wrapped(poisson), /samplingMethod must be no-amplification/)
+  const median = new FedMedian({ fractionEvaluate: 0 })
+  assert.throws(() => wrapped(new RdpAccountant(config), median), /must aggregate as FedAvg does/)
+  assert.throws(() => new RdpAccountant({ targetDelta: 0, populationSize: 1 }), /targetDelta must be a number above 0/)
+})
