@@ -25,7 +25,8 @@ const of = (options: string, test?: string) => (name: string, module: string) =>
   [name, { options, flower: [name, `${strategyModule}.${module}`], ...(test ? { test } : {}) }] as const
 
 const dpTest = 'src/sdk/privacy/differential-privacy.test.ts'
-const strategies: Readonly<Record<string, Entry>> = Object.fromEntries([
+const beyondTest = 'src/sdk/strategy/beyond-flower.test.ts'
+const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
   of('FedAvgOptions', 'src/sdk/strategy/fed-avg.test.ts')('FedAvg', 'fedavg'),
   of('FedAvgMOptions')('FedAvgM', 'fedavgm'),
   of('FedOptOptions')('FedAdagrad', 'fedadagrad'),
@@ -44,6 +45,9 @@ const strategies: Readonly<Record<string, Entry>> = Object.fromEntries([
   of('DpFixedClippingOptions')('DifferentialPrivacyClientSideFixedClipping', 'dp_fixed_clipping'),
   of('DpAdaptiveClippingOptions', dpTest)('DifferentialPrivacyServerSideAdaptiveClipping', 'dp_adaptive_clipping'),
   of('DpAdaptiveClippingOptions')('DifferentialPrivacyClientSideAdaptiveClipping', 'dp_adaptive_clipping'),
+  ['GeometricMedian', { options: 'GeometricMedianOptions', test: beyondTest }],
+  ['FedNova', { options: 'FedNovaOptions', test: beyondTest }],
+  ['FedDyn', { options: 'FedDynOptions', test: beyondTest }],
 ])
 
 const mods: Readonly<Record<string, Entry>> = {
@@ -52,6 +56,7 @@ const mods: Readonly<Record<string, Entry>> = {
   localDp: { flower: ['LocalDpMod', 'flwr.clientapp.mod.localdp_mod'], options: 'LocalDpOptions' },
   messageSize: { flower: ['message_size_mod', 'flwr.clientapp.mod.comms_mods'] },
   arraysSize: { flower: ['arrays_size_mod', 'flwr.clientapp.mod.comms_mods'] },
+  personalLayers: { test: 'src/sdk/mods/personal-layers.test.ts' },
 }
 
 const accountants: Readonly<Record<string, Entry>> = {
@@ -140,7 +145,7 @@ function parentOf(name: string): string | undefined {
 }
 
 /** Options that Flower does not have. */
-const ours = ['normRule']
+const ours = ['normRule', 'iterations', 'smoothing', 'localStepsKey', 'alpha', 'numNodes']
 
 /** Each option with its comment. */
 function optionsOf(name: string): string[][] {

@@ -78,7 +78,8 @@ export function norm(tensors: readonly Tensor[]): number {
   return rounding(type)(Math.sqrt(added(squares)))
 }
 
-function sumOfSquares(tensor: Tensor, dtype: RealType): number {
+/** Returns the sum of squares, added one after the other. */
+export function sumOfSquares(tensor: Tensor, dtype: RealType): number {
   const round = dtype === 'float16' ? Math.fround : Number
   let total = 0
   for (const value of valuesIn(tensor, false)) total = round(total + Number(value) * Number(value))
