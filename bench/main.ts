@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { preparePython } from '../scripts/python.ts'
 import { type Flower, residentMegabytes, withDeployment } from './deployment.ts'
 import { countFleetCalls } from './fleet-load.ts'
+import { gigabytesPerSecond, type MeanFigures, measureMeans } from './mean.ts'
 import { ourFlower } from './our-flower.ts'
 import { type FleetFigures, measurePythonFleets } from './python-fleets.ts'
 import { pythonFlower } from './python-flower.ts'
@@ -27,7 +28,7 @@ interface Figures {
   readonly idleMegabytes: number
 }
 
-// `npm run bench -- python-fleets`, `tls` and `scale` are one table alone.
+// `npm run bench -- python-fleets`, `tls`, `scale`, `mean` and `simulation` are one table alone.
 const [only, ...rest] = process.argv.slice(2)
 const environments = only === 'scale' ? {} : await preparePython()
 const python = environments.TRELLIS_PYTHON_129
@@ -36,8 +37,14 @@ const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 try {
   if (only === undefined) await measureAll()
   if (only === 'scale') await benchScale(directory, ourFlower(directory).bin, rest)
-  else if (only !== 'python-fleets') printTls(await measureTls(directory))
-  if (only !== 'tls' && environments.TRELLIS_PYTHON_129 && environments.TRELLIS_PYTHON_141)
+  if (only === 'mean') printMeans(measureMeans(python))
+  if (only === 'simulation') await benchSimulations()
+  if (only === undefined || only === 'tls') printTls(await measureTls(directory))
+  if (
+    (only === undefined || only === 'python-fleets') &&
+    environments.TRELLIS_PYTHON_129 &&
+    environments.TRELLIS_PYTHON_141
+  )
     printFleets(await measurePythonFleets(['1.29', '1.41']))
 } finally {
   rmSync(directory, { recursive: true, force: true })
@@ -48,16 +55,22 @@ async function measureAll(): Promise<void> {
   const ours = await measure(trellis, 'Trellis')
   const flower = pythonFlower(python ?? '')
   const theirs = python === undefined ? undefined : await measure(flower, 'Flower 1.29')
+  print(ours, theirs)
+  printMeans(measureMeans(python))
+  await benchSimulations()
+}
+
+async function benchSimulations(): Promise<void> {
   process.stderr.write('Simulations on this machine\n')
-  const simulations = await measureSimulations({
+  const trellis = ourFlower(directory)
+  const figures = await measureSimulations({
     directory,
     ourBin: trellis.bin,
     python129: python,
     writeOurApp: trellis.writeApp,
-    writePythonApp: flower.writeApp,
+    writePythonApp: pythonFlower(python ?? '').writeApp,
   })
-  print(ours, theirs)
-  printSimulations(simulations)
+  for (const each of figures) printSimulations(each)
 }
 
 async function measure(flower: Flower, name: string): Promise<Figures> {
@@ -106,7 +119,7 @@ function print(ours: Figures, theirs: Figures | undefined): void {
   printTable(rows)
 }
 
-function printSimulations({ ours, oursWithPythonApp, theirs }: SimulationFigures): void {
+function printSimulations({ rounds, ours, oursWithPythonApp, theirs }: SimulationFigures): void {
   const row = (what: string, seconds: number | undefined): string[] => [
     what,
     seconds?.toFixed(2) ?? '',
@@ -115,9 +128,25 @@ function printSimulations({ ours, oursWithPythonApp, theirs }: SimulationFigures
   ]
   process.stdout.write('\n')
   printTable([
-    ['s for flwr run, simulated: 10 virtual nodes, 3 rounds', 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
+    [`s for flwr run, simulated: 10 virtual nodes, ${rounds} rounds`, 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
     row('a TypeScript app, beside the same in Python', ours),
     ...(oursWithPythonApp === undefined ? [] : [row('the Python app of Flower on our programs', oursWithPythonApp)]),
+  ])
+}
+
+function printMeans({ ours, numpy, copies }: MeanFigures): void {
+  const row = (what: string, seconds: number | undefined): string[] => [
+    what,
+    seconds === undefined ? 'no Python' : gigabytesPerSecond(seconds).toFixed(2),
+    seconds === undefined ? '' : `${(seconds / ours).toFixed(2)} times the time`,
+    '',
+  ]
+  process.stdout.write('\n')
+  printTable([
+    ['weighted mean of 4 models of 100 MB of float32', 'GB a second', '', ''],
+    row('WeightedSum of the SDK', ours),
+    row("numpy, in Flower's steps", numpy),
+    row('copying the models', copies),
   ])
 }
 

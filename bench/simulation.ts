@@ -3,10 +3,13 @@ import { join } from 'node:path'
 import { prepareEnvironment } from '../scripts/python.ts'
 import { eventually, processesWith, start } from '../test/harness/program.ts'
 
-/** Ten virtual nodes, three rounds of training a small model: what a person waits for who types `flwr run`. */
-const [nodes, rounds, floats] = [10, 3, 1000]
+/** Ten virtual nodes that train a small model: what a person waits for who types `flwr run`. */
+const [nodes, floats] = [10, 1000]
+/** Few rounds show what a start costs, many what a message costs. */
+const roundCounts = [3, 20]
 
 export interface SimulationFigures {
+  readonly rounds: number
   readonly ours: number
   /** The Python app on our programs, in an environment of Flower 1.29; absent without one. */
   readonly oursWithPythonApp: number | undefined
@@ -21,16 +24,24 @@ interface Simulator {
 }
 
 /** The functions write the app of a side and answer its folder. */
-export async function measureSimulations(options: {
-  directory: string
-  ourBin: string
-  python129: string | undefined
-  writeOurApp: (directory: string, options: { floats: number; rounds: number }) => string
-  writePythonApp: (directory: string, options: { floats: number; rounds: number }) => string
-}): Promise<SimulationFigures> {
+export async function measureSimulations(options: SimulationOptions): Promise<SimulationFigures[]> {
+  const figures: SimulationFigures[] = []
+  for (const rounds of roundCounts) figures.push(await measureRounds(rounds, options))
+  return figures
+}
+
+interface SimulationOptions {
+  readonly directory: string
+  readonly ourBin: string
+  readonly python129: string | undefined
+  readonly writeOurApp: (directory: string, options: { floats: number; rounds: number }) => string
+  readonly writePythonApp: (directory: string, options: { floats: number; rounds: number }) => string
+}
+
+async function measureRounds(rounds: number, options: SimulationOptions): Promise<SimulationFigures> {
   const { directory, ourBin, python129 } = options
   const fresh = (name: string): string => {
-    const folder = join(directory, `simulation-${name}`)
+    const folder = join(directory, `simulation-${rounds}-${name}`)
     mkdirSync(folder)
     return folder
   }
@@ -38,6 +49,7 @@ export async function measureSimulations(options: {
   const withPython = fresh('python')
   const ray = await prepareEnvironment('Ray', { folder: 'python-1.29-ray', packages: ['flwr[simulation]==1.29.0'] })
   return {
+    rounds,
     ours: await secondsOf(typescript, {
       bin: ourBin,
       environment: {},
@@ -54,23 +66,21 @@ export async function measureSimulations(options: {
     theirs:
       ray === undefined
         ? undefined
-        : await measureRay(fresh('ray'), ray, options.writePythonApp).catch((error: Error) => {
-            process.stderr.write(`Ray: ${error.message.slice(0, 2000)}\n`)
-            return undefined
-          }),
+        : await measureRay(fresh('ray'), ray, (folder) => options.writePythonApp(folder, { floats, rounds })).catch(
+            (error: Error) => {
+              process.stderr.write(`Ray: ${error.message.slice(0, 2000)}\n`)
+              return undefined
+            },
+          ),
   }
 }
 
-function measureRay(
-  folder: string,
-  environment: string,
-  writeApp: (directory: string, options: { floats: number; rounds: number }) => string,
-): Promise<number> {
+function measureRay(folder: string, environment: string, writeApp: (directory: string) => string): Promise<number> {
   const bin = join(environment, 'bin')
   return secondsOf(folder, {
     bin,
     environment: { PATH: `${bin}:${process.env.PATH}`, FLWR_LOCAL_CONTROL_API_PORT: '39793' },
-    app: writeApp(folder, { floats, rounds }),
+    app: writeApp(folder),
   })
 }
 
