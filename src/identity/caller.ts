@@ -89,3 +89,7 @@ export const refusalReasons = [
   'admin-required',
 ] as const
 export type RefusalReason = (typeof refusalReasons)[number]
+
+export function isRefusalReason(code: string): code is RefusalReason {
+  return (refusalReasons as readonly string[]).includes(code)
+}

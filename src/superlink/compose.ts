@@ -25,6 +25,7 @@ import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { SuperexecGate } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
+import { SecurityView } from './access/security-view.ts'
 import { claimAddressFile } from './address-file.ts'
 import { createControlService } from './api/control.ts'
 import { createFleetService, createNoFleetService } from './api/fleet.ts'
@@ -36,7 +37,7 @@ import { noteAppsEnded, takeAppsOfLastStart } from './apps/kept-apps.ts'
 import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
-import { openCredentials, watchPeers, watchResponders } from './credentials.ts'
+import { certificatesInUse, openCredentials, watchPeers, watchResponders } from './credentials.ts'
 import { CheckedReplies } from './delivery/checked-replies.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { complete } from './delivery/life.ts'
@@ -131,6 +132,7 @@ export async function startSuperlink(
     checkedReplies: new CheckedReplies(),
     runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
     simulation,
+    security: new SecurityView(clock),
     liveNodes: new LiveNodes(),
     uploads: new Uploads(clock),
     requireCertificates: config.clients.mode === 'require',
@@ -174,8 +176,12 @@ export async function startSuperlink(
     metrics.tellStorage(room, space.disks)
     for (const { kind } of ctx.progress.waits.known.values()) metrics.runsWaiting.inc({ reason: kind })
   })
+  ctx.security.certificates = () => certificatesInUse(credentials)
   const listen = createListen(config, credentials, ctx, metrics, {
-    audit: audit.write,
+    audit(entry) {
+      ctx.security.note(entry)
+      audit.write(entry)
+    },
     bodyBudget,
     interceptors: [
       ...(addressFile ? [addressFile.guard(Control.typeName)] : []),

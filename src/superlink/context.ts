@@ -6,6 +6,7 @@ import type { StorageRoom } from '../base/storage-room.ts'
 import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { SecurityView } from './access/security-view.ts'
 import type { CheckedReplies } from './delivery/checked-replies.ts'
 import type { PassingReplies } from './delivery/passing-replies.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
@@ -34,6 +35,8 @@ export interface SuperlinkContext {
   readonly runNodes: RunNodes
   /** Set when runs are simulated (`--simulation`); then `runNodes` is its fleet. */
   readonly simulation: { readonly fleet: VirtualFleet; readonly machine: Machine } | undefined
+  /** Certificates in use, and who was refused. */
+  readonly security: SecurityView
   /** Who speaks for which node now. */
   readonly liveNodes: LiveNodes
   /** Which nodes are uploading objects now. */

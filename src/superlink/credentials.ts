@@ -65,6 +65,12 @@ export async function openCredentials(
   return { server, staple, clients, ocsp: openOcsp(choice.ocsp, clients, around, stack) }
 }
 
+/** The certificates and lists that the SuperLink works with now. */
+export function certificatesInUse({ server, clients }: Pick<Credentials, 'server' | 'clients'>) {
+  const trust = clients?.current()
+  return { own: ownCertificates(server), cas: trust?.trust.anchors ?? [], crls: trust?.crls ?? [] }
+}
+
 function openStaple(
   server: FileSet<ReadMaterial>,
   { certfile, caFile }: ServerTlsFiles,

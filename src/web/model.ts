@@ -37,6 +37,20 @@ export interface RunView {
   readonly config: Readonly<Record<string, string>>
 }
 
+export interface SecurityState {
+  /** 'own' or 'ca'. */
+  readonly certificates: readonly { readonly kind: string; readonly subject: string; readonly ends: string }[]
+  readonly lists: readonly { readonly issuer: string; readonly due: string }[]
+  readonly refusals: readonly {
+    readonly reason: string
+    readonly count: number
+    readonly lastAt: string
+    /** The last peer; empty for callers that are no admin. */
+    readonly peer: string
+    readonly sentence: string
+  }[]
+}
+
 export interface FleetState {
   readonly superlink: string
   /** The SuperLink's time at the last look; empty before the first. */
@@ -45,6 +59,8 @@ export interface FleetState {
   readonly problem: { readonly sentence: string; readonly since: string } | undefined
   readonly nodes: readonly NodeView[]
   readonly runs: readonly RunView[]
+  /** Absent if the SuperLink is one of Flower's. */
+  readonly security: SecurityState | undefined
   /** There are older runs than these. */
   readonly moreRuns: boolean
 }

@@ -100,6 +100,38 @@ test('a run shows its curves, the replies, and what it waits for; all of it with
   assert.deepEqual(faults, [])
 })
 
+test('certificates and lists are in the order of their ends, and refusals have their remedy', {
+  skip: withoutBrowser,
+}, async () => {
+  await using shown = await show(new StandInControl())
+  const { page, faults } = shown
+  await page.getByRole('link', { name: 'Certificates next ends in 2 h, 7 refused' }).click()
+  const rows = page.getByRole('region', { name: 'Table of certificates' }).locator('tbody tr')
+  await rows.nth(5).waitFor()
+  const cells = (await Promise.all((await rows.all()).map((row) => row.locator('td').allTextContents()))).map((row) =>
+    row.slice(0, 3).join('; '),
+  )
+  assert.deepEqual(cells, [
+    'Revocation list; CN=Hospital CA; 2 h',
+    'SuperNode; node-2; 4 h',
+    'SuperNode; node-0; 1 d 23 h',
+    'SuperNode; node-1; 1 d 23 h',
+    'SuperLink; CN=superlink; 4 d 3 h',
+    'CA; CN=Hospital CA; 41 d 15 h',
+  ])
+  const refusals = page.getByRole('region', { name: 'Table of refusals' }).locator('tbody td')
+  assert.deepEqual(await refusals.allTextContents(), [
+    '7',
+    'revoked-by-crl',
+    '10 min ago, site-q at 10.8.0.7:4000',
+    'The client certificate has been revoked: issue a new one.',
+  ])
+  assert.deepEqual(await barriers(page), [])
+  await page.emulateMedia({ colorScheme: 'dark' })
+  assert.deepEqual(await barriers(page), [])
+  assert.deepEqual(faults, [])
+})
+
 test('a SuperLink that disappears leaves the last picture with the reason, and returns', {
   skip: withoutBrowser,
 }, async () => {
@@ -154,6 +186,8 @@ test('flwr dashboard shows what its certificate may see, and ends with Ctrl-C', 
     if (text.includes('"identity":"node-1"')) break
   }
   assert.match(text, /^event: fleet\ndata: \{"superlink":"test"/)
+  assert.match(text, /"certificates":\[\{"kind":"own","subject":"[^"]+","ends":"20/)
+  assert.match(text, /\{"kind":"ca","subject":"/)
   dashboard.kill('SIGINT')
   await dashboard.end()
   await assert.rejects(fetch(address))

@@ -3,6 +3,7 @@ import type { ControlClient } from '../../src/cli/connect.ts'
 import {
   ListNodesResponseSchema,
   ListRunsResponseSchema,
+  ShowSecurityResponseSchema,
   StreamRunEventsResponseSchema,
 } from '../../src/gen/flwr/proto/control_pb.ts'
 import { NodeInfoSchema } from '../../src/gen/flwr/proto/node_pb.ts'
@@ -37,8 +38,29 @@ export class StandInControl {
         runDict: this.#rounds > 0 ? { '7': this.#run() } : {},
       })
     },
+    showSecurity: async () => {
+      this.#ensureServes()
+      return create(ShowSecurityResponseSchema, {
+        now: minutesLater(60),
+        certificates: [
+          { kind: 'own', subject: 'CN=superlink', notAfter: (startedAt + 100 * 3_600_000) / 1000 },
+          { kind: 'ca', subject: 'CN=Hospital CA', notAfter: (startedAt + 1000 * 3_600_000) / 1000 },
+        ],
+        revocationLists: [{ issuer: 'CN=Hospital CA', nextUpdate: (startedAt + 3 * 3_600_000) / 1000 }],
+        refusals: [
+          {
+            reason: 'revoked-by-crl',
+            count: 7,
+            lastAt: minutesLater(50),
+            sentence: 'The client certificate has been revoked: issue a new one.',
+            identity: 'site-q',
+            address: '10.8.0.7:4000',
+          },
+        ],
+      })
+    },
     streamRunEvents: (_request: unknown, options?: { signal?: AbortSignal }) => this.#events(options?.signal),
-  } as unknown as Pick<ControlClient, 'listNodes' | 'listRuns' | 'streamRunEvents'>
+  } as unknown as Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity' | 'streamRunEvents'>
 
   #listNodes() {
     return Array.from({ length: this.#nodes }, (_, index) => {

@@ -13,6 +13,7 @@ import { ArrayRecord, RecordDict } from '../../src/message/records.ts'
 import { createObjectStore } from '../../src/objects/object-store.ts'
 import type { Connection } from '../../src/rpc/call.ts'
 import { isObjectFrom } from '../../src/superlink/access/ownership.ts'
+import { SecurityView } from '../../src/superlink/access/security-view.ts'
 import { createBells, type SuperlinkContext } from '../../src/superlink/context.ts'
 import { CheckedReplies } from '../../src/superlink/delivery/checked-replies.ts'
 import { confirmInstruction, confirmReceived } from '../../src/superlink/delivery/confirm.ts'
@@ -154,6 +155,7 @@ export class SuperlinkCore implements AsyncDisposable {
       checkedReplies: new CheckedReplies(),
       runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
       simulation,
+      security: new SecurityView(clock),
       liveNodes: new LiveNodes(),
       uploads: new Uploads(clock),
       requireCertificates: false,

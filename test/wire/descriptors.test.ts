@@ -38,7 +38,11 @@ const environments = {
 /** Fields of ours alone; Flower's programs skip what they do not know. */
 const ownNumbersFrom = 1001
 /** Methods of ours alone: no program of Flower calls them. */
-const ownMethods = ['flwr.proto.Control.SetNodeAdmission', 'flwr.proto.Runtime.SaveCheckpoint']
+const ownMethods = [
+  'flwr.proto.Control.ShowSecurity',
+  'flwr.proto.Control.SetNodeAdmission',
+  'flwr.proto.Runtime.SaveCheckpoint',
+]
 /** Names are not on the wire: if releases use one name for two things, or two names for one, ours differ from theirs. */
 const renamedMessages: Record<string, string> = {
   'flwr.proto.PushAppIoMessagesRequest': 'flwr.proto.PushAppMessagesRequest',

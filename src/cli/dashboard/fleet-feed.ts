@@ -4,7 +4,7 @@ import { oneLine } from '../../base/printable.ts'
 import type { FleetState } from '../../web/model.ts'
 import type { ControlClient } from '../connect.ts'
 import { explainRpcError } from '../rpc-sentences.ts'
-import { nodeView, runView } from './views.ts'
+import { nodeView, runView, securityView } from './views.ts'
 
 /** The newest runs. Older ones are in `flwr ls`. */
 const runsShown = 100
@@ -17,7 +17,7 @@ type Listener = (state: FleetState) => void
 
 /** Looks at nodes and runs while a page is open, and tells the pages when something has changed. */
 export class FleetFeed {
-  readonly #client: Pick<ControlClient, 'listNodes' | 'listRuns'>
+  readonly #client: Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity'>
   readonly #clock: Clock
   readonly #signal: AbortSignal
   readonly #listeners = new Set<Listener>()
@@ -30,12 +30,12 @@ export class FleetFeed {
       client,
       clock,
       signal,
-    }: { client: Pick<ControlClient, 'listNodes' | 'listRuns'>; clock: Clock; signal: AbortSignal },
+    }: { client: Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity'>; clock: Clock; signal: AbortSignal },
   ) {
     this.#client = client
     this.#clock = clock
     this.#signal = signal
-    this.#state = { superlink, at: '', problem: undefined, nodes: [], runs: [], moreRuns: false }
+    this.#state = { superlink, at: '', problem: undefined, nodes: [], runs: [], security: undefined, moreRuns: false }
   }
 
   /** Calls back at once with what is known, and after each look. Returns a function that ends this. */
@@ -62,9 +62,11 @@ export class FleetFeed {
 
   async #look(): Promise<FleetState> {
     try {
-      const [{ nodesInfo, now }, { runDict }] = await Promise.all([
+      const [{ nodesInfo, now }, { runDict }, security] = await Promise.all([
         this.#client.listNodes({}),
         this.#client.listRuns({ limit: BigInt(runsShown + 1) }),
+        // SuperLinks of Flower do not have this.
+        this.#client.showSecurity({}).then(securityView, () => undefined),
       ])
       const runs = Object.values(runDict).sort((a, b) => (a.pendingAt < b.pendingAt ? 1 : -1))
       return {
@@ -73,6 +75,7 @@ export class FleetFeed {
         problem: undefined,
         nodes: nodesInfo.map(nodeView),
         runs: runs.slice(0, runsShown).map(runView),
+        security,
         moreRuns: runs.length > runsShown,
       }
     } catch (error) {

@@ -1,8 +1,9 @@
 import { oneLine } from '../../base/printable.ts'
+import type { ShowSecurityResponse } from '../../gen/flwr/proto/control_pb.ts'
 import type { NodeInfo } from '../../gen/flwr/proto/node_pb.ts'
 import type { Run } from '../../gen/flwr/proto/run_pb.ts'
 import type { TaskEvent } from '../../gen/flwr/proto/task_pb.ts'
-import type { NodeView, RunEventView, RunView } from '../../web/model.ts'
+import type { NodeView, RunEventView, RunView, SecurityState } from '../../web/model.ts'
 import { appText } from '../run-view.ts'
 
 /** What the SuperLink says, as the page of the dashboard shows it. Texts become one line each. */
@@ -54,6 +55,27 @@ export function runView(run: Run): RunView {
     config: Object.fromEntries(
       Object.entries(run.overrideConfig).map(([key, { scalar }]) => [oneLine(key), oneLine(String(scalar.value))]),
     ),
+  }
+}
+
+export function securityView(security: ShowSecurityResponse): SecurityState {
+  return {
+    certificates: security.certificates.map(({ kind, subject, notAfter }) => ({
+      kind: oneLine(kind),
+      subject: oneLine(subject),
+      ends: instantOf(notAfter * 1000),
+    })),
+    lists: security.revocationLists.map(({ issuer, nextUpdate }) => ({
+      issuer: oneLine(issuer),
+      due: instantOf(nextUpdate * 1000),
+    })),
+    refusals: security.refusals.map(({ reason, count, lastAt, sentence, identity, address }) => ({
+      reason: oneLine(reason),
+      count,
+      lastAt: oneLine(lastAt),
+      peer: oneLine([identity, address].filter((one) => one).join(' at ')),
+      sentence: oneLine(sentence),
+    })),
   }
 }
 

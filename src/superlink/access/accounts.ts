@@ -61,10 +61,15 @@ export function ensureSees(account: Account, run: Pick<Run, 'runId' | 'ownerAid'
     : new DomainError('run-not-found', undefined, { auditedAs: 'run-of-another-account' })
 }
 
+/** Without certificates every account is one. */
+export function isAdmin({ certificate }: Account): boolean {
+  return certificate === undefined || certificate.roles.has('admin')
+}
+
 /** Throws `admin-required` for an account with a certificate that is no admin. */
-export function ensureAdmin({ certificate }: Account): void {
-  if (certificate === undefined || certificate.roles.has('admin')) return
-  throw new DomainError('admin-required', refusalSentence('admin-required', certificate.identity))
+export function ensureAdmin(account: Account): void {
+  if (!isAdmin(account))
+    throw new DomainError('admin-required', refusalSentence('admin-required', account.certificate?.identity))
 }
 
 /** Throws unless the account registered the node, or is its certificate's, or is an admin. */

@@ -25,6 +25,7 @@ import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
 import { type ControlCallers, controlCallers, ensureStillSees } from './authenticate.ts'
 import { nodeToWire } from './node-wire.ts'
+import { securityToWire } from './security-wire.ts'
 import { unservedControlCalls } from './unserved-calls.ts'
 
 /** The Control API: what `flwr` asks for. */
@@ -116,6 +117,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         await setAdmission(ctx, node, parseAdmission(request.admission))
         return {}
       },
+      showSecurity: async (_request, _call, caller) => securityToWire(ctx.security, caller, ctx.clock.now()),
       async listNodes(_request, _call, caller) {
         await expireNodes(ctx)
         // Under mutual TLS nodes own themselves: whoever may use the Control API sees the fleet.

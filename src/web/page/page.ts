@@ -1,8 +1,10 @@
 import { html } from 'htm/preact'
 import { render, type VNode } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
+import { listDeadlines } from '../deadlines.ts'
 import type { FleetState } from '../model.ts'
-import { agoText } from '../words.ts'
+import { agoText, lengthText } from '../words.ts'
+import { CertificatesView } from './certificates-view.ts'
 import { FleetView } from './fleet-view.ts'
 import { OneRunView } from './run-view.ts'
 import { RunsView } from './runs-view.ts'
@@ -34,6 +36,7 @@ function viewOf(path: string, fleet: FleetState, now: number): VNode {
   if (id !== undefined)
     return html`<${OneRunView} key=${id} id=${id} run=${fleet.runs.find((one) => one.id === id)} now=${now} />` as VNode
   if (path === '/runs') return html`<${RunsView} runs=${fleet.runs} moreRuns=${fleet.moreRuns} now=${now} />` as VNode
+  if (path === '/certificates') return html`<${CertificatesView} fleet=${fleet} now=${now} />` as VNode
   return html`<${FleetView} nodes=${fleet.nodes} now=${now} />` as VNode
 }
 
@@ -63,9 +66,19 @@ function Header({
     <nav aria-label="Views">
       ${link('/fleet', 'Fleet', `${online} online${offline > 0 ? `, ${offline} offline` : ''}`)}
       ${link('/runs', 'Runs', `${running} under way${waiting > 0 ? `, ${waiting} waiting` : ''}`)}
+      ${link('/certificates', 'Certificates', nextText(fleet, local))}
     </nav>
     <p class="bad problem" role="alert">${problem ?? ''}</p>
   </header>` as VNode
+}
+
+/** What ends next, and how often peers were refused within a day. */
+function nextText(fleet: FleetState | undefined, local: number): string {
+  const [next] = fleet ? listDeadlines(fleet.security, fleet.nodes) : []
+  const refused = fleet?.security?.refusals.reduce((sum, { count }) => sum + count, 0) ?? 0
+  const left = (next?.at ?? 0) - (Date.parse(fleet?.at ?? '') || local)
+  const ends = next ? (left > 0 ? `next ends in ${lengthText(left)}` : 'one has ended') : ''
+  return [ends, refused > 0 ? `${refused} refused` : ''].filter((text) => text !== '').join(', ')
 }
 
 /** The part of the address after `#`: a view can be bookmarked, and the browser's history works. */

@@ -27,7 +27,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/control.proto.
  */
 export const file_flwr_proto_control: GenFile = /*@__PURE__*/
-  fileDesc("ChhmbHdyL3Byb3RvL2NvbnRyb2wucHJvdG8SCmZsd3IucHJvdG8ixQMKD1N0YXJ0UnVuUmVxdWVzdBIcCgNmYWIYASABKAsyDy5mbHdyLnByb3RvLkZhYhJICg9vdmVycmlkZV9jb25maWcYAiADKAsyLy5mbHdyLnByb3RvLlN0YXJ0UnVuUmVxdWVzdC5PdmVycmlkZUNvbmZpZ0VudHJ5EkAKGm92ZXJyaWRlX2ZlZGVyYXRpb25fY29uZmlnGAMgASgLMhwuZmx3ci5wcm90by5TaW11bGF0aW9uQ29uZmlnEhAKCGFwcF9zcGVjGAQgASgJEhIKCmZlZGVyYXRpb24YBSABKAkSFgoJc2VyaWVzX2lkGAYgASgESACIAQESFgoOY29ubmVjdG9yX3JlZnMYByADKAkSEwoLdXNlcl9wcm9tcHQYCCABKAkSFQoNY29ubmVjdG9yX2lkcxgJIAMoBBIbCg1yZXN1bWVfcnVuX2lkGOkHIAEoBEgBiAEBGkkKE092ZXJyaWRlQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiEKBXZhbHVlGAIgASgLMhIuZmx3ci5wcm90by5TY2FsYXI6AjgBQgwKCl9zZXJpZXNfaWRCEAoOX3Jlc3VtZV9ydW5faWQiiAEKEFN0YXJ0UnVuUmVzcG9uc2USEwoGcnVuX2lkGAEgASgESACIAQESEQoEbm90ZRgCIAEoCUgBiAEBEhYKCXNlcmllc19pZBgDIAEoBEgCiAEBEhIKCmZlZGVyYXRpb24YBCABKAlCCQoHX3J1bl9pZEIHCgVfbm90ZUIMCgpfc2VyaWVzX2lkIiAKDlN0b3BSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoBCIiCg9TdG9wUnVuUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCCI8ChFTdHJlYW1Mb2dzUmVxdWVzdBIOCgZydW5faWQYASABKAQSFwoPYWZ0ZXJfdGltZXN0YW1wGAIgASgBIkIKElN0cmVhbUxvZ3NSZXNwb25zZRISCgpsb2dfb3V0cHV0GAEgASgJEhgKEGxhdGVzdF90aW1lc3RhbXAYAiABKAEiawoPTGlzdFJ1bnNSZXF1ZXN0EhMKBnJ1bl9pZBgBIAEoBEgAiAEBEhIKBWxpbWl0GAIgASgESAGIAQESEQoEc2tpcBgDIAEoBEgCiAEBQgkKB19ydW5faWRCCAoGX2xpbWl0QgcKBV9za2lwIp0BChBMaXN0UnVuc1Jlc3BvbnNlEjsKCHJ1bl9kaWN0GAEgAygLMikuZmx3ci5wcm90by5MaXN0UnVuc1Jlc3BvbnNlLlJ1bkRpY3RFbnRyeRILCgNub3cYAiABKAkaPwoMUnVuRGljdEVudHJ5EgsKA2tleRgBIAEoBBIeCgV2YWx1ZRgCIAEoCzIPLmZsd3IucHJvdG8uUnVuOgI4ASIYChZHZXRMb2dpbkRldGFpbHNSZXF1ZXN0IosBChdHZXRMb2dpbkRldGFpbHNSZXNwb25zZRISCgphdXRobl90eXBlGAEgASgJEhMKC2RldmljZV9jb2RlGAIgASgJEiEKGXZlcmlmaWNhdGlvbl91cmlfY29tcGxldGUYAyABKAkSEgoKZXhwaXJlc19pbhgEIAEoAxIQCghpbnRlcnZhbBgFIAEoAyIrChRHZXRBdXRoVG9rZW5zUmVxdWVzdBITCgtkZXZpY2VfY29kZRgBIAEoCSJEChVHZXRBdXRoVG9rZW5zUmVzcG9uc2USFAoMYWNjZXNzX3Rva2VuGAEgASgJEhUKDXJlZnJlc2hfdG9rZW4YAiABKAkiJgoUUHVsbEFydGlmYWN0c1JlcXVlc3QSDgoGcnVuX2lkGAEgASgEIjEKFVB1bGxBcnRpZmFjdHNSZXNwb25zZRIQCgN1cmwYASABKAlIAIgBAUIGCgRfdXJsImkKE1JlZ2lzdGVyTm9kZVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBIVCghsb2NhdGlvbhgCIAEoCUgAiAEBEhEKBG5hbWUYAyABKAlIAYgBAUILCglfbG9jYXRpb25CBwoFX25hbWUiOAoUUmVnaXN0ZXJOb2RlUmVzcG9uc2USFAoHbm9kZV9pZBgBIAEoBEgAiAEBQgoKCF9ub2RlX2lkIigKFVVucmVnaXN0ZXJOb2RlUmVxdWVzdBIPCgdub2RlX2lkGAEgASgEIhgKFlVucmVnaXN0ZXJOb2RlUmVzcG9uc2UiPwoXU2V0Tm9kZUFkbWlzc2lvblJlcXVlc3QSEAoHbm9kZV9pZBjpByABKAQSEgoJYWRtaXNzaW9uGOoHIAEoCSIaChhTZXROb2RlQWRtaXNzaW9uUmVzcG9uc2UiEgoQTGlzdE5vZGVzUmVxdWVzdCJKChFMaXN0Tm9kZXNSZXNwb25zZRIoCgpub2Rlc19pbmZvGAEgAygLMhQuZmx3ci5wcm90by5Ob2RlSW5mbxILCgNub3cYAiABKAkiGAoWTGlzdEZlZGVyYXRpb25zUmVxdWVzdCJGChdMaXN0RmVkZXJhdGlvbnNSZXNwb25zZRIrCgtmZWRlcmF0aW9ucxgBIAMoCzIWLmZsd3IucHJvdG8uRmVkZXJhdGlvbiIwChVTaG93RmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJIlEKFlNob3dGZWRlcmF0aW9uUmVzcG9uc2USKgoKZmVkZXJhdGlvbhgBIAEoCzIWLmZsd3IucHJvdG8uRmVkZXJhdGlvbhILCgNub3cYAiABKAkiWwoXQ3JlYXRlRmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJEhMKC2Rlc2NyaXB0aW9uGAIgASgJEhIKCnNpbXVsYXRpb24YAyABKAgiRgoYQ3JlYXRlRmVkZXJhdGlvblJlc3BvbnNlEioKCmZlZGVyYXRpb24YASABKAsyFi5mbHdyLnByb3RvLkZlZGVyYXRpb24iMwoYQXJjaGl2ZUZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSIbChlBcmNoaXZlRmVkZXJhdGlvblJlc3BvbnNlIkYKGkFkZE5vZGVUb0ZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCRIPCgdub2RlX2lkGAIgASgEIh0KG0FkZE5vZGVUb0ZlZGVyYXRpb25SZXNwb25zZSJLCh9SZW1vdmVOb2RlRnJvbUZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCRIPCgdub2RlX2lkGAIgASgEIiIKIFJlbW92ZU5vZGVGcm9tRmVkZXJhdGlvblJlc3BvbnNlImkKIlJlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJEhkKDGFjY291bnRfbmFtZRgCIAEoCUgAiAEBQg8KDV9hY2NvdW50X25hbWUiJQojUmVtb3ZlQWNjb3VudEZyb21GZWRlcmF0aW9uUmVzcG9uc2UiUAoXQ3JlYXRlSW52aXRhdGlvblJlcXVlc3QSHAoUaW52aXRlZV9hY2NvdW50X25hbWUYASABKAkSFwoPZmVkZXJhdGlvbl9uYW1lGAIgASgJIhoKGENyZWF0ZUludml0YXRpb25SZXNwb25zZSIYChZMaXN0SW52aXRhdGlvbnNSZXF1ZXN0IoQBChdMaXN0SW52aXRhdGlvbnNSZXNwb25zZRIzChNjcmVhdGVkX2ludml0YXRpb25zGAEgAygLMhYuZmx3ci5wcm90by5JbnZpdGF0aW9uEjQKFHJlY2VpdmVkX2ludml0YXRpb25zGAIgAygLMhYuZmx3ci5wcm90by5JbnZpdGF0aW9uIjIKF0FjY2VwdEludml0YXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCSIaChhBY2NlcHRJbnZpdGF0aW9uUmVzcG9uc2UiMgoXUmVqZWN0SW52aXRhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJIhoKGFJlamVjdEludml0YXRpb25SZXNwb25zZSJQChdSZXZva2VJbnZpdGF0aW9uUmVxdWVzdBIcChRpbnZpdGVlX2FjY291bnRfbmFtZRgBIAEoCRIXCg9mZWRlcmF0aW9uX25hbWUYAiABKAkiGgoYUmV2b2tlSW52aXRhdGlvblJlc3BvbnNlIm0KJENvbmZpZ3VyZVNpbXVsYXRpb25GZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkSLAoGY29uZmlnGAIgASgLMhwuZmx3ci5wcm90by5TaW11bGF0aW9uQ29uZmlnIkAKJUNvbmZpZ3VyZVNpbXVsYXRpb25GZWRlcmF0aW9uUmVzcG9uc2USFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJImIKFlN0cmVhbVJ1bkV2ZW50c1JlcXVlc3QSDgoGcnVuX2lkGAEgASgEEiAKE2FmdGVyX3Rhc2tfZXZlbnRfaWQYAiABKARIAIgBAUIWChRfYWZ0ZXJfdGFza19ldmVudF9pZCJEChdTdHJlYW1SdW5FdmVudHNSZXNwb25zZRIpCgp0YXNrX2V2ZW50GAEgASgLMhUuZmx3ci5wcm90by5UYXNrRXZlbnQymRIKB0NvbnRyb2wSRQoIU3RhcnRSdW4SGy5mbHdyLnByb3RvLlN0YXJ0UnVuUmVxdWVzdBocLmZsd3IucHJvdG8uU3RhcnRSdW5SZXNwb25zZRJCCgdTdG9wUnVuEhouZmx3ci5wcm90by5TdG9wUnVuUmVxdWVzdBobLmZsd3IucHJvdG8uU3RvcFJ1blJlc3BvbnNlEk0KClN0cmVhbUxvZ3MSHS5mbHdyLnByb3RvLlN0cmVhbUxvZ3NSZXF1ZXN0Gh4uZmx3ci5wcm90by5TdHJlYW1Mb2dzUmVzcG9uc2UwARJFCghMaXN0UnVucxIbLmZsd3IucHJvdG8uTGlzdFJ1bnNSZXF1ZXN0GhwuZmx3ci5wcm90by5MaXN0UnVuc1Jlc3BvbnNlEloKD0dldExvZ2luRGV0YWlscxIiLmZsd3IucHJvdG8uR2V0TG9naW5EZXRhaWxzUmVxdWVzdBojLmZsd3IucHJvdG8uR2V0TG9naW5EZXRhaWxzUmVzcG9uc2USVAoNR2V0QXV0aFRva2VucxIgLmZsd3IucHJvdG8uR2V0QXV0aFRva2Vuc1JlcXVlc3QaIS5mbHdyLnByb3RvLkdldEF1dGhUb2tlbnNSZXNwb25zZRJUCg1QdWxsQXJ0aWZhY3RzEiAuZmx3ci5wcm90by5QdWxsQXJ0aWZhY3RzUmVxdWVzdBohLmZsd3IucHJvdG8uUHVsbEFydGlmYWN0c1Jlc3BvbnNlElEKDFJlZ2lzdGVyTm9kZRIfLmZsd3IucHJvdG8uUmVnaXN0ZXJOb2RlUmVxdWVzdBogLmZsd3IucHJvdG8uUmVnaXN0ZXJOb2RlUmVzcG9uc2USVwoOVW5yZWdpc3Rlck5vZGUSIS5mbHdyLnByb3RvLlVucmVnaXN0ZXJOb2RlUmVxdWVzdBoiLmZsd3IucHJvdG8uVW5yZWdpc3Rlck5vZGVSZXNwb25zZRJICglMaXN0Tm9kZXMSHC5mbHdyLnByb3RvLkxpc3ROb2Rlc1JlcXVlc3QaHS5mbHdyLnByb3RvLkxpc3ROb2Rlc1Jlc3BvbnNlEloKD0xpc3RGZWRlcmF0aW9ucxIiLmZsd3IucHJvdG8uTGlzdEZlZGVyYXRpb25zUmVxdWVzdBojLmZsd3IucHJvdG8uTGlzdEZlZGVyYXRpb25zUmVzcG9uc2USVwoOU2hvd0ZlZGVyYXRpb24SIS5mbHdyLnByb3RvLlNob3dGZWRlcmF0aW9uUmVxdWVzdBoiLmZsd3IucHJvdG8uU2hvd0ZlZGVyYXRpb25SZXNwb25zZRJdChBDcmVhdGVGZWRlcmF0aW9uEiMuZmx3ci5wcm90by5DcmVhdGVGZWRlcmF0aW9uUmVxdWVzdBokLmZsd3IucHJvdG8uQ3JlYXRlRmVkZXJhdGlvblJlc3BvbnNlEmAKEUFyY2hpdmVGZWRlcmF0aW9uEiQuZmx3ci5wcm90by5BcmNoaXZlRmVkZXJhdGlvblJlcXVlc3QaJS5mbHdyLnByb3RvLkFyY2hpdmVGZWRlcmF0aW9uUmVzcG9uc2USZgoTQWRkTm9kZVRvRmVkZXJhdGlvbhImLmZsd3IucHJvdG8uQWRkTm9kZVRvRmVkZXJhdGlvblJlcXVlc3QaJy5mbHdyLnByb3RvLkFkZE5vZGVUb0ZlZGVyYXRpb25SZXNwb25zZRJ1ChhSZW1vdmVOb2RlRnJvbUZlZGVyYXRpb24SKy5mbHdyLnByb3RvLlJlbW92ZU5vZGVGcm9tRmVkZXJhdGlvblJlcXVlc3QaLC5mbHdyLnByb3RvLlJlbW92ZU5vZGVGcm9tRmVkZXJhdGlvblJlc3BvbnNlEn4KG1JlbW92ZUFjY291bnRGcm9tRmVkZXJhdGlvbhIuLmZsd3IucHJvdG8uUmVtb3ZlQWNjb3VudEZyb21GZWRlcmF0aW9uUmVxdWVzdBovLmZsd3IucHJvdG8uUmVtb3ZlQWNjb3VudEZyb21GZWRlcmF0aW9uUmVzcG9uc2USXQoQQ3JlYXRlSW52aXRhdGlvbhIjLmZsd3IucHJvdG8uQ3JlYXRlSW52aXRhdGlvblJlcXVlc3QaJC5mbHdyLnByb3RvLkNyZWF0ZUludml0YXRpb25SZXNwb25zZRJaCg9MaXN0SW52aXRhdGlvbnMSIi5mbHdyLnByb3RvLkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QaIy5mbHdyLnByb3RvLkxpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEl0KEEFjY2VwdEludml0YXRpb24SIy5mbHdyLnByb3RvLkFjY2VwdEludml0YXRpb25SZXF1ZXN0GiQuZmx3ci5wcm90by5BY2NlcHRJbnZpdGF0aW9uUmVzcG9uc2USXQoQUmVqZWN0SW52aXRhdGlvbhIjLmZsd3IucHJvdG8uUmVqZWN0SW52aXRhdGlvblJlcXVlc3QaJC5mbHdyLnByb3RvLlJlamVjdEludml0YXRpb25SZXNwb25zZRJdChBSZXZva2VJbnZpdGF0aW9uEiMuZmx3ci5wcm90by5SZXZva2VJbnZpdGF0aW9uUmVxdWVzdBokLmZsd3IucHJvdG8uUmV2b2tlSW52aXRhdGlvblJlc3BvbnNlEoQBCh1Db25maWd1cmVTaW11bGF0aW9uRmVkZXJhdGlvbhIwLmZsd3IucHJvdG8uQ29uZmlndXJlU2ltdWxhdGlvbkZlZGVyYXRpb25SZXF1ZXN0GjEuZmx3ci5wcm90by5Db25maWd1cmVTaW11bGF0aW9uRmVkZXJhdGlvblJlc3BvbnNlEl0KEFNldE5vZGVBZG1pc3Npb24SIy5mbHdyLnByb3RvLlNldE5vZGVBZG1pc3Npb25SZXF1ZXN0GiQuZmx3ci5wcm90by5TZXROb2RlQWRtaXNzaW9uUmVzcG9uc2USXAoPU3RyZWFtUnVuRXZlbnRzEiIuZmx3ci5wcm90by5TdHJlYW1SdW5FdmVudHNSZXF1ZXN0GiMuZmx3ci5wcm90by5TdHJlYW1SdW5FdmVudHNSZXNwb25zZTABYgZwcm90bzM", [file_flwr_proto_fab, file_flwr_proto_federation, file_flwr_proto_federation_config, file_flwr_proto_node, file_flwr_proto_run, file_flwr_proto_task, file_flwr_proto_transport]);
+  fileDesc("ChhmbHdyL3Byb3RvL2NvbnRyb2wucHJvdG8SCmZsd3IucHJvdG8ixQMKD1N0YXJ0UnVuUmVxdWVzdBIcCgNmYWIYASABKAsyDy5mbHdyLnByb3RvLkZhYhJICg9vdmVycmlkZV9jb25maWcYAiADKAsyLy5mbHdyLnByb3RvLlN0YXJ0UnVuUmVxdWVzdC5PdmVycmlkZUNvbmZpZ0VudHJ5EkAKGm92ZXJyaWRlX2ZlZGVyYXRpb25fY29uZmlnGAMgASgLMhwuZmx3ci5wcm90by5TaW11bGF0aW9uQ29uZmlnEhAKCGFwcF9zcGVjGAQgASgJEhIKCmZlZGVyYXRpb24YBSABKAkSFgoJc2VyaWVzX2lkGAYgASgESACIAQESFgoOY29ubmVjdG9yX3JlZnMYByADKAkSEwoLdXNlcl9wcm9tcHQYCCABKAkSFQoNY29ubmVjdG9yX2lkcxgJIAMoBBIbCg1yZXN1bWVfcnVuX2lkGOkHIAEoBEgBiAEBGkkKE092ZXJyaWRlQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiEKBXZhbHVlGAIgASgLMhIuZmx3ci5wcm90by5TY2FsYXI6AjgBQgwKCl9zZXJpZXNfaWRCEAoOX3Jlc3VtZV9ydW5faWQiiAEKEFN0YXJ0UnVuUmVzcG9uc2USEwoGcnVuX2lkGAEgASgESACIAQESEQoEbm90ZRgCIAEoCUgBiAEBEhYKCXNlcmllc19pZBgDIAEoBEgCiAEBEhIKCmZlZGVyYXRpb24YBCABKAlCCQoHX3J1bl9pZEIHCgVfbm90ZUIMCgpfc2VyaWVzX2lkIiAKDlN0b3BSdW5SZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoBCIiCg9TdG9wUnVuUmVzcG9uc2USDwoHc3VjY2VzcxgBIAEoCCI8ChFTdHJlYW1Mb2dzUmVxdWVzdBIOCgZydW5faWQYASABKAQSFwoPYWZ0ZXJfdGltZXN0YW1wGAIgASgBIkIKElN0cmVhbUxvZ3NSZXNwb25zZRISCgpsb2dfb3V0cHV0GAEgASgJEhgKEGxhdGVzdF90aW1lc3RhbXAYAiABKAEiawoPTGlzdFJ1bnNSZXF1ZXN0EhMKBnJ1bl9pZBgBIAEoBEgAiAEBEhIKBWxpbWl0GAIgASgESAGIAQESEQoEc2tpcBgDIAEoBEgCiAEBQgkKB19ydW5faWRCCAoGX2xpbWl0QgcKBV9za2lwIp0BChBMaXN0UnVuc1Jlc3BvbnNlEjsKCHJ1bl9kaWN0GAEgAygLMikuZmx3ci5wcm90by5MaXN0UnVuc1Jlc3BvbnNlLlJ1bkRpY3RFbnRyeRILCgNub3cYAiABKAkaPwoMUnVuRGljdEVudHJ5EgsKA2tleRgBIAEoBBIeCgV2YWx1ZRgCIAEoCzIPLmZsd3IucHJvdG8uUnVuOgI4ASIYChZHZXRMb2dpbkRldGFpbHNSZXF1ZXN0IosBChdHZXRMb2dpbkRldGFpbHNSZXNwb25zZRISCgphdXRobl90eXBlGAEgASgJEhMKC2RldmljZV9jb2RlGAIgASgJEiEKGXZlcmlmaWNhdGlvbl91cmlfY29tcGxldGUYAyABKAkSEgoKZXhwaXJlc19pbhgEIAEoAxIQCghpbnRlcnZhbBgFIAEoAyIrChRHZXRBdXRoVG9rZW5zUmVxdWVzdBITCgtkZXZpY2VfY29kZRgBIAEoCSJEChVHZXRBdXRoVG9rZW5zUmVzcG9uc2USFAoMYWNjZXNzX3Rva2VuGAEgASgJEhUKDXJlZnJlc2hfdG9rZW4YAiABKAkiJgoUUHVsbEFydGlmYWN0c1JlcXVlc3QSDgoGcnVuX2lkGAEgASgEIjEKFVB1bGxBcnRpZmFjdHNSZXNwb25zZRIQCgN1cmwYASABKAlIAIgBAUIGCgRfdXJsImkKE1JlZ2lzdGVyTm9kZVJlcXVlc3QSEgoKcHVibGljX2tleRgBIAEoDBIVCghsb2NhdGlvbhgCIAEoCUgAiAEBEhEKBG5hbWUYAyABKAlIAYgBAUILCglfbG9jYXRpb25CBwoFX25hbWUiOAoUUmVnaXN0ZXJOb2RlUmVzcG9uc2USFAoHbm9kZV9pZBgBIAEoBEgAiAEBQgoKCF9ub2RlX2lkIigKFVVucmVnaXN0ZXJOb2RlUmVxdWVzdBIPCgdub2RlX2lkGAEgASgEIhgKFlVucmVnaXN0ZXJOb2RlUmVzcG9uc2UiPwoXU2V0Tm9kZUFkbWlzc2lvblJlcXVlc3QSEAoHbm9kZV9pZBjpByABKAQSEgoJYWRtaXNzaW9uGOoHIAEoCSIaChhTZXROb2RlQWRtaXNzaW9uUmVzcG9uc2UiFQoTU2hvd1NlY3VyaXR5UmVxdWVzdCK7AQoUU2hvd1NlY3VyaXR5UmVzcG9uc2USNQoMY2VydGlmaWNhdGVzGOkHIAMoCzIeLmZsd3IucHJvdG8uVHJ1c3RlZENlcnRpZmljYXRlEjUKEHJldm9jYXRpb25fbGlzdHMY6gcgAygLMhouZmx3ci5wcm90by5SZXZvY2F0aW9uTGlzdBInCghyZWZ1c2FscxjrByADKAsyFC5mbHdyLnByb3RvLlJlZnVzYWxzEgwKA25vdxjsByABKAkiSQoSVHJ1c3RlZENlcnRpZmljYXRlEg0KBGtpbmQY6QcgASgJEhAKB3N1YmplY3QY6gcgASgJEhIKCW5vdF9hZnRlchjrByABKAEiNwoOUmV2b2NhdGlvbkxpc3QSDwoGaXNzdWVyGOkHIAEoCRIUCgtuZXh0X3VwZGF0ZRjqByABKAEimAEKCFJlZnVzYWxzEg8KBnJlYXNvbhjpByABKAkSDgoFY291bnQY6gcgASgNEhAKB2xhc3RfYXQY6wcgASgJEhEKCHNlbnRlbmNlGOwHIAEoCRIWCghpZGVudGl0eRjtByABKAlIAIgBARIVCgdhZGRyZXNzGO4HIAEoCUgBiAEBQgsKCV9pZGVudGl0eUIKCghfYWRkcmVzcyISChBMaXN0Tm9kZXNSZXF1ZXN0IkoKEUxpc3ROb2Rlc1Jlc3BvbnNlEigKCm5vZGVzX2luZm8YASADKAsyFC5mbHdyLnByb3RvLk5vZGVJbmZvEgsKA25vdxgCIAEoCSIYChZMaXN0RmVkZXJhdGlvbnNSZXF1ZXN0IkYKF0xpc3RGZWRlcmF0aW9uc1Jlc3BvbnNlEisKC2ZlZGVyYXRpb25zGAEgAygLMhYuZmx3ci5wcm90by5GZWRlcmF0aW9uIjAKFVNob3dGZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkiUQoWU2hvd0ZlZGVyYXRpb25SZXNwb25zZRIqCgpmZWRlcmF0aW9uGAEgASgLMhYuZmx3ci5wcm90by5GZWRlcmF0aW9uEgsKA25vdxgCIAEoCSJbChdDcmVhdGVGZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkSEwoLZGVzY3JpcHRpb24YAiABKAkSEgoKc2ltdWxhdGlvbhgDIAEoCCJGChhDcmVhdGVGZWRlcmF0aW9uUmVzcG9uc2USKgoKZmVkZXJhdGlvbhgBIAEoCzIWLmZsd3IucHJvdG8uRmVkZXJhdGlvbiIzChhBcmNoaXZlRmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJIhsKGUFyY2hpdmVGZWRlcmF0aW9uUmVzcG9uc2UiRgoaQWRkTm9kZVRvRmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJEg8KB25vZGVfaWQYAiABKAQiHQobQWRkTm9kZVRvRmVkZXJhdGlvblJlc3BvbnNlIksKH1JlbW92ZU5vZGVGcm9tRmVkZXJhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJEg8KB25vZGVfaWQYAiABKAQiIgogUmVtb3ZlTm9kZUZyb21GZWRlcmF0aW9uUmVzcG9uc2UiaQoiUmVtb3ZlQWNjb3VudEZyb21GZWRlcmF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkSGQoMYWNjb3VudF9uYW1lGAIgASgJSACIAQFCDwoNX2FjY291bnRfbmFtZSIlCiNSZW1vdmVBY2NvdW50RnJvbUZlZGVyYXRpb25SZXNwb25zZSJQChdDcmVhdGVJbnZpdGF0aW9uUmVxdWVzdBIcChRpbnZpdGVlX2FjY291bnRfbmFtZRgBIAEoCRIXCg9mZWRlcmF0aW9uX25hbWUYAiABKAkiGgoYQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlIhgKFkxpc3RJbnZpdGF0aW9uc1JlcXVlc3QihAEKF0xpc3RJbnZpdGF0aW9uc1Jlc3BvbnNlEjMKE2NyZWF0ZWRfaW52aXRhdGlvbnMYASADKAsyFi5mbHdyLnByb3RvLkludml0YXRpb24SNAoUcmVjZWl2ZWRfaW52aXRhdGlvbnMYAiADKAsyFi5mbHdyLnByb3RvLkludml0YXRpb24iMgoXQWNjZXB0SW52aXRhdGlvblJlcXVlc3QSFwoPZmVkZXJhdGlvbl9uYW1lGAEgASgJIhoKGEFjY2VwdEludml0YXRpb25SZXNwb25zZSIyChdSZWplY3RJbnZpdGF0aW9uUmVxdWVzdBIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkiGgoYUmVqZWN0SW52aXRhdGlvblJlc3BvbnNlIlAKF1Jldm9rZUludml0YXRpb25SZXF1ZXN0EhwKFGludml0ZWVfYWNjb3VudF9uYW1lGAEgASgJEhcKD2ZlZGVyYXRpb25fbmFtZRgCIAEoCSIaChhSZXZva2VJbnZpdGF0aW9uUmVzcG9uc2UibQokQ29uZmlndXJlU2ltdWxhdGlvbkZlZGVyYXRpb25SZXF1ZXN0EhcKD2ZlZGVyYXRpb25fbmFtZRgBIAEoCRIsCgZjb25maWcYAiABKAsyHC5mbHdyLnByb3RvLlNpbXVsYXRpb25Db25maWciQAolQ29uZmlndXJlU2ltdWxhdGlvbkZlZGVyYXRpb25SZXNwb25zZRIXCg9mZWRlcmF0aW9uX25hbWUYASABKAkiYgoWU3RyZWFtUnVuRXZlbnRzUmVxdWVzdBIOCgZydW5faWQYASABKAQSIAoTYWZ0ZXJfdGFza19ldmVudF9pZBgCIAEoBEgAiAEBQhYKFF9hZnRlcl90YXNrX2V2ZW50X2lkIkQKF1N0cmVhbVJ1bkV2ZW50c1Jlc3BvbnNlEikKCnRhc2tfZXZlbnQYASABKAsyFS5mbHdyLnByb3RvLlRhc2tFdmVudDLsEgoHQ29udHJvbBJFCghTdGFydFJ1bhIbLmZsd3IucHJvdG8uU3RhcnRSdW5SZXF1ZXN0GhwuZmx3ci5wcm90by5TdGFydFJ1blJlc3BvbnNlEkIKB1N0b3BSdW4SGi5mbHdyLnByb3RvLlN0b3BSdW5SZXF1ZXN0GhsuZmx3ci5wcm90by5TdG9wUnVuUmVzcG9uc2USTQoKU3RyZWFtTG9ncxIdLmZsd3IucHJvdG8uU3RyZWFtTG9nc1JlcXVlc3QaHi5mbHdyLnByb3RvLlN0cmVhbUxvZ3NSZXNwb25zZTABEkUKCExpc3RSdW5zEhsuZmx3ci5wcm90by5MaXN0UnVuc1JlcXVlc3QaHC5mbHdyLnByb3RvLkxpc3RSdW5zUmVzcG9uc2USWgoPR2V0TG9naW5EZXRhaWxzEiIuZmx3ci5wcm90by5HZXRMb2dpbkRldGFpbHNSZXF1ZXN0GiMuZmx3ci5wcm90by5HZXRMb2dpbkRldGFpbHNSZXNwb25zZRJUCg1HZXRBdXRoVG9rZW5zEiAuZmx3ci5wcm90by5HZXRBdXRoVG9rZW5zUmVxdWVzdBohLmZsd3IucHJvdG8uR2V0QXV0aFRva2Vuc1Jlc3BvbnNlElQKDVB1bGxBcnRpZmFjdHMSIC5mbHdyLnByb3RvLlB1bGxBcnRpZmFjdHNSZXF1ZXN0GiEuZmx3ci5wcm90by5QdWxsQXJ0aWZhY3RzUmVzcG9uc2USUQoMUmVnaXN0ZXJOb2RlEh8uZmx3ci5wcm90by5SZWdpc3Rlck5vZGVSZXF1ZXN0GiAuZmx3ci5wcm90by5SZWdpc3Rlck5vZGVSZXNwb25zZRJXCg5VbnJlZ2lzdGVyTm9kZRIhLmZsd3IucHJvdG8uVW5yZWdpc3Rlck5vZGVSZXF1ZXN0GiIuZmx3ci5wcm90by5VbnJlZ2lzdGVyTm9kZVJlc3BvbnNlEkgKCUxpc3ROb2RlcxIcLmZsd3IucHJvdG8uTGlzdE5vZGVzUmVxdWVzdBodLmZsd3IucHJvdG8uTGlzdE5vZGVzUmVzcG9uc2USWgoPTGlzdEZlZGVyYXRpb25zEiIuZmx3ci5wcm90by5MaXN0RmVkZXJhdGlvbnNSZXF1ZXN0GiMuZmx3ci5wcm90by5MaXN0RmVkZXJhdGlvbnNSZXNwb25zZRJXCg5TaG93RmVkZXJhdGlvbhIhLmZsd3IucHJvdG8uU2hvd0ZlZGVyYXRpb25SZXF1ZXN0GiIuZmx3ci5wcm90by5TaG93RmVkZXJhdGlvblJlc3BvbnNlEl0KEENyZWF0ZUZlZGVyYXRpb24SIy5mbHdyLnByb3RvLkNyZWF0ZUZlZGVyYXRpb25SZXF1ZXN0GiQuZmx3ci5wcm90by5DcmVhdGVGZWRlcmF0aW9uUmVzcG9uc2USYAoRQXJjaGl2ZUZlZGVyYXRpb24SJC5mbHdyLnByb3RvLkFyY2hpdmVGZWRlcmF0aW9uUmVxdWVzdBolLmZsd3IucHJvdG8uQXJjaGl2ZUZlZGVyYXRpb25SZXNwb25zZRJmChNBZGROb2RlVG9GZWRlcmF0aW9uEiYuZmx3ci5wcm90by5BZGROb2RlVG9GZWRlcmF0aW9uUmVxdWVzdBonLmZsd3IucHJvdG8uQWRkTm9kZVRvRmVkZXJhdGlvblJlc3BvbnNlEnUKGFJlbW92ZU5vZGVGcm9tRmVkZXJhdGlvbhIrLmZsd3IucHJvdG8uUmVtb3ZlTm9kZUZyb21GZWRlcmF0aW9uUmVxdWVzdBosLmZsd3IucHJvdG8uUmVtb3ZlTm9kZUZyb21GZWRlcmF0aW9uUmVzcG9uc2USfgobUmVtb3ZlQWNjb3VudEZyb21GZWRlcmF0aW9uEi4uZmx3ci5wcm90by5SZW1vdmVBY2NvdW50RnJvbUZlZGVyYXRpb25SZXF1ZXN0Gi8uZmx3ci5wcm90by5SZW1vdmVBY2NvdW50RnJvbUZlZGVyYXRpb25SZXNwb25zZRJdChBDcmVhdGVJbnZpdGF0aW9uEiMuZmx3ci5wcm90by5DcmVhdGVJbnZpdGF0aW9uUmVxdWVzdBokLmZsd3IucHJvdG8uQ3JlYXRlSW52aXRhdGlvblJlc3BvbnNlEloKD0xpc3RJbnZpdGF0aW9ucxIiLmZsd3IucHJvdG8uTGlzdEludml0YXRpb25zUmVxdWVzdBojLmZsd3IucHJvdG8uTGlzdEludml0YXRpb25zUmVzcG9uc2USXQoQQWNjZXB0SW52aXRhdGlvbhIjLmZsd3IucHJvdG8uQWNjZXB0SW52aXRhdGlvblJlcXVlc3QaJC5mbHdyLnByb3RvLkFjY2VwdEludml0YXRpb25SZXNwb25zZRJdChBSZWplY3RJbnZpdGF0aW9uEiMuZmx3ci5wcm90by5SZWplY3RJbnZpdGF0aW9uUmVxdWVzdBokLmZsd3IucHJvdG8uUmVqZWN0SW52aXRhdGlvblJlc3BvbnNlEl0KEFJldm9rZUludml0YXRpb24SIy5mbHdyLnByb3RvLlJldm9rZUludml0YXRpb25SZXF1ZXN0GiQuZmx3ci5wcm90by5SZXZva2VJbnZpdGF0aW9uUmVzcG9uc2UShAEKHUNvbmZpZ3VyZVNpbXVsYXRpb25GZWRlcmF0aW9uEjAuZmx3ci5wcm90by5Db25maWd1cmVTaW11bGF0aW9uRmVkZXJhdGlvblJlcXVlc3QaMS5mbHdyLnByb3RvLkNvbmZpZ3VyZVNpbXVsYXRpb25GZWRlcmF0aW9uUmVzcG9uc2USUQoMU2hvd1NlY3VyaXR5Eh8uZmx3ci5wcm90by5TaG93U2VjdXJpdHlSZXF1ZXN0GiAuZmx3ci5wcm90by5TaG93U2VjdXJpdHlSZXNwb25zZRJdChBTZXROb2RlQWRtaXNzaW9uEiMuZmx3ci5wcm90by5TZXROb2RlQWRtaXNzaW9uUmVxdWVzdBokLmZsd3IucHJvdG8uU2V0Tm9kZUFkbWlzc2lvblJlc3BvbnNlElwKD1N0cmVhbVJ1bkV2ZW50cxIiLmZsd3IucHJvdG8uU3RyZWFtUnVuRXZlbnRzUmVxdWVzdBojLmZsd3IucHJvdG8uU3RyZWFtUnVuRXZlbnRzUmVzcG9uc2UwAWIGcHJvdG8z", [file_flwr_proto_fab, file_flwr_proto_federation, file_flwr_proto_federation_config, file_flwr_proto_node, file_flwr_proto_run, file_flwr_proto_task, file_flwr_proto_transport]);
 
 /**
  * @generated from message flwr.proto.StartRunRequest
@@ -489,6 +489,158 @@ export const SetNodeAdmissionResponseSchema: GenMessage<SetNodeAdmissionResponse
   messageDesc(file_flwr_proto_control, 19);
 
 /**
+ * Trellis only.
+ *
+ * @generated from message flwr.proto.ShowSecurityRequest
+ */
+export type ShowSecurityRequest = Message<"flwr.proto.ShowSecurityRequest"> & {
+};
+
+/**
+ * Describes the message flwr.proto.ShowSecurityRequest.
+ * Use `create(ShowSecurityRequestSchema)` to create a new message.
+ */
+export const ShowSecurityRequestSchema: GenMessage<ShowSecurityRequest> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_control, 20);
+
+/**
+ * @generated from message flwr.proto.ShowSecurityResponse
+ */
+export type ShowSecurityResponse = Message<"flwr.proto.ShowSecurityResponse"> & {
+  /**
+   * @generated from field: repeated flwr.proto.TrustedCertificate certificates = 1001;
+   */
+  certificates: TrustedCertificate[];
+
+  /**
+   * @generated from field: repeated flwr.proto.RevocationList revocation_lists = 1002;
+   */
+  revocationLists: RevocationList[];
+
+  /**
+   * Of the last 24 hours.
+   *
+   * @generated from field: repeated flwr.proto.Refusals refusals = 1003;
+   */
+  refusals: Refusals[];
+
+  /**
+   * @generated from field: string now = 1004;
+   */
+  now: string;
+};
+
+/**
+ * Describes the message flwr.proto.ShowSecurityResponse.
+ * Use `create(ShowSecurityResponseSchema)` to create a new message.
+ */
+export const ShowSecurityResponseSchema: GenMessage<ShowSecurityResponse> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_control, 21);
+
+/**
+ * The certificate of the SuperLink, or a client CA.
+ *
+ * @generated from message flwr.proto.TrustedCertificate
+ */
+export type TrustedCertificate = Message<"flwr.proto.TrustedCertificate"> & {
+  /**
+   * "own" or "ca".
+   *
+   * @generated from field: string kind = 1001;
+   */
+  kind: string;
+
+  /**
+   * @generated from field: string subject = 1002;
+   */
+  subject: string;
+
+  /**
+   * Epoch seconds.
+   *
+   * @generated from field: double not_after = 1003;
+   */
+  notAfter: number;
+};
+
+/**
+ * Describes the message flwr.proto.TrustedCertificate.
+ * Use `create(TrustedCertificateSchema)` to create a new message.
+ */
+export const TrustedCertificateSchema: GenMessage<TrustedCertificate> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_control, 22);
+
+/**
+ * @generated from message flwr.proto.RevocationList
+ */
+export type RevocationList = Message<"flwr.proto.RevocationList"> & {
+  /**
+   * @generated from field: string issuer = 1001;
+   */
+  issuer: string;
+
+  /**
+   * Epoch seconds.
+   *
+   * @generated from field: double next_update = 1002;
+   */
+  nextUpdate: number;
+};
+
+/**
+ * Describes the message flwr.proto.RevocationList.
+ * Use `create(RevocationListSchema)` to create a new message.
+ */
+export const RevocationListSchema: GenMessage<RevocationList> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_control, 23);
+
+/**
+ * @generated from message flwr.proto.Refusals
+ */
+export type Refusals = Message<"flwr.proto.Refusals"> & {
+  /**
+   * @generated from field: string reason = 1001;
+   */
+  reason: string;
+
+  /**
+   * @generated from field: uint32 count = 1002;
+   */
+  count: number;
+
+  /**
+   * @generated from field: string last_at = 1003;
+   */
+  lastAt: string;
+
+  /**
+   * What to do about it.
+   *
+   * @generated from field: string sentence = 1004;
+   */
+  sentence: string;
+
+  /**
+   * The last peer, for admins.
+   *
+   * @generated from field: optional string identity = 1005;
+   */
+  identity?: string | undefined;
+
+  /**
+   * @generated from field: optional string address = 1006;
+   */
+  address?: string | undefined;
+};
+
+/**
+ * Describes the message flwr.proto.Refusals.
+ * Use `create(RefusalsSchema)` to create a new message.
+ */
+export const RefusalsSchema: GenMessage<Refusals> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_control, 24);
+
+/**
  * @generated from message flwr.proto.ListNodesRequest
  */
 export type ListNodesRequest = Message<"flwr.proto.ListNodesRequest"> & {
@@ -499,7 +651,7 @@ export type ListNodesRequest = Message<"flwr.proto.ListNodesRequest"> & {
  * Use `create(ListNodesRequestSchema)` to create a new message.
  */
 export const ListNodesRequestSchema: GenMessage<ListNodesRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 20);
+  messageDesc(file_flwr_proto_control, 25);
 
 /**
  * @generated from message flwr.proto.ListNodesResponse
@@ -521,7 +673,7 @@ export type ListNodesResponse = Message<"flwr.proto.ListNodesResponse"> & {
  * Use `create(ListNodesResponseSchema)` to create a new message.
  */
 export const ListNodesResponseSchema: GenMessage<ListNodesResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 21);
+  messageDesc(file_flwr_proto_control, 26);
 
 /**
  * @generated from message flwr.proto.ListFederationsRequest
@@ -534,7 +686,7 @@ export type ListFederationsRequest = Message<"flwr.proto.ListFederationsRequest"
  * Use `create(ListFederationsRequestSchema)` to create a new message.
  */
 export const ListFederationsRequestSchema: GenMessage<ListFederationsRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 22);
+  messageDesc(file_flwr_proto_control, 27);
 
 /**
  * @generated from message flwr.proto.ListFederationsResponse
@@ -551,7 +703,7 @@ export type ListFederationsResponse = Message<"flwr.proto.ListFederationsRespons
  * Use `create(ListFederationsResponseSchema)` to create a new message.
  */
 export const ListFederationsResponseSchema: GenMessage<ListFederationsResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 23);
+  messageDesc(file_flwr_proto_control, 28);
 
 /**
  * @generated from message flwr.proto.ShowFederationRequest
@@ -568,7 +720,7 @@ export type ShowFederationRequest = Message<"flwr.proto.ShowFederationRequest"> 
  * Use `create(ShowFederationRequestSchema)` to create a new message.
  */
 export const ShowFederationRequestSchema: GenMessage<ShowFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 24);
+  messageDesc(file_flwr_proto_control, 29);
 
 /**
  * @generated from message flwr.proto.ShowFederationResponse
@@ -590,7 +742,7 @@ export type ShowFederationResponse = Message<"flwr.proto.ShowFederationResponse"
  * Use `create(ShowFederationResponseSchema)` to create a new message.
  */
 export const ShowFederationResponseSchema: GenMessage<ShowFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 25);
+  messageDesc(file_flwr_proto_control, 30);
 
 /**
  * @generated from message flwr.proto.CreateFederationRequest
@@ -617,7 +769,7 @@ export type CreateFederationRequest = Message<"flwr.proto.CreateFederationReques
  * Use `create(CreateFederationRequestSchema)` to create a new message.
  */
 export const CreateFederationRequestSchema: GenMessage<CreateFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 26);
+  messageDesc(file_flwr_proto_control, 31);
 
 /**
  * @generated from message flwr.proto.CreateFederationResponse
@@ -634,7 +786,7 @@ export type CreateFederationResponse = Message<"flwr.proto.CreateFederationRespo
  * Use `create(CreateFederationResponseSchema)` to create a new message.
  */
 export const CreateFederationResponseSchema: GenMessage<CreateFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 27);
+  messageDesc(file_flwr_proto_control, 32);
 
 /**
  * @generated from message flwr.proto.ArchiveFederationRequest
@@ -651,7 +803,7 @@ export type ArchiveFederationRequest = Message<"flwr.proto.ArchiveFederationRequ
  * Use `create(ArchiveFederationRequestSchema)` to create a new message.
  */
 export const ArchiveFederationRequestSchema: GenMessage<ArchiveFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 28);
+  messageDesc(file_flwr_proto_control, 33);
 
 /**
  * @generated from message flwr.proto.ArchiveFederationResponse
@@ -664,7 +816,7 @@ export type ArchiveFederationResponse = Message<"flwr.proto.ArchiveFederationRes
  * Use `create(ArchiveFederationResponseSchema)` to create a new message.
  */
 export const ArchiveFederationResponseSchema: GenMessage<ArchiveFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 29);
+  messageDesc(file_flwr_proto_control, 34);
 
 /**
  * @generated from message flwr.proto.AddNodeToFederationRequest
@@ -686,7 +838,7 @@ export type AddNodeToFederationRequest = Message<"flwr.proto.AddNodeToFederation
  * Use `create(AddNodeToFederationRequestSchema)` to create a new message.
  */
 export const AddNodeToFederationRequestSchema: GenMessage<AddNodeToFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 30);
+  messageDesc(file_flwr_proto_control, 35);
 
 /**
  * @generated from message flwr.proto.AddNodeToFederationResponse
@@ -699,7 +851,7 @@ export type AddNodeToFederationResponse = Message<"flwr.proto.AddNodeToFederatio
  * Use `create(AddNodeToFederationResponseSchema)` to create a new message.
  */
 export const AddNodeToFederationResponseSchema: GenMessage<AddNodeToFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 31);
+  messageDesc(file_flwr_proto_control, 36);
 
 /**
  * @generated from message flwr.proto.RemoveNodeFromFederationRequest
@@ -721,7 +873,7 @@ export type RemoveNodeFromFederationRequest = Message<"flwr.proto.RemoveNodeFrom
  * Use `create(RemoveNodeFromFederationRequestSchema)` to create a new message.
  */
 export const RemoveNodeFromFederationRequestSchema: GenMessage<RemoveNodeFromFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 32);
+  messageDesc(file_flwr_proto_control, 37);
 
 /**
  * @generated from message flwr.proto.RemoveNodeFromFederationResponse
@@ -734,7 +886,7 @@ export type RemoveNodeFromFederationResponse = Message<"flwr.proto.RemoveNodeFro
  * Use `create(RemoveNodeFromFederationResponseSchema)` to create a new message.
  */
 export const RemoveNodeFromFederationResponseSchema: GenMessage<RemoveNodeFromFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 33);
+  messageDesc(file_flwr_proto_control, 38);
 
 /**
  * @generated from message flwr.proto.RemoveAccountFromFederationRequest
@@ -756,7 +908,7 @@ export type RemoveAccountFromFederationRequest = Message<"flwr.proto.RemoveAccou
  * Use `create(RemoveAccountFromFederationRequestSchema)` to create a new message.
  */
 export const RemoveAccountFromFederationRequestSchema: GenMessage<RemoveAccountFromFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 34);
+  messageDesc(file_flwr_proto_control, 39);
 
 /**
  * @generated from message flwr.proto.RemoveAccountFromFederationResponse
@@ -769,7 +921,7 @@ export type RemoveAccountFromFederationResponse = Message<"flwr.proto.RemoveAcco
  * Use `create(RemoveAccountFromFederationResponseSchema)` to create a new message.
  */
 export const RemoveAccountFromFederationResponseSchema: GenMessage<RemoveAccountFromFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 35);
+  messageDesc(file_flwr_proto_control, 40);
 
 /**
  * @generated from message flwr.proto.CreateInvitationRequest
@@ -791,7 +943,7 @@ export type CreateInvitationRequest = Message<"flwr.proto.CreateInvitationReques
  * Use `create(CreateInvitationRequestSchema)` to create a new message.
  */
 export const CreateInvitationRequestSchema: GenMessage<CreateInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 36);
+  messageDesc(file_flwr_proto_control, 41);
 
 /**
  * @generated from message flwr.proto.CreateInvitationResponse
@@ -804,7 +956,7 @@ export type CreateInvitationResponse = Message<"flwr.proto.CreateInvitationRespo
  * Use `create(CreateInvitationResponseSchema)` to create a new message.
  */
 export const CreateInvitationResponseSchema: GenMessage<CreateInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 37);
+  messageDesc(file_flwr_proto_control, 42);
 
 /**
  * @generated from message flwr.proto.ListInvitationsRequest
@@ -817,7 +969,7 @@ export type ListInvitationsRequest = Message<"flwr.proto.ListInvitationsRequest"
  * Use `create(ListInvitationsRequestSchema)` to create a new message.
  */
 export const ListInvitationsRequestSchema: GenMessage<ListInvitationsRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 38);
+  messageDesc(file_flwr_proto_control, 43);
 
 /**
  * @generated from message flwr.proto.ListInvitationsResponse
@@ -839,7 +991,7 @@ export type ListInvitationsResponse = Message<"flwr.proto.ListInvitationsRespons
  * Use `create(ListInvitationsResponseSchema)` to create a new message.
  */
 export const ListInvitationsResponseSchema: GenMessage<ListInvitationsResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 39);
+  messageDesc(file_flwr_proto_control, 44);
 
 /**
  * @generated from message flwr.proto.AcceptInvitationRequest
@@ -856,7 +1008,7 @@ export type AcceptInvitationRequest = Message<"flwr.proto.AcceptInvitationReques
  * Use `create(AcceptInvitationRequestSchema)` to create a new message.
  */
 export const AcceptInvitationRequestSchema: GenMessage<AcceptInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 40);
+  messageDesc(file_flwr_proto_control, 45);
 
 /**
  * @generated from message flwr.proto.AcceptInvitationResponse
@@ -869,7 +1021,7 @@ export type AcceptInvitationResponse = Message<"flwr.proto.AcceptInvitationRespo
  * Use `create(AcceptInvitationResponseSchema)` to create a new message.
  */
 export const AcceptInvitationResponseSchema: GenMessage<AcceptInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 41);
+  messageDesc(file_flwr_proto_control, 46);
 
 /**
  * @generated from message flwr.proto.RejectInvitationRequest
@@ -886,7 +1038,7 @@ export type RejectInvitationRequest = Message<"flwr.proto.RejectInvitationReques
  * Use `create(RejectInvitationRequestSchema)` to create a new message.
  */
 export const RejectInvitationRequestSchema: GenMessage<RejectInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 42);
+  messageDesc(file_flwr_proto_control, 47);
 
 /**
  * @generated from message flwr.proto.RejectInvitationResponse
@@ -899,7 +1051,7 @@ export type RejectInvitationResponse = Message<"flwr.proto.RejectInvitationRespo
  * Use `create(RejectInvitationResponseSchema)` to create a new message.
  */
 export const RejectInvitationResponseSchema: GenMessage<RejectInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 43);
+  messageDesc(file_flwr_proto_control, 48);
 
 /**
  * @generated from message flwr.proto.RevokeInvitationRequest
@@ -921,7 +1073,7 @@ export type RevokeInvitationRequest = Message<"flwr.proto.RevokeInvitationReques
  * Use `create(RevokeInvitationRequestSchema)` to create a new message.
  */
 export const RevokeInvitationRequestSchema: GenMessage<RevokeInvitationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 44);
+  messageDesc(file_flwr_proto_control, 49);
 
 /**
  * @generated from message flwr.proto.RevokeInvitationResponse
@@ -934,7 +1086,7 @@ export type RevokeInvitationResponse = Message<"flwr.proto.RevokeInvitationRespo
  * Use `create(RevokeInvitationResponseSchema)` to create a new message.
  */
 export const RevokeInvitationResponseSchema: GenMessage<RevokeInvitationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 45);
+  messageDesc(file_flwr_proto_control, 50);
 
 /**
  * @generated from message flwr.proto.ConfigureSimulationFederationRequest
@@ -956,7 +1108,7 @@ export type ConfigureSimulationFederationRequest = Message<"flwr.proto.Configure
  * Use `create(ConfigureSimulationFederationRequestSchema)` to create a new message.
  */
 export const ConfigureSimulationFederationRequestSchema: GenMessage<ConfigureSimulationFederationRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 46);
+  messageDesc(file_flwr_proto_control, 51);
 
 /**
  * @generated from message flwr.proto.ConfigureSimulationFederationResponse
@@ -973,7 +1125,7 @@ export type ConfigureSimulationFederationResponse = Message<"flwr.proto.Configur
  * Use `create(ConfigureSimulationFederationResponseSchema)` to create a new message.
  */
 export const ConfigureSimulationFederationResponseSchema: GenMessage<ConfigureSimulationFederationResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 47);
+  messageDesc(file_flwr_proto_control, 52);
 
 /**
  * @generated from message flwr.proto.StreamRunEventsRequest
@@ -995,7 +1147,7 @@ export type StreamRunEventsRequest = Message<"flwr.proto.StreamRunEventsRequest"
  * Use `create(StreamRunEventsRequestSchema)` to create a new message.
  */
 export const StreamRunEventsRequestSchema: GenMessage<StreamRunEventsRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 48);
+  messageDesc(file_flwr_proto_control, 53);
 
 /**
  * @generated from message flwr.proto.StreamRunEventsResponse
@@ -1012,7 +1164,7 @@ export type StreamRunEventsResponse = Message<"flwr.proto.StreamRunEventsRespons
  * Use `create(StreamRunEventsResponseSchema)` to create a new message.
  */
 export const StreamRunEventsResponseSchema: GenMessage<StreamRunEventsResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_control, 49);
+  messageDesc(file_flwr_proto_control, 54);
 
 /**
  * @generated from service flwr.proto.Control
@@ -1205,6 +1357,14 @@ export const Control: GenService<{
   /**
    * Trellis only.
    *
+   * @generated from rpc flwr.proto.Control.ShowSecurity
+   */
+  showSecurity: {
+    methodKind: "unary";
+    input: typeof ShowSecurityRequestSchema;
+    output: typeof ShowSecurityResponseSchema;
+  },
+  /**
    * @generated from rpc flwr.proto.Control.SetNodeAdmission
    */
   setNodeAdmission: {
