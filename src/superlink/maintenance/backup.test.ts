@@ -5,6 +5,7 @@ import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import * as checkpointStore from '../runs/checkpoint-store.ts'
 import { backUp } from './backup.ts'
 import { checkState } from './check.ts'
 
@@ -102,4 +103,29 @@ test('a check names what the database itself lacks', async () => {
   db.prepare('DELETE FROM object WHERE object_id = ?').run(id)
   assert.match((await faultsOf(state)).join(), new RegExp(`names the object ${id}, which is unknown`))
   db.close()
+})
+
+test('a check names damaged apps and checkpoints', async () => {
+  using home = temporaryDirectory()
+  const { core, run, state } = await running(home.file('state'))
+  await using _ = core
+  const context = Buffer.alloc(600_000, 7)
+  const checkpoint = { runId: run.runId, savedAt: core.clock.now(), launch: 1, context }
+  await core.ctx.db.transaction((tx) => checkpointStore.insert(tx, checkpoint))
+  assert.deepEqual(await faultsOf(state), [])
+  await core.ctx.db.transaction(async (tx) => {
+    await tx
+      .updateTable('part')
+      .set({ content: Buffer.alloc(512 * 1024) })
+      .where('position', '=', 0)
+      .execute()
+    await tx
+      .updateTable('fab')
+      .set({ content: Buffer.from('another app') })
+      .execute()
+  })
+  const [app, saved, ...others] = await faultsOf(state)
+  assert.match(app ?? '', /^The app with the hash [0-9a-f]{64} is damaged\.$/)
+  assert.equal(saved, `Checkpoint 1 of run ${run.runId} is damaged.`)
+  assert.deepEqual(others, [])
 })

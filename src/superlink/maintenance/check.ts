@@ -3,6 +3,7 @@ import { openReadOnly } from '../../db/read-only.ts'
 import { checkObjects, type ObjectCheck } from '../../objects/object-check.ts'
 import { objectPath } from '../../objects/object-files.ts'
 import { parseStoredState, type StoredState } from './stored-state.ts'
+import { checkValues } from './value-check.ts'
 
 const summary = 'Check the database and the stored objects of a SuperLink; status 1 if there is a fault.'
 
@@ -28,6 +29,7 @@ const remedy =
 export async function checkState(state: StoredState, onFault: (fault: string) => void): Promise<ObjectCheck> {
   await using db = openReadOnly(state.path)
   for (const fault of db.listFaults()) onFault(fault)
+  for await (const fault of checkValues(db.read)) onFault(fault)
   const check: ObjectCheck = { objects: 0, files: 0, bytes: 0 }
   const pathOf = (objectId: string): string => objectPath(state.objects, objectId)
   for await (const fault of checkObjects(db.read, pathOf, check)) onFault(fault)

@@ -1,0 +1,45 @@
+import { hash } from 'node:crypto'
+import { sql } from 'kysely'
+import type { Db } from '../../db/database.ts'
+import { findValue, type KeptValue } from '../../db/large-values.ts'
+
+interface DigestedValue {
+  readonly what: string
+  readonly digest: string
+  find(): Promise<KeptValue | undefined>
+}
+
+/** Verifies the apps and the checkpoints of runs by their hashes, and yields a sentence for each that is damaged. */
+export async function* checkValues(db: Db): AsyncGenerator<string> {
+  // Earlier releases have neither checkpoints nor large values in parts.
+  const { rows } = await sql`SELECT 1 FROM sqlite_master WHERE name = 'checkpoint'`.execute(db)
+  if (rows.length === 0) return
+  for (const { what, digest, find } of [...(await listFabs(db)), ...(await listCheckpoints(db))]) {
+    const value = await findValue(db, find)
+    if (value && hash('sha256', value, 'hex') !== digest) yield `${what} is damaged.`
+  }
+}
+
+async function listFabs(db: Db): Promise<DigestedValue[]> {
+  const rows = await db.selectFrom('fab').select('fab_hash').execute()
+  return rows.map(({ fab_hash: digest }) => ({
+    what: `The app with the hash ${digest}`,
+    digest,
+    find: () => db.selectFrom('fab').select(['content', 'parts']).where('fab_hash', '=', digest).executeTakeFirst(),
+  }))
+}
+
+async function listCheckpoints(db: Db): Promise<DigestedValue[]> {
+  const rows = await db.selectFrom('checkpoint').select(['run_id', 'position', 'sha256']).execute()
+  return rows.map(({ run_id: runId, position, sha256: digest }) => ({
+    what: `Checkpoint ${position} of run ${runId}`,
+    digest,
+    find: () =>
+      db
+        .selectFrom('checkpoint')
+        .select(['context as content', 'parts'])
+        .where('run_id', '=', runId)
+        .where('position', '=', position)
+        .executeTakeFirst(),
+  }))
+}
