@@ -9,13 +9,13 @@ import {
   freePort,
   isHttpGeneration,
   type Maker,
-  pythonOf,
+  runningPython,
   runPythonFlwr,
   startPython,
 } from './python-flower.ts'
 
 /** How long Python's programs may take to start on a busy machine. */
-const startMs = 60_000
+const startMs = 180_000
 
 export interface MixedFleetOptions {
   readonly superlink: Maker
@@ -32,6 +32,8 @@ export interface MixedFleetOptions {
   readonly pythonState?: 'memory'
   /** `process` leaves starting the apps to a SuperExec of `startSuperexec`. */
   readonly isolation?: 'subprocess' | 'process'
+  /** The test sends SIGKILL or SIGSTOP to programs of Python that it starts. */
+  readonly getsSignals?: boolean
 }
 
 /**
@@ -140,8 +142,13 @@ export class MixedFleet implements AsyncDisposable {
   /** Starts a program that ends with the fleet, also when its test fails before. */
   start(maker: Maker, program: string, args: readonly string[], env: Record<string, string> = {}): TestProgram {
     const { cwd, env: own } = this.#programOptions(maker)
-    const options = { cwd, env: { ...own, ...env } }
-    const started = maker === 'trellis' ? start(program, args, options) : startPython(maker, program, args, options)
+    const { python, getsSignals = false } = this.#options
+    const apps = maker === 'trellis' && python ? runningPython(python).env : {}
+    const options = { cwd, env: { ...own, ...apps, ...env } }
+    const started =
+      maker === 'trellis'
+        ? start(program, args, options)
+        : startPython(maker, program, args, { ...options, getsSignals })
     this.#programs.push(started)
     return this.#stack.use(started)
   }
@@ -219,8 +226,8 @@ export class MixedFleet implements AsyncDisposable {
     return maker === '1.29' ? ['--clientappio-api-address', address] : ['--port', portOf(address)]
   }
 
-  #pythonArguments(): string[] {
-    return this.#options.python ? ['--python', pythonOf(this.#options.python)] : []
+  #pythonArguments(): readonly string[] {
+    return this.#options.python ? runningPython(this.#options.python).args : []
   }
 
   #writeConfig(maker: Maker): void {

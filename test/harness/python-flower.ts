@@ -1,7 +1,8 @@
+import { existsSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
+import { FlowerPrograms, type Outcome } from './flower-programs.ts'
 import { type StartOptions, start, type TestProgram } from './program.ts'
-import { type Outcome, PythonCli } from './python-cli.ts'
 
 /** Who takes a place in a fleet: our program, or the unmodified one of a release of Python Flower. */
 export type Maker = 'trellis' | Release
@@ -45,14 +46,36 @@ export function pythonOf(maker: AppEnvironment): string {
   return join(required(maker), 'bin', 'python')
 }
 
-/** Starts a program of a release as its user would: its environment first on PATH. */
+/** What makes our programs run Python apps in this environment, each ServerApp as a fork. */
+export function runningPython(maker: AppEnvironment): {
+  args: readonly string[]
+  env: Readonly<Record<string, string>>
+} {
+  const { interpreter, environment } = programsOf(maker)
+  return { args: ['--python', interpreter], env: environment }
+}
+
+export interface PythonStartOptions extends StartOptions {
+  /** The test sends SIGKILL, which a fork gets a moment later, or SIGSTOP, which it never gets: the program is none. */
+  readonly getsSignals?: boolean
+}
+
+/**
+ * Starts a program of a release as its user would: its environment first on PATH. Programs of Flower are forks, and so are
+ * those that they start, unless the test says what is on PATH or replaces modules.
+ */
 export function startPython(
   maker: Release,
   program: string,
   args: readonly string[],
-  options: StartOptions = {},
+  { getsSignals = false, ...options }: PythonStartOptions = {},
 ): TestProgram {
-  return start(program, args, pythonOptions(maker, options))
+  const own = pythonOptions(maker, options)
+  if (options.env?.PYTHONPATH) return start(program, args, own)
+  const { bin, environment } = programsOf(maker)
+  const path = options.env?.PATH ? {} : { PATH: `${bin}:${own.env?.PATH}` }
+  const isFork = !getsSignals && existsSync(join(bin, program))
+  return start(program, args, { ...own, env: { ...own.env, ...path, ...environment }, ...(isFork ? { bin } : {}) })
 }
 
 /** Runs a command of a release's `flwr` to its end. */
@@ -61,18 +84,25 @@ export function runPythonFlwr(
   args: readonly string[],
   options: { cwd?: string; env?: Readonly<Record<string, string>>; timeoutMs?: number } = {},
 ): Promise<Outcome> {
-  const cli = clis.get(maker) ?? new PythonCli(pythonOf(maker), { ...process.env, ...pythonOptions(maker, {}).env })
-  clis.set(maker, cli)
-  return cli.run(args, {
+  return programsOf(maker).flwr(args, {
     cwd: options.cwd ?? process.cwd(),
     env: { ...process.env, FLWR_LOG_LEVEL: 'INFO', ...pythonOptions(maker, options).env },
     timeoutMs: options.timeoutMs ?? 180_000,
   })
 }
 
-const clis = new Map<Release, PythonCli>()
+const programs = new Map<AppEnvironment, FlowerPrograms>()
 
-function pythonOptions(maker: Release, options: StartOptions): StartOptions {
+function programsOf(maker: AppEnvironment): FlowerPrograms {
+  const found = programs.get(maker)
+  if (found) return found
+  const env = { ...process.env, FLWR_LOG_LEVEL: 'INFO', ...pythonOptions(maker, {}).env }
+  const created = new FlowerPrograms(pythonOf(maker), env)
+  programs.set(maker, created)
+  return created
+}
+
+function pythonOptions(maker: AppEnvironment, options: StartOptions): StartOptions {
   const environment = required(maker)
   const bin = join(environment, 'bin')
   return {

@@ -9,7 +9,7 @@ import { eventually, run } from '../harness/program.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
 import { type Maker, runPythonFlwr, withoutPython } from '../harness/python-flower.ts'
 
-const startMs = 60_000
+const startMs = 180_000
 
 /** Says which process it is, and does nothing more. */
 const idleServer = `import os, time

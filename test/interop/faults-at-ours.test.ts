@@ -8,7 +8,7 @@ import { eventually, type TestProgram } from '../harness/program.ts'
 import { writeMixedApp } from '../harness/python-apps.ts'
 import { withoutPython } from '../harness/python-flower.ts'
 
-const startMs = 60_000
+const startMs = 180_000
 /** For 100 MB with a SuperLink killed on the way: Flower's programs wait up to 16 s between their attempts. */
 const transferMs = 180_000
 const limitMs = 600_000
@@ -80,6 +80,7 @@ describe('Python SuperNodes at our SuperLink', { concurrency: true, timeout: lim
       await using fleet = await MixedFleet.create({
         superlink: 'trellis',
         isolation: 'process',
+        getsSignals: true,
         superlinkArguments: ['--enable-supernode-auth'],
       })
       fleet.startSuperexec(fleet.appAddress, 'serverapp')
@@ -137,7 +138,7 @@ describe('Python SuperNodes at our SuperLink', { concurrency: true, timeout: lim
   test('late answers are refused and a silent SuperNode is given up, of either release, and both work on afterwards', {
     skip: withoutPython,
   }, async () => {
-    await using fleet = await MixedFleet.create({ superlink: 'trellis' })
+    await using fleet = await MixedFleet.create({ superlink: 'trellis', getsSignals: true })
     const nodes = await Promise.all(releases.map((release) => fleet.startSupernode(release)))
     const sign = fleet.directory.file('hangs-')
     const app = writeMixedApp(fleet.directory.file('app'), {

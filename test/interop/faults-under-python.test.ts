@@ -8,7 +8,7 @@ import { eventually, type TestProgram } from '../harness/program.ts'
 import { withoutPython } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
-const startMs = 60_000
+const startMs = 180_000
 const clockModule = joinPath(import.meta.dirname, '..', 'harness', 'clock-offset.mjs')
 const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is not installed' : false
 
@@ -37,7 +37,7 @@ for (const release of ['1.29', '1.41'] as const) {
   test(`Python ${release}'s SuperLink is killed while our SuperNode gets and while it sends 100 MB, and the run goes on`, {
     skip: withoutPython,
   }, async () => {
-    await using fleet = await MixedFleet.create({ superlink: release, isolation: 'process' })
+    await using fleet = await MixedFleet.create({ superlink: release, isolation: 'process', getsSignals: true })
     fleet.startSuperexec(fleet.appAddress, 'serverapp')
     const node = await fleet.startSupernode('trellis')
     const app = writeApp(fleet.directory.file('app'), { server, client })
@@ -107,7 +107,7 @@ for (const release of ['1.29', '1.41'] as const) {
   test(`Python ${release}'s SuperLink that lost its state gets our SuperNode again, as a new node`, {
     skip: withoutPython,
   }, async () => {
-    await using fleet = await MixedFleet.create({ superlink: release })
+    await using fleet = await MixedFleet.create({ superlink: release, getsSignals: true })
     const node = await fleet.startSupernode('trellis')
     fleet.superlink.kill('SIGKILL')
     await fleet.superlink.end()

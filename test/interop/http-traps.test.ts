@@ -182,6 +182,6 @@ test('our SuperNode waits where a SuperLink is in trouble, goes on where it is f
   await answerWith(403, /has no instructions for this node now: .*HTTP status 403/)
   await answerWith(500, /Waiting for the SuperLink: .*HTTP status 500/)
   status = 500
-  assert.equal(await node.end(60_000), 1)
+  assert.equal(await node.end(), 1)
   assert.match(node.said, /Exit Code: 305\n.*HTTP status 500/)
 })

@@ -9,7 +9,7 @@ import type { TestProgram } from '../harness/program.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
 import { freePort, type Release, withoutPython } from '../harness/python-flower.ts'
 
-const startMs = 60_000
+const startMs = 180_000
 const clock = joinPath(import.meta.dirname, '..', 'harness', 'python-clock')
 const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is not installed' : false
 

@@ -6,7 +6,7 @@ import { eventually } from '../harness/program.ts'
 import { withoutPython } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
-const startMs = 60_000
+const startMs = 180_000
 const lateTtlSeconds = 20
 
 // They wait for time-outs of Flower more than they do, so all at once.
@@ -15,7 +15,7 @@ describe('silence', { concurrency: true }, () => {
     test(`our SuperNode says what it waits for when Python ${release}'s SuperLink falls silent, and goes on when it speaks again`, {
       skip: withoutPython,
     }, async () => {
-      await using fleet = await MixedFleet.create({ superlink: release })
+      await using fleet = await MixedFleet.create({ superlink: release, getsSignals: true })
       const node = await fleet.startSupernode('trellis')
       await node.line(/does not hold requests/)
       fleet.superlink.kill('SIGSTOP')

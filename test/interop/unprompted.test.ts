@@ -105,7 +105,7 @@ for (const superlink of ['1.43', 'trellis'] as const) {
       server: { language: 'python', source: server },
       client: { language: 'python', source: client },
     })
-    const run = await fleet.flwr(superlink, ['run', app, '--stream'], 60_000)
+    const run = await fleet.flwr(superlink, ['run', app, '--stream'])
     const received = [...run.said.matchAll(/received (\w+: \w+)|and (\d+) more/g)].map(([, what, more]) => what ?? more)
     assert.deepEqual(received.toSorted(), ['0', 'reply: answer', 'unasked: first', 'unasked: second'], run.said)
     assert.match(supernode.said, /first: True\nfirst again: 0/)
