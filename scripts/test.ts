@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
+import { join } from 'node:path'
 import { prepareChromium } from './chromium.ts'
 import { prepareDeployTools } from './deploy-tools.ts'
 import { preparePython } from './python.ts'
@@ -25,13 +26,15 @@ const chromium = withBrowser ? prepareChromium() : {}
 const stunnel = withInterop ? prepareStunnel() : {}
 const stepCa = await building
 const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
-// Beside Python's programs, which mostly wait, one file more than there are cores in CI.
-const atOnce = withInterop ? 3 : 2
+// More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
+const atOnce = withInterop ? 5 : 3
+// Without it every start of a program, and every test file, would strip and compile the same modules again.
+const compiled = { NODE_COMPILE_CACHE: join(import.meta.dirname, '..', '.cache', 'node-compile') }
 // A test that hangs fails by itself, long before whoever runs them loses patience.
 const limits = [`--test-concurrency=${atOnce}`, '--test-timeout=300000']
 const tests = spawn(process.execPath, [...args, ...limits, ...(patterns.length > 0 ? patterns : all)], {
   stdio: 'inherit',
-  env: { ...process.env, ...python, ...deployTools, ...chromium, ...stunnel, ...stepCa },
+  env: { ...process.env, ...compiled, ...python, ...deployTools, ...chromium, ...stunnel, ...stepCa },
 })
 const [status] = (await once(tests, 'exit')) as [number | null]
 process.exitCode = status ?? 1

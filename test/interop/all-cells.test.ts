@@ -10,8 +10,8 @@ import { type Cell, type Column, columns, isFirstOf, type Language, matrixTable,
 const cells: Cell[] = []
 after(() => process.stdout.write(`\n${matrixTable(cells)}\n\n`))
 
-// Python's programs mostly wait; two fleets at a time share the cores as two users would.
-describe('two rounds in every cell, and every flwr shows and stops runs at every SuperLink', { concurrency: 2 }, () => {
+// Python's programs mostly wait; four fleets at a time keep two cores at work.
+describe('two rounds in every cell, and every flwr shows and stops runs at every SuperLink', { concurrency: 4 }, () => {
   for (const column of columns) {
     const { superlink, supernodes, language, python } = column
     const name = `SuperLink ${superlink}, SuperNodes ${supernodes}, a ${language} app (${python})`

@@ -141,9 +141,9 @@ for (const release of releases) {
 
 test("our flwr lists more runs than Python 1.41's SuperLink hands out at once", { skip }, async () => {
   await using fleet = await MixedFleet.create({ superlink: '1.41', isolation: 'process' })
-  const app = writeBilingualApp(fleet.directory.file('app'), { server: 'typescript', client: 'typescript' })
+  const app = writeBilingualApp(fleet.directory.file('app'), { server: 'python', client: 'python' })
   for (let started = 0; started < 21; started += 3) {
-    const runs = await Promise.all([1, 2, 3].map(() => fleet.flwr('trellis', ['run', app, '--format', 'json'])))
+    const runs = await Promise.all([1, 2, 3].map(() => fleet.flwr('1.41', ['run', app, '--format', 'json'])))
     for (const { stdout } of runs) assert.equal(JSON.parse(stdout).success, true)
   }
   const { stdout } = await fleet.flwr('trellis', ['ls', '--format', 'json'])
