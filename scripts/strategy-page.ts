@@ -45,6 +45,7 @@ const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
   of('DpFixedClippingOptions')('DifferentialPrivacyClientSideFixedClipping', 'dp_fixed_clipping'),
   of('DpAdaptiveClippingOptions', dpTest)('DifferentialPrivacyServerSideAdaptiveClipping', 'dp_adaptive_clipping'),
   of('DpAdaptiveClippingOptions')('DifferentialPrivacyClientSideAdaptiveClipping', 'dp_adaptive_clipping'),
+  ['Scaffold', { options: 'ScaffoldOptions', test: beyondTest }],
   ['GeometricMedian', { options: 'GeometricMedianOptions', test: beyondTest }],
   ['FedNova', { options: 'FedNovaOptions', test: beyondTest }],
   ['FedDyn', { options: 'FedDynOptions', test: beyondTest }],
@@ -144,8 +145,13 @@ function parentOf(name: string): string | undefined {
   return interfaceText(name).parent
 }
 
-/** Options that Flower does not have. */
-const ours = ['normRule', 'iterations', 'smoothing', 'localStepsKey', 'alpha', 'numNodes']
+/** Options that Flower does not have, beside those of strategies that it does not have. */
+const ours = ['normRule']
+
+function isOurs(name: string, option: string): boolean {
+  const users = Object.values({ ...strategies, ...mods, ...accountants }).filter(({ options }) => options === name)
+  return ours.includes(option) || (users.length > 0 && users.every(({ flower }) => !flower))
+}
 
 /** Each option with its comment. */
 function optionsOf(name: string): string[][] {
@@ -154,7 +160,7 @@ function optionsOf(name: string): string[][] {
     .filter(([, comment = '']) => !comment.includes('@internal'))
     .map(([, comment = '', option = '']) => [
       `\`${option}\``,
-      ours.includes(option) ? 'not there' : `\`${snakeCase(option)}\``,
+      isOurs(name, option) ? 'not there' : `\`${snakeCase(option)}\``,
       plain(comment) || 'the same for evaluation',
     ])
 }

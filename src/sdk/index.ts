@@ -73,6 +73,8 @@ export { QFedAvg, type QFedAvgOptions } from './strategy/q-fed-avg.ts'
 export { collect, Replies, WeightedReplies, type WeightedReply } from './strategy/reply-stream.ts'
 export { Result } from './strategy/result.ts'
 export { type Sample, sampleNodes } from './strategy/sample.ts'
+export { Scaffold, type ScaffoldOptions } from './strategy/scaffold.ts'
+export { ScaffoldNode } from './strategy/scaffold-node.ts'
 export {
   type Aggregate,
   type EvaluateFn,

@@ -26,6 +26,8 @@ for (const [version, variable] of Object.entries(versions)) {
     await assertSameVectors(environment as string, expected)
   })
 
+  // All versions are tested with one release of numpy: its other code needs one of them.
+  if (version !== 'Flower 1.42') continue
   test(`${version} makes the same of them on a processor without numpy's faster code`, { skip }, async () => {
     const features = await run(environment as string, [
       '-c',

@@ -8,6 +8,8 @@ import { FedAvg } from './fed-avg.ts'
 import { FedDyn } from './fed-dyn.ts'
 import { FedNova } from './fed-nova.ts'
 import { GeometricMedian } from './geometric-median.ts'
+import { Scaffold } from './scaffold.ts'
+import { ScaffoldNode } from './scaffold-node.ts'
 import type { Strategy } from './strategy.ts'
 
 /** The formula of each paper computed by hand, and a property that the paper shows, on losses with known optima. */
@@ -110,4 +112,44 @@ test('FedDyn finds the optimum of all nodes although each solves its own problem
   ]
   const [mean] = (await trained(new FedAvg(skipEvaluation), apps(), [5], 100)) as [number]
   assertNear([found, mean], [1 / 11, 1 / 2], 1e-6)
+})
+
+/** Two steps of gradient descent on curvature / 2 (w - optimum)², corrected if the server sends a control variate. */
+function drifting(curvature: number, optimum: number, steps: number, learningRate: number): ClientApp {
+  return new ClientApp().train((message, context) => {
+    const node = message.content.has('scaffold-control') ? new ScaffoldNode(message, context) : undefined
+    const [correction] = node ? [...node.correction('w').values('float64')] : [0]
+    let [w] = valuesOf(message.content.arrays('arrays')) as [number]
+    for (let step = 0; step < steps; step++) w -= learningRate * (curvature * (w - optimum) + (correction as number))
+    const arrays = node ? node.reply(modelOf(w), { steps, learningRate }) : modelOf(w)
+    return message.reply(new RecordDict({ arrays, m: new MetricRecord({ 'num-examples': 1 }) }))
+  })
+}
+
+test('SCAFFOLD moves model and control variates as in algorithm 1', async () => {
+  const apps = [drifting(1, 0, 1, 0.5), drifting(1, 4, 1, 0.5)]
+  // Round 1, from 2: gradients 2 and -2, y = 1 and 3, x = 2; c_i = 2 and -2; c = 0.
+  // Round 2: corrections -2 and 2, so that both nodes stay at the optimum.
+  assertNear(await trained(new Scaffold({ ...skipEvaluation, numNodes: 2 }), apps, [2], 1), [2])
+  const grid = new InMemoryGrid(apps.map((app) => ({ app })))
+  const strategy = new Scaffold({ ...skipEvaluation, numNodes: 4, serverLearningRate: 0.5 })
+  const { arrays } = await strategy.start(grid, modelOf(6), { numRounds: 2 })
+  // Round 1: gradients 6 and 2, y = 3 and 5, x = 6 + (4 - 6) / 2 = 5; c_i = 6 and 2, c = 2/4 * (6 + 2) / 2 = 2.
+  // Round 2: gradients 5 + 2 - 6 = 1 and 1 + 2 - 2 = 1, y = 4.5, x = 5 - 0.25.
+  assertNear(valuesOf(arrays), [4.75])
+  const control = grid.sent.at(-1)?.content.arrays('scaffold-control') as ArrayRecord
+  assertNear(valuesOf(control), [2])
+})
+
+test('SCAFFOLD finds the optimum of all nodes although their losses differ; FedAvg drifts', async () => {
+  const apps = () => [drifting(10, 0, 20, 0.02), drifting(1, 1, 20, 0.02)]
+  const scaffold = new Scaffold({ ...skipEvaluation, numNodes: 2 })
+  assertNear(await trained(scaffold, apps(), [5], 400), [1 / 11], 1e-6)
+  const [drifted] = (await trained(new FedAvg(skipEvaluation), apps(), [5], 400)) as [number]
+  assert.ok(Math.abs(drifted - 1 / 11) > 0.05, String(drifted))
+})
+
+test('a node that does not take part in SCAFFOLD fails the run with the remedy', async () => {
+  const run = trained(new Scaffold({ ...skipEvaluation, numNodes: 2 }), [replying([1]), replying([1])], [0], 1)
+  await assert.rejects(run, /return what ScaffoldNode.reply makes/)
 })
