@@ -25,6 +25,7 @@ import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { SuperexecGate } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
+import { Participants } from './access/participants.ts'
 import { SecurityView } from './access/security-view.ts'
 import { claimAddressFile } from './address-file.ts'
 import { createControlService } from './api/control.ts'
@@ -47,6 +48,7 @@ import { watchStalledReplies } from './delivery/stalled-replies.ts'
 import { IdleWatch } from './idle.ts'
 import { createListen } from './listen.ts'
 import { besideDatabase } from './maintenance/stored-state.ts'
+import { KnownNodes } from './nodes/known-nodes.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
@@ -111,6 +113,7 @@ export async function startSuperlink(
   const machine = thisMachine()
   const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined
   const space = new FreeSpace({ clock, log, folders: [...(path === inMemory ? [] : [dirname(path)]), directory] })
+  const knownNodes = new KnownNodes(db)
   const ctx: SuperlinkContext = {
     db,
     objects,
@@ -130,9 +133,11 @@ export async function startSuperlink(
     progress: new RunProgress(work.observer),
     passingReplies: new PassingReplies(),
     checkedReplies: new CheckedReplies(),
-    runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
+    runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells, knownNodes }),
     simulation,
     security: new SecurityView(clock),
+    participants: new Participants(db),
+    knownNodes,
     liveNodes: new LiveNodes(),
     uploads: new Uploads(clock),
     requireCertificates: config.clients.mode === 'require',
@@ -140,8 +145,10 @@ export async function startSuperlink(
     unprovenNodes: config.unprovenNodes,
   }
   stack.defer(() => ctx.traffic.flush())
+  stack.defer(() => knownNodes.flush())
   await ctx.tasks.recover(await takeAppsOfLastStart(ctx, config))
   await recoverDelivery(ctx)
+  await prolongOnline(ctx)
 
   const fleet = simulation ? createNoFleetService() : createFleetService(ctx)
   const idleWatch =

@@ -6,9 +6,11 @@ import type { StorageRoom } from '../base/storage-room.ts'
 import type { Database } from '../db/database.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import type { Tasks } from '../tasks/tasks.ts'
+import type { Participants } from './access/participants.ts'
 import type { SecurityView } from './access/security-view.ts'
 import type { CheckedReplies } from './delivery/checked-replies.ts'
 import type { PassingReplies } from './delivery/passing-replies.ts'
+import type { KnownNodes } from './nodes/known-nodes.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
 import type { Uploads } from './nodes/uploads.ts'
@@ -37,6 +39,10 @@ export interface SuperlinkContext {
   readonly simulation: { readonly fleet: VirtualFleet; readonly machine: Machine } | undefined
   /** Certificates in use, and who was refused. */
   readonly security: SecurityView
+  /** Which nodes work for the runs that are running. */
+  readonly participants: Participants
+  /** The nodes that call, and until when each is online. */
+  readonly knownNodes: KnownNodes
   /** Who speaks for which node now. */
   readonly liveNodes: LiveNodes
   /** Which nodes are uploading objects now. */

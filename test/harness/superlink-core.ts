@@ -13,6 +13,7 @@ import { ArrayRecord, RecordDict } from '../../src/message/records.ts'
 import { createObjectStore } from '../../src/objects/object-store.ts'
 import type { Connection } from '../../src/rpc/call.ts'
 import { isObjectFrom } from '../../src/superlink/access/ownership.ts'
+import { Participants } from '../../src/superlink/access/participants.ts'
 import { SecurityView } from '../../src/superlink/access/security-view.ts'
 import { createBells, type SuperlinkContext } from '../../src/superlink/context.ts'
 import { CheckedReplies } from '../../src/superlink/delivery/checked-replies.ts'
@@ -24,6 +25,7 @@ import { PassingReplies } from '../../src/superlink/delivery/passing-replies.ts'
 import { recoverDelivery } from '../../src/superlink/delivery/recover.ts'
 import { acceptReply, collectReplies } from '../../src/superlink/delivery/replies.ts'
 import { acceptUnprompted } from '../../src/superlink/delivery/unprompted.ts'
+import { KnownNodes } from '../../src/superlink/nodes/known-nodes.ts'
 import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
 import { activateNode, heartbeat, registerNode } from '../../src/superlink/nodes/nodes.ts'
 import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
@@ -134,6 +136,7 @@ export class SuperlinkCore implements AsyncDisposable {
     const machine = { cpus: simulatedCpus ?? 1, gpus: 0 }
     const simulation =
       simulatedCpus === undefined ? undefined : { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) }
+    const knownNodes = new KnownNodes(db)
     const ctx: SuperlinkContext = {
       db,
       objects,
@@ -153,9 +156,11 @@ export class SuperlinkCore implements AsyncDisposable {
       progress: new RunProgress(observer),
       passingReplies: new PassingReplies(),
       checkedReplies: new CheckedReplies(),
-      runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells }),
+      runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells, knownNodes }),
       simulation,
       security: new SecurityView(clock),
+      participants: new Participants(db),
+      knownNodes,
       liveNodes: new LiveNodes(),
       uploads: new Uploads(clock),
       requireCertificates: false,
@@ -164,6 +169,7 @@ export class SuperlinkCore implements AsyncDisposable {
       ...settings,
     }
     stack.defer(() => ctx.traffic.flush())
+    stack.defer(() => knownNodes.flush())
     await ctx.tasks.recover('restarted')
     await recoverDelivery(ctx)
     if (simulation) {

@@ -5,7 +5,6 @@ import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { OwnerRules } from '../../rpc/service.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { isParticipant } from '../delivery/participant-store.ts'
 import type { Node } from '../nodes/node.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import { ensureRunRunning, type Run } from '../runs/run.ts'
@@ -32,9 +31,13 @@ export interface FleetOwned {
  * Every rule needs a run that is running and has asked the node for something. The run of other nodes is refused as one that
  * does not exist, so that no node learns whether it guessed the id of a run.
  */
-export function fleetOwners({ db: { read } }: Pick<SuperlinkContext, 'db'>): OwnerRules<FleetOwned> {
-  async function running(nodeId: NodeId, runId: bigint): Promise<Run> {
-    if (await isParticipant(read, nodeId, runId as RunId)) return ensureRunRunning(read, runId as RunId)
+export function fleetOwners({
+  db: { read },
+  participants,
+}: Pick<SuperlinkContext, 'db' | 'participants'>): OwnerRules<FleetOwned> {
+  /** Returns the id of a running run that has asked the node for something. */
+  async function running(nodeId: NodeId, runId: bigint): Promise<RunId> {
+    if (await participants.ensureRunning(nodeId, runId as RunId)) return runId as RunId
     throw notVisible(runId)
   }
   return {
@@ -42,24 +45,24 @@ export function fleetOwners({ db: { read } }: Pick<SuperlinkContext, 'db'>): Own
       const metadata = message?.metadata
       if (!metadata) throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
       if (metadata.srcNodeId !== nodeId) throw new DomainError('message-source-mismatch')
-      const { runId } = await running(nodeId, metadata.runId)
+      const runId = await running(nodeId, metadata.runId)
       return metadata.replyToMessageId === '' || isInstructionTo(read, nodeId, runId, metadata.replyToMessageId)
     },
     async 'instruction-received'({ nodeId }: Caller, request: FleetRequest<'confirmMessageReceived'>) {
-      const run = await running(nodeId, request.runId)
-      await ensureInstructionTo(read, nodeId, run.runId, request.messageObjectId)
+      const runId = await running(nodeId, request.runId)
+      await ensureInstructionTo(read, nodeId, runId, request.messageObjectId)
       return undefined
     },
     async run({ nodeId }: Caller, { runId }: FleetRequest<'getRun' | 'getFab'>) {
-      const run = await running(nodeId, runId)
-      if (await hasWorkIn(read, nodeId, run.runId)) return run
+      const asked = await running(nodeId, runId)
+      if (await hasWorkIn(read, nodeId, asked)) return ensureRunRunning(read, asked)
       throw notVisible(runId)
     },
     async 'sent-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pushObject'>) {
-      return isObjectFrom(read, nodeId, (await running(nodeId, runId)).runId, objectId)
+      return isObjectFrom(read, nodeId, await running(nodeId, runId), objectId)
     },
     async 'received-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pullObject'>) {
-      return isObjectTo(read, nodeId, (await running(nodeId, runId)).runId, objectId)
+      return isObjectTo(read, nodeId, await running(nodeId, runId), objectId)
     },
   }
 }

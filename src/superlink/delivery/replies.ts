@@ -119,7 +119,7 @@ export async function collectReplies(
     throw new DomainError('invalid-request', `More than ${limits.repliesPerPullMax} message ids in one request.`)
   const enough = wait.all && instructionIds ? instructionIds.length : 1
   const resolve = (): Promise<NewMessage[]> =>
-    instructionIds ? resolveReplies(ctx, runId, instructionIds) : resolveAll(ctx, runId)
+    instructionIds ? resolveReplies(ctx, runId, instructionIds, enough) : resolveAll(ctx, runId)
   const look = async (): Promise<NewMessage[] | undefined> => {
     // The task of the ServerApp ends with its run: its call is not held any longer.
     await ensureRunOpen(ctx.db.read, runId)
@@ -131,12 +131,18 @@ export async function collectReplies(
 
 async function resolveAll(ctx: CollectingCtx, runId: RunId): Promise<NewMessage[]> {
   const max = limits.repliesPerPullMax
-  const replies = await resolveReplies(ctx, runId, await runMessages.listInstructionIds(ctx.db.read, runId, max))
+  const replies = await resolveReplies(ctx, runId, await runMessages.listInstructionIds(ctx.db.read, runId, max), max)
   const unprompted = await listUnprompted(ctx, runId, max - replies.length)
   return [...replies, ...unprompted].toSorted((one, other) => one.metadata.createdAt - other.metadata.createdAt)
 }
 
-async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly string[]): Promise<NewMessage[]> {
+/** Which instructions will not be replied to is decided only if fewer than `enough` replies are here. */
+async function resolveReplies(
+  ctx: CollectingCtx,
+  runId: RunId,
+  ids: readonly string[],
+  enough: number,
+): Promise<NewMessage[]> {
   if (ids.length === 0) return []
   const now = ctx.clock.now()
   const turn = takeTurns()
@@ -150,7 +156,7 @@ async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly st
     if (good) replies.set(replyToMessageId, good)
   }
   const open = ids.filter((id) => !replies.has(id))
-  if (open.length === 0) return [...replies.values()]
+  if (open.length === 0 || replies.size >= enough) return [...replies.values()]
   const instructions = new Map(
     (await messageStore.listInstructions(ctx.db.read, runId, open)).map((message) => [
       message.metadata.messageId,
@@ -179,7 +185,7 @@ async function resolveReplies(ctx: CollectingCtx, runId: RunId, ids: readonly st
 async function findUndeliverable(ctx: Ctx, instruction: StoredMessage, now: number): Promise<MessageError | undefined> {
   if (expiresAt(instruction) <= now) return messageUnavailable
   const { runId, dstNodeId } = instruction.metadata
-  if (await ctx.runNodes.isReachable(ctx.db.read, runId as RunId, dstNodeId as NodeId)) return undefined
+  if (await ctx.runNodes.isReachable(runId as RunId, dstNodeId as NodeId)) return undefined
   return {
     code: errorCodes.nodeUnavailable,
     reason:

@@ -29,7 +29,7 @@ export async function setAdmission(ctx: SuperlinkContext, node: Node, admission:
     const nodes = await nodeStore.listSameIdentity(tx, node)
     for (const { nodeId, status } of nodes) {
       const isCutOff = admission === 'blocked' && status === 'online'
-      await nodeStore.update(tx, nodeId, {
+      await ctx.knownNodes.update(tx, afterCommit, nodeId, {
         admission,
         ...(isCutOff ? { status: 'offline', lastDeactivatedAt: now, onlineUntil: now } : {}),
       })

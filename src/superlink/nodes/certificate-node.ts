@@ -1,4 +1,4 @@
-import type { Db } from '../../db/database.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { type Node, type NodeCredential, newNode } from './node.ts'
@@ -6,12 +6,13 @@ import * as nodeStore from './node-store.ts'
 
 /** Nodes that are known by the identity in their certificate. A renewed certificate is the same node. */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'log'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'log' | 'knownNodes'>
 
 /** Returns the node of an identity: a known one, one known so far by the key that the caller proves too, or a new one. */
 export async function ensureCertificateNode(
   ctx: Ctx,
   tx: Db,
+  afterCommit: AfterCommit,
   { peer, provenKey }: Extract<NodeCredential, { kind: 'certificate' }>,
   publicKey: string,
 ): Promise<Node> {
@@ -21,7 +22,7 @@ export async function ensureCertificateNode(
       ? await nodeStore.findByIdentityAndKey(tx, peer, publicKey)
       : await nodeStore.findOldestByIdentity(tx, peer)
   if (known) {
-    await nodeStore.update(tx, known.nodeId, {
+    await ctx.knownNodes.update(tx, afterCommit, known.nodeId, {
       publicKey,
       organization: peer.organization,
       certificateSerial: peer.serial,
@@ -30,7 +31,7 @@ export async function ensureCertificateNode(
     return known
   }
   const byKey = provenKey === undefined ? undefined : await nodeStore.findByKey(tx, provenKey)
-  if (byKey && byKey.status !== 'unregistered') return moveToCertificate(ctx, tx, byKey, peer)
+  if (byKey && byKey.status !== 'unregistered') return moveToCertificate(ctx, tx, afterCommit, byKey, peer)
   const node: Node = {
     ...newNode({ id: peer.identity, name: peer.identity }, ctx.clock.now()),
     publicKey,
@@ -52,7 +53,7 @@ export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): 
     // Look again in the transaction: calls that come together have the same news.
     const now = await nodeStore.find(tx, node.nodeId)
     if (!now || now.certificateSerial === peer.serial || peer.notAfter < (now.certificateNotAfter ?? 0)) return
-    await nodeStore.update(tx, node.nodeId, {
+    await ctx.knownNodes.update(tx, afterCommit, node.nodeId, {
       organization: peer.organization,
       certificateSerial: peer.serial,
       certificateNotAfter: peer.notAfter,
@@ -63,7 +64,13 @@ export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): 
 }
 
 /** From now on the node is its identity, and its key alone does not speak for it any more. */
-async function moveToCertificate(ctx: Pick<Ctx, 'log'>, tx: Db, node: Node, peer: CertificatePeer): Promise<Node> {
+async function moveToCertificate(
+  ctx: Pick<Ctx, 'log' | 'knownNodes'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  node: Node,
+  peer: CertificatePeer,
+): Promise<Node> {
   const shown = {
     identity: peer.identity,
     organization: peer.organization,
@@ -71,7 +78,7 @@ async function moveToCertificate(ctx: Pick<Ctx, 'log'>, tx: Db, node: Node, peer
     certificateSerial: peer.serial,
     certificateNotAfter: peer.notAfter,
   } as const
-  await nodeStore.update(tx, node.nodeId, shown)
+  await ctx.knownNodes.update(tx, afterCommit, node.nodeId, shown)
   ctx.log.info('A SuperNode has moved from its key to a certificate', { node: node.nodeId, identity: peer.identity })
   return { ...node, ...shown }
 }

@@ -2,7 +2,9 @@ import { sql } from 'kysely'
 import type { NodeId } from '../../base/ids.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
+import { toSqlite } from '../../db/row.ts'
 import type { Row } from '../../db/schema.ts'
+import { statement } from '../../db/statement.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
 import type { Admission, Node, NodeStatus } from './node.ts'
 
@@ -37,8 +39,12 @@ export async function insert(tx: Db, node: Node): Promise<void> {
     .execute()
 }
 
+const selectOne = statement<{ nodeId: NodeId }, Row<'node'>>((db, value) =>
+  db.selectFrom('node').selectAll().where('node_id', '=', value('nodeId')),
+)
+
 export async function find(db: Db, nodeId: NodeId): Promise<Node | undefined> {
-  const row = await db.selectFrom('node').selectAll().where('node_id', '=', nodeId).executeTakeFirst()
+  const [row] = (await selectOne(db, { nodeId })).rows
   return row && toNode(row)
 }
 
@@ -139,25 +145,54 @@ function selectOnline(db: Db) {
   return db.selectFrom('node').where('status', '=', sql.lit('online'))
 }
 
-export async function update(
-  tx: Db,
-  nodeId: NodeId,
-  change: Partial<{
-    status: NodeStatus
-    admission: Admission
-    lastActivatedAt: number
-    lastDeactivatedAt: number
-    unregisteredAt: number
-    onlineUntil: number
-    heartbeatIntervalMs: number
-    publicKey: string
-    identity: string
-    authMethod: Node['authMethod']
-    organization: string
-    certificateSerial: string
-    certificateNotAfter: number
-  }>,
-): Promise<void> {
+/** Nodes in one statement, so that other work goes on between statements. */
+const prolongedAtOnce = 500
+
+const prolongSome = statement<{ beats: string }, never>(
+  (db, value) =>
+    db
+      .updateTable('node')
+      .from(
+        sql<{
+          id: bigint
+          until: number
+        }>`(SELECT value ->> 0 AS id, value ->> 1 AS until FROM json_each(${value('beats')}))`.as('beat'),
+      )
+      .set((eb) => ({ online_until: eb.ref('beat.until') }))
+      .whereRef('node.node_id', '=', 'beat.id')
+      // A literal, because the index of online nodes has it.
+      .where('node.status', '=', sql.lit('online'))
+      .whereRef('node.online_until', '<', 'beat.until') as never,
+)
+
+/** Writes until when these nodes are online, unless they have gone offline since. */
+export async function prolong(tx: Db, nodes: readonly Node[]): Promise<void> {
+  for (let start = 0; start < nodes.length; start += prolongedAtOnce) {
+    const some = nodes.slice(start, start + prolongedAtOnce)
+    // Ids have 64 bits, and SQLite reads them as such from JSON.
+    const beats = some.map(({ nodeId, onlineUntil }) => `[${toSqlite(nodeId)},${onlineUntil}]`)
+    await prolongSome(tx, { beats: `[${beats.join()}]` })
+  }
+}
+
+export type NodeChange = Partial<{
+  status: NodeStatus
+  admission: Admission
+  lastActivatedAt: number
+  lastDeactivatedAt: number
+  unregisteredAt: number
+  onlineUntil: number
+  heartbeatIntervalMs: number
+  publicKey: string
+  identity: string
+  authMethod: Node['authMethod']
+  organization: string
+  certificateSerial: string
+  certificateNotAfter: number
+}>
+
+/** `KnownNodes.update` is the one caller: what is known in memory changes with the row. */
+export async function update(tx: Db, nodeId: NodeId, change: NodeChange): Promise<void> {
   const columns = {
     status: change.status,
     admission: change.admission,

@@ -23,8 +23,9 @@ type Ctx = SuperlinkContext
 /** A SuperNode introduces itself. A certificate needs no registration: its node is found or made. */
 export async function registerNode(ctx: Ctx, credential: NodeCredential, publicKey: string): Promise<NodeId> {
   if (credential.kind === 'key' && ctx.supernodeAuth) throw new DomainError('nodes-register-by-cli')
-  return ctx.db.transaction(async (tx) => {
-    if (credential.kind === 'certificate') return (await ensureCertificateNode(ctx, tx, credential, publicKey)).nodeId
+  return ctx.db.transaction(async (tx, afterCommit) => {
+    if (credential.kind === 'certificate')
+      return (await ensureCertificateNode(ctx, tx, afterCommit, credential, publicKey)).nodeId
     return (await insertKeyNode(ctx, tx, publicKey, noAccount, { authMethod: credential.kind })).nodeId
   })
 }
@@ -72,12 +73,12 @@ export async function activateNode(
   return ctx.db.transaction(async (tx, afterCommit) => {
     const node =
       credential.kind === 'certificate'
-        ? await ensureCertificateNode(ctx, tx, credential, fields.publicKey)
+        ? await ensureCertificateNode(ctx, tx, afterCommit, credential, fields.publicKey)
         : await findKeyNode(tx, credential, fields.publicKey)
     if (!node || node.status === 'unregistered') throw new DomainError('node-not-registered')
     ensureHeartbeatInterval(fields.heartbeatIntervalMs)
     const now = ctx.clock.now()
-    const isOnline = node.status === 'online' && (node.onlineUntil ?? 0) > now
+    const isOnline = node.status === 'online' && ctx.knownNodes.onlineUntil(node) > now
     if (isOnline && ctx.liveNodes.isTaken(node.nodeId, fields.speaker)) {
       throw credential.kind === 'certificate'
         ? new DomainError('identity-in-use', refusalSentence('identity-in-use', credential.peer.identity))
@@ -99,6 +100,7 @@ export async function activateNode(
  */
 export async function heartbeat(ctx: Ctx, nodeId: NodeId, intervalMs: number): Promise<boolean> {
   ensureHeartbeatInterval(intervalMs)
+  if (ctx.knownNodes.beat(nodeId, intervalMs, ctx.clock.now())) return true
   const isGone = (node: Node | undefined): boolean => !node || node.status === 'unregistered'
   try {
     return await ctx.db.transaction(async (tx, afterCommit) => {
@@ -113,12 +115,12 @@ export async function heartbeat(ctx: Ctx, nodeId: NodeId, intervalMs: number): P
   }
 }
 
-/** After a time in which no heartbeat could be stored: every node that was online gets a whole period to beat again. */
-export async function prolongOnline(ctx: Pick<Ctx, 'db' | 'clock' | 'bells'>): Promise<void> {
+/** After a time in which no heartbeat could be stored, or before a start: every node that was online gets a whole period to beat again. */
+export async function prolongOnline(ctx: Pick<Ctx, 'db' | 'clock' | 'bells' | 'knownNodes'>): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     const now = ctx.clock.now()
     for (const { nodeId, heartbeatIntervalMs: intervalMs } of await nodeStore.listOnline(tx))
-      await nodeStore.update(tx, nodeId, { onlineUntil: now + heartbeatPatience * intervalMs })
+      await ctx.knownNodes.update(tx, afterCommit, nodeId, { onlineUntil: now + heartbeatPatience * intervalMs })
     afterCommit(() => ctx.bells.deadlines.ring('deadlines'))
   })
 }
@@ -127,10 +129,14 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     const node = await nodeStore.find(tx, nodeId)
     const now = ctx.clock.now()
-    if (node?.status !== 'online' || (node.onlineUntil ?? 0) <= now) {
+    if (node?.status !== 'online' || ctx.knownNodes.onlineUntil(node) <= now) {
       throw new DomainError('node-not-deactivated', `SuperNode with node ID ${nodeId} could not be deactivated.`)
     }
-    await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: now, onlineUntil: now })
+    await ctx.knownNodes.update(tx, afterCommit, nodeId, {
+      status: 'offline',
+      lastDeactivatedAt: now,
+      onlineUntil: now,
+    })
     afterCommit(() => wakeWaiters(ctx))
   })
   ctx.liveNodes.forget(nodeId)
@@ -142,7 +148,11 @@ export async function cutOffNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
     const node = await nodeStore.find(tx, nodeId)
     if (node?.status !== 'online') return
     const now = ctx.clock.now()
-    await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: now, onlineUntil: now })
+    await ctx.knownNodes.update(tx, afterCommit, nodeId, {
+      status: 'offline',
+      lastDeactivatedAt: now,
+      onlineUntil: now,
+    })
     ctx.log.warn('A SuperNode was cut off, for its certificate is refused now', {
       node: nodeId,
       identity: node.identity,
@@ -156,7 +166,7 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
     const node = await nodeStore.find(tx, nodeId)
     if (!node || node.status === 'unregistered') throw new DomainError('node-not-owned')
     const now = ctx.clock.now()
-    await nodeStore.update(tx, nodeId, {
+    await ctx.knownNodes.update(tx, afterCommit, nodeId, {
       status: 'unregistered',
       unregisteredAt: now,
       ...(node.onlineUntil === undefined ? {} : { onlineUntil: Math.min(node.onlineUntil, now) }),
@@ -169,6 +179,7 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
 /** Marks nodes whose heartbeats have ended as offline. Returns when the next node would be silent. */
 export async function expireNodes(ctx: Ctx): Promise<number> {
   if (ctx.room.isFull) return Number.POSITIVE_INFINITY
+  await ctx.knownNodes.flush()
   const now = ctx.clock.now()
   const silent = await nodeStore.listSilent(ctx.db.read, now)
   if (silent.length > 0) {
@@ -176,8 +187,11 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
       for (const { nodeId } of silent) {
         const node = await nodeStore.find(tx, nodeId)
         // Look again: a beat may have come in between.
-        if (node?.status !== 'online' || node.onlineUntil === undefined || node.onlineUntil > now) continue
-        await nodeStore.update(tx, nodeId, { status: 'offline', lastDeactivatedAt: node.onlineUntil })
+        if (node?.status !== 'online' || ctx.knownNodes.onlineUntil(node) > now) continue
+        await ctx.knownNodes.update(tx, afterCommit, nodeId, {
+          status: 'offline',
+          lastDeactivatedAt: ctx.knownNodes.onlineUntil(node),
+        })
         await forgetIncomplete(ctx, tx, afterCommit, nodeId)
         ctx.log.warn('A SuperNode went silent and is offline', { node: nodeId, identity: node.identity })
       }
@@ -189,25 +203,24 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
 
 /**
  * Returns the node that a caller speaks for, if its credential has one. A certificate may have several nodes: the caller says
- * which one it claims to be.
+ * which one it claims to be. A key has one node.
  */
 export async function findCredentialNode(
   ctx: Ctx,
   credential: NodeCredential,
   claimed: NodeId,
 ): Promise<Node | undefined> {
-  if (credential.kind === 'key') return findKeyNode(ctx.db.read, credential, credential.publicKey)
-  if (credential.kind === 'none') {
-    const node = await nodeStore.find(ctx.db.read, claimed)
-    return node?.authMethod === 'none' ? node : undefined
-  }
+  const node = await ctx.knownNodes.find(claimed)
+  return node && isOf(node, credential) ? node : undefined
+}
+
+function isOf(node: Node, credential: NodeCredential): boolean {
+  if (credential.kind === 'none') return node.authMethod === 'none'
+  if (credential.kind === 'key')
+    return node.authMethod === 'key' && node.identity === undefined && node.publicKey === credential.publicKey
   const { identity, identityOrganization } = credential.peer
-  const node = await nodeStore.find(ctx.db.read, claimed)
-  const isOwn =
-    node?.identity === identity &&
-    (identityOrganization === undefined || node.organization === identityOrganization) &&
-    node.status !== 'unregistered'
-  return isOwn ? node : undefined
+  const isOrganization = identityOrganization === undefined || node.organization === identityOrganization
+  return node.identity === identity && isOrganization && node.status !== 'unregistered'
 }
 
 /** Returns the node with this key that has joined with a proof of the same kind. */
@@ -231,7 +244,7 @@ async function insertKeyNode(
 
 async function bringOnline(ctx: Ctx, tx: Db, afterCommit: AfterCommit, node: Node, intervalMs: number): Promise<void> {
   const now = ctx.clock.now()
-  await nodeStore.update(tx, node.nodeId, {
+  await ctx.knownNodes.update(tx, afterCommit, node.nodeId, {
     ...(node.status === 'online' ? {} : { status: 'online', lastActivatedAt: now }),
     onlineUntil: now + heartbeatPatience * intervalMs,
     heartbeatIntervalMs: intervalMs,

@@ -48,9 +48,9 @@ for (const [name, start] of Object.entries(fleets)) {
     assert.equal(new Set(nodeIds).size, 3)
     assert.deepEqual(await list(), nodeIds)
     const ask = (nodeId: NodeId) =>
-      db.transaction(async (tx) => [
-        await runNodes.takes(tx, run.runId, nodeId),
-        await runNodes.isReachable(tx, run.runId, nodeId),
+      Promise.all([
+        db.transaction((tx) => runNodes.takes(tx, run.runId, nodeId)),
+        runNodes.isReachable(run.runId, nodeId),
       ])
     for (const nodeId of nodeIds) assert.deepEqual(await ask(nodeId), [true, true])
     assert.deepEqual(await ask(5n as NodeId), [false, false])

@@ -10,26 +10,26 @@ export interface RunNodes {
   listReachable(runId: RunId): Promise<readonly Node[]>
   /** Whether messages to this node are taken, be it there now or not. */
   takes(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean>
-  isReachable(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean>
+  isReachable(runId: RunId, nodeId: NodeId): Promise<boolean>
   /** There are instructions of the run for these nodes. Called after commit. */
   wake(runId: RunId, nodeIds: readonly NodeId[]): void
 }
 
 /** The SuperNodes that have joined this SuperLink: every run may use them. */
-export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'room' | 'bells'>): RunNodes {
+export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'room' | 'bells' | 'knownNodes'>): RunNodes {
   return {
     async listReachable() {
       const now = ctx.room.leaseNow()
       return (await nodeStore.listOnline(ctx.db.read)).filter(
-        (node) => node.admission === 'open' && isReachable(node, now),
+        (node) => node.admission === 'open' && ctx.knownNodes.onlineUntil(node) > now,
       )
     },
     async takes(db, _runId, nodeId) {
       const node = await nodeStore.find(db, nodeId)
       return (node?.status === 'online' || node?.status === 'offline') && node.admission === 'open'
     },
-    async isReachable(db, _runId, nodeId) {
-      const node = await nodeStore.find(db, nodeId)
+    async isReachable(_runId, nodeId) {
+      const node = await ctx.knownNodes.find(nodeId)
       return node !== undefined && isReachable(node, ctx.room.leaseNow())
     },
     wake(_runId, nodeIds) {

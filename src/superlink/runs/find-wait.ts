@@ -4,11 +4,10 @@ import { leaseMs } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as runMessages from '../delivery/run-messages.ts'
 import { heartbeatPatience, isReachable } from '../nodes/node.ts'
-import * as nodeStore from '../nodes/node-store.ts'
 import type { Run } from './run.ts'
 import type { Wait } from './waits.ts'
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'room' | 'progress' | 'runNodes' | 'simulation'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'room' | 'progress' | 'runNodes' | 'knownNodes' | 'simulation'>
 
 /** Heartbeats of an app come every 20 s; Flower's every 30 s. */
 const appSilentMs = 40_000
@@ -110,11 +109,11 @@ async function listStates(
 }
 
 async function stateOf(
-  { db, room }: Ctx,
+  { knownNodes, room }: Ctx,
   { nodeId, state, deliveredAt }: runMessages.Unanswered,
   now: number,
 ): Promise<NodeState> {
-  const node = await nodeStore.find(db.read, nodeId as NodeId)
+  const node = await knownNodes.find(nodeId as NodeId)
   if (node?.admission === 'blocked') return { text: `node ${nodeId} is blocked`, remedy: unblock }
   if (!node || !isReachable(node, room.leaseNow())) {
     const goneAt = Math.min(node?.lastDeactivatedAt ?? now, node?.onlineUntil ?? now)

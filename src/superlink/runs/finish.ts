@@ -12,7 +12,7 @@ import { findRun } from './run.ts'
 export async function onTaskFinished(
   ctx: Pick<
     SuperlinkContext,
-    'objects' | 'bells' | 'log' | 'clock' | 'tasks' | 'progress' | 'passingReplies' | 'simulation'
+    'objects' | 'bells' | 'log' | 'clock' | 'tasks' | 'progress' | 'participants' | 'passingReplies' | 'simulation'
   >,
   tx: Db,
   afterCommit: AfterCommit,
@@ -32,6 +32,7 @@ export async function onTaskFinished(
       ...(task.details === '' ? {} : { details: task.details }),
     })
     ctx.progress.finished(task.runId, task.subStatus)
+    ctx.participants.forget(task.runId)
     ctx.passingReplies.forget(task.runId)
     ctx.tasks.endRun(task.runId, nodes)
     for (const nodeId of nodes) ctx.bells.instructions.ring(nodeId)

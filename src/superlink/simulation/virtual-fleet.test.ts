@@ -16,6 +16,7 @@ import { Message } from '../../message/message.ts'
 import { RecordDict } from '../../message/records.ts'
 import { createObjectStore } from '../../objects/object-store.ts'
 import { Tasks } from '../../tasks/tasks.ts'
+import { Participants } from '../access/participants.ts'
 import { createBells, type SuperlinkContext } from '../context.ts'
 import { CheckedReplies } from '../delivery/checked-replies.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
@@ -50,6 +51,7 @@ async function setUp() {
       bells: createBells(),
       progress: new RunProgress(),
       passingReplies: new PassingReplies(),
+      participants: new Participants(db),
       checkedReplies: new CheckedReplies(),
       traffic: new Traffic(db),
     },

@@ -64,8 +64,8 @@ export class VirtualFleet implements RunNodes {
     return (await this.runs.partitions(db, runId)).has(nodeId)
   }
 
-  isReachable(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean> {
-    return this.takes(db, runId, nodeId)
+  isReachable(runId: RunId, nodeId: NodeId): Promise<boolean> {
+    return this.takes(this.#ctx().db.read, runId, nodeId)
   }
 
   wake(runId: RunId): void {
