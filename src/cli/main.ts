@@ -45,6 +45,7 @@ const commands: Readonly<Record<string, () => Promise<CreateCommand>>> = {
   log: async () => (await import('./commands/log.ts')).logCommand,
   list: async () => (await import('./commands/list.ts')).listCommand,
   dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
+  report: async () => (await import('./commands/report.ts')).reportCommand,
   stop: async () => (await import('./commands/stop.ts')).stopCommand,
   login: async () => (await import('./commands/account.ts')).loginCommand,
   pull: async () => (await import('./commands/account.ts')).pullCommand,

@@ -172,7 +172,14 @@ test('a thousand SuperNodes and ten thousand rounds stay fluid', { skip: without
   assert.ok((await page.locator('canvas').count()) >= 2)
 })
 
-test('flwr dashboard shows what its certificate may see, and ends with Ctrl-C', async () => {
+const reportingServer = `
+import { ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(async (grid) => {
+  for (const round of [1, 2]) grid.reportProgress({ round, rounds: 2, phase: 'train', metrics: { loss: 1 / 2 ** round } })
+})
+`
+
+test('flwr dashboard and flwr report show what their certificate may see', async () => {
   await using deployment = await Deployment.create({ mutualTls: true })
   await deployment.startSupernode('node-1')
   const dashboard = deployment.start('flwr', ['dashboard', '--no-browser'])
@@ -188,6 +195,17 @@ test('flwr dashboard shows what its certificate may see, and ends with Ctrl-C', 
   assert.match(text, /^event: fleet\ndata: \{"superlink":"test"/)
   assert.match(text, /"certificates":\[\{"kind":"own","subject":"[^"]+","ends":"20/)
   assert.match(text, /\{"kind":"ca","subject":"/)
+  const ran = await deployment.flwr('run', deployment.writeApp({ server: reportingServer, client: '' }), '--stream')
+  const runId = /Successfully started run (\d+)/.exec(ran.said)?.[1] ?? ran.said
+  const reported = await deployment.flwr('report', runId, '-o', 'run.html')
+  assert.equal(reported.status, 0, reported.said)
+  assert.match(
+    readFileSync(deployment.directory.file('run.html'), 'utf8'),
+    /aria-label="train loss: 2 rounds, last 0.2500"/,
+  )
+  const unknown = await deployment.flwr('report', '7')
+  assert.equal(unknown.status, 1)
+  assert.match(unknown.said, /not found/)
   dashboard.kill('SIGINT')
   await dashboard.end()
   await assert.rejects(fetch(address))
