@@ -45,7 +45,7 @@ const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
   of('DpFixedClippingOptions')('DifferentialPrivacyClientSideFixedClipping', 'dp_fixed_clipping'),
   of('DpAdaptiveClippingOptions', dpTest)('DifferentialPrivacyServerSideAdaptiveClipping', 'dp_adaptive_clipping'),
   of('DpAdaptiveClippingOptions')('DifferentialPrivacyClientSideAdaptiveClipping', 'dp_adaptive_clipping'),
-  ['Scaffold', { options: 'ScaffoldOptions', test: beyondTest }],
+  ['Scaffold', { options: 'ScaffoldOptions', test: 'examples/digits/digits/skewed-labels.test.ts' }],
   ['GeometricMedian', { options: 'GeometricMedianOptions', test: beyondTest }],
   ['FedNova', { options: 'FedNovaOptions', test: beyondTest }],
   ['FedDyn', { options: 'FedDynOptions', test: beyondTest }],
