@@ -171,7 +171,7 @@ export class MixedFleet implements AsyncDisposable {
   }
 
   /** Runs `flwr`; its connection to this SuperLink is called `fleet` and is the default. */
-  async flwr(maker: Maker, args: readonly string[], timeoutMs = 120_000): ReturnType<typeof run> {
+  async flwr(maker: Maker, args: readonly string[], timeoutMs = 240_000): ReturnType<typeof run> {
     this.#writeConfig(maker)
     const options = { ...this.#programOptions(maker), timeoutMs }
     try {
