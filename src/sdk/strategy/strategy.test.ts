@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { beforeEach, mock, test } from 'node:test'
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { Message } from '../../message/message.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, type ConfigRecord, MetricRecord, RecordDict } from '../../message/records.ts'
@@ -122,4 +125,26 @@ test('what evaluation throws fails the run', async () => {
     },
   })
   await assert.rejects(failing, /no test data/)
+})
+
+test('the initial model does not stay in memory for the rounds after the first', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage = runInNewContext('gc') as () => void
+  let initial: WeakRef<ArrayRecord> | undefined
+  const held: boolean[] = []
+  const start = (arrays: ArrayRecord): Promise<unknown> => {
+    initial = new WeakRef(arrays)
+    return new Counting().start(new InMemoryGrid([{ app: echo }]), arrays, {
+      numRounds: 2,
+      evaluateFn: async () => {
+        // A reference that was made or read in this turn is kept until its end.
+        await nextTurn()
+        collectGarbage()
+        held.push(initial?.deref() !== undefined)
+        return undefined
+      },
+    })
+  }
+  await start(modelOf(0))
+  assert.deepEqual([held[0], held[2]], [true, false])
 })

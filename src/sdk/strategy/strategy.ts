@@ -112,11 +112,8 @@ export abstract class Strategy {
     logStart(this.constructor.name, rounds, initialArrays, options)
     this.summary()
     log.info('')
-    const startedAt = performance.now()
-    const run = new Run(this, grid, { rounds, timeoutSeconds }, options, new Result(initialArrays))
-    const result = await run.allRounds()
-    logEnd(result, performance.now() - startedAt)
-    return result
+    // Not awaited here: this call would hold the initial model in memory until the last round.
+    return new Run(this, grid, { rounds, timeoutSeconds }, options, new Result(initialArrays)).toEnd()
   }
 }
 
@@ -150,7 +147,14 @@ class Run {
     this.#evaluateFn = options.evaluateFn
   }
 
-  async allRounds(): Promise<Result> {
+  async toEnd(): Promise<Result> {
+    const startedAt = performance.now()
+    const result = await this.#allRounds()
+    logEnd(result, performance.now() - startedAt)
+    return result
+  }
+
+  async #allRounds(): Promise<Result> {
     let { arrays } = this.#result
     if (this.#evaluateFn) {
       const metrics = await this.#evaluateAtServer(0, arrays)
