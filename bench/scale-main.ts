@@ -27,6 +27,8 @@ export async function benchScale(directory: string, bin: string, args: readonly 
         bin,
         nodes,
         rounds: Number(values.rounds),
+        settleMs: 2000,
+        pauseMs: 1500,
         idleSeconds: Number(values.idle),
         nodeOptions: values['node-options'],
       }),

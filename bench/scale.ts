@@ -36,12 +36,15 @@ export interface ScaleOptions {
   readonly nodes: number
   readonly rounds: number
   readonly idleSeconds: number
+  /** What the joins left to be done, e.g. copying the log of the database, is not idle time. */
+  readonly settleMs: number
+  /** Between two rounds. */
+  readonly pauseMs: number
   /** More options of Node for the SuperLink, e.g. a profiler. */
   readonly nodeOptions?: string
 }
 
 const roundSecondsMax = 300
-const pauseMs = 1500
 
 export async function measureScale(options: ScaleOptions): Promise<ScaleFigures> {
   const { directory, bin, nodes } = options
@@ -60,8 +63,7 @@ export async function measureScale(options: ScaleOptions): Promise<ScaleFigures>
   const secondsUntilOnline = (performance.now() - joinedAt) / 1000
   const { counts: joined } = await fleet.report()
 
-  // What the joins left to be done, e.g. copying the log of the database, is not idle time.
-  await delay(2000)
+  await delay(options.settleMs)
   const idleFrom = superlink.cpuSeconds()
   await delay(options.idleSeconds * 1000)
   const idleCpuPercent = ((superlink.cpuSeconds() - idleFrom) / options.idleSeconds) * 100
@@ -110,7 +112,7 @@ async function startSuperlink({ directory, bin, nodeOptions = '' }: ScaleOptions
 
 /** Trains for some rounds. Returns what each took, and the memory of the SuperLink after it. */
 async function train(
-  { directory, nodes, rounds }: ScaleOptions,
+  { directory, nodes, rounds, pauseMs }: ScaleOptions,
   about: { ca: TestCa; controlAddress: string; superlink: ObservedSuperlink; bin: string },
 ): Promise<{ seconds: number[]; megabytes: number[] }> {
   const { ca, controlAddress, superlink, bin } = about

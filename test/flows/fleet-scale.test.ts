@@ -1,0 +1,34 @@
+import assert from 'node:assert/strict'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { total } from '../../bench/fleet/fleet-counts.ts'
+import { measureScale } from '../../bench/scale.ts'
+import { temporaryDirectory } from '../harness/directory.ts'
+
+const nodes = 100
+
+/**
+ * What one SuperNode may cost in its first round, by the calls that Flower's SuperNodes make: counts, because times depend on
+ * the machine. How many transactions share a commit depends on it too.
+ */
+const perNode = { calls: 20, statements: 165, transactions: 13 }
+
+test('a round of a hundred SuperNodes costs no more calls and statements than it must, and loses no call', async (t) => {
+  using directory = temporaryDirectory()
+  const figures = await measureScale({
+    directory: directory.file('scale'),
+    bin: join(import.meta.dirname, '..', '..', 'bin'),
+    nodes,
+    rounds: 1,
+    settleMs: 0,
+    pauseMs: 0,
+    idleSeconds: 0,
+  })
+  const { calls, statements, transactions } = perNode
+  const { 'BEGIN IMMEDIATE': _begin, COMMIT: _commit, ...own } = figures.statements
+  t.diagnostic(`${figures.callsPerNodeAndRound} calls and ${total(own)} statements for each SuperNode`)
+  assert.deepEqual(figures.lostCalls, {})
+  assert.ok(figures.callsPerNodeAndRound <= calls, `${figures.callsPerNodeAndRound} calls`)
+  assert.ok(total(own) <= statements, JSON.stringify(own, null, 1))
+  assert.ok((own['SAVEPOINT job'] ?? 0) <= transactions, `${own['SAVEPOINT job']} transactions`)
+})
