@@ -1,10 +1,10 @@
-import { chmodSync, closeSync, existsSync, openSync, statSync } from 'node:fs'
-import { DatabaseSync } from 'node:sqlite'
+import type { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { isDiskFull } from '../base/full-disk.ts'
 import { Checkpoints } from './checkpoint.ts'
 import { asTransaction, ensureOutsideTransaction } from './committed-reads.ts'
+import { explain, makePrivate, openFile, takeLock } from './database-file.ts'
 import { migrations } from './migrations.ts'
 import type { Tables } from './schema.ts'
 import { createReader, createWriter } from './sqlite.ts'
@@ -55,7 +55,7 @@ export function openDatabase(options: { path: string; survives?: Survives } & Pa
   const memory = path === inMemory
   if (!memory) makePrivate(path)
   const lock = memory ? undefined : takeLock(path)
-  const writer = open(path)
+  const writer = openFile(path)
   try {
     prepare(writer, path, memory ? 'nothing' : survives)
   } catch (error) {
@@ -63,7 +63,7 @@ export function openDatabase(options: { path: string; survives?: Survives } & Pa
     lock?.close()
     throw explain(error, path)
   }
-  const reader = memory ? writer : open(path)
+  const reader = memory ? writer : openFile(path)
   if (!memory) reader.exec('PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
   return new SqliteDatabase({ path, writer, reader, lock, onFull, onCommit })
 }
@@ -163,7 +163,7 @@ class SqliteDatabase implements Database {
         const job = this.#jobs.shift()
         if (!job) break
         rejected.push(job.reject)
-        settled.push(await this.#runInSavepoint(job, effects))
+        settled.push(await (count === 0 ? this.#runFirst(job, effects) : this.#runInSavepoint(job, effects)))
       }
       const isLong = !this.#isShared && performance.now() - begunAt > longTransactionMs
       if (isLong) this.#checkpointInCommits(false)
@@ -190,6 +190,23 @@ class SqliteDatabase implements Database {
     for (const settle of settled) settle()
   }
 
+  /**
+   * The first job of a common transaction needs no savepoint: if it fails, the transaction begins anew. For a savepoint SQLite
+   * keeps a copy of each page that is changed, in memory.
+   */
+  async #runFirst(job: Job, effects: (() => void)[]): Promise<() => void> {
+    const own: (() => void)[] = []
+    try {
+      const value = await asTransaction(() => job.body(this.#write, (effect) => own.push(effect)))
+      effects.push(...own)
+      return () => job.resolve(value)
+    } catch (error) {
+      if (!this.#writer.isTransaction) throw error
+      this.#writer.exec('ROLLBACK; BEGIN IMMEDIATE')
+      return this.#rejecting(job, error)
+    }
+  }
+
   /** Returns a function that settles the job once the commit has succeeded. */
   async #runInSavepoint(job: Job, effects: (() => void)[]): Promise<() => void> {
     const own: (() => void)[] = []
@@ -203,9 +220,13 @@ class SqliteDatabase implements Database {
       // A full disk ends the whole transaction by itself.
       if (!this.#writer.isTransaction) throw error
       this.#writer.exec('ROLLBACK TO job; RELEASE job')
-      const failure = isDiskFull(error) ? this.#explainFailure(error) : error
-      return () => job.reject(failure)
+      return this.#rejecting(job, error)
     }
+  }
+
+  #rejecting(job: Job, error: unknown): () => void {
+    const failure = isDiskFull(error) ? this.#explainFailure(error) : error
+    return () => job.reject(failure)
   }
 
   #checkpointInCommits(value: boolean): void {
@@ -217,43 +238,6 @@ class SqliteDatabase implements Database {
       return new DomainError('unavailable', `The database cannot be written: ${errorText(cause)}.`, { cause })
     this.#notices.onFull()
     return new DomainError('storage-full', undefined, { cause })
-  }
-}
-
-function open(path: string): DatabaseSync {
-  try {
-    return new DatabaseSync(path)
-  } catch (error) {
-    throw explain(error, path)
-  }
-}
-
-/**
- * Creates the files for their owner alone, and takes the access of others to existing ones away: they hold what apps exchange.
- * SQLite gives its other files the same mode. What cannot be done here is reported when the file is opened.
- */
-function makePrivate(path: string): void {
-  try {
-    for (const name of [path, `${path}.lock`]) {
-      // An existing file is not opened: closing it would give back a lock that this process holds.
-      if (!existsSync(name)) closeSync(openSync(name, 'wx', 0o600))
-    }
-    for (const name of [path, `${path}-wal`, `${path}-shm`, `${path}.lock`])
-      if (existsSync(name)) chmodSync(name, statSync(name).mode & 0o700)
-  } catch {
-    // Another user's file, or a folder that cannot be written.
-  }
-}
-
-/** Held for the life of the process and given back by the system even after `kill -9`. */
-export function takeLock(path: string): DatabaseSync {
-  const lock = open(`${path}.lock`)
-  try {
-    lock.exec('PRAGMA locking_mode = EXCLUSIVE; PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE')
-    return lock
-  } catch (error) {
-    lock.close()
-    throw explain(error, path)
   }
 }
 
@@ -280,20 +264,4 @@ function prepare(writer: DatabaseSync, path: string, survives: Survives | 'nothi
   migrations.slice(version).forEach((sql, index) => {
     writer.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version = ${version + index + 1}; COMMIT`)
   })
-}
-
-/** The sentence for an operator whose database cannot be used, with a remedy. */
-export function explain(error: unknown, path: string): UsageError {
-  if (error instanceof UsageError) return error
-  const text = errorText(error)
-  const say = (what: string): UsageError => new UsageError(`The database ${path} ${what}`, { cause: error })
-  if (/locked|busy/i.test(text))
-    return say('is in use by another SuperLink: stop that one or give another file with --database.')
-  if (/not a database|malformed|corrupt/i.test(text)) {
-    return say('is damaged or not a database: restore it from a copy, or move it away to start afresh.')
-  }
-  if (/readonly|read-only/i.test(text))
-    return say('is read-only: give this user write access to the file and its folder.')
-  if (isDiskFull(error)) return say('cannot be written because the disk is full: free some space.')
-  return say(`cannot be opened (${text}): check that its folder exists and can be written.`)
 }

@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { openDatabase } from './database.ts'
-import { findValue, forgetParts, type KeptValue, keepValue } from './large-values.ts'
+import { type Database, openDatabase } from './database.ts'
+import { findValue, forgetParts, forgetPendingValues, type KeptValue, keepValue, prepareValue } from './large-values.ts'
+
+async function keep(db: Database, value: Uint8Array): Promise<KeptValue> {
+  await using prepared = await prepareValue(db, value)
+  return await db.transaction((tx) => keepValue(tx, prepared))
+}
 
 test('a value of any size comes back as it was, and leaves nothing', async () => {
   await using db = openDatabase({ path: ':memory:' })
   for (const size of [0, 1, 512 * 1024, 512 * 1024 + 1, 3_000_000]) {
     const value = Buffer.alloc(size, 'some bytes')
-    const kept = await db.transaction((tx) => keepValue(tx, value))
+    const kept = await keep(db, value)
     assert.equal(kept.parts === null, size <= 512 * 1024)
     const found = await findValue(db.read, async () => kept)
     assert.deepEqual(Buffer.from(found ?? []), value)
@@ -18,11 +23,32 @@ test('a value of any size comes back as it was, and leaves nothing', async () =>
 
 test('a value that is replaced while it is read is read again', async () => {
   await using db = openDatabase({ path: ':memory:' })
-  const keep = (byte: number): Promise<KeptValue> =>
-    db.transaction((tx) => keepValue(tx, new Uint8Array(1_000_000).fill(byte)))
-  const [former, latter] = [await keep(1), await keep(2)]
+  const filled = (byte: number): Uint8Array => new Uint8Array(1_000_000).fill(byte)
+  const [former, latter] = [await keep(db, filled(1)), await keep(db, filled(2))]
   await db.transaction((tx) => forgetParts(tx, former.parts))
   const rows = [former, latter]
   const found = await findValue(db.read, async () => rows.shift())
   assert.equal(found?.[999_999], 2)
+})
+
+test('the parts of a value that no row names are forgotten: at once, and after a crash at the next start', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const kept = await keep(db, new Uint8Array(1_000_000))
+  const countParts = async () => (await db.read.selectFrom('part').select('name').execute()).length
+  {
+    await using unused = await prepareValue(db, new Uint8Array(5_000_000))
+    await assert.rejects(
+      db.transaction(async (tx) => {
+        await keepValue(tx, unused)
+        throw new Error('rolled back')
+      }),
+    )
+    assert.equal(await countParts(), 13)
+  }
+  assert.equal(await countParts(), 2)
+  // The crash: nothing is disposed.
+  void (await prepareValue(db, new Uint8Array(5_000_000)))
+  await forgetPendingValues(db)
+  assert.equal(await countParts(), 2)
+  assert.equal((await findValue(db.read, async () => kept))?.length, 1_000_000)
 })

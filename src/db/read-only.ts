@@ -1,7 +1,8 @@
 import { closeSync, existsSync, fsyncSync, openSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { UsageError } from '../base/errors.ts'
-import { type Db, explain } from './database.ts'
+import type { Db } from './database.ts'
+import { explain } from './database-file.ts'
 import { migrations } from './migrations.ts'
 import { createReader } from './sqlite.ts'
 

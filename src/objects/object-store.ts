@@ -105,7 +105,8 @@ class FileObjectStore implements ObjectStore {
 
   async announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]> {
     const missing = new Set<string>()
-    for (const ids of inBatches(objectIds)) {
+    // In the order of the keys: each page of the tables is changed once, however many objects there are.
+    for (const ids of inBatches(objectIds.toSorted())) {
       for (const id of await announceObjects(tx, ids)) missing.add(id)
       await addParts(tx, messageId, ids)
     }

@@ -1,8 +1,9 @@
-import { create, type DescMethod, type DescService, type MessageInitShape } from '@bufbuild/protobuf'
+import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
 import { type BodyBounds, limits } from '../base/limits.ts'
 import { scanBody } from './body-scan.ts'
 import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
+import { createInTurns } from './create-in-turns.ts'
 import { decodeInTurns } from './decode-in-turns.ts'
 import { type Encoded, encodeInTurns, lengthOf } from './encode-in-turns.ts'
 import type { Interceptor } from './interceptor.ts'
@@ -77,8 +78,8 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     return { call, caller, request, owned }
   }
 
-  const encode = (response: unknown): Promise<Encoded> =>
-    encodeInTurns(desc.output, create(desc.output, response as MessageInitShape<typeof desc.output>))
+  const encode = async (response: unknown): Promise<Encoded> =>
+    encodeInTurns(desc.output, await createInTurns(desc.output, response as MessageInitShape<typeof desc.output>))
 
   return {
     path: `/${service.desc.typeName}/${desc.name}`,

@@ -1,7 +1,7 @@
 import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { rmSync, writeFileSync } from 'node:fs'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
-import { takeLock } from '../db/database.ts'
+import { takeLock } from '../db/database-file.ts'
 import type { Interceptor } from '../rpc/interceptor.ts'
 
 /**

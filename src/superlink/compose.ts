@@ -9,6 +9,7 @@ import type { Logger } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
+import { forgetPendingValues } from '../db/large-values.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { createAuditLog } from '../identity/audit.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
@@ -147,6 +148,7 @@ export async function startSuperlink(
   stack.defer(() => ctx.traffic.flush())
   stack.defer(() => knownNodes.flush())
   await ctx.tasks.recover(await takeAppsOfLastStart(ctx, config))
+  await forgetPendingValues(db)
   await recoverDelivery(ctx)
   await prolongOnline(ctx)
 

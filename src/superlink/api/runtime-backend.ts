@@ -1,6 +1,7 @@
 import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
+import { prepareValue } from '../../db/large-values.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { metadataFromWire } from '../../message/wire.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
@@ -100,7 +101,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
       }
       await ctx.traffic.flush()
-      const context = request.context && (await bytesInTurns(ContextSchema, request.context))
+      const encoded = request.context && (await bytesInTurns(ContextSchema, request.context))
+      await using context = encoded && (await prepareValue(ctx.db, encoded))
       await ctx.db.transaction(async (tx, afterCommit) => {
         const failure = subStatus === 'completed' ? ctx.progress.appLoads.findFailure(task.runId) : undefined
         if (request.processLost) return void (await ctx.tasks.lose(tx, afterCommit, task.taskId, details))

@@ -1,11 +1,18 @@
 import { DomainError } from '../../base/errors.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
-import type { Db } from '../../db/database.ts'
-import { findValue, keepValue } from '../../db/large-values.ts'
+import type { Database, Db } from '../../db/database.ts'
+import { findValue, keepValue, type PreparedValue, prepareValue } from '../../db/large-values.ts'
+
+/** Stores a large FAB, for `keepFab`; returns `undefined` if it is kept already. */
+export async function prepareFab(db: Database, fabHash: string, fab: Uint8Array): Promise<PreparedValue | undefined> {
+  const known = await db.read.selectFrom('fab').select('fab_hash').where('fab_hash', '=', fabHash).executeTakeFirst()
+  return known ? undefined : prepareValue(db, fab)
+}
 
 /** Keeps a FAB under its hash; the same FAB is kept once. */
-export async function keepFab(tx: Db, fabHash: string, fab: Uint8Array): Promise<void> {
+export async function keepFab(tx: Db, fabHash: string, fab: PreparedValue | undefined): Promise<void> {
+  if (!fab) return
   const known = await tx.selectFrom('fab').select('fab_hash').where('fab_hash', '=', fabHash).executeTakeFirst()
   if (known) return
   await tx

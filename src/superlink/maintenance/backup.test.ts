@@ -109,8 +109,8 @@ test('a check names damaged apps and checkpoints', async () => {
   using home = temporaryDirectory()
   const { core, run, state } = await running(home.file('state'))
   await using _ = core
-  const context = Buffer.alloc(600_000, 7)
-  const checkpoint = { runId: run.runId, savedAt: core.clock.now(), launch: 1, context }
+  await using prepared = await checkpointStore.prepare(core.ctx.db, Buffer.alloc(600_000, 7))
+  const checkpoint = { runId: run.runId, savedAt: core.clock.now(), launch: 1, prepared }
   await core.ctx.db.transaction((tx) => checkpointStore.insert(tx, checkpoint))
   assert.deepEqual(await faultsOf(state), [])
   await core.ctx.db.transaction(async (tx) => {

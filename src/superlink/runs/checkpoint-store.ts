@@ -1,9 +1,9 @@
-import { hash } from 'node:crypto'
+import { sha256InTurns } from '../../base/hash-in-turns.ts'
 import type { RunId } from '../../base/ids.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
-import type { Db } from '../../db/database.ts'
-import { findValue, forgetParts, keepValue } from '../../db/large-values.ts'
+import type { Database, Db } from '../../db/database.ts'
+import { findValue, forgetParts, keepValue, type PreparedValue, prepareValue } from '../../db/large-values.ts'
 
 /** Queries of the `checkpoint` table, which no other file writes. */
 
@@ -16,12 +16,24 @@ export interface Checkpoint {
   readonly launch: number
 }
 
+/** A context whose parts are stored, for `insert`. */
+export interface PreparedCheckpoint extends AsyncDisposable {
+  readonly context: PreparedValue
+  readonly sha256: string
+}
+
+export async function prepare(db: Database, context: Uint8Array): Promise<PreparedCheckpoint> {
+  const sha256 = await sha256InTurns(context)
+  const prepared = await prepareValue(db, context)
+  return { context: prepared, sha256, [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose]() }
+}
+
 export async function insert(
   tx: Db,
-  { runId, savedAt, launch, context }: { runId: RunId; savedAt: number; launch: number; context: Uint8Array },
+  { runId, savedAt, launch, prepared }: { runId: RunId; savedAt: number; launch: number; prepared: PreparedCheckpoint },
 ): Promise<void> {
   const position = ((await findLast(tx, runId))?.position ?? 0) + 1
-  const { content, parts } = await keepValue(tx, context)
+  const { content, parts } = await keepValue(tx, prepared.context)
   await tx
     .insertInto('checkpoint')
     .values(
@@ -30,7 +42,7 @@ export async function insert(
         position,
         saved_at: savedAt,
         launch,
-        sha256: hash('sha256', context, 'hex'),
+        sha256: prepared.sha256,
         context: content,
         parts,
       }),
@@ -48,7 +60,7 @@ export async function findLast(db: Db, runId: RunId): Promise<Checkpoint | undef
 export async function findContext(db: Db, runId: RunId, makeRoom?: MakeRoom): Promise<Uint8Array | undefined> {
   for (const { position, sha256 } of await list(db, runId)) {
     const context = await read(db, runId, position, makeRoom)
-    if (context && hash('sha256', context, 'hex') === sha256) return context
+    if (context && (await sha256InTurns(context)) === sha256) return context
   }
   return undefined
 }

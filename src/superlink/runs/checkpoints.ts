@@ -30,13 +30,14 @@ export async function saveCheckpoint(
       'checkpoint-too-large',
       `The checkpoint has ${bytes.length} bytes, more than the ${bytesMax} that a SuperLink keeps for this app: leave out what can be computed again.`,
     )
+  await using prepared = await checkpointStore.prepare(db, bytes)
   await db.transaction(async (tx) => {
     await tasks.ensureSameLaunch(tx, task)
     await checkpointStore.insert(tx, {
       runId: task.runId,
       savedAt: clock.now(),
       launch: task.launches,
-      context: bytes,
+      prepared,
     })
   })
 }
@@ -102,7 +103,7 @@ export async function inheritCheckpoint(
   { clock }: Pick<SuperlinkContext, 'clock'>,
   tx: Db,
   runId: RunId,
-  context: Uint8Array,
+  prepared: checkpointStore.PreparedCheckpoint,
 ): Promise<void> {
-  await checkpointStore.insert(tx, { runId, savedAt: clock.now(), launch: 0, context })
+  await checkpointStore.insert(tx, { runId, savedAt: clock.now(), launch: 0, prepared })
 }

@@ -2,7 +2,7 @@ import type { RunId, SeriesId } from '../../base/ids.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
-import { findValue, forgetParts, keepValue } from '../../db/large-values.ts'
+import { findValue, forgetParts, keepValue, type PreparedValue } from '../../db/large-values.ts'
 import type { NewRow, Row } from '../../db/schema.ts'
 
 /** Queries of the `run` and `series` tables, which no other file writes. A run is read together with its primary task. */
@@ -112,7 +112,10 @@ export async function setLogBytes(tx: Db, runId: RunId, logBytes: number): Promi
   await tx.updateTable('run').set({ log_bytes: logBytes }).where('run_id', '=', runId).execute()
 }
 
-export async function upsertSeries(tx: Db, series: Omit<NewRow<'series'>, 'parts'>): Promise<void> {
+export async function upsertSeries(
+  tx: Db,
+  series: Omit<NewRow<'series'>, 'parts' | 'context'> & { context: PreparedValue },
+): Promise<void> {
   const former = await selectContext(tx, series.series_id as SeriesId).executeTakeFirst()
   const { content: context, parts } = await keepValue(tx, series.context)
   await tx

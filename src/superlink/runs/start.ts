@@ -3,14 +3,16 @@ import { DomainError } from '../../base/errors.ts'
 import { sha256InTurns } from '../../base/hash-in-turns.ts'
 import { type RunId, randomId, type SeriesId, superlinkNodeId, type TaskId } from '../../base/ids.ts'
 import type { UserConfig } from '../../base/user-config.ts'
+import { prepareValue } from '../../db/large-values.ts'
 import { fuseConfig } from '../../fab/pyproject.ts'
 import { readFab } from '../../fab/read-fab.ts'
 import type { SimulationConfig } from '../../gen/flwr/proto/federation_config_pb.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
-import { findFab, keepFab } from '../apps/fabs.ts'
+import { findFab, keepFab, prepareFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { resolveSettings } from '../simulation/federation-settings.ts'
 import { encodeSettings } from '../simulation/settings-store.ts'
+import { prepare as prepareCheckpoint } from './checkpoint-store.ts'
 import { inheritCheckpoint } from './checkpoints.ts'
 import { encodeOverrides } from './run.ts'
 import * as runStore from './run-store.ts'
@@ -37,8 +39,14 @@ export async function startRun(
   const simulation = ctx.simulation && (await resolveSettings(ctx, ctx.simulation.machine, request))
   const runId = randomId<RunId>()
   const seriesId = randomId<SeriesId>()
+  await using fab = await prepareFab(ctx.db, fabHash, request.fab)
+  await using context = await prepareValue(
+    ctx.db,
+    toBinary(ContextSchema, create(ContextSchema, { runId, nodeId: superlinkNodeId, seriesId, state: {} })),
+  )
+  await using checkpoint = request.checkpoint && (await prepareCheckpoint(ctx.db, request.checkpoint))
   await ctx.db.transaction(async (tx, afterCommit) => {
-    await keepFab(tx, fabHash, request.fab)
+    await keepFab(tx, fabHash, fab)
     const taskId = await ctx.tasks.create(tx, afterCommit, {
       runId,
       type: 'flwr-serverapp',
@@ -48,7 +56,7 @@ export async function startRun(
     await runStore.upsertSeries(tx, {
       series_id: seriesId,
       federation: request.federation,
-      context: toBinary(ContextSchema, create(ContextSchema, { runId, nodeId: superlinkNodeId, seriesId, state: {} })),
+      context,
     })
     await runStore.insert(tx, {
       run_id: runId,
@@ -68,7 +76,7 @@ export async function startRun(
       log_bytes: 0,
       simulation: simulation ? encodeSettings(simulation) : null,
     })
-    if (request.checkpoint) await inheritCheckpoint(ctx, tx, runId, request.checkpoint)
+    if (checkpoint) await inheritCheckpoint(ctx, tx, runId, checkpoint)
     afterCommit(() => ctx.progress.appLoads.started(runId))
   })
   ctx.log.info(simulation ? 'Created simulation run' : 'Created serverapp run', {

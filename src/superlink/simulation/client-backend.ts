@@ -106,10 +106,11 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
       const { nodeId, runId } = work
       const clientappSeconds = request.clientappRuntime ?? (ctx.clock.now() - (task.runningAt ?? task.pendingAt)) / 1000
       ctx.traffic.add(runId, { clientappSeconds })
+      await using state = context?.state && (await nodeStateStore.prepare(ctx.db, context.state))
       await ctx.db.transaction(async (tx, afterCommit) => {
         work.isFinal = true
         const finished = await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
-        if (finished && context?.state) await nodeStateStore.put(tx, runId, nodeId, context.state)
+        if (finished && state) await nodeStateStore.put(tx, runId, nodeId, state)
       })
     },
   }

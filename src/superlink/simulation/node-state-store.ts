@@ -1,8 +1,8 @@
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
-import type { Db } from '../../db/database.ts'
-import { findValue, forgetParts, keepValue } from '../../db/large-values.ts'
+import type { Database, Db } from '../../db/database.ts'
+import { findValue, forgetParts, keepValue, type PreparedValue, prepareValue } from '../../db/large-values.ts'
 import { type RecordDict, RecordDictSchema } from '../../gen/flwr/proto/recorddict_pb.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
@@ -17,10 +17,14 @@ export async function find(db: Db, runId: RunId, nodeId: NodeId, makeRoom?: Make
   return state && decodeInTurns(RecordDictSchema, state)
 }
 
-export async function put(tx: Db, runId: RunId, nodeId: NodeId, record: RecordDict): Promise<void> {
+/** Stores a large state, for `put`. */
+export async function prepare(db: Database, record: RecordDict): Promise<PreparedValue> {
+  return prepareValue(db, await bytesInTurns(RecordDictSchema, record))
+}
+
+export async function put(tx: Db, runId: RunId, nodeId: NodeId, prepared: PreparedValue): Promise<void> {
   const former = await selectState(tx, runId, nodeId).executeTakeFirst()
-  const encoded = await bytesInTurns(RecordDictSchema, record)
-  const { content: state, parts } = await keepValue(tx, encoded)
+  const { content: state, parts } = await keepValue(tx, prepared)
   await tx
     .insertInto('virtual_node')
     .values(fitting('virtual_node', { run_id: runId, node_id: nodeId, state, parts }))
