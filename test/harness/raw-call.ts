@@ -1,11 +1,13 @@
-import { connect as connectHttp2 } from 'node:http2'
+import { request as httpRequest, type IncomingMessage, Agent as PlainAgent } from 'node:http'
+import { type ClientHttp2Session, connect as connectHttp2 } from 'node:http2'
 import { Agent, request as httpsRequest } from 'node:https'
 import type { DescMethod } from '@bufbuild/protobuf'
 import { routeOf } from '../../src/rpc/route.ts'
 
 export interface RawCall {
   readonly address: string
-  readonly ca: string
+  /** Of the server's certificate; `undefined` for a port without TLS. */
+  readonly ca: string | undefined
   /** The certificate of the caller; without it the caller has none. */
   readonly certificate?: { readonly cert: string; readonly key: string } | undefined
   readonly method: DescMethod
@@ -19,6 +21,7 @@ export function callRaw(door: 'grpc' | 'http', call: RawCall): Promise<string> {
 }
 
 const agent = new Agent({ keepAlive: true })
+const plainAgent = new PlainAgent({ keepAlive: true })
 
 export interface HttpOutcome {
   readonly status: number
@@ -35,41 +38,51 @@ async function callOverHttp(call: RawCall): Promise<string> {
 /** Calls a method over HTTP; returns `closed` if the connection ended first. */
 export function post({ address, ca, certificate, method, body, headers }: RawCall): Promise<HttpOutcome | 'closed'> {
   return new Promise((resolve) => {
-    const request = httpsRequest(
-      `https://${address}/v1/${routeOf(method)}`,
-      {
-        ...{ method: 'POST', agent, ca, ...certificate },
-        headers: { 'content-type': 'application/protobuf', 'content-length': body.length, ...headers },
-      },
-      (response) => {
-        const chunks: Buffer[] = []
-        response.on('data', (chunk: Buffer) => chunks.push(chunk))
-        const end = (): void => {
-          const refusal = response.headers['trellis-refusal-reason']
-          resolve({ status: response.statusCode ?? 0, refusal: refusal?.toString(), body: Buffer.concat(chunks) })
-          // The rest of a body that was refused is not sent.
-          if (!request.writableFinished) request.destroy()
-        }
-        response.once('end', end).once('close', end)
-      },
-    )
+    const url = `http${ca ? 's' : ''}://${address}/v1/${routeOf(method)}`
+    const options = {
+      method: 'POST',
+      headers: { 'content-type': 'application/protobuf', 'content-length': body.length, ...headers },
+    }
+    const begin = (onResponse: (response: IncomingMessage) => void) =>
+      ca
+        ? httpsRequest(url, { ...options, agent, ca, ...certificate }, onResponse)
+        : httpRequest(url, { ...options, agent: plainAgent }, onResponse)
+    const request = begin((response) => {
+      const chunks: Buffer[] = []
+      response.on('data', (chunk: Buffer) => chunks.push(chunk))
+      const end = (): void => {
+        const refusal = response.headers['trellis-refusal-reason']
+        resolve({ status: response.statusCode ?? 0, refusal: refusal?.toString(), body: Buffer.concat(chunks) })
+        // The rest of a body that was refused is not sent.
+        if (!request.writableFinished) request.destroy()
+      }
+      response.once('end', end).once('close', end)
+    })
     request.on('error', () => resolve('closed'))
     request.end(body)
   })
 }
 
+const sessions = new Map<string, ClientHttp2Session>()
+
+/** One connection for each caller of an address, for as long as the server keeps it. */
+function sessionTo(address: string, ca: string | undefined, certificate: RawCall['certificate']): ClientHttp2Session {
+  const key = `${address} ${certificate?.cert}`
+  const known = sessions.get(key)
+  if (known && !known.closed && !known.destroyed) return known
+  // A window that lets the server send everything at once.
+  const settings = { initialWindowSize: 2 ** 31 - 1 }
+  const session = connectHttp2(`http${ca ? 's' : ''}://${address}`, { ...(ca ? { ca, ...certificate } : {}), settings })
+  session.on('connect', () => session.setLocalWindowSize(2 ** 31 - 1))
+  session.on('error', () => {})
+  session.unref()
+  sessions.set(key, session)
+  return session
+}
+
 function callOverGrpc({ address, ca, certificate, method, body, headers }: RawCall): Promise<string> {
   return new Promise((resolve) => {
-    // A window that lets the server send everything at once.
-    const settings = { initialWindowSize: 2 ** 31 - 1 }
-    const session = connectHttp2(`https://${address}`, { ca, ...certificate, settings })
-    session.on('connect', () => session.setLocalWindowSize(2 ** 31 - 1))
-    const end = (status: string): void => {
-      resolve(status)
-      session.destroy()
-    }
-    session.on('error', () => end('closed'))
-    session.on('close', () => end('closed'))
+    const session = sessionTo(address, ca, certificate)
     const stream = session.request({
       ...{ ':method': 'POST', ':path': `/${method.parent.typeName}/${method.name}` },
       ...{ 'content-type': 'application/grpc', te: 'trailers', ...headers },
@@ -80,7 +93,7 @@ function callOverGrpc({ address, ca, certificate, method, body, headers }: RawCa
     }
     stream.on('response', read).on('trailers', read)
     stream.on('error', () => {})
-    stream.on('close', () => end(status === undefined ? 'closed' : `grpc ${status}`))
+    stream.on('close', () => resolve(status === undefined ? 'closed' : `grpc ${status}`))
     stream.resume()
     const prefix = Buffer.alloc(5)
     prefix.writeUInt32BE(body.length, 1)
