@@ -177,10 +177,14 @@ function conclude({ accuracy, rounds, secondsPerRound, refusals }: Summary, scre
   screen.say('mkdir federation && cd federation')
   screen.say(`export PATH=${shellWord(bin)}:$PATH FLWR_HOME=$PWD/.flwr`)
   for (const command of screen.commands) {
-    if (command.startsWith('flwr run'))
+    if (command.startsWith('flwr run')) {
       screen.say(
         'for second in $(seq 60); do flwr ls >/dev/null 2>&1 && break; sleep 1; done # until the SuperLink is there',
       )
+      screen.say(
+        '# flwr dashboard, in another terminal with the same PATH and FLWR_HOME, shows the curves in the browser.',
+      )
+    }
     screen.say(command)
   }
   screen.say('kill $(jobs -p)')
