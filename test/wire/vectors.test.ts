@@ -23,22 +23,30 @@ for (const [version, variable] of Object.entries(versions)) {
   const expected = [...files, ...(version === 'Flower 1.29' ? [] : laterFiles)]
 
   test(`${version} makes the recorded messages, models and logs`, { skip }, async () => {
-    await assertSameVectors(environment as string, expected)
+    const withoutAvx512 = (await dispatched(environment as string)).filter((feature) => feature.startsWith('AVX512'))
+    await assertSameVectors(environment as string, expected, withoutAvx512)
   })
 
   // All versions are tested with one release of numpy: its other code needs one of them.
   if (version !== 'Flower 1.42') continue
   test(`${version} makes the same of them on a processor without numpy's faster code`, { skip }, async () => {
-    const features = await run(environment as string, [
-      '-c',
-      'from numpy._core._multiarray_umath import __cpu_dispatch__; print(*__cpu_dispatch__)',
-    ])
-    assert.match(features, /\w/, 'numpy names no code that depends on the processor')
-    await assertSameVectors(environment as string, expected, { NPY_DISABLE_CPU_FEATURES: features.trim() })
+    await assertSameVectors(environment as string, expected, await dispatched(environment as string))
   })
 }
 
-async function assertSameVectors(environment: string, expected: readonly string[], env: NodeJS.ProcessEnv = {}) {
+/**
+ * Features of processors that numpy has other code for. That for AVX-512 has another power function, whose last bit differs:
+ * FedAdam raises its betas to the number of the round. So it is never used here.
+ */
+async function dispatched(environment: string): Promise<string[]> {
+  const source = 'from numpy._core._multiarray_umath import __cpu_dispatch__; print(*__cpu_dispatch__)'
+  const features = (await run(environment, ['-c', source])).trim().split(' ')
+  assert.ok(features.length > 1, 'numpy names no code that depends on the processor')
+  return features
+}
+
+async function assertSameVectors(environment: string, expected: readonly string[], disabled: readonly string[]) {
+  const env = { NPY_DISABLE_CPU_FEATURES: disabled.join(' ') }
   const directory = await mkdtemp(join(tmpdir(), 'vectors-'))
   try {
     await run(environment, [join(import.meta.dirname, 'make-vectors.py'), directory], env)
