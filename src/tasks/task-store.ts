@@ -5,6 +5,7 @@ import { shortened } from '../base/printable.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
+import { statement } from '../db/statement.ts'
 import type { Task, TaskStatus, TaskSubStatus, TaskType } from './task.ts'
 
 /** Queries of the `task` table; no other file writes it. */
@@ -40,13 +41,21 @@ export async function insert(
     .execute()
 }
 
+const selectOne = statement<{ taskId: TaskId }, Row<'task'>>((db, value) =>
+  db.selectFrom('task').selectAll().where('task_id', '=', value('taskId')),
+)
+
 export async function find(db: Db, taskId: TaskId): Promise<Task | undefined> {
-  const row = await db.selectFrom('task').selectAll().where('task_id', '=', taskId).executeTakeFirst()
+  const [row] = (await selectOne(db, { taskId })).rows
   return row && toTask(row)
 }
 
+const selectByToken = statement<{ tokenHash: string }, Row<'task'>>((db, value) =>
+  db.selectFrom('task').selectAll().where('token_hash', '=', value('tokenHash')),
+)
+
 export async function findByTokenHash(db: Db, tokenHash: string): Promise<Task | undefined> {
-  const row = await db.selectFrom('task').selectAll().where('token_hash', '=', tokenHash).executeTakeFirst()
+  const [row] = (await selectByToken(db, { tokenHash })).rows
   return row && toTask(row)
 }
 

@@ -4,6 +4,7 @@ import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { findValue, forgetParts, keepValue, type PreparedValue } from '../../db/large-values.ts'
 import type { NewRow, Row } from '../../db/schema.ts'
+import { statement } from '../../db/statement.ts'
 
 /** Queries of the `run` and `series` tables, which no other file writes. A run is read together with its primary task. */
 
@@ -36,21 +37,28 @@ export async function insert(tx: Db, run: NewRow<'run'>): Promise<void> {
   await tx.insertInto('run').values(fitting('run', run)).execute()
 }
 
+const selectOne = statement<{ runId: RunId }, RunRow>((db, value) =>
+  selectRuns(db).where('run.run_id', '=', value('runId')),
+)
+
 export async function find(db: Db, runId: RunId): Promise<RunRow | undefined> {
-  return selectRuns(db).where('run.run_id', '=', runId).executeTakeFirst()
+  return (await selectOne(db, { runId })).rows[0]
 }
+
+const selectStatus = statement<{ runId: RunId }, Pick<Row<'task'>, 'status' | 'sub_status'>>((db, value) =>
+  db
+    .selectFrom('run')
+    .innerJoin('task', 'task.task_id', 'run.primary_task_id')
+    .select(['task.status', 'task.sub_status'])
+    .where('run.run_id', '=', value('runId')),
+)
 
 /** How far the run has come; `undefined` if there is no such run. */
 export async function findStatus(
   db: Db,
   runId: RunId,
 ): Promise<Pick<Row<'task'>, 'status' | 'sub_status'> | undefined> {
-  return db
-    .selectFrom('run')
-    .innerJoin('task', 'task.task_id', 'run.primary_task_id')
-    .select(['task.status', 'task.sub_status'])
-    .where('run.run_id', '=', runId)
-    .executeTakeFirst()
+  return (await selectStatus(db, { runId })).rows[0]
 }
 
 /** Whose runs are listed: those of one account, perhaps with those of its organisation, or all. */
