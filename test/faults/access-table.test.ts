@@ -177,36 +177,39 @@ for (const transport of ['grpc', 'http'] as const) {
   })
 }
 
-test('the ClientApp of one virtual node has nothing of another, over Runtime and ClientAppIo', async () => {
-  await using deployment = await MutualTlsSuperlink.start((file) => ['--simulation', '--database', file('state.db')])
-  using database = new DatabaseSync(deployment.file('state.db'), { readOnly: true })
-  const alice = await startClientApp(deployment, 'alice', 1)
-  const bob = await startClientApp(deployment, 'bob', 2)
-  const before = rowsOf(database, alice)
-  const apps = deployment.connect('main', undefined)
-  using appIo = appIoClient(deployment, bob.token)
-  for (const [desc, table, caller] of [
-    [Runtime, tables.runtimeAccess, throughChannel(apps, { 'flwr-task-token': bob.token })],
-    [ClientAppIo, tables.clientAppIoAccess, appIo],
-  ] as const) {
-    // The method that ends the task comes last.
-    const last = ({ localName }: DescMethod): number => Number(localName === 'pushAppOutputs')
-    for (const method of desc.methods.toSorted((one, other) => last(one) - last(other))) {
-      const row = (table as Walked['table'])[method.localName] as AccessRow
-      if (row.of === 'any-task') continue
-      const things = { ...alice.things, callerNodeId: bob.nodeId }
-      const unknown = madeUp(things, things.message, true)
-      const outcome = await outcomeOf(caller, method, things, unknown)
-      // It ends the task of the caller, whatever it is about: there is no second time.
-      const endsTask = desc === ClientAppIo && method.localName === 'pushAppOutputs'
-      const missing = endsTask ? '{}' : await outcomeOf(caller, method, unknown, things)
-      const name = `${desc.typeName} ${method.name}`
-      // A ClientApp has one message, whichever it asks for, and starts once.
-      assert.equal(outcome.replace(/"createdAt".*/, ''), missing.replace(/"createdAt".*/, ''), name)
-      assert.deepEqual(rowsOf(database, alice), before, `${name} has changed nothing`)
+for (const transport of ['grpc', 'http'] as const) {
+  test(`the ClientApp of one virtual node has nothing of another, over Runtime and ClientAppIo and ${transport}`, async () => {
+    await using deployment = await MutualTlsSuperlink.start((file) => ['--simulation', '--database', file('state.db')])
+    using database = new DatabaseSync(deployment.file('state.db'), { readOnly: true })
+    const alice = await startClientApp(deployment, 'alice', 1)
+    const bob = await startClientApp(deployment, 'bob', 2)
+    const before = rowsOf(database, alice)
+    const apps = deployment.connect('main', undefined, transport)
+    using overGrpc = appIoClient(deployment, bob.token)
+    const appIo = transport === 'grpc' ? overGrpc : appIoOverHttp(deployment, bob.token)
+    for (const [desc, table, caller] of [
+      [Runtime, tables.runtimeAccess, throughChannel(apps, { 'flwr-task-token': bob.token })],
+      [ClientAppIo, tables.clientAppIoAccess, appIo],
+    ] as const) {
+      // The method that ends the task comes last.
+      const last = ({ localName }: DescMethod): number => Number(localName === 'pushAppOutputs')
+      for (const method of desc.methods.toSorted((one, other) => last(one) - last(other))) {
+        const row = (table as Walked['table'])[method.localName] as AccessRow
+        if (row.of === 'any-task') continue
+        const things = { ...alice.things, callerNodeId: bob.nodeId }
+        const unknown = madeUp(things, things.message, true)
+        const outcome = await outcomeOf(caller, method, things, unknown)
+        // It ends the task of the caller, whatever it is about: there is no second time.
+        const endsTask = desc === ClientAppIo && method.localName === 'pushAppOutputs'
+        const missing = endsTask ? '{}' : await outcomeOf(caller, method, unknown, things)
+        const name = `${desc.typeName} ${method.name}`
+        // A ClientApp has one message, whichever it asks for, and starts once.
+        assert.equal(outcome.replace(/"createdAt".*/, ''), missing.replace(/"createdAt".*/, ''), name)
+        assert.deepEqual(rowsOf(database, alice), before, `${name} has changed nothing`)
+      }
     }
-  }
-})
+  })
+}
 
 test('no service is without a table, and no table without a walk', () => {
   const walked = [...services, { desc: ClientAppIo, table: tables.clientAppIoAccess }]
