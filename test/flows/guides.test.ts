@@ -24,6 +24,18 @@ for (const withFlwrHome of [true, false]) {
     assert.match(said, /finished:completed/)
   })
 
+  test(`the commands of the guide to the dashboard can be pasted into an empty folder, ${where}`, {
+    skip,
+  }, async () => {
+    const said = await readGuide({
+      guide: 'docs/guides/dashboard.md',
+      withFlwrHome,
+      after: 'grep -c "<svg" run.html && echo drawn',
+    })
+    assert.match(said, /http:\/\/127\.0\.0\.1:\d+\//)
+    assert.match(said, /^drawn$/m)
+  })
+
   test(`the commands of the guide to operating can be pasted into an empty folder, ${where}`, { skip }, async () => {
     const said = await readGuide({ guide: 'docs/guides/operating.md', withFlwrHome })
     assert.match(said, /finished:completed/)
