@@ -59,6 +59,8 @@ const harmless: readonly string[] = [
     'knownNodes',
     'events',
     'processLost',
+    // All messages of the caller's own run.
+    'wantsAll',
   ],
   // The token of the header counts, and that of the body is not read.
   ...['token', 'runStatus'],
