@@ -77,6 +77,21 @@ test('an app whose run has ended is told that its token is void, whatever it was
   for (const call of calls) await assert.rejects(call, { code: 'token-invalid' })
 })
 
+test('a held request for nodes ends with its run', async () => {
+  await using core = await SuperlinkCore.start()
+  await core.join('node')
+  const { runId, taskId } = await core.run()
+  const signal = new AbortController().signal
+  const held = createSuperlinkBackend(core.ctx).getNodes({ runId, taskId } as Task, {
+    waitMs: 3_600_000,
+    knownNodes: 1,
+    signal,
+  })
+  const ended = assert.rejects(held, { code: 'token-invalid' })
+  await core.stop(runId)
+  await ended
+})
+
 test('a run whose app no node could load has failed, although its ServerApp came to its end', async () => {
   const broken = { code: errorCodes.loadClientAppException, reason: "Cannot find package 'ms'" }
   const gone = { code: errorCodes.nodeUnavailable, reason: 'offline' }

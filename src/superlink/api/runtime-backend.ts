@@ -18,7 +18,7 @@ import * as checkpointStore from '../runs/checkpoint-store.ts'
 import { saveCheckpoint } from '../runs/checkpoints.ts'
 import { appendEvents } from '../runs/events.ts'
 import { appendLog } from '../runs/logs.ts'
-import { findRun, runToWire } from '../runs/run.ts'
+import { ensureRunOpen, findRun, runToWire } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
 import { findComponent } from '../runs/start.ts'
 import { nodeToWire } from './node-wire.ts'
@@ -83,6 +83,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       ctx.progress.waits.askedForNodes(runId, ctx.clock.now(), wait !== undefined && wait.waitMs > 0)
       const list = () => ctx.runNodes.listReachable(runId)
       const look = async () => {
+        await endsWithRun(() => ensureRunOpen(ctx.db.read, runId))
         const nodes = await list()
         return nodes.length === wait?.knownNodes ? undefined : nodes
       }
