@@ -14,7 +14,7 @@ const noOpenssl = spawnSync('openssl', ['version']).error ? 'openssl is not inst
 
 test('a site issues for its own nodes with an intermediate, as the guide says', { skip: noOpenssl }, async () => {
   using directory = temporaryDirectory()
-  for (const heading of ['### With openssl', '### A CA of its own for clients, with an intermediate'])
+  for (const heading of ['### With openssl', '### A separate CA for clients, with an intermediate CA'])
     runBlock(heading, directory.path)
   const options: StartOptions = { cwd: directory.path }
   await using superlink = start(

@@ -124,10 +124,18 @@ class Reader {
     if (program === undefined) return this.run(block.text)
     const name = block.terminal ?? program
     await this.#terminals.get(name)?.stop()
-    const terminal = this.#open(block.text)
+    const terminal = this.#open(withExec(block.text))
     this.#terminals.set(name, terminal)
     await terminal.ready(readyLines[program] as RegExp)
   }
+}
+
+/** The last command takes the place of the shell, so that the end of the terminal is that of its program. */
+function withExec(text: string): string {
+  const lines = text.trimEnd().split('\n')
+  let last = lines.length - 1
+  while (last > 0 && lines[last - 1]?.endsWith('\\')) last--
+  return lines.map((line, index) => (index === last ? `exec ${line}` : line)).join('\n')
 }
 
 const [guide = '', before = '[]', after = '[]'] = process.argv.slice(2)

@@ -77,7 +77,7 @@ test('a fleet moves from registered keys to certificates as the guide says, and 
     nodeId = (await node.line(/SuperNode ID: (\d+)/))[1]
   }
   {
-    await using superlink = superlinkOf('Ask for certificates, and require none')
+    await using superlink = superlinkOf('Request certificates without requiring them')
     await superlink.line(/Starting Fleet API/)
     {
       await using byKey = start('flower-supernode', here(argumentsOf('Where you are', 'flower-supernode')), options)
