@@ -162,7 +162,7 @@ export const limits = {
     list: { bytesMax: 4 * MiB, elementsMax: 60_000, decodedBytesMin: 256 * KiB },
     logs: { bytesMax: 16 * MiB, elementsMax: 200_000, decodedBytesMin: 1 * MiB },
     /** One message with its object tree. */
-    tree: { bytesMax: 16 * MiB, elementsMax: 61_000, decodedBytesMin: 1 * MiB },
+    tree: { bytesMax: 16 * MiB, elementsMax: 41_000, decodedBytesMin: 1 * MiB },
     /** Ten thousand messages of few objects are mostly ids and fields: what they become may take four times their size. */
     messages: { bytesMax: 64 * MiB, elementsMax: 1_500_000, decodedBytesMin: 1 * MiB, fourTimesUpTo: 32 * MiB },
     /** The context of an app: records with their contents, e.g. lists of small numbers. */
@@ -178,7 +178,7 @@ export const limits = {
   messageDepthMax: 32,
   /** One string of a request. */
   stringBytesMax: 1 * MiB,
-  objectTreeNodesMax: 30_000,
+  objectTreeNodesMax: 20_000,
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
   /** Finished instructions that a SuperNode remembers, so that it never executes one again. */
