@@ -27,7 +27,7 @@ const stunnel = withInterop ? prepareStunnel() : {}
 const stepCa = await building
 const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
 // More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
-const atOnce = withInterop ? 6 : 3
+const atOnce = withInterop ? 5 : 3
 // Without it every start of a program, and every test file, would strip and compile the same modules again.
 const compiled = { NODE_COMPILE_CACHE: join(import.meta.dirname, '..', '.cache', 'node-compile') }
 // A test that hangs fails by itself, long before whoever runs them loses patience.

@@ -38,7 +38,21 @@ interface MessagePlan {
   readonly frequent: readonly (FieldPlan | undefined)[]
 }
 
-const weights = { message: 80, list: 32, string: 24, bytes: 120, integer64: 34, number: 8, mapEntry: 160, unknown: 170 }
+/**
+ * Bytes of memory. A piece of a packed list takes none, but time: programs write a list in one piece, and a body of empty
+ * pieces must be rejected early.
+ */
+const weights = {
+  piece: 16,
+  message: 80,
+  list: 32,
+  string: 24,
+  bytes: 120,
+  integer64: 34,
+  number: 8,
+  mapEntry: 160,
+  unknown: 170,
+}
 
 const varint = 0
 const fixed64 = 1
@@ -216,7 +230,7 @@ function planOfField(field: DescField): FieldPlan {
   const { wireType, weight } = scalarPlan(field.fieldKind === 'enum' ? undefined : field.scalar)
   const isString = field.scalar === ScalarType.STRING
   if (field.fieldKind === 'list' && wireType !== delimited)
-    return { wireType: delimited, item: { wireType, weight }, isString, weight: 0 }
+    return { wireType: delimited, item: { wireType, weight }, isString, weight: weights.piece }
   return { wireType, isString, weight }
 }
 
