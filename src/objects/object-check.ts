@@ -3,6 +3,7 @@ import { createReadStream } from 'node:fs'
 import { stat } from 'node:fs/promises'
 import { errorText } from '../base/errors.ts'
 import type { Db } from '../db/database.ts'
+import { objectId } from './object-format.ts'
 
 /** What a check of the objects has found so far. */
 export interface ObjectCheck {
@@ -26,7 +27,7 @@ export async function* checkObjects(
   for await (const { object_id: id, size, content } of storedObjects(db)) {
     check.objects++
     if (content) {
-      if (content.length !== size || hashOf(content) !== id) yield await faultOf(db, id, 'is damaged in the database')
+      if (content.length !== size || objectId(content) !== id) yield await faultOf(db, id, 'is damaged in the database')
       continue
     }
     check.files++
@@ -46,7 +47,21 @@ export async function* checkObjects(
 
 /** Ids of the stored objects that are files. */
 export async function* objectsInFiles(db: Db): AsyncGenerator<string> {
-  for await (const { object_id: id, content } of storedObjects(db)) if (!content) yield id
+  for (let last = ''; ; ) {
+    const rows = await db
+      .selectFrom('object')
+      .select('object_id')
+      .where('object_id', '>', last)
+      .where('available', '=', 1)
+      .where('content', 'is', null)
+      .orderBy('object_id')
+      .limit(rowsAtOnce)
+      .execute()
+    for (const row of rows) yield row.object_id
+    const next = rows.at(-1)?.object_id
+    if (next === undefined) return
+    last = next
+  }
 }
 
 async function* storedObjects(db: Db) {
@@ -97,8 +112,4 @@ async function faultOf(db: Db, id: string, what: string): Promise<string> {
     .execute()
   const needed = runs.length === 0 ? 'no run needs it' : `needed by run ${runs.map((row) => row.run_id).join(', ')}`
   return `The object ${id} ${what}; ${needed}.`
-}
-
-function hashOf(bytes: Uint8Array): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }
