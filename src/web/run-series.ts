@@ -75,6 +75,15 @@ export function curvesOf({ metrics }: RunSeries): { name: string; points: [round
   return curves.filter(({ name }) => !repeats(name)).sort((a, b) => (a.name < b.name ? -1 : 1))
 }
 
+/** Returns the values of all curves for each round, in the order of the curves; `undefined` if a curve has none there. */
+export function valuesByRound(
+  curves: ReturnType<typeof curvesOf>,
+): { round: number; values: (number | undefined)[] }[] {
+  const rounds = [...new Set(curves.flatMap(({ points }) => points.map(([round]) => round)))].sort((a, b) => a - b)
+  const byCurve = curves.map(({ points }) => new Map(points))
+  return rounds.map((round) => ({ round, values: byCurve.map((values) => values.get(round)) }))
+}
+
 /** Milliseconds that are left, from the pace of the last rounds; `undefined` while it is not known. */
 export function timeLeftMs({ rounds, roundEnds }: RunSeries): number | undefined {
   const ends = [...roundEnds].sort(([a], [b]) => a - b).slice(-6)

@@ -1,6 +1,6 @@
 import { curveSvg, escapeXml, valueText } from '../../web/curve-svg.ts'
 import type { RunView } from '../../web/model.ts'
-import { curvesOf, type RunSeries } from '../../web/run-series.ts'
+import { curvesOf, type RunSeries, valuesByRound } from '../../web/run-series.ts'
 import { bytesText, lengthText } from '../../web/words.ts'
 
 /** A run as one HTML file that needs nothing else: no script, and nothing from the network. */
@@ -48,14 +48,12 @@ ${curves.length > 0 ? `<h2>Values</h2>\n<table>${valueRows(curves).join('\n')}</
 }
 
 function valueRows(curves: ReturnType<typeof curvesOf>): string[] {
-  const rounds = [...new Set(curves.flatMap(({ points }) => points.map(([round]) => round)))].sort((a, b) => a - b)
-  const values = curves.map(({ points }) => new Map(points))
   const cell = (value: number | undefined): string => `<td>${value === undefined ? '' : valueText(value)}</td>`
   const names = curves.map(({ name }) => `<th scope="col">${escapeXml(name)}</th>`)
   return [
     `<tr><th scope="col">Round</th>${names.join('')}</tr>`,
-    ...rounds.map(
-      (round) => `<tr><th scope="row">${round}</th>${values.map((one) => cell(one.get(round))).join('')}</tr>`,
+    ...valuesByRound(curves).map(
+      ({ round, values }) => `<tr><th scope="row">${round}</th>${values.map(cell).join('')}</tr>`,
     ),
   ]
 }

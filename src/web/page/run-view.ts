@@ -2,7 +2,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { csv } from '../csv.ts'
 import type { RunView } from '../model.ts'
-import { curvesOf, type RunSeries, timeLeftMs } from '../run-series.ts'
+import { curvesOf, type RunSeries, timeLeftMs, valuesByRound } from '../run-series.ts'
 import { bytesText, lengthText } from '../words.ts'
 import { Curve } from './curve.ts'
 import { download } from './download.ts'
@@ -56,8 +56,6 @@ function leftText(series: RunSeries, run: RunView): string {
 }
 
 function curvesCsv(curves: ReturnType<typeof curvesOf>): string {
-  const rounds = [...new Set(curves.flatMap(({ points }) => points.map(([round]) => round)))].sort((a, b) => a - b)
-  const values = curves.map(({ points }) => new Map(points))
-  const rows = rounds.map((round) => [round, ...values.map((one) => one.get(round) ?? '')])
+  const rows = valuesByRound(curves).map(({ round, values }) => [round, ...values.map((value) => value ?? '')])
   return csv([['round', ...curves.map(({ name }) => name)], ...rows])
 }
