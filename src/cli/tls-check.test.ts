@@ -79,7 +79,7 @@ test('of the files of a client the first broken link is named, and of good ones 
       'name',
       /more than one identity/,
     ],
-    ['nobody', { cert: await made('none', { commonName: '' }), key: file('none.key') }, 'name', /has no usable name/],
+    ['no name', { cert: await made('none', { commonName: '' }), key: file('none.key') }, 'name', /has no usable name/],
     [
       'unknown limit',
       { cert: await made('crit', { criticalExtension: '1.2.3.4' }), key: file('crit.key') },

@@ -4,7 +4,7 @@ import { countingClient, countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { eventually, isAlive } from '../harness/program.ts'
 
-test('two SuperNodes, one of them over REST, train over mutual TLS, and flwr shows it to whoever started it', async () => {
+test('two SuperNodes, one of them over REST, train over mutual TLS, and flwr shows it to the account that started it', async () => {
   await using deployment = await Deployment.create({ mutualTls: true })
   const rest = ['--rest', '--superlink', `https://${deployment.fleetAddress}`]
   const programs = [await deployment.startSupernode('node-1'), await deployment.startSupernode('node-2', rest)]
