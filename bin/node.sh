@@ -17,7 +17,4 @@ if [ -z "$node" ]; then
     exit 1
   fi
 fi
-# A packed release holds compiled code; the repository runs as it is.
-start="$root/src/start.ts"
-[ -f "$start" ] || start="$root/dist/start.js"
-exec "$node" --disable-warning=ExperimentalWarning "$start" "$(basename "$self")" "$@"
+exec "$node" --disable-warning=ExperimentalWarning "$root/bin/start.mjs" "$(basename "$self")" "$@"

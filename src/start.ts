@@ -1,7 +1,6 @@
-import { enableCompileCache } from 'node:module'
 import type { Main } from './base/program.ts'
 
-/** Starts one of the programs by its name. `bin/NAME` puts the right Node in front of it. */
+/** Starts one of the programs by its name, for `bin/start.mjs`. `bin/NAME` puts the right Node in front of that. */
 const programs: Readonly<Record<string, () => Promise<{ main: Main }>>> = {
   'flower-superlink': () => import('./superlink/main.ts'),
   'flower-supernode': () => import('./supernode/main.ts'),
@@ -13,8 +12,6 @@ const programs: Readonly<Record<string, () => Promise<{ main: Main }>>> = {
   flwr: () => import('./cli/main.ts'),
 }
 
-// Without a writable cache folder programs only start a little slower.
-enableCompileCache()
 const [name = '', ...argv] = process.argv.slice(2)
 const load = programs[name]
 if (!load) throw new Error(`There is no program '${name}'.`)

@@ -1,11 +1,10 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { extname, join } from 'node:path'
+import { join } from 'node:path'
 import type { Clock } from './clock.ts'
 import type { Logger } from './log.ts'
 import { backoffMs } from './retry.ts'
 
-/** `start.ts` of the repository, or its compiled form in a packed release. */
-const startModule = join(import.meta.dirname, '..', `start${extname(import.meta.filename)}`)
+const startModule = join(import.meta.dirname, '..', '..', 'bin', 'start.mjs')
 
 /** Starts one of our own programs by its name in `bin/`, on the Node that we run on. */
 export function startProgram(

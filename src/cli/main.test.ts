@@ -3,15 +3,17 @@ import { spawnSync } from 'node:child_process'
 import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
+import { temporaryDirectory } from '../../test/harness/directory.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const hook = join(root, 'test', 'harness', 'loaded-modules.mjs')
+const cacheHook = join(root, 'test', 'harness', 'stripped-types.mjs')
 
 /** The modules that a program loads, by their path in the repository. Its exit status is 0. */
 function modulesOf(program: string, ...args: readonly string[]): string[] {
   const { status, stderr } = spawnSync(
     process.execPath,
-    ['--import', hook, join(root, 'src', 'start.ts'), program, ...args],
+    ['--import', hook, join(root, 'bin', 'start.mjs'), program, ...args],
     { encoding: 'utf8', env: { ...process.env, NO_COLOR: '1' } },
   )
   assert.equal(status, 0, stderr)
@@ -31,6 +33,18 @@ test('flwr --version loads no command and no package but the parser', () => {
   assert.ok(modules.length > 5 && modules.length <= 40, `${modules.length} modules`)
 })
 
+test('a second start of flwr takes its code from the cache, without stripping types', () => {
+  using directory = temporaryDirectory()
+  const env = { ...process.env, TMPDIR: directory.path, NODE_COMPILE_CACHE: undefined }
+  const start = (): string =>
+    spawnSync(process.execPath, ['--import', cacheHook, join(root, 'bin', 'start.mjs'), 'flwr', '--version'], {
+      encoding: 'utf8',
+      env,
+    }).stderr
+  assert.match(start(), /^stripped types$/m)
+  assert.doesNotMatch(start(), /^stripped types$/m)
+})
+
 test('a command of flwr loads its own module, and none that reads certificates without TLS', () => {
   for (const [name, file] of [
     ['ls', 'list.ts'],
@@ -44,7 +58,7 @@ test('a command of flwr loads its own module, and none that reads certificates w
 
 test('help names every command, and a similar name is suggested for an unknown one', () => {
   const flwr = (...args: readonly string[]) =>
-    spawnSync(process.execPath, [join(root, 'src', 'start.ts'), 'flwr', ...args], { encoding: 'utf8' })
+    spawnSync(process.execPath, [join(root, 'bin', 'start.mjs'), 'flwr', ...args], { encoding: 'utf8' })
   const { stdout } = flwr('--help')
   for (const name of ['new', 'run', 'list|ls', 'login', 'chat', 'pki', 'tls'])
     assert.ok(stdout.includes(`\n  ${name} `), name)

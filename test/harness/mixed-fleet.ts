@@ -244,7 +244,7 @@ async function endLeftovers(directory: string): Promise<void> {
   const left = (): { pid: number; command: string }[] => processesWith(directory)
   const ours = (): string[] =>
     left()
-      .filter(({ command }) => command.includes('start.ts'))
+      .filter(({ command }) => command.includes('start.mjs'))
       .map(({ command }) => command.replaceAll('\0', ' '))
   await eventually('The end of our programs', () => ours().length === 0).catch((error) => {
     throw new Error(`${error.message}: ${ours().join('; ')}`)

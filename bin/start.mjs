@@ -1,0 +1,10 @@
+import { existsSync } from 'node:fs'
+import { enableCompileCache } from 'node:module'
+import { join } from 'node:path'
+
+// This file is JavaScript so that the compile cache is enabled before the first TypeScript: loading what strips types takes
+// longer than the rest of a short program. Without a writable cache folder programs only start a little slower.
+enableCompileCache()
+const source = join(import.meta.dirname, '..', 'src', 'start.ts')
+// A packed release holds compiled code; the repository runs as it is.
+await import(existsSync(source) ? source : '../dist/start.js')
