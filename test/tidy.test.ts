@@ -136,7 +136,7 @@ const mayReadEnvironment = [
   'src/base/log-sinks.ts',
   'src/base/service-manager.ts',
   'src/cli/home.ts',
-  'src/cli/live-line.ts',
+  'src/cli/live-lines.ts',
   'src/superexec/python-environment.ts',
 ]
 

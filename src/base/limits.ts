@@ -235,6 +235,9 @@ export const limits = {
   /** How often the SuperLink looks what its runs wait for, and for how many missing replies it looks at the node. */
   waitLookEveryMs: 5_000,
   waitNodesMax: 200,
+  waitNodesShownMax: 5,
+  /** A reply that is missing after this time is late: programs that follow the run show its node. */
+  lateReplyMs: 10_000,
   /** Programs that follow a run learn after this time what it waits for: what they can help, and nodes that work. */
   waitNoticeMs: 15_000,
   workNoticeMs: 5 * 60_000,

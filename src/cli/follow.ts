@@ -5,12 +5,14 @@ import { backoffMs } from '../base/retry.ts'
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import { pauseMsAfter } from '../rpc/server-wait.ts'
+import { emptySeries, type RunSeries, withEvents } from '../web/run-series.ts'
 import type { CliContext } from './command.ts'
 import type { ControlClient, OpenControl } from './connect.ts'
-import { LiveLine } from './live-line.ts'
+import { eventView } from './dashboard/views.ts'
+import { LiveLines } from './live-lines.ts'
 import { LogText } from './log-text.ts'
 import { type Output, paint, showsColors } from './output.ts'
-import { isMilestone, noProgress, progressBar, progressText, type RunProgress, withEvent } from './progress.ts'
+import { metricLines, milestoneText, progressBar, progressText } from './progress.ts'
 import { elapsedSeconds, statusText } from './run-view.ts'
 import { durationText } from './units.ts'
 
@@ -75,7 +77,7 @@ class Follower {
   readonly #signal: AbortSignal
   readonly #options: FollowOptions & { readonly patienceMs: number }
   #startedAt = performance.now()
-  #progress = noProgress
+  #series = emptySeries()
   #waiting = false
 
   constructor(
@@ -93,12 +95,13 @@ class Follower {
   async follow(): Promise<Run | undefined> {
     const { silent = false, milestones } = this.#options
     const out = silent ? ({ write: () => true, isTTY: false } as unknown as NodeJS.WriteStream) : process.stdout
-    using line = new LiveLine(out, () => this.#liveText())
+    using line = new LiveLines(out, (columns) => this.#liveLines(columns))
     const ended = new AbortController()
     const events =
       line.isLive || (milestones && !silent)
         ? this.#followProgress(AbortSignal.any([this.#signal, ended.signal]), (before, now) => {
-            if (!line.isLive && isMilestone(before, now)) line.write(`>> ${progressText(now)}\n`)
+            const milestone = line.isLive ? '' : milestoneText(before, now)
+            if (milestone !== '') line.write(`>> ${milestone}\n`)
           })
         : undefined
     try {
@@ -110,7 +113,7 @@ class Follower {
   }
 
   /** The log, until the SuperLink says that the run has finished. */
-  async #followLog(line: LiveLine): Promise<Run | undefined> {
+  async #followLog(line: LiveLines): Promise<Run | undefined> {
     const signal = this.#signal
     let afterTimestamp = 0
     const log = new LogText({ colors: showsColors(process.stdout) })
@@ -141,7 +144,7 @@ class Follower {
   }
 
   /** Progress only informs: a SuperLink that does not tell it, or stops telling it, is no error. */
-  async #followProgress(signal: AbortSignal, onChange: (before: RunProgress, now: RunProgress) => void): Promise<void> {
+  async #followProgress(signal: AbortSignal, onChange: (before: RunSeries, now: RunSeries) => void): Promise<void> {
     let afterTaskEventId = 0n
     const once = async (onAnswer: () => void): Promise<void> => {
       const request = { runId: this.#runId, afterTaskEventId }
@@ -149,21 +152,20 @@ class Follower {
         onAnswer()
         if (!taskEvent) continue
         afterTaskEventId = taskEvent.id
-        const before = this.#progress
-        this.#progress = withEvent(before, taskEvent)
-        onChange(before, this.#progress)
+        const before = this.#series
+        this.#series = withEvents(before, [eventView(taskEvent)])
+        onChange(before, this.#series)
       }
     }
     await keepFollowing(signal, this.#options.patienceMs, once, () => {}).catch(() => {})
   }
 
-  #liveText(): string {
-    const progress = this.#progress
-    const what = progressText(progress) || 'waiting for the ServerApp'
+  #liveLines(columns: number): string[] {
+    const what = progressText(this.#series) || 'waiting for the ServerApp'
     const elapsed = durationText((performance.now() - this.#startedAt) / 1000)
-    return [progressBar(progress, barCells), elapsed, this.#waiting ? 'waiting for the SuperLink' : what]
-      .filter((part) => part !== '')
-      .join(' · ')
+    const parts = [progressBar(this.#series, barCells), elapsed, this.#waiting ? 'waiting for the SuperLink' : what]
+    const first = parts.filter((part) => part !== '').join(' · ')
+    return [first, ...metricLines(this.#series, columns)]
   }
 }
 

@@ -1,32 +1,42 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { isMilestone, noProgress, progressBar, progressText, type RunProgress, withEvent } from './progress.ts'
+import { emptySeries, withEvents } from '../web/run-series.ts'
+import { metricLines, milestoneText, progressBar, progressText, sparkline } from './progress.ts'
 
-const progress = (data: object) => ({ event: 'trellis.progress', data: JSON.stringify(data) })
-const replies = (asked: number, replied: number, failed = 0) => ({
+const at = (seconds: number): string => new Date(seconds * 1000).toISOString()
+const progress = (data: object, seconds = 0) => ({
+  id: '1',
+  at: at(seconds),
+  event: 'trellis.progress',
+  data: JSON.stringify(data),
+})
+const replies = (asked: number, replied: number, failed = 0, late: string[] = []) => ({
+  id: '1',
+  at: at(0),
   event: 'trellis.replies',
-  data: JSON.stringify({ asked, replied, failed }),
+  data: JSON.stringify({ asked, replied, failed, ...(late.length > 0 ? { late } : {}) }),
 })
 
-/** What is shown after each event, and whether it gets a line of its own where nothing can be redrawn. */
-function shown(events: { event: string; data: string }[]): { text: string; milestone: boolean }[] {
-  let now: RunProgress = noProgress
+/** What a terminal shows after each event, and the line that another output gets. */
+function shown(events: ReturnType<typeof progress>[]): { text: string; milestone: string }[] {
+  let now = emptySeries()
   return events.map((event) => {
     const before = now
-    now = withEvent(before, event)
-    return { text: progressText(now), milestone: isMilestone(before, now) }
+    now = withEvents(before, [event])
+    return { text: progressText(now), milestone: milestoneText(before, now) }
   })
 }
 
-test('a round is told from its beginning to its end: replies of those asked, failures, the latest metrics', () => {
+test('a round is shown from its beginning to its end: replies, failures, late nodes', () => {
   const lines = shown([
     progress({ round: 1, rounds: 2, phase: 'train' }),
     replies(3, 0),
     replies(3, 2),
+    replies(3, 2, 0, ['site-k']),
     replies(3, 3, 1),
     progress({ round: 1, rounds: 2, phase: 'evaluate', metrics: { loss: 0.123456 } }),
     replies(3, 3),
-    progress({ round: 1, rounds: 2, phase: 'round-end', metrics: { accuracy: 1 } }),
+    progress({ round: 1, rounds: 2, phase: 'round-end', metrics: { loss: 0.123456, accuracy: 1 } }),
     progress({ round: 2, rounds: 2, phase: 'train' }),
   ])
   assert.deepEqual(
@@ -35,17 +45,44 @@ test('a round is told from its beginning to its end: replies of those asked, fai
       'round 1/2 · train',
       'round 1/2 · train · 0 of 3 nodes replied',
       'round 1/2 · train · 2 of 3 nodes replied',
+      'round 1/2 · train · 2 of 3 nodes replied · late: site-k',
       'round 1/2 · train · 3 of 3 nodes replied, 1 with an error',
-      'round 1/2 · evaluate · loss 0.1235',
-      'round 1/2 · evaluate · 3 of 3 nodes replied · loss 0.1235',
-      'round 1/2 · done · loss 0.1235 · accuracy 1',
-      'round 2/2 · train · loss 0.1235 · accuracy 1',
+      'round 1/2 · evaluate',
+      'round 1/2 · evaluate · 3 of 3 nodes replied',
+      'round 1/2 · done',
+      'round 2/2 · train',
     ],
   )
   assert.deepEqual(
-    lines.map(({ milestone }) => milestone),
-    [false, false, false, true, false, true, true, false],
+    lines.map(({ milestone }) => milestone).filter((text) => text !== ''),
+    [
+      'round 1/2 · train · 2 of 3 nodes replied · late: site-k',
+      'round 1/2 · train · 3 of 3 nodes replied, 1 with an error',
+      'round 1/2 · evaluate · 3 of 3 nodes replied',
+      'round 1/2 · done · evaluate loss 0.1235 · round accuracy 1',
+    ],
   )
+})
+
+test('the time that is left follows the pace of the rounds', () => {
+  const events = [1, 2, 3].map((round) => progress({ round, rounds: 10, phase: 'round-end' }, round * 20))
+  assert.equal(shown(events)[2]?.text, 'round 3/10 · done · about 2m 20s left')
+})
+
+test('each metric has a line with its course and its last value, as far as the terminal is wide', () => {
+  const rounds = [0.9, 0.5, 0.3, 0.2].flatMap((loss, index) => [
+    progress({ round: index + 1, rounds: 9, phase: 'train', metrics: { loss } }),
+    progress({ round: index + 1, rounds: 9, phase: 'evaluate', metrics: { accuracy: 1 - loss } }),
+  ])
+  const series = withEvents(emptySeries(), rounds)
+  assert.deepEqual(metricLines(series, 80), ['evaluate accuracy ▁▅▇█ 0.8000', 'train loss        █▄▂▁ 0.2000'])
+  assert.deepEqual(metricLines(series, 33), ['evaluate accuracy ▁█ 0.8000', 'train loss        █▁ 0.2000'])
+  assert.deepEqual(metricLines(series, 20), ['evaluate accuracy 0.8000', 'train loss        0.2000'])
+})
+
+test('a course without change is low, and has a gap where a value is not finite', () => {
+  assert.equal(sparkline([1, 1, 1], 8), '▁▁▁')
+  assert.equal(sparkline([0, Number.NaN, 7, Number.POSITIVE_INFINITY], 8), '▁ █ ')
 })
 
 test('a bar goes from empty to full over the rounds', () => {
@@ -56,30 +93,32 @@ test('a bar goes from empty to full over the rounds', () => {
     progress({ round: 2, rounds: 2, phase: 'evaluate' }),
     progress({ round: 2, rounds: 2, phase: 'round-end' }),
   ]
-  const bars = events.map((_, index) => progressBar(events.slice(0, index + 1).reduce(withEvent, noProgress), 8))
+  const bars = events.map((_, index) => progressBar(withEvents(emptySeries(), events.slice(0, index + 1)), 8))
   assert.deepEqual(bars, ['╌╌╌╌╌╌╌╌', '━━╌╌╌╌╌╌', '━━━━╌╌╌╌', '━━━━━━╌╌', '━━━━━━━━'])
-  assert.equal(progressBar(noProgress, 8), '')
+  assert.equal(progressBar(emptySeries(), 8), '')
 })
 
 test('an app without rounds still shows who has replied', () => {
   assert.equal(shown([replies(5, 1)])[0]?.text, '1 of 5 nodes replied')
-  assert.equal(progressText(noProgress), '')
+  assert.equal(progressText(emptySeries()), '')
 })
 
 test('events that are not understood, or hostile, change nothing and steer nothing', () => {
-  const before = withEvent(noProgress, progress({ round: 1, rounds: 2, phase: 'train' }))
+  const before = withEvents(emptySeries(), [progress({ round: 1, rounds: 2, phase: 'train' })])
   for (const event of [
-    { event: 'trellis.progress', data: 'not JSON' },
-    { event: 'trellis.progress', data: 'null' },
-    { event: 'something.else', data: '{}' },
+    { ...progress({}), data: 'not JSON' },
+    { ...progress({}), data: 'null' },
+    { ...progress({}), event: 'something.else' },
   ])
-    assert.deepEqual(withEvent(before, event), before)
-  const odd = progress({
-    round: 1,
-    rounds: 2,
-    phase: '\x1b[2Jtrain\n',
-    metrics: { '\x1b[31ma': 2, text: 'x', nested: {} },
-  })
-  assert.equal(progressText(withEvent(noProgress, odd)), 'round 1/2 · train  · a 2')
-  assert.equal(progressBar(withEvent(noProgress, progress({ round: 9, rounds: 2, phase: 'round-end' })), 4), '━━━━')
+    assert.deepEqual(withEvents(before, [event]), before)
+  const odd = withEvents(emptySeries(), [
+    progress({ round: 1, rounds: 2, phase: '\x1b[2Jtrain\n', metrics: { '\x1b[31ma': 2, text: 'x', nested: {} } }),
+    replies(2, 1, 0, ['\x1b[2Jsite']),
+  ])
+  assert.equal(progressText(odd), 'round 1/2 · train  · 1 of 2 nodes replied · late: site')
+  assert.match(metricLines(odd, 80).join(), /^train {2}a ▁ 2$/)
+  assert.equal(
+    progressBar(withEvents(emptySeries(), [progress({ round: 9, rounds: 2, phase: 'round-end' })]), 4),
+    '━━━━',
+  )
 })

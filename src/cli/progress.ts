@@ -1,94 +1,116 @@
 import { oneLine } from '../base/printable.ts'
+import { curvesOf, type RunSeries, timeLeftMs } from '../web/run-series.ts'
+import { durationText } from './units.ts'
 
-/** How far a run is, gathered from its events, and the words for it. Pure: drawing is somebody else's. */
-export interface RunProgress {
-  readonly round: number
-  readonly rounds: number
-  readonly phase: string
-  /** Messages of this phase, those with a reply, and those whose reply is an error. */
-  readonly asked: number
-  readonly replied: number
-  readonly failed: number
-  /** The latest of each. */
-  readonly metrics: Readonly<Record<string, number>>
-}
+/** The words and lines by which a terminal shows how far a run is. Pure: drawing happens elsewhere. */
 
-export const noProgress: RunProgress = { round: 0, rounds: 0, phase: '', asked: 0, replied: 0, failed: 0, metrics: {} }
-
-/** Events that are not understood change nothing: they may come from another release. */
-export function withEvent(progress: RunProgress, event: { event: string; data: string }): RunProgress {
-  const data = parseObject(event.data)
-  if (!data) return progress
-  const number = (key: string): number => (typeof data[key] === 'number' ? data[key] : 0)
-  if (event.event === 'trellis.replies')
-    return { ...progress, asked: number('asked'), replied: number('replied'), failed: number('failed') }
-  if (event.event !== 'trellis.progress') return progress
-  const phase = typeof data.phase === 'string' ? data.phase : progress.phase
-  const begins = phase !== progress.phase || number('round') !== progress.round
-  return {
-    ...progress,
-    ...(begins ? { asked: 0, replied: 0, failed: 0 } : {}),
-    round: number('round'),
-    rounds: number('rounds'),
-    phase,
-    metrics: { ...progress.metrics, ...numbersIn(data.metrics) },
-  }
-}
-
-/** `round 2/3 · train · 2 of 3 nodes replied · accuracy 0.91`. Empty while nothing is known. */
-export function progressText(progress: RunProgress): string {
-  const { round, rounds, phase, asked, replied, failed, metrics } = progress
+/**
+ * Returns e.g. `round 2/3 · train · 2 of 3 nodes replied · late: site-k · about 40s left`, without metrics. Empty while
+ * nothing is known.
+ */
+export function progressText(series: RunSeries): string {
+  const { round, rounds, phase, asked, replied, failed, late } = series
   const parts: string[] = []
   if (round > 0) parts.push(`round ${round}/${rounds}`)
   if (phase === 'round-end') parts.push('done')
   else if (phase !== '') parts.push(oneLine(phase))
   if (asked > 0 && phase !== 'round-end') {
     parts.push(`${replied} of ${asked} nodes replied${failed > 0 ? `, ${failed} with an error` : ''}`)
+    if (late.length > 0) parts.push(`late: ${late.map(oneLine).join(', ')}`)
   }
-  const shown = Object.entries(metrics).slice(0, metricsMax)
-  parts.push(...shown.map(([name, value]) => `${oneLine(name)} ${metricText(value)}`))
+  const leftMs = timeLeftMs(series)
+  if (leftMs !== undefined) parts.push(`about ${durationText(leftMs / 1000)} left`)
   return parts.join(' · ')
 }
 
-/** A bar of `cells` cells, as far as the rounds are. Empty where there are no rounds to tell. */
-export function progressBar(progress: RunProgress, cells: number): string {
-  if (progress.rounds < 1) return ''
-  const full = Math.round(fractionDone(progress) * cells)
+/** Returns e.g. `train loss 0.23 · evaluate accuracy 0.91`: the latest values of this round or phase. */
+export function metricsText(series: RunSeries): string {
+  return shownCurves(series)
+    .map(({ name, points }) => `${oneLine(name)} ${valueText(lastValue(points))}`)
+    .join(' · ')
+}
+
+/** Returns one line a metric, e.g. `train loss  █▆▃▂▁ 0.23`. `columns`: the width of the terminal. */
+export function metricLines(series: RunSeries, columns: number): string[] {
+  const curves = shownCurves(series).map(({ name, points }) => ({
+    name: oneLine(name).slice(0, nameColumnsMax),
+    points,
+  }))
+  const nameColumns = Math.max(0, ...curves.map(({ name }) => name.length))
+  const cells = Math.min(sparklineCellsMax, columns - nameColumns - valueColumns)
+  return curves.map(({ name, points }) => {
+    const line =
+      cells < 2
+        ? ''
+        : `${sparkline(
+            points.map(([, value]) => value),
+            cells,
+          )} `
+    return `${name.padEnd(nameColumns)} ${line}${valueText(lastValue(points))}`
+  })
+}
+
+/** Returns the last values as blocks between their smallest and largest; a space where a value is not finite. */
+export function sparkline(values: readonly number[], cells: number): string {
+  const shown = values.slice(-cells)
+  const finite = shown.filter(Number.isFinite)
+  const low = Math.min(...finite)
+  const range = Math.max(...finite) - low
+  const block = (value: number): string => {
+    if (!Number.isFinite(value)) return ' '
+    const level = range > 0 ? Math.round(((value - low) / range) * (blocks.length - 1)) : 0
+    return blocks[level] as string
+  }
+  return shown.map(block).join('')
+}
+
+const blocks = [...'▁▂▃▄▅▆▇█']
+const sparklineCellsMax = 40
+const nameColumnsMax = 30
+/** A value of four digits with sign, point and exponent, and the spaces around it. */
+const valueColumns = 14
+const metricsMax = 6
+
+function shownCurves(series: RunSeries): ReturnType<typeof curvesOf> {
+  return curvesOf(series).slice(0, metricsMax)
+}
+
+function lastValue(points: readonly (readonly [number, number])[]): number {
+  return points.at(-1)?.[1] ?? Number.NaN
+}
+
+/** Returns a bar of `cells` cells, filled as far as the rounds are. Empty for an app without rounds. */
+export function progressBar(series: RunSeries, cells: number): string {
+  if (series.rounds < 1) return ''
+  const full = Math.round(fractionDone(series) * cells)
   return '━'.repeat(full) + '╌'.repeat(cells - full)
 }
 
-/** Training is taken for one half of a round and evaluation for the other. From 0 to 1. */
-function fractionDone({ round, rounds, phase, asked, replied }: RunProgress): number {
+/** Training counts as one half of a round and evaluation as the other. From 0 to 1. */
+function fractionDone({ round, rounds, phase, asked, replied }: RunSeries): number {
   const replies = asked > 0 ? Math.min(1, replied / asked) : 0
   const ofRound =
     phase === 'round-end' ? 1 : phase === 'evaluate' ? 0.5 + replies / 2 : phase === 'train' ? replies / 2 : 0
   return Math.min(1, Math.max(0, (round - 1 + ofRound) / rounds))
 }
 
-/** Whether this is worth a line of its own where nothing can be redrawn: a phase has all its replies, or a round is over. */
-export function isMilestone(before: RunProgress, now: RunProgress): boolean {
-  if (now.phase === 'round-end') return before.phase !== 'round-end' || before.round !== now.round
-  return now.asked > 0 && now.replied >= now.asked && !(before.replied >= before.asked && before.asked === now.asked)
-}
-
-const metricsMax = 4
-
-/** Another release may send `null` for what JSON cannot say. */
-function metricText(value: number | null): string {
-  if (value === null) return '?'
-  return Number.isInteger(value) ? String(value) : value.toPrecision(4)
-}
-
-function parseObject(text: string): Record<string, unknown> | undefined {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
-  } catch {
-    return undefined
+/**
+ * Returns the line that this change is worth if nothing can be redrawn: a phase has all its replies, nodes are late, or a round is
+ * over, then with its metrics. Empty if it is worth none.
+ */
+export function milestoneText(before: RunSeries, now: RunSeries): string {
+  if (now.phase === 'round-end') {
+    const isNew = before.phase !== 'round-end' || before.round !== now.round
+    return isNew ? [progressText(now), metricsText(now)].filter((text) => text !== '').join(' · ') : ''
   }
+  const isComplete = now.asked > 0 && now.replied >= now.asked
+  const wasComplete = before.replied >= before.asked && before.asked === now.asked
+  const isLate = now.late.length > 0 && before.late.length === 0
+  return isLate || (isComplete && !wasComplete) ? progressText(now) : ''
 }
 
-function numbersIn(value: unknown): Record<string, number> {
-  const entries = Object.entries(value ?? {}).filter(([, item]) => typeof item === 'number')
-  return Object.fromEntries(entries) as Record<string, number>
+/** Four digits, without an exponent where none is needed. */
+function valueText(value: number): string {
+  if (!Number.isFinite(value)) return '?'
+  return Number.isInteger(value) ? String(value) : value.toPrecision(4)
 }

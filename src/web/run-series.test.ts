@@ -2,9 +2,8 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { csv } from './csv.ts'
 import { thinned } from './curve-svg.ts'
-import { curvesOf, noSeries, timeLeftMs, withEvents } from './run-series.ts'
+import { curvesOf, emptySeries, timeLeftMs, withEvents } from './run-series.ts'
 
-const empty = () => ({ ...noSeries, metrics: new Map(), roundEnds: new Map() })
 const progress = (round: number, phase: string, metrics?: object, at = '') => ({
   id: String(round),
   at,
@@ -18,7 +17,7 @@ test('metrics of training and evaluation are curves of their own, and the end of
     progress(1, 'evaluate', { loss: 0.8 }),
     progress(1, 'round-end', { loss: 0.8, auc: 0.7 }),
   ]
-  assert.deepEqual(curvesOf(withEvents(empty(), events)), [
+  assert.deepEqual(curvesOf(withEvents(emptySeries(), events)), [
     { name: 'evaluate loss', points: [[1, 0.8]] },
     { name: 'round auc', points: [[1, 0.7]] },
     { name: 'train loss', points: [[1, 0.9]] },
@@ -27,7 +26,7 @@ test('metrics of training and evaluation are curves of their own, and the end of
 
 test('a new phase begins without replies, and events of another release change nothing', () => {
   const replies = { id: '1', at: '', event: 'trellis.replies', data: '{"asked":3,"replied":2,"failed":1}' }
-  const asked = withEvents(empty(), [progress(1, 'train'), replies])
+  const asked = withEvents(emptySeries(), [progress(1, 'train'), replies])
   assert.deepEqual([asked.asked, asked.replied, asked.failed], [3, 2, 1])
   assert.equal(withEvents(asked, [progress(1, 'evaluate')]).asked, 0)
   const odd = ['null', '[', '7', '{"metrics":{"loss":"x"}}'].map((data) => ({ ...replies, event: 'other', data }))
@@ -36,8 +35,8 @@ test('a new phase begins without replies, and events of another release change n
 
 test('the time that is left follows the pace of the last rounds', () => {
   const ends = [1, 2, 3].map((round) => progress(round, 'round-end', {}, new Date(round * 60_000).toISOString()))
-  assert.equal(timeLeftMs(withEvents(empty(), ends)), 7 * 60_000)
-  assert.equal(timeLeftMs(withEvents(empty(), ends.slice(0, 1))), undefined)
+  assert.equal(timeLeftMs(withEvents(emptySeries(), ends)), 7 * 60_000)
+  assert.equal(timeLeftMs(withEvents(emptySeries(), ends.slice(0, 1))), undefined)
 })
 
 test('a curve of many rounds keeps its extremes', () => {

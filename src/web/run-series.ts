@@ -8,22 +8,20 @@ export interface RunSeries {
   readonly asked: number
   readonly replied: number
   readonly failed: number
+  /** Names of the nodes whose replies are late, as the SuperLink reports them. */
+  readonly late: readonly string[]
   /** By name, e.g. `train loss`: values by round. */
   readonly metrics: ReadonlyMap<string, ReadonlyMap<number, number>>
   /** When each round ended, in epoch milliseconds. */
   readonly roundEnds: ReadonlyMap<number, number>
 }
 
-export const noSeries: RunSeries = {
-  round: 0,
-  rounds: 0,
-  phase: '',
-  asked: 0,
-  replied: 0,
-  failed: 0,
-  metrics: new Map(),
-  roundEnds: new Map(),
+/** Returns a series for `withEvents` to start from. */
+export function emptySeries(): RunSeries {
+  return { round: 0, rounds: 0, phase: '', ...noReplies, metrics: new Map(), roundEnds: new Map() }
 }
+
+const noReplies = { asked: 0, replied: 0, failed: 0, late: [] } as const
 
 /** So many curves of one run are kept, and so many rounds of each. */
 const metricsMax = 64
@@ -41,7 +39,13 @@ function withEvent(series: RunSeries, { event, data: text, at }: RunEventView): 
   if (!data) return series
   const number = (key: string): number => (typeof data[key] === 'number' ? data[key] : 0)
   if (event === 'trellis.replies')
-    return { ...series, asked: number('asked'), replied: number('replied'), failed: number('failed') }
+    return {
+      ...series,
+      asked: number('asked'),
+      replied: number('replied'),
+      failed: number('failed'),
+      late: textsIn(data.late),
+    }
   if (event !== 'trellis.progress') return series
   const round = number('round')
   const phase = typeof data.phase === 'string' ? data.phase : series.phase
@@ -53,7 +57,7 @@ function withEvent(series: RunSeries, { event, data: text, at }: RunEventView): 
   for (const [name, value] of Object.entries(data.metrics ?? {}))
     if (typeof value === 'number') keepValue(metrics, `${kind} ${name}`, round, value)
   if (phase === 'round-end' && roundEnds.size < roundsMax) roundEnds.set(round, Date.parse(at))
-  const replies = begins ? { asked: 0, replied: 0, failed: 0 } : {}
+  const replies = begins ? noReplies : {}
   return { ...series, ...replies, round, rounds: number('rounds'), phase }
 }
 
@@ -90,6 +94,10 @@ export function timeLeftMs({ rounds, roundEnds }: RunSeries): number | undefined
   const [first, last] = [ends[0], ends.at(-1)]
   if (!first || !last || first === last || last[0] >= rounds) return undefined
   return ((last[1] - first[1]) / (last[0] - first[0])) * (rounds - last[0])
+}
+
+function textsIn(value: unknown): string[] {
+  return Array.isArray(value) ? value.filter((item) => typeof item === 'string') : []
 }
 
 function parseObject(text: string): Record<string, unknown> | undefined {

@@ -2,7 +2,7 @@ import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { RunEventView } from '../../web/model.ts'
-import { noSeries, withEvents } from '../../web/run-series.ts'
+import { emptySeries, withEvents } from '../../web/run-series.ts'
 import { type CreateCommand, connectionArgument, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { reportPage } from '../dashboard/report-page.ts'
@@ -26,9 +26,8 @@ export const reportCommand: CreateCommand = (context) =>
         const run = Object.values(runDict)[0]
         if (!run) throw new UsageError('The run was not found: see flwr ls.')
         const events = await readEvents(control.client, runId, context.signal)
-        const empty = { ...noSeries, metrics: new Map(), roundEnds: new Map() }
         const file = options.output ?? `run-${runId}.html`
-        write(file, reportPage(runView(run), withEvents(empty, events), now))
+        write(file, reportPage(runView(run), withEvents(emptySeries(), events), now))
         output.say(`Wrote ${file}.`)
         return 0
       })

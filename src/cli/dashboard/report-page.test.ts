@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { RunView } from '../../web/model.ts'
-import { noSeries, withEvents } from '../../web/run-series.ts'
+import { emptySeries, withEvents } from '../../web/run-series.ts'
 import { reportPage } from './report-page.ts'
 
 const run: RunView = {
@@ -26,7 +26,7 @@ const run: RunView = {
 }
 
 const seriesOf = (metrics: object) =>
-  withEvents({ ...noSeries, metrics: new Map(), roundEnds: new Map() }, [
+  withEvents(emptySeries(), [
     {
       id: '1',
       at: '',
@@ -46,7 +46,7 @@ test('a report holds facts, curves and values of a run, and loads or runs nothin
 })
 
 test('a run without metrics has a report too', () => {
-  const page = reportPage({ ...run, subStatus: 'failed', details: 'It broke.' }, noSeries, '2026-11-29T09:00:00Z')
+  const page = reportPage({ ...run, subStatus: 'failed', details: 'It broke.' }, emptySeries(), '2026-11-29T09:00:00Z')
   assert.match(page, /<td>finished: failed<\/td>/)
   assert.match(page, /<td>It broke\.<\/td>/)
   assert.match(page, /The app reported no metric\./)

@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { limits } from '../../base/limits.ts'
 import { appendEvents, followEvents, repliesEvent } from './events.ts'
+import { lookAtWaits } from './watch-waits.ts'
 
 const never = new AbortController().signal
 
@@ -34,6 +35,28 @@ test('a program that watches a run sees what its app reports and how many replie
   const counts = (asked: number, replied: number) =>
     `${repliesEvent} {"asked":${asked},"replied":${replied},"failed":0}`
   assert.deepEqual(seen, [counts(0, 0), 'round {"n":1}', counts(1, 0), counts(1, 1)])
+})
+
+test('a program that watches a run sees which nodes are late, until they reply', async () => {
+  await using core = await SuperlinkCore.start()
+  const nodeId = await core.join('node')
+  const { runId } = await core.run()
+  const asked = core.instruction(runId, nodeId)
+  await core.push(runId, [asked])
+  const events = followEvents(core.ctx, runId, 0n, never)
+  const nextReplies = async (): Promise<unknown> => JSON.parse((await events.next()).value?.data ?? '')
+  assert.deepEqual(await nextReplies(), { asked: 1, replied: 0, failed: 0 })
+  const second = nextReplies()
+  await settled(10)
+  core.clock.advance(limits.lateReplyMs)
+  await lookAtWaits(core.ctx)
+  assert.deepEqual(await second, { asked: 1, replied: 0, failed: 0, late: [`node ${nodeId}`] })
+  const third = nextReplies()
+  await settled(10)
+  core.clock.advance(100)
+  await core.reply(core.replyTo(asked))
+  assert.deepEqual(await third, { asked: 1, replied: 1, failed: 0 })
+  await events.return(undefined)
 })
 
 test('a watcher that comes back gets the events after the last that it saw', async () => {

@@ -50,8 +50,8 @@ export async function appendEvents(
 }
 
 /**
- * What the app reported after event `afterId`, and how many replies the messages under way have, each time that changes,
- * at most every 100 ms, until the run has finished.
+ * Yields what the app reported after event `afterId`, and how many replies the messages under way have and which nodes are
+ * late, each time that changes, at most every 100 ms, until the run has finished.
  *
  * @param check called before each event: throws if the follower may not see the run any more.
  */
@@ -71,7 +71,7 @@ export async function* followEvents(
       check()
       const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
       const events = await eventStore.listAfter(ctx.db.read, runId, id)
-      const counts = JSON.stringify(ctx.progress.of(runId))
+      const counts = JSON.stringify(repliesOf(ctx, runId))
       return finished || events.length > 0 || counts !== lastCounts ? { finished, events, counts } : undefined
     }
     const found = await lookAgain(ctx.bells.runs, runId, look, { waitMs: 30_000, signal })
@@ -88,6 +88,12 @@ export async function* followEvents(
     }
     await ctx.clock.sleep(100, signal).catch(() => {})
   }
+}
+
+function repliesOf({ progress }: Ctx, runId: RunId): object {
+  const counts = progress.of(runId)
+  const late = counts.replied < counts.asked ? progress.waits.lateNodes(runId) : []
+  return { ...counts, ...(late.length > 0 ? { late } : {}) }
 }
 
 function noteProgress(ctx: Ctx, runId: RunId, data: string): void {

@@ -80,6 +80,7 @@ test('a run that waits for replies names the nodes, those first that need help',
     sinceAt: Date.parse('2026-11-24T12:00:00Z'),
     remedy:
       'Look whether silent SuperNodes run and reach the SuperLink. Let blocked SuperNodes work again (flwr supernode unblock), or stop the run.',
+    nodes: [silent, blocked, idle, working].map((nodeId) => `node ${nodeId}`),
   })
 })
 

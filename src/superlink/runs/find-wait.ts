@@ -3,7 +3,7 @@ import { limits } from '../../base/limits.ts'
 import { leaseMs } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as runMessages from '../delivery/run-messages.ts'
-import { heartbeatPatience, isReachable } from '../nodes/node.ts'
+import { heartbeatPatience, isReachable, type Node } from '../nodes/node.ts'
 import type { Run } from './run.ts'
 import type { Wait } from './waits.ts'
 
@@ -75,24 +75,27 @@ async function findMissingNodes(ctx: Ctx, run: Run, now: number): Promise<Wait |
 
 async function findMissingReplies(ctx: Ctx, { runId }: Run, now: number): Promise<Wait | undefined> {
   const open = await runMessages.listUnanswered(ctx.db.read, runId, limits.repliesPerPullMax)
-  const [first] = open
-  if (!first) return undefined
+  const [oldest] = open
+  if (!oldest) return undefined
   const nodes = ctx.simulation ? [] : await listStates(ctx, open, now)
   const asked = Math.max(ctx.progress.of(runId).asked, open.length)
-  const shown = nodes.slice(0, nodesShownMax).map(({ text }) => text)
+  const first = nodes.slice(0, limits.waitNodesShownMax)
+  const shown = first.map(({ name, text }) => `${name} ${text}`)
   if (nodes.length > shown.length) shown.push(`and ${nodes.length - shown.length} more`)
   const missing = `${open.length} of ${asked} ${asked === 1 ? 'reply' : 'replies'}`
   return {
     kind: 'replies',
     what: shown.length === 0 ? missing : `${missing}: ${shown.join(', ')}`,
-    sinceAt: first.createdAt,
+    sinceAt: oldest.createdAt,
     remedy: [...new Set(nodes.map(({ remedy }) => remedy))].filter((remedy) => remedy !== '').join(' '),
+    nodes: first.map(({ name }) => name),
   }
 }
 
-const nodesShownMax = 5
-
 interface NodeState {
+  /** What people call the node: its name, the identity of its certificate, or its id. */
+  readonly name: string
+  /** What it does, as the rest of a sentence that begins with its name. */
   readonly text: string
   readonly remedy: string
 }
@@ -108,24 +111,32 @@ async function listStates(
   return states.sort((a, b) => Number(a.remedy === '') - Number(b.remedy === ''))
 }
 
-async function stateOf(
-  { knownNodes, room }: Ctx,
-  { nodeId, state, deliveredAt }: runMessages.Unanswered,
+async function stateOf({ knownNodes, room }: Ctx, message: runMessages.Unanswered, now: number): Promise<NodeState> {
+  const node = await knownNodes.find(message.nodeId as NodeId)
+  return {
+    name: node?.name ?? node?.identity ?? `node ${message.nodeId}`,
+    ...workOf(node, message, now, room.leaseNow()),
+  }
+}
+
+function workOf(
+  node: Node | undefined,
+  { state, deliveredAt }: runMessages.Unanswered,
   now: number,
-): Promise<NodeState> {
-  const node = await knownNodes.find(nodeId as NodeId)
-  if (node?.admission === 'blocked') return { text: `node ${nodeId} is blocked`, remedy: unblock }
-  if (!node || !isReachable(node, room.leaseNow())) {
+  leaseNow: number,
+): Pick<NodeState, 'text' | 'remedy'> {
+  if (node?.admission === 'blocked') return { text: `is blocked`, remedy: unblock }
+  if (!node || !isReachable(node, leaseNow)) {
     const goneAt = Math.min(node?.lastDeactivatedAt ?? now, node?.onlineUntil ?? now)
-    return { text: `node ${nodeId} is offline since ${instant(goneAt)}`, remedy: restart }
+    return { text: `is offline since ${instant(goneAt)}`, remedy: restart }
   }
   const heardAt = (node.onlineUntil ?? now) - heartbeatPatience * node.heartbeatIntervalMs
   if (now - heardAt > 1.2 * node.heartbeatIntervalMs)
-    return { text: `node ${nodeId} is silent since ${instant(heardAt)}`, remedy: listen }
-  if (state === 'announced') return { text: `node ${nodeId} waits for the rest of its message`, remedy: '' }
+    return { text: `is silent since ${instant(heardAt)}`, remedy: listen }
+  if (state === 'announced') return { text: `waits for the rest of its message`, remedy: '' }
   return deliveredAt === undefined
-    ? { text: `node ${nodeId} has not fetched its message`, remedy: '' }
-    : { text: `node ${nodeId} works on it since ${instant(deliveredAt)}`, remedy: '' }
+    ? { text: `has not fetched its message`, remedy: '' }
+    : { text: `works on it since ${instant(deliveredAt)}`, remedy: '' }
 }
 
 const unblock = 'Let blocked SuperNodes work again (flwr supernode unblock), or stop the run.'

@@ -1,4 +1,5 @@
 import type { RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 
 export type WaitKind = 'disk' | 'superexec' | 'app-start' | 'app' | 'nodes' | 'replies'
 
@@ -10,6 +11,8 @@ export interface Wait {
   readonly sinceAt: number
   /** What would help; empty if only time does. */
   readonly remedy: string
+  /** Names of the nodes whose replies are missing, at most `waitNodesShownMax`; only for `replies`. */
+  readonly nodes?: readonly string[]
 }
 
 interface Questions {
@@ -29,6 +32,7 @@ export class RunWaits {
   readonly #waits = new Map<RunId, Wait>()
   /** Keys of the waits that followers were told of. */
   readonly #noticed = new Map<RunId, string>()
+  readonly #late = new Map<RunId, readonly string[]>()
 
   /** The ServerApp asks which nodes there are. `isHeld`: it waits until there are others. */
   askedForNodes(runId: RunId, at: number, isHeld: boolean): void {
@@ -56,9 +60,22 @@ export class RunWaits {
     return this.#waits.get(runId)
   }
 
-  replace(waits: ReadonlyMap<RunId, Wait>): void {
+  /** Names of the nodes whose replies are late, as of the last look. */
+  lateNodes(runId: RunId): readonly string[] {
+    return this.#late.get(runId) ?? []
+  }
+
+  /** Takes over what a look at all runs has found. Returns the runs that have other late nodes than before. */
+  replace(waits: ReadonlyMap<RunId, Wait>, now: number): RunId[] {
+    const before = new Map(this.#late)
     this.#waits.clear()
-    for (const [runId, wait] of waits) this.#waits.set(runId, wait)
+    this.#late.clear()
+    for (const [runId, wait] of waits) {
+      this.#waits.set(runId, wait)
+      if (wait.nodes && now - wait.sinceAt >= limits.lateReplyMs) this.#late.set(runId, wait.nodes)
+    }
+    const runIds = new Set([...before.keys(), ...this.#late.keys()])
+    return [...runIds].filter((runId) => String(before.get(runId) ?? '') !== String(this.lateNodes(runId)))
   }
 
   /** Returns the runs whose programs that follow them have news, now that these are to be noticed. */
@@ -73,6 +90,7 @@ export class RunWaits {
   forget(runId: RunId): void {
     this.#questions.delete(runId)
     this.#waits.delete(runId)
+    this.#late.delete(runId)
   }
 }
 

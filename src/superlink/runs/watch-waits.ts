@@ -22,9 +22,9 @@ export async function lookAtWaits(ctx: Ctx): Promise<void> {
     const wait = run && (await findWait(ctx, run))
     if (wait) waits.set(runId, wait)
   }
-  ctx.progress.waits.replace(waits)
+  const changed = ctx.progress.waits.replace(waits, ctx.clock.now())
   const notices = new Map([...waits].filter(([runId]) => findNotice(ctx, runId) !== undefined))
-  for (const runId of ctx.progress.waits.notice(notices)) ctx.bells.runs.ring(runId)
+  for (const runId of new Set([...changed, ...ctx.progress.waits.notice(notices)])) ctx.bells.runs.ring(runId)
 }
 
 /**

@@ -29,11 +29,12 @@ export function OneRunView({ id, run, now }: { id: string; run: RunView | undefi
 }
 
 function Phase({ series }: { series: RunSeries }): VNode | null {
-  const { round, rounds, phase, asked, replied, failed } = series
+  const { round, rounds, phase, asked, replied, failed, late } = series
   if (round === 0 && asked === 0) return null
   const where = round > 0 ? `Round ${round} of ${rounds}, ${phase === 'round-end' ? 'done' : phase}` : 'Replies'
   const errors = failed > 0 ? `, ${failed} with an error` : ''
-  return html`<p class="phase"><label>${where}: ${replied} of ${asked} SuperNodes replied${errors}
+  const missing = late.length > 0 ? `; late: ${late.join(', ')}` : ''
+  return html`<p class="phase"><label>${where}: ${replied} of ${asked} SuperNodes replied${errors}${missing}
     <progress max=${Math.max(1, asked)} value=${replied}></progress></label></p>` as VNode
 }
 

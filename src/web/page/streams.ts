@@ -1,6 +1,6 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { FleetState, NodeView, RunEventView, RunView } from '../model.ts'
-import { noSeries, type RunSeries, withEvents } from '../run-series.ts'
+import { emptySeries, type RunSeries, withEvents } from '../run-series.ts'
 
 /** The fleet as it is now; `lost` while the program behind the page does not respond. */
 export function useFleet(): { fleet: FleetState | undefined; lost: boolean } {
@@ -22,18 +22,18 @@ export function useFleet(): { fleet: FleetState | undefined; lost: boolean } {
 
 /** The events of a run as curves, from its start. */
 export function useRun(id: string): { series: RunSeries; problem: string; ended: boolean } {
-  const [series, setSeries] = useState(noSeries)
+  const [series, setSeries] = useState(emptySeries)
   const [problem, setProblem] = useState('')
   const [ended, setEnded] = useState(false)
   useEffect(() => {
-    let known: RunSeries = { ...noSeries, metrics: new Map(), roundEnds: new Map() }
+    let known = emptySeries()
     setSeries(known)
     setEnded(false)
     setProblem('')
     const source = new EventSource(`/api/runs/${id}`)
     // The program starts from the first event whenever the browser connects again.
     source.addEventListener('open', () => {
-      known = { ...noSeries, metrics: new Map(), roundEnds: new Map() }
+      known = emptySeries()
     })
     source.addEventListener('events', ({ data }) => {
       known = withEvents(known, JSON.parse(data) as RunEventView[])
