@@ -37,7 +37,7 @@ export async function runClientApp(
   await task.leaveLastWords?.(lastWordsFor(instruction, input))
   try {
     const message = await fetchMessage(route, tree)
-    const context = contextFromWire(input.context)
+    const context = contextFromWire(input.context, input.run.fabId)
     const startedAt = performance.now()
     const reply = await answer(early ?? load(task, input), message, (app) => app.handle(message, context))
     const clientappRuntime = (performance.now() - startedAt) / 1000

@@ -1,6 +1,7 @@
 import { inspect } from 'node:util'
 import { TaskEndedError, type TaskInput, type TaskOutcome } from '../app-api/task-api.ts'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import { createContext } from '../message/context.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, userConfigFromWire } from '../message/wire.ts'
 import { ServerApp } from '../sdk/server-app.ts'
@@ -27,12 +28,16 @@ export const main = appMain('flwr-serverapp', async (task) => {
 
 async function runServerApp(task: TaskContext, input: TaskInput): Promise<TaskOutcome> {
   const { api, config } = task
-  let context = contextFromWire(input.context)
+  let context = contextFromWire(input.context, input.run.fabId)
   const grid = new TaskGrid(api, { runId: context.runId, taskId: input.taskId })
   try {
     const installed = await installApp(input.fab, config.home)
     const overrides = userConfigFromWire(input.run.overrideConfig)
-    context = { ...context, runConfig: runConfigOf(installed.manifest, overrides) }
+    context = createContext({
+      ...context,
+      app: installed.manifest.fabId,
+      runConfig: runConfigOf(installed.manifest, overrides),
+    })
     const app = await loadComponent(installed, installed.manifest.components.serverapp, ServerApp, sdkUrl)
     await app.run(grid, context)
     await grid.flush()

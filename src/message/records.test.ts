@@ -73,12 +73,19 @@ test('reading what is not there says what is', () => {
   assert.throws(() => content.arrays('model'), /There is no record 'model' among: arrays, m/)
   assert.throws(() => content.metrics('arrays'), /Record 'arrays' is a ArrayRecord, not a MetricRecord/)
   assert.throws(() => content.arrays('arrays').getArray('b'), /There is no array 'b' among: w/)
-  assert.throws(() => content.metrics('m').getNumber('loss'), /'loss' is not a number/)
+  assert.throws(() => content.metrics('m').getNumber('loss'), /no metric 'loss' among: none at all/)
   const config = new ConfigRecord({ n: 1, s: 's', b: true, raw: new Uint8Array([1]) })
   assert.deepEqual(
     [config.getNumber('n'), config.getString('s'), config.getBoolean('b'), config.getBytes('raw')],
     [1, 's', true, new Uint8Array([1])],
   )
+  assert.deepEqual(
+    [config.number('lr', 0.1), config.string('s', 'other'), config.boolean('off', false)],
+    [0.1, 's', false],
+  )
+  assert.equal(new MetricRecord({ loss: 2 }).number('loss', 1) + new MetricRecord().number('loss', 1), 3)
+  assert.throws(() => config.number('s', 1), /'s' is not a number/)
+  assert.throws(() => config.number('lr'), /There is no config 'lr' among: n, s, b, raw/)
   assert.throws(() => config.getNumber('s'), /'s' is not a number/)
   assert.throws(() => config.getString('n'), /'n' is not a string/)
   assert.throws(() => config.getBoolean('n'), /'n' is not a boolean/)

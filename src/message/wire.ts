@@ -18,7 +18,7 @@ import {
   type RecordDict as WireRecordDict,
 } from '../gen/flwr/proto/recorddict_pb.ts'
 import { type Scalar, ScalarSchema } from '../gen/flwr/proto/transport_pb.ts'
-import type { Context } from './context.ts'
+import { type Context, type ContextFields, createContext } from './context.ts'
 import type { MessageError, Metadata } from './message.ts'
 import { NdArray } from './nd-array.ts'
 import { type AnyRecord, ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from './records.ts'
@@ -104,7 +104,7 @@ export function recordDictFromWire(wire: WireRecordDict | undefined): RecordDict
   return records
 }
 
-export function contextToWire(context: Context): WireContext {
+export function contextToWire(context: ContextFields): WireContext {
   return create(ContextSchema, {
     runId: context.runId,
     nodeId: context.nodeId,
@@ -115,15 +115,17 @@ export function contextToWire(context: Context): WireContext {
   })
 }
 
-export function contextFromWire(wire: WireContext): Context {
-  return {
+/** `app` is the app's name, for the error messages of its configuration. */
+export function contextFromWire(wire: WireContext, app?: string): Context {
+  return createContext({
+    ...(app ? { app } : {}),
     runId: wire.runId,
     nodeId: wire.nodeId,
     seriesId: wire.seriesId,
     nodeConfig: userConfigFromWire(wire.nodeConfig),
     runConfig: userConfigFromWire(wire.runConfig),
     state: recordDictFromWire(wire.state),
-  }
+  })
 }
 
 export function userConfigToWire(config: UserConfig): Record<string, Scalar> {

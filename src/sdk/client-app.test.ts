@@ -1,11 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Context } from '../message/context.ts'
+import { createContext } from '../message/context.ts'
 import { Message } from '../message/message.ts'
 import { ConfigRecord, RecordDict } from '../message/records.ts'
 import { ClientApp, type Mod } from './client-app.ts'
 
-const context: Context = { runId: 1n, nodeId: 2n, seriesId: 3n, nodeConfig: {}, runConfig: {}, state: new RecordDict() }
+const context = createContext({ nodeId: 2n })
 const message = (messageType: string): Message =>
   Message.create({ content: new RecordDict({ c: new ConfigRecord({ path: '' }) }), messageType, dstNodeId: 2n })
 const named =

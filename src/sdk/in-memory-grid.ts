@@ -2,14 +2,15 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { errorText } from '../base/errors.ts'
 import { superlinkNodeId } from '../base/ids.ts'
 import type { UserConfig } from '../base/user-config.ts'
-import type { Context } from '../message/context.ts'
+import { type Context, createContext } from '../message/context.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import { inflateMessage } from '../message/inflate.ts'
 import { errorCodes, type Message } from '../message/message.ts'
-import { RecordDict } from '../message/records.ts'
+import type { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire } from '../message/wire.ts'
 import type { ClientApp } from './client-app.ts'
 import type { Grid, Progress } from './grid.ts'
+import type { ServerApp } from './server-app.ts'
 
 export interface InMemoryNode {
   readonly app: ClientApp
@@ -37,17 +38,32 @@ export class InMemoryGrid implements Grid {
   readonly #nodes: ReadonlyMap<bigint, { app: ClientApp; context: Context }>
   readonly #replies = new Map<string, Promise<Message>>()
   readonly #arrived = new Map<string, Message>()
+  readonly #runConfig: UserConfig
 
   /** The nodes get the ids 2, 3, and so on. */
   constructor(nodes: readonly InMemoryNode[], options: { runConfig?: UserConfig } = {}) {
     const { runConfig = {} } = options
+    this.#runConfig = runConfig
     this.#nodes = new Map(
       nodes.map(({ app, nodeConfig = {} }, index) => {
         const nodeId = superlinkNodeId + 1n + BigInt(index)
-        const context = { runId: this.runId, nodeId, seriesId: 1n, nodeConfig, runConfig, state: new RecordDict() }
+        const context = createContext({ runId: this.runId, nodeId, nodeConfig, runConfig })
         return [nodeId, { app, context }] as const
       }),
     )
+  }
+
+  /**
+   * Runs a ServerApp on this grid, with the configuration of the run, to its end. Rejects with what the app throws. Returns
+   * the app's context, whose state may be checked; give one to start from a state.
+   *
+   * @example
+   * await grid.run(serverApp)
+   * assert.equal(grid.progress.at(-1)?.phase, 'round-end')
+   */
+  async run(app: ServerApp, context: Context = createContext({ runConfig: this.#runConfig })): Promise<Context> {
+    await app.run(this, context)
+    return context
   }
 
   async getNodeIds(): Promise<bigint[]> {

@@ -1,7 +1,8 @@
 /** What authors of apps import as `trellis-fl`. */
 
 export type { UserConfig, UserConfigValue } from '../base/user-config.ts'
-export type { Context } from '../message/context.ts'
+export type { AppConfig, ConfigReader } from '../message/config-reader.ts'
+export { type Context, createContext } from '../message/context.ts'
 export type { DType, NumericArray, ValuesByType } from '../message/dtype.ts'
 export {
   defaultTtl,

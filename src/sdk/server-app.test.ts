@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { Context } from '../message/context.ts'
-import { RecordDict } from '../message/records.ts'
+import { createContext } from '../message/context.ts'
 import { InMemoryGrid } from './in-memory-grid.ts'
 import { ServerApp } from './server-app.ts'
 
 const grid = new InMemoryGrid([])
-const context: Context = { runId: 1n, nodeId: 1n, seriesId: 3n, nodeConfig: {}, runConfig: {}, state: new RecordDict() }
+const context = createContext({ nodeId: 1n })
 
 test('a ServerApp is done when its main function is', async () => {
   const order: string[] = []

@@ -9,7 +9,7 @@ export type ServerFn = (grid: Grid, context: Context) => Promise<void> | void
  * @example
  * export const app = new ServerApp().main(async (grid, context) => {
  *   const strategy = new FedAvg({ fractionTrain: 0.5 })
- *   await strategy.start(grid, initialModel(), { numRounds: Number(context.runConfig['num-server-rounds']) })
+ *   await strategy.start(grid, initialModel(), { numRounds: context.config.integer('num-server-rounds') })
  * })
  */
 export class ServerApp {

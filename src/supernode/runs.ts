@@ -8,7 +8,7 @@ import { fuseConfig } from '../fab/pyproject.ts'
 import { readFab } from '../fab/read-fab.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { isSignedBy, type TrustedEntities } from '../identity/trusted-entities.ts'
-import type { Context } from '../message/context.ts'
+import type { ContextFields } from '../message/context.ts'
 import { RecordDict } from '../message/records.ts'
 import { userConfigFromWire } from '../message/wire.ts'
 import { type FleetClient, fleet } from './fleet.ts'
@@ -21,7 +21,7 @@ export interface KnownRun {
   /** Component reference of the ClientApp. */
   readonly component: string
   /** What the ClientApp keeps from message to message; see {@link Runs.keep}. */
-  context: Context
+  context: ContextFields
 }
 
 /** More runs than this at the same time: the longest unused one is asked for again when it comes back. */
@@ -86,7 +86,7 @@ export class Runs {
   }
 
   /** Takes over what a ClientApp left behind at the end of a task. */
-  keep(run: KnownRun, context: Context): void {
+  keep(run: KnownRun, context: ContextFields): void {
     run.context = context
     const { seriesId } = run.wire
     if (seriesId === 0n) return

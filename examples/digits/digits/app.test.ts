@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { mock, test } from 'node:test'
 import { parse } from 'smol-toml'
-import { type Context, InMemoryGrid, RecordDict } from 'trellis-fl'
+import { type Context, InMemoryGrid } from 'trellis-fl'
 import { app as clientApp } from './client-app.ts'
 import { app as serverApp } from './server-app.ts'
 
@@ -27,8 +27,7 @@ test('with its default settings and three nodes the app gets nine of ten unseen 
     nodeConfig: { 'partition-id': id, 'num-partitions': 3n },
   }))
   const grid = new InMemoryGrid(nodes, { runConfig })
-  const context = { runId: 1n, nodeId: 1n, seriesId: 1n, nodeConfig: {}, runConfig, state: new RecordDict() }
-  await serverApp.run(grid, context)
+  await grid.run(serverApp)
   written.mock.restore()
 
   const [, accuracy] = /Final test accuracy: (\S+) \(300 images/.exec(lines.join('')) ?? []

@@ -8,9 +8,9 @@ export const app = new ClientApp()
     const { train: images } = shareOf(context)
     const network = fromArrays(message.content.arrays('arrays'))
     const loss = train(network, images, {
-      epochs: Number(context.runConfig['local-epochs']),
-      learningRate: Number(context.runConfig['learning-rate']),
-      batchSize: Number(context.runConfig['batch-size']),
+      epochs: context.config.integer('local-epochs'),
+      learningRate: context.config.number('learning-rate'),
+      batchSize: context.config.integer('batch-size'),
       seed: message.content.config('config').getNumber('server-round'),
     })
     const metrics = new MetricRecord({ 'num-examples': images.count, 'train-loss': float(loss) })
@@ -23,6 +23,6 @@ export const app = new ClientApp()
     return message.reply(new RecordDict({ metrics }))
   })
 
-function shareOf({ nodeConfig }: Context): Share {
-  return readShare(Number(nodeConfig['partition-id'] ?? 0), Number(nodeConfig['num-partitions'] ?? 1))
+function shareOf({ config }: Context): Share {
+  return readShare(config.node.integer('partition-id', 0), config.node.integer('num-partitions', 1))
 }

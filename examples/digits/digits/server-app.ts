@@ -4,8 +4,8 @@ import { evaluate, fromArrays, initialNetwork, toArrays } from './network.ts'
 
 /** Steers the rounds: every node trains on its own images, and the networks are averaged. */
 export const app = new ServerApp().main(async (grid, context) => {
-  const minNodes = Number(context.runConfig['min-nodes'])
-  const numRounds = Number(context.runConfig['num-server-rounds'])
+  const minNodes = context.config.integer('min-nodes')
+  const numRounds = context.config.integer('num-server-rounds')
   const strategy = new FedAvg({ minAvailableNodes: minNodes, minTrainNodes: minNodes, minEvaluateNodes: minNodes })
 
   const testSet = readTestSet()
