@@ -11,6 +11,9 @@ export interface CliContext {
 export type CreateCommand = (context: CliContext) => Command
 
 export const formatOption = (): Option => new Option('--format <format>', 'default or json').default('default')
+/** For commands that print tables. */
+export const wideOption = (): Option =>
+  new Option('--wide', 'show all columns and whole ids, however narrow the terminal is')
 export const connectionArgument = [
   '[superlink]',
   'name of a connection in config.toml; default: its default connection',

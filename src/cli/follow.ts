@@ -13,7 +13,7 @@ import { LiveLines } from './live-lines.ts'
 import { LogText } from './log-text.ts'
 import { type Output, paint, showsColors } from './output.ts'
 import { metricLines, milestoneText, progressBar, progressText } from './progress.ts'
-import { elapsedSeconds, statusText } from './run-view.ts'
+import { elapsedSeconds, runStyle, statusText } from './run-view.ts'
 import { durationText } from './units.ts'
 
 /** How long a SuperLink may be away before the follower gives up. */
@@ -66,7 +66,7 @@ export async function followRun(
 /** How a run ended: `Run 1 finished:failed: the reason`. */
 export function endText(run: Run): string {
   const status = statusText(run)
-  const color = status === 'finished:completed' ? 'green' : status === 'finished:failed' ? 'red' : 'yellow'
+  const color = runStyle(status) ?? 'yellow'
   const why = run.status?.details
   return `Run ${run.runId} ${paint(color, status)}${why ? `: ${oneLine(why)}` : ''}`
 }

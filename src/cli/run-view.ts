@@ -14,6 +14,14 @@ export function statusText(run: Run): string {
   return oneLine(subStatus === '' ? status : `${status}:${subStatus}`)
 }
 
+/** The colour of a run's status in tables; `undefined` for one that waits. */
+export function runStyle(status: string): 'green' | 'red' | 'yellow' | 'cyan' | undefined {
+  if (status === 'finished:completed') return 'green'
+  if (status === 'finished:failed') return 'red'
+  if (status.startsWith('finished')) return 'yellow'
+  return status === 'running' ? 'cyan' : undefined
+}
+
 /** Seconds that the run has been running. */
 export function elapsedSeconds(run: Run, now: string): number {
   return secondsBetween(run.runningAt, run.finishedAt || now)

@@ -4,6 +4,7 @@ import { oneLine } from '../../base/printable.ts'
 import { type CreateCommand, connectionArgument, federationConfigOption, parseId } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
+import { findRunId } from '../short-ids.ts'
 
 /** Logging in needs a SuperLink with accounts. Ours knows who calls by their certificate. */
 export const loginCommand: CreateCommand = (context) =>
@@ -32,9 +33,10 @@ export const pullCommand: CreateCommand = (context) =>
     .argument(...connectionArgument)
     .addOption(federationConfigOption())
     .action(async (runIdText: string, connectionName: string | undefined) => {
-      const runId = parseId(runIdText, 'RUN_ID')
+      const given = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, 'default', async (output) => {
         using control = await openControl(context, connectionName, output)
+        const runId = await findRunId(control.client, given, 'RUN_ID')
         const { url } = await control.client.pullArtifacts({ runId })
         if (!url) throw new UsageError(`The SuperLink has no artifacts of run ${runId}.`)
         output.say(oneLine(url))

@@ -1,12 +1,12 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { Federation } from '../../gen/flwr/proto/federation_pb.ts'
-import { type CliContext, type CreateCommand, connectionArgument, formatOption, group } from '../command.ts'
+import { type CliContext, type CreateCommand, connectionArgument, formatOption, group, wideOption } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { float, type Json, runCommand } from '../output.ts'
-import { appText, elapsedSeconds, statusText } from '../run-view.ts'
+import { appText, elapsedSeconds, runStyle, statusText } from '../run-view.ts'
 import { simulationToJson } from '../simulation-config.ts'
-import { table } from '../table.ts'
+import { table, tableWidth } from '../table.ts'
 import { durationText } from '../units.ts'
 import { managementCommands } from './federation-management.ts'
 import { simulationConfigCommand } from './simulation-config.ts'
@@ -22,6 +22,7 @@ export const federationCommand: CreateCommand = (context) =>
 interface ListOptions {
   readonly federation?: string
   readonly verbose?: boolean
+  readonly wide?: boolean
   readonly format: string
 }
 
@@ -32,6 +33,7 @@ function list(context: CliContext): Command {
     .argument(...connectionArgument)
     .option('--federation <name>', 'show this federation')
     .option('-v, --verbose', 'also list archived federations')
+    .addOption(wideOption())
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: ListOptions) => {
       if (options.federation !== undefined) return showFederation(context, options.federation, connectionName, options)
@@ -41,13 +43,19 @@ function list(context: CliContext): Command {
         const shown = federations.filter(({ archived }) => options.verbose || !archived)
         output.say(
           table(
-            ['Federation', 'Description', 'Runtime', 'Status'],
+            [
+              'Federation',
+              { title: 'Description', isFreeText: true, rank: 1 },
+              { title: 'Runtime', rank: 2 },
+              'Status',
+            ],
             shown.map(({ name, description, simulation, archived }) => [
               name,
               description,
               simulation ? 'simulation' : 'deployment',
               archived ? 'archived' : 'active',
             ]),
+            tableWidth(options.wide),
           ),
         )
         const rows = federations.map(({ name, description, archived, simulation }) => ({
@@ -68,8 +76,9 @@ function show(context: CliContext): Command {
     .description('show members, SuperNodes and runs of a federation')
     .argument('<federation>')
     .argument(...connectionArgument)
+    .addOption(wideOption())
     .addOption(formatOption())
-    .action((name: string, connectionName: string | undefined, options: { format: string }) =>
+    .action((name: string, connectionName: string | undefined, options: { wide?: boolean; format: string }) =>
       showFederation(context, name, connectionName, options),
     )
 }
@@ -78,19 +87,19 @@ async function showFederation(
   context: CliContext,
   federationName: string,
   connectionName: string | undefined,
-  options: { format: string },
+  options: { wide?: boolean; format: string },
 ): Promise<void> {
   context.status = await runCommand(context, options.format, async (output) => {
     using control = await openControl(context, connectionName, output)
     const { federation, now } = await control.client.showFederation({ federationName })
     if (!federation) throw new UsageError(`The SuperLink says nothing of federation '${federationName}'.`)
-    output.say(federationText(federation, now))
+    output.say(federationText(federation, now, tableWidth(options.wide)))
     output.answer({ federation: federationToJson(federation, now) })
     return undefined
   })
 }
 
-function federationText(federation: Federation, now: string): string {
+function federationText(federation: Federation, now: string, width: number): string {
   const { members, nodes, runs } = federation
   return [
     'Federation Members',
@@ -99,20 +108,24 @@ function federationText(federation: Federation, now: string): string {
       members.map(({ account, role }) => [account?.name ?? '', role]),
     ),
     '',
-    ...(federation.simulation ? simulationLines(federation.config) : nodeLines(nodes)),
+    ...(federation.simulation ? simulationLines(federation.config) : nodeLines(nodes, width)),
     '',
     'Runs in the Federation',
     table(
-      ['Run ID', 'App', 'Status', 'Elapsed'],
+      [{ title: 'Run ID', isId: true }, 'App', { title: 'Status', styleOf: runStyle }, { title: 'Elapsed', rank: 1 }],
       runs.map((run) => [run.runId.toString(), appText(run), statusText(run), durationText(elapsedSeconds(run, now))]),
+      width,
     ),
   ].join('\n')
 }
 
-function nodeLines(nodes: Federation['nodes']): string[] {
+function nodeLines(nodes: Federation['nodes'], width: number): string[] {
   const shown = nodes.filter(({ status }) => status !== 'unregistered')
   const rows = shown.map(({ nodeId, ownerName, status }) => [nodeId.toString(), ownerName, status])
-  return ['SuperNodes in the Federation', table(['Node ID', 'Owner', 'Status'], rows)]
+  return [
+    'SuperNodes in the Federation',
+    table([{ title: 'Node ID', isId: true }, { title: 'Owner', rank: 1 }, 'Status'], rows, width),
+  ]
 }
 
 function simulationLines(config: Federation['config']): string[] {

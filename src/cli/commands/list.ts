@@ -6,16 +6,25 @@ import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Run } from '../../gen/flwr/proto/run_pb.ts'
 import type { Client } from '../../rpc/channel.ts'
 import { listAllRuns } from '../all-runs.ts'
-import { type CreateCommand, connectionArgument, federationConfigOption, formatOption, parseId } from '../command.ts'
+import {
+  type CreateCommand,
+  connectionArgument,
+  federationConfigOption,
+  formatOption,
+  parseId,
+  wideOption,
+} from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
-import { appText, changedAt, elapsedSeconds, runToJson, statusText, waitText } from '../run-view.ts'
-import { details, table } from '../table.ts'
+import { appText, changedAt, elapsedSeconds, runStyle, runToJson, statusText, waitText } from '../run-view.ts'
+import { findRunId } from '../short-ids.ts'
+import { details, table, tableWidth } from '../table.ts'
 import { bytesText, durationText, instantText } from '../units.ts'
 
 interface Options {
   readonly runId?: string
   readonly limit?: string
+  readonly wide?: boolean
   readonly format: string
 }
 
@@ -28,17 +37,21 @@ export const listCommand: CreateCommand = (context) =>
     .option('--runs', 'list all runs (default)')
     .option('--run-id <id>', 'show one run in detail')
     .option('--limit <count>', 'maximum number of runs')
+    .addOption(wideOption())
     .addOption(formatOption())
     .action(async (connectionName: string | undefined, options: Options) => {
       const limit = wholeNumber(options.limit, '--limit', { min: 1 })
-      const runId = options.runId === undefined ? undefined : parseId(options.runId, '--run-id')
+      const given = options.runId === undefined ? undefined : parseId(options.runId, '--run-id')
       context.status = await runCommand(context, options.format, async (output) => {
-        if (runId !== undefined && limit !== undefined)
+        if (given !== undefined && limit !== undefined)
           throw new UsageError(`The options '--run-id' and '--limit' cannot be used together.`)
         using control = await openControl(context, connectionName, output)
+        const runId = given === undefined ? undefined : await findRunId(control.client, given, '--run-id')
         const { runs: found, now } = await findRuns(control.client, runId, limit)
         const runs = found.sort((a, b) => (a.pendingAt === b.pendingAt ? 0 : a.pendingAt < b.pendingAt ? 1 : -1))
-        output.say(runId !== undefined && runs[0] ? runDetails(runs[0], now) : runTable(runs, now))
+        output.say(
+          runId !== undefined && runs[0] ? runDetails(runs[0], now) : runTable(runs, now, tableWidth(options.wide)),
+        )
         output.answer({ success: true, runs: runs.map((run) => runToJson(run, now)) })
         return undefined
       })
@@ -54,14 +67,25 @@ async function findRuns(
   return { runs: Object.values(runDict), now }
 }
 
-function runTable(runs: readonly Run[], now: string): string {
+/** Reasons of so many failed runs are shown, the newest first. */
+const reasonsMax = 3
+
+function runTable(runs: readonly Run[], now: string, width: number): string {
   if (runs.length === 0) return 'There are no runs yet: start one with flwr run.'
   const waits = runs.flatMap((run) => {
     const text = waitText(run)
     return text === undefined ? [] : [`Run ${run.runId} ${text}`]
   })
+  const failures = runs.filter((run) => run.status?.subStatus === 'failed' && run.status.details !== '')
   const list = table(
-    ['Run ID', 'Federation', 'App', 'Status', 'Elapsed', 'Status Changed @'],
+    [
+      { title: 'Run ID', isId: true },
+      { title: 'Federation', rank: 3 },
+      { title: 'App', rank: 1 },
+      { title: 'Status', styleOf: runStyle },
+      { title: 'Elapsed', rank: 2 },
+      { title: 'Status Changed @', rank: 4 },
+    ],
     runs.map((run) => [
       run.runId.toString(),
       run.federation,
@@ -70,8 +94,12 @@ function runTable(runs: readonly Run[], now: string): string {
       durationText(elapsedSeconds(run, now)),
       changedAt(run),
     ]),
+    width,
   )
-  return [list, ...waits].join('\n')
+  const reasons = failures
+    .slice(0, reasonsMax)
+    .map((run) => `Run ${run.runId} failed: ${oneLine(run.status?.details ?? '')}`)
+  return [list, ...waits, ...reasons].join('\n')
 }
 
 function runDetails(run: Run, now: string): string {

@@ -3,6 +3,7 @@ import { type CliContext, type CreateCommand, connectionArgument, federationConf
 import { type ControlClient, openControl } from '../connect.ts'
 import { endText, followRun } from '../follow.ts'
 import { runCommand, writeLine } from '../output.ts'
+import { findRunId } from '../short-ids.ts'
 
 const showMs = 5000
 
@@ -15,9 +16,10 @@ export const logCommand: CreateCommand = (context) =>
     .option('--stream', 'follow the log until the run ends (default)')
     .option('--show', 'print the log so far and end')
     .action(async (runIdText: string, connectionName: string | undefined, options: { show?: boolean }) => {
-      const runId = parseId(runIdText, 'RUN_ID')
+      const given = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, 'default', async (output) => {
         using control = await openControl(context, connectionName, output)
+        const runId = await findRunId(control.client, given, 'RUN_ID')
         if (options.show) return await showLog(context, control.client, runId)
         const ended = await followRun(context, control, runId, output, { milestones: false })
         // Standard output is the log and nothing else.

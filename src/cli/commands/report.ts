@@ -8,6 +8,7 @@ import { type ControlClient, openControl } from '../connect.ts'
 import { reportPage } from '../dashboard/report-page.ts'
 import { eventView, runView } from '../dashboard/views.ts'
 import { runCommand } from '../output.ts'
+import { findRunId } from '../short-ids.ts'
 
 /** The events of a run that goes on have no end: so long after the last one, the report is written. */
 const quietMs = 3000
@@ -19,9 +20,10 @@ export const reportCommand: CreateCommand = (context) =>
     .argument(...connectionArgument)
     .option('-o, --output <file>', 'file to write (default: run-RUN_ID.html)')
     .action(async (runIdText: string, connectionName: string | undefined, options: { output?: string }) => {
-      const runId = parseId(runIdText, 'RUN_ID')
+      const given = parseId(runIdText, 'RUN_ID')
       context.status = await runCommand(context, 'default', async (output) => {
         using control = await openControl(context, connectionName, output)
+        const runId = await findRunId(control.client, given, 'RUN_ID')
         const { runDict, now } = await control.client.listRuns({ runId })
         const run = Object.values(runDict)[0]
         if (!run) throw new UsageError('The run was not found: see flwr ls.')

@@ -15,6 +15,7 @@ import { movedText, moveLegacyConnections } from '../legacy-connections.ts'
 import { type Output, paint, runCommand as runWithOutput } from '../output.ts'
 import { readRunConfig } from '../run-config.ts'
 import { statusText } from '../run-view.ts'
+import { findRunId } from '../short-ids.ts'
 import { readSimulationConfig } from '../simulation-config.ts'
 
 interface Options {
@@ -93,8 +94,9 @@ async function resume(
     throw new UsageError(
       'A run is resumed as it was started: leave out --run-config, --federation-config and --federation.',
     )
-  const resumeRunId = parseId(options.resume, '--resume')
+  const given = parseId(options.resume, '--resume')
   using control = await openControl(context, connectionName, output)
+  const resumeRunId = await findRunId(control.client, given, '--resume')
   const { runId, federation } = await control.client.startRun({ resumeRunId })
   if (runId === undefined) throw new UsageError('This SuperLink cannot resume runs: it keeps no checkpoints.')
   output.say(`${paint('green', 'Successfully started run')} ${runId}, from the last checkpoint of run ${resumeRunId}`)

@@ -5,6 +5,7 @@ import { RpcError } from '../../rpc/rpc-error.ts'
 import { type CliContext, connectionArgument, formatOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
+import { findNodeId } from '../short-ids.ts'
 
 /** `flwr supernode block`, `unblock` and `drain`: what a SuperNode may do from now on. */
 const commands = {
@@ -36,7 +37,8 @@ export function admissionCommands(context: CliContext): Command[] {
         const id = /^\d+$/.test(text) ? parseId(text, 'NODE') : undefined
         context.status = await runCommand(context, options.format, async (output) => {
           using control = await openControl(context, connectionName, output)
-          const nodeId = id ?? (await findNodeId(control.client, text))
+          const nodeId =
+            id === undefined ? await findNamedNode(control.client, text) : await findNodeId(control.client, id, 'NODE')
           await setAdmission(control.client, nodeId, admission)
           output.say(`SuperNode ${nodeId} ${done}.`)
           output.answer({ success: true, 'node-id': nodeId, admission })
@@ -47,7 +49,7 @@ export function admissionCommands(context: CliContext): Command[] {
 }
 
 /** Nodes that share an identity are blocked and drained together, so any of them stands for it. */
-async function findNodeId(client: ControlClient, text: string): Promise<bigint> {
+async function findNamedNode(client: ControlClient, text: string): Promise<bigint> {
   const { nodesInfo } = await client.listNodes({})
   const found = nodesInfo.filter(({ identity, name }) => identity === text || name === text)
   const [node] = found.toSorted((a, b) => Number(isGone(a)) - Number(isGone(b)))

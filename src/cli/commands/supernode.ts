@@ -3,10 +3,19 @@ import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { NodeInfo } from '../../gen/flwr/proto/node_pb.ts'
 import { readOpensshPublicKey } from '../../identity/openssh-key.ts'
-import { type CliContext, type CreateCommand, connectionArgument, formatOption, group, parseId } from '../command.ts'
+import {
+  type CliContext,
+  type CreateCommand,
+  connectionArgument,
+  formatOption,
+  group,
+  parseId,
+  wideOption,
+} from '../command.ts'
 import { openControl } from '../connect.ts'
 import { float, type Json, runCommand } from '../output.ts'
-import { table } from '../table.ts'
+import { findNodeId } from '../short-ids.ts'
+import { type Column, table, tableWidth } from '../table.ts'
 import { durationText, instantText, secondsBetween } from '../units.ts'
 import { admissionCommands } from './supernode-admission.ts'
 
@@ -24,22 +33,26 @@ function list(context: CliContext): Command {
     .description('list SuperNodes with their authentication method and the expiry of their certificates')
     .argument(...connectionArgument)
     .option('-v, --verbose', 'also list unregistered SuperNodes')
+    .addOption(wideOption())
     .addOption(formatOption())
-    .action(async (connectionName: string | undefined, options: { verbose?: boolean; format: string }) => {
-      context.status = await runCommand(context, options.format, async (output) => {
-        using control = await openControl(context, connectionName, output)
-        const { nodesInfo, now } = await control.client.listNodes({})
-        const nodes = nodesInfo.toSorted((a, b) => (a.registeredAt < b.registeredAt ? -1 : 1))
-        output.say(
-          nodeTable(
-            nodes.filter((node) => options.verbose || node.status !== 'unregistered' || node.admission === 'blocked'),
-            now,
-          ),
-        )
-        output.answer({ success: true, nodes: nodes.map((node) => nodeToJson(node, now)) })
-        return undefined
-      })
-    })
+    .action(
+      async (connectionName: string | undefined, options: { verbose?: boolean; wide?: boolean; format: string }) => {
+        context.status = await runCommand(context, options.format, async (output) => {
+          using control = await openControl(context, connectionName, output)
+          const { nodesInfo, now } = await control.client.listNodes({})
+          const nodes = nodesInfo.toSorted((a, b) => (a.registeredAt < b.registeredAt ? -1 : 1))
+          output.say(
+            nodeTable(
+              nodes.filter((node) => options.verbose || node.status !== 'unregistered' || node.admission === 'blocked'),
+              now,
+              tableWidth(options.wide),
+            ),
+          )
+          output.answer({ success: true, nodes: nodes.map((node) => nodeToJson(node, now)) })
+          return undefined
+        })
+      },
+    )
 }
 
 interface RegisterOptions {
@@ -80,9 +93,10 @@ function unregister(context: CliContext): Command {
     .argument(...connectionArgument)
     .addOption(formatOption())
     .action(async (nodeIdText: string, connectionName: string | undefined, options: { format: string }) => {
-      const nodeId = parseId(nodeIdText, 'NODE_ID')
+      const given = parseId(nodeIdText, 'NODE_ID')
       context.status = await runCommand(context, options.format, async (output) => {
         using control = await openControl(context, connectionName, output)
+        const nodeId = await findNodeId(control.client, given, 'NODE_ID')
         await control.client.unregisterNode({ nodeId })
         output.say(`SuperNode ${nodeId} unregistered successfully.`)
         output.answer({ success: true, 'node-id': nodeId })
@@ -104,32 +118,49 @@ function readKeyFile(path: string): string {
   return readOpensshPublicKey(text, path)
 }
 
-function nodeTable(nodes: readonly NodeInfo[], now: string): string {
+function nodeTable(nodes: readonly NodeInfo[], now: string, width: number): string {
   if (nodes.length === 0) return 'There are no SuperNodes.'
   const certificates = nodes.some((node) => node.authMethod === 'certificate')
   const named = nodes.some((node) => node.name)
-  const header = ['Node ID', ...(named ? ['Name'] : []), 'Owner', 'Status', 'Elapsed', 'Status Changed @']
-  if (certificates) header.push('Identity', 'Organization', 'Auth', 'Serial', 'Certificate Expires')
-  return table(
-    header,
-    nodes.map((node) => [
-      node.nodeId.toString(),
-      ...(named ? [node.name ?? ''] : []),
-      node.ownerName,
-      admissionText(node),
-      node.status === 'online' ? durationText(secondsBetween(node.lastActivatedAt, now)) : '',
-      instantText(changedAt(node)),
-      ...(certificates
-        ? [
-            node.identity ?? '',
-            node.organization ?? '',
-            node.authMethod ?? '',
-            node.certificateSerial ?? '',
-            expiryText(node, now),
-          ]
-        : []),
-    ]),
-  )
+  const header: Column[] = [
+    { title: 'Node ID', isId: true },
+    ...(named ? [{ title: 'Name' }] : []),
+    { title: 'Owner', rank: 5 },
+    { title: 'Status', styleOf: nodeStyle },
+    { title: 'Elapsed', rank: 4 },
+    { title: 'Status Changed @', rank: 3 },
+  ]
+  if (certificates)
+    header.push(
+      { title: 'Identity', rank: named ? 2 : 0 },
+      { title: 'Organization', rank: 6 },
+      { title: 'Auth', rank: 7 },
+      { title: 'Serial', rank: 8 },
+      { title: 'Certificate Expires', rank: 1 },
+    )
+  const rows = nodes.map((node) => [
+    node.nodeId.toString(),
+    ...(named ? [node.name ?? ''] : []),
+    node.ownerName,
+    admissionText(node),
+    node.status === 'online' ? durationText(secondsBetween(node.lastActivatedAt, now)) : '',
+    instantText(changedAt(node)),
+    ...(certificates
+      ? [
+          node.identity ?? '',
+          node.organization ?? '',
+          node.authMethod ?? '',
+          node.certificateSerial ?? '',
+          expiryText(node, now),
+        ]
+      : []),
+  ])
+  return table(header, rows, width)
+}
+
+function nodeStyle(status: string): 'green' | 'red' | 'yellow' {
+  if (/blocked|unregistered/.test(status)) return 'red'
+  return status === 'online' ? 'green' : 'yellow'
 }
 
 /** E.g. `online (draining)`. */
