@@ -217,6 +217,8 @@ export const limits = {
   repliesFetchedAtOnce: 8,
   /** Replies that a strategy holds in memory: the one that it looks at, and those that are fetched meanwhile. */
   repliesAhead: 4,
+  /** Nodes in a round of secure aggregation: each pair of them has keys and a mask of its own. */
+  secureAggregationNodesMax: 1000,
   /** Pieces of arrays that are fetched while others are added to a mean; and replies whose pieces are looked up. */
   arrayPiecesAhead: 8,
   repliesOpenAhead: 4,

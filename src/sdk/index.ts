@@ -31,6 +31,7 @@ export { log } from './log.ts'
 export { adaptiveClipping, fixedClipping } from './mods/clipping-mods.ts'
 export { type LocalDpOptions, localDp } from './mods/local-dp.ts'
 export { personalLayers } from './mods/personal-layers.ts'
+export { secureAggregation } from './mods/secure-aggregation.ts'
 export { arraysSize, messageSize } from './mods/size-mods.ts'
 export {
   DifferentialPrivacyClientSideAdaptiveClipping,
@@ -50,6 +51,7 @@ export {
   RdpAccountant,
   type SamplingMethod,
 } from './privacy/rdp-accountant.ts'
+export { SecureAggregation, type SecureAggregationOptions } from './secure-aggregation/secure-aggregation.ts'
 export { ServerApp, type ServerFn } from './server-app.ts'
 export { AggregationError } from './strategy/aggregation-error.ts'
 export { Bulyan, type BulyanOptions, type SelectionRule } from './strategy/bulyan.ts'

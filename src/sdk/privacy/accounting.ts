@@ -3,6 +3,7 @@ import { pythonFixed, pythonGeneral } from '../../base/python-float.ts'
 import type { Message } from '../../message/message.ts'
 import { MetricRecord } from '../../message/records.ts'
 import { log } from '../log.ts'
+import { SecureAggregation } from '../secure-aggregation/secure-aggregation.ts'
 import { FedAvg } from '../strategy/fed-avg.ts'
 import { InconsistentRepliesError } from '../strategy/inconsistent-replies.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
@@ -17,6 +18,8 @@ import type { GaussianPrivacyEvent, PrivacySpent, RdpAccountant } from './rdp-ac
 export class Accounting {
   readonly #accountant: RdpAccountant
   readonly #strategy: FedAvg
+  /** Single weights are hidden, and known to be equal. */
+  readonly #isSecure: boolean
   readonly #event: GaussianPrivacyEvent
 
   /** Throws a UsageError unless every node counts the same and every round is accounted for in full. */
@@ -26,10 +29,16 @@ export class Accounting {
       throw new UsageError(
         "Nodes are sampled in fixed numbers: the accountant's samplingMethod must be no-amplification.",
       )
-    if (!(strategy instanceof FedAvg) || strategy.aggregateTrain !== FedAvg.prototype.aggregateTrain)
+    if (strategy instanceof SecureAggregation && strategy.weighting !== 'equal')
+      throw new UsageError(
+        "With an accountant all nodes must count the same, which secure aggregation hides: set weighting: 'equal' of SecureAggregation.",
+      )
+    const inner = strategy instanceof SecureAggregation ? strategy.strategy : strategy
+    if (!(inner instanceof FedAvg) || inner.aggregateTrain !== FedAvg.prototype.aggregateTrain)
       throw new UsageError('With an accountant the strategy inside must aggregate as FedAvg does.')
     this.#accountant = accountant
-    this.#strategy = strategy
+    this.#strategy = inner
+    this.#isSecure = strategy instanceof SecureAggregation
     this.#event = event
   }
 
@@ -55,6 +64,7 @@ export class Accounting {
   /** Returns whether as many nodes replied as the noise is made for. Throws an InconsistentRepliesError unless all weigh the same. */
   isAccountable({ outlines }: Replies): boolean {
     if (outlines.length !== this.#event.sampleSize) return false
+    if (this.#isSecure) return true
     const weights = outlines.map(({ outline }) => {
       const [metrics, ...others] = [...outline.values()].filter((record) => record instanceof MetricRecord)
       const weight = Number(metrics?.get(this.#strategy.weightedByKey))

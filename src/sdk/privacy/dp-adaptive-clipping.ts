@@ -10,7 +10,7 @@ import { AggregationError } from '../strategy/aggregation-error.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
 import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
 import { clippedModel } from './clipping.ts'
-import { clippingNormKey, type DpOptions, DpWrapper, normBitKey, withArrays } from './dp-wrapper.ts'
+import { clippingNormKey, type DpOptions, DpWrapper, ensureSeesReplies, normBitKey, withArrays } from './dp-wrapper.ts'
 
 export interface DpAdaptiveClippingOptions extends DpOptions {
   /** The norm of the first round, by default 0.1. */
@@ -40,6 +40,7 @@ abstract class DpAdaptiveClipping extends DpWrapper {
 
   constructor(strategy: Strategy, options: DpAdaptiveClippingOptions) {
     super(strategy, options)
+    ensureSeesReplies(this.constructor.name, strategy)
     const { initialClippingNorm = 0.1, targetClippedQuantile = 0.5, clipNormLr = 0.2, clippedCountStddev } = options
     this.#direction = options.normRule === 'paper' ? 1 : -1
     const multiplier = this.check('noiseMultiplier', options.noiseMultiplier, { atLeast: 0 })

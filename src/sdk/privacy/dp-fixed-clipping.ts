@@ -8,7 +8,7 @@ import type { Replies } from '../strategy/reply-stream.ts'
 import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
 import { Accounting } from './accounting.ts'
 import { clippedModel } from './clipping.ts'
-import { clippingNormKey, type DpOptions, DpWrapper, withArrays } from './dp-wrapper.ts'
+import { clippingNormKey, type DpOptions, DpWrapper, ensureSeesReplies, withArrays } from './dp-wrapper.ts'
 import type { PrivacySpent, RdpAccountant } from './rdp-accountant.ts'
 
 export interface DpFixedClippingOptions extends DpOptions {
@@ -81,6 +81,11 @@ abstract class DpFixedClipping extends DpWrapper {
  * })
  */
 export class DifferentialPrivacyServerSideFixedClipping extends DpFixedClipping {
+  constructor(strategy: Strategy, options: DpFixedClippingOptions) {
+    super(strategy, options)
+    ensureSeesReplies(this.constructor.name, strategy)
+  }
+
   protected override aggregateClipped(phase: TrainPhase): Promise<Aggregate> {
     const { replies, current } = phase
     for (let count = 0; count < replies.size; count++)

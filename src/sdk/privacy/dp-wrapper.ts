@@ -1,8 +1,10 @@
+import { UsageError } from '../../base/errors.ts'
 import { pythonFixed } from '../../base/python-float.ts'
 import { Message } from '../../message/message.ts'
 import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } from '../../message/records.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
+import { SecureAggregation } from '../secure-aggregation/secure-aggregation.ts'
 import { type Bounds, checkedNumber } from '../strategy/option-checks.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
 import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
@@ -109,6 +111,14 @@ export abstract class DpWrapper extends Strategy {
     log.info(`aggregate_fit: central DP noise with ${pythonFixed(deviation, 4)} stdev added`)
     return hidden
   }
+}
+
+/** Throws a UsageError for a strategy that hides the updates or metrics of single nodes, which this wrapper needs. */
+export function ensureSeesReplies(wrapper: string, strategy: Strategy): void {
+  if (strategy instanceof SecureAggregation)
+    throw new UsageError(
+      `${wrapper} looks at the replies of single nodes, which secure aggregation hides: use DifferentialPrivacyClientSideFixedClipping around SecureAggregation.`,
+    )
 }
 
 /** The reply with other arrays in its records of arrays. */

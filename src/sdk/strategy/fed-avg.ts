@@ -113,6 +113,11 @@ export class FedAvg extends Strategy {
     return { arrays: meanOfArrays(parts), metrics: aggregate(contents, this.weightedByKey) }
   }
 
+  /** @internal Whether the app's own function puts the metrics of training together. */
+  get hasTrainMetricsAggrFn(): boolean {
+    return this.#trainMetricsAggrFn !== undefined
+  }
+
   /** The metrics of some replies put together, by weight or by the app's own function. */
   protected trainMetricsOf(replies: readonly WeightedReply[]): MetricRecord {
     const contents = replies.map(({ content }) => content)
