@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync } from 'node:fs'
+import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeKey } from '../src/identity/node-key.ts'
 import { TestCa } from '../test/harness/certificates.ts'
@@ -87,9 +87,4 @@ async function writeConfig(home: string, address: string, trust: string): Promis
   const { mkdir, writeFile } = await import('node:fs/promises')
   await mkdir(home, { recursive: true })
   await writeFile(join(home, 'config.toml'), `[superlink.bench]\naddress = "${address}"\n${trust}\n`)
-}
-
-export function residentMegabytes(pid: number): number {
-  const kilobytes = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
-  return Number(kilobytes) / 1024
 }

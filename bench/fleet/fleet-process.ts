@@ -38,13 +38,20 @@ async function obey(command: FleetCommand): Promise<void> {
   }
 }
 
-async function createNodes({ first, count, host, port, ca }: FleetSettings): Promise<SimulatedNode[]> {
-  const { publicKeyPem: publicKey } = generateNodeKey()
+async function createNodes(settings: FleetSettings): Promise<SimulatedNode[]> {
+  const { first, count, host, port, ca, credentials, pollPauseMs } = settings
+  const common = { counts, pollPauseMs, signal: stop.signal }
+  const { publicKeyPem } = generateNodeKey()
   const created: SimulatedNode[] = []
   for (let index = first; index < first + count; index++) {
+    const peer = { host, port, rootsPem: ca.certificatePem }
+    if (credentials === 'keys') {
+      const key = generateNodeKey()
+      created.push(new SimulatedNode({ ...common, index, peer, publicKey: key.publicKeyPem, key }))
+      continue
+    }
     const issued: Issued = await issue({ commonName: `node-${index}`, usages: ['client'], ...validFor(1) }, ca)
-    const peer = { host, port, rootsPem: ca.certificatePem, ...issued }
-    created.push(new SimulatedNode({ index, peer, publicKey, counts, signal: stop.signal }))
+    created.push(new SimulatedNode({ ...common, index, peer: { ...peer, ...issued }, publicKey: publicKeyPem }))
   }
   return created
 }

@@ -16,8 +16,8 @@ export interface Peer {
   readonly host: string
   readonly port: number
   readonly rootsPem: string
-  readonly certificatePem: string
-  readonly keyPem: string
+  readonly certificatePem?: string
+  readonly keyPem?: string
 }
 
 /** The server refused the call, did not respond in time, or the connection broke. */
@@ -35,7 +35,8 @@ export class CallLostError extends Error {
 /** Opens a connection with mutual TLS that is ready for calls. */
 export async function openSession(peer: Peer, timeoutMs: number): Promise<ClientHttp2Session> {
   const { host, port, rootsPem: ca, certificatePem: cert, keyPem: key } = peer
-  const socket = connectTls({ host, port, ca, cert, key, ALPNProtocols: ['h2'], servername: 'localhost' })
+  const own = cert && key ? { cert, key } : {}
+  const socket = connectTls({ host, port, ca, ...own, ALPNProtocols: ['h2'], servername: 'localhost' })
   const signal = AbortSignal.timeout(timeoutMs)
   try {
     await once(socket, 'secureConnect', { signal })
@@ -57,7 +58,7 @@ export function call<I extends DescMethodUnary['input'], O extends DescMethodUna
   session: ClientHttp2Session,
   method: DescMethodUnary<I, O>,
   request: MessageInitShape<I>,
-  options: { timeoutMs: number; waitMs?: number },
+  options: { timeoutMs: number; waitMs?: number; headers?: Readonly<Record<string, string>> | undefined },
 ): Promise<MessageShape<O>> {
   const body = toBinary(method.input, create(method.input, request))
   const frame = Buffer.allocUnsafe(framePrefixBytes + body.length)
@@ -75,6 +76,7 @@ export function call<I extends DescMethodUnary['input'], O extends DescMethodUna
     'content-type': 'application/grpc',
     te: 'trailers',
     'grpc-timeout': `${options.timeoutMs}m`,
+    ...options.headers,
     ...(options.waitMs === undefined ? {} : { 'trellis-wait-ms': String(options.waitMs) }),
   })
   const chunks: Buffer[] = []

@@ -1,6 +1,6 @@
-import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { TestProgram } from '../../test/harness/program.ts'
+import { cpuSecondsOf, residentMegabytes } from '../processes.ts'
 
 /** For the environment of a SuperLink that is to be observed. */
 export const observed = { NODE_OPTIONS: `--import ${join(import.meta.dirname, 'observe.mjs')}` }
@@ -16,14 +16,11 @@ export class ObservedSuperlink {
 
   /** Processor time since the start, in seconds. */
   cpuSeconds(): number {
-    const stat = readFileSync(`/proc/${this.#program.pid}/stat`, 'utf8')
-    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
-    return (Number(fields[11]) + Number(fields[12])) / clockTicksPerSecond
+    return cpuSecondsOf(this.#program.pid)
   }
 
   residentMegabytes(): number {
-    const status = readFileSync(`/proc/${this.#program.pid}/status`, 'utf8')
-    return Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) / 1024
+    return residentMegabytes(this.#program.pid)
   }
 
   /** What happened since the last call. The first call begins to measure the event loop. */
@@ -40,6 +37,3 @@ export interface Observation {
   /** How often each SQL statement was executed. */
   readonly statements: Readonly<Record<string, number>>
 }
-
-/** Of Linux. */
-const clockTicksPerSecond = 100

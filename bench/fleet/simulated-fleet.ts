@@ -12,6 +12,10 @@ export interface FleetSettings {
   readonly count: number
   /** How many nodes of a process connect at the same time. */
   readonly joinsAtOnce: number
+  /** With keys, each node signs its calls and shows no certificate. */
+  readonly credentials: 'certificates' | 'keys'
+  /** How long a node waits after a response without a message. */
+  readonly pollPauseMs: number
 }
 
 export type FleetCommand =

@@ -4,6 +4,7 @@ import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/
 import { superlinkNodeId } from '../../src/base/ids.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import type { ObjectTree, Message as WireMessage } from '../../src/gen/flwr/proto/message_pb.ts'
+import { type NodeKey, signNodeCall } from '../../src/identity/node-key.ts'
 import { deflateMessage } from '../../src/message/deflate.ts'
 import { Message } from '../../src/message/message.ts'
 import { NdArray } from '../../src/message/nd-array.ts'
@@ -21,6 +22,18 @@ const transfersAtOnce = 4
 const floats = 1024
 const joinTriesMax = 60
 
+export interface SimulatedNodeOptions {
+  readonly index: number
+  readonly peer: Peer
+  readonly publicKey: Uint8Array
+  /** Signs its calls, where it shows no certificate. */
+  readonly key?: NodeKey
+  /** How long it waits after a response without a message. */
+  readonly pollPauseMs: number
+  readonly counts: FleetCounts
+  readonly signal: AbortSignal
+}
+
 /**
  * A SuperNode without an app: holds PullMessages, beats, fetches each object, confirms, and replies with one float32 array of
  * 4 KB and `num-examples`, by the calls that Flower's SuperNodes make.
@@ -31,16 +44,20 @@ export class SimulatedNode {
   readonly #publicKey: Uint8Array
   readonly #counts: FleetCounts
   readonly #signal: AbortSignal
+  readonly #pollPauseMs: number
+  readonly #signed: SignedHeaders | undefined
   readonly #knownRuns = new Set<bigint>()
   #session: ClientHttp2Session | undefined
   #nodeId = 0n
 
-  constructor(options: { index: number; peer: Peer; publicKey: Uint8Array; counts: FleetCounts; signal: AbortSignal }) {
+  constructor(options: SimulatedNodeOptions) {
     this.#index = options.index
     this.#peer = options.peer
     this.#publicKey = options.publicKey
     this.#counts = options.counts
     this.#signal = options.signal
+    this.#pollPauseMs = options.pollPauseMs
+    this.#signed = options.key && new SignedHeaders(options.key)
   }
 
   /** Connects and comes online. Waits as long as the SuperLink says if it is busy. */
@@ -49,9 +66,10 @@ export class SimulatedNode {
       try {
         this.#session?.destroy()
         this.#session = await openSession(this.#peer, answerMs)
-        await call(this.#session, fleet.registerNode, { publicKey: this.#publicKey }, { timeoutMs: answerMs })
+        const options = { timeoutMs: answerMs, headers: await this.#headers() }
+        await call(this.#session, fleet.registerNode, { publicKey: this.#publicKey }, options)
         const request = { publicKey: this.#publicKey, heartbeatInterval: heartbeatIntervalSeconds }
-        this.#nodeId = (await call(this.#session, fleet.activateNode, request, { timeoutMs: answerMs })).nodeId
+        this.#nodeId = (await call(this.#session, fleet.activateNode, request, options)).nodeId
         return
       } catch (error) {
         if (!(error instanceof CallLostError) || tries === joinTriesMax || this.#signal.aborted) throw error
@@ -87,7 +105,7 @@ export class SimulatedNode {
       if (wire?.metadata && tree) {
         this.#counts.received(Date.now() - wire.metadata.createdAt * 1000)
         await this.#execute(wire, tree)
-      } else if (!pulled && !this.#signal.aborted) await delay(1000)
+      } else if (!this.#signal.aborted) await delay(pulled ? this.#pollPauseMs : 1000)
     }
   }
 
@@ -132,6 +150,10 @@ export class SimulatedNode {
     this.#counts.replied()
   }
 
+  async #headers(): Promise<Readonly<Record<string, string>> | undefined> {
+    return this.#signed?.current()
+  }
+
   /** Other numbers at each node, so that no two replies share an object. */
   #content(): RecordDict {
     const values = new Float32Array(floats).fill(1 + this.#index)
@@ -149,18 +171,42 @@ export class SimulatedNode {
     if (!this.#session) throw new Error('The node has not joined.')
     const timeoutMs = answerMs + (waitMs ?? 0)
     try {
-      const response = await call(
-        this.#session,
-        method,
-        request,
-        waitMs === undefined ? { timeoutMs } : { timeoutMs, waitMs },
-      )
+      const response = await call(this.#session, method, request, {
+        timeoutMs,
+        headers: await this.#headers(),
+        ...(waitMs === undefined ? {} : { waitMs }),
+      })
       this.#counts.done(method.name)
       return response
     } catch (error) {
       if (!this.#signal.aborted) this.#counts.lost(method.name, (error as Error).message)
       return undefined
     }
+  }
+}
+
+/** The headers by which a node with a key proves itself. Signed once a minute: the server accepts them for five. */
+class SignedHeaders {
+  readonly #key: NodeKey
+  #signedAt = Number.NEGATIVE_INFINITY
+  #headers: Promise<Record<string, string>> = Promise.resolve({})
+
+  constructor(key: NodeKey) {
+    this.#key = key
+  }
+
+  current(): Promise<Readonly<Record<string, string>>> {
+    const now = Date.now()
+    if (now - this.#signedAt > 60_000) {
+      this.#signedAt = now
+      this.#headers = signNodeCall(this.#key, now).then(({ headers, binaryHeaders }) => ({
+        ...headers,
+        ...Object.fromEntries(
+          Object.entries(binaryHeaders).map(([name, value]) => [`${name}-bin`, Buffer.from(value).toString('base64')]),
+        ),
+      }))
+    }
+    return this.#headers
   }
 }
 

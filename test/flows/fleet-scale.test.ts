@@ -2,7 +2,8 @@ import assert from 'node:assert/strict'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { total } from '../../bench/fleet/fleet-counts.ts'
-import { measureScale } from '../../bench/scale.ts'
+import { measureScale } from '../../bench/scale/measure.ts'
+import { trellisSystem } from '../../bench/scale/system.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 
 const nodes = 100
@@ -17,13 +18,15 @@ test('a round of a hundred SuperNodes costs no more calls and statements than it
   using directory = temporaryDirectory()
   const figures = await measureScale({
     directory: directory.file('scale'),
-    bin: join(import.meta.dirname, '..', '..', 'bin'),
+    system: trellisSystem(join(import.meta.dirname, '..', '..', 'bin')),
     nodes,
     rounds: 1,
     settleMs: 0,
     pauseMs: 0,
     idleSeconds: 0,
+    limitSeconds: 240,
   })
+  assert.equal(figures.failure, undefined)
   const { calls, statements, transactions } = perNode
   const { 'BEGIN IMMEDIATE': _begin, COMMIT: _commit, ...own } = figures.statements
   t.diagnostic(`${figures.callsPerNodeAndRound} calls and ${total(own)} statements for each SuperNode`)

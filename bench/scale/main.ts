@@ -1,0 +1,120 @@
+import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { parseArgs } from 'node:util'
+import { type Machine, thisMachine } from '../machine.ts'
+import { type MachineLimits, measureMachineLimits } from '../machine-limits.ts'
+import { repeat, type Spreads } from '../spread.ts'
+import { printTable } from '../table.ts'
+import { measureScale, type ScaleFigures } from './measure.ts'
+import { writePage } from './page.ts'
+import { scaleTable } from './rows.ts'
+import { pythonSystem, type ScaleSystem, trellisSystem } from './system.ts'
+
+/** Everything that the page is made of. */
+export interface ScaleReport {
+  readonly machine: Machine
+  readonly repeats: number
+  readonly limits: Spreads<MachineLimits>
+  readonly trellis: readonly Spreads<ScaleFigures>[]
+  /** Absent without Python. */
+  readonly python: Spreads<ScaleFigures> | undefined
+}
+
+/** How much of a fleet is measured, so that one of any size ends. */
+const efforts: Readonly<Record<number, { rounds: number; idleSeconds: number; limitSeconds: number }>> = {
+  10: { rounds: 10, idleSeconds: 10, limitSeconds: 120 },
+  100: { rounds: 10, idleSeconds: 20, limitSeconds: 240 },
+  1000: { rounds: 3, idleSeconds: 35, limitSeconds: 420 },
+  10000: { rounds: 2, idleSeconds: 35, limitSeconds: 900 },
+}
+const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds: 60 }
+const python = { nodes: 100, rounds: 2 }
+
+export const docs = join(import.meta.dirname, '..', '..', 'docs')
+const reportFile = join(docs, 'benchmarks', 'scale.json')
+
+/**
+ * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]`
+ * measures fleets of so many simulated SuperNodes, and Flower 1.29 with 100. `--quick` takes four minutes at most.
+ * `--page` writes `docs/benchmarks.md`.
+ */
+export async function benchScale(
+  directory: string,
+  prepare: { ours: () => string; python: () => Promise<string | undefined> },
+  args: readonly string[],
+): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      quick: { type: 'boolean', default: false },
+      page: { type: 'boolean', default: false },
+      repeats: { type: 'string' },
+      rounds: { type: 'string' },
+      idle: { type: 'string' },
+      limit: { type: 'string' },
+      json: { type: 'string' },
+      'no-python': { type: 'boolean', default: false },
+      'node-options': { type: 'string', default: '' },
+    },
+  })
+  const repeats = Number(values.repeats ?? (values.quick ? 1 : 3))
+  const sizes = positionals.length > 0 ? positionals.map(Number) : values.quick ? quick.sizes : [10, 100, 1000, 10_000]
+  let measurements = 0
+  const measure = async (name: string, system: ScaleSystem, nodes: number): Promise<Spreads<ScaleFigures>> => {
+    const usual = values.quick ? quick : effortFor(nodes)
+    return repeat(nodes >= 10_000 ? 1 : repeats, async (index) => {
+      process.stderr.write(`${name}: a fleet of ${nodes} simulated SuperNodes, measurement ${index + 1}\n`)
+      const folder = join(directory, `scale-${++measurements}`)
+      const figures = await measureScale({
+        ...{ directory: folder, system, nodes, settleMs: 2000, pauseMs: 1000 },
+        rounds: Number(values.rounds ?? (system.isObserved ? usual.rounds : python.rounds)),
+        idleSeconds: Number(values.idle ?? usual.idleSeconds),
+        limitSeconds: Number(values.limit ?? usual.limitSeconds),
+        nodeOptions: values['node-options'],
+      })
+      if (figures.failure) process.stderr.write(`  failed: ${figures.failure.slice(-2000)}\n`)
+      rmSync(folder, { recursive: true, force: true })
+      return figures
+    })
+  }
+  process.stderr.write('What this machine needs at least\n')
+  const limits = await repeat(repeats, () => measureMachineLimits(directory))
+  const ours = trellisSystem(prepare.ours())
+  const trellis: Spreads<ScaleFigures>[] = []
+  for (const nodes of sizes) trellis.push(await measure('Trellis', ours, nodes))
+  const environment = values['no-python'] ? undefined : await prepare.python()
+  const theirs = environment ? await measure('Flower 1.29', pythonSystem(environment), python.nodes) : undefined
+  const report: ScaleReport = { machine: thisMachine(), repeats, limits, trellis, python: theirs }
+  const json = `${JSON.stringify(report, null, 1)}\n`
+  if (values.json) writeFileSync(values.json, json)
+  if (values.page) {
+    mkdirSync(join(docs, 'benchmarks'), { recursive: true })
+    writeFileSync(reportFile, `${JSON.stringify(withoutStatements(report), null, 1)}\n`)
+    await writePage(docs, report)
+  }
+  printTable(scaleTable(columnsOf(report)))
+}
+
+/** The statements are for those that change the code. */
+function withoutStatements({ trellis, python, ...rest }: ScaleReport): ScaleReport {
+  const without = (figures: Spreads<ScaleFigures>): Spreads<ScaleFigures> => ({ ...figures, statements: {} })
+  return { ...rest, trellis: trellis.map(without), python: python && without(python) }
+}
+
+/** Draws the page anew from the figures that were measured last. */
+export async function redrawPage(): Promise<void> {
+  await writePage(docs, JSON.parse(readFileSync(reportFile, 'utf8')) as ScaleReport)
+}
+
+export function columnsOf({ trellis, python }: ScaleReport): { title: string; figures: Spreads<ScaleFigures> }[] {
+  return [
+    ...trellis.map((figures) => ({ title: `${figures.nodes.median} SuperNodes`, figures })),
+    ...(python ? [{ title: `Flower 1.29, ${python.nodes.median} SuperNodes`, figures: python }] : []),
+  ]
+}
+
+function effortFor(nodes: number): { rounds: number; idleSeconds: number; limitSeconds: number } {
+  const [, effort] = Object.entries(efforts).findLast(([size]) => nodes >= Number(size)) ?? []
+  return effort ?? { rounds: 3, idleSeconds: 10, limitSeconds: 120 }
+}

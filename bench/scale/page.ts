@@ -1,0 +1,119 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { machineText } from '../machine.ts'
+import { drawPlot, type Plot, type PlotLine } from '../plot.ts'
+import type { Spread, Spreads } from '../spread.ts'
+import { spreadText } from '../spread.ts'
+import type { ScaleReport } from './main.ts'
+import type { ScaleFigures } from './measure.ts'
+import { type ScaleRow, scaleRows, scaleTable, targetOf } from './rows.ts'
+
+/** Writes `docs/benchmarks.md` and its plots from a report. */
+export async function writePage(docs: string, report: ScaleReport): Promise<void> {
+  mkdirSync(join(docs, 'benchmarks'), { recursive: true })
+  for (const [name, plot] of Object.entries(plotsOf(report)))
+    writeFileSync(join(docs, 'benchmarks', `${name}.svg`), drawPlot(plot))
+  writeFileSync(join(docs, 'benchmarks.md'), pageText(report))
+}
+
+export function pageText(report: ScaleReport): string {
+  const { machine, repeats, limits, trellis, python } = report
+  const largest = trellis.map(({ nodes }) => nodes.median).at(-1)
+  const columns = [
+    ...trellis.map((figures) => ({ title: `${figures.nodes.median} SuperNodes`, figures })),
+    ...(python ? [{ title: `Flower 1.29, ${python.nodes.median} SuperNodes`, figures: python }] : []),
+  ]
+  const failures = columns.filter(({ figures }) => figures.failure)
+  return `${[
+    '# Benchmarks: fleets of SuperNodes',
+    `What a fleet of simulated SuperNodes costs a SuperLink, up to ${largest} nodes. \`npm run bench -- scale --page\` measures it again and writes this page; \`--quick\` takes four minutes at most and leaves out the largest fleet.`,
+    `**Machine:** ${machineText(machine)}. The SuperLink, its ServerApp and the load generator share it, so seconds depend on it; compare rows and ratios. Figures are medians of ${repeats}${repeats > 1 ? ', with the smallest and the largest in brackets (10,000 SuperNodes: one measurement)' : ''}.`,
+    `**Fleet:** each node has its own certificate, TLS connection and heartbeat every 30 s, holds \`PullMessages\`, and makes the calls of Flower's SuperNodes: it pulls each object, confirms, and replies with one float32 array of 4 KB and \`num-examples\`. The ServerApp is FedAvg over all nodes. The SuperLink requires client certificates and keeps its state in a database file. Flower 1.29 runs the same load in Python, with TLS and registered keys; its SuperNodes ask every 3 s, as they do.`,
+    '## Cost against the number of nodes',
+    Object.entries(plotsOf(report))
+      .map(([name, { title }]) => `![${title}](benchmarks/${name}.svg)`)
+      .join('\n\n'),
+    table(scaleTable(columns)),
+    ...failures.map(
+      ({ title, figures }) => `*${title}: the measurement ended early.* ${figures.failure?.split('\n')[0]}`,
+    ),
+    '## Targets and limits',
+    `The limit of a row is what this machine needs at least for it, measured in the same run with a bare server of Node: ${bareText(limits)}. The last column says how many times as much we need.`,
+    ...trellis.map((figures) => limitSection(figures, report)),
+  ].join('\n\n')}\n`
+}
+
+function bareText(limits: ScaleReport['limits']): string {
+  const { handshakeMs, handshakeBothMs, callMs, connectionMegabytes, syncMs } = limits
+  return [
+    `${handshakeMs.median.toFixed(2)} ms of CPU for a handshake (${handshakeBothMs.median.toFixed(2)} with the client)`,
+    `${(callMs.median * 1000).toFixed(0)} µs for a call`,
+    `${(connectionMegabytes.median * 1000).toFixed(0)} KB for a connection`,
+    `${syncMs.median.toFixed(2)} ms for an fsync`,
+  ].join(', ')
+}
+
+function limitSection(figures: Spreads<ScaleFigures>, { limits }: ScaleReport): string {
+  const nodes = figures.nodes.median
+  const rows = scaleRows.flatMap((row) => {
+    const target = targetOf(row, nodes)
+    const limit = row.limit?.(figures, limits)
+    if (target === undefined && !limit) return []
+    const value = row.value(figures)
+    const isMet =
+      target === undefined || !Number.isFinite(value.median) ? '' : value.median <= target ? 'met' : 'missed'
+    return [
+      [
+        row.title,
+        spreadText(value, row.digits),
+        target === undefined ? '' : `${target}`,
+        isMet,
+        limit ? `${limit.kind}: ${limit.of}` : '',
+        limit && Number.isFinite(limit.least) ? limit.least.toFixed(row.digits + 1) : '',
+        limit ? timesText(value.median / limit.least) : '',
+      ],
+    ]
+  })
+  const head = ['', 'measured', 'target', '', 'limit', 'least', 'times the least']
+  return `### ${nodes} SuperNodes\n\n${table([head, ...rows])}`
+}
+
+function timesText(times: number): string {
+  return Number.isFinite(times) ? times.toFixed(1) : ''
+}
+
+function plotsOf({ trellis, python }: ScaleReport): Readonly<Record<string, Plot>> {
+  const rowOf = (title: string): ScaleRow => {
+    const row = scaleRows.find((row) => row.title === title)
+    if (!row) throw new Error(`There is no row '${title}'`)
+    return row
+  }
+  const plot = (title: string, unit: string, rowTitle: string): Plot => {
+    const row = rowOf(rowTitle)
+    const points = (all: readonly Spreads<ScaleFigures>[], y: (figures: Spreads<ScaleFigures>) => Spread) =>
+      all.map((figures) => [figures.nodes.median, y(figures).median] as const)
+    const targets = Object.entries(row.targets ?? {}).map(([nodes, target]) => [Number(nodes), target] as const)
+    const lines: PlotLine[] = [{ name: 'Trellis', kind: 'measured', points: points(trellis, row.value) }]
+    if (targets.length > 0) lines.push({ name: 'target', kind: 'target', points: targets })
+    if (python) lines.push({ name: 'Flower 1.29', kind: 'point', points: points([python], row.value) })
+    return { title, unit, lines }
+  }
+  return {
+    round: plot('A round, all nodes', 'seconds', 's of a round, median'),
+    wake: plot('From the message to the node, p99', 'milliseconds', 'ms from message to node, p99'),
+    online: plot('Until all nodes are online', 'seconds', 's until all are online'),
+    memory: plot('Memory of the idle SuperLink', 'MB', 'idle: MB resident'),
+    'idle-cpu': plot('CPU of the idle SuperLink', '% of a core', 'idle: % of a core'),
+    'round-cpu': plot(
+      'CPU of the SuperLink for a node and round',
+      'milliseconds',
+      'CPU ms of the SuperLink, per node and round',
+    ),
+  }
+}
+
+function table([head = [], ...rows]: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string =>
+    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
+  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
+}

@@ -1,0 +1,96 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import type { TestCa } from '../../test/harness/certificates.ts'
+import { start, type TestProgram } from '../../test/harness/program.ts'
+import { freePort } from '../../test/harness/python-flower.ts'
+import { writeApp } from '../../test/harness/write-app.ts'
+import { observed } from '../fleet/observed-superlink.ts'
+import { pythonFlower } from '../python-flower.ts'
+import { pythonApp, scaleClient, scaleServer } from './apps.ts'
+
+/** Whose SuperLink a simulated fleet joins, and how its programs are started. */
+export interface ScaleSystem {
+  readonly bin: string
+  /** By what its SuperNodes are known. */
+  readonly credentials: 'certificates' | 'keys'
+  /** How long a SuperNode waits after a response without a message: Flower's wait, ours hold the call. */
+  readonly pollPauseMs: number
+  /** Whether it loads `observe.mjs`. */
+  readonly isObserved: boolean
+  readonly environment: Readonly<Record<string, string>>
+  startSuperlink(directory: string, ca: TestCa, nodeOptions: string): Promise<StartedSuperlink>
+  /** Lines of a connection in the configuration of `flwr`. */
+  connection(ca: TestCa): Promise<string>
+  writeApp(folder: string, config: string): string
+}
+
+export interface StartedSuperlink {
+  readonly program: TestProgram
+  readonly fleetAddress: string
+  readonly controlAddress: string
+}
+
+/** Trellis with mutual TLS and a database file. */
+export function trellisSystem(bin: string): ScaleSystem {
+  return {
+    bin,
+    credentials: 'certificates',
+    pollPauseMs: 0,
+    isObserved: true,
+    environment: {},
+    async startSuperlink(directory, ca, nodeOptions) {
+      const { certfile, keyfile } = await ca.server()
+      const program = start(
+        'flower-superlink',
+        [
+          ...['--ssl-ca-certfile', ca.certfile, '--ssl-certfile', certfile, '--ssl-keyfile', keyfile],
+          ...['--ssl-require-client-auth', '--database', join(directory, 'state.db')],
+          ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
+        ],
+        { bin, cwd: directory, env: { NODE_OPTIONS: `${observed.NODE_OPTIONS} ${nodeOptions}` } },
+      )
+      const [, fleetAddress = ''] = await program.line(/Starting Fleet API on (\S+)/)
+      const [, controlAddress = ''] = await program.line(/Starting Control API on (\S+)/)
+      return { program, fleetAddress, controlAddress }
+    },
+    async connection(ca) {
+      const { certfile, keyfile } = await ca.issue('cli')
+      return `root-certificates = "${ca.certfile}"\nclient-certificate = "${certfile}"\nclient-private-key = "${keyfile}"`
+    },
+    writeApp: (folder, config) => writeApp(folder, { server: scaleServer, client: scaleClient, config }),
+  }
+}
+
+/** Python Flower 1.29 of an environment, with TLS, keys and a database file. */
+export function pythonSystem(environment: string): ScaleSystem {
+  const flower = pythonFlower(environment)
+  const usual = { FLWR_TELEMETRY_ENABLED: '0', FLWR_DISABLE_UPDATE_CHECK: '1', ...flower.environment }
+  return {
+    bin: flower.bin,
+    credentials: 'keys',
+    pollPauseMs: 3000,
+    isObserved: false,
+    environment: usual,
+    async startSuperlink(directory, ca) {
+      const [fleet, control, runtime] = [await freePort(), await freePort(), await freePort()]
+      const program = start(
+        'flower-superlink',
+        [
+          ...(await flower.superlinkArguments(ca)),
+          ...['--fleet-api-address', `127.0.0.1:${fleet}`, '--control-api-address', `127.0.0.1:${control}`],
+          ...flower.runtimeAddress(runtime),
+          ...['--database', join(directory, 'state.db')],
+        ],
+        { bin: flower.bin, cwd: directory, env: { ...usual, FLWR_HOME: join(directory, 'superlink-home') } },
+      )
+      await program.line(flower.ready)
+      return { program, fleetAddress: `127.0.0.1:${fleet}`, controlAddress: `127.0.0.1:${control}` }
+    },
+    connection: flower.connection,
+    writeApp(folder, config) {
+      mkdirSync(join(folder, 'scaleapp'), { recursive: true })
+      for (const [name, text] of Object.entries(pythonApp(config))) writeFileSync(join(folder, name), text)
+      return folder
+    },
+  }
+}

@@ -1,0 +1,103 @@
+import { gigabytesPerSecond, type MeanFigures } from './mean.ts'
+import type { FleetFigures } from './python-fleets.ts'
+import type { SimulationFigures } from './simulation.ts'
+import { type Spread, type Spreads, spreadText } from './spread.ts'
+import { printTable } from './table.ts'
+import type { ModeFigures, TlsFigures } from './tls.ts'
+import type { TrainingFigures } from './training.ts'
+
+/** The tables of `npm run bench`: medians with their spread, and ratios of medians. */
+
+type Better = 'less' | 'more'
+
+function ratioText(ours: Spread, theirs: Spread | undefined, better: Better): string {
+  if (!theirs) return ''
+  const ratio = better === 'less' ? theirs.median / ours.median : ours.median / theirs.median
+  return `${ratio.toFixed(ratio < 10 ? 2 : 1)} times ${better === 'less' ? 'less' : 'as many'}`
+}
+
+export function printTraining({
+  ours,
+  theirs,
+}: Spreads<{ ours: TrainingFigures; theirs: TrainingFigures | undefined }>): void {
+  const row = (what: string, key: keyof TrainingFigures, digits: number, better: Better): string[] => [
+    what,
+    spreadText(ours[key], digits),
+    theirs ? spreadText(theirs[key], digits) : 'no Python',
+    ratioText(ours[key], theirs?.[key], better),
+  ]
+  printTable([
+    ['', 'Trellis (mutual TLS)', 'Flower 1.29 (TLS, keys)', 'ratio'],
+    row('s a round, 2 nodes, 4 KB model, beyond the app', 'secondsPerSmallRound', 3, 'less'),
+    row('small Fleet calls a second, SQLite file', 'fleetCallsPerSecond', 0, 'more'),
+    row('s for 2 rounds, 2 nodes, 100 MB model', 'secondsForLargeRun', 2, 'less'),
+    row('MB resident, idle SuperLink', 'idleMegabytes', 0, 'less'),
+  ])
+}
+
+export function printSimulations(figures: Spreads<readonly SimulationFigures[]>): void {
+  for (const { rounds, ours, oursWithPythonApp, theirs } of figures) {
+    const row = (what: string, seconds: Spread): string[] => [
+      what,
+      spreadText(seconds, 2),
+      theirs ? spreadText(theirs, 2) : 'no Ray',
+      ratioText(seconds, theirs, 'less'),
+    ]
+    printTable([
+      [`s for flwr run, simulated: 10 virtual nodes, ${rounds.median} rounds`, 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
+      row('a TypeScript app, beside the same in Python', ours),
+      ...(oursWithPythonApp ? [row('the Python app of Flower on our programs', oursWithPythonApp)] : []),
+    ])
+  }
+}
+
+export function printMeans({ ours, numpy, copies }: Spreads<MeanFigures>): void {
+  const row = (what: string, seconds: Spread | undefined): string[] => [
+    what,
+    seconds ? gigabytesPerSecond(seconds.median).toFixed(2) : 'no Python',
+    seconds ? `${(seconds.median / ours.median).toFixed(2)} times the time` : '',
+  ]
+  printTable([
+    ['weighted mean of 4 models of 100 MB of float32', 'GB a second', ''],
+    row('WeightedSum of the SDK', ours),
+    row("numpy, in Flower's steps", numpy),
+    row('copying the models', copies),
+  ])
+}
+
+export function printFleets(figures: Spreads<readonly FleetFigures[]>): void {
+  const cell = (seconds: Spread, theirs: Spread): string =>
+    `${spreadText(seconds, 1)}, ${ratioText(seconds, theirs, 'less')}`
+  printTable([
+    ['s for 2 rounds of a Python app, 2 nodes', 'all Flower', "Flower's SuperNodes at our SuperLink", 'all ours'],
+    ...figures.map(({ release, theirs, atOurs, ours }) => [
+      `Flower ${release}`,
+      spreadText(theirs, 1),
+      cell(atOurs, theirs),
+      cell(ours, theirs),
+    ]),
+  ])
+}
+
+export function printTls({ crl, certificates, keys, reload }: Spreads<TlsFigures>): void {
+  const row = (what: string, figure: keyof ModeFigures, digits: number, better: Better): string[] => [
+    what,
+    spreadText(certificates[figure], digits),
+    spreadText(keys[figure], digits),
+    ratioText(certificates[figure], keys[figure], better),
+  ]
+  printTable([
+    ['our SuperLink', 'mutual TLS', 'registered keys', 'ratio'],
+    row('handshakes a second, peer judged', 'handshakesPerSecond', 0, 'more'),
+    row('small Fleet calls a second', 'callsPerSecond', 0, 'more'),
+    row('s until 1,000 nodes that come back at once are online', 'stormSeconds', 1, 'less'),
+  ])
+  printTable([
+    [`revocation list of ${crl.entries.median} entries`, ''],
+    ['ms to load', spreadText(crl.loadMs, 0)],
+    ['microseconds a lookup', spreadText(crl.lookupMicroseconds, 2)],
+    ['slowest call while it is loaded anew, 1,000 connections, ms', spreadText(reload.crlStallMs, 0)],
+    ['the same while a policy is loaded anew', spreadText(reload.policyStallMs, 0)],
+    ['the same while nothing happens', spreadText(reload.calmMs, 0)],
+  ])
+}
