@@ -16,6 +16,13 @@ export const limits = {
   arrayChunkBytes: 5 * MiB,
   /** Objects up to this size live in the database row; bigger ones are files. */
   objectInlineBytesMax: 16 * 1024,
+  /**
+   * Objects that travel with their message between our own programs: those of one message, and those of one call. They live
+   * in database rows, because they are stored together with the message.
+   */
+  carriedBytesMax: 256 * KiB,
+  carriedObjectsMax: 500,
+  carriedPerCallBytesMax: 4 * MiB,
   fabBytesMax: 50 * MiB,
   /** FABs that a SuperNode keeps in memory for its runs. */
   nodeFabBytesMax: 256 * MiB,

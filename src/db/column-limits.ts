@@ -67,7 +67,7 @@ export const columnLimits = {
   },
   participant: {},
   message_object: { message_id: 'hashBytesMax', object_id: 'hashBytesMax' },
-  object: { object_id: 'hashBytesMax', content: 'objectInlineBytesMax', type: 'wordBytesMax' },
+  object: { object_id: 'hashBytesMax', content: 'carriedBytesMax', type: 'wordBytesMax' },
   push_session: { session_id: 'hashBytesMax' },
   nonce: { namespace: 'nonceBytesMax', nonce: 'nonceBytesMax' },
   setting: { name: 'wordBytesMax', value: 'wordBytesMax' },

@@ -25,3 +25,13 @@ export function idsOf(list: IdList): RawBuilder<string> {
 export function idTable(list: IdList): RawBuilder<{ value: string }> {
   return sql<{ value: string }>`json_each(${list})`
 }
+
+/** The elements of a JSON list as a table, for `jsonField`. */
+export function jsonTable(list: string): RawBuilder<{ value: string }> {
+  return sql<{ value: string }>`json_each(${list})`
+}
+
+/** A field of the objects in such a table. */
+export function jsonField(table: string, field: string): RawBuilder<never> {
+  return sql<never>`${sql.ref(`${table}.value`)} ->> ${sql.lit(field)}`
+}

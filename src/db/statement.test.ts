@@ -37,7 +37,7 @@ test('a statement is built once for each connection, and each execution has its 
 
 test('the limits of columns hold for the values of a compiled statement', async () => {
   await using db = openDatabase({ path: ':memory:' })
-  const content = new Uint8Array(limits.objectInlineBytesMax + 1)
+  const content = new Uint8Array(limits.carriedBytesMax + 1)
   await db.transaction(async (tx) => {
     await insertObject(tx, { id: 'a', content: content.subarray(1) })
     assert.throws(() => insertObject(tx, { id: 'b', content }), /object\.content/)

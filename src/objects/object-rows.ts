@@ -1,9 +1,11 @@
 import { sql } from 'kysely'
 import { fitting } from '../db/column-limits.ts'
 import type { Db } from '../db/database.ts'
-import { type IdList, idsOf, idTable } from '../db/id-list.ts'
+import { type IdList, idList, idsOf, idTable, jsonField, jsonTable } from '../db/id-list.ts'
 import type { Row } from '../db/schema.ts'
 import { statement } from '../db/statement.ts'
+import type { CarriedObject } from './carried-objects.ts'
+import { addParts } from './message-parts.ts'
 
 /** Queries of the `object` table, compiled once. Only the object store writes the table. */
 
@@ -83,6 +85,102 @@ export async function storeContent(tx: Db, id: string, stored: StoredContent): P
   return (await setContent(tx, { ...stored, id })).numAffectedRows !== 0n
 }
 
+const listKnown = statement<{ ids: IdList }, { object_id: string; available: number }>((db, value) =>
+  db
+    .selectFrom('object')
+    .select(['object_id', 'available'])
+    .where('object_id', 'in', idsOf(value('ids'))),
+)
+
+/** Those of these objects that are known, and whether the content of each is here. */
+async function findAvailability(db: Db, ids: IdList): Promise<ReadonlyMap<string, boolean>> {
+  return new Map((await listKnown(db, { ids })).rows.map((row) => [row.object_id, row.available === 1]))
+}
+
+const insertContents = statement<{ heads: string; contents: Uint8Array }, never>(
+  (db, value) =>
+    db
+      .insertInto('object')
+      .columns(['object_id', 'available', 'size', 'type', 'content'])
+      .expression(
+        db
+          .selectFrom(jsonTable(value('heads')).as('head'))
+          .select([jsonField('head', 'id').as('object_id'), sql.lit(1).as('available')])
+          .select([jsonField('head', 'size').as('size'), jsonField('head', 'type').as('type')])
+          .select(
+            sql`substr(${value('contents')}, ${jsonField('head', 'start')}, ${jsonField('head', 'size')})`.as(
+              'content',
+            ),
+          )
+          // Otherwise SQLite would read ON CONFLICT as the condition of a join.
+          .where(sql<boolean>`true`),
+      )
+      .onConflict((conflict) =>
+        conflict
+          .column('object_id')
+          .doUpdateSet(({ ref }) => ({
+            available: ref('excluded.available'),
+            size: ref('excluded.size'),
+            type: ref('excluded.type'),
+            content: ref('excluded.content'),
+          }))
+          .where('object.available', '=', sql.lit(0)),
+      ) as never,
+)
+
+/** Stores objects with their contents in one statement, whether they were announced before or not. */
+async function storeContents(tx: Db, objects: readonly CarriedObject[]): Promise<void> {
+  let start = 1
+  const heads = objects.map(({ id, type, bytes }) => {
+    fitting('object', { object_id: id, type, content: bytes })
+    const head = { id, type, size: bytes.length, start }
+    start += bytes.length
+    return head
+  })
+  const contents = Buffer.concat(objects.map(({ bytes }) => bytes))
+  await insertContents(tx, { heads: JSON.stringify(heads), contents })
+}
+
+const listContents = statement<{ ids: IdList }, { object_id: string; content: Uint8Array | null }>((db, value) =>
+  db
+    .selectFrom('object')
+    .select(['object_id', 'content'])
+    .where('object_id', 'in', idsOf(value('ids')))
+    .where('available', '=', sql.lit(1)),
+)
+
+/** The contents of those of these objects that are here; `undefined` for one in a file. */
+export async function findContents(db: Db, ids: IdList): Promise<ReadonlyMap<string, Uint8Array | undefined>> {
+  return new Map((await listContents(db, { ids })).rows.map((row) => [row.object_id, row.content ?? undefined]))
+}
+
+const sumSizes = statement<{ ids: IdList }, { available: number; bytes: number | null }>((db, value) =>
+  db
+    .selectFrom('object')
+    .select(({ fn }) => [fn.countAll<number>().as('available'), fn.sum<number>('size').as('bytes')])
+    .where('object_id', 'in', idsOf(value('ids')))
+    .where('available', '=', sql.lit(1)),
+)
+
+/** How many of these objects are here, and their size. */
+export async function measureObjects(db: Db, ids: IdList): Promise<{ count: number; bytes: number }> {
+  const [row] = (await sumSizes(db, { ids })).rows
+  return { count: Number(row?.available ?? 0), bytes: Number(row?.bytes ?? 0) }
+}
+
+/**
+ * Stores objects that came with their message, and that the message names them. Returns those that were announced before and
+ * whose content was missing.
+ */
+export async function storeCarried(tx: Db, messageId: string, came: readonly CarriedObject[]): Promise<string[]> {
+  const ids = idList(came.map(({ id }) => id).toSorted())
+  const known = await findAvailability(tx, ids)
+  const absent = came.filter(({ id }) => known.get(id) !== true)
+  if (absent.length > 0) await storeContents(tx, absent)
+  await addParts(tx, messageId, ids)
+  return absent.flatMap(({ id }) => (known.has(id) ? id : []))
+}
+
 const listTypes = statement<{ ids: IdList }, { object_id: string; is_chunk: number }>((db, value) =>
   db
     .selectFrom('object')
@@ -96,7 +194,7 @@ export async function listChunks(db: Db, ids: IdList): Promise<{ id: string; isC
   return (await listTypes(db, { ids })).rows.map((row) => ({ id: row.object_id, isChunk: row.is_chunk === 1 }))
 }
 
-const deleteFree = statement<{ ids: IdList }, { object_id: string; size: number }>((db, value) =>
+const deleteFree = statement<{ ids: IdList }, { object_id: string; is_file: number }>((db, value) =>
   db
     .deleteFrom('object')
     .where('object_id', 'in', idsOf(value('ids')))
@@ -109,10 +207,10 @@ const deleteFree = statement<{ ids: IdList }, { object_id: string; size: number 
         ),
       ),
     )
-    .returning(['object_id', 'size']),
+    .returning(['object_id', sql<number>`available = 1 AND content IS NULL`.as('is_file')]),
 )
 
-/** Deletes those of these objects that no message names. Returns them. */
-export async function deleteUnnamed(tx: Db, ids: IdList): Promise<readonly { object_id: string; size: number }[]> {
-  return (await deleteFree(tx, { ids })).rows
+/** Deletes those of these objects that no message names. Returns them, and which of them are files. */
+export async function deleteUnnamed(tx: Db, ids: IdList): Promise<readonly { id: string; isFile: boolean }[]> {
+  return (await deleteFree(tx, { ids })).rows.map((row) => ({ id: row.object_id, isFile: Number(row.is_file) === 1 }))
 }

@@ -143,29 +143,44 @@ test('an object that is announced again while it is deleted leaves no file', asy
   assert.deepEqual(filesBelow(home), [])
 })
 
-test('an object that is at hand is announced and stored in one transaction, or not at all', async () => {
+test('objects that come with their message are stored in its transaction, or not at all', async () => {
   await using db = openDatabase({ path: ':memory:' })
   const arrived: string[] = []
-  const home = join(directory, 'at-hand')
-  const onStored = async (_tx: Db, afterCommit: AfterCommit, id: string) => afterCommit(() => arrived.push(id))
+  const home = join(directory, 'carried')
+  const onStored = async (_tx: Db, afterCommit: AfterCommit, ids: readonly string[]) =>
+    afterCommit(() => arrived.push(...ids))
   const store = await createObjectStore({ db, directory: home, durable: false, onStored })
-  const bytes = chunk(10, 7)
-  const id = objectId(bytes)
-  const keep = (message: string) => db.transaction((tx, effect) => store.keep(tx, effect, message, id, bytes))
+  // Larger than an object that comes alone and is kept in its row.
+  const contents = [chunk(10, 7), chunk(50_000, 8)]
+  const carried = new Map(
+    contents.map((bytes) => [objectId(bytes), { id: objectId(bytes), type: 'ArrayChunk', bytes }]),
+  )
+  const ids = [...carried.keys(), objectId(chunk(10, 9))]
+  const keep = (message: string) =>
+    db.transaction((tx, effect) => store.announceWith(tx, effect, message, ids, carried))
   await assert.rejects(
     db.transaction(async (tx, afterCommit) => {
-      await store.keep(tx, afterCommit, 'm', id, bytes)
+      await store.announceWith(tx, afterCommit, 'm', ids, carried)
       throw new Error('no')
     }),
     /no/,
   )
-  assert.equal(await store.get(id), undefined)
-  await keep('m')
-  await keep('n')
-  assert.deepEqual(Buffer.from((await store.get(id))?.content ?? []), Buffer.from(bytes))
-  await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m']))
-  assert.equal(await store.has(id), true)
-  assert.deepEqual(arrived, [id])
+  assert.equal(await store.get(ids[0] as string), undefined)
+  await db.transaction((tx) => store.announce(tx, 'another', ids.slice(0, 1)))
+  const waiting = store.get(ids[0] as string, { waitMs: 5000 })
+  assert.deepEqual(await keep('m'), ids.slice(2))
+  assert.deepEqual(await keep('n'), ids.slice(2))
+  assert.ok((await waiting)?.content)
+  assert.deepEqual(arrived, ids.slice(0, 1), 'what other messages wait for')
+  const all = await store.getAll(ids.slice(0, 2), 60_000)
+  assert.deepEqual(all?.map(objectId), ids.slice(0, 2))
+  assert.equal(await store.getAll(ids.slice(0, 2), 50_000), undefined, 'too large')
+  assert.equal(await store.getAll(ids, 60_000), undefined, 'not all are here')
+  await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m', 'another']))
+  assert.equal(await store.has(ids[1] as string), true)
+  await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['n']))
+  assert.equal(await store.get(ids[1] as string), undefined)
+  assert.deepEqual(filesBelow(home), [])
 })
 
 test('what a crash left behind is removed at the next start', async () => {

@@ -6,17 +6,21 @@ import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
 import type { MakeRoom } from '../base/make-room.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
-import { type IdList, inBatches } from '../db/id-list.ts'
+import { type IdList, idList, inBatches } from '../db/id-list.ts'
+import type { CarriedObjects } from './carried-objects.ts'
 import { addParts, deleteParts, listParts, mayHaveMore } from './message-parts.ts'
 import { ObjectFiles } from './object-files.ts'
 import { parseObject } from './object-format.ts'
 import {
   announceObjects,
   deleteUnnamed,
+  findContents,
   findObject,
   isAvailable,
   listChunks,
+  measureObjects,
   type StoredContent,
+  storeCarried,
   storeContent,
 } from './object-rows.ts'
 
@@ -27,8 +31,14 @@ import {
 export interface ObjectStore {
   /** Announces the objects of a message, within a transaction; returns those whose content is missing, in the order given. */
   announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]>
-  /** Announces a small object of a message and stores it, within a transaction: the message is complete with it. */
-  keep(tx: Db, afterCommit: AfterCommit, messageId: string, objectId: string, bytes: Uint8Array): Promise<void>
+  /** As `announce`. Those of the objects that came with the message are stored in the same transaction. */
+  announceWith(
+    tx: Db,
+    afterCommit: AfterCommit,
+    messageId: string,
+    objectIds: readonly string[],
+    carried: CarriedObjects,
+  ): Promise<string[]>
   /**
    * Stores the content of an announced object and returns when it is durable. `unknown`: no message names the object (any
    * more). `mismatch`: the bytes have another hash. Throws `object-malformed` if they are no object or too large.
@@ -45,6 +55,12 @@ export interface ObjectStore {
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
   get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined>
+  /** Returns the contents of these objects in their order; `undefined` unless all are here and have at most `bytesMax`. */
+  getAll(
+    objectIds: readonly string[],
+    bytesMax: number,
+    makeRoom?: MakeRoom,
+  ): Promise<readonly Uint8Array[] | undefined>
   /** Those of these objects that are here, and whether each is a chunk of an array. */
   listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */
@@ -69,8 +85,8 @@ export interface ObjectStoreOptions {
   readonly directory: string
   /** Whether content must survive a power cut before `put` returns. */
   readonly durable: boolean
-  /** Called for each object that has come, within the transaction that stores it. */
-  readonly onStored?: (tx: Db, afterCommit: AfterCommit, objectId: string) => Promise<void>
+  /** Called for announced objects that have come, within the transaction that stores them. */
+  readonly onStored?: (tx: Db, afterCommit: AfterCommit, objectIds: readonly string[]) => Promise<void>
   /** Called after a file of so many bytes was not written because the disk is full. */
   readonly onFull?: (bytes: number) => void
 }
@@ -147,11 +163,21 @@ class FileObjectStore implements ObjectStore {
     })
   }
 
-  async keep(tx: Db, afterCommit: AfterCommit, messageId: string, objectId: string, bytes: Uint8Array): Promise<void> {
-    const missing = await this.announce(tx, messageId, [objectId])
-    const { type } = parseObject(bytes)
-    const stored = { size: bytes.length, type, content: bytes }
-    if (missing.length > 0) await this.#update(tx, afterCommit, objectId, stored)
+  async announceWith(
+    tx: Db,
+    afterCommit: AfterCommit,
+    messageId: string,
+    objectIds: readonly string[],
+    carried: CarriedObjects,
+  ): Promise<string[]> {
+    const came = objectIds.flatMap((id) => carried.get(id) ?? [])
+    if (came.length === 0) return this.announce(tx, messageId, objectIds)
+    for (let start = 0; start < came.length; start += limits.carriedObjectsMax) {
+      const expected = await storeCarried(tx, messageId, came.slice(start, start + limits.carriedObjectsMax))
+      if (expected.length > 0) await this.#tellStored(tx, afterCommit, expected)
+    }
+    const others = objectIds.filter((id) => !carried.has(id))
+    return others.length === 0 ? [] : this.announce(tx, messageId, others)
   }
 
   #markStored(
@@ -168,9 +194,15 @@ class FileObjectStore implements ObjectStore {
   /** Returns whether the object is still announced. */
   async #update(tx: Db, afterCommit: AfterCommit, objectId: string, stored: StoredContent): Promise<boolean> {
     if (!(await storeContent(tx, objectId, stored))) return false
-    afterCommit(() => this.#arrived.ring(objectId))
-    await this.#onStored?.(tx, afterCommit, objectId)
+    await this.#tellStored(tx, afterCommit, [objectId])
     return true
+  }
+
+  async #tellStored(tx: Db, afterCommit: AfterCommit, objectIds: readonly string[]): Promise<void> {
+    afterCommit(() => {
+      for (const id of objectIds) this.#arrived.ring(id)
+    })
+    await this.#onStored?.(tx, afterCommit, objectIds)
   }
 
   async has(objectId: string): Promise<boolean> {
@@ -202,6 +234,25 @@ class FileObjectStore implements ObjectStore {
     return found ? found.seen : { content: undefined }
   }
 
+  async getAll(
+    objectIds: readonly string[],
+    bytesMax: number,
+    makeRoom?: MakeRoom,
+  ): Promise<readonly Uint8Array[] | undefined> {
+    const ids = idList(objectIds)
+    const { count, bytes } = await measureObjects(this.#db.read, ids)
+    if (count < objectIds.length || bytes > bytesMax) return undefined
+    await makeRoom?.(bytes)
+    const rows = await findContents(this.#db.read, ids)
+    const contents: Uint8Array[] = []
+    for (const id of objectIds) {
+      const content = rows.get(id) ?? (rows.has(id) ? await this.#files.read(id) : undefined)
+      if (!content) return undefined
+      contents.push(content)
+    }
+    return contents
+  }
+
   async listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>> {
     const kinds = new Map<string, ObjectKind>()
     for (const ids of inBatches(objectIds)) {
@@ -225,10 +276,10 @@ class FileObjectStore implements ObjectStore {
 
   async #deleteUnnamed(tx: Db, afterCommit: AfterCommit, candidates: IdList): Promise<void> {
     const gone = await deleteUnnamed(tx, candidates)
-    const files = gone.filter((row) => row.size > limits.objectInlineBytesMax)
+    if (gone.length === 0) return
     afterCommit(() => {
-      for (const { object_id: id } of gone) this.#arrived.ring(id)
-      for (const { object_id: id } of files) void this.#deleteFile(id)
+      for (const { id } of gone) this.#arrived.ring(id)
+      for (const { id, isFile } of gone) if (isFile) void this.#deleteFile(id)
     })
   }
 

@@ -101,10 +101,14 @@ test('a call waits while the SuperLink cannot be reached, with one line at the s
   assert.deepEqual(lines, ['warn Waiting for the SuperLink: There is no network.', 'info The SuperLink responds again'])
 })
 
-test('after a failure the SuperLink is not asked to hold the call, so that its return shows at once', async () => {
+test('after a failure the SuperLink is not asked to hold the call, so that its return shows at once, nor for objects', async () => {
   const { channel, client, settle } = setUp()
   channel.fail(unreachable())
-  await settle(pull(client))
+  await settle(client.call(fleet.pullMessages, { node, objectsBytesMax: 100 }, { waitMs: 25_000 }))
+  assert.deepEqual(
+    channel.calls.map(({ request }) => request.objectsBytesMax),
+    [100, 0],
+  )
   assert.deepEqual(
     channel.calls.map(({ options }) => options.waitMs),
     [25_000, 0],

@@ -2,6 +2,7 @@ import { type DescMethodUnary, isMessage, type MessageInitShape, type MessageSha
 import type { Clock } from '../base/clock.ts'
 import { UsageError } from '../base/errors.ts'
 import type { NodeId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
 import { Fleet, PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
@@ -18,9 +19,9 @@ export const fleet = Fleet.method
 export const heartbeatIntervalSeconds = 30
 /** A call without an answer for longer than this beyond what it may be held was lost with its connection. */
 const answerMs = 30_000
-/** The same for what carries an object or an app: a slow line takes its time, and heartbeats notice a dead one. */
+/** The same for what can carry objects or an app: a slow line takes its time, and heartbeats notice a dead one. */
 const transferAnswerMs = 300_000
-const transfers: readonly DescMethodUnary[] = [fleet.pushObject, fleet.pullObject, fleet.getFab]
+const transfers: readonly DescMethodUnary[] = [fleet.pushMessages, fleet.pushObject, fleet.pullObject, fleet.getFab]
 
 const activationPauseMs = 5000
 
@@ -46,6 +47,7 @@ export class FleetClient {
   #hasWorked = false
   #holds = true
   #redelivers = true
+  #objectsBytesMax = 0
   #joining: Promise<void> | undefined
 
   constructor(options: FleetOptions) {
@@ -65,6 +67,11 @@ export class FleetClient {
    */
   get redelivers(): boolean {
     return this.#redelivers
+  }
+
+  /** How many bytes of objects may travel with a reply; 0 unless the SuperLink has said so in its last response to a pull. */
+  get objectsBytesMax(): number {
+    return this.#objectsBytesMax
   }
 
   /** Introduces this node and brings it online. */
@@ -134,7 +141,9 @@ export class FleetClient {
     for (let tries = 0; ; tries++) {
       signal.throwIfAborted()
       try {
-        const answer = await channel.call(method, request, {
+        // A slow line may have been the reason: then only the message comes, and its objects one by one.
+        const isPullAgain = tries > 0 && (method as DescMethodUnary) === fleet.pullMessages
+        const answer = await channel.call(method, isPullAgain ? { ...request, objectsBytesMax: 0 } : request, {
           // Not held after a failure: the response shows at once that the SuperLink is back.
           ...(options.waitMs !== undefined && tries > 0 ? { waitMs: 0 } : options),
           ...(await this.#signature()),
@@ -145,7 +154,10 @@ export class FleetClient {
         this.#wait.over()
         if (options.waitMs !== undefined) this.#holds = answer.waited
         const { message } = answer
-        if (isMessage(message, PullMessagesResponseSchema)) this.#redelivers = message.endedRunsSeen !== undefined
+        if (isMessage(message, PullMessagesResponseSchema)) {
+          this.#redelivers = message.endedRunsSeen !== undefined
+          this.#objectsBytesMax = Math.min(message.objectsBytesMax, limits.carriedBytesMax)
+        }
         return answer
       } catch (error) {
         signal.throwIfAborted()

@@ -1,9 +1,11 @@
 import { create } from '@bufbuild/protobuf'
 import { DomainError, errorText } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
 import { PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
 import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import { errorCodes } from '../message/message.ts'
+import { readCarried } from '../objects/carried-objects.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
@@ -37,7 +39,7 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
     const [tree] = message.messageObjectTrees
     const known = work.findKnown(wire?.metadata?.messageId ?? '')
     if (known) await meetAgain(ctx, known)
-    else if (wire && tree) await take(ctx, wire, tree)
+    else if (wire && tree) await take(ctx, { wire, tree, objects: message.objects })
     else if (!waited) {
       if (!polls) log.info(`The SuperLink does not hold requests: asking every ${pollMs / 1000} s for instructions`)
       polls = true
@@ -49,7 +51,8 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
 /** What a SuperLink forbids now it may allow later: upstream's SuperNodes ask again too. */
 async function pullMessages({ fleet: client, log }: SupernodeContext, endedRunsSeen: bigint) {
   try {
-    return await client.call(fleet.pullMessages, { node: { nodeId: client.nodeId }, endedRunsSeen }, { waitMs })
+    const request = { node: { nodeId: client.nodeId }, endedRunsSeen, objectsBytesMax: limits.carriedBytesMax }
+    return await client.call(fleet.pullMessages, request, { waitMs })
   } catch (error) {
     if (!isRunEnded(error)) throw error
     log.info(`The SuperLink has no instructions for this node now: ${errorText(error)}`)
@@ -57,11 +60,19 @@ async function pullMessages({ fleet: client, log }: SupernodeContext, endedRunsS
   }
 }
 
-async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree): Promise<void> {
+/** An instruction as it was handed out, with all its objects if the SuperLink has sent them along. */
+interface Received {
+  readonly wire: WireMessage
+  readonly tree: ObjectTree
+  readonly objects: readonly Uint8Array[]
+}
+
+async function take(ctx: SupernodeContext, { wire, tree, objects }: Received): Promise<void> {
   const expired = (work: Work): void => void logged(ctx, work, expire(ctx, work))
   const work = ctx.work.add(wire, tree, expired, ctx.clock.now())
   const { messageType, messageId } = work.metadata
   ctx.log.info(`Received: ${messageType} message ${messageId.slice(0, 8)} of run ${work.runId}`)
+  if (objects.length > 0) await keepObjects(ctx, work, objects)
   try {
     await ctx.runs.get(work.runId)
   } catch (error) {
@@ -72,11 +83,30 @@ async function take(ctx: SupernodeContext, wire: WireMessage, tree: ObjectTree):
   await startNext(ctx, work.runId)
 }
 
+/** Stores the objects that came with an instruction. If that fails they are fetched one by one. */
+async function keepObjects(ctx: SupernodeContext, work: Work, objects: readonly Uint8Array[]): Promise<void> {
+  try {
+    const carried = await readCarried(objects, [work.tree], limits.carriedBytesMax)
+    const missing = await ctx.db.transaction(async (tx, afterCommit) => {
+      // Its objects have been let go of: those that are stored now would stay.
+      if (work.state === 'ended') return []
+      const ids = flattenTree(work.tree)
+      return ctx.objects.announceWith(tx, afterCommit, work.metadata.messageId, ids, carried)
+    })
+    if (missing.length === 0) work.arrival = logged(ctx, work, confirmHeld(ctx, work))
+  } catch (error) {
+    ctx.log.debug('The objects that came with an instruction are fetched', {
+      run: work.runId,
+      because: errorText(error),
+    })
+  }
+}
+
 /** Fetches the objects before the instruction has its turn. */
 async function announceObjects(ctx: SupernodeContext, work: Work): Promise<void> {
-  if (work.state === 'ended') return
+  if (work.state === 'ended' || work.arrival) return
   await ctx.db.transaction((tx) => ctx.objects.announce(tx, work.metadata.messageId, flattenTree(work.tree)))
-  work.arrival ??= logged(ctx, work, download(ctx, work))
+  work.arrival = logged(ctx, work, download(ctx, work))
 }
 
 /**

@@ -1,9 +1,11 @@
 import type { MessageShape } from '@bufbuild/protobuf'
 import { DomainError, errorText } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import type { MessageSchema, ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import { errorCodes, Message, type MessageError } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
+import { selectCarried } from '../objects/carried-objects.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { ObjectRefusedError, pushObjects } from '../objects/transfer.ts'
 import { confirmFinished } from './confirm.ts'
@@ -16,6 +18,8 @@ interface OutgoingReply {
   readonly tree: ObjectTree
   readonly runtimeSeconds: number | undefined
   readonly read: (objectId: string) => Uint8Array | Promise<Uint8Array>
+  /** All objects, or none if they have more bytes than this. */
+  readonly readAll: (bytesMax: number) => Promise<readonly Uint8Array[]>
 }
 
 /** Sends what the app answered. Its objects are read one by one from the store. */
@@ -29,6 +33,10 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
       if (!object?.content) throw new DomainError('internal', `Object ${id} of a reply is gone`)
       return object.content
     },
+    async readAll(bytesMax) {
+      const ids = flattenTree(reply.tree)
+      return (ids.length <= limits.carriedObjectsMax && (await ctx.objects.getAll(ids, bytesMax))) || []
+    },
   })
 }
 
@@ -37,12 +45,14 @@ export function answerWithError(ctx: SupernodeContext, work: Work, error: Messag
   const instruction = new Message(work.metadata, { content: new RecordDict() })
   const reply = instruction.replyError(error)
   if (reply.metadata.ttl <= 0) return dropWork(ctx, work, 'it has expired')
-  const { wire, tree, objects } = deflateMessage(reply)
+  const deflated = deflateMessage(reply)
+  const { wire, tree, objects } = deflated
   return send(ctx, work, {
     wire,
     tree,
     runtimeSeconds: undefined,
     read: (id) => (objects.get(id) as () => Uint8Array)(),
+    readAll: async (bytesMax) => selectCarried([deflated], bytesMax),
   })
 }
 
@@ -70,23 +80,31 @@ async function send(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Pr
 }
 
 /**
- * Announces the reply and uploads the objects that are missing. When one is refused the reply is announced anew, for the
- * SuperLink may have it from an upload whose response was lost, or may have been restarted. Returns whether it was taken.
+ * Announces the reply, with its objects if they may travel along, and uploads those that are missing. When one is refused the
+ * reply is announced anew, for the SuperLink may have it from an upload whose response was lost, or may have been restarted.
+ * Returns whether it was taken. A reply that arrives whole in one call confirms its instruction too.
  */
 async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply): Promise<boolean> {
   const node = { nodeId: ctx.fleet.nodeId }
   const { runId } = work
   const stored = new Set<string>()
+  const { objectsBytesMax } = ctx.fleet
   for (let tries = 1; ; tries++) {
+    const objects = tries === 1 && objectsBytesMax > 0 ? await reply.readAll(objectsBytesMax) : []
     const { message } = await ctx.fleet.call(fleet.pushMessages, {
       node,
       messagesList: [reply.wire],
       messageObjectTrees: [reply.tree],
       clientappRuntimeList: reply.runtimeSeconds === undefined ? [] : [reply.runtimeSeconds],
+      objects: [...objects],
     })
     const isListed = reply.tree.objectId in message.results
     // Flower 1.43 lists neither replies that it has taken nor those that it refuses.
     if (!isListed && Object.keys(message.results).length > 0) return false
+    if (objects.length > 0 && isListed && message.objectsToPush.length === 0) {
+      work.known.isConfirmed = true
+      return true
+    }
     // Up to 1.42 Flower's SuperLink asks for nothing of a reply that its ServerApp took up after an announcement whose
     // response was lost, and yet waits for its objects.
     const isHeardBefore = isListed && message.objectsToPush.length === 0

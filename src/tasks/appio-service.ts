@@ -36,6 +36,7 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
           $typeName: 'flwr.proto.PushAppMessagesRequest',
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
+          objects: [],
         }),
       pullMessages: (request, call, task) => backend.pullMessages(task, request.messageIds, allOf(call)),
       getNodes: (_request, _call, task) => backend.getNodes(task),
@@ -79,6 +80,7 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
           $typeName: 'flwr.proto.PushAppMessagesRequest',
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
+          objects: [],
         }),
       pullMessage: (request, call, task) => backend.pullMessages(task, request.messageIds, allOf(call)),
       async pushAppOutputs({ context }, _call, task) {

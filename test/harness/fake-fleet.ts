@@ -1,4 +1,4 @@
-import { create, type MessageShape } from '@bufbuild/protobuf'
+import { create, type DescMethodUnary, type MessageShape } from '@bufbuild/protobuf'
 import { Bell, lookAgain } from '../../src/base/bell.ts'
 import type { NodeId, RunId } from '../../src/base/ids.ts'
 import { GetFabResponseSchema } from '../../src/gen/flwr/proto/fab_pb.ts'
@@ -17,6 +17,7 @@ import {
 import { GetRunResponseSchema } from '../../src/gen/flwr/proto/run_pb.ts'
 import { deflateMessage } from '../../src/message/deflate.ts'
 import type { Message } from '../../src/message/message.ts'
+import { objectId } from '../../src/objects/object-format.ts'
 import { flattenTree } from '../../src/objects/object-tree.ts'
 import { RpcError } from '../../src/rpc/rpc-error.ts'
 import { fleet } from '../../src/supernode/fleet.ts'
@@ -40,6 +41,10 @@ export class FakeFleet {
   readonly redelivers = true
   readonly replies: WireMessage[] = []
   readonly confirmed: string[] = []
+  /** Requests by method. */
+  readonly calls = new Map<string, number>()
+  /** How many bytes of objects may travel with a message, in either direction: none at SuperLinks of Flower. */
+  objectsBytesMax = 0
   /** Called after a request has been accepted and before it is responded to; tests delay it or make it fail. */
   beforeResponse: (method: unknown) => Promise<void> = async () => {}
   /** Runs of which this SuperLink knows nothing any more. */
@@ -79,11 +84,12 @@ export class FakeFleet {
     throw new Error(`${this.replies.length} of ${count} replies have arrived. ${this.#progress()}`)
   }
 
-  async call(method: unknown, request: FleetRequest): Promise<{ message: unknown; waited: boolean }> {
-    const { runId = 0n, objectId = '', messageObjectId = '' } = request
+  async call(method: DescMethodUnary, request: FleetRequest): Promise<{ message: unknown; waited: boolean }> {
+    this.calls.set(method.localName, (this.calls.get(method.localName) ?? 0) + 1)
+    const { runId = 0n, messageObjectId = '' } = request
     if (this.ended.has(runId)) throw new RpcError('permission-denied', 'Run ended', { kind: 'peer' })
     await this.beforeResponse(method)
-    const found = this.#objects.get(objectId)
+    const found = this.#objects.get(request.objectId ?? '')
     switch (method) {
       case fleet.pullMessages: {
         const look = async () => {
@@ -97,6 +103,8 @@ export class FakeFleet {
           messageObjectTrees: instruction ? [instruction.tree] : [],
           endedRunIds: this.#news.splice(0),
           endedRunsSeen: 1n,
+          objectsBytesMax: this.objectsBytesMax,
+          objects: instruction && this.objectsBytesMax > 0 ? this.#objectsOf(instruction.tree) : [],
         })
         return { message, waited: true }
       }
@@ -118,17 +126,22 @@ export class FakeFleet {
       case fleet.pushObject:
         return answered(create(PushObjectResponseSchema, { stored: true }))
       case fleet.pushMessages: {
-        const { messagesList, messageObjectTrees } = request as unknown as MessageShape<
+        const { messagesList, messageObjectTrees, objects } = request as unknown as MessageShape<
           typeof PushMessagesRequestSchema
         >
         this.replies.push(...messagesList)
         this.#bell.ring('fleet')
         const results = Object.fromEntries(messagesList.map(({ metadata }) => [metadata?.messageId ?? '', 0]))
-        const objectsToPush = messageObjectTrees.flatMap(flattenTree)
+        const carried = new Set(objects.map(objectId))
+        const objectsToPush = messageObjectTrees.flatMap(flattenTree).filter((id) => !carried.has(id))
         return answered(create(PushMessagesResponseSchema, { results, objectsToPush }))
       }
     }
     throw new Error('The SuperNode asks for something that this SuperLink does not have.')
+  }
+
+  #objectsOf(tree: ObjectTree): Uint8Array[] {
+    return flattenTree(tree).map((id) => this.#objects.get(id) as Uint8Array)
   }
 }
 

@@ -1,11 +1,12 @@
 import { fleetAccess } from '../../access/table.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { RunId } from '../../base/ids.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { Db } from '../../db/database.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { isPublicKeyPem } from '../../identity/node-key.ts'
 import { metadataFromWire } from '../../message/wire.ts'
+import { readCarried } from '../../objects/carried-objects.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { type FleetOwned, fleetOwners } from '../access/owners.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -13,10 +14,12 @@ import type { SuperlinkContext } from '../context.ts'
 import { failMessagesWith } from '../delivery/broken-replies.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
 import { claimInstruction } from '../delivery/instructions.ts'
+import type { NewMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { acceptReply, refuseReply } from '../delivery/replies.ts'
+import { type Acceptance, acceptReply, refuseReply } from '../delivery/replies.ts'
 import { acceptUnprompted, takeRoomForObject } from '../delivery/unprompted.ts'
 import { sessionOf, wasTakenUp } from '../delivery/upload-sessions.ts'
+import { readObjects } from '../delivery/whole-messages.ts'
 import * as nodes from '../nodes/nodes.ts'
 import { runToWire } from '../runs/run.ts'
 import { type FleetCallers, fleetCallers } from './authenticate.ts'
@@ -70,8 +73,16 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           claimInstruction(ctx, nodeId, { waitMs, signal: call.signal, endedAfter }),
         )
         const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter, nodeId)
-        if (!message) return news
-        return { ...news, messagesList: [messageStore.toWire(message)], messageObjectTrees: [message.tree] }
+        const ours = endedAfter === undefined ? {} : { objectsBytesMax: limits.carriedBytesMax }
+        if (!message) return { ...news, ...ours }
+        // The node has been given the message already: whatever happens now, it can still fetch its objects.
+        const objects = await readObjects(ctx, message, request.objectsBytesMax, call.makeRoom).catch(() => [])
+        return {
+          ...{ ...news, ...ours },
+          messagesList: [messageStore.toWire(message)],
+          messageObjectTrees: [message.tree],
+          objects: [...objects],
+        }
       },
       async pushMessages(request, _call, { nodeId }, isOwn) {
         const [wire] = request.messagesList
@@ -81,7 +92,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const metadata = metadataFromWire(wire.metadata)
         const error = wire.error && { code: Number(wire.error.code), reason: wire.error.reason }
         const message = { metadata, error, tree }
-        const accept = metadata.replyToMessageId === '' ? acceptUnprompted : acceptReply
+        const accept = metadata.replyToMessageId === '' ? acceptUnprompted : acceptReplyWith(request.objects)
         const { accepted, objectsToPush } = isOwn
           ? await accept(ctx, nodeId, message)
           : refuseReply(ctx, nodeId, metadata)
@@ -131,6 +142,22 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       },
     },
   })
+}
+
+/** A reply with an object that no app could read becomes an error, as if the object had been uploaded by itself. */
+function acceptReplyWith(objects: readonly Uint8Array[]) {
+  return async (ctx: SuperlinkContext, nodeId: NodeId, reply: NewMessage): Promise<Acceptance> => {
+    const { messageId, runId } = reply.metadata
+    try {
+      const carried = await readCarried(objects, [reply.tree], limits.carriedBytesMax)
+      return await acceptReply(ctx, nodeId, reply, carried)
+    } catch (error) {
+      if (!(error instanceof DomainError) || error.code !== 'object-malformed') throw error
+      await acceptReply(ctx, nodeId, reply)
+      await failMessagesWith(ctx, { nodeId, runId: runId as RunId, objectId: messageId }, error)
+      throw error
+    }
+  }
 }
 
 /** The Fleet API where nodes are virtual: a SuperNode that comes is told why it cannot join. */

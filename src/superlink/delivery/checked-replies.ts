@@ -1,7 +1,9 @@
 import { limits } from '../../base/limits.ts'
+import type { CarriedObjects } from '../../objects/carried-objects.ts'
+import type { ObjectKind } from '../../objects/object-store.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
-import type { StoredMessage } from './message-store.ts'
+import type { NewMessage, StoredMessage } from './message-store.ts'
 import { findMessageFault } from './reply-check.ts'
 
 /**
@@ -18,9 +20,24 @@ export class CheckedReplies {
     if (this.#good.has(messageId)) return undefined
     const kinds = await objects.listKinds(await flattenTreeInTurns(reply.tree))
     const fault = await findMessageFault(reply, kinds, async (id) => (await objects.get(id))?.content)
-    if (fault !== undefined) return fault
+    if (fault === undefined) this.#note(messageId)
+    return fault
+  }
+
+  /** Checks a reply whose objects have just come with it. If something is wrong it is found again when it is handed out. */
+  async noteCarried(reply: NewMessage, carried: CarriedObjects): Promise<void> {
+    const ids = await flattenTreeInTurns(reply.tree)
+    // Other objects of the reply were here before.
+    if (!ids.every((id) => carried.has(id))) return
+    const kinds = new Map([...carried].map(([id, { type }]) => [id, kindOf(type)]))
+    const fault = await findMessageFault(reply, kinds, async (id) => carried.get(id)?.bytes)
+    if (fault === undefined) this.#note(reply.metadata.messageId)
+  }
+
+  #note(messageId: string): void {
     if (this.#good.size >= limits.repliesPerPullMax) this.#good.delete(this.#good.keys().next().value as string)
     this.#good.add(messageId)
-    return undefined
   }
 }
+
+const kindOf = (type: string): ObjectKind => (type === 'ArrayChunk' ? 'chunk' : 'other')

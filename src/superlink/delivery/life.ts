@@ -1,6 +1,7 @@
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { Metadata } from '../../message/message.ts'
+import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import type { MessageState, NewMessage, StoredMessage } from './message-store.ts'
@@ -63,20 +64,22 @@ function move(tx: Db, ids: readonly string[], to: MessageState, deliveredAt?: nu
 }
 
 /**
- * Stores a message, `announced` or `offered`. Returns whether it is new, and the objects whose content is missing: none if
- * its receiver has it already. Throws `invalid-request` if its id belongs to another message.
+ * Stores a message with the objects that came along, `announced` or `offered`. Returns whether it is new, and the objects
+ * whose content is missing: none if its receiver has it already. Throws `invalid-request` if its id belongs to another message.
  */
 export async function send(
   ctx: Ctx,
   tx: Db,
   afterCommit: AfterCommit,
   message: NewMessage,
+  carried: CarriedObjects = nothingCarried,
 ): Promise<{ isNew: boolean; objectsToPush: string[] }> {
   const { metadata, tree } = message
   const stored = await messageStore.find(tx, metadata.messageId)
   if (stored) messageStore.ensureSameMessage(stored, message)
   if (stored && letGoOfObjects.includes(stored.state)) return { isNew: false, objectsToPush: [] }
-  const objectsToPush = await ctx.objects.announce(tx, metadata.messageId, await flattenTreeInTurns(tree))
+  const ids = await flattenTreeInTurns(tree)
+  const objectsToPush = await ctx.objects.announceWith(tx, afterCommit, metadata.messageId, ids, carried)
   if (stored) return { isNew: false, objectsToPush }
   await store(ctx, tx, afterCommit, message, objectsToPush.length === 0)
   return { isNew: true, objectsToPush }
@@ -93,8 +96,9 @@ export async function sendWhole(
   message: NewMessage,
   content: Uint8Array,
 ): Promise<void> {
-  const { messageId } = message.metadata
-  await ctx.objects.keep(tx, afterCommit, messageId, messageId, content)
+  const { messageId: id } = message.metadata
+  const carried = new Map([[id, { id, type: 'Message', bytes: content }]])
+  await ctx.objects.announceWith(tx, afterCommit, id, [id], carried)
   await store(ctx, tx, afterCommit, message, true)
 }
 
@@ -113,14 +117,14 @@ async function store(
   else if (metadata.replyToMessageId !== '') await move(tx, [metadata.replyToMessageId], 'fetched')
 }
 
-/** An object was stored: messages that it completes become `offered`. Called within the transaction that stores it. */
+/** Objects were stored: messages that they complete become `offered`. Called within the transaction that stores them. */
 export async function complete(
   ctx: Pick<Ctx, 'bells'>,
   tx: Db,
   afterCommit: AfterCommit,
-  objectId: string,
+  objectIds: readonly string[],
 ): Promise<void> {
-  const completed = await messageStore.listCompletedBy(tx, objectId)
+  const completed = await messageStore.listCompletedBy(tx, objectIds)
   if (completed.length === 0) return
   await move(
     tx,
@@ -203,6 +207,17 @@ export async function hold(
 ): Promise<void> {
   await ctx.objects.release(tx, afterCommit, [messageId])
   await move(tx, [messageId], 'held')
+}
+
+/** Its node has replied to a message that was here whole: the node has everything, so the message lets go of its objects. */
+export async function letGo(
+  ctx: Pick<Ctx, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  messageId: string,
+): Promise<void> {
+  const whole = await messageStore.listWhole(tx, [messageId])
+  await ctx.objects.release(tx, afterCommit, whole)
 }
 
 /** The ServerApp has a message that replies to nothing. */

@@ -223,12 +223,12 @@ export async function listWhole(db: Db, ids: readonly string[]): Promise<string[
   return whole
 }
 
-const selectCompleted = statement<{ objectId: string }, Row<'message'>>((db, value) =>
+const selectCompleted = statement<{ ids: IdList }, Row<'message'>>((db, value) =>
   db
     .selectFrom('message_object as part')
     .innerJoin('message', 'message.message_id', 'part.message_id')
     .selectAll('message')
-    .where('part.object_id', '=', value('objectId'))
+    .where('part.object_id', 'in', idsOf(value('ids')))
     .where(({ eb, ref }) => eb(notIndexed(ref('message.state')), '=', inState('announced')))
     // The root is usually sent last: a model that thousands of messages share comes when none of theirs is here. The term
     // names `part` alone, so that it is asked before the message is looked up.
@@ -245,9 +245,12 @@ const selectCompleted = statement<{ objectId: string }, Row<'message'>>((db, val
     .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))),
 )
 
-/** The announced messages that have this object and all their others. */
-export async function listCompletedBy(db: Db, objectId: string): Promise<Metadata[]> {
-  return (await selectCompleted(db, { objectId })).rows.map(toMetadata)
+/** The announced messages that have some of these objects and all their others. */
+export async function listCompletedBy(db: Db, objectIds: readonly string[]): Promise<Metadata[]> {
+  const completed = new Map<string, Metadata>()
+  for (const ids of inBatches(objectIds))
+    for (const row of (await selectCompleted(db, { ids })).rows) completed.set(row.message_id, toMetadata(row))
+  return [...completed.values()]
 }
 
 type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']

@@ -19,7 +19,7 @@ test('no query of messages reads the whole table, and those of the hot paths use
     [/INDEX message_receiver \(dst_node_id=\?\)$/, (db) => nodeMessages.listHeld(db, nodeId)],
     [/INDEX message_reply \(reply_to=\?\)/, (db) => messageStore.listOfferedRepliesTo(db, runId, ['a', 'b'])],
     [/INDEX message_expiry \(<expr>>\?\)$/, (db) => nodeMessages.nextExpiry(db, 0)],
-    [/INDEX message_object_by_object \(object_id=\?\)/, (db) => messageStore.listCompletedBy(db, 'a')],
+    [/INDEX message_object_by_object \(object_id=\?\)/, (db) => messageStore.listCompletedBy(db, ['a', 'b'])],
     [/INDEX message_sender \(src_node_id=\? AND run_id=\?\)/, (db) => nodeMessages.listUnprompted(db, nodeId, runId)],
     [
       /INDEX message_receiver \(dst_node_id=\? AND run_id=\?\)/,

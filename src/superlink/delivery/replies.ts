@@ -5,6 +5,7 @@ import { limits } from '../../base/limits.ts'
 import { takeTurns } from '../../base/turns.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { errorCodes, type MessageError, type Metadata } from '../../message/message.ts'
+import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen, isRunOpen } from '../runs/run.ts'
 import { replaceReply } from './broken-replies.ts'
@@ -28,16 +29,32 @@ type CollectingCtx = Ctx & Pick<SuperlinkContext, 'passingReplies' | 'checkedRep
 /** How much later than the instruction a reply may expire, in seconds: clocks round differently. */
 const ttlToleranceSeconds = 0.1
 
+/** What became of a message that a node has sent. */
+export interface Acceptance {
+  readonly accepted: boolean
+  readonly objectsToPush: string[]
+}
+
 /**
- * Takes a node's reply. `accepted` is false, and nothing is stored, if no ServerApp waits for it (any more). The same reply
- * again is accepted again; a second, different reply to one instruction is not.
+ * Takes a node's reply, with the objects that came along. `accepted` is false, and nothing is stored, if no ServerApp waits
+ * for it (any more). The same reply again is accepted again; a second, different reply to one instruction is not. A reply
+ * that is whole with these objects confirms its instruction.
  */
-export function acceptReply(
-  ctx: TakingCtx,
+export async function acceptReply(
+  ctx: TakingCtx & Pick<SuperlinkContext, 'checkedReplies'>,
   nodeId: NodeId,
   reply: NewMessage,
-): Promise<{ accepted: boolean; objectsToPush: string[] }> {
-  return ctx.db.transaction((tx, afterCommit) => takeReply(ctx, tx, afterCommit, nodeId, reply))
+  carried: CarriedObjects = nothingCarried,
+): Promise<Acceptance> {
+  const { isNew, ...taken } = await ctx.db.transaction(async (tx, afterCommit) => {
+    const outcome = await takeReply(ctx, tx, afterCommit, nodeId, reply, carried)
+    const isWhole = outcome.accepted && outcome.objectsToPush.length === 0
+    if (isWhole && carried.size > 0) await life.letGo(ctx, tx, afterCommit, reply.metadata.replyToMessageId)
+    return { ...outcome, isNew: outcome.isNew && isWhole }
+  })
+  // Its objects are in memory now. Otherwise they would be read again before it is handed out.
+  if (isNew && carried.size > 0) await ctx.checkedReplies.noteCarried(reply, carried)
+  return taken
 }
 
 /** As `acceptReply`, within a transaction. */
@@ -47,10 +64,11 @@ export async function takeReply(
   afterCommit: AfterCommit,
   nodeId: NodeId,
   reply: NewMessage,
-): Promise<{ accepted: boolean; objectsToPush: string[] }> {
+  carried?: CarriedObjects,
+): Promise<Acceptance & { isNew: boolean }> {
   const judged = await judgeReply(ctx, tx, nodeId, reply)
-  if ('fault' in judged) return refuseReply(ctx, nodeId, reply.metadata, judged.fault)
-  const { isNew, objectsToPush } = await life.send(ctx, tx, afterCommit, reply)
+  if ('fault' in judged) return { ...refuseReply(ctx, nodeId, reply.metadata, judged.fault), isNew: false }
+  const { isNew, objectsToPush } = await life.send(ctx, tx, afterCommit, reply, carried)
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {
     const { deliveredAt, metadata } = judged.instruction
@@ -59,7 +77,7 @@ export async function takeReply(
     if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
     ctx.bells.runs.ring(runId)
   })
-  return { accepted: true, objectsToPush }
+  return { accepted: true, objectsToPush, isNew }
 }
 
 /** Takes nothing of a reply. Of a reply to the instruction of another node no more is said than of one to none. */
