@@ -8,9 +8,14 @@ import { startSuperlink } from './compose.ts'
 import { parseSuperlinkConfig } from './config.ts'
 import { backupCommand } from './maintenance/backup.ts'
 import { checkCommand } from './maintenance/check.ts'
+import { doctorCommand } from './maintenance/doctor.ts'
 
 /** Commands besides that of serving. */
-const commands: Readonly<Record<string, Main>> = { check: checkCommand, backup: backupCommand }
+const commands: Readonly<Record<string, Main>> = {
+  check: checkCommand,
+  backup: backupCommand,
+  doctor: doctorCommand,
+}
 
 /** `flower-superlink` */
 export const main: Main = async (argv, signal) => {

@@ -1,0 +1,43 @@
+import assert from 'node:assert/strict'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import { parseOptions } from '../../base/options.ts'
+import { rows } from '../options.ts'
+import { examine } from './doctor.ts'
+
+async function reportOf(argv: readonly string[]): Promise<string> {
+  const values = parseOptions('flower-superlink doctor', '', rows, argv) ?? assert.fail()
+  return (await Array.fromAsync(examine(values, argv))).join('\n')
+}
+
+test('a report counts what is stored and shows the end of the log, while the SuperLink runs', async () => {
+  using home = temporaryDirectory()
+  mkdirSync(home.file('state'))
+  await using core = await SuperlinkCore.start({ folder: home.file('state') })
+  const nodeId = await core.join('node')
+  const { runId } = await core.run()
+  await core.push(runId, [core.instruction(runId, nodeId)])
+  writeFileSync(home.file('superlink.log'), Array.from({ length: 5000 }, (_, line) => `line ${line}\n`).join(''))
+  const database = home.file('state/state.db')
+  const report = await reportOf(['--insecure', '--database', database, '--log-file', home.file('superlink.log')])
+  assert.match(report, /^SuperNodes: 1 online$/m)
+  assert.match(report, /^Tasks: 1 running$/m)
+  assert.match(report, /^Messages: 1 offered$/m)
+  assert.match(report, /^line 4800\n(line \d+\n){198}line 4999$/m)
+  assert.doesNotMatch(report, /line 4799/)
+})
+
+test('a report of a SuperLink that cannot start says why, and shows no password and no key', async () => {
+  using home = temporaryDirectory()
+  writeFileSync(home.file('key.pem'), '-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n')
+  const report = await reportOf([
+    ...['--ssl-certfile', home.file('missing.pem'), '--ssl-ca-certfile', home.file('missing.pem')],
+    ...['--ssl-keyfile', home.file('key.pem'), '--ssl-client-crl', 'ftp://user:password@ca.example/list.crl'],
+  ])
+  assert.match(report, /^Rejected: .*missing\.pem/m)
+  assert.match(report, /^--ssl-client-crl ftp:\/\/\*\*\*@ca\.example\/list\.crl$/m)
+  assert.match(report, /^--ssl-keyfile: .*key\.pem, \d+ bytes, mode \d+/m)
+  assert.doesNotMatch(report, /password|c2VjcmV0/)
+})
