@@ -10,6 +10,7 @@ import { prepareStunnel } from './stunnel.ts'
 /** Runs the tests: all but the matrix with Python Flower (`npm run test:interop`), or those of the patterns that are given. */
 const all = [
   'src/**/*.test.ts',
+  'templates/**/*.test.ts',
   'examples/**/*.test.ts',
   'test/*.test.ts',
   'test/{deploy,faults,flows,wire}/**/*.test.ts',

@@ -161,6 +161,12 @@ test('packages are pinned, and each is imported somewhere', () => {
   assert.deepEqual(unused, ['node'])
 })
 
+test('the package of the SDK is of the same release, with the same packages', () => {
+  const [all, sdk] = ['package.json', 'packages/sdk/package.json'].map((path) => JSON.parse(textOf(path)))
+  assert.equal(sdk.version, all.version)
+  for (const [name, version] of Object.entries(sdk.dependencies)) assert.equal(version, all.dependencies[name], name)
+})
+
 test('links between documents lead somewhere', () => {
   const pages = [...readdirSync(root), ...walk('docs'), ...walk('examples')].filter((path) => path.endsWith('.md'))
   const broken = pages.flatMap((path) =>

@@ -32,13 +32,14 @@ const good = `${client}export const app = new ClientApp()\n`
 
 test('an app is loaded with the SDK of this process, whatever its folder says about modules', async () => {
   const { load } = install({
-    'client.ts': `import { value } from './part.ts'\n${good}export const parts: { inner: unknown } = { inner: app }\n`,
-    'part.ts': 'export const value: number = 1\n',
+    'client.ts': `import { ClientApp as Same, value } from './part.ts'\n${good}export const parts: { inner: unknown } = { inner: value && new Same() }\n`,
+    'part.ts': `export { ClientApp } from 'trellis-fl-sdk'\nexport const value: number = 1\n`,
     'package.json': '{ "type": "commonjs" }\n',
   })
   const app = await load()
   assert.ok(app instanceof ClientApp)
-  assert.equal(await load('app/client.ts:parts.inner'), app)
+  // Under the SDK's other name too.
+  assert.ok((await load('app/client.ts:parts.inner')) instanceof ClientApp)
 })
 
 test('the folder above an app decides nothing about its modules: a package.json there, or a link', async () => {

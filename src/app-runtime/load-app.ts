@@ -7,6 +7,7 @@ import type { UserConfig } from '../base/user-config.ts'
 import { componentLanguage } from '../fab/component.ts'
 import { installFab } from '../fab/install-fab.ts'
 import { fuseConfig, type Manifest } from '../fab/pyproject.ts'
+import { sdkNames } from '../fab/sdk-names.ts'
 
 /** Why an app cannot be run: the app's fault, told to the ServerApp or to those who follow the run. */
 export class AppLoadError extends Error {}
@@ -31,7 +32,7 @@ export function runConfigOf(manifest: Manifest, overrides: UserConfig): UserConf
 }
 
 /**
- * Imports `folder/file.ts:export` of an installed app and checks what it is. `trellis-fl` resolves to the SDK that this
+ * Imports `folder/file.ts:export` of an installed app and checks what it is. The SDK's names resolve to the one that this
  * process itself uses, wherever the app lies: classes must be the same ones.
  */
 export async function loadComponent<T>(
@@ -74,7 +75,7 @@ function hookImports(directory: string, sdkUrl: string): void {
   const root = pathToFileURL(`${realpathSync(directory)}/`).href
   registerHooks({
     resolve(specifier, context, next) {
-      if (specifier === 'trellis-fl') return { url: sdkUrl, shortCircuit: true }
+      if (sdkNames.includes(specifier)) return { url: sdkUrl, shortCircuit: true }
       const resolved = next(specifier, context)
       if (!resolved.url.startsWith(root)) return resolved
       const failed = failedLoads.get(directory)

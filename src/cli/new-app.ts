@@ -1,128 +1,107 @@
-/** The files of a new app, by path: linear regression on data that each node makes up for itself. */
-export function newAppFiles(name: string, publisher: string): Record<string, string> {
-  // A component reference is a path; a hyphen is fine in it, so the folder is named like the app.
-  const folder = name
+import { readdirSync, readFileSync } from 'node:fs'
+import { extname, join } from 'node:path'
+import { trellisVersion } from '../base/version.ts'
+
+/** The files of a new app: those of a template under other names, and the settings of its npm project. */
+
+export interface Template {
+  /** What the app does, for `--help`. */
+  readonly about: string
+  /** npm packages that the app imports, beside the SDK. */
+  readonly packages?: Readonly<Record<string, string>>
+}
+
+export const templates = {
+  typescript: { about: 'fits a line, in plain TypeScript' },
+} as const satisfies Readonly<Record<string, Template>>
+
+export type TemplateName = keyof typeof templates
+
+/** Where this package lies: the repository, or the release that was installed. */
+const packageFolder = join(import.meta.dirname, '..', '..')
+/** A clone runs TypeScript: its SDK is imported as it is, because it has no build. */
+const isClone = extname(import.meta.filename) === '.ts'
+
+/** Returns the text of each file by its path. The names have been checked: they need no quotes anywhere. */
+export function newAppFiles(
+  name: string,
+  publisher: string,
+  templateName: TemplateName = 'typescript',
+): Record<string, string> {
+  const { packages = {} }: Template = templates[templateName]
+  const named = (text: string): string => text.replaceAll('my-app', name).replaceAll('my-name', publisher)
+  const files = readTemplate(join(packageFolder, 'templates', templateName))
+  const own = Object.fromEntries(
+    Object.entries(files).map(([path, text]) => [named(path), extname(path) === '.ts' ? text : named(text)]),
+  )
+  const readme = own['README.md'] ?? ''
   return {
-    'pyproject.toml': pyproject(name, publisher, folder),
-    'README.md': readme(name),
+    ...own,
+    'README.md': `${readme}${development}`,
+    'package.json': json(npmProject(name, packages)),
+    'tsconfig.json': json({ compilerOptions }),
     '.gitignore': 'node_modules/\n*.fab\n',
-    [`${folder}/server-app.ts`]: serverApp,
-    [`${folder}/client-app.ts`]: clientApp,
-    [`${folder}/model.ts`]: model,
   }
 }
 
-const pyproject = (name: string, publisher: string, folder: string): string => `[project]
-name = "${name}"
-version = "1.0.0"
-description = "A federated app in TypeScript"
-license = "Apache-2.0"
-
-[tool.flwr.app]
-publisher = "${publisher}"
-
-[tool.flwr.app.components]
-serverapp = "${folder}/server-app.ts:app"
-clientapp = "${folder}/client-app.ts:app"
-
-[tool.flwr.app.config]
-num-server-rounds = 3
-learning-rate = 0.1
-`
-
-const readme = (name: string): string => `# ${name}
-
-A federated app: each SuperNode fits a line to its own points, the SuperLink averages the lines.
-
-    flwr run . --stream                                   # on the default connection of config.toml
-    flwr run . :local: --stream                           # on virtual SuperNodes of this machine
-    flwr run . --stream --run-config "num-server-rounds=10"
-
-- \`${name}/server-app.ts\` steers the rounds,
-- \`${name}/client-app.ts\` trains and evaluates at the data,
-- \`${name}/model.ts\` is the model.
-`
-
-const serverApp = `import { FedAvg, log, ServerApp } from 'trellis-fl'
-import { initialModel } from './model.ts'
-
-export const app = new ServerApp().main(async (grid, context) => {
-  const strategy = new FedAvg({ minAvailableNodes: 1, minTrainNodes: 1, minEvaluateNodes: 1 })
-  const numRounds = Number(context.runConfig['num-server-rounds'])
-  const result = await strategy.start(grid, initialModel(), { numRounds })
-  log.info(\`Final line: \${[...result.arrays].map(([name, array]) => \`\${name} = \${array.values()[0]}\`).join(', ')}\`)
-})
-`
-
-const clientApp = `import { ClientApp, MetricRecord, RecordDict } from 'trellis-fl'
-import { loss, points, train } from './model.ts'
-
-export const app = new ClientApp()
-  .train((message, context) => {
-    const data = points(context.nodeId)
-    const arrays = train(message.content.arrays('arrays'), data, Number(context.runConfig['learning-rate']))
-    const metrics = new MetricRecord({ 'num-examples': data.length, loss: loss(arrays, data) })
-    return message.reply(new RecordDict({ arrays, metrics }))
-  })
-  .evaluate((message, context) => {
-    const data = points(context.nodeId)
-    const metrics = new MetricRecord({ 'num-examples': data.length, loss: loss(message.content.arrays('arrays'), data) })
-    return message.reply(new RecordDict({ metrics }))
-  })
-`
-
-const model = `import { ArrayRecord, NdArray } from 'trellis-fl'
-
-/** A line y = slope * x + intercept. */
-export function initialModel(): ArrayRecord {
-  return toArrays(0, 0)
+function readTemplate(folder: string, prefix = ''): Record<string, string> {
+  return Object.assign(
+    {},
+    ...readdirSync(join(folder, prefix), { withFileTypes: true }).map((entry) => {
+      const path = `${prefix}${entry.name}`
+      return entry.isDirectory()
+        ? readTemplate(folder, `${path}/`)
+        : { [path]: readFileSync(join(folder, path), 'utf8') }
+    }),
+  )
 }
 
-export interface Point {
-  readonly x: number
-  readonly y: number
-}
+const development = `
+## Change it
 
-/** Points near y = 3x + 1, others at each node. Read your own data here. */
-export function points(nodeId: bigint): Point[] {
-  const shift = Number(nodeId % 10n) / 10
-  return Array.from({ length: 50 }, (_, index) => {
-    const x = (index / 50) * 2 - 1 + shift * 0.1
-    return { x, y: 3 * x + 1 + Math.sin(index + shift) * 0.05 }
-  })
-}
+    npm install     # the types of the SDK, for the editor, the compiler and the test
+    npx tsc         # checks the types
+    npm test        # runs the app on nodes in memory
 
-/** Gradient descent on the mean squared error. */
-export function train(arrays: ArrayRecord, data: readonly Point[], learningRate: number): ArrayRecord {
-  let { slope, intercept } = fromArrays(arrays)
-  for (let step = 0; step < 50; step++) {
-    let [slopeGradient, interceptGradient] = [0, 0]
-    for (const { x, y } of data) {
-      const error = slope * x + intercept - y
-      slopeGradient += (2 * error * x) / data.length
-      interceptGradient += (2 * error) / data.length
-    }
-    slope -= learningRate * slopeGradient
-    intercept -= learningRate * interceptGradient
+Node 24 or later runs the TypeScript files as they are.
+`
+
+function npmProject(name: string, packages: Readonly<Record<string, string>>): object {
+  const manifest = JSON.parse(readFileSync(join(packageFolder, 'package.json'), 'utf8'))
+  const tools = ['@types/node', 'typescript'].map((tool) => [tool, manifest.devDependencies[tool]])
+  return {
+    name: name.toLowerCase(),
+    private: true,
+    type: 'module',
+    engines: { node: '>=24' },
+    scripts: { test: isClone ? 'node --conditions=source --test' : 'node --test' },
+    // Apps import the SDK as trellis-fl; the package of that name has the programs too.
+    dependencies: {
+      ...packages,
+      'trellis-fl': isClone ? `file:${packageFolder}` : `npm:trellis-fl-sdk@${trellisVersion}`,
+    },
+    devDependencies: Object.fromEntries(tools),
   }
-  return toArrays(slope, intercept)
 }
 
-/** Mean squared error. */
-export function loss(arrays: ArrayRecord, data: readonly Point[]): number {
-  const { slope, intercept } = fromArrays(arrays)
-  return data.reduce((sum, { x, y }) => sum + (slope * x + intercept - y) ** 2, 0) / data.length
+/** The defaults of TypeScript, and what running files as they are needs. */
+const compilerOptions = {
+  target: 'esnext',
+  module: 'nodenext',
+  types: ['node'],
+  strict: true,
+  noUncheckedIndexedAccess: true,
+  exactOptionalPropertyTypes: true,
+  verbatimModuleSyntax: true,
+  isolatedModules: true,
+  moduleDetection: 'force',
+  skipLibCheck: true,
+  erasableSyntaxOnly: true,
+  allowImportingTsExtensions: true,
+  noEmit: true,
+  ...(isClone ? { customConditions: ['source'] } : {}),
 }
 
-function toArrays(slope: number, intercept: number): ArrayRecord {
-  return new ArrayRecord({
-    slope: NdArray.from(new Float64Array([slope])),
-    intercept: NdArray.from(new Float64Array([intercept])),
-  })
+function json(value: object): string {
+  return `${JSON.stringify(value, undefined, 2)}\n`
 }
-
-function fromArrays(arrays: ArrayRecord): { slope: number; intercept: number } {
-  const value = (name: string): number => Number(arrays.get(name)?.values()[0])
-  return { slope: value('slope'), intercept: value('intercept') }
-}
-`

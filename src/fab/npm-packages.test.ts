@@ -65,7 +65,7 @@ test('packages are bundled into one module beside the component, with a source m
 
 test('an app that imports no package keeps its files, whatever lies in node_modules', async () => {
   const texts = [
-    `import { readFileSync } from 'fs'\nimport { ClientApp } from 'trellis-fl'\n${plain}`,
+    `import { readFileSync } from 'fs'\nimport { ClientApp } from 'trellis-fl'\nimport { log } from 'trellis-fl-sdk'\n${plain}`,
     `import { half } from './part.ts'\n// import days from 'days'\nexport const app = half(2)\n`,
     `${plain}export const later = () => import('./model.wasm')\n// from 'days'\n`,
   ]

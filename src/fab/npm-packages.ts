@@ -4,6 +4,7 @@ import { join, posix, sep } from 'node:path'
 import type { BuildFailure, BuildOptions, BuildResult, Metafile } from 'esbuild'
 import { errorText, UsageError } from '../base/errors.ts'
 import { findNativePackage } from './native-packages.ts'
+import { sdkNames } from './sdk-names.ts'
 
 /**
  * Bundles the npm packages that a TypeScript component imports: a FAB carries no `node_modules`. The bundle is one module
@@ -40,7 +41,7 @@ export function bundlePackages(
       throw new UsageError(`The app has a file ${made}, where the packages of ${file} are bundled: rename it.`)
   const { outputFiles, metafile } = build(app, {
     outfile: join(app.root, path),
-    external: [sdk],
+    external: [...sdkNames],
     banner: { js: banner },
     sourcemap: 'linked',
     // The author's files are in the bundle themselves.
@@ -65,7 +66,6 @@ interface App {
   readonly paths: readonly string[]
 }
 
-const sdk = 'trellis-fl'
 const isCode = (path: string): boolean => /\.m?[jt]s$/.test(path)
 
 /** Packages in the older form of modules find these names, which modules do not have. */
@@ -82,7 +82,7 @@ function mayImportPackages([path, bytes]: AppFile): boolean {
 }
 
 function isPackage(specifier: string): boolean {
-  return specifier !== sdk && !isBuiltin(specifier) && !/^(?:[./]|\w+:)/.test(specifier)
+  return !sdkNames.includes(specifier) && !isBuiltin(specifier) && !/^(?:[./]|\w+:)/.test(specifier)
 }
 
 /** What cannot be followed is no reason to refuse an app here: it may be imported under a condition. */

@@ -1,12 +1,14 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { readFileSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { test } from 'node:test'
+import { after, test } from 'node:test'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { run, start } from '../harness/program.ts'
 
 const root = join(import.meta.dirname, '..', '..')
+
+const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
 
 /** An app that must compile against the published types, and one line that must not. */
 const typedApp = `
@@ -26,17 +28,32 @@ client.query((message, context) => {
 })
 `
 
+const directory = temporaryDirectory()
+after(() => directory[Symbol.dispose]())
+
+function npm(cwd: string, ...args: string[]): string {
+  // A test runner that finds this variable takes itself for a part of this one, and runs nothing.
+  const { NODE_TEST_CONTEXT: _, ...env } = process.env
+  return execFileSync('npm', args, { cwd, env, stdio: ['ignore', 'pipe', 'pipe'] }).toString()
+}
+
+/** Packs a folder of the repository; returns the name of the file. */
+function pack(folder: string): string {
+  const said = npm(root, 'pack', '--silent', '--pack-destination', directory.path, folder)
+  return said.trim().split('\n').at(-1) as string
+}
+
+function install(folder: string, ...packages: string[]): void {
+  npm(folder, 'install', '--no-audit', '--no-fund', '--prefer-offline', '--omit=dev', ...packages)
+}
+
 test('the packed release works where it is installed: programs, a new app, the SDK and its types', async () => {
-  using directory = temporaryDirectory()
-  const npm = (cwd: string, ...args: string[]): string =>
-    execFileSync('npm', args, { cwd, stdio: ['ignore', 'pipe', 'pipe'] }).toString()
-  const packed = npm(root, 'pack', '--silent', '--pack-destination', directory.path).trim().split('\n').at(-1) as string
+  const packed = pack('.')
   writeFileSync(directory.file('package.json'), JSON.stringify({ name: 'elsewhere', private: true, type: 'module' }))
-  npm(directory.path, 'install', '--no-audit', '--no-fund', '--prefer-offline', `./${packed}`)
+  install(directory.path, `./${packed}`)
 
   const bin = join(directory.path, 'node_modules', '.bin')
   const options = { bin, cwd: directory.path, env: { FLWR_HOME: directory.file('home'), NO_COLOR: '1' } }
-  const { version } = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8'))
   for (const name of [
     'flower-superlink',
     'flower-supernode',
@@ -85,4 +102,31 @@ test('the packed release works where it is installed: programs, a new app, the S
   const compiler = ['--noEmit', '--strict', '--module', 'nodenext', '--target', 'esnext', '--types', '', 'typed-app.ts']
   const checked = await run('tsc', compiler, { ...options, bin: join(root, 'node_modules', '.bin') })
   assert.equal(checked.status, 0, checked.said)
+})
+
+test('a new app has its types and its test from the SDK package, which brings no program', async () => {
+  const app = directory.file('fresh-app')
+  const manifest = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'))
+  assert.equal(manifest.dependencies['trellis-fl'], `npm:trellis-fl-sdk@${version}`)
+  // As from the registry, once the package is there.
+  const sdk = pack('./packages/sdk')
+  writeFileSync(
+    join(app, 'package.json'),
+    JSON.stringify({ ...manifest, dependencies: { 'trellis-fl': `file:../${sdk}` }, devDependencies: {} }),
+  )
+  install(app)
+  const installed = join(app, 'node_modules', 'trellis-fl')
+  assert.equal(JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')).name, 'trellis-fl-sdk')
+  assert.ok(!existsSync(join(app, 'node_modules', 'node')), 'Node is among the packages')
+  assert.deepEqual(readdirSync(join(app, 'node_modules', '.bin')), ['pino'])
+  assert.deepEqual(readdirSync(join(installed, 'dist')).sort(), ['base', 'gen', 'message', 'objects', 'sdk'])
+  assert.ok(existsSync(join(installed, 'docs', 'strategies.md')), 'the documentation is missing')
+
+  // The compiler and the types of Node are those of this repository, so they are not fetched again.
+  mkdirSync(join(app, 'node_modules', '@types'))
+  symlinkSync(join(root, 'node_modules', '@types', 'node'), join(app, 'node_modules', '@types', 'node'))
+  const options = { bin: join(root, 'node_modules', '.bin'), cwd: app }
+  const checked = await run('tsc', ['--skipLibCheck', 'false'], options)
+  assert.equal(checked.status, 0, checked.said)
+  assert.match(npm(app, 'test'), /✔ three nodes find the line together/)
 })

@@ -5,7 +5,7 @@ import { createInterface } from 'node:readline/promises'
 import { Command, Option } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { CliContext, CreateCommand } from '../command.ts'
-import { newAppFiles } from '../new-app.ts'
+import { newAppFiles, type TemplateName, templates } from '../new-app.ts'
 import { runCommand } from '../output.ts'
 
 export const newCommand: CreateCommand = (context) =>
@@ -13,22 +13,31 @@ export const newCommand: CreateCommand = (context) =>
     .description('create a new TypeScript app, ready to run')
     .argument('[name]', 'name of the app and of its folder')
     .option('--publisher <name>', 'publisher of the app')
+    .addOption(
+      new Option('--template <name>', `app to start from: ${listed}`)
+        .choices(Object.keys(templates))
+        .default('typescript' satisfies TemplateName),
+    )
     .addOption(removed('--framework', 'apps of Trellis need no framework: leave it out.'))
     .addOption(removed('--username', 'use --publisher.'))
-    .action(async (given: string | undefined, options: { publisher?: string }) => {
+    .action(async (given: string | undefined, options: { publisher?: string; template: TemplateName }) => {
       context.status = await runCommand(context, 'default', async (output) => {
         const name = given ?? (await askName(context))
         const publisher = options.publisher ?? userName()
         ensureNames(name, publisher)
         if (existsSync(name))
           throw new UsageError(`There is a '${name}' here already: choose another name or move it away.`)
-        writeFiles(name, newAppFiles(name, publisher))
+        writeFiles(name, newAppFiles(name, publisher, options.template))
         output.say(
-          `Created the app '${name}'. Run it on your default connection, or on virtual SuperNodes of this machine:\n\n  flwr run ${name} --stream\n  flwr run ${name} :local: --stream\n`,
+          `Created the app '${name}'. Run it on your default connection, or on virtual SuperNodes of this machine:\n\n  flwr run ${name} --stream\n  flwr run ${name} :local: --stream\n\nTo change it, with types and a test: npm install, npx tsc and npm test in its folder.\n`,
         )
         return undefined
       })
     })
+
+const listed = Object.entries(templates)
+  .map(([name, { about }]) => `${name} ${about}`)
+  .join('; ')
 
 /** Flower lists these and refuses them. */
 function removed(flag: string, remedy: string): Option {
