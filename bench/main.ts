@@ -14,11 +14,13 @@ import { repeat, type Spreads } from './spread.ts'
 import { printFleets, printMeans, printSimulations, printTls, printTraining } from './tables.ts'
 import { measureTls } from './tls.ts'
 import { measureTraining } from './training.ts'
+import { benchWaterfall } from './waterfall/main.ts'
 
 /**
  * `npm run bench [-- TABLE] [--repeats N] [--quick] [--json FILE]`: figures of Trellis beside those of Python Flower 1.29, both
  * taken in this run, one after the other, on this machine: read the ratios. Each is the median of three measurements. Loads are
- * bounded in count and time, and stay on the loopback interface. `scale` and `page` have their own options.
+ * bounded in count and time, and stay on the loopback interface. `scale` and `waterfall` have
+ * options of their own; `page` draws the page of `scale` anew.
  */
 
 /** Measures some times, prints, and returns what goes into the JSON. */
@@ -63,6 +65,7 @@ const tables: Readonly<Record<string, Table>> = {
 
 try {
   if (only === 'scale') await benchScale(directory, { ours: () => trellis().bin, python: python129 }, rest)
+  else if (only === 'waterfall') await benchWaterfall(directory, trellis(), rest)
   else if (only === 'page') await redrawPage()
   else await measureTables()
 } finally {
@@ -80,7 +83,9 @@ async function measureTables(): Promise<void> {
   for (const name of positionals.length > 0 ? positionals : Object.keys(tables)) {
     const measure = tables[name]
     if (!measure)
-      throw new Error(`There is no table '${name}': ${[...Object.keys(tables), 'scale', 'page'].join(', ')}`)
+      throw new Error(
+        `There is no table '${name}': ${[...Object.keys(tables), 'scale', 'waterfall', 'page'].join(', ')}`,
+      )
     process.stderr.write(`Table '${name}'\n`)
     try {
       measured[name] = await measure(repeats)

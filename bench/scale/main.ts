@@ -28,7 +28,8 @@ const efforts: Readonly<Record<number, { rounds: number; idleSeconds: number; li
   10000: { rounds: 2, idleSeconds: 35, limitSeconds: 900 },
 }
 const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds: 60 }
-const python = { nodes: 100, rounds: 2 }
+/** A ServerApp of Flower 1.29 fails at times while SuperNodes confirm what it is still pushing to others. */
+const python = { nodes: 100, rounds: 2, triesMax: 3 }
 
 export const docs = join(import.meta.dirname, '..', '..', 'docs')
 const reportFile = join(docs, 'benchmarks', 'scale.json')
@@ -65,17 +66,20 @@ export async function benchScale(
     const usual = values.quick ? quick : effortFor(nodes)
     return repeat(nodes >= 10_000 ? 1 : repeats, async (index) => {
       process.stderr.write(`${name}: a fleet of ${nodes} simulated SuperNodes, measurement ${index + 1}\n`)
-      const folder = join(directory, `scale-${++measurements}`)
-      const figures = await measureScale({
-        ...{ directory: folder, system, nodes, settleMs: 2000, pauseMs: 1000 },
-        rounds: Number(values.rounds ?? (system.isObserved ? usual.rounds : python.rounds)),
-        idleSeconds: Number(values.idle ?? usual.idleSeconds),
-        limitSeconds: Number(values.limit ?? usual.limitSeconds),
-        nodeOptions: values['node-options'],
-      })
-      if (figures.failure) process.stderr.write(`  failed: ${figures.failure.slice(-2000)}\n`)
-      rmSync(folder, { recursive: true, force: true })
-      return figures
+      for (let tries = 1; ; tries++) {
+        const folder = join(directory, `scale-${++measurements}`)
+        const figures = await measureScale({
+          ...{ directory: folder, system, nodes, settleMs: 2000, pauseMs: 1000 },
+          rounds: Number(values.rounds ?? (system.isObserved ? usual.rounds : python.rounds)),
+          idleSeconds: Number(values.idle ?? usual.idleSeconds),
+          limitSeconds: Number(values.limit ?? usual.limitSeconds),
+          nodeOptions: values['node-options'],
+        })
+        rmSync(folder, { recursive: true, force: true })
+        if (!figures.failure) return figures
+        process.stderr.write(`  failed: ${figures.failure.slice(-2000)}\n`)
+        if (system.isObserved || tries === python.triesMax) return figures
+      }
     })
   }
   process.stderr.write('What this machine needs at least\n')
