@@ -29,11 +29,10 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
     pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,
     pullObject: (request, how) => calls.call(runtime.pullObject, request, how),
     confirmMessageReceived: async (request) => void (await calls.call(runtime.confirmMessageReceived, request)),
-    async getNodeIds({ knownNodes } = {}) {
+    async getNodes({ knownNodes } = {}) {
       const question = knownNodes === undefined ? {} : { knownNodes }
       const how = knownNodes === undefined ? {} : { waitMs: nodesWaitMs }
-      const { nodes } = await calls.call(runtime.getNodes, question, how)
-      return nodes.map(({ nodeId }) => nodeId)
+      return (await calls.call(runtime.getNodes, question, how)).nodes
     },
     pushLogs: async (logs) => void (await calls.call(runtime.pushLogs, { node: {}, runId, logs })),
     pushEvent: async (event) => void (await calls.call(runtime.pushTaskEvents, { events: [event] })),

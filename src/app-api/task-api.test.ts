@@ -88,7 +88,10 @@ for (const name of Object.keys(generations)) {
     assert.deepEqual([context.runId, context.nodeId, run.runId], [runId, superlinkNodeId, runId])
     assert.deepEqual(Buffer.from(fab?.content ?? []), Buffer.from(emptyFab()))
     assert.equal((await api.sendHeartbeat({ waitMs: 0 })).success, true)
-    assert.deepEqual(await api.getNodeIds(), [nodeId])
+    assert.deepEqual(
+      (await api.getNodes()).map((node) => node.nodeId),
+      [nodeId],
+    )
     await api.pushLogs(['a line\n'])
 
     const instruction = superlink.instruction(runId, nodeId, { bytes: 50_000 })
@@ -153,7 +156,7 @@ for (const name of Object.keys(generations)) {
         () => api.pullObject({ ...about, objectId: 'a'.repeat(64) }, { waitMs: 0 }),
         () => api.confirmMessageReceived({ ...about, messageObjectId: 'a'.repeat(64) }),
         () => api.finish({ context, subStatus: 'failed', details: '' }),
-        ...('node' in server ? [] : [() => api.pushLogs(['late\n']), () => api.getNodeIds()]),
+        ...('node' in server ? [] : [() => api.pushLogs(['late\n']), () => api.getNodes()]),
       ]
       for (const [index, call] of calls.entries()) await assert.rejects(call(), TaskEndedError, `call ${index}`)
     })

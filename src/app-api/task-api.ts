@@ -9,6 +9,7 @@ import type {
   PullObjectResponseSchema,
   PushObjectRequestSchema,
 } from '../gen/flwr/proto/message_pb.ts'
+import type { NodeInfoSchema } from '../gen/flwr/proto/node_pb.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import type { PullAppMessagesResponseSchema, PushAppMessagesResponseSchema } from '../gen/flwr/proto/runtime_pb.ts'
 
@@ -73,7 +74,7 @@ export interface TaskApi {
   ): Promise<Held<MessageShape<typeof PullObjectResponseSchema>>>
   confirmMessageReceived(request: MessageInitShape<typeof ConfirmMessageReceivedRequestSchema>): Promise<void>
   /** Waits a while for another number of nodes than `knownNodes`, where the server can. */
-  getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]>
+  getNodes(options?: { knownNodes?: number }): Promise<MessageShape<typeof NodeInfoSchema>[]>
   pushLogs(logs: string[]): Promise<void>
   /** Tells those who follow the run; servers that know no events are not bothered. */
   pushEvent(event: { timestamp: string; event: string; data: string }): Promise<void>

@@ -5,12 +5,13 @@ import { superlinkNodeId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { Context } from '../message/context.ts'
 import { deflateMessage } from '../message/deflate.ts'
-import type { Message } from '../message/message.ts'
+import type { Message, MessageError } from '../message/message.ts'
 import { contextToWire } from '../message/wire.ts'
-import type { Grid, Progress } from '../sdk/grid.ts'
+import type { Grid, LateReply, NodeInfo, Progress, WaitOptions } from '../sdk/grid.ts'
 import type { HeldReply } from '../sdk/held-reply.ts'
 import { log } from '../sdk/log.ts'
 import { holdReply, type OfferedReply, offeredReplies, takeReply } from './held-replies.ts'
+import { nodeFromWire } from './node-info.ts'
 import { sendMessages } from './task-messages.ts'
 
 /** What upstream's clients pause between two questions, for servers that do not hold them. */
@@ -31,6 +32,8 @@ export class TaskGrid implements Grid {
   readonly #taskId: bigint | undefined
   /** Messages whose replies were not handed out yet. */
   readonly #open = new Set<string>()
+  /** Messages whose replies were waited for in vain. */
+  readonly #late = new Set<string>()
   /** Replies that were handed out and stay at the server: a question for every message meets them again. */
   readonly #held = new Set<string>()
   #events: Promise<void> = Promise.resolve()
@@ -42,8 +45,12 @@ export class TaskGrid implements Grid {
     this.#taskId = run.taskId
   }
 
-  getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]> {
-    return this.#api.getNodeIds(options)
+  async getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]> {
+    return (await this.#api.getNodes(options)).map(({ nodeId }) => nodeId)
+  }
+
+  async getNodes(options?: { knownNodes?: number }): Promise<NodeInfo[]> {
+    return (await this.#api.getNodes(options)).map((node) => nodeFromWire(node, systemClock.now()))
   }
 
   async pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]> {
@@ -82,11 +89,11 @@ export class TaskGrid implements Grid {
     return replies
   }
 
-  async sendAndReceive(messages: Iterable<Message>, options: { timeoutSeconds?: number } = {}): Promise<Message[]> {
+  async sendAndReceive(messages: Iterable<Message>, options: WaitOptions = {}): Promise<Message[]> {
     return this.#sendAndAwait(messages, options, (reply, signal) => takeReply(this.#route(), reply, signal))
   }
 
-  async sendAndHold(messages: Iterable<Message>, options: { timeoutSeconds?: number } = {}): Promise<HeldReply[]> {
+  async sendAndHold(messages: Iterable<Message>, options: WaitOptions = {}): Promise<HeldReply[]> {
     const route = this.#route()
     const release = (messageId: string): Promise<void> => this.#release(messageId)
     return this.#sendAndAwait(messages, options, (reply, signal) => {
@@ -95,35 +102,47 @@ export class TaskGrid implements Grid {
     })
   }
 
+  async dropLateReplies(): Promise<LateReply[]> {
+    const dropped: LateReply[] = []
+    await this.#pull([...this.#late], { holdMs: 0, signal: undefined }, async ({ metadata, tree }) => {
+      await this.#release(tree.objectId)
+      dropped.push({ nodeId: metadata.srcNodeId, messageType: metadata.messageType })
+    })
+    return dropped
+  }
+
   /** Returns what `take` makes of the replies that came in time, in the order of the messages. */
-  async #sendAndAwait<R>(
+  async #sendAndAwait<R extends { readonly error: MessageError | undefined }>(
     messages: Iterable<Message>,
-    options: { timeoutSeconds?: number },
+    { timeoutSeconds = Number.POSITIVE_INFINITY, enough = Number.POSITIVE_INFINITY }: WaitOptions,
     take: (reply: OfferedReply, signal: AbortSignal) => Promise<R>,
   ): Promise<R[]> {
-    const timeoutMs = (options.timeoutSeconds ?? Number.POSITIVE_INFINITY) * 1000
+    const timeoutMs = timeoutSeconds * 1000
     const endsAt = systemClock.now() + timeoutMs
     // The server ends a held call in time; this is for transfers, and for a server that is away.
     const signal = AbortSignal.timeout(Math.min(timeoutMs + graceMs, timerMsMax))
     const ids = (await this.pushMessages(messages)).filter((id) => id !== undefined)
     const open = new Set(ids)
     const received = new Map<string, R>()
+    let succeeded = 0
     try {
-      while (open.size > 0 && systemClock.now() < endsAt) {
+      while (open.size > 0 && succeeded < enough && systemClock.now() < endsAt) {
         const restMs = endsAt - systemClock.now()
         const wait = { holdMs: Math.min(waitMs, restMs), signal }
         const { waited } = await this.#pull([...open], wait, async (reply, signal) => {
           const { replyToMessageId } = reply.metadata
           const taken = await take(reply, signal)
           open.delete(replyToMessageId)
+          if (!taken.error) succeeded++
           received.set(replyToMessageId, taken)
         })
         const pauseMs = waited ? gatherMs(open.size) : pollMs
-        if (open.size > 0) await systemClock.sleep(Math.min(pauseMs, restMs), this.#api.signal)
+        if (open.size > 0 && succeeded < enough) await systemClock.sleep(Math.min(pauseMs, restMs), this.#api.signal)
       }
     } catch (error) {
       if (this.#api.signal.aborted || systemClock.now() < endsAt) throw error
     }
+    for (const id of open) this.#late.add(id)
     return ids.flatMap((id) => received.get(id) ?? [])
   }
 
@@ -163,6 +182,7 @@ export class TaskGrid implements Grid {
     await forEachAtOnce(offered, limits.repliesFetchedAtOnce, async (reply, failed) => {
       await take(reply, AbortSignal.any([signal, failed]))
       this.#open.delete(reply.metadata.replyToMessageId)
+      this.#late.delete(reply.metadata.replyToMessageId)
     })
     return { waited: response.waited }
   }

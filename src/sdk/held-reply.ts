@@ -19,6 +19,8 @@ export interface ArrayPiece {
 export interface HeldReply {
   readonly metadata: Metadata
   readonly error: MessageError | undefined
+  /** When it arrived, by the clock of the ServerApp; absent if that is not known. */
+  readonly arrivedAt?: number
   /** Empty if the reply carries an error. */
   readonly outline: Outline
   /**

@@ -24,7 +24,8 @@ export {
   type MetricValue,
 } from '../message/value.ts'
 export { ClientApp, type ClientFn, type Mod } from './client-app.ts'
-export type { Grid, Progress } from './grid.ts'
+export type { Duration } from './duration.ts'
+export type { Grid, LateReply, NodeInfo, Progress, WaitOptions } from './grid.ts'
 export type { ArrayPiece, HeldReply } from './held-reply.ts'
 export { InMemoryGrid, type InMemoryNode } from './in-memory-grid.ts'
 export { log } from './log.ts'
@@ -52,6 +53,8 @@ export {
   type SamplingMethod,
 } from './privacy/rdp-accountant.ts'
 export { SecureAggregation, type SecureAggregationOptions } from './secure-aggregation/secure-aggregation.ts'
+export { NodeHistory, type NodePast } from './selection/node-history.ts'
+export { policy, type Selected, type SelectionPolicy, type SelectNodes } from './selection/selection.ts'
 export { ServerApp, type ServerFn } from './server-app.ts'
 export { AggregationError } from './strategy/aggregation-error.ts'
 export { Bulyan, type BulyanOptions, type SelectionRule } from './strategy/bulyan.ts'
@@ -74,17 +77,18 @@ export { Krum } from './strategy/krum.ts'
 export { type KrumOptions, MultiKrum, type MultiKrumOptions } from './strategy/multi-krum.ts'
 export { QFedAvg, type QFedAvgOptions } from './strategy/q-fed-avg.ts'
 export { collect, Replies, WeightedReplies, type WeightedReply } from './strategy/reply-stream.ts'
-export { Result } from './strategy/result.ts'
+export { type BestModel, Result, RoundMetrics } from './strategy/result.ts'
 export { type Sample, sampleNodes } from './strategy/sample.ts'
 export { Scaffold, type ScaffoldOptions } from './strategy/scaffold.ts'
 export { ScaffoldNode } from './strategy/scaffold-node.ts'
-export {
-  type Aggregate,
-  type EvaluateFn,
-  type ShouldStop,
-  type StartOptions,
-  Strategy,
-  type TrainPhase,
-} from './strategy/strategy.ts'
+export type {
+  EvaluateFn,
+  KeepBest,
+  OnRound,
+  ShouldStop,
+  StartOptions,
+  TrainingOptions,
+} from './strategy/start-options.ts'
+export { type Aggregate, Strategy, type TrainPhase, type TrainRound } from './strategy/strategy.ts'
 export { meanOfArrays, meanOfMetrics, type WeightedArrays, type WeightedMetrics } from './strategy/weighted-mean.ts'
 export { WeightedSum } from './strategy/weighted-sum.ts'

@@ -1,5 +1,7 @@
+import { create } from '@bufbuild/protobuf'
 import type { TaskApi, TaskOutcome } from '../../src/app-api/task-api.ts'
 import type { ObjectTree } from '../../src/gen/flwr/proto/message_pb.ts'
+import { NodeInfoSchema } from '../../src/gen/flwr/proto/node_pb.ts'
 import { deflateMessage } from '../../src/message/deflate.ts'
 import { inflateMessage } from '../../src/message/inflate.ts'
 import { Message } from '../../src/message/message.ts'
@@ -120,7 +122,7 @@ export class FakeTaskServer {
           const index = this.#outgoing.findIndex(({ tree }) => tree.objectId === messageObjectId)
           this.#outgoing.splice(index, 1)
         }),
-      getNodeIds: () => call('getNodeIds', () => [run.nodeId]),
+      getNodes: () => call('getNodes', () => [create(NodeInfoSchema, { nodeId: run.nodeId })]),
       pushLogs: () => call('pushLogs', () => {}),
       pushEvent: () => call('pushEvent', () => {}),
       finish: (outcome: TaskOutcome) =>

@@ -132,6 +132,9 @@ class RecordedGrid implements Grid {
   async getNodeIds(): Promise<bigint[]> {
     return this.#nodes
   }
+  async getNodes(): Promise<[]> {
+    return []
+  }
   async pushMessages(): Promise<undefined[]> {
     return []
   }

@@ -114,6 +114,9 @@ class RecordedGrid implements Grid {
   async getNodeIds(): Promise<bigint[]> {
     return [2n, 3n, 4n]
   }
+  async getNodes(): Promise<[]> {
+    return []
+  }
   async pushMessages(): Promise<undefined[]> {
     return []
   }

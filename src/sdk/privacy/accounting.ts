@@ -16,7 +16,7 @@ import type { GaussianPrivacyEvent, PrivacySpent, RdpAccountant } from './rdp-ac
  * budget, and adds up each released model. Metrics of training and evaluation are not accounted for, as in Flower.
  */
 export class Accounting {
-  readonly #accountant: RdpAccountant
+  readonly accountant: RdpAccountant
   readonly #strategy: FedAvg
   /** Single weights are hidden, and known to be equal. */
   readonly #isSecure: boolean
@@ -36,14 +36,14 @@ export class Accounting {
     const inner = strategy instanceof SecureAggregation ? strategy.strategy : strategy
     if (!(inner instanceof FedAvg) || inner.aggregateTrain !== FedAvg.prototype.aggregateTrain)
       throw new UsageError('With an accountant the strategy inside must aggregate as FedAvg does.')
-    this.#accountant = accountant
+    this.accountant = accountant
     this.#strategy = inner
     this.#isSecure = strategy instanceof SecureAggregation
     this.#event = event
   }
 
   get spent(): PrivacySpent {
-    return this.#accountant.privacySpent()
+    return this.accountant.privacySpent()
   }
 
   /** Returns the messages of a round. Throws a PrivacyBudgetExhaustedError if its model would exceed the budget. */
@@ -54,7 +54,7 @@ export class Accounting {
       throw new UsageError(
         `${asked.length} nodes were sampled, but the privacy loss is computed for numSampledClients ${this.#event.sampleSize}.`,
       )
-    if (!this.#accountant.wouldExceed(this.#event)) return asked
+    if (!this.accountant.wouldExceed(this.#event)) return asked
     const { epsilon, delta } = this.spent
     throw new PrivacyBudgetExhaustedError(
       `The next private release would exceed maxEpsilon (current epsilon: ${epsilon}, delta: ${delta}).`,
@@ -81,7 +81,7 @@ export class Accounting {
 
   /** Adds the model that was made. */
   release(): void {
-    this.#accountant.compose(this.#event)
+    this.accountant.compose(this.#event)
     log.info(`Privacy spent: ${this.#spentText()} after ${this.spent.numReleases} releases`)
   }
 

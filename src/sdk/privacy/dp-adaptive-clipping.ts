@@ -1,7 +1,7 @@
 import { UsageError } from '../../base/errors.ts'
 import { pythonFixed, pythonFloat } from '../../base/python-float.ts'
 import type { Message } from '../../message/message.ts'
-import { type ArrayRecord, type ConfigRecord, MetricRecord } from '../../message/records.ts'
+import { type ArrayRecord, ConfigRecord, MetricRecord } from '../../message/records.ts'
 import { float } from '../../message/value.ts'
 import { exponential, power } from '../arithmetic/exact-functions.ts'
 import type { Grid } from '../grid.ts'
@@ -65,6 +65,14 @@ abstract class DpAdaptiveClipping extends DpWrapper {
         `A significant amount of noise (${pythonFloat(factor)}) has to be added. Consider increasing \`clipped_count_stddev\` or \`num_sampled_clients\`.`,
       )
     return forModel
+  }
+
+  override storeState(): void {
+    this.state.set('clipping', new ConfigRecord({ norm: float(this.clippingNorm) }))
+  }
+
+  override restoreState(): void {
+    this.clippingNorm = this.state.config('clipping').getNumber('norm')
   }
 
   protected get noiseNorm(): number {

@@ -47,6 +47,14 @@ abstract class DpFixedClipping extends DpWrapper {
     return this.#accounting ? this.#accounting.admitted(messages) : messages
   }
 
+  override storeState(): void {
+    if (this.#accounting) this.state.set('privacy-loss', this.#accounting.accountant.toRecord())
+  }
+
+  override restoreState(): void {
+    this.#accounting?.accountant.restore(this.state.config('privacy-loss'))
+  }
+
   protected override isAccountable(replies: Replies): boolean {
     return this.#accounting?.isAccountable(replies) ?? true
   }

@@ -61,6 +61,10 @@ export abstract class DpWrapper extends Strategy {
     return checkedNumber(this.constructor.name, name, value, bounds)
   }
 
+  override get inner(): Strategy {
+    return this.strategy
+  }
+
   configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Iterable<Message>> {
     return this.strategy.configureTrain(round, arrays, config, grid)
   }

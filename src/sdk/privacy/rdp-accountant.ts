@@ -1,4 +1,6 @@
 import { UsageError } from '../../base/errors.ts'
+import { ConfigRecord } from '../../message/records.ts'
+import { float } from '../../message/value.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
 import { gaussianRdp, sampledGaussianRdp } from './renyi.ts'
 
@@ -74,6 +76,19 @@ export class RdpAccountant {
 
   get numReleases(): number {
     return this.#releases
+  }
+
+  /** What was added so far, to be restored by an accountant with the same configuration. */
+  toRecord(): ConfigRecord {
+    return new ConfigRecord({ losses: this.#losses.map(float), releases: this.#releases })
+  }
+
+  restore(record: ConfigRecord): void {
+    const losses = record.get('losses')
+    if (!Array.isArray(losses) || losses.length !== orders.length)
+      throw new UsageError('RdpAccountant: the saved losses are of other orders.')
+    this.#losses = losses.map(Number)
+    this.#releases = record.getNumber('releases')
   }
 
   /** Adds one release, or several that are the same. */

@@ -78,6 +78,10 @@ export class SecureAggregation extends Strategy {
     this.skipFailedRounds = options.skipFailedRounds ?? false
   }
 
+  override get inner(): FedAvg {
+    return this.strategy
+  }
+
   summary(): void {
     log.info('\t├──> Secure aggregation settings:')
     log.info(`\t│\t├── Threshold: ${this.threshold}`)

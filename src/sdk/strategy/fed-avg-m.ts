@@ -38,6 +38,15 @@ export class FedAvgM extends FedAvg {
     return this.serverMomentum !== 0 || this.serverLearningRate !== 1
   }
 
+  override storeState(): void {
+    if (this.#momentum) this.state.set('momentum', ArrayRecord.fromList(this.#momentum.map(arrayOf)))
+  }
+
+  override restoreState(): void {
+    const saved = this.state.arrayRecords.get('momentum')
+    this.#momentum = saved && [...saved].map(([name, array]) => tensorOf(name, array))
+  }
+
   override summary(): void {
     log.info('\t├──> FedAvgM settings:')
     log.info(`\t│\t├── Server optimization: ${this.#optimizes ? 'ON' : 'OFF'}`)

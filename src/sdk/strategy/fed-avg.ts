@@ -3,6 +3,7 @@ import { Message } from '../../message/message.ts'
 import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } from '../../message/records.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
+import { SelectingGrid } from '../selection/selecting-grid.ts'
 import { contentsOf, partsOf } from './replies.ts'
 import { collect, type WeightedReply } from './reply-stream.ts'
 import { sampleNodes } from './sample.ts'
@@ -60,6 +61,8 @@ export class FedAvg extends Strategy {
   readonly weightedByKey: string
   readonly arrayrecordKey: string
   readonly configrecordKey: string
+  /** The minima that the app has set: the others are 1 for a training that selects its nodes. */
+  readonly #given: Pick<FedAvgOptions, 'minTrainNodes' | 'minEvaluateNodes' | 'minAvailableNodes'>
   readonly #trainMetricsAggrFn: AggregateMetricsFn | undefined
   readonly #evaluateMetricsAggrFn: AggregateMetricsFn | undefined
 
@@ -72,6 +75,7 @@ export class FedAvg extends Strategy {
     this.minTrainNodes = this.fractionTrain === 0 ? 0 : minimum('minTrainNodes', options.minTrainNodes)
     this.minEvaluateNodes = this.fractionEvaluate === 0 ? 0 : minimum('minEvaluateNodes', options.minEvaluateNodes)
     this.minAvailableNodes = minimum('minAvailableNodes', options.minAvailableNodes)
+    this.#given = options
     this.weightedByKey = options.weightedByKey ?? 'num-examples'
     this.arrayrecordKey = options.arrayrecordKey ?? 'arrays'
     this.configrecordKey = options.configrecordKey ?? 'config'
@@ -143,10 +147,10 @@ export class FedAvg extends Strategy {
     grid: Grid,
   ): Promise<Message[]> {
     const share = phase === 'train' ? this.fractionTrain : this.fractionEvaluate
-    const minNodes = phase === 'train' ? this.minTrainNodes : this.minEvaluateNodes
     if (share === 0) return []
+    const minNodes = this.#minimum(phase === 'train' ? 'minTrainNodes' : 'minEvaluateNodes', grid)
     const sizeOf = (online: number): number => Math.max(Math.floor(online * share), minNodes)
-    const { sampled, online } = await sampleNodes(grid, this.minAvailableNodes, sizeOf)
+    const { sampled, online } = await sampleNodes(grid, this.#minimum('minAvailableNodes', grid), sizeOf)
     log.info(`configure_${phase}: Sampled ${sampled.length} nodes (out of ${online.length})`)
     // After the caller's own entries, as in Flower: the order is part of the record's id.
     const content = new RecordDict([
@@ -154,6 +158,10 @@ export class FedAvg extends Strategy {
       [this.configrecordKey, config.copy().set('server-round', round)],
     ])
     return sampled.map((dstNodeId) => Message.create({ content, messageType: phase, dstNodeId }))
+  }
+
+  #minimum(name: 'minTrainNodes' | 'minEvaluateNodes' | 'minAvailableNodes', grid: Grid): number {
+    return grid instanceof SelectingGrid && this.#given[name] === undefined ? 1 : this[name]
   }
 }
 

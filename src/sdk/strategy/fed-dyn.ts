@@ -3,7 +3,7 @@ import type { Message } from '../../message/message.ts'
 import { ArrayRecord, type ConfigRecord } from '../../message/records.ts'
 import { float } from '../../message/value.ts'
 import { minus, plus, scaled } from '../arithmetic/elementwise.ts'
-import { arrayOf, type Tensor, tensorOf, zerosLike } from '../arithmetic/tensor.ts'
+import { arrayOf, tensorOf, zerosLike } from '../arithmetic/tensor.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
@@ -20,6 +20,9 @@ export interface FedDynOptions extends FedAvgOptions {
   readonly numNodes: number | bigint
 }
 
+/** The state of the server, h in the paper. */
+const stateKey = 'feddyn-state'
+
 /**
  * FedDyn (Acar et al., "Federated Learning Based on Dynamic Regularization", 2021, algorithm 1): a state at the server and
  * one at each node make the optima of the nodes agree with that of all. The server counts each node the same.
@@ -34,7 +37,6 @@ export interface FedDynOptions extends FedAvgOptions {
 export class FedDyn extends FedAvg {
   readonly alpha: number
   readonly numNodes: number
-  #state: ReadonlyMap<string, Tensor> = new Map()
 
   constructor(options: FedDynOptions) {
     super(options)
@@ -58,16 +60,17 @@ export class FedDyn extends FedAvg {
     if (parts.length === 0) return {}
     const mean = meanOfArrays(parts.map(({ arrays }) => ({ arrays, weight: 1 })))
     const share = parts.length / this.numNodes
-    const state = new Map<string, Tensor>()
+    const last = this.state.arrayRecords.get(stateKey)
+    const state = new ArrayRecord()
     const arrays = pairedArrays(current, mean).map(([name, ofModel, ofMean]) => {
       const [before, after] = [tensorOf(name, ofModel), tensorOf(name, ofMean)]
       // h = h - α / m Σ (θ_k - θ), where the sum is that of the nodes that took part.
       const moved = scaled(minus(after, before), this.alpha * share)
-      const next = minus(this.#state.get(name) ?? zerosLike(moved), moved)
-      state.set(name, next)
+      const next = minus(last ? tensorOf(name, last.getArray(name)) : zerosLike(moved), moved)
+      state.set(name, arrayOf(next))
       return [name, arrayOf(plus(after, scaled(next, -1 / this.alpha)))] as const
     })
-    this.#state = state
+    this.state.set(stateKey, state)
     return { arrays: new ArrayRecord(arrays), metrics: this.trainMetricsOf(parts) }
   }
 }

@@ -57,6 +57,19 @@ export abstract class FedOpt extends FedAvg {
     this.tau = checkedNumber(name, 'tau', settings.tau, { atLeast: 0 })
   }
 
+  override storeState(): void {
+    for (const [name, moment] of [
+      [firstKey, this.#first],
+      [secondKey, this.#second],
+    ] as const)
+      this.state.set(name, new ArrayRecord([...moment].map(([array, tensor]) => [array, arrayOf(tensor)] as const)))
+  }
+
+  override restoreState(): void {
+    this.#first = momentsIn(this.state.arrays(firstKey))
+    this.#second = momentsIn(this.state.arrays(secondKey))
+  }
+
   /** The second moment of one array, from the last one and the squared gradient. */
   protected abstract nextSecondMoment(last: Tensor, squaredGradient: Tensor): Tensor
 
@@ -103,4 +116,11 @@ export abstract class FedOpt extends FedAvg {
     this.#second = second
     return new ArrayRecord(arrays)
   }
+}
+
+const firstKey = 'first-moment'
+const secondKey = 'second-moment'
+
+function momentsIn(record: ArrayRecord): ReadonlyMap<string, Tensor> {
+  return new Map([...record].map(([name, array]) => [name, tensorOf(name, array)]))
 }

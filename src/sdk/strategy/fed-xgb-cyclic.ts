@@ -1,6 +1,6 @@
 import { UsageError } from '../../base/errors.ts'
 import { Message } from '../../message/message.ts'
-import { type ArrayRecord, type ConfigRecord, RecordDict } from '../../message/records.ts'
+import { type ArrayRecord, ConfigRecord, RecordDict } from '../../message/records.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
@@ -27,6 +27,15 @@ export class FedXgbCyclic extends FedAvg {
     for (const name of ['fractionTrain', 'fractionEvaluate'] as const)
       if (this[name] !== 0 && this[name] !== 1)
         throw new UsageError(`FedXgbCyclic: ${name} must be 1, or 0 to skip the phase, not ${options[name]}.`)
+  }
+
+  override storeState(): void {
+    this.state.set('places', new ConfigRecord({ nodes: [...this.#places.keys()].map(String) }))
+  }
+
+  override restoreState(): void {
+    const nodes = this.state.config('places').get('nodes') as string[]
+    for (const [place, nodeId] of nodes.entries()) this.#places.set(BigInt(nodeId), place)
   }
 
   override configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {

@@ -42,15 +42,17 @@ export function inNodeOrder<R extends Pick<Message, 'metadata'>>(replies: Iterab
 
 const namedMax = 8
 
-/** Says which nodes gave no reply, or `undefined` when all did. */
+/** Says which nodes gave no reply, by name if it is known, or `undefined` when all did. */
 export function missingReplies(
   asked: readonly Message[],
   replies: readonly Pick<Message, 'metadata'>[],
+  names: ReadonlyMap<bigint, string> = new Map(),
 ): string | undefined {
   if (replies.length >= asked.length) return undefined
   const answered = new Set(replies.map(({ metadata }) => metadata.srcNodeId))
   const silent = asked.map(({ metadata }) => metadata.dstNodeId).filter((nodeId) => !answered.has(nodeId))
-  const named = silent.slice(0, namedMax).join(', ') + (silent.length > namedMax ? ', …' : '')
+  const called = silent.map((nodeId) => names.get(nodeId) ?? nodeId)
+  const named = called.slice(0, namedMax).join(', ') + (silent.length > namedMax ? ', …' : '')
   return `No reply from ${asked.length - replies.length} of ${asked.length} nodes${named && ` (${named})`}`
 }
 

@@ -103,7 +103,7 @@ test('a wrapper changes each reply when it is fetched, and the model that was se
 test('a reply that is lost while it is fetched is left out, and the mean is that of the others', async () => {
   const counting = new Counting()
   class Losing extends InMemoryGrid {
-    async sendAndHold(messages: Iterable<Message>): Promise<HeldReply[]> {
+    override async sendAndHold(messages: Iterable<Message>): Promise<HeldReply[]> {
       return (await this.sendAndReceive(messages)).map((message) => {
         const held = counting.hold(message)
         if (message.metadata.srcNodeId !== 3n) return held

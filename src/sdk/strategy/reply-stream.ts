@@ -1,4 +1,5 @@
 import { loadAhead } from '../../base/ahead.ts'
+import { forEachAtOnce } from '../../base/at-once.ts'
 import { limits } from '../../base/limits.ts'
 import type { Message } from '../../message/message.ts'
 import type { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
@@ -60,6 +61,28 @@ export class Replies implements AsyncIterable<Message> {
    */
   map(change: (reply: Message) => Message | Promise<Message>): Replies {
     return new Replies(this.#held.map((held) => changed(held, change)))
+  }
+
+  /**
+   * Returns what `aggregate` makes of the replies, and then releases them: until then a reply that is lost at the SuperLink
+   * can be left out. `aggregate` is called again in that case, with an error in the place of that reply.
+   *
+   * @example
+   * const { arrays } = await (await ask(messages)).aggregated((replies) => this.aggregateTrain({ round, replies, current }))
+   */
+  async aggregated<T>(aggregate: (replies: Replies) => Promise<T>): Promise<T> {
+    let held = this.#held
+    for (;;) {
+      try {
+        const result = await aggregate(new Replies(held))
+        await forEachAtOnce(held, limits.repliesFetchedAtOnce, (reply) => reply.release())
+        return result
+      } catch (error) {
+        if (!(error instanceof LostReplyError)) throw error
+        const lost = error
+        held = held.map((reply) => (reply.metadata === lost.metadata ? heldInMemory(lost.reply) : reply))
+      }
+    }
   }
 
   /**

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../../base/clock.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
+import { type Candidates, SelectingGrid } from '../selection/selecting-grid.ts'
 
 /** How often a grid is asked that answers at once instead of waiting for a change. */
 const pollMs = 500
@@ -13,8 +14,9 @@ export interface Sample {
 }
 
 /**
- * Chooses nodes that are online, without replacement, each set as likely as any other: `sizeOf` says how many of that
- * many. Waits, without a bound as Flower does, until at least `minAvailable` and as many as are wanted are online.
+ * Chooses nodes that are online, without replacement, each set as likely as any other: `sizeOf` returns how many of that
+ * many. Waits, without a bound as Flower does, until at least `minAvailable` and as many as are wanted are online. If the
+ * training has a policy (`select`), the nodes are chosen among those of the policy.
  */
 export async function sampleNodes(
   grid: Pick<Grid, 'getNodeIds'>,
@@ -23,18 +25,28 @@ export async function sampleNodes(
   { random = Math.random, clock = systemClock }: { random?: () => number; clock?: Clock } = {},
 ): Promise<Sample> {
   const waiting = new Waiting(clock)
-  let online = await grid.getNodeIds()
+  let { online, chosen } = await candidatesOf(grid)
   for (;;) {
-    const size = sizeOf(online.length)
-    const required = Math.max(minAvailable, size)
-    if (online.length >= required) return { sampled: choose(online, size, random), online }
-    waiting.say(online.length, required)
+    const size = sizeOf(chosen.length)
+    if (online >= minAvailable && chosen.length >= size)
+      return { sampled: choose(chosen, size, random), online: chosen }
+    if (online === chosen.length) waiting.say(`${online} connected (minimum required: ${Math.max(minAvailable, size)})`)
+    else
+      waiting.say(
+        `${online} connected (minimum: ${minAvailable}), ${chosen.length} of them selected (minimum: ${size})`,
+      )
     const askedAt = clock.now()
-    const knownNodes = online.length
-    online = await grid.getNodeIds({ knownNodes })
+    const knownNodes = online
+    ;({ online, chosen } = await candidatesOf(grid, { knownNodes }))
     const restMs = askedAt + pollMs - clock.now()
-    if (online.length === knownNodes && restMs > 0) await clock.sleep(restMs)
+    if (online === knownNodes && restMs > 0) await clock.sleep(restMs)
   }
+}
+
+async function candidatesOf(grid: Pick<Grid, 'getNodeIds'>, options?: { knownNodes: number }): Promise<Candidates> {
+  if (grid instanceof SelectingGrid) return grid.candidates(options)
+  const chosen = await grid.getNodeIds(options)
+  return { online: chosen.length, chosen }
 }
 
 /** Says what is waited for: at first, when it changes, and now and then since when. */
@@ -49,8 +61,8 @@ class Waiting {
     this.#since = clock.now()
   }
 
-  say(connected: number, required: number): void {
-    const line = `Waiting for nodes to connect: ${connected} connected (minimum required: ${required}).`
+  say(count: string): void {
+    const line = `Waiting for nodes to connect: ${count}.`
     const now = this.#clock.now()
     if (line !== this.#said) log.info(line)
     else if (now - this.#saidAt >= remindMs) log.info(`${line} Waiting since ${new Date(this.#since).toISOString()}.`)

@@ -30,7 +30,6 @@ export interface ScaffoldOptions extends FedAvgOptions {
 export class Scaffold extends FedAvg {
   readonly numNodes: number
   readonly serverLearningRate: number
-  #control: ArrayRecord | undefined
 
   constructor(options: ScaffoldOptions) {
     super(options)
@@ -38,6 +37,11 @@ export class Scaffold extends FedAvg {
     this.serverLearningRate = checkedNumber('Scaffold', 'serverLearningRate', options.serverLearningRate ?? 1, {
       above: 0,
     })
+  }
+
+  /** The control variate of the server, after the first round. */
+  get #control(): ArrayRecord | undefined {
+    return this.state.arrayRecords.get(controlKey)
   }
 
   override summary(): void {
@@ -81,7 +85,7 @@ export class Scaffold extends FedAvg {
       const change = scaled(tensorOf(name, delta), parts.length / this.numNodes)
       nextControl.set(name, arrayOf(plus(tensorOf(name, control.getArray(name)), change)))
     }
-    this.#control = nextControl
+    this.state.set(controlKey, nextControl)
     return { arrays: model, metrics: this.trainMetricsOf(parts) }
   }
 }

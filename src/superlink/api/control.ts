@@ -122,7 +122,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         await expireNodes(ctx)
         // Under mutual TLS nodes own themselves: whoever may use the Control API sees the fleet.
         const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
-        return { nodesInfo: nodes.map((node) => nodeToWire(node, ctx.liveNodes)), now: now() }
+        return { nodesInfo: nodes.map((node) => nodeToWire(node, { live: ctx.liveNodes })), now: now() }
       },
       listFederations: async () => ({ federations: [await describeFederation(ctx)] }),
       async showFederation(request, _call, caller, { owners }) {
@@ -138,7 +138,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
           federation: {
             ...(await describeFederation(ctx)),
             members: [{ account: { id: caller.id, name: caller.name }, role: 'owner' }],
-            nodes: nodes.map((node) => nodeToWire(node, ctx.liveNodes)),
+            nodes: nodes.map((node) => nodeToWire(node, { live: ctx.liveNodes })),
             runs: runs.map((row) => runToWire(toRun(row))),
           },
           now: now(),

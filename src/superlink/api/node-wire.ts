@@ -5,7 +5,10 @@ import type { LiveNodes } from '../nodes/live-nodes.ts'
 import type { Node } from '../nodes/node.ts'
 
 /** A node as both generations show it, with what a certificate adds. */
-export function nodeToWire(node: Node, live?: LiveNodes): MessageInitShape<typeof NodeInfoSchema> {
+export function nodeToWire(
+  node: Node,
+  { live, lastSeenAt }: { live?: LiveNodes; lastSeenAt?: number | undefined } = {},
+): MessageInitShape<typeof NodeInfoSchema> {
   return {
     nodeId: node.nodeId,
     ownerAid: node.ownerAid,
@@ -26,6 +29,7 @@ export function nodeToWire(node: Node, live?: LiveNodes): MessageInitShape<typeo
     ...(node.organization === undefined ? {} : { organization: node.organization }),
     ...(node.certificateSerial === undefined ? {} : { certificateSerial: node.certificateSerial }),
     ...(node.certificateNotAfter === undefined ? {} : { certificateNotAfter: node.certificateNotAfter / 1000 }),
+    ...(lastSeenAt === undefined ? {} : { lastSeenAt: lastSeenAt / 1000 }),
     ...(live?.isRenewalFailing(node.nodeId) ? { renewalFailing: true } : {}),
   }
 }

@@ -88,7 +88,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         return nodes.length === wait?.knownNodes ? undefined : nodes
       }
       const nodes = (await lookAgain(ctx.bells.nodes, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
-      return { nodes: nodes.map((node) => nodeToWire(node)) }
+      return { nodes: nodes.map((node) => nodeToWire(node, { lastSeenAt: ctx.knownNodes.lastSeenAt(node) })) }
     },
     pushLogs: (task, request) => endsWithRun(() => appendLog(ctx, task.runId, request.logs)),
     pushTaskEvents: (task, request) => endsWithRun(() => appendEvents(ctx, task, request.events)),

@@ -56,6 +56,12 @@ export class KnownNodes {
     return Math.max(onlineUntil, this.#nodes.get(nodeId)?.node.onlineUntil ?? 0)
   }
 
+  /** When the node of this row was last heard of; `undefined` if it never was. */
+  lastSeenAt(node: Node): number | undefined {
+    const until = this.onlineUntil(node)
+    return until === 0 ? undefined : until - heartbeatPatience * node.heartbeatIntervalMs
+  }
+
   /** Changes a node within a transaction. */
   async update(tx: Db, afterCommit: AfterCommit, nodeId: NodeId, change: nodeStore.NodeChange): Promise<void> {
     await nodeStore.update(tx, nodeId, change)
