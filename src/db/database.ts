@@ -1,13 +1,14 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
-import { DomainError, errorText, UsageError } from '../base/errors.ts'
+import { DomainError, errorText } from '../base/errors.ts'
 import { isDiskFull } from '../base/full-disk.ts'
-import { Checkpoints } from './checkpoint.ts'
-import { asTransaction, ensureOutsideTransaction } from './committed-reads.ts'
+import { CommitGroup, type Job } from './commit-group.ts'
+import { ensureOutsideTransaction } from './committed-reads.ts'
 import { explain, makePrivate, openFile, takeLock } from './database-file.ts'
-import { migrations } from './migrations.ts'
+import { prepare } from './prepare.ts'
 import type { Tables } from './schema.ts'
 import { createReader, createWriter } from './sqlite.ts'
+import { type LogSettings, openLog, type WriteAheadLog } from './write-ahead-log.ts'
 
 /** What stores query: the reading connection, or the writing one inside a transaction. */
 export type Db = Kysely<Tables>
@@ -17,102 +18,123 @@ export type AfterCommit = (effect: () => void) => void
 
 /**
  * SQLite with one writer. Transactions queue up and share commits: each is a savepoint of a common transaction, and its
- * promise resolves when the commit is on disk. Reads of a file use a connection of their own and never wait for writers;
+ * promise resolves when the commit is on disk. The thread pool waits for the disk; meanwhile the next transactions run, and
+ * are committed together when the disk is ready. Reads of a file use a connection of their own and never wait for writers;
  * in memory, where there is one connection, they wait for the end of the running transaction.
  */
 export interface Database {
-  /** Sees committed rows only. The body of a transaction reads through its own handle, which sees what it has written. */
+  /**
+   * Sees only rows that are committed and on disk: what a program responds with must outlive a power cut. The body of a
+   * transaction reads through its own handle, which sees what it has written.
+   */
   readonly read: Db
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T>
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
 
-interface Job {
-  readonly body: (tx: Db, afterCommit: AfterCommit) => Promise<unknown>
-  readonly resolve: (value: unknown) => void
-  readonly reject: (error: unknown) => void
-}
-
 export const inMemory = ':memory:'
 const jobsPerCommitMax = 128
-/** SQLite's default: a commit copies its log into the file once it has so many pages. */
-const pagesPerCheckpoint = 1000
-/** A transaction that took longer may have written so much that another thread shall copy it. */
-const longTransactionMs = 50
-/** How long a transaction waits for others to share a commit with. */
-const companyMs = 2
 
 /** What a committed transaction outlives: the end of this process, or also of the power. The latter costs a write to disk. */
 export type Survives = 'crash' | 'power-cut'
 
 /**
  * Opens or creates the database. Throws a UsageError with a remedy when the file is of a newer version, of another
- * program, in use, read-only or damaged.
+ * program, in use, read-only or damaged. `overrides` are for tests.
  */
-export function openDatabase(options: { path: string; survives?: Survives } & Partial<Notices>): Database {
-  const { path, survives = 'power-cut', onFull = () => {}, onCommit = () => {} } = options
-  const memory = path === inMemory
-  if (!memory) makePrivate(path)
-  const lock = memory ? undefined : takeLock(path)
+export function openDatabase(
+  options: { path: string; survives?: Survives; overrides?: Partial<LogSettings> } & Partial<Notices>,
+): Database {
+  const {
+    path,
+    survives = 'power-cut',
+    overrides = {},
+    onFull = () => {},
+    onCommit = () => {},
+    onEffectFailed = throwLater,
+  } = options
+  const notices = { onFull, onCommit, onEffectFailed }
+  if (path === inMemory) {
+    const connection = openFile(path)
+    prepare(connection, path, { isFile: false })
+    return new SqliteDatabase(connection, undefined, notices)
+  }
+  makePrivate(path)
+  const lock = takeLock(path)
   const writer = openFile(path)
   try {
-    prepare(writer, path, memory ? 'nothing' : survives)
+    writer.exec('PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
+    prepare(writer, path, { isFile: true })
+    return new SqliteDatabase(
+      writer,
+      { lock, log: openLog(writer, path, survives === 'power-cut', overrides) },
+      notices,
+    )
   } catch (error) {
     writer.close()
-    lock?.close()
+    lock.close()
     throw explain(error, path)
   }
-  const reader = memory ? writer : openFile(path)
-  if (!memory) reader.exec('PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
-  return new SqliteDatabase({ path, writer, reader, lock, onFull, onCommit })
 }
 
 interface Notices {
   /** Called after a write failed because the disk is full. */
   readonly onFull: () => void
-  /** Called after each commit with the seconds that it took, and the number of transactions that wait for the next one. */
+  /** Called after each commit with the seconds until it was on disk, and the number of transactions that wait for the next one. */
   readonly onCommit: (seconds: number, waiting: number) => void
+  /** Called with what an effect threw. Its transaction is committed all the same, and the other effects happen. */
+  readonly onEffectFailed: (error: unknown) => void
 }
 
-interface Connections extends Notices {
-  readonly path: string
-  readonly writer: DatabaseSync
-  /** The writer itself if the database is in memory. */
-  readonly reader: DatabaseSync
-  readonly lock: DatabaseSync | undefined
+/** A failed effect is a fault of the program. */
+function throwLater(error: unknown): void {
+  queueMicrotask(() => {
+    throw error
+  })
+}
+
+/** What a database on disk has, and one in memory has not. */
+interface Files {
+  readonly lock: DatabaseSync
+  readonly log: WriteAheadLog
 }
 
 class SqliteDatabase implements Database {
   readonly read: Db
   readonly #write: Db
   readonly #writer: DatabaseSync
-  readonly #lock: DatabaseSync | undefined
-  readonly #isShared: boolean
+  readonly #files: Files | undefined
   readonly #notices: Notices
-  readonly #checkpoints: Checkpoints
   readonly #jobs: Job[] = []
+  #jobArrived = Promise.withResolvers<void>()
   #draining: Promise<void> | undefined
   /** The common transaction that runs now, if readers use its connection. */
   #running: PromiseWithResolvers<void> | undefined
-  #lastCompany = 1
+  /** Resolves when the last commit is on disk, and its callers are settled. */
+  #syncing: Promise<void> | undefined
+  /** After the disk has failed to store a commit, what the files hold is uncertain. */
+  #failure: DomainError | undefined
   #isClosed = false
 
-  constructor({ path, writer, reader, lock, ...notices }: Connections) {
+  constructor(writer: DatabaseSync, files: Files | undefined, notices: Notices) {
     this.#writer = writer
+    this.#files = files
     this.#notices = notices
-    this.#lock = lock
-    this.#checkpoints = new Checkpoints(path, () => this.#checkpointInCommits(true))
-    this.#isShared = reader === writer
     this.#write = createWriter(writer)
-    this.read = createReader(reader, () => this.#running?.promise)
+    this.read = createReader(files?.log.reader ?? writer, () => this.#running?.promise)
+    files?.log.onCopied(() => {
+      if (!this.#isClosed) this.#draining ??= this.#drain()
+    })
   }
 
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T> {
     ensureOutsideTransaction('another one')
     return new Promise<T>((resolve, reject) => {
       if (this.#isClosed) return reject(new DomainError('unavailable', 'The database is closed.'))
+      if (this.#failure) return reject(this.#failure)
       this.#jobs.push({ body, resolve: resolve as (value: unknown) => void, reject })
+      this.#jobArrived.resolve()
       this.#draining ??= this.#drain()
     })
   }
@@ -120,10 +142,12 @@ class SqliteDatabase implements Database {
   async close(): Promise<void> {
     this.#isClosed = true
     await this.#draining
-    await this.#checkpoints.close()
-    if (!this.#isShared) await this.read.destroy()
+    await this.#syncing
+    await this.#files?.log.settle()
+    if (this.#files) await this.read.destroy()
     await this.#write.destroy()
-    this.#lock?.close()
+    this.#files?.log.close()
+    this.#files?.lock.close()
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -133,135 +157,90 @@ class SqliteDatabase implements Database {
   async #drain(): Promise<void> {
     // Callers that arrive in the same turn of the event loop share the first commit.
     await Promise.resolve()
-    while (this.#jobs.length > 0) {
-      if (!this.#isShared) await this.#gatherCompany()
-      await this.#commitTogether()
-    }
+    do {
+      // Requests that wait in their sockets are read first.
+      if (this.#files) await new Promise((resolve) => setImmediate(resolve))
+      if (this.#files?.log.isCopied) await this.#restartLog(this.#files.log)
+      if (this.#jobs.length > 0) await this.#commitTogether()
+    } while (this.#jobs.length > 0)
     // In the same turn as the last look at the queue: a transaction that comes now must start the next drain.
     this.#draining = undefined
   }
 
-  /**
-   * A commit blocks this thread while the disk works, and requests that came in the meantime wait in their sockets. They are
-   * read first. If several transactions shared the last commit, this one waits a moment for as many.
-   */
-  async #gatherCompany(): Promise<void> {
-    const endsAt = performance.now() + companyMs
-    do await new Promise((resolve) => setImmediate(resolve))
-    while (this.#jobs.length < this.#lastCompany && performance.now() < endsAt)
+  /** Between two transactions, when all that was committed is on disk. */
+  async #restartLog(log: WriteAheadLog): Promise<void> {
+    await this.#syncing
+    if (!this.#failure) await log.restart()
   }
 
   async #commitTogether(): Promise<void> {
-    const effects: (() => void)[] = []
-    const settled: (() => void)[] = []
-    const rejected: ((error: unknown) => void)[] = []
-    if (this.#isShared) this.#running = Promise.withResolvers()
+    const group = new CommitGroup(this.#writer, this.#write, (error) => this.#explainFailure(error))
+    if (!this.#files) this.#running = Promise.withResolvers()
+    let committedAt = 0
     try {
       this.#writer.exec('BEGIN IMMEDIATE')
-      const begunAt = performance.now()
-      for (let count = 0; count < jobsPerCommitMax; count++) {
-        const job = this.#jobs.shift()
-        if (!job) break
-        rejected.push(job.reject)
-        settled.push(await (count === 0 ? this.#runFirst(job, effects) : this.#runInSavepoint(job, effects)))
-      }
-      const isLong = !this.#isShared && performance.now() - begunAt > longTransactionMs
-      if (isLong) this.#checkpointInCommits(false)
-      try {
-        this.#writer.exec('COMMIT')
-      } finally {
-        // Also after a failure: otherwise no later commit would copy the log.
-        if (isLong) this.#checkpoints.start()
-      }
-      this.#lastCompany = settled.length
-      this.#notices.onCommit((performance.now() - begunAt) / 1000, this.#jobs.length)
+      await this.#runJobs(group)
+      committedAt = performance.now()
+      this.#files?.log.holdReaders()
+      this.#writer.exec('COMMIT')
     } catch (error) {
       if (this.#writer.isTransaction) this.#writer.exec('ROLLBACK')
+      // Otherwise the commit before is still on its way to the disk.
+      if (!this.#syncing && !this.#failure) this.#files?.log.releaseReaders()
       const failure = this.#explainFailure(error)
       // If BEGIN itself failed no job was taken yet: then the next one is rejected.
-      if (rejected.length === 0) this.#jobs.shift()?.reject(failure)
-      for (const reject of rejected) reject(failure)
-      return
+      if (group.size === 0) this.#jobs.shift()?.reject(failure)
+      return group.reject(failure)
     } finally {
       this.#running?.resolve()
       this.#running = undefined
     }
-    for (const effect of effects) effect()
-    for (const settle of settled) settle()
+    const synced = this.#files?.log.sync()
+    if (!synced) return this.#finish(group, committedAt)
+    this.#syncing = synced.then(
+      () => this.#finish(group, committedAt),
+      (error) => this.#fail(group, error),
+    )
+  }
+
+  /** Runs what is queued, and what arrives while the disk stores the commit before. */
+  async #runJobs(group: CommitGroup): Promise<void> {
+    for (;;) {
+      const isFull = group.size >= jobsPerCommitMax
+      const job = isFull ? undefined : this.#jobs.shift()
+      if (job) await group.run(job)
+      else if (this.#failure) throw this.#failure
+      else if (this.#syncing) {
+        this.#jobArrived = Promise.withResolvers()
+        await Promise.race(isFull ? [this.#syncing] : [this.#syncing, this.#jobArrived.promise])
+      } else return
+    }
+  }
+
+  /** The last commit is on disk. */
+  #finish(group: CommitGroup, committedAt: number): void {
+    this.#syncing = undefined
+    this.#files?.log.releaseReaders()
+    this.#notices.onCommit((performance.now() - committedAt) / 1000, this.#jobs.length)
+    group.settle(this.#notices.onEffectFailed)
   }
 
   /**
-   * The first job of a common transaction needs no savepoint: if it fails, the transaction begins anew. For a savepoint SQLite
-   * keeps a copy of each page that is changed, in memory.
+   * The disk could not store a commit. The system may have dropped it, so a later success would prove nothing: no transaction
+   * is taken any more, and readers stay at what is on disk.
    */
-  async #runFirst(job: Job, effects: (() => void)[]): Promise<() => void> {
-    const own: (() => void)[] = []
-    try {
-      const value = await asTransaction(() => job.body(this.#write, (effect) => own.push(effect)))
-      effects.push(...own)
-      return () => job.resolve(value)
-    } catch (error) {
-      if (!this.#writer.isTransaction) throw error
-      this.#writer.exec('ROLLBACK; BEGIN IMMEDIATE')
-      return this.#rejecting(job, error)
-    }
-  }
-
-  /** Returns a function that settles the job once the commit has succeeded. */
-  async #runInSavepoint(job: Job, effects: (() => void)[]): Promise<() => void> {
-    const own: (() => void)[] = []
-    this.#writer.exec('SAVEPOINT job')
-    try {
-      const value = await asTransaction(() => job.body(this.#write, (effect) => own.push(effect)))
-      this.#writer.exec('RELEASE job')
-      effects.push(...own)
-      return () => job.resolve(value)
-    } catch (error) {
-      // A full disk ends the whole transaction by itself.
-      if (!this.#writer.isTransaction) throw error
-      this.#writer.exec('ROLLBACK TO job; RELEASE job')
-      return this.#rejecting(job, error)
-    }
-  }
-
-  #rejecting(job: Job, error: unknown): () => void {
-    const failure = isDiskFull(error) ? this.#explainFailure(error) : error
-    return () => job.reject(failure)
-  }
-
-  #checkpointInCommits(value: boolean): void {
-    if (this.#writer.isOpen) this.#writer.exec(`PRAGMA wal_autocheckpoint = ${value ? pagesPerCheckpoint : 0}`)
+  #fail(group: CommitGroup, cause: unknown): void {
+    this.#syncing = undefined
+    const what = `The disk could not store the database (${errorText(cause)}): check the disk, then restart.`
+    this.#failure = new DomainError('unavailable', what, { cause })
+    group.reject(this.#failure)
   }
 
   #explainFailure(cause: unknown): DomainError {
+    if (this.#failure) return this.#failure
     if (!isDiskFull(cause))
       return new DomainError('unavailable', `The database cannot be written: ${errorText(cause)}.`, { cause })
     this.#notices.onFull()
     return new DomainError('storage-full', undefined, { cause })
   }
-}
-
-function prepare(writer: DatabaseSync, path: string, survives: Survives | 'nothing'): void {
-  writer.exec('PRAGMA busy_timeout = 5000')
-  const flower = writer.prepare("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").get()
-  if (flower) {
-    throw new UsageError(`The database ${path} belongs to Flower's own SuperLink: give another file with --database.`, {
-      flowerCode: 105,
-    })
-  }
-  if (survives !== 'nothing') {
-    const synchronous = survives === 'power-cut' ? 'FULL' : 'NORMAL'
-    writer.exec(`PRAGMA journal_mode = WAL; PRAGMA synchronous = ${synchronous}; PRAGMA mmap_size = 268435456`)
-  }
-  writer.exec('PRAGMA foreign_keys = ON; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY')
-  const { user_version: version } = writer.prepare('PRAGMA user_version').get() as { user_version: number }
-  if (version > migrations.length) {
-    throw new UsageError(
-      `The database ${path} was written by a newer release (version ${version}, this one knows ${migrations.length}): upgrade this program or give another file with --database.`,
-      { flowerCode: 105 },
-    )
-  }
-  migrations.slice(version).forEach((sql, index) => {
-    writer.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version = ${version + index + 1}; COMMIT`)
-  })
 }

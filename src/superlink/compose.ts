@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { leaveChild } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { errorText } from '../base/errors.ts'
 import { FreeSpace } from '../base/free-space.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
@@ -99,6 +100,7 @@ export async function startSuperlink(
       survives: config.simulation ? 'crash' : 'power-cut',
       onFull: () => room.noteFull(dirname(path)),
       onCommit: work.onCommit,
+      onEffectFailed: (error) => log.error('What follows a commit failed', { error: errorText(error) }),
     }),
   )
   // What is simulated can be simulated again.

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { Bell } from '../base/bell.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
+import { errorText } from '../base/errors.ts'
 import { FreeSpace } from '../base/free-space.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
@@ -75,7 +76,12 @@ export async function startSupernode(
     }),
   )
   const fleet = new FleetClient({ config, channel, clock, log, signal: running })
-  const db = stack.use(openDatabase({ path: inMemory }))
+  const db = stack.use(
+    openDatabase({
+      path: inMemory,
+      onEffectFailed: (error) => log.error('What follows a commit failed', { error: errorText(error) }),
+    }),
+  )
   const { path: directory } = stack.use(await createTemporaryDirectory('trellis-supernode'))
   const disk = new StorageRoom({ clock, log })
   const space = new FreeSpace({ clock, log, folders: [directory] })

@@ -1,0 +1,25 @@
+import type { DatabaseSync } from 'node:sqlite'
+import { UsageError } from '../base/errors.ts'
+import { migrations } from './migrations.ts'
+
+/** Sets up the connection that writes, and brings the tables to this release. Throws a UsageError if it cannot. */
+export function prepare(writer: DatabaseSync, path: string, { isFile }: { isFile: boolean }): void {
+  const flower = writer.prepare("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").get()
+  if (flower) {
+    throw new UsageError(`The database ${path} belongs to Flower's own SuperLink: give another file with --database.`, {
+      flowerCode: 105,
+    })
+  }
+  if (isFile) writer.exec('PRAGMA journal_mode = WAL; PRAGMA synchronous = NORMAL')
+  writer.exec('PRAGMA foreign_keys = ON; PRAGMA cache_size = -8192; PRAGMA temp_store = MEMORY')
+  const { user_version: version } = writer.prepare('PRAGMA user_version').get() as { user_version: number }
+  if (version > migrations.length) {
+    throw new UsageError(
+      `The database ${path} was written by a newer release (version ${version}, this one knows ${migrations.length}): upgrade this program or give another file with --database.`,
+      { flowerCode: 105 },
+    )
+  }
+  migrations.slice(version).forEach((sql, index) => {
+    writer.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version = ${version + index + 1}; COMMIT`)
+  })
+}
