@@ -1,0 +1,34 @@
+import { match } from 'node:assert/strict'
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { test } from 'node:test'
+
+const guardModule = JSON.stringify(new URL('./guard.ts', import.meta.url).href)
+
+test('an app that computes ends with its parent, even if the dead parent is not reaped', async () => {
+  const busyApp = `
+    const { guardParent } = await import(${guardModule})
+    guardParent(process.ppid)
+    process.stdout.write('app')
+    for (;;) {}`
+  const parent = `
+    import { spawn } from 'node:child_process'
+    process.stdout.write(process.pid + '\\n')
+    spawn(process.execPath, ['--eval', ${JSON.stringify(busyApp)}], { stdio: 'inherit' })`
+  // The shell becomes a program that never waits for its children: the parent remains as a zombie.
+  const grandparent = spawn('sh', ['-c', '"$@" & exec sleep 60 >&-', 'sh', process.execPath, '--eval', parent], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
+    let said = ''
+    grandparent.stdout.on('data', (chunk) => {
+      said += chunk
+      if (said.endsWith('app')) process.kill(Number.parseInt(said, 10), 'SIGKILL')
+    })
+    // The last process that holds the pipe is the app.
+    await once(grandparent.stdout, 'end')
+    match(said, /^\d+\napp$/)
+  } finally {
+    grandparent.kill('SIGKILL')
+  }
+})
