@@ -1,4 +1,4 @@
-import { match } from 'node:assert/strict'
+import assert from 'node:assert/strict'
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { test } from 'node:test'
@@ -27,7 +27,7 @@ test('an app that computes ends with its parent, even if the dead parent is not 
     })
     // The last process that holds the pipe is the app.
     await once(grandparent.stdout, 'end')
-    match(said, /^\d+\napp$/)
+    assert.match(said, /^\d+\napp$/)
   } finally {
     grandparent.kill('SIGKILL')
   }

@@ -60,7 +60,7 @@ import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { Traffic } from './runs/traffic.ts'
 import { watchWaits } from './runs/watch-waits.ts'
-import { byTaskType, createClientBackend } from './simulation/client-backend.ts'
+import { byTaskType, createVirtualBackend } from './simulation/client-backend.ts'
 import { thisMachine } from './simulation/machine.ts'
 import { VirtualFleet } from './simulation/virtual-fleet.ts'
 import { WorkMetrics } from './work-metrics.ts'
@@ -163,7 +163,7 @@ export async function startSuperlink(
     ctx,
   )
   const backend = simulation
-    ? byTaskType(createSuperlinkBackend(ctx), createClientBackend(ctx, simulation.fleet))
+    ? byTaskType(createSuperlinkBackend(ctx), createVirtualBackend(ctx, simulation.fleet))
     : createSuperlinkBackend(ctx)
   // Both generations; ClientApps come here where nodes are virtual.
   const appsAt = (address: string): Service[] => {

@@ -2,6 +2,7 @@ import { create } from '@bufbuild/protobuf'
 import { DomainError, errorText } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
+import { expiredDetails } from '../execution/execution.ts'
 import { PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
 import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import { errorCodes } from '../message/message.ts'
@@ -217,7 +218,7 @@ async function expire(ctx: SupernodeContext, work: Work): Promise<void> {
     run: work.runId,
     message: work.metadata.messageId.slice(0, 8),
   })
-  if (work.taskId !== undefined) await failTask(ctx, work, 'The ClientApp did not answer before its message expired.')
+  if (work.taskId !== undefined) await failTask(ctx, work, expiredDetails)
   else if (ctx.work.end(work)) await dropWork(ctx, work, 'it has expired')
 }
 

@@ -1,7 +1,6 @@
-import type { MessageShape } from '@bufbuild/protobuf'
 import { DomainError, errorText } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
-import type { MessageSchema, ObjectTree } from '../gen/flwr/proto/message_pb.ts'
+import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import { errorCodes, Message, type MessageError } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
@@ -14,7 +13,7 @@ import { fleet, isRunEnded } from './fleet.ts'
 import type { Work } from './work.ts'
 
 interface OutgoingReply {
-  readonly wire: MessageShape<typeof MessageSchema>
+  readonly wire: WireMessage
   readonly tree: ObjectTree
   readonly runtimeSeconds: number | undefined
   readonly read: (objectId: string) => Uint8Array | Promise<Uint8Array>
@@ -27,7 +26,7 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
   const { reply } = work
   if (!reply) throw new Error('There is no reply to send')
   return send(ctx, work, {
-    ...reply,
+    ...{ wire: reply.wire, tree: reply.tree, runtimeSeconds: work.runtimeSeconds },
     async read(id) {
       const object = await ctx.objects.get(id)
       if (!object?.content) throw new DomainError('internal', `Object ${id} of a reply is gone`)

@@ -1,5 +1,6 @@
 import { errorText } from '../base/errors.ts'
 import type { AfterCommit, Db } from '../db/database.ts'
+import { lostReplyReason, wholeReplyOf } from '../execution/execution.ts'
 import { errorCodes } from '../message/message.ts'
 import type { Task } from '../tasks/task.ts'
 import type { SupernodeContext } from './context.ts'
@@ -36,7 +37,6 @@ export async function onTaskFinished(
 
 async function answer(ctx: SupernodeContext, work: Work, task: Task): Promise<void> {
   if (task.subStatus === 'stopped') return dropWork(ctx, work, 'its task was stopped')
-  if (work.reply?.isFinal && work.reply.missing.size === 0) return sendReply(ctx, work)
-  const reason = `ClientApp stopped responding. ${task.details}`.trim()
-  return answerWithError(ctx, work, { code: errorCodes.clientAppCrashed, reason })
+  if (wholeReplyOf(work)) return sendReply(ctx, work)
+  return answerWithError(ctx, work, { code: errorCodes.clientAppCrashed, reason: lostReplyReason(task) })
 }

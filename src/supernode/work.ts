@@ -1,8 +1,7 @@
-import type { MessageShape } from '@bufbuild/protobuf'
 import type { RunId, TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
-import type { MessageSchema, ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
-import type { Metadata } from '../message/message.ts'
+import { beginExecution, type Execution } from '../execution/execution.ts'
+import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import { metadataFromWire } from '../message/wire.ts'
 
 /** What this node remembers of an instruction, also after its end: it is never executed again. */
@@ -17,20 +16,13 @@ export interface Known {
 }
 
 /** One instruction that this node has taken and not yet replied to. */
-export interface Work {
-  readonly metadata: Metadata
-  readonly runId: RunId
-  readonly wire: WireMessage
-  readonly tree: ObjectTree
+export interface Work extends Execution {
   readonly known: Known
   readonly state: WorkState
   /** Its execution; absent until it has begun. */
   readonly taskId: TaskId | undefined
   /** Settles when its objects are here; absent while they are not fetched yet. */
   arrival: Promise<void> | undefined
-  /** The reply of the app, once the app has begun to send it. */
-  reply: WorkReply | undefined
-  readonly expiry: NodeJS.Timeout
 }
 
 /**
@@ -40,17 +32,6 @@ export interface Work {
 export type WorkState = 'waiting' | 'starting' | 'executing' | 'ended'
 
 type MutableWork = { -readonly [Name in keyof Work]: Work[Name] }
-
-export interface WorkReply {
-  readonly wire: MessageShape<typeof MessageSchema>
-  readonly tree: ObjectTree
-  /** Objects of the reply that the app has not handed over yet. */
-  readonly missing: Set<string>
-  /** Seconds that the app took, when it said so. */
-  runtimeSeconds: number | undefined
-  /** The app has handed over its state too. Without that the reply would be a success that lost it. */
-  isFinal: boolean
-}
 
 /** What this node has to do, by instruction and by task. Instructions of one run are worked on one after the other. */
 export class WorkBook {
@@ -78,18 +59,12 @@ export class WorkBook {
     const metadata = metadataFromWire(wire.metadata)
     const { messageId } = metadata
     const runId = metadata.runId as RunId
-    const restMs = (metadata.createdAt + metadata.ttl) * 1000 - now
     const work: MutableWork = {
-      metadata,
-      runId,
-      wire,
-      tree,
+      ...beginExecution({ metadata, wire, tree }, () => onExpired(work), now),
       known: { messageId, runId, isConfirmed: false, isFinished: false, repeats: 0 },
       state: 'waiting',
       taskId: undefined,
       arrival: undefined,
-      reply: undefined,
-      expiry: setTimeout(() => onExpired(work), Math.min(Math.max(restMs, 0), timerMsMax)).unref(),
     }
     this.#byMessage.set(messageId, work)
     this.#known.set(messageId, work.known)
@@ -166,6 +141,3 @@ export class WorkBook {
     return [...this.#byMessage.values()].filter((work) => work.runId === runId)
   }
 }
-
-/** The longest that a timer can run. */
-const timerMsMax = 2 ** 31 - 1

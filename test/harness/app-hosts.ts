@@ -3,7 +3,7 @@ import type { RunId } from '../../src/base/ids.ts'
 import { SimulationConfigSchema } from '../../src/gen/flwr/proto/federation_config_pb.ts'
 import { Runtime } from '../../src/gen/flwr/proto/runtime_pb.ts'
 import { createSuperlinkBackend } from '../../src/superlink/api/runtime-backend.ts'
-import { byTaskType, createClientBackend } from '../../src/superlink/simulation/client-backend.ts'
+import { byTaskType, createVirtualBackend } from '../../src/superlink/simulation/client-backend.ts'
 import { createSupernodeBackend } from '../../src/supernode/runtime-backend.ts'
 import { createRuntimeService, type RuntimeServiceOptions } from '../../src/tasks/runtime-service.ts'
 import { FakeClock } from './fake-clock.ts'
@@ -32,7 +32,7 @@ export const clientAppHosts: Readonly<Record<string, () => Promise<ClientAppHost
     const { fleet, ctx } = superlink
     if (!fleet) throw new Error('Nothing is simulated')
     const { runId } = await superlink.run({ simulation: create(SimulationConfigSchema, { numSupernodes: 1 }) })
-    const backend = byTaskType(createSuperlinkBackend(ctx), createClientBackend(ctx, fleet))
+    const backend = byTaskType(createSuperlinkBackend(ctx), createVirtualBackend(ctx, fleet))
     const [node] = await fleet.listReachable(runId)
     return {
       superlink,

@@ -5,7 +5,6 @@ import { limits } from '../../base/limits.ts'
 import type { Db } from '../../db/database.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { isPublicKeyPem } from '../../identity/node-key.ts'
-import { metadataFromWire } from '../../message/wire.ts'
 import { readCarried } from '../../objects/carried-objects.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { type FleetOwned, fleetOwners } from '../access/owners.ts'
@@ -89,9 +88,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const [tree] = request.messageObjectTrees
         if (!wire || !tree)
           throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
-        const metadata = metadataFromWire(wire.metadata)
-        const error = wire.error && { code: Number(wire.error.code), reason: wire.error.reason }
-        const message = { metadata, error, tree }
+        const message = messageStore.fromWire(wire, tree)
+        const { metadata } = message
         const accept = metadata.replyToMessageId === '' ? acceptUnprompted : acceptReplyWith(request.objects)
         const { accepted, objectsToPush } = isOwn
           ? await accept(ctx, nodeId, message)

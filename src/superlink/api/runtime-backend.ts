@@ -2,8 +2,9 @@ import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
 import { prepareValue } from '../../db/large-values.ts'
+import { pullObjectFrom } from '../../execution/client-backend.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
-import { metadataFromWire } from '../../message/wire.ts'
+import type { ObjectTree } from '../../objects/object-tree.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
@@ -52,11 +53,9 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       if (request.messagesList.length !== request.messageObjectTrees.length)
         throw new DomainError('message-count-invalid', 'PushMessages needs one object tree for each message.')
       if (request.messagesList.length === 0) return {}
-      const messages = request.messagesList.map((message, index) => ({
-        metadata: metadataFromWire(message.metadata),
-        error: message.error && { code: Number(message.error.code), reason: message.error.reason },
-        tree: request.messageObjectTrees[index] as NonNullable<(typeof request.messageObjectTrees)[number]>,
-      }))
+      const messages = request.messagesList.map((message, index) =>
+        messageStore.fromWire(message, request.messageObjectTrees[index] as ObjectTree),
+      )
       const pushed = await endsWithRun(() => pushInstructions(ctx, task.runId, messages))
       return { ...pushed, sessionId: task.taskId.toString() }
     },
@@ -72,11 +71,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       ensureOwnNodeId(request.node?.nodeId)
       const passing = ctx.passingReplies.find(runId, request.objectId)
       if (passing) return { objectFound: true, objectAvailable: true, objectContent: passing }
-      const object = await ctx.objects.get(request.objectId, wait)
-      if (!object) return { objectFound: false }
-      return object.content
-        ? { objectFound: true, objectAvailable: true, objectContent: object.content }
-        : { objectFound: true, objectAvailable: false }
+      return pullObjectFrom(ctx.objects, request.objectId, wait)
     },
     confirmMessageReceived: ({ runId }, { messageObjectId }) => confirmReceived(ctx, runId, messageObjectId),
     async getNodes({ runId }, wait) {

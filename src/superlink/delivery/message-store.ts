@@ -17,7 +17,7 @@ import {
   type Message as WireMessage,
 } from '../../gen/flwr/proto/message_pb.ts'
 import type { MessageError, Metadata } from '../../message/message.ts'
-import { strippedMessage } from '../../message/wire.ts'
+import { metadataFromWire, strippedMessage } from '../../message/wire.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 import { inState, inStates, serverApp, toMessage, toMessages, toMetadata } from './message-rows.ts'
 
@@ -41,6 +41,14 @@ export interface StoredMessage extends NewMessage {
 /** The last instant at which the message is worth anything, in epoch milliseconds. */
 export function expiresAt(message: NewMessage): number {
   return (message.metadata.createdAt + message.metadata.ttl) * 1000
+}
+
+export function fromWire({ metadata, error }: WireMessage, tree: ObjectTree): NewMessage {
+  return {
+    metadata: metadataFromWire(metadata),
+    error: error && { code: Number(error.code), reason: error.reason },
+    tree,
+  }
 }
 
 export function toWire(message: NewMessage): WireMessage {

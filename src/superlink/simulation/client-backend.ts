@@ -1,33 +1,25 @@
 import { DomainError } from '../../base/errors.ts'
 import type { NodeId } from '../../base/ids.ts'
-import { metadataFromWire, userConfigToWire } from '../../message/wire.ts'
-import { flattenTree, isInTree } from '../../objects/object-tree.ts'
-import { messageOfAnother } from '../../tasks/app-owners.ts'
-import { readClientReply } from '../../tasks/client-reply.ts'
+import { createClientBackend } from '../../execution/client-backend.ts'
+import { userConfigToWire } from '../../message/wire.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import type { Task } from '../../tasks/task.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
-import * as messageStore from '../delivery/message-store.ts'
 import { findRun, runToWire } from '../runs/run.ts'
 import * as nodeStateStore from './node-state-store.ts'
 import type { VirtualFleet, VirtualWork } from './virtual-fleet.ts'
 
 /** What the ClientApps of virtual nodes ask for. Their objects are those of the SuperLink: nothing is moved. */
-export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet): RuntimeBackend {
-  const workOf = (task: Task): VirtualWork => {
-    const work = fleet.workOf(task.taskId)
-    if (!work) throw new DomainError('task-state', 'The instruction of this task is gone.')
-    return work
-  }
-  const notHere = (): never => {
-    throw new DomainError('task-forbidden', 'ClientApps have no access to that.')
-  }
-  return {
+export function createVirtualBackend(ctx: SuperlinkContext, fleet: VirtualFleet): RuntimeBackend {
+  const { db, objects, tasks, clock } = ctx
+  return createClientBackend<VirtualWork>({
+    ...{ db, objects, tasks, clock },
     component: async (task) => (await fleet.runs.get(task.runId)).component,
-    async taskInput(task, makeRoom) {
-      const { nodeId } = workOf(task)
+    findRun: async () => undefined,
+    findExecution: (taskId) => fleet.workOf(taskId),
+    async taskInput(task, { nodeId }, makeRoom) {
       const virtual = await fleet.runs.get(task.runId)
       const run = await findRun(ctx.db.read, task.runId)
       if (!run) throw new DomainError('task-state', 'The run of this task is gone.')
@@ -45,75 +37,15 @@ export function createClientBackend(ctx: SuperlinkContext, fleet: VirtualFleet):
         fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, makeRoom) },
       }
     },
-    findRun: async () => undefined,
-    async maySend(task, objectId) {
-      const { reply } = workOf(task)
-      return reply !== undefined && isInTree(reply.tree, objectId)
+    confirmReceived: ({ metadata }) => confirmInstruction(ctx, metadata.messageId),
+    async prepareContext({ runId, nodeId }, { state }) {
+      const prepared = state && (await nodeStateStore.prepare(db, state))
+      return {
+        keep: async (tx) => prepared && nodeStateStore.put(tx, runId, nodeId, prepared),
+        [Symbol.asyncDispose]: async () => prepared?.[Symbol.asyncDispose](),
+      }
     },
-    async mayRead(task, objectId) {
-      const work = workOf(task)
-      return [work.instruction.tree, work.reply?.tree].some((tree) => tree && isInTree(tree, objectId))
-    },
-    async ensureReceiver(task, messageId) {
-      const work = workOf(task)
-      if (messageId !== work.instruction.metadata.messageId) throw messageOfAnother(messageId)
-    },
-    async pullMessages(task) {
-      const { instruction } = workOf(task)
-      return { messagesList: [messageStore.toWire(instruction)], messageObjectTrees: [instruction.tree] }
-    },
-    async pullObject(_task, request, wait) {
-      const object = await ctx.objects.get(request.objectId, wait)
-      if (!object) return { objectFound: false }
-      return object.content
-        ? { objectFound: true, objectAvailable: true, objectContent: object.content }
-        : { objectFound: true, objectAvailable: false }
-    },
-    confirmMessageReceived: (task) => confirmInstruction(ctx, workOf(task).instruction.metadata.messageId),
-    async pushMessages(task, request) {
-      const work = workOf(task)
-      const { wire, tree } = readClientReply(work.instruction.metadata, request)
-      const metadata = metadataFromWire(wire.metadata)
-      const error = wire.error && { code: Number(wire.error.code), reason: wire.error.reason }
-      const ids = flattenTree(tree)
-      const objectsToPush = await ctx.db.transaction(async (tx, afterCommit) => {
-        await ctx.tasks.ensureOpen(tx, task.taskId)
-        const earlier = work.reply?.metadata.messageId
-        if (earlier !== undefined && earlier !== tree.objectId) await ctx.objects.release(tx, afterCommit, [earlier])
-        const missing = await ctx.objects.announce(tx, tree.objectId, ids)
-        // Within the transaction: the end of the task, which may share its commit, lets go of these objects.
-        work.reply = { metadata, error, tree }
-        work.missing = new Set(missing)
-        return missing
-      })
-      return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
-    },
-    async pushObject(task, request) {
-      const { missing } = workOf(task)
-      const stored = (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored'
-      if (stored) missing.delete(request.objectId)
-      return { stored }
-    },
-    getNodes: async () => notHere(),
-    pushLogs: async () => {},
-    pushTaskEvents: async () => {},
-    saveCheckpoint: async () => notHere(),
-    async pushTaskOutput(task, request) {
-      const { subStatus, details, context } = request
-      if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')
-        throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
-      const work = workOf(task)
-      const { nodeId, runId } = work
-      const clientappSeconds = request.clientappRuntime ?? (ctx.clock.now() - (task.runningAt ?? task.pendingAt)) / 1000
-      ctx.traffic.add(runId, { clientappSeconds })
-      await using state = context?.state && (await nodeStateStore.prepare(ctx.db, context.state))
-      await ctx.db.transaction(async (tx, afterCommit) => {
-        work.isFinal = true
-        const finished = await ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
-        if (finished && state) await nodeStateStore.put(tx, runId, nodeId, state)
-      })
-    },
-  }
+  })
 }
 
 /** As in Flower's simulations: which part of the data the node has, and of how many. */

@@ -10,7 +10,7 @@ import { DomainError } from '../../base/errors.ts'
 import { SimulationConfigSchema } from '../../gen/flwr/proto/federation_config_pb.ts'
 import { Runtime } from '../../gen/flwr/proto/runtime_pb.ts'
 import { createRuntimeService } from '../../tasks/runtime-service.ts'
-import { createClientBackend } from './client-backend.ts'
+import { createVirtualBackend } from './client-backend.ts'
 
 const seeds = 3
 const stepsPerSeed = 60
@@ -24,7 +24,7 @@ async function play(seed: number): Promise<void> {
   const simulation = create(SimulationConfigSchema, { numSupernodes: 5 })
   const { runId } = await core.run({ simulation })
   const doomed = await core.run({ simulation })
-  const backend = createClientBackend(ctx, fleet)
+  const backend = createVirtualBackend(ctx, fleet)
   const options = { tasks: ctx.tasks, clock: ctx.clock, backend, checkSuperexec: async () => {} }
   const client = new InMemoryClient([createRuntimeService(options)])
   const asked: OwnMessage[] = []

@@ -2,12 +2,19 @@ import { Bell } from '../../base/bell.ts'
 import { errorText } from '../../base/errors.ts'
 import type { NodeId, RunId, TaskId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
+import {
+  beginExecution,
+  type Execution,
+  expiredDetails,
+  lostReplyReason,
+  wholeReplyOf,
+} from '../../execution/execution.ts'
 import { errorCodes } from '../../message/message.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction } from '../delivery/error-replies.ts'
 import * as life from '../delivery/life.ts'
-import type { NewMessage, StoredMessage } from '../delivery/message-store.ts'
+import type { StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { takeReply } from '../delivery/replies.ts'
 import * as runMessages from '../delivery/run-messages.ts'
@@ -17,25 +24,15 @@ import * as nodeStateStore from './node-state-store.ts'
 import type { Machine } from './settings.ts'
 import { VirtualRuns } from './virtual-runs.ts'
 
-/** One instruction that a ClientApp works on, and what it has answered so far. */
-export interface VirtualWork {
-  readonly runId: RunId
+/** An instruction that a ClientApp of a virtual node executes. */
+export interface VirtualWork extends Execution {
   readonly nodeId: NodeId
   readonly instruction: StoredMessage
   /** The part of the machine that it takes. */
   readonly share: number
-  readonly expiry: NodeJS.Timeout
-  reply: NewMessage | undefined
-  /** Objects of the reply that the app has not handed over yet. */
-  missing: Set<string>
-  /** The app has handed over its state too. Without that the reply would be a success that lost it. */
-  isFinal: boolean
 }
 
 type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'tasks' | 'clock' | 'log' | 'bells' | 'progress' | 'traffic'>
-
-/** The longest that a timer can run. */
-const timerMsMax = 2 ** 31 - 1
 
 /**
  * The nodes of simulations: they exist as numbers, and as ClientApp tasks while they work. A SuperExec runs these tasks as
@@ -97,17 +94,18 @@ export class VirtualFleet implements RunNodes {
     const instruction = work?.instruction ?? (await messageStore.find(tx, task.messageId ?? ''))
     if (!instruction) return
     const { dstNodeId } = instruction.metadata
-    const reply = work?.isFinal && work.missing.size === 0 ? work.reply : undefined
-    const outcome = reply && (await takeReply(ctx, tx, afterCommit, dstNodeId as NodeId, reply))
+    const reply = work && wholeReplyOf(work)
+    const outcome =
+      reply &&
+      (await takeReply(ctx, tx, afterCommit, dstNodeId as NodeId, messageStore.fromWire(reply.wire, reply.tree)))
     if (!outcome?.accepted || outcome.objectsToPush.length > 0) {
-      if (work?.reply) await ctx.objects.release(tx, afterCommit, [work.reply.metadata.messageId])
-      const reason = reply
-        ? 'The reply of the ClientApp was refused.'
-        : `ClientApp stopped responding. ${task.details}`.trim()
+      if (work?.reply) await ctx.objects.release(tx, afterCommit, [work.reply.tree.objectId])
+      const reason = reply ? 'The reply of the ClientApp was refused.' : lostReplyReason(task)
       await failInstruction(ctx, tx, afterCommit, instruction, { code: errorCodes.clientAppCrashed, reason })
     }
     afterCommit(() => {
       clearTimeout(work?.expiry)
+      if (work?.runtimeSeconds !== undefined) ctx.traffic.add(task.runId, { clientappSeconds: work.runtimeSeconds })
       this.#works.delete(task.taskId)
       this.wake(task.runId)
     })
@@ -150,7 +148,7 @@ export class VirtualFleet implements RunNodes {
         const { messageId } = instruction.metadata
         await life.handOut(tx, instruction, clock.now())
         const taskId = await tasks.create(tx, afterCommit, { runId, type: 'flwr-clientapp', fabHash, messageId })
-        afterCommit(() => this.#works.set(taskId, this.#begin(taskId, runId, instruction, share)))
+        afterCommit(() => this.#works.set(taskId, this.#begin(taskId, instruction, share)))
         return 'started'
       })
     } catch (error) {
@@ -160,26 +158,19 @@ export class VirtualFleet implements RunNodes {
     }
   }
 
-  #begin(taskId: TaskId, runId: RunId, instruction: StoredMessage, share: number): VirtualWork {
-    const restMs = messageStore.expiresAt(instruction) - this.#ctx().clock.now()
-    return {
-      runId,
-      nodeId: instruction.metadata.dstNodeId as NodeId,
-      instruction,
-      share,
-      expiry: setTimeout(() => void this.#expire(taskId), Math.min(Math.max(restMs, 0), timerMsMax)).unref(),
-      reply: undefined,
-      missing: new Set(),
-      isFinal: false,
-    }
+  #begin(taskId: TaskId, instruction: StoredMessage, share: number): VirtualWork {
+    const { metadata, tree } = instruction
+    const expire = (): void => void this.#expire(taskId)
+    const wire = messageStore.toWire(instruction)
+    const execution = beginExecution({ metadata, wire, tree }, expire, this.#ctx().clock.now())
+    return { ...execution, nodeId: metadata.dstNodeId as NodeId, instruction, share }
   }
 
   async #expire(taskId: TaskId): Promise<void> {
     const { db, tasks, log } = this.#ctx()
-    const details = 'The ClientApp did not answer before its message expired.'
     try {
       await db.transaction(async (tx, afterCommit) => {
-        await tasks.finish(tx, afterCommit, taskId, 'failed', details)
+        await tasks.finish(tx, afterCommit, taskId, 'failed', expiredDetails)
       })
     } catch (error) {
       log.warn('A ClientApp whose message has expired could not be ended', { task: taskId, error: errorText(error) })

@@ -1,0 +1,131 @@
+import type { Clock } from '../base/clock.ts'
+import { DomainError } from '../base/errors.ts'
+import type { TaskId } from '../base/ids.ts'
+import type { Database, Db } from '../db/database.ts'
+import type { Context as WireContext } from '../gen/flwr/proto/message_pb.ts'
+import type { ObjectStore } from '../objects/object-store.ts'
+import { flattenTree, isInTree } from '../objects/object-tree.ts'
+import { messageOfAnother } from '../tasks/app-owners.ts'
+import { readClientReply } from '../tasks/client-reply.ts'
+import type { RuntimeBackend } from '../tasks/runtime-service.ts'
+import type { Task } from '../tasks/task.ts'
+import type { Tasks } from '../tasks/tasks.ts'
+import type { Execution } from './execution.ts'
+
+/** What differs between the ClientApps of a SuperNode and those of virtual nodes. */
+export interface ClientAppHost<E extends Execution> extends Pick<RuntimeBackend, 'component' | 'findRun'> {
+  readonly db: Database
+  readonly objects: ObjectStore
+  readonly tasks: Tasks
+  readonly clock: Clock
+  findExecution(taskId: TaskId): E | undefined
+  taskInput(
+    task: Task,
+    execution: E,
+    makeRoom: Parameters<RuntimeBackend['taskInput']>[1],
+  ): ReturnType<RuntimeBackend['taskInput']>
+  /** All objects of the instruction are at the app. */
+  confirmReceived(execution: E): Promise<void>
+  /** Prepares to keep the context of an app, outside of the transaction that then keeps it and ends the task. */
+  prepareContext(execution: E, context: WireContext): Promise<KeptContext>
+}
+
+export interface KeptContext extends AsyncDisposable {
+  keep(tx: Db): Promise<void>
+}
+
+/** What ClientApps ask for, wherever their node is. */
+export function createClientBackend<E extends Execution>(host: ClientAppHost<E>): RuntimeBackend {
+  const { db, objects, tasks, clock } = host
+  const executionOf = (task: Task): E => {
+    const execution = host.findExecution(task.taskId)
+    if (!execution) throw new DomainError('task-state', 'The instruction of this task is gone.')
+    return execution
+  }
+  return {
+    component: (task) => host.component(task),
+    findRun: (runId) => host.findRun(runId),
+    taskInput: async (task, makeRoom) => host.taskInput(task, executionOf(task), makeRoom),
+    async maySend(task, objectId) {
+      const { reply } = executionOf(task)
+      return reply !== undefined && isInTree(reply.tree, objectId)
+    },
+    async mayRead(task, objectId) {
+      const { tree, reply } = executionOf(task)
+      return isInTree(tree, objectId) || (reply !== undefined && isInTree(reply.tree, objectId))
+    },
+    async ensureReceiver(task, messageId) {
+      if (messageId !== executionOf(task).metadata.messageId) throw messageOfAnother(messageId)
+    },
+    async pullMessages(task) {
+      const { wire, tree } = executionOf(task)
+      return { messagesList: [wire], messageObjectTrees: [tree] }
+    },
+    pullObject: (_task, { objectId }, wait) => pullObjectFrom(objects, objectId, wait),
+    confirmMessageReceived: async (task) => host.confirmReceived(executionOf(task)),
+    async pushMessages(task, request) {
+      const execution = executionOf(task)
+      const { wire, tree } = readClientReply(execution.metadata, request)
+      const ids = flattenTree(tree)
+      const objectsToPush = await db.transaction(async (tx, afterCommit) => {
+        await tasks.ensureOpen(tx, task.taskId)
+        const earlier = execution.reply?.tree.objectId
+        if (earlier !== undefined && earlier !== tree.objectId) await objects.release(tx, afterCommit, [earlier])
+        const missing = await objects.announce(tx, tree.objectId, ids)
+        // Within the transaction: the end of the task, which may share its commit, lets go of these objects.
+        execution.reply = { wire, tree, missing: new Set(missing) }
+        return missing
+      })
+      return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
+    },
+    async pushObject(task, { objectId, objectContent }) {
+      const { reply } = executionOf(task)
+      const stored = (await objects.put(objectId, objectContent)) === 'stored'
+      if (stored) reply?.missing.delete(objectId)
+      return { stored }
+    },
+    getNodes: async () => notHere(),
+    pushLogs: async () => {},
+    pushTaskEvents: async () => {},
+    saveCheckpoint: async () => notHere(),
+    async pushTaskOutput(task, { subStatus, details, context, clientappRuntime }) {
+      if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')
+        throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
+      // Absent if the execution is over, or began before a restart.
+      const execution = host.findExecution(task.taskId)
+      await using kept = execution && context && (await host.prepareContext(execution, context))
+      await db.transaction(async (tx, afterCommit) => {
+        if (execution) {
+          execution.runtimeSeconds = clientappRuntime ?? secondsOf(task, clock.now())
+          // The end of the task looks at this.
+          execution.isFinal = true
+        }
+        const finished = await tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+        if (finished) await kept?.keep(tx)
+        else if (execution) execution.isFinal = false
+      })
+    },
+  }
+}
+
+/** Reads an object of the store for an app. */
+export async function pullObjectFrom(
+  objects: ObjectStore,
+  objectId: string,
+  wait: Parameters<RuntimeBackend['pullObject']>[2],
+): ReturnType<RuntimeBackend['pullObject']> {
+  const object = await objects.get(objectId, wait)
+  if (!object) return { objectFound: false }
+  return object.content
+    ? { objectFound: true, objectAvailable: true, objectContent: object.content }
+    : { objectFound: true, objectAvailable: false }
+}
+
+function notHere(): never {
+  throw new DomainError('task-forbidden', 'ClientApps have no access to that.')
+}
+
+/** Python's apps do not say how long they took. */
+function secondsOf(task: Task, now: number): number | undefined {
+  return task.runningAt === undefined ? undefined : (now - task.runningAt) / 1000
+}
