@@ -3,8 +3,9 @@ import { after, before, test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { eventually, isAlive } from '../harness/program.ts'
+import { secureResult, writeSecureApp } from '../harness/secure-app.ts'
 
-test('two SuperNodes, one of them over REST, train over mutual TLS, and flwr shows it to the account that started it', async () => {
+test('two SuperNodes, one of them over REST, train over mutual TLS, also with secure aggregation, and flwr shows it to the account that started it', async () => {
   await using deployment = await Deployment.create({ mutualTls: true })
   const rest = ['--rest', '--superlink', `https://${deployment.fleetAddress}`]
   const programs = [await deployment.startSupernode('node-1'), await deployment.startSupernode('node-2', rest)]
@@ -42,6 +43,11 @@ test('two SuperNodes, one of them over REST, train over mutual TLS, and flwr sho
     assert.match(node['certificate-serial'], /^[0-9A-F]+$/)
     assert.match(node['certificate-expires-at'], /^\d{4}-/)
   }
+
+  const secure = writeSecureApp(deployment.directory.file('secure'), { client: 'typescript', nodes: 2 })
+  const hidden = await deployment.flwr('run', secure, '--stream')
+  assert.match(hidden.said, secureResult)
+  assert.match(hidden.said, /secure aggregation, unmask: 2 of 2 nodes/)
   for (const { said } of programs) assert.doesNotMatch(said, /WARNING|ERROR/, 'the end of a run is no fault')
 })
 

@@ -4,13 +4,14 @@ import { test } from 'node:test'
 import { expectedDigest, writeBilingualApp } from '../harness/bilingual-app.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import { withoutPython } from '../harness/python-flower.ts'
+import { secureResult, writeSecureApp } from '../harness/secure-app.ts'
 
 const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is not installed' : false
 
 /** Who proves what: keys are registered by the `flwr` of the node's own maker. */
 const keyNodes = ['1.29', '1.41', 'trellis'] as const
 
-test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate train in one run', {
+test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate train in one run, also with secure aggregation', {
   skip: withoutPython || needsSshKeygen,
 }, async () => {
   await using fleet = await MixedFleet.create({
@@ -38,6 +39,11 @@ test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate tr
   assert.equal(run.status, 0, run.said)
   assert.match(run.said, /Received 4 results and 0 failures/)
   assert.match(run.said, new RegExp(`digest: ${expectedDigest()}`))
+
+  const secure = writeSecureApp(fleet.directory.file('secure'), { client: 'python', nodes: 4 })
+  const hidden = await fleet.flwr('trellis', ['run', secure, '--stream'])
+  assert.match(hidden.said, secureResult)
+  assert.match(hidden.said, /secure aggregation, unmask: 4 of 4 nodes/)
 
   const { stdout } = await fleet.flwr('trellis', ['supernode', 'ls', '--format', 'json'])
   const nodes: Record<string, string>[] = JSON.parse(stdout).nodes

@@ -13,7 +13,14 @@ const versions = {
   'Flower 1.41': 'TRELLIS_PYTHON_141',
   'Flower 1.42': 'TRELLIS_PYTHON_142',
 }
-const files = ['messages.jsonl', 'aggregations.jsonl', 'strategy-logs.jsonl', 'strategy-runs.jsonl', 'mods.jsonl']
+const files = [
+  'messages.jsonl',
+  'aggregations.jsonl',
+  'strategy-logs.jsonl',
+  'strategy-runs.jsonl',
+  'mods.jsonl',
+  'secure-aggregation.jsonl',
+]
 /** What 1.29 does not have. */
 const laterFiles = ['task-messages.jsonl']
 
