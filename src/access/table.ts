@@ -46,6 +46,7 @@ export const controlAccess = {
   stopRun: { caller: 'account', of: 'run', changes: true, body: 'small' },
   streamLogs: { caller: 'account', of: 'run', changes: false, body: 'small' },
   streamRunEvents: { caller: 'account', of: 'run', changes: false, body: 'small' },
+  showRunNodes: { caller: 'account', of: 'run', changes: false, body: 'small' },
   listRuns: { caller: 'account', of: 'runs', changes: false, body: 'small' },
   getLoginDetails: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   getAuthTokens: { caller: 'account', of: 'caller', changes: true, body: 'small' },

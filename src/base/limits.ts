@@ -245,6 +245,10 @@ export const limits = {
   waitLookEveryMs: 5_000,
   waitNodesMax: 200,
   waitNodesShownMax: 5,
+  /** What is kept of the work of nodes for programs that show it: runs, and of each run replies and nodes. */
+  workRunsMax: 16,
+  workSpansMax: 2_000,
+  workNodesMax: 10_000,
   /** A reply that is missing after this time is late: programs that follow the run show its node. */
   lateReplyMs: 10_000,
   /** Programs that follow a run learn after this time what it waits for: what they can help, and nodes that work. */

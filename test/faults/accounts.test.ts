@@ -32,12 +32,13 @@ async function attempts(account: Channel, runId: bigint): Promise<Record<string,
     list: String(runId.toString() in runs),
     show: await outcome(() => account.call(control.listRuns, { runId })),
     events: await outcome(() => first(account.stream(control.streamRunEvents, { runId }))),
+    nodes: await outcome(() => account.call(control.showRunNodes, { runId })),
     logs: await outcome(() => first(account.stream(control.streamLogs, { runId, afterTimestamp: 0 }))),
     stop: await outcome(() => account.call(control.stopRun, { runId })),
   }
 }
 
-const all = (what: string, list = 'false') => ({ list, show: what, events: what, logs: what, stop: what })
+const all = (what: string, list = 'false') => ({ list, show: what, events: what, nodes: what, logs: what, stop: what })
 
 describe('a run belongs to the account that started it', { concurrency: false }, () => {
   for (const transport of ['grpc', 'http'] as const) {
@@ -51,7 +52,11 @@ describe('a run belongs to the account that started it', { concurrency: false },
       const refused = audited.map((line) => JSON.parse(line)).filter(({ decision }) => decision === 'refuse')
       assert.deepEqual(
         refused.map(({ method, identity, reason }) => [method.split('/').at(-1), identity, reason]),
-        ['ListRuns', 'StreamRunEvents', 'StreamLogs', 'StopRun'].map((name) => [name, 'bob', 'run-of-another-account']),
+        ['ListRuns', 'StreamRunEvents', 'ShowRunNodes', 'StreamLogs', 'StopRun'].map((name) => [
+          name,
+          'bob',
+          'run-of-another-account',
+        ]),
       )
       assert.deepEqual(await attempts(alice.account, alice.runId), all('done', 'true'))
     })

@@ -16,6 +16,7 @@ import {
 } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
+import { findRunNodes, runNodesTable, runNodesToJson } from '../run-nodes.ts'
 import { appText, changedAt, elapsedSeconds, runStyle, runToJson, statusText, waitText } from '../run-view.ts'
 import { findRunId } from '../short-ids.ts'
 import { details, table, tableWidth } from '../table.ts'
@@ -49,10 +50,12 @@ export const listCommand: CreateCommand = (context) =>
         const runId = given === undefined ? undefined : await findRunId(control.client, given, '--run-id')
         const { runs: found, now } = await findRuns(control.client, runId, limit)
         const runs = found.sort((a, b) => (a.pendingAt === b.pendingAt ? 0 : a.pendingAt < b.pendingAt ? 1 : -1))
-        output.say(
-          runId !== undefined && runs[0] ? runDetails(runs[0], now) : runTable(runs, now, tableWidth(options.wide)),
-        )
-        output.answer({ success: true, runs: runs.map((run) => runToJson(run, now)) })
+        const nodes = runId === undefined ? undefined : await findRunNodes(control.client, runId)
+        const width = tableWidth(options.wide)
+        output.say(runId !== undefined && runs[0] ? runDetails(runs[0], now) : runTable(runs, now, width))
+        if (nodes && nodes.nodes.length > 0) output.say(`\n${runNodesTable(nodes, width)}`)
+        const documents = runs.map((run) => runToJson(run, now))
+        output.answer({ success: true, runs: documents, ...(nodes ? { nodes: runNodesToJson(nodes) } : {}) })
         return undefined
       })
     })

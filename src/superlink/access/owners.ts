@@ -85,7 +85,7 @@ export interface ControlOwned {
 export function controlOwners(ctx: Pick<SuperlinkContext, 'db' | 'requireCertificates'>): OwnerRules<ControlOwned> {
   const { read } = ctx.db
   return {
-    run: (account: Account, { runId }: ControlRequest<'stopRun' | 'streamLogs' | 'streamRunEvents'>) =>
+    run: (account: Account, { runId }: ControlRequest<'stopRun' | 'streamLogs' | 'streamRunEvents' | 'showRunNodes'>) =>
       getRunOf(read, account, runId as RunId),
     async runs(account: Account, { runId }: { readonly runId?: bigint }) {
       const run = runId === undefined ? undefined : await getRunOf(read, account, runId as RunId)

@@ -77,6 +77,7 @@ test('runs that never were are not found, whatever is asked of them', async () =
   const code = 'run-not-found'
   await assert.rejects(client.call(control.stopRun, unknown), { code })
   await assert.rejects(client.call(control.listRuns, unknown), { code })
+  await assert.rejects(client.call(control.showRunNodes, unknown), { code })
   await assert.rejects(client.stream(control.streamLogs, unknown).next(), { code })
   await assert.rejects(client.stream(control.streamRunEvents, unknown).next(), { code })
 })

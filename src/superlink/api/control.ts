@@ -25,6 +25,7 @@ import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
 import { type ControlCallers, controlCallers, ensureStillSees } from './authenticate.ts'
 import { nodeToWire } from './node-wire.ts'
+import { describeRunNodes } from './run-nodes-wire.ts'
 import { securityToWire } from './security-wire.ts'
 import { unservedControlCalls } from './unserved-calls.ts'
 
@@ -81,6 +82,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         const check = (): void => ensureStillSees(ctx, call, run)
         for await (const taskEvent of followEvents(ctx, run.runId, afterId, call.signal, check)) yield { taskEvent }
       },
+      showRunNodes: (_request, _call, _caller, run) => describeRunNodes(ctx, run.runId),
       async listRuns(request, _call, _caller, { owners, runId }) {
         await ctx.traffic.flush()
         if (runId !== undefined) {

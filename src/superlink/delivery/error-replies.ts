@@ -1,4 +1,4 @@
-import { type RunId, superlinkNodeId } from '../../base/ids.ts'
+import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { deflateMessage } from '../../message/deflate.ts'
 import { errorCodes, Message, type MessageError, type Metadata } from '../../message/message.ts'
@@ -42,7 +42,10 @@ export async function failInstruction(
   const { reply, content } = createErrorReply(ctx, runId, messageId, instruction, error, srcNodeId)
   await life.sendWhole(ctx, tx, afterCommit, reply, content)
   afterCommit(() => {
-    ctx.progress.replied(runId, error)
+    const { deliveredAt: fetchedAt, metadata } = instruction
+    const nodeId = metadata.dstNodeId as NodeId
+    const askedAt = metadata.createdAt * 1000
+    ctx.progress.failedInPlaceOf(runId, error, { nodeId, askedAt, fetchedAt, repliedAt: ctx.clock.now() })
     ctx.bells.runs.ring(runId)
   })
   return reply

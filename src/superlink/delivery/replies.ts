@@ -71,9 +71,9 @@ export async function takeReply(
   const { isNew, objectsToPush } = await life.send(ctx, tx, afterCommit, reply, carried)
   const runId = reply.metadata.runId as RunId
   afterCommit(() => {
-    const { deliveredAt, metadata } = judged.instruction
-    const seconds = (ctx.clock.now() - (deliveredAt ?? metadata.createdAt * 1000)) / 1000
-    if (isNew) ctx.progress.nodeReplied(runId, reply.error, seconds)
+    const { deliveredAt: fetchedAt, metadata } = judged.instruction
+    const askedAt = metadata.createdAt * 1000
+    if (isNew) ctx.progress.nodeReplied(runId, reply.error, { nodeId, askedAt, fetchedAt, repliedAt: ctx.clock.now() })
     if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
     ctx.bells.runs.ring(runId)
   })

@@ -1,4 +1,4 @@
-import type { NodeId } from '../../base/ids.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { leaseMs } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -92,7 +92,9 @@ async function findMissingReplies(ctx: Ctx, { runId }: Run, now: number): Promis
   }
 }
 
+/** A node and what it does with the message that it has not answered. */
 interface NodeState {
+  readonly nodeId: NodeId
   /** What people call the node: its name, the identity of its certificate, or its id. */
   readonly name: string
   /** What it does, as the rest of a sentence that begins with its name. */
@@ -100,7 +102,12 @@ interface NodeState {
   readonly remedy: string
 }
 
-/** The nodes whose replies are missing, those first that will not send one by themselves. */
+/** Returns the nodes whose replies are missing, at most `waitNodesMax`, those first that will not send one by themselves. */
+export async function listMissing(ctx: Ctx, runId: RunId): Promise<readonly NodeState[]> {
+  const open = await runMessages.listUnanswered(ctx.db.read, runId, limits.waitNodesMax)
+  return ctx.simulation ? [] : listStates(ctx, open, ctx.clock.now())
+}
+
 async function listStates(
   ctx: Ctx,
   open: readonly runMessages.Unanswered[],
@@ -112,8 +119,9 @@ async function listStates(
 }
 
 async function stateOf({ knownNodes, room }: Ctx, message: runMessages.Unanswered, now: number): Promise<NodeState> {
-  const node = await knownNodes.find(message.nodeId as NodeId)
+  const node = await knownNodes.find(message.nodeId)
   return {
+    nodeId: message.nodeId,
     name: node?.name ?? node?.identity ?? `node ${message.nodeId}`,
     ...workOf(node, message, now, room.leaseNow()),
   }

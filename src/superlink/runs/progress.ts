@@ -2,6 +2,7 @@ import type { RunId } from '../../base/ids.ts'
 import type { MessageError } from '../../message/message.ts'
 import type { TaskSubStatus } from '../../tasks/task.ts'
 import { AppLoads } from './app-loads.ts'
+import { NodeWork, type WorkSpan } from './node-work.ts'
 import { RunWaits } from './waits.ts'
 
 export interface ReplyCounts {
@@ -11,6 +12,10 @@ export interface ReplyCounts {
 }
 
 const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
+const noPhase = { count: 0, label: '' } as const
+
+/** When a node was asked, fetched the message, and replied. */
+type Answered = Pick<WorkSpan, 'nodeId' | 'askedAt' | 'fetchedAt' | 'repliedAt'>
 
 /** Hears of what happens in runs, for metrics. */
 export interface RunObserver {
@@ -31,7 +36,9 @@ export const unobserved: RunObserver = { replied() {}, roundEnded() {}, finished
 export class RunProgress {
   readonly appLoads = new AppLoads()
   readonly waits = new RunWaits()
+  readonly work = new NodeWork()
   readonly #counts = new Map<RunId, ReplyCounts>()
+  readonly #phases = new Map<RunId, { readonly count: number; readonly label: string }>()
   readonly #rounds = new Map<RunId, { readonly round: number; readonly startedAt: number }>()
   readonly #observer: RunObserver
 
@@ -46,6 +53,8 @@ export class RunProgress {
   asked(runId: RunId, count: number): void {
     this.waits.foundNodes(runId)
     const { asked, replied, failed } = this.of(runId)
+    const { count: phases, label } = this.#phases.get(runId) ?? noPhase
+    if (replied >= asked) this.#phases.set(runId, { count: phases + 1, label })
     this.#counts.set(
       runId,
       replied >= asked ? { ...noReplies, asked: count } : { asked: asked + count, replied, failed },
@@ -58,15 +67,30 @@ export class RunProgress {
     this.appLoads.replied(runId, error)
   }
 
-  /** A node has replied, so many seconds after it had received the message. */
-  nodeReplied(runId: RunId, error: MessageError | undefined, seconds: number): void {
+  /** A node has replied to a message. */
+  nodeReplied(runId: RunId, error: MessageError | undefined, answered: Answered): void {
+    const { askedAt, fetchedAt = askedAt, repliedAt } = answered
+    this.#note(runId, error, answered)
     this.replied(runId, error)
-    this.#observer.replied(Math.max(0, seconds), error ? 'error' : 'content')
+    this.#observer.replied(Math.max(0, repliedAt - fetchedAt) / 1000, error ? 'error' : 'content')
+  }
+
+  /** The SuperLink has replied in the place of a node. */
+  failedInPlaceOf(runId: RunId, error: MessageError, answered: Answered): void {
+    this.#note(runId, error, answered)
+    this.replied(runId, error)
+  }
+
+  #note(runId: RunId, error: MessageError | undefined, answered: Answered): void {
+    const { count: phase, label } = this.#phases.get(runId) ?? noPhase
+    this.work.answered(runId, { ...answered, phase, label, failed: error !== undefined })
   }
 
   /** The app says where it is. A round that began before this SuperLink was started is not measured. */
   reported(runId: RunId, { round, phase }: { readonly round: number; readonly phase: string }, now: number): void {
     const known = this.#rounds.get(runId)
+    const { count } = this.#phases.get(runId) ?? noPhase
+    this.#phases.set(runId, { count, label: `round ${round} ${phase}` })
     if (known?.round === round && phase === 'round-end') {
       this.#observer.roundEnded(Math.max(0, now - known.startedAt) / 1000)
       this.#rounds.delete(runId)
@@ -87,6 +111,7 @@ export class RunProgress {
   forget(runId: RunId): void {
     this.#counts.delete(runId)
     this.#rounds.delete(runId)
+    this.#phases.delete(runId)
     this.appLoads.forget(runId)
     this.waits.forget(runId)
   }
