@@ -5,7 +5,7 @@ import * as sdk from '../src/sdk/index.ts'
 /** The page of strategies and mods, from the doc comments of the SDK and from the recorded cases. */
 
 const root = join(import.meta.dirname, '..')
-const sources = ['strategy', 'privacy', 'secure-aggregation', 'mods'].flatMap((folder) =>
+const sources = ['strategy', 'selection', 'privacy', 'secure-aggregation', 'mods'].flatMap((folder) =>
   readdirSync(join(root, 'src/sdk', folder))
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     .map((name) => readFileSync(join(root, 'src/sdk', folder, name), 'utf8')),
@@ -49,6 +49,7 @@ const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
   ['Scaffold', { options: 'ScaffoldOptions', test: 'examples/digits/digits/skewed-labels.test.ts' }],
   ['GeometricMedian', { options: 'GeometricMedianOptions', test: beyondTest }],
   ['FedNova', { options: 'FedNovaOptions', test: beyondTest }],
+  ['FedBuff', { options: 'FedBuffOptions', test: 'src/sdk/strategy/fed-buff.test.ts' }],
   ['FedDyn', { options: 'FedDynOptions', test: beyondTest }],
   ['SecureAggregation', { options: 'SecureAggregationOptions', test: secureTest }],
 ])
@@ -71,6 +72,30 @@ const accountants: Readonly<Record<string, Entry>> = {
   },
 }
 
+const policies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>(
+  [
+    ['all'],
+    ['random', 'RandomOptions'],
+    ['byName'],
+    ['byTag'],
+    ['roundRobin', 'SizeOptions'],
+    ['weightedBy', 'WeightedOptions'],
+    ['notLate'],
+    ['policy'],
+  ].map(([name = '', options]) => [
+    name,
+    { test: 'src/sdk/selection/policies.test.ts', ...(options ? { options } : {}) },
+  ]),
+)
+
+/** Options of `start`. */
+const starts: Readonly<Record<string, Entry>> = {
+  start: { options: 'StartOptions', flower: ['start', strategyModule] },
+  'start of FedBuff': { options: 'AsyncStartOptions' },
+}
+
+const documented = { ...strategies, ...mods, ...policies, ...starts, ...accountants }
+
 /** The paragraphs of the page. Throws if the SDK exports a strategy that is not in the table above. */
 export function strategyPage(table: (head: string[], lines: string[][]) => string): string[] {
   const isBase = (name: string): boolean => name === 'Strategy' || name === 'FedOpt'
@@ -78,9 +103,7 @@ export function strategyPage(table: (head: string[], lines: string[][]) => strin
     .filter(([name, value]) => typeof value === 'function' && value.prototype instanceof sdk.Strategy && !isBase(name))
     .filter(([name]) => !(name in strategies))
   if (missing.length > 0) throw new Error(`scripts/strategy-page.ts does not list ${missing.map(([name]) => name)}.`)
-  const interfaces = new Set(
-    Object.values({ ...strategies, ...mods, ...accountants }).flatMap(({ options }) => options ?? []),
-  )
+  const interfaces = new Set(Object.values(documented).flatMap(({ options }) => options ?? []))
   const parents = [...interfaces].flatMap((name) => parentOf(name) ?? [])
   return [
     '# Strategies and mods of the SDK',
@@ -95,6 +118,12 @@ export function strategyPage(table: (head: string[], lines: string[][]) => strin
     table(
       ['mod', 'what it does', 'in Flower', 'options', 'proof'],
       Object.entries(mods).map(([name, entry]) => row(name, entry, runs('mods', entry.flower?.[0] ?? ''))),
+    ),
+    '## Selection of nodes',
+    'Policies for the option `select` of `start`. A policy is a function of the online nodes, the round and the history of the nodes, and `.and(…)` chooses among the nodes that another policy chose.',
+    table(
+      ['policy', 'which nodes', 'in Flower', 'options', 'proof'],
+      Object.entries(policies).map(([name, entry]) => row(name, entry, '')),
     ),
     '## Privacy accountant',
     table(
@@ -149,10 +178,13 @@ function parentOf(name: string): string | undefined {
 }
 
 /** Options that Flower does not have, beside those of strategies that it does not have. */
-const ours = ['normRule']
+const ours = [
+  ...['normRule', 'roundDeadline', 'minReplies', 'select', 'selectEvaluate'],
+  ...['onRound', 'keepBest', 'checkpoint', 'numUpdates'],
+]
 
 function isOurs(name: string, option: string): boolean {
-  const users = Object.values({ ...strategies, ...mods, ...accountants }).filter(({ options }) => options === name)
+  const users = Object.values(documented).filter(({ options }) => options === name)
   return ours.includes(option) || (users.length > 0 && users.every(({ flower }) => !flower))
 }
 

@@ -54,6 +54,18 @@ export {
 } from './privacy/rdp-accountant.ts'
 export { SecureAggregation, type SecureAggregationOptions } from './secure-aggregation/secure-aggregation.ts'
 export { NodeHistory, type NodePast } from './selection/node-history.ts'
+export {
+  all,
+  byName,
+  byTag,
+  notLate,
+  type RandomOptions,
+  random,
+  roundRobin,
+  type SizeOptions,
+  type WeightedOptions,
+  weightedBy,
+} from './selection/policies.ts'
 export { policy, type Selected, type SelectionPolicy, type SelectNodes } from './selection/selection.ts'
 export { ServerApp, type ServerFn } from './server-app.ts'
 export { AggregationError } from './strategy/aggregation-error.ts'
@@ -62,6 +74,7 @@ export { FedAdagrad } from './strategy/fed-adagrad.ts'
 export { FedAdam } from './strategy/fed-adam.ts'
 export { type AggregateMetricsFn, FedAvg, type FedAvgOptions } from './strategy/fed-avg.ts'
 export { FedAvgM, type FedAvgMOptions } from './strategy/fed-avg-m.ts'
+export { type AsyncStartOptions, FedBuff, type FedBuffOptions } from './strategy/fed-buff.ts'
 export { FedDyn, type FedDynOptions } from './strategy/fed-dyn.ts'
 export { FedMedian } from './strategy/fed-median.ts'
 export { FedNova, type FedNovaOptions } from './strategy/fed-nova.ts'

@@ -6,14 +6,14 @@ import { log } from '../log.ts'
 import type { NodeHistory } from '../selection/node-history.ts'
 import { AggregationError } from './aggregation-error.ts'
 import type { Result } from './result.ts'
-import type { Strategy } from './strategy.ts'
+import type { Training } from './training.ts'
 
 /** How many trainings with a checkpoint each context has seen: the second `start` of an app has a checkpoint of its own. */
 const trainings = new WeakMap<Context, number>()
 
 /** What is saved: its strategy and wrappers, the result so far, and how the nodes did. */
 interface Saved {
-  readonly strategy: Strategy
+  readonly strategy: Training
   readonly result: Result
   readonly history: NodeHistory
 }
@@ -97,11 +97,11 @@ export class Checkpoint {
 }
 
 /** A strategy and those that it wraps, outermost first. */
-function chainOf(strategy: Strategy): Strategy[] {
+function chainOf(strategy: Training): Training[] {
   return strategy.inner ? [strategy, ...chainOf(strategy.inner)] : [strategy]
 }
 
-function strategyName(strategy: Strategy): string {
+function strategyName(strategy: Training): string {
   return chainOf(strategy)
     .map((one) => one.constructor.name)
     .join('(')

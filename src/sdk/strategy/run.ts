@@ -1,6 +1,6 @@
 import { systemClock } from '../../base/clock.ts'
 import type { Message } from '../../message/message.ts'
-import { type ArrayRecord, ConfigRecord, type MetricRecord } from '../../message/records.ts'
+import { ConfigRecord, type MetricRecord } from '../../message/records.ts'
 import type { Grid, Progress } from '../grid.ts'
 import { log } from '../log.ts'
 import { NodeHistory, numbersOf } from '../selection/node-history.ts'
@@ -10,7 +10,7 @@ import { Asking, TooFewRepliesError } from './asking.ts'
 import { Checkpoint } from './checkpoint.ts'
 import { Replies } from './reply-stream.ts'
 import type { Result } from './result.ts'
-import { endOfRound } from './round-end.ts'
+import { beforeRounds, endOfRound, evaluateGlobally } from './round-end.ts'
 import { logEnd } from './run-log.ts'
 import type { RoundBounds, StartOptions } from './start-options.ts'
 import type { Aggregate, Strategy } from './strategy.ts'
@@ -57,18 +57,15 @@ export class Run {
 
   async #allRounds(): Promise<Result> {
     const { last, stopped } = this.#checkpoint?.restore() ?? { last: 0, stopped: false }
-    if (last > 0) log.info(`Resuming after round ${last} from a checkpoint`)
-    else if (this.#options.evaluateFn) {
-      const metrics = await this.#evaluateAtServer(0, this.#result.arrays)
-      log.info(`Initial global evaluation results: ${metrics ?? 'None'}`)
-    }
+    const { evaluateFn } = this.#options
+    await beforeRounds(last, this.#result, evaluateFn)
     if (stopped) return this.#result
     for (let round = last + 1; round <= this.#rounds; round++) {
       log.info('')
       log.info(`[ROUND ${round}/${this.#rounds}]`)
       await this.#train(round)
       const atNodes = await this.#evaluate(round)
-      const atServer = this.#options.evaluateFn && (await this.#evaluateGlobally(round))
+      const atServer = evaluateFn && (await evaluateGlobally(round, this.#result, evaluateFn))
       this.#report(round, 'round-end', atServer ?? atNodes)
       const stops = await endOfRound(round, this.#result, this.#options)
       await this.#checkpoint?.save(round, stops)
@@ -126,19 +123,6 @@ export class Run {
       return select(nodes, ...rest)
     }
     return new SelectingGrid(this.#grid, named, { round, history: this.#history })
-  }
-
-  async #evaluateGlobally(round: number): Promise<MetricRecord | undefined> {
-    log.info('Global evaluation')
-    const metrics = await this.#evaluateAtServer(round, this.#result.arrays)
-    log.info(`\t└──> MetricRecord: ${metrics ?? 'None'}`)
-    return metrics
-  }
-
-  async #evaluateAtServer(round: number, arrays: ArrayRecord): Promise<MetricRecord | undefined> {
-    const metrics = await this.#options.evaluateFn?.(round, arrays)
-    if (metrics) this.#result.evaluateMetricsServerapp.set(round, metrics)
-    return metrics
   }
 
   #report(round: number, phase: Progress['phase'], metrics?: MetricRecord): void {

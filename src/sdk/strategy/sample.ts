@@ -29,7 +29,7 @@ export async function sampleNodes(
   for (;;) {
     const size = sizeOf(chosen.length)
     if (online >= minAvailable && chosen.length >= size)
-      return { sampled: choose(chosen, size, random), online: chosen }
+      return { sampled: sampled(chosen, size, random), online: chosen }
     if (online === chosen.length) waiting.say(`${online} connected (minimum required: ${Math.max(minAvailable, size)})`)
     else
       waiting.say(
@@ -72,12 +72,12 @@ class Waiting {
   }
 }
 
-/** Fisher and Yates, stopped after `size` draws. */
-function choose(items: readonly bigint[], size: number, random: () => number): bigint[] {
+/** Some of the items by chance, in any order: Fisher and Yates, stopped after `size` draws. */
+export function sampled<T>(items: readonly T[], size: number, random: () => number = Math.random): T[] {
   const pool = [...items]
   for (let index = 0; index < size; index++) {
     const other = index + Math.floor(random() * (pool.length - index))
-    ;[pool[index], pool[other]] = [pool[other] as bigint, pool[index] as bigint]
+    ;[pool[index], pool[other]] = [pool[other] as T, pool[index] as T]
   }
   return pool.slice(0, size)
 }

@@ -1,5 +1,5 @@
 import type { Message } from '../../message/message.ts'
-import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } from '../../message/records.ts'
+import type { ArrayRecord, ConfigRecord, MetricRecord } from '../../message/records.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import type { Replies } from './reply-stream.ts'
@@ -7,6 +7,7 @@ import { Result } from './result.ts'
 import { Run } from './run.ts'
 import { logStart } from './run-log.ts'
 import { roundBounds, type StartOptions, wholeNumber } from './start-options.ts'
+import { Training } from './training.ts'
 
 /** The end of a phase of training. */
 export interface TrainPhase {
@@ -51,15 +52,7 @@ export interface TrainRound {
  *   }
  * }
  */
-export abstract class Strategy {
-  /**
-   * What the strategy remembers from round to round, beside the model. A checkpoint stores it.
-   *
-   * @example
-   * this.state.set('momentum', momentum)
-   */
-  readonly state = new RecordDict()
-
+export abstract class Strategy extends Training {
   /** The messages of a training phase; none skips it. `arrays` is the model so far. */
   abstract configureTrain(
     round: number,
@@ -98,17 +91,6 @@ export abstract class Strategy {
     const replies = await ask(await this.configureTrain(round, current, config, grid))
     return replies.aggregated((held) => this.aggregateTrain({ round, replies: held, current }))
   }
-
-  /** The strategy inside a wrapper: a checkpoint stores its state too. */
-  get inner(): Strategy | undefined {
-    return undefined
-  }
-
-  /** Called before a checkpoint is saved, for strategies that put what they remember into `state` only then. */
-  storeState(): void {}
-
-  /** Called when `state` was read from a checkpoint, before the first round. */
-  restoreState(): void {}
 
   /**
    * Runs all rounds. What a round could not improve stays as it was. Throws a UsageError for options that make no sense.

@@ -1,0 +1,23 @@
+import { RecordDict } from '../../message/records.ts'
+
+/** What a checkpoint stores of a strategy. */
+export abstract class Training {
+  /**
+   * What the strategy remembers from round to round, beside the model. A checkpoint stores it.
+   *
+   * @example
+   * this.state.set('momentum', momentum)
+   */
+  readonly state = new RecordDict()
+
+  /** The strategy inside a wrapper: a checkpoint stores its state too. */
+  get inner(): Training | undefined {
+    return undefined
+  }
+
+  /** Called before a checkpoint is saved, for strategies that put what they remember into `state` only then. */
+  storeState(): void {}
+
+  /** Called when `state` was read from a checkpoint, before the first round. */
+  restoreState(): void {}
+}
