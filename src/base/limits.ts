@@ -27,6 +27,10 @@ export const limits = {
   /** FABs that a SuperNode keeps in memory for its runs. */
   nodeFabBytesMax: 256 * MiB,
   fabFilesMax: 10_000,
+  /** Files with arrays that an app reads: together, how many, and the list of contents of a safetensors file. */
+  arrayFileBytesMax: 4 * 1024 * MiB,
+  arrayFileArraysMax: 100_000,
+  safetensorsHeaderBytesMax: 32 * MiB,
   fabPathBytesMax: 1_024,
   fabNameCharactersMax: 64,
   pyprojectBytesMax: 256 * 1024,

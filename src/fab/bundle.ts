@@ -5,6 +5,7 @@ import { DomainError, UsageError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { printable } from '../base/printable.ts'
 import { peerBounds } from '../base/toml.ts'
+import { writeStoredZip } from '../base/zip-write.ts'
 import { checkComponent, componentLanguage } from './component.ts'
 import { contentPath, sha256, writeContentList } from './content-list.ts'
 import { isNewName } from './fab-names.ts'
@@ -14,7 +15,6 @@ import { type AppFile, bundlePackages } from './npm-packages.ts'
 import { type OrderedTable, parseOrderedToml } from './ordered-toml.ts'
 import { type Manifest, readPyproject } from './pyproject.ts'
 import { writeToml } from './toml-write.ts'
-import { writeStoredZip } from './zip-write.ts'
 
 /** Flower App Bundles: one ZIP with an app's files, named by its hash. */
 

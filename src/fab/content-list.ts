@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { takeTurns } from '../base/turns.ts'
-import { invalid } from './zip-read.ts'
+import { invalid } from './read-members.ts'
 
 /** `.info/CONTENT`: the list of a bundle's files, with their hashes and sizes. */
 export const contentPath = '.info/CONTENT'

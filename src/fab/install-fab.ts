@@ -3,7 +3,7 @@ import { dirname, join, sep } from 'node:path'
 import { contentPath, sha256 } from './content-list.ts'
 import type { Manifest } from './pyproject.ts'
 import { type OpenedFab, readFab } from './read-fab.ts'
-import { invalid } from './zip-read.ts'
+import { invalid } from './read-members.ts'
 
 /**
  * Unpacks a bundle to `HOME/apps/PUBLISHER.NAME.VERSION.HASH8`, as a whole or not at all. A folder that exists is used if it

@@ -5,12 +5,12 @@ import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { writeApp } from '../../test/harness/write-app.ts'
 import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { writeStoredZip } from '../base/zip-write.ts'
 import { buildFab } from './bundle.ts'
 import { writeContentList } from './content-list.ts'
 import { installFab } from './install-fab.ts'
 import { readFab } from './read-fab.ts'
-import { readZip } from './zip-read.ts'
-import { writeStoredZip } from './zip-write.ts'
+import { readMembers } from './read-members.ts'
 
 const directory = temporaryDirectory()
 const { file } = directory
@@ -19,7 +19,7 @@ after(() => directory[Symbol.dispose]())
 const source = 'export const app: number = 1\n'
 const newApp = (name: string): string => writeApp(file(name), { server: source, client: source })
 const good = buildFab(newApp('good'))
-const files = new Map(await readZip(good.bytes))
+const files = new Map(await readMembers(good.bytes))
 files.delete('.info/CONTENT')
 
 /** A complete bundle with these files in place of, or beside, those of a good one. */

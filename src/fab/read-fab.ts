@@ -4,7 +4,7 @@ import { peerBounds } from '../base/toml.ts'
 import { checkContentList } from './content-list.ts'
 import { findPathCollision } from './member-paths.ts'
 import { type Manifest, readPyproject } from './pyproject.ts'
-import { invalid, readZip } from './zip-read.ts'
+import { invalid, readMembers } from './read-members.ts'
 
 export interface OpenedFab {
   readonly manifest: Manifest
@@ -17,7 +17,7 @@ export interface OpenedFab {
  * with the names in it. Writes nothing. Throws `fab-invalid`.
  */
 export async function readFab(bytes: Uint8Array): Promise<OpenedFab> {
-  const members = await readZip(bytes)
+  const members = await readMembers(bytes)
   const collision = findPathCollision(members.keys())
   if (collision) throw invalid(`'${collision[0]}' and '${collision[1]}' cannot both exist in every file system`)
   const pyproject = members.get('pyproject.toml')

@@ -1,3 +1,4 @@
+import { convertValues } from './convert.ts'
 import {
   type DType,
   descrOf,
@@ -119,8 +120,23 @@ export class NdArray {
   values<D extends DType>(dtype: D): ValuesByType[D]
   values(dtype?: DType): NumericArray {
     const stored = this.stored()
-    if (dtype && stored.dtype !== dtype) throw new TypeError(`The array holds ${stored.dtype}, not ${dtype}.`)
+    if (dtype && stored.dtype !== dtype)
+      throw new TypeError(`The array holds ${stored.dtype}, not ${dtype}: convert it with .astype('${dtype}').`)
     return stored.fortranOrder ? toRowMajor(stored.values, stored.shape, entriesPerNumber(stored.dtype)) : stored.values
+  }
+
+  /**
+   * Returns the array with its values converted to another type, as numpy's `astype` does: to the nearest float, ties to even,
+   * and integers wrap around. Throws if floats do not fit into an integer type, or if complex numbers should become real.
+   *
+   * @example
+   * const weights = arrays.getArray('weights').astype('float32').values('float32')
+   */
+  astype(dtype: DType): NdArray {
+    if (!(dtype in dtypes)) throw new TypeError(`There is no array type '${dtype}'.`)
+    const { dtype: own, shape } = this.layout()
+    if (own === dtype) return this
+    return NdArray.from(convertValues(this.values(), own, dtype), shape, dtype)
   }
 
   /** @internal The values without a change of order; as Python, it believes the file and not what is said beside it. */

@@ -3,6 +3,7 @@
 export type { UserConfig, UserConfigValue } from '../base/user-config.ts'
 export type { AppConfig, ConfigReader } from '../message/config-reader.ts'
 export { type Context, createContext } from '../message/context.ts'
+export { fromBfloat16, toBfloat16 } from '../message/convert.ts'
 export type { DType, NumericArray, ValuesByType } from '../message/dtype.ts'
 export {
   defaultTtl,
@@ -25,6 +26,8 @@ export {
 } from '../message/value.ts'
 export { ClientApp, type ClientFn, type Mod } from './client-app.ts'
 export type { Duration } from './duration.ts'
+export { decodeNpz, encodeNpz } from './files/npz.ts'
+export { decodeSafetensors, encodeSafetensors, type Safetensors } from './files/safetensors.ts'
 export type { Grid, LateReply, NodeInfo, Progress, WaitOptions } from './grid.ts'
 export type { ArrayPiece, HeldReply } from './held-reply.ts'
 export { InMemoryGrid, type InMemoryNode } from './in-memory-grid.ts'
