@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { preparePython } from '../scripts/python.ts'
+import { benchBadDays } from './bad-days/main.ts'
 import { thisMachine } from './machine.ts'
 import { measureMeans } from './mean.ts'
 import { ourFlower } from './our-flower.ts'
@@ -19,8 +20,8 @@ import { benchWaterfall } from './waterfall/main.ts'
 /**
  * `npm run bench [-- TABLE] [--repeats N] [--quick] [--json FILE]`: figures of Trellis beside those of Python Flower 1.29, both
  * taken in this run, one after the other, on this machine: read the ratios. Each is the median of three measurements. Loads are
- * bounded in count and time, and stay on the loopback interface. `scale` and `waterfall` have
- * options of their own; `page` draws the page of `scale` anew.
+ * bounded in count and time, and stay on the loopback interface. `scale`, `waterfall` and
+ * `bad-days` have options of their own; `page` draws the page of `scale` anew.
  */
 
 /** Measures some times, prints, and returns what goes into the JSON. */
@@ -66,6 +67,7 @@ const tables: Readonly<Record<string, Table>> = {
 try {
   if (only === 'scale') await benchScale(directory, { ours: () => trellis().bin, python: python129 }, rest)
   else if (only === 'waterfall') await benchWaterfall(directory, trellis(), rest)
+  else if (only === 'bad-days') await benchBadDays(directory, trellis().bin, rest)
   else if (only === 'page') await redrawPage()
   else await measureTables()
 } finally {
@@ -84,7 +86,7 @@ async function measureTables(): Promise<void> {
     const measure = tables[name]
     if (!measure)
       throw new Error(
-        `There is no table '${name}': ${[...Object.keys(tables), 'scale', 'waterfall', 'page'].join(', ')}`,
+        `There is no table '${name}': ${[...Object.keys(tables), 'scale', 'waterfall', 'bad-days', 'page'].join(', ')}`,
       )
     process.stderr.write(`Table '${name}'\n`)
     try {

@@ -1,5 +1,7 @@
 /** What the nodes of a fleet did. */
 export interface Counts {
+  /** Nodes that came online again after their connection was lost. */
+  joined: number
   joinsRepeated: number
   replied: number
   /** By method. */
@@ -10,7 +12,7 @@ export interface Counts {
   readonly latenciesMs: number[]
 }
 
-const none = (): Counts => ({ joinsRepeated: 0, replied: 0, calls: {}, lostCalls: {}, latenciesMs: [] })
+const none = (): Counts => ({ joined: 0, joinsRepeated: 0, replied: 0, calls: {}, lostCalls: {}, latenciesMs: [] })
 
 /** What the nodes of one process did since the last report. */
 export class FleetCounts {
@@ -21,6 +23,10 @@ export class FleetCounts {
     const taken = this.#counts
     this.#counts = none()
     return taken
+  }
+
+  joined(): void {
+    this.#counts.joined += 1
   }
 
   joinedAgain(): void {
@@ -51,6 +57,7 @@ export class FleetCounts {
 export function sumOf(reports: readonly Counts[]): Counts {
   const sum = none()
   for (const report of reports) {
+    sum.joined += report.joined
     sum.joinsRepeated += report.joinsRepeated
     sum.replied += report.replied
     for (const kind of ['calls', 'lostCalls'] as const)

@@ -33,6 +33,9 @@ async function obey(command: FleetCommand): Promise<void> {
       tell({ kind: 'joined' })
       for (const node of nodes) void node.work()
       return
+    case 'vanish':
+      for (const node of nodes.slice(0, command.count)) node.vanish()
+      return tell({ kind: 'vanishing' })
     case 'report':
       return tell({ kind: 'counts', counts: counts.take(), cpu: process.cpuUsage() })
   }

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type ClientHttp2Session, connect as connectHttp2, constants } from 'node:http2'
+import { type ClientHttp2Session, connect as connectHttp2, constants, type Settings } from 'node:http2'
 import { connect as connectTls } from 'node:tls'
 import {
   create,
@@ -33,7 +33,7 @@ export class CallLostError extends Error {
 }
 
 /** Opens a connection with mutual TLS that is ready for calls. */
-export async function openSession(peer: Peer, timeoutMs: number): Promise<ClientHttp2Session> {
+export async function openSession(peer: Peer, timeoutMs: number, settings: Settings = {}): Promise<ClientHttp2Session> {
   const { host, port, rootsPem: ca, certificatePem: cert, keyPem: key } = peer
   const own = cert && key ? { cert, key } : {}
   const socket = connectTls({ host, port, ca, ...own, ALPNProtocols: ['h2'], servername: 'localhost' })
@@ -41,7 +41,10 @@ export async function openSession(peer: Peer, timeoutMs: number): Promise<Client
   try {
     await once(socket, 'secureConnect', { signal })
     socket.setNoDelay(true)
-    const session = connectHttp2('http://fleet', { createConnection: () => socket, settings: { enablePush: false } })
+    const session = connectHttp2('http://fleet', {
+      createConnection: () => socket,
+      settings: { enablePush: false, ...settings },
+    })
     await once(session, 'remoteSettings', { signal })
     session.on('error', () => {})
     return session

@@ -21,11 +21,13 @@ export interface FleetSettings {
 export type FleetCommand =
   | { readonly kind: 'prepare'; readonly settings: FleetSettings }
   | { readonly kind: 'join' }
+  | { readonly kind: 'vanish'; readonly count: number }
   | { readonly kind: 'report' }
 
 export type FleetReport =
   | { readonly kind: 'prepared' }
   | { readonly kind: 'joined' }
+  | { readonly kind: 'vanishing' }
   | { readonly kind: 'counts'; readonly counts: Counts; readonly cpu: NodeJS.CpuUsage }
   | { readonly kind: 'failed'; readonly reason: string }
 
@@ -64,6 +66,13 @@ export class SimulatedFleet implements Disposable {
   /** Connects all nodes; then they wait for messages. */
   async join(): Promise<void> {
     await this.#all('joined', () => ({ kind: 'join' }))
+  }
+
+  /** So many nodes, of all processes, cut their connection when they receive their next message, and stay away. */
+  async vanish(count: number): Promise<void> {
+    const each = Math.floor(count / this.#processes.length)
+    const rest = count - each * this.#processes.length
+    await this.#all('vanishing', (index) => ({ kind: 'vanish', count: each + (index === 0 ? rest : 0) }))
   }
 
   /** What all nodes did since the last report, and the processor time of the generator since its start, in seconds. */

@@ -49,6 +49,7 @@ export class SimulatedNode {
   readonly #knownRuns = new Set<bigint>()
   #session: ClientHttp2Session | undefined
   #nodeId = 0n
+  #vanishes = false
 
   constructor(options: SimulatedNodeOptions) {
     this.#index = options.index
@@ -79,10 +80,21 @@ export class SimulatedNode {
     }
   }
 
-  /** Works until the signal. */
+  /** Cuts its connection when it receives its next message, and stays away. */
+  vanish(): void {
+    this.#vanishes = true
+  }
+
+  /** Works until the signal. Comes back when its connection is lost. */
   async work(): Promise<void> {
     await Promise.all([this.#beat(), this.#receive()])
     this.#session?.destroy()
+  }
+
+  async #comeBack(): Promise<void> {
+    if (!this.#session?.destroyed && !this.#session?.closed) return
+    await this.join()
+    this.#counts.joined()
   }
 
   get #node() {
@@ -92,7 +104,7 @@ export class SimulatedNode {
   async #beat(): Promise<void> {
     while (!this.#signal.aborted) {
       await delay(heartbeatIntervalSeconds * 1000, undefined, { signal: this.#signal }).catch(() => {})
-      if (this.#signal.aborted) return
+      if (this.#signal.aborted || this.#session?.destroyed) continue
       await this.#call(fleet.sendNodeHeartbeat, { node: this.#node, heartbeatInterval: heartbeatIntervalSeconds })
     }
   }
@@ -102,10 +114,14 @@ export class SimulatedNode {
       const pulled = await this.#call(fleet.pullMessages, { node: this.#node, endedRunsSeen: 0n }, heldMs)
       const [wire] = pulled?.messagesList ?? []
       const [tree] = pulled?.messageObjectTrees ?? []
+      if (pulled && this.#vanishes && wire) return this.#session?.destroy()
       if (wire?.metadata && tree) {
         this.#counts.received(Date.now() - wire.metadata.createdAt * 1000)
         await this.#execute(wire, tree)
-      } else if (!this.#signal.aborted) await delay(pulled ? this.#pollPauseMs : 1000)
+      } else if (!this.#signal.aborted) {
+        await delay(pulled ? this.#pollPauseMs : 1000)
+        await this.#comeBack()
+      }
     }
   }
 

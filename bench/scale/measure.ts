@@ -82,7 +82,7 @@ async function measureInto(reached: Reached, options: ScaleOptions, stack: Async
   const { directory, system, nodes } = options
   mkdirSync(directory, { recursive: true })
   const ca = await TestCa.create(directory)
-  const started = await system.startSuperlink(directory, ca, options.nodeOptions ?? '')
+  const started = await system.startSuperlink(directory, ca, { nodeOptions: options.nodeOptions ?? '' })
   stack.use(started.program)
   const superlink = new ObservedSuperlink(started.program)
   const [host = '', port] = started.fleetAddress.split(':')

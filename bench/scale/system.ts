@@ -18,10 +18,16 @@ export interface ScaleSystem {
   /** Whether it loads `observe.mjs`. */
   readonly isObserved: boolean
   readonly environment: Readonly<Record<string, string>>
-  startSuperlink(directory: string, ca: TestCa, nodeOptions: string): Promise<StartedSuperlink>
+  startSuperlink(directory: string, ca: TestCa, options?: SuperlinkOptions): Promise<StartedSuperlink>
   /** Lines of a connection in the configuration of `flwr`. */
   connection(ca: TestCa): Promise<string>
   writeApp(folder: string, config: string): string
+}
+
+export interface SuperlinkOptions {
+  readonly nodeOptions?: string
+  /** Of an earlier start; otherwise the system chooses ports. */
+  readonly addresses?: Pick<StartedSuperlink, 'fleetAddress' | 'controlAddress'>
 }
 
 export interface StartedSuperlink {
@@ -38,14 +44,15 @@ export function trellisSystem(bin: string): ScaleSystem {
     pollPauseMs: 0,
     isObserved: true,
     environment: {},
-    async startSuperlink(directory, ca, nodeOptions) {
+    async startSuperlink(directory, ca, { nodeOptions = '', addresses } = {}) {
       const { certfile, keyfile } = await ca.server()
+      const { fleetAddress: fleet = '127.0.0.1:0', controlAddress: control = '127.0.0.1:0' } = addresses ?? {}
       const program = start(
         'flower-superlink',
         [
           ...['--ssl-ca-certfile', ca.certfile, '--ssl-certfile', certfile, '--ssl-keyfile', keyfile],
           ...['--ssl-require-client-auth', '--database', join(directory, 'state.db')],
-          ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
+          ...['--fleet-api-address', fleet, '--control-api-address', control, '--port', '0'],
         ],
         { bin, cwd: directory, env: { NODE_OPTIONS: `${observed.NODE_OPTIONS} ${nodeOptions}` } },
       )

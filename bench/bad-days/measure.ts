@@ -1,0 +1,126 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { generateNodeKey } from '../../src/identity/node-key.ts'
+import { TestCa } from '../../test/harness/certificates.ts'
+import { start } from '../../test/harness/program.ts'
+import { writeApp } from '../../test/harness/write-app.ts'
+import { type Counts, total } from '../fleet/fleet-counts.ts'
+import { SimulatedFleet } from '../fleet/simulated-fleet.ts'
+import { Troublemakers } from '../fleet/troublemakers.ts'
+import { scaleClient } from '../scale/apps.ts'
+import type { ScaleSystem } from '../scale/system.ts'
+import { badDaysServer } from './app.ts'
+
+/**
+ * A run while everything goes wrong. First calm rounds; then some nodes vanish as they receive a message, one takes no
+ * response, one sends a byte a second, one replies with 64 MiB of nonsense; and in the middle of the last round but one the
+ * SuperLink is killed and started again.
+ */
+export interface BadDaysFigures {
+  /** Time of each round per reply, in ms: of calm rounds, of those with troublemakers, and of the one with the restart. */
+  readonly calmMsPerReply: readonly number[]
+  readonly stormyMsPerReply: readonly number[]
+  readonly restartMs: number
+  /** Replies that were missing when a round ended. */
+  readonly repliesMissing: number
+  /** Steady nodes that were online again after the restart, and all of them. */
+  readonly rejoined: number
+  readonly steady: number
+  /** How the nonsense was refused, and how many slow bodies were ended. */
+  readonly refusals: readonly string[]
+  readonly slowBodiesEnded: number
+  readonly status: number | string | null
+  readonly lastCounts: Counts
+}
+
+export interface BadDaysOptions {
+  readonly directory: string
+  readonly system: ScaleSystem
+  readonly nodes: number
+  /** How many of the nodes vanish. */
+  readonly vanishing: number
+  readonly calmRounds: number
+  readonly stormyRounds: number
+  readonly roundSeconds: number
+  readonly pauseMs: number
+}
+
+export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFigures> {
+  const { directory, system, nodes, vanishing, calmRounds, stormyRounds, roundSeconds } = options
+  mkdirSync(directory, { recursive: true })
+  const ca = await TestCa.create(directory)
+  await using stack = new AsyncDisposableStack()
+  const first = await system.startSuperlink(directory, ca)
+  stack.use(first.program)
+  const [host = '', port] = first.fleetAddress.split(':')
+  const peer = { host, port: Number(port), ca: ca.issued }
+  const { credentials, pollPauseMs } = system
+  const fleet = stack.use(await SimulatedFleet.prepare({ ...peer, joinsAtOnce: 20, credentials, pollPauseMs, nodes }))
+  const trouble = stack.use(await Troublemakers.join({ ...peer, publicKey: generateNodeKey().publicKeyPem }))
+  await fleet.join()
+
+  const rounds = calmRounds + stormyRounds + 2
+  const home = join(directory, 'home')
+  mkdirSync(home, { recursive: true })
+  const connection = `[superlink.bench]\naddress = "${first.controlAddress}"\n${await system.connection(ca)}\n`
+  writeFileSync(join(home, 'config.toml'), connection)
+  const config = {
+    ...{ nodes, steady: nodes - vanishing, rounds, 'calm-rounds': calmRounds },
+    ...{ 'round-seconds': roundSeconds, 'pause-ms': options.pauseMs },
+  }
+  const app = writeApp(join(directory, 'baddays'), {
+    server: badDaysServer,
+    client: scaleClient,
+    config: Object.entries(config)
+      .map(([name, value]) => `${name} = ${value}`)
+      .join('\n'),
+  })
+  const run = stack.use(
+    start('flwr', ['run', app, 'bench', '--stream'], { bin: system.bin, cwd: directory, env: { FLWR_HOME: home } }),
+  )
+  let repliesMissing = 0
+  const round = async (number: number): Promise<{ ms: number; msPerReply: number }> => {
+    const pattern = new RegExp(`bench: round ${number} has (\\d+) of (\\d+) replies after ([\\d.]+) ms`)
+    const [, good, expected, ms] = await run.line(pattern, (roundSeconds + 60) * 1000)
+    repliesMissing += Number(expected) - Number(good)
+    return { ms: Number(ms), msPerReply: Number(ms) / Number(expected) }
+  }
+  const roundsFrom = async (first: number, count: number): Promise<number[]> => {
+    const ms: number[] = []
+    for (let number = first; number < first + count; number++) ms.push((await round(number)).msPerReply)
+    return ms
+  }
+
+  const calmMsPerReply = await roundsFrom(1, calmRounds)
+  trouble.start()
+  await fleet.vanish(vanishing)
+  const stormyMsPerReply = await roundsFrom(calmRounds + 1, stormyRounds)
+
+  await run.line(new RegExp(`bench: round ${rounds - 1} begins`))
+  await fleet.report()
+  first.program.kill('SIGKILL')
+  await first.program.end()
+  const second = await system.startSuperlink(directory, ca, { addresses: first })
+  stack.use(second.program)
+  const { ms: restartMs } = await round(rounds - 1)
+  await round(rounds)
+  const status = await run.end()
+  const { counts } = await fleet.report()
+  return {
+    calmMsPerReply,
+    stormyMsPerReply,
+    restartMs,
+    repliesMissing,
+    rejoined: counts.joined,
+    steady: nodes - vanishing,
+    refusals: trouble.refusals,
+    slowBodiesEnded: trouble.slowBodiesEnded,
+    status,
+    lastCounts: counts,
+  }
+}
+
+/** What the steady nodes lost by it, in a word for each method. */
+export function lostText({ lostCalls }: Counts): string {
+  return total(lostCalls) === 0 ? 'none' : JSON.stringify(lostCalls)
+}
