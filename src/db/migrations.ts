@@ -138,4 +138,7 @@ export const migrations: readonly string[] = [
   ) STRICT;
   CREATE INDEX checkpoint_age ON checkpoint (saved_at);
   `,
+  `
+  CREATE INDEX run_organization ON run (owner_organization);
+  `,
 ]

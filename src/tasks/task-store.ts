@@ -60,7 +60,12 @@ export async function findByTokenHash(db: Db, tokenHash: string): Promise<Task |
 }
 
 export async function findOldestPending(db: Db, types: readonly string[], runId?: RunId): Promise<Task | undefined> {
-  let query = db.selectFrom('task').selectAll().where(isOpen).where('status', '=', 'pending').where('type', 'in', types)
+  let query = db
+    .selectFrom('task')
+    .selectAll()
+    .where(isOpen)
+    .where('status', '=', sql.lit('pending'))
+    .where('type', 'in', types)
   if (runId !== undefined) query = query.where('run_id', '=', runId)
   const row = await query.orderBy('pending_at').limit(sql.lit(1)).executeTakeFirst()
   return row && toTask(row)
@@ -71,7 +76,7 @@ export async function listPendingRuns(db: Db, type: string): Promise<RunId[]> {
     .selectFrom('task')
     .select('run_id')
     .where(isOpen)
-    .where('status', '=', 'pending')
+    .where('status', '=', sql.lit('pending'))
     .where('type', '=', type)
     .orderBy('pending_at')
     .limit(sql.lit(100))

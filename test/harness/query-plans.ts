@@ -37,8 +37,8 @@ export interface QueryPlan {
   readonly plan: string
 }
 
-/** A list of ids comes as JSON, and is read from its beginning to its end. */
-const listScan = /SCAN (ids|json_each) VIRTUAL TABLE INDEX \d+:/g
+/** A list comes as JSON, the only virtual table, and is read from its beginning to its end. */
+const listScan = /SCAN \w+ VIRTUAL TABLE INDEX \d+:/g
 
 async function planOf(db: Db, sql: string): Promise<QueryPlan> {
   const { rows } = await db.executeQuery<{ detail: string }>({

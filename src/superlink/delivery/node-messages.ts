@@ -43,7 +43,12 @@ export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {
 export async function listFetchedByAny(db: Db): Promise<string[]> {
   const rows = await db
     .selectFrom('message')
-    .leftJoin('message as reply', 'reply.reply_to', 'message.message_id')
+    .leftJoin('message as reply', (join) =>
+      join
+        .onRef('reply.reply_to', '=', 'message.message_id')
+        // The term of the index.
+        .on('reply.reply_to', '<>', sql.lit('')),
+    )
     .select('message.message_id')
     .where('message.state', '=', inState('fetched'))
     .where('reply.message_id', 'is', null)
@@ -81,7 +86,7 @@ export async function countMissingObjects(db: Db, messageId: string): Promise<nu
     .innerJoin('object', 'object.object_id', 'part.object_id')
     .select(({ fn }) => fn.countAll<number>().as('missing'))
     .where('part.message_id', '=', messageId)
-    .where('object.available', '=', 0)
+    .where('object.available', '=', sql.lit(0))
     .executeTakeFirstOrThrow()
   return Number(row.missing)
 }

@@ -1,3 +1,4 @@
+import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { inState, serverApp, toMessage, toMessages } from './message-rows.ts'
@@ -21,7 +22,7 @@ export async function findWaitingOfRun(
     .where('state', 'in', waiting)
     .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
   if (busy.length > 0) query = query.where('dst_node_id', 'not in', busy)
-  const row = await query.orderBy('position').limit(1).executeTakeFirst()
+  const row = await query.orderBy('position').limit(sql.lit(1)).executeTakeFirst()
   return row && toMessage(row)
 }
 
@@ -34,7 +35,7 @@ export async function listRunsWithWaiting(db: Db): Promise<RunId[]> {
 /** The oldest messages of a run to nodes whose replies its ServerApp has not confirmed yet. */
 export async function listInstructionIds(db: Db, runId: RunId, limit: number): Promise<string[]> {
   const query = db.selectFrom('message').select('message_id').where('run_id', '=', runId)
-  const rows = await query.where('dst_node_id', '<>', serverApp).orderBy('position').limit(limit).execute()
+  const rows = await query.where('dst_node_id', '<>', serverApp).orderBy('position').limit(sql.lit(limit)).execute()
   return rows.map((row) => row.message_id)
 }
 
@@ -56,7 +57,7 @@ export async function listUnanswered(db: Db, runId: RunId, limit: number): Promi
     .where('dst_node_id', '<>', serverApp)
     .where('state', 'not in', [inState('answered'), inState('taken')])
     .orderBy('position')
-    .limit(limit)
+    .limit(sql.lit(limit))
     .execute()
   return rows.map((row) => ({
     nodeId: row.dst_node_id as NodeId,
@@ -76,7 +77,7 @@ export async function listOfferedUnprompted(db: Db, runId: RunId, limit: number)
     .where('reply_to', '=', '')
     .where('state', '=', inState('offered'))
     .orderBy('position')
-    .limit(limit)
+    .limit(sql.lit(limit))
     .execute()
   return toMessages(rows)
 }

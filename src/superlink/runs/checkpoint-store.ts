@@ -4,6 +4,7 @@ import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Database, Db } from '../../db/database.ts'
 import { findValue, forgetParts, keepValue, type PreparedValue, prepareValue } from '../../db/large-values.ts'
+import { notIndexed } from '../../db/planner.ts'
 
 /** Queries of the `checkpoint` table, which no other file writes. */
 
@@ -79,7 +80,7 @@ export async function remove(
 export async function listRunsBefore(db: Db, savedBefore: number): Promise<RunId[]> {
   const rows = await db
     .selectFrom('checkpoint')
-    .select('run_id')
+    .select(({ ref }) => notIndexed(ref('run_id')).as('run_id'))
     .where('saved_at', '<', savedBefore)
     .distinct()
     .execute()
