@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
 import { TaskEndedError } from '../app-api/task-api.ts'
+import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { errorCodes } from '../message/message.ts'
 import { NdArray } from '../message/nd-array.ts'
@@ -27,11 +28,12 @@ function replying(server: FakeTaskServer, contents: readonly RecordDict[]): void
 }
 
 /** Makes the transfer of the second message hang until its signal. */
-function hangAfter(server: FakeTaskServer, objects: number): void {
+function hangAfter(server: FakeTaskServer, objects: number, onHang = (): void => {}): void {
   let handedOut = 0
   server.beforeObject = async (signal) => {
     handedOut += 1
     if (handedOut <= objects) return
+    onHang()
     await new Promise((_resolve, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
   }
 }
@@ -129,14 +131,14 @@ test('a time-out bounds the transfer of replies too, and keeps those that have a
   const { server, grid } = setUp()
   replying(server, [labelled(1), labelled(2)])
   // A reply is a message, a dictionary and a record.
-  hangAfter(server, 3)
-  const signals: AbortController[] = []
-  t.mock.method(AbortSignal, 'timeout', () => {
-    const controller = new AbortController()
-    signals.push(controller)
-    // The clock of the system has passed the time-out of 0.05 s by then.
-    setTimeout(() => controller.abort(new Error('time-out')), 100)
-    return controller.signal
+  let now = systemClock.now()
+  t.mock.method(systemClock, 'now', () => now)
+  const timeOut = new AbortController()
+  const timeouts = t.mock.method(AbortSignal, 'timeout', () => timeOut.signal)
+  hangAfter(server, 3, () => {
+    now += 100
+    // The first reply, whose objects are here, is complete by then.
+    setImmediate(() => setImmediate(() => timeOut.abort(new Error('time-out'))))
   })
   const replies = await grid.sendAndReceive([instructionFor(labelled(10)), instructionFor(labelled(20))], {
     timeoutSeconds: 0.05,
@@ -145,7 +147,7 @@ test('a time-out bounds the transfer of replies too, and keeps those that have a
     replies.map(({ content }) => content.config('c').get('n')),
     [1],
   )
-  assert.equal(signals.length, 1)
+  assert.equal(timeouts.mock.callCount(), 1)
 })
 
 test('the signal of pullMessages ends a transfer that hangs', async () => {

@@ -18,7 +18,9 @@ async function serving(server: Server & { closeAllConnections(): void }, stack: 
   return (server.address() as AddressInfo).port
 }
 
-const bounds = { bytesMax: 1000, deadlineMs: 300 }
+const bounds = { bytesMax: 1000, deadlineMs: 60_000 }
+/** For servers that never respond in time, however busy the machine is. */
+const soon = { ...bounds, deadlineMs: 300 }
 
 test('what is fetched is bounded in size and time, to the last byte, and comes from nowhere else', async () => {
   await using stack = new AsyncDisposableStack()
@@ -39,8 +41,8 @@ test('what is fetched is bounded in size and time, to the last byte, and comes f
   assert.equal((await fetchBounded({ url: url('/good'), ...bounds })).bytes.length, 1000)
   assert.equal((await fetchBounded({ url: url('/moved'), ...bounds })).status, 302)
   await assert.rejects(fetchBounded({ url: url('/large'), ...bounds }), /answers with more than 1000 bytes/)
-  await assert.rejects(fetchBounded({ url: url('/endless'), ...bounds }), /did not answer in 0\.3 s/)
-  await assert.rejects(fetchBounded({ url: url('/silent'), ...bounds }), /did not answer in 0\.3 s/)
+  await assert.rejects(fetchBounded({ url: url('/endless'), ...soon }), /did not answer in 0\.3 s/)
+  await assert.rejects(fetchBounded({ url: url('/silent'), ...soon }), /did not answer in 0\.3 s/)
   await assert.rejects(fetchBounded({ url: 'http://127.0.0.1:1/', ...bounds }), /refuses connections/)
 })
 

@@ -1,0 +1,25 @@
+import { prepareChromium } from './chromium.ts'
+import { prepareDeployTools } from './deploy-tools.ts'
+import { preparePython } from './python.ts'
+import { prepareStepCa } from './step-ca.ts'
+import { prepareStunnel } from './stunnel.ts'
+
+export interface Prepared {
+  /** The matrix with Python Flower. */
+  readonly interop: boolean
+  /** Deployment files. */
+  readonly deploy: boolean
+  readonly browser: boolean
+}
+
+/** Fetches and builds what these tests need, where it is missing, and returns the variables that name it. */
+export async function prepare({ interop, deploy, browser }: Prepared): Promise<Record<string, string>> {
+  const building = interop ? prepareStepCa() : {}
+  const python = await preparePython()
+  const tools = deploy ? await prepareDeployTools() : {}
+  const chromium = browser ? prepareChromium() : {}
+  const stunnel = interop ? prepareStunnel() : {}
+  return { ...python, ...tools, ...chromium, ...stunnel, ...(await building) }
+}
+
+if (import.meta.main) await prepare({ interop: true, deploy: true, browser: true })
