@@ -26,6 +26,8 @@ export const limits = {
   fabBytesMax: 50 * MiB,
   /** FABs that a SuperNode keeps in memory for its runs. */
   nodeFabBytesMax: 256 * MiB,
+  /** What the ClientApps of all its runs keep between messages, in the memory of a SuperNode. */
+  nodeStateBytesMax: 512 * MiB,
   fabFilesMax: 10_000,
   /** Files with arrays that an app reads: together, how many, and the list of contents of a safetensors file. */
   arrayFileBytesMax: 4 * 1024 * MiB,
@@ -205,6 +207,10 @@ export const limits = {
   unpromptedTakenMax: 1_024,
   /** Message ids in one request for replies. */
   repliesPerPullMax: 20_000,
+  /** Object trees of the replies in one response; the others follow in the next one. */
+  repliesPerPullBytesMax: 16 * MiB,
+  /** Error replies to message ids that no run has, of all runs, until their apps have fetched them. */
+  passingRepliesMax: 100_000,
   taskLaunchesMax: 5,
   /** One message of an app process to its SuperExec, and one that holds a reply and the context of its task. */
   appMessageBytesMax: 64 * 1024,

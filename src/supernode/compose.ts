@@ -5,6 +5,7 @@ import { errorText } from '../base/errors.ts'
 import { FreeSpace } from '../base/free-space.ts'
 import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
+import { LogThrottle } from '../base/log-throttle.ts'
 import { Metrics } from '../base/metrics.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
@@ -75,6 +76,7 @@ export async function startSupernode(
       headers: () => (tls?.problem ? { ...self, 'trellis-renewal': 'failing' } : self),
     }),
   )
+  const forgotten = new LogThrottle(clock)
   const fleet = new FleetClient({ config, channel, clock, log, signal: running })
   const db = stack.use(
     openDatabase({
@@ -103,7 +105,14 @@ export async function startSupernode(
     clock,
     log,
     fleet,
-    runs: new Runs(fleet, config.nodeConfig, config.trustedEntities),
+    runs: new Runs(fleet, config.nodeConfig, {
+      trusted: config.trustedEntities,
+      onStateForgotten: (owner) => {
+        const fields = forgotten.admit('state')
+        if (fields)
+          log.warn('ClientApps keep too much between messages: the oldest was forgotten', { owner, ...fields })
+      },
+    }),
     work: new WorkBook(),
     room: new Bell(),
     signal: running,

@@ -63,8 +63,7 @@ test('the apps of all runs together are bounded, and a run that was forgotten is
       },
     } as unknown as FleetClient,
     {},
-    undefined,
-    3 * bytes.length,
+    { fabBytesMax: 3 * bytes.length },
   )
   for (let run = 1n; run <= 4n; run++) await runs.get(run as RunId)
   assert.equal(runs.size, 3)
@@ -74,4 +73,44 @@ test('the apps of all runs together are bounded, and a run that was forgotten is
   // The run that was used least recently had to go for it.
   await runs.get(3n as RunId)
   assert.deepEqual(fetched, [1n, 2n, 3n, 4n, 1n, 3n])
+})
+
+test('what ClientApps keep is bounded in bytes: the oldest is forgotten, with a message, and its run begins anew', async () => {
+  using directory = temporaryDirectory()
+  const { bytes, hash } = buildFab(writeApp(directory.file('app'), { server: '', client: '' }))
+  const forgotten: string[] = []
+  const runs = new Runs(
+    {
+      nodeId: 9n as NodeId,
+      async call(method: unknown, { runId }: { runId: bigint }) {
+        if (method === fleet.getRun)
+          return {
+            waited: false,
+            message: create(GetRunResponseSchema, { run: { runId, fabHash: hash, seriesId: runId % 2n } }),
+          }
+        return { waited: false, message: { fab: { hashStr: hash, content: bytes, verifications: {} } } }
+      },
+    } as unknown as FleetClient,
+    {},
+    { stateBytesMax: 25_000, onStateForgotten: (owner) => forgotten.push(owner) },
+  )
+  const state = () => new RecordDict({ kept: new ConfigRecord({ bytes: new Uint8Array(10_000) }) })
+  const isKept = async (id: bigint): Promise<boolean> => (await runs.get(id as RunId)).context.state.size > 0
+  const keep = async (id: bigint): Promise<void> => {
+    const run = await runs.get(id as RunId)
+    runs.keep(run, { ...run.context, state: state() })
+  }
+  for (const id of [2n, 1n, 4n]) await keep(id)
+  assert.deepEqual(forgotten, ['run 2'])
+  assert.deepEqual([await isKept(1n), await isKept(4n), await isKept(2n)], [true, true, false])
+  // A run of the same series has the state too.
+  assert.equal(await isKept(3n), true)
+  await keep(6n)
+  assert.deepEqual(forgotten, ['run 2', 'series 1'])
+  assert.deepEqual([await isKept(1n), await isKept(3n)], [false, false])
+  // The state of a run without a series ends with it, also if its last task ends later.
+  const ended = await runs.get(4n as RunId)
+  runs.forget(4n as RunId)
+  runs.keep(ended, { ...ended.context, state: state() })
+  assert.equal(await isKept(4n), false)
 })

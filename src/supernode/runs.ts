@@ -12,6 +12,7 @@ import type { ContextFields } from '../message/context.ts'
 import { RecordDict } from '../message/records.ts'
 import { userConfigFromWire } from '../message/wire.ts'
 import { type FleetClient, fleet } from './fleet.ts'
+import { KeptStates, stateOwner } from './kept-states.ts'
 
 /** A run that this node works for. */
 export interface KnownRun {
@@ -26,30 +27,42 @@ export interface KnownRun {
 
 /** More runs than this at the same time: the longest unused one is asked for again when it comes back. */
 const runsMax = 64
-/** Series whose state is kept for their next run; the one that was used least recently is forgotten first. */
-const seriesMax = 16
+
+export interface RunsOptions {
+  readonly trusted?: TrustedEntities | undefined
+  /** Other limits than usual, for tests. */
+  readonly fabBytesMax?: number
+  readonly stateBytesMax?: number
+  /** Called when there is no room for what the ClientApps of a run or series keep. */
+  readonly onStateForgotten?: (owner: string) => void
+}
 
 /** The runs that this node has seen, each fetched once: its app, its configuration and its state. In memory only. */
 export class Runs {
   readonly #nodeConfig: UserConfig
   readonly #fleet: FleetClient
-  readonly #known = new Map<RunId, { readonly run: Promise<KnownRun>; fabBytes: number }>()
-  /** What ClientApps keep, by the series of their run: it outlives the run. Flower 1.29 has no series. */
-  readonly #states = new Map<bigint, RecordDict>()
-
+  readonly #known = new Map<RunId, { readonly run: Promise<KnownRun>; fabBytes: number; stateOwner?: string }>()
+  readonly #states: KeptStates
   readonly #trusted: TrustedEntities | undefined
   readonly #fabBytesMax: number
+  readonly #onStateForgotten: (owner: string) => void
 
   constructor(
     fleetClient: FleetClient,
     nodeConfig: UserConfig,
-    trusted?: TrustedEntities,
-    fabBytesMax: number = limits.nodeFabBytesMax,
+    {
+      trusted,
+      fabBytesMax = limits.nodeFabBytesMax,
+      stateBytesMax = limits.nodeStateBytesMax,
+      onStateForgotten = () => {},
+    }: RunsOptions = {},
   ) {
-    this.#fabBytesMax = fabBytesMax
     this.#fleet = fleetClient
     this.#nodeConfig = nodeConfig
     this.#trusted = trusted
+    this.#fabBytesMax = fabBytesMax
+    this.#states = new KeptStates(stateBytesMax)
+    this.#onStateForgotten = onStateForgotten
   }
 
   /** Throws an RpcError when the run has ended, and `fab-invalid` or `run-config-invalid` for an app that cannot be used. */
@@ -61,6 +74,7 @@ export class Runs {
     try {
       const run = await entry.run
       entry.fabBytes = run.fab.content.length
+      entry.stateOwner = stateOwner(run.context)
       this.#forgetUnused()
       return run
     } catch (error) {
@@ -88,11 +102,12 @@ export class Runs {
   /** Takes over what a ClientApp left behind at the end of a task. */
   keep(run: KnownRun, context: ContextFields): void {
     run.context = context
-    const { seriesId } = run.wire
-    if (seriesId === 0n) return
-    this.#states.delete(seriesId)
-    this.#states.set(seriesId, context.state)
-    if (this.#states.size > seriesMax) this.#states.delete(this.#states.keys().next().value as bigint)
+    // The run has ended in the meantime, and no other one continues it.
+    if (context.seriesId === 0n && !this.#known.has(run.runId)) return
+    for (const owner of this.#states.keep(stateOwner(context), context.state)) {
+      this.#onStateForgotten(owner)
+      for (const [runId, entry] of this.#known) if (entry.stateOwner === owner) this.#known.delete(runId)
+    }
   }
 
   /** Contexts name the node: after it got another id they are made anew. */
@@ -102,6 +117,7 @@ export class Runs {
 
   forget(runId: RunId): void {
     this.#known.delete(runId)
+    this.#states.forget(stateOwner({ runId, seriesId: 0n }))
   }
 
   async #fetch(runId: RunId): Promise<KnownRun> {
@@ -124,7 +140,7 @@ export class Runs {
         seriesId: wire.seriesId,
         nodeConfig: this.#nodeConfig,
         runConfig: fuseConfig(manifest.config, userConfigFromWire(wire.overrideConfig)),
-        state: this.#states.get(wire.seriesId) ?? new RecordDict(),
+        state: this.#states.find(stateOwner({ runId, seriesId: wire.seriesId })) ?? new RecordDict(),
       },
     }
   }
