@@ -56,6 +56,19 @@ test('the end of an old connection takes nothing from its successor', () => {
   assert.equal(live.isTaken(node, { connection: connection(), process: 'c' }), true)
 })
 
+test('a connection that speaks for one node after another remembers none that it has left', () => {
+  const live = new LiveNodes()
+  const [one, other] = [connection(), connection()]
+  for (let id = 1n; id <= 1000n; id++) {
+    live.note(id as NodeId, { connection: one, process: 'a' })
+    if (id % 2n === 0n) live.forget(id as NodeId)
+    else live.note(id as NodeId, { connection: other, process: 'b' })
+  }
+  assert.deepEqual([live.countOf(one), live.countOf(other)], [0, 500])
+  other.end()
+  assert.equal(live.isTaken(1n as NodeId, { connection: one, process: 'c' }), false)
+})
+
 test('the name of a process is short and plain, or none', () => {
   assert.equal(processOf(['abc-1']), 'abc-1')
   for (const values of [[], [''], ['a b'], ['x'.repeat(65)], ['a', 'b']]) assert.equal(processOf(values), undefined)

@@ -43,9 +43,15 @@ export class LiveNodes {
     if (known?.connections.has(connection) && known.process === process) return
     // A process without a name may have several connections too, as those of Flower 1.41 have.
     if (!known || known.process !== process) {
+      this.#leave(nodeId)
       this.#speakers.set(nodeId, { process, connections: new Set([connection]) })
     } else known.connections.add(connection)
     this.#nodesOf(connection).add(nodeId)
+  }
+
+  /** How many nodes the connection speaks for. */
+  countOf(connection: Connection): number {
+    return this.#nodes.get(connection)?.size ?? 0
   }
 
   /** The nodes of a connection that has ended or is refused, and that nobody else speaks for. */
@@ -62,7 +68,13 @@ export class LiveNodes {
 
   forget(nodeId: NodeId): void {
     this.#failing.delete(nodeId)
+    this.#leave(nodeId)
     this.#speakers.delete(nodeId)
+  }
+
+  /** No connection speaks for the node any more: one that stays open may speak for any number of nodes in its life. */
+  #leave(nodeId: NodeId): void {
+    for (const connection of this.#speakers.get(nodeId)?.connections ?? []) this.#nodes.get(connection)?.delete(nodeId)
   }
 
   /** Listens once a connection, however often its nodes change. */

@@ -41,11 +41,20 @@ export class Uploads {
     const now = this.#clock.now()
     const uploader = node.authMethod === 'none' ? 'unproven' : nameOf(node)
     for (const one of this.#open.values()) if (one === uploader) return now
-    for (const [one, endedAt] of this.#endedAt) {
-      if (now - endedAt < limits.replyQuietMs) break
-      this.#endedAt.delete(one)
-    }
+    this.#forgetOld(now)
     return this.#endedAt.get(uploader) ?? 0
+  }
+
+  /** How many ends of uploads are remembered. */
+  get size(): number {
+    return this.#endedAt.size
+  }
+
+  #forgetOld(now: number): void {
+    for (const [uploader, endedAt] of this.#endedAt) {
+      if (now - endedAt < limits.replyQuietMs) break
+      this.#endedAt.delete(uploader)
+    }
   }
 
   #end(signal: CallHead['signal'], method: CalledMethod): void {
@@ -53,8 +62,10 @@ export class Uploads {
     const uploader = this.#open.get(signal)
     if (uploader === undefined) return
     this.#open.delete(signal)
+    const now = this.#clock.now()
+    this.#forgetOld(now)
     this.#endedAt.delete(uploader)
-    this.#endedAt.set(uploader, this.#clock.now())
+    this.#endedAt.set(uploader, now)
   }
 }
 

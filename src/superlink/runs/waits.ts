@@ -67,6 +67,7 @@ export class RunWaits {
 
   /** Takes over what a look at all runs has found. Returns the runs that have other late nodes than before. */
   replace(waits: ReadonlyMap<RunId, Wait>, now: number): RunId[] {
+    for (const [runId, { lastAt }] of this.#questions) if (now - lastAt > questionsEndMs) this.#questions.delete(runId)
     const before = new Map(this.#late)
     this.#waits.clear()
     this.#late.clear()
