@@ -65,6 +65,44 @@ export interface FleetState {
   readonly moreRuns: boolean
 }
 
+/** What the nodes of a run do and did. Instants are epoch milliseconds. */
+export interface RunNodesState {
+  /** Those whose replies are missing first, then the slowest. */
+  readonly nodes: readonly {
+    readonly id: string
+    readonly name: string
+    readonly replies: number
+    readonly failures: number
+    readonly lastSeconds: number
+    readonly meanSeconds: number
+    /** What it does with a message that it has not answered; empty if there is none. */
+    readonly state: string
+  }[]
+  /** The newest first. */
+  readonly phases: readonly PhaseView[]
+}
+
+/** The replies to messages that were sent together, e.g. those of one round's training. */
+export interface PhaseView {
+  readonly label: string
+  readonly startedAt: number
+  readonly endedAt: number
+  /** The slowest first. */
+  readonly spans: readonly NodeSpan[]
+  /** How many quicker replies are left out. */
+  readonly more: number
+}
+
+export interface NodeSpan {
+  readonly id: string
+  readonly name: string
+  readonly askedAt: number
+  /** 0: the message was never fetched. */
+  readonly fetchedAt: number
+  readonly repliedAt: number
+  readonly failed: boolean
+}
+
 /** One event of a run: `trellis.progress`, `trellis.replies`, or one of the app's own. */
 export interface RunEventView {
   readonly id: string

@@ -89,6 +89,21 @@ test('a run shows its curves, the replies, and what it waits for; all of it with
   await page.getByRole('img', { name: 'train loss: 40 rounds, 0.02500 in round 40' }).waitFor()
   assert.equal(await page.locator('canvas').count(), 2)
   assert.deepEqual(await barriers(page), [])
+  const label = 'round 40 train: 4 replies within 42 s'
+  await page.getByText(`${label}; slowest: node-1 (42 s), <i>node-2</i> (30 s), node-0 (3.0 s)`).waitFor()
+  const bars = page.getByRole('img', { name: label }).locator('title')
+  assert.deepEqual(await bars.allTextContents(), [
+    'node-1: 2.0 s until fetched, 40 s until replied, with an error',
+    '<i>node-2</i>: 30 s until fetched, 0.0 s until replied, with an error',
+    'node-0: 1.0 s until fetched, 2.0 s until replied',
+    '1003: 1.0 s until fetched, 1.0 s until replied',
+  ])
+  const nodes = page.getByRole('region', { name: "Table of the run's SuperNodes" }).locator('tbody tr')
+  assert.deepEqual(await nodes.first().locator('td').allTextContents(), [
+    ...['<i>node-2</i>', '0', '0', '', '', 'is offline since 2026-11-29 08:30:00Z'],
+  ])
+  await page.getByLabel('Replies of').selectOption('messages 2')
+  await page.getByText('messages 2: one reply within 4.0 s').waitFor()
   const saved = page.waitForEvent('download')
   await page.getByRole('button', { name: 'CSV' }).click()
   assert.match(

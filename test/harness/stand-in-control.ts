@@ -3,6 +3,7 @@ import type { ControlClient } from '../../src/cli/connect.ts'
 import {
   ListNodesResponseSchema,
   ListRunsResponseSchema,
+  ShowRunNodesResponseSchema,
   ShowSecurityResponseSchema,
   StreamRunEventsResponseSchema,
 } from '../../src/gen/flwr/proto/control_pb.ts'
@@ -20,8 +21,11 @@ export class StandInControl {
   waitingFor = ''
   readonly #nodes: number
   readonly #rounds: number
+  readonly #named: (name: string, tag: string) => string
 
-  constructor({ nodes = 3, rounds = 0 }: { nodes?: number; rounds?: number } = {}) {
+  /** `markup`: whether some names hold HTML. */
+  constructor({ nodes = 3, rounds = 0, markup = true }: { nodes?: number; rounds?: number; markup?: boolean } = {}) {
+    this.#named = (name, tag) => (markup ? `<${tag}>${name}</${tag}>` : name)
     this.#nodes = nodes
     this.#rounds = rounds
   }
@@ -59,8 +63,27 @@ export class StandInControl {
         ],
       })
     },
+    showRunNodes: async () => {
+      const at = startedAt / 1000
+      const span = { phase: 3, label: 'round 40 train', askedAt: at }
+      return create(ShowRunNodesResponseSchema, {
+        nodes: [
+          { nodeId: 1000n, name: 'node-0', replies: 3n, seconds: 9, lastSeconds: 2 },
+          { nodeId: 1001n, name: 'node-1', replies: 2n, failures: 1n, seconds: 60, lastSeconds: 40 },
+          { nodeId: 1002n, name: this.#named('node-2', 'i'), state: 'is offline since 2026-11-29 08:30:00Z' },
+          { nodeId: 1003n, replies: 3n, seconds: 3, lastSeconds: 1 },
+        ],
+        spans: [
+          { ...span, nodeId: 1003n, fetchedAt: at + 1, repliedAt: at + 2 },
+          { ...span, nodeId: 1000n, fetchedAt: at + 1, repliedAt: at + 3 },
+          { ...span, nodeId: 1001n, fetchedAt: at + 2, repliedAt: at + 42, failed: true },
+          { ...span, nodeId: 1002n, repliedAt: at + 30, failed: true },
+          { ...span, phase: 2, label: '', nodeId: 1000n, fetchedAt: at + 1, repliedAt: at + 4 },
+        ],
+      })
+    },
     streamRunEvents: (_request: unknown, options?: { signal?: AbortSignal }) => this.#events(options?.signal),
-  } as unknown as Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity' | 'streamRunEvents'>
+  } as unknown as Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity' | 'showRunNodes' | 'streamRunEvents'>
 
   #listNodes() {
     return Array.from({ length: this.#nodes }, (_, index) => {
@@ -69,7 +92,7 @@ export class StandInControl {
         nodeId: 1000n + BigInt(index),
         status: offline ? 'offline' : 'online',
         identity: `node-${index}`,
-        organization: index % 2 === 0 ? 'Hospital A' : '<b>Hospital B</b>',
+        organization: index % 2 === 0 ? 'Hospital A' : this.#named('Hospital B', 'b'),
         authMethod: 'certificate',
         certificateNotAfter: (startedAt + (index === 2 ? 5 : 48) * 3_600_000) / 1000,
         admission: 'open',

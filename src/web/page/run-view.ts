@@ -6,12 +6,13 @@ import { curvesOf, type RunSeries, timeLeftMs, valuesByRound } from '../run-seri
 import { bytesText, lengthText } from '../words.ts'
 import { Curve } from './curve.ts'
 import { download } from './download.ts'
+import { RunNodes } from './run-nodes.ts'
 import { RunState, Trouble, timeText } from './runs-view.ts'
 import { useRun } from './streams.ts'
 
 /** One run: its curves, then where it is, what it has used, and how it was configured. */
 export function OneRunView({ id, run, now }: { id: string; run: RunView | undefined; now: number }): VNode {
-  const { series, problem } = useRun(id)
+  const { series, nodes, problem } = useRun(id)
   const curves = curvesOf(series)
   return html`<section aria-labelledby="run-title">
     <h1 id="run-title">${run?.app ?? 'Run'} <span class="id">${id}</span></h1>
@@ -24,6 +25,7 @@ export function OneRunView({ id, run, now }: { id: string; run: RunView | undefi
       <button type="button" onClick=${() => download(`run-${id}.csv`, 'text/csv', curvesCsv(curves))}>CSV</button>
       <button type="button" onClick=${() => download(`run-${id}.json`, 'application/json', JSON.stringify({ run, curves }, null, 2))}>JSON</button>
     </div>
+    ${nodes && html`<${RunNodes} state=${nodes} />`}
     ${run && html`<${Facts} run=${run} />`}
   </section>` as VNode
 }

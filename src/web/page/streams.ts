@@ -1,5 +1,5 @@
 import { useEffect, useState } from 'preact/hooks'
-import type { FleetState, NodeView, RunEventView, RunView } from '../model.ts'
+import type { FleetState, NodeView, RunEventView, RunNodesState, RunView } from '../model.ts'
 import { emptySeries, type RunSeries, withEvents } from '../run-series.ts'
 
 /** The fleet as it is now; `lost` while the program behind the page does not respond. */
@@ -20,14 +20,24 @@ export function useFleet(): { fleet: FleetState | undefined; lost: boolean } {
   return { fleet, lost }
 }
 
-/** The events of a run as curves, from its start. */
-export function useRun(id: string): { series: RunSeries; problem: string; ended: boolean } {
+interface FollowedRun {
+  readonly series: RunSeries
+  /** `undefined` before the first look, and always if the SuperLink is one of Flower's. */
+  readonly nodes: RunNodesState | undefined
+  readonly problem: string
+  readonly ended: boolean
+}
+
+/** The events of a run as curves, from its start, and its nodes as they are now. */
+export function useRun(id: string): FollowedRun {
   const [series, setSeries] = useState(emptySeries)
+  const [nodes, setNodes] = useState<RunNodesState>()
   const [problem, setProblem] = useState('')
   const [ended, setEnded] = useState(false)
   useEffect(() => {
     let known = emptySeries()
     setSeries(known)
+    setNodes(undefined)
     setEnded(false)
     setProblem('')
     const source = new EventSource(`/api/runs/${id}`)
@@ -40,6 +50,7 @@ export function useRun(id: string): { series: RunSeries; problem: string; ended:
       setSeries({ ...known })
       setProblem('')
     })
+    source.addEventListener('nodes', ({ data }) => setNodes(JSON.parse(data) as RunNodesState))
     source.addEventListener('problem', ({ data }) => setProblem((JSON.parse(data) as { sentence: string }).sentence))
     source.addEventListener('end', () => {
       setEnded(true)
@@ -47,7 +58,7 @@ export function useRun(id: string): { series: RunSeries; problem: string; ended:
     })
     return () => source.close()
   }, [id])
-  return { series, problem, ended }
+  return { series, nodes, problem, ended }
 }
 
 /** Keeps the objects of nodes and runs that have not changed, so that their rows need not be drawn again. */

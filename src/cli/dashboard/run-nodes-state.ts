@@ -1,0 +1,48 @@
+import { oneLine } from '../../base/printable.ts'
+import type { RunNodeSpan, ShowRunNodesResponse } from '../../gen/flwr/proto/control_pb.ts'
+import type { PhaseView, RunNodesState } from '../../web/model.ts'
+
+/** So much is sent to a page: the newest phases, the slowest replies of each, and the nodes that need attention. */
+const phasesShown = 5
+const spansShown = 60
+const nodesShown = 200
+
+/** Returns what the page shows of the nodes of a run. */
+export function runNodesState({ nodes, spans }: ShowRunNodesResponse): RunNodesState {
+  const names = new Map(nodes.map(({ nodeId, name }) => [nodeId, oneLine(name)]))
+  const byPhase = Map.groupBy(spans, ({ phase }) => phase)
+  const phases = [...byPhase].toSorted(([a], [b]) => b - a).slice(0, phasesShown)
+  const sorted = nodes.toSorted(
+    (a, b) => Number(b.state !== '') - Number(a.state !== '') || b.lastSeconds - a.lastSeconds,
+  )
+  return {
+    nodes: sorted.slice(0, nodesShown).map((node) => ({
+      id: node.nodeId.toString(),
+      name: oneLine(node.name),
+      replies: Number(node.replies),
+      failures: Number(node.failures),
+      lastSeconds: node.lastSeconds,
+      meanSeconds: node.replies > 0n ? node.seconds / Number(node.replies) : 0,
+      state: oneLine(node.state),
+    })),
+    phases: phases.map(([number, all]) => phaseView(number, all, names)),
+  }
+}
+
+function phaseView(number: number, spans: readonly RunNodeSpan[], names: ReadonlyMap<bigint, string>): PhaseView {
+  const slowest = spans.toSorted((a, b) => b.repliedAt - a.repliedAt)
+  return {
+    label: oneLine(slowest[0]?.label ?? '') || `messages ${number}`,
+    startedAt: Math.min(...spans.map(({ askedAt }) => askedAt)) * 1000,
+    endedAt: (slowest[0]?.repliedAt ?? 0) * 1000,
+    spans: slowest.slice(0, spansShown).map(({ nodeId, askedAt, fetchedAt, repliedAt, failed }) => ({
+      id: nodeId.toString(),
+      name: names.get(nodeId) ?? '',
+      askedAt: askedAt * 1000,
+      fetchedAt: fetchedAt * 1000,
+      repliedAt: repliedAt * 1000,
+      failed,
+    })),
+    more: Math.max(0, spans.length - spansShown),
+  }
+}
