@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { preparePython } from '../scripts/python.ts'
 import { benchBadDays } from './bad-days/main.ts'
+import { measureLarge } from './large.ts'
 import { thisMachine } from './machine.ts'
 import { measureMeans } from './mean.ts'
 import { ourFlower } from './our-flower.ts'
@@ -12,7 +13,7 @@ import { pythonFlower } from './python-flower.ts'
 import { benchScale, redrawPage } from './scale/main.ts'
 import { measureSimulations } from './simulation.ts'
 import { repeat, type Spreads } from './spread.ts'
-import { printFleets, printMeans, printSimulations, printTls, printTraining } from './tables.ts'
+import { printFleets, printLarge, printMeans, printSimulations, printTls, printTraining } from './tables.ts'
 import { measureTls } from './tls.ts'
 import { measureTraining } from './training.ts'
 import { benchWaterfall } from './waterfall/main.ts'
@@ -46,6 +47,10 @@ const tables: Readonly<Record<string, Table>> = {
       theirs: python ? await measureTraining(pythonFlower(python), 'Flower 1.29', freshFolder()) : undefined,
     }
   }, printTraining),
+  large: table(async () => {
+    const python = await python129()
+    return measureLarge({ ours: trellis(), theirs: python ? pythonFlower(python) : undefined }, freshFolder())
+  }, printLarge),
   mean: table(async () => measureMeans(await python129()), printMeans),
   simulation: table(async () => {
     const python = await python129()

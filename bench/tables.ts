@@ -1,3 +1,4 @@
+import type { LargeFigures } from './large.ts'
 import { gigabytesPerSecond, type MeanFigures } from './mean.ts'
 import type { FleetFigures } from './python-fleets.ts'
 import type { SimulationFigures } from './simulation.ts'
@@ -33,6 +34,34 @@ export function printTraining({
     row('s for 2 rounds, 2 nodes, 100 MB model', 'secondsForLargeRun', 2, 'less'),
     row('MB resident, idle SuperLink', 'idleMegabytes', 0, 'less'),
   ])
+}
+
+export function printLarge(
+  figures: Spreads<readonly { ours: LargeFigures; theirs: LargeFigures | undefined }[]>,
+): void {
+  for (const { ours, theirs } of figures) {
+    const { megabytes, nodes, rounds } = ours
+    const row = (what: string, key: 'superlink' | 'supernode' | 'serverApp' | 'clientApp'): string[] => {
+      const of = (peak: Spread | undefined): string => (peak ? peakText(peak, megabytes.median) : '')
+      return [what, of(ours[key]), of(theirs?.[key])]
+    }
+    printTable([
+      [
+        `a model of ${megabytes.median} MB, ${nodes.median} nodes, ${rounds.median} rounds`,
+        'Trellis (mutual TLS)',
+        theirs ? 'Flower 1.29 (TLS, keys)' : '',
+      ],
+      ['s', spreadText(ours.seconds, 2), theirs ? spreadText(theirs.seconds, 2) : ''],
+      row('peak memory of the SuperLink', 'superlink'),
+      row('of a SuperNode', 'supernode'),
+      row('of the ServerApp', 'serverApp'),
+      row('of a ClientApp', 'clientApp'),
+    ])
+  }
+}
+
+function peakText(peak: Spread, modelMegabytes: number): string {
+  return `${spreadText(peak, 0)} MB, ${(peak.median / modelMegabytes).toFixed(2)} models`
 }
 
 export function printSimulations(figures: Spreads<readonly SimulationFigures[]>): void {

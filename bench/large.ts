@@ -1,0 +1,80 @@
+import { statfsSync } from 'node:fs'
+import { freemem } from 'node:os'
+import { join } from 'node:path'
+import { type Deployment, type Flower, withDeployment } from './deployment.ts'
+import { PeakMemory } from './peak-memory.ts'
+
+/** Large models: how long a run takes, and how much memory each program needs at its peak. */
+
+export interface LargeFigures {
+  readonly megabytes: number
+  readonly nodes: number
+  readonly rounds: number
+  readonly seconds: number
+  /** The peaks, in megabytes; of several SuperNodes or ClientApps the largest. */
+  readonly superlink: number
+  readonly supernode: number
+  readonly serverApp: number
+  readonly clientApp: number
+}
+
+const sizes = [
+  { megabytes: 100, nodes: 2, rounds: 2, besideFlower: true },
+  { megabytes: 250, nodes: 4, rounds: 1, besideFlower: true },
+  { megabytes: 1000, nodes: 4, rounds: 1, besideFlower: false },
+]
+
+/** Measures the sizes that fit into memory and onto the disk, each in a fresh folder below `directory`. */
+export async function measureLarge(
+  flowers: { readonly ours: Flower; readonly theirs: Flower | undefined },
+  directory: string,
+): Promise<{ ours: LargeFigures; theirs: LargeFigures | undefined }[]> {
+  const figures: { ours: LargeFigures; theirs: LargeFigures | undefined }[] = []
+  for (const size of sizes) {
+    const what = `${size.megabytes} MB x ${size.nodes} nodes x ${size.rounds} rounds`
+    const lack = lackOf(size, directory)
+    if (lack !== undefined) {
+      process.stderr.write(`${what}: left out, ${lack}\n`)
+      continue
+    }
+    const of = (flower: Flower, name: string): Promise<LargeFigures> => {
+      process.stderr.write(`${name}: ${what}\n`)
+      return measureOne(flower, size, join(directory, `${name}-${size.megabytes}`))
+    }
+    figures.push({
+      ours: await of(flowers.ours, 'trellis'),
+      theirs: flowers.theirs && size.besideFlower ? await of(flowers.theirs, 'flower') : undefined,
+    })
+  }
+  return figures
+}
+
+type Size = Pick<LargeFigures, 'megabytes' | 'nodes' | 'rounds'>
+
+/** Each ClientApp holds some five models while it trains; each reply is on the disk of its SuperNode and of the SuperLink. */
+function lackOf({ megabytes, nodes }: Size, directory: string): string | undefined {
+  const memory = megabytes * (5 * nodes + 4) * 1e6
+  if (freemem() < memory) return `it needs ${memory / 1e9} GB of memory`
+  const disk = megabytes * (3 * nodes + 2) * 1e6
+  const { bavail, bsize } = statfsSync(directory)
+  return bavail * bsize < disk ? `it needs ${disk / 1e9} GB of disk space` : undefined
+}
+
+function measureOne(flower: Flower, size: Size, directory: string): Promise<LargeFigures> {
+  return withDeployment(flower, directory, size.nodes, async (deployment) => {
+    using memory = new PeakMemory(process.pid)
+    const seconds = await trainOnce(deployment, size)
+    const { megabytes, nodes, rounds } = size
+    return {
+      ...{ megabytes, nodes, rounds, seconds },
+      superlink: memory.peakOf(/flower-superlink/),
+      supernode: memory.peakOf(/flower-supernode/),
+      serverApp: memory.peakOf(/flwr-serverapp/),
+      clientApp: memory.peakOf(/flwr-clientapp/),
+    }
+  })
+}
+
+function trainOnce(deployment: Deployment, { megabytes, rounds }: Size): Promise<number> {
+  return deployment.train({ floats: megabytes * 250_000, rounds })
+}

@@ -1,0 +1,40 @@
+import { readFileSync } from 'node:fs'
+import { descendantsOf } from './processes.ts'
+
+/** How often processes are looked at: one that ends is missed for at most this long. */
+const everyMs = 100
+
+/** Watches the memory of all processes below one, until it is disposed. The system keeps the peak of each process itself. */
+export class PeakMemory {
+  readonly #pid: number
+  readonly #peaks = new Map<number, { readonly command: string; megabytes: number }>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor(pid: number) {
+    this.#pid = pid
+    this.#timer = setInterval(() => this.#look(), everyMs)
+  }
+
+  /** The largest peak among the processes whose command matches, in megabytes. */
+  peakOf(command: RegExp): number {
+    this.#look()
+    const found = [...this.#peaks.values()].filter((process) => command.test(process.command))
+    return Math.max(0, ...found.map(({ megabytes }) => megabytes))
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    for (const pid of descendantsOf(this.#pid)) {
+      try {
+        const kilobytes = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+        const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
+        if (kilobytes !== undefined) this.#peaks.set(pid, { command, megabytes: (Number(kilobytes) * 1024) / 1e6 })
+      } catch {
+        // It has ended in the meantime.
+      }
+    }
+  }
+}
