@@ -21,7 +21,7 @@ const dependencies: Readonly<Record<string, readonly string[]>> = {
   objects: [...base, 'db'],
   message: [...base, 'objects'],
   tasks: [...base, 'db', 'identity', 'rpc', 'access', 'objects', 'message'],
-  execution: [...base, 'db', 'objects', 'message', 'tasks'],
+  execution: [...base, 'db', 'rpc', 'objects', 'message', 'tasks'],
   sdk: [...base, 'message'],
   'app-api': [...base, 'identity', 'rpc'],
   'app-runtime': [...base, 'rpc', 'identity', 'fab', 'objects', 'message', 'sdk', 'app-api'],

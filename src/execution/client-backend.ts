@@ -5,6 +5,7 @@ import type { Database, Db } from '../db/database.ts'
 import type { Context as WireContext } from '../gen/flwr/proto/message_pb.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import { flattenTree, isInTree } from '../objects/object-tree.ts'
+import { pulledObject } from '../rpc/pulled-object.ts'
 import { messageOfAnother } from '../tasks/app-owners.ts'
 import { readClientReply } from '../tasks/client-reply.ts'
 import type { RuntimeBackend } from '../tasks/runtime-service.ts'
@@ -61,7 +62,7 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       const { wire, tree } = executionOf(task)
       return { messagesList: [wire], messageObjectTrees: [tree] }
     },
-    pullObject: (_task, { objectId }, wait) => pullObjectFrom(objects, objectId, wait),
+    pullObject: async (_task, { objectId }, wait) => pulledObject(await objects.open(objectId, wait)),
     confirmMessageReceived: async (task) => host.confirmReceived(executionOf(task)),
     async pushMessages(task, request) {
       const execution = executionOf(task)
@@ -106,19 +107,6 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       })
     },
   }
-}
-
-/** Reads an object of the store for an app. */
-export async function pullObjectFrom(
-  objects: ObjectStore,
-  objectId: string,
-  wait: Parameters<RuntimeBackend['pullObject']>[2],
-): ReturnType<RuntimeBackend['pullObject']> {
-  const object = await objects.get(objectId, wait)
-  if (!object) return { objectFound: false }
-  return object.content
-    ? { objectFound: true, objectAvailable: true, objectContent: object.content }
-    : { objectFound: true, objectAvailable: false }
 }
 
 function notHere(): never {

@@ -1,6 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { join } from 'node:path'
+import { FileContent } from '../base/file-content.ts'
 
 /**
  * The files of large objects, by id. A file appears whole or not at all. Which files should be there is decided by the rows
@@ -55,6 +56,11 @@ export class ObjectFiles {
       if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
       throw error
     }
+  }
+
+  /** A file to be sent. */
+  content(objectId: string, length: number): FileContent {
+    return new FileContent(this.#path(objectId), length)
   }
 
   remove(objectId: string): Promise<void> {

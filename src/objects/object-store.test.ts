@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { FileContent } from '../base/file-content.ts'
 import { type AfterCommit, type Database, type Db, openDatabase } from '../db/database.ts'
 import { encodeObject, objectId } from './object-format.ts'
 import { createObjectStore } from './object-store.ts'
@@ -201,4 +202,22 @@ test('what a crash left behind is removed at the next start', async () => {
   await db.transaction((tx) => tx.updateTable('object').set({ available: 0, size: 0 }).execute())
   await createObjectStore({ db, directory: home, durable: true })
   assert.deepEqual(filesBelow(home), [])
+})
+
+test('a large object that is being sent is read from its file, also after its release', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const store = await createObjectStore({ db, directory: join(directory, 'sent'), durable: false })
+  const [small, large] = [chunk(100_000, 1), chunk(1_200_000, 2)]
+  const ids = [small, large].map(objectId) as [string, string]
+  await db.transaction((tx) => store.announce(tx, 'm', ids))
+  for (const bytes of [small, large]) await store.put(objectId(bytes), bytes)
+  assert.ok((await store.open(ids[0]))?.content instanceof Uint8Array)
+  const content = (await store.open(ids[1]))?.content
+  assert.ok(content instanceof FileContent)
+  assert.equal(content.length, large.length)
+  await content.open()
+  await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m']))
+  const read = Buffer.concat([await content.read(0, 1_000_000), await content.read(1_000_000, 1_000_000)])
+  await content.close()
+  assert.ok(read.equals(large))
 })

@@ -1,5 +1,6 @@
 import { Bell, lookAgain } from '../base/bell.ts'
 import { DomainError } from '../base/errors.ts'
+import type { FileContent } from '../base/file-content.ts'
 import { isDiskFull } from '../base/full-disk.ts'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
@@ -23,62 +24,9 @@ import {
   storeCarried,
   storeContent,
 } from './object-rows.ts'
+import type { ObjectKind, ObjectStore, ObjectWait, SentObject, StoredObject } from './stored-objects.ts'
 
-/**
- * Content-addressed objects. They are announced with the message that they are part of, then uploaded once, and live as
- * long as a message names them. Small ones live in their database row, bigger ones are files.
- */
-export interface ObjectStore {
-  /** Announces the objects of a message, within a transaction; returns those whose content is missing, in the order given. */
-  announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]>
-  /** As `announce`. Those of the objects that came with the message are stored in the same transaction. */
-  announceWith(
-    tx: Db,
-    afterCommit: AfterCommit,
-    messageId: string,
-    objectIds: readonly string[],
-    carried: CarriedObjects,
-  ): Promise<string[]>
-  /**
-   * Stores the content of an announced object and returns when it is durable. `unknown`: no message names the object (any
-   * more). `mismatch`: the bytes have another hash. Throws `object-malformed` if they are no object or too large.
-   *
-   * @param isWanted whether the sender's own message still names the object; asked in the transaction that stores. Without it
-   *   any message will do.
-   */
-  put(
-    objectId: string,
-    bytes: Uint8Array,
-    isWanted?: (db: Db) => Promise<boolean>,
-  ): Promise<'stored' | 'unknown' | 'mismatch'>
-  /** Whether the content is here. */
-  has(objectId: string): Promise<boolean>
-  /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
-  get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined>
-  /** Returns the contents of these objects in their order; `undefined` unless all are here and have at most `bytesMax`. */
-  getAll(
-    objectIds: readonly string[],
-    bytesMax: number,
-    makeRoom?: MakeRoom,
-  ): Promise<readonly Uint8Array[] | undefined>
-  /** Those of these objects that are here, and whether each is a chunk of an array. */
-  listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
-  /** Lets go of messages; objects that no message names any more are deleted after commit. */
-  release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
-}
-
-export interface ObjectWait {
-  readonly waitMs: number
-  readonly signal?: AbortSignal
-  /** Called with the size before the content is read, which waits for it. */
-  readonly makeRoom?: MakeRoom
-}
-
-export type ObjectKind = 'chunk' | 'other'
-
-export interface StoredObject {
-  readonly content: Uint8Array | undefined
-}
+export type { ObjectKind, ObjectStore, ObjectWait, StoredObject } from './stored-objects.ts'
 
 export interface ObjectStoreOptions {
   readonly db: Database
@@ -209,14 +157,32 @@ class FileObjectStore implements ObjectStore {
     return (await isAvailable(this.#db.read, objectId)) === true
   }
 
-  async get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined> {
-    const look = async (): Promise<StoredObject | undefined | 'not-yet'> => {
+  get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined> {
+    return this.#find(objectId, wait, (size) => this.#readFile(objectId, size, wait))
+  }
+
+  open(objectId: string, wait?: ObjectWait): Promise<SentObject | undefined> {
+    return this.#find<Uint8Array | FileContent>(objectId, wait, async (size) =>
+      size > limits.objectInMemoryBytesMax ? this.#files.content(objectId, size) : this.#readFile(objectId, size, wait),
+    )
+  }
+
+  /** A file that is missing was deleted since the look at its row. */
+  async #readFile(objectId: string, size: number, wait: ObjectWait | undefined): Promise<Uint8Array | undefined> {
+    await wait?.makeRoom?.(size)
+    return this.#files.read(objectId)
+  }
+
+  async #find<C>(
+    objectId: string,
+    wait: ObjectWait | undefined,
+    readFile: (size: number) => Promise<C | undefined>,
+  ): Promise<{ readonly content: Uint8Array | C | undefined } | undefined> {
+    const look = async () => {
       const row = await findObject(this.#db.read, objectId)
       if (!row) return undefined
-      if (row.available === 0) return 'not-yet'
-      if (!row.content) await wait?.makeRoom?.(row.size)
-      // A file that is missing was deleted since the look at the row.
-      return { content: row.content ?? (await this.#files.read(objectId)) }
+      if (row.available === 0) return 'not-yet' as const
+      return { content: row.content ?? (await readFile(row.size)) }
     }
     if (!wait || wait.waitMs <= 0) {
       const found = await look()

@@ -5,8 +5,9 @@ import { scanBody } from './body-scan.ts'
 import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
 import { createInTurns } from './create-in-turns.ts'
 import { decodeInTurns } from './decode-in-turns.ts'
-import { type Encoded, encodeInTurns, lengthOf } from './encode-in-turns.ts'
+import { encodeInTurns, lengthOf } from './encode-in-turns.ts'
 import type { Interceptor } from './interceptor.ts'
+import { contentOf, followedBy, type Outgoing } from './outgoing.ts'
 import { routeOf } from './route.ts'
 import type { CalledMethod, CallerKind, Service } from './service.ts'
 
@@ -22,8 +23,8 @@ export interface Method {
   /** `fleet/pull-messages`, as the HTTP generation names it. */
   readonly route: string
   readonly streams: boolean
-  unary(incoming: IncomingCall): Promise<Encoded>
-  stream(incoming: IncomingCall): AsyncIterable<Encoded>
+  unary(incoming: IncomingCall): Promise<Outgoing>
+  stream(incoming: IncomingCall): AsyncIterable<Outgoing>
 }
 
 type AnyHandler = (request: unknown, call: Call, caller: unknown, owned: unknown) => unknown
@@ -78,8 +79,12 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     return { call, caller, request, owned }
   }
 
-  const encode = async (response: unknown): Promise<Encoded> =>
-    encodeInTurns(desc.output, await createInTurns(desc.output, response as MessageInitShape<typeof desc.output>))
+  const encode = async (response: unknown): Promise<Outgoing> => {
+    const message = await createInTurns(desc.output, response as MessageInitShape<typeof desc.output>)
+    const encoded = await encodeInTurns(desc.output, message)
+    const content = contentOf(response)
+    return content ? followedBy(encoded, desc.output, content) : encoded
+  }
 
   return {
     path: `/${service.desc.typeName}/${desc.name}`,

@@ -5,8 +5,8 @@ import { takeTurns } from '../base/turns.ts'
 /** A message as bytes, in parts: large contents stay where they are. */
 export type Encoded = readonly Uint8Array[]
 
-export function lengthOf(encoded: Encoded): number {
-  return encoded.reduce((sum, part) => sum + part.length, 0)
+export function lengthOf(parts: readonly { readonly length: number }[]): number {
+  return parts.reduce((sum, part) => sum + part.length, 0)
 }
 
 /**

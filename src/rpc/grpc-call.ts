@@ -5,7 +5,6 @@ import type { BodyBudget } from './body-budget.ts'
 import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
-import { type Encoded, lengthOf } from './encode-in-turns.ts'
 import {
   acceptedEncodings,
   framed,
@@ -15,6 +14,7 @@ import {
   Metadata,
   timeoutMsOf,
 } from './grpc-frames.ts'
+import { closeContents, heldBytesOf, type Outgoing, openContents } from './outgoing.ts'
 import { type BodyPace, receiveChunks } from './receive-body.ts'
 import { ResponseRoom } from './response-room.ts'
 import { toWireError, type WireError } from './translate-errors.ts'
@@ -94,9 +94,14 @@ export async function serveGrpcCall(
     else {
       const message = await unlessRefused(connection, () => method.unary(incoming))
       room.request.release()
-      await responses.hold(lengthOf(message), cancel)
-      response.begin(head.waitMs === undefined ? {} : { 'trellis-waited': '1' })
-      await response.end(message)
+      await responses.hold(heldBytesOf(message), cancel)
+      try {
+        await openContents(message)
+        response.begin(head.waitMs === undefined ? {} : { 'trellis-waited': '1' })
+        await response.end(message)
+      } finally {
+        await closeContents(message)
+      }
     }
   } catch (error) {
     fail(error)
@@ -123,7 +128,7 @@ async function sendAll(
   const send = async (): Promise<void> => {
     for await (const message of method.stream(incoming)) {
       if (signal.aborted || connection.cutOff.aborted) return
-      await responses.hold(lengthOf(message), incoming.head)
+      await responses.hold(heldBytesOf(message), incoming.head)
       response.begin()
       await response.write(message)
       responses.written()
@@ -193,13 +198,13 @@ class GrpcResponse {
   }
 
   /** Resolves when more can be written. */
-  async write(message: Encoded): Promise<void> {
+  async write(message: Outgoing): Promise<void> {
     if (this.#ended || this.#stream.destroyed) return
     await writeParts(this.#stream, framed(message), this.#reader)
   }
 
   /** Resolves when everything has been sent, or the stream is closed. */
-  async end(message: Encoded = []): Promise<void> {
+  async end(message: Outgoing = []): Promise<void> {
     if (this.#ended) return
     const { written } = await endWithParts(this.#stream, message.length === 0 ? [] : framed(message), this.#reader)
     this.#ended = true

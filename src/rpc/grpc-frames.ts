@@ -3,6 +3,7 @@ import { gunzip, inflate } from 'node:zlib'
 import { DomainError } from '../base/errors.ts'
 import { ArrivingBytes } from './arriving-bytes.ts'
 import { type Encoded, lengthOf } from './encode-in-turns.ts'
+import type { Outgoing } from './outgoing.ts'
 import { messageTooLarge } from './translate-errors.ts'
 
 /** The pieces of gRPC over HTTP/2: messages with a prefix of 5 bytes, metadata, deadlines, percent-encoded sentences. */
@@ -10,12 +11,12 @@ import { messageTooLarge } from './translate-errors.ts'
 const prefixBytes = 5
 
 /** A message with its prefix; a small message becomes one part. */
-export function framed(message: Encoded): Encoded {
+export function framed(message: Outgoing): Outgoing {
   const length = lengthOf(message)
   const prefix = Buffer.allocUnsafe(prefixBytes)
   prefix[0] = 0
   prefix.writeUInt32BE(length, 1)
-  return length <= joinedBytesMax ? [Buffer.concat([prefix, ...message])] : [prefix, ...message]
+  return length <= joinedBytesMax ? [Buffer.concat([prefix, ...(message as Encoded)])] : [prefix, ...message]
 }
 
 const joinedBytesMax = 16 * 1024

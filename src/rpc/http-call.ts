@@ -11,6 +11,7 @@ import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
 import { lengthOf } from './encode-in-turns.ts'
 import { sendError } from './http-response.ts'
+import { closeContents, heldBytesOf, openContents } from './outgoing.ts'
 import { type BodyPace, receiveChunks } from './receive-body.ts'
 import { ResponseRoom } from './response-room.ts'
 import { messageTooLarge, toWireError } from './translate-errors.ts'
@@ -51,13 +52,18 @@ export async function serveHttpCall(
     if (method.streams) return await sendStream(method, incoming, response, responses, reader)
     const encoded = await unlessRefused(connection, () => method.unary(incoming))
     room.request.release()
-    await responses.hold(lengthOf(encoded), head)
-    response.writeHead(200, {
-      'content-type': 'application/protobuf',
-      'content-length': lengthOf(encoded),
-      ...(head.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
-    })
-    await (await endWithParts(response, encoded, reader)).written
+    await responses.hold(heldBytesOf(encoded), head)
+    try {
+      await openContents(encoded)
+      response.writeHead(200, {
+        'content-type': 'application/protobuf',
+        'content-length': lengthOf(encoded),
+        ...(head.waitMs === undefined ? {} : { 'trellis-waited': '1' }),
+      })
+      await (await endWithParts(response, encoded, reader)).written
+    } finally {
+      await closeContents(encoded)
+    }
   } catch (error) {
     // After a cut-off the handler is still waiting: it must not take anything that its caller never receives.
     cancel.abort()
@@ -159,7 +165,7 @@ async function sendStream(
       if (connection.cutOff.aborted) return
       const length = Buffer.allocUnsafe(4)
       length.writeUInt32BE(lengthOf(item.value))
-      await responses.hold(lengthOf(item.value), head)
+      await responses.hold(heldBytesOf(item.value), head)
       await writeParts(response, [length, ...item.value], reader)
       responses.written()
     }

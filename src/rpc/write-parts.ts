@@ -2,10 +2,7 @@ import type { Writable } from 'node:stream'
 import { limits } from '../base/limits.ts'
 import type { Connection } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
-import type { Encoded } from './encode-in-turns.ts'
-
-/** What is handed to a connection in one go: TLS encrypts all of it at once. */
-const pieceBytesMax = 256 * 1024
+import { type Outgoing, pieceBytesMax, piecesOf } from './outgoing.ts'
 
 export type ReadPace = Pick<ConnectionBounds, 'responseWindowMs' | 'responseMsMax'>
 
@@ -21,8 +18,10 @@ export interface Reader {
  * Writes parts as fast as the peer takes them: a large part goes out in pieces, so that a response of many megabytes is
  * neither encrypted nor buffered as a whole. Ends early, without an error, if the stream closes.
  */
-export async function writeParts(stream: Writable, parts: Encoded, reader: Reader): Promise<void> {
-  for (const piece of piecesOf(parts)) {
+export async function writeParts(stream: Writable, parts: Outgoing, reader: Reader): Promise<void> {
+  for (const next of piecesOf(parts)) {
+    if (stream.writableEnded || stream.destroyed) return
+    const piece = next instanceof Uint8Array ? next : await next
     if (stream.writableEnded || stream.destroyed) return
     if (!stream.write(piece)) await once(stream, 'drain', reader)
   }
@@ -31,22 +30,17 @@ export async function writeParts(stream: Writable, parts: Encoded, reader: Reade
 /** Does the same, and ends the stream with the last piece. `written` resolves when all of it has been sent. */
 export async function endWithParts(
   stream: Writable,
-  parts: Encoded,
+  parts: Outgoing,
   reader: Reader,
 ): Promise<{ readonly written: Promise<void> }> {
-  const pieces = [...piecesOf(parts)]
-  await writeParts(stream, pieces.slice(0, -1), reader)
+  const last = parts.at(-1)
+  const isWhole = last instanceof Uint8Array && last.length <= pieceBytesMax
+  await writeParts(stream, isWhole ? parts.slice(0, -1) : parts, reader)
   if (stream.writableEnded || stream.destroyed) return { written: Promise.resolve() }
   const written = once(stream, 'finish', reader)
-  const last = pieces.at(-1)
-  if (last) stream.end(last)
+  if (isWhole) stream.end(last)
   else stream.end()
   return { written }
-}
-
-function* piecesOf(parts: Encoded): Generator<Uint8Array> {
-  for (const part of parts)
-    for (let start = 0; start < part.length; start += pieceBytesMax) yield part.subarray(start, start + pieceBytesMax)
 }
 
 /**

@@ -4,6 +4,7 @@ import { DomainError } from '../../src/base/errors.ts'
 import type { CallHead, Connection, IncomingCall } from '../../src/rpc/call.ts'
 import { type Method, methodsOf } from '../../src/rpc/dispatch.ts'
 import type { Interceptor } from '../../src/rpc/interceptor.ts'
+import { closeContents, type Outgoing, piecesOf } from '../../src/rpc/outgoing.ts'
 import type { Service } from '../../src/rpc/service.ts'
 import { openConnection } from './superlink-core.ts'
 
@@ -42,7 +43,7 @@ export class InMemoryClient {
     options: InMemoryCall = {},
   ): Promise<MessageShape<O>> {
     const { handler, incoming } = this.#incoming(method, request, options)
-    return fromBinary(method.output, Buffer.concat(await handler.unary(incoming)))
+    return fromBinary(method.output, await joined(await handler.unary(incoming)))
   }
 
   /** The responses of a streaming method. */
@@ -53,7 +54,7 @@ export class InMemoryClient {
   ): AsyncGenerator<MessageShape<M['output']>> {
     const { handler, incoming } = this.#incoming(method, request, options)
     for await (const encoded of handler.stream(incoming))
-      yield fromBinary(method.output, Buffer.concat(encoded)) as MessageShape<M['output']>
+      yield fromBinary(method.output, await joined(encoded)) as MessageShape<M['output']>
   }
 
   #incoming(method: DescMethod, request: unknown, options: InMemoryCall): { handler: Method; incoming: IncomingCall } {
@@ -79,5 +80,13 @@ export class InMemoryClient {
       throw new DomainError('message-too-large', `The message has ${body.length} bytes; at most ${bytesMax} are taken.`)
     }
     return { handler, incoming: { head, receive } }
+  }
+}
+
+async function joined(parts: Outgoing): Promise<Uint8Array> {
+  try {
+    return Buffer.concat(await Promise.all(piecesOf(parts)))
+  } finally {
+    await closeContents(parts)
   }
 }

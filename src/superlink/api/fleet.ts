@@ -6,6 +6,7 @@ import type { Db } from '../../db/database.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { isPublicKeyPem } from '../../identity/node-key.ts'
 import { readCarried } from '../../objects/carried-objects.ts'
+import { pulledObject } from '../../rpc/pulled-object.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { type FleetOwned, fleetOwners } from '../access/owners.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -129,10 +130,8 @@ export function createFleetService(ctx: SuperlinkContext): Service {
       async pullObject(request, call, _node, isOwn) {
         if (!isOwn) return { objectFound: false, objectAvailable: false }
         const waitMs = call.waitMs ?? limits.heldStrangerCallMs
-        const object = await ctx.objects.get(request.objectId, { waitMs, signal: call.signal, makeRoom: call.makeRoom })
-        if (!object) return { objectFound: false, objectAvailable: false }
-        if (!object.content) return { objectFound: true, objectAvailable: false }
-        return { objectFound: true, objectAvailable: true, objectContent: object.content }
+        const wait = { waitMs, signal: call.signal, makeRoom: call.makeRoom }
+        return pulledObject(await ctx.objects.open(request.objectId, wait))
       },
       async confirmMessageReceived(request) {
         await confirmInstruction(ctx, request.messageObjectId)

@@ -2,11 +2,11 @@ import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
 import { prepareValue } from '../../db/large-values.ts'
-import { pullObjectFrom } from '../../execution/client-backend.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import type { ObjectTree } from '../../objects/object-tree.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
+import { pulledObject } from '../../rpc/pulled-object.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import { ensureSentToApp, isObjectOfRun } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -71,7 +71,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       ensureOwnNodeId(request.node?.nodeId)
       const passing = ctx.passingReplies.find(runId, request.objectId)
       if (passing) return { objectFound: true, objectAvailable: true, objectContent: passing }
-      return pullObjectFrom(ctx.objects, request.objectId, wait)
+      return pulledObject(await ctx.objects.open(request.objectId, wait))
     },
     confirmMessageReceived: ({ runId }, { messageObjectId }) => confirmReceived(ctx, runId, messageObjectId),
     async getNodes({ runId }, wait) {

@@ -1,0 +1,40 @@
+import { type FileHandle, open } from 'node:fs/promises'
+
+/**
+ * A large content that is sent from its file, piece by piece. The file is opened before the first byte is sent, and can be
+ * deleted from then on.
+ */
+export class FileContent {
+  readonly #path: string
+  readonly length: number
+  #file: Promise<FileHandle> | undefined
+
+  constructor(path: string, length: number) {
+    this.#path = path
+    this.length = length
+  }
+
+  async open(): Promise<void> {
+    this.#file ??= open(this.#path, 'r')
+    await this.#file
+  }
+
+  async read(position: number, length: number): Promise<Uint8Array> {
+    await this.open()
+    const piece = Buffer.allocUnsafeSlow(Math.min(length, this.length - position))
+    for (let filled = 0; filled < piece.length; ) {
+      const file = (await this.#file) as FileHandle
+      const { bytesRead } = await file.read(piece, filled, piece.length - filled, position + filled)
+      if (bytesRead === 0) throw new Error(`The file ${this.#path} is shorter than its ${this.length} bytes.`)
+      filled += bytesRead
+    }
+    return piece
+  }
+
+  /** Does nothing if the file could not be opened. */
+  async close(): Promise<void> {
+    const file = await this.#file?.catch(() => undefined)
+    this.#file = undefined
+    await file?.close()
+  }
+}

@@ -1,0 +1,66 @@
+import type { FileContent } from '../base/file-content.ts'
+import type { MakeRoom } from '../base/make-room.ts'
+import type { AfterCommit, Db } from '../db/database.ts'
+import type { CarriedObjects } from './carried-objects.ts'
+
+/**
+ * Content-addressed objects. They are announced with the message that they are part of, then uploaded once, and live as
+ * long as a message names them. Small ones live in their database row, bigger ones are files.
+ */
+export interface ObjectStore {
+  /** Announces the objects of a message, within a transaction; returns those whose content is missing, in the order given. */
+  announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]>
+  /** As `announce`. Those of the objects that came with the message are stored in the same transaction. */
+  announceWith(
+    tx: Db,
+    afterCommit: AfterCommit,
+    messageId: string,
+    objectIds: readonly string[],
+    carried: CarriedObjects,
+  ): Promise<string[]>
+  /**
+   * Stores the content of an announced object and returns when it is durable. `unknown`: no message names the object (any
+   * more). `mismatch`: the bytes have another hash. Throws `object-malformed` if they are no object or too large.
+   *
+   * @param isWanted whether the sender's own message still names the object; asked in the transaction that stores. Without it
+   *   any message will do.
+   */
+  put(
+    objectId: string,
+    bytes: Uint8Array,
+    isWanted?: (db: Db) => Promise<boolean>,
+  ): Promise<'stored' | 'unknown' | 'mismatch'>
+  /** Whether the content is here. */
+  has(objectId: string): Promise<boolean>
+  /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
+  get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined>
+  /** Returns the contents of these objects in their order; `undefined` unless all are here and have at most `bytesMax`. */
+  getAll(
+    objectIds: readonly string[],
+    bytesMax: number,
+    makeRoom?: MakeRoom,
+  ): Promise<readonly Uint8Array[] | undefined>
+  /** The same for an object that is sent on: a large one is read from its file while it is sent. */
+  open(objectId: string, wait?: ObjectWait): Promise<SentObject | undefined>
+  /** Those of these objects that are here, and whether each is a chunk of an array. */
+  listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
+  /** Lets go of messages; objects that no message names any more are deleted after commit. */
+  release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
+}
+
+export interface ObjectWait {
+  readonly waitMs: number
+  readonly signal?: AbortSignal
+  /** Called with the size before the content is read, which waits for it. */
+  readonly makeRoom?: MakeRoom
+}
+
+export type ObjectKind = 'chunk' | 'other'
+
+export interface StoredObject {
+  readonly content: Uint8Array | undefined
+}
+
+export interface SentObject {
+  readonly content: Uint8Array | FileContent | undefined
+}

@@ -1,0 +1,72 @@
+import assert from 'node:assert/strict'
+import { rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
+import { recordingLogger } from '../../test/harness/recording-logger.ts'
+import { FileContent } from '../base/file-content.ts'
+import { createTemporaryDirectory } from '../base/temporary-directory.ts'
+import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
+import { PullObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
+import { createChannel } from './channel.ts'
+import type { Method } from './dispatch.ts'
+import { encodeInTurns } from './encode-in-turns.ts'
+import { startListener } from './listener.ts'
+import { contentOf, followedBy, heldBytesOf, type Outgoing, pieceBytesMax } from './outgoing.ts'
+import { pulledObject } from './pulled-object.ts'
+
+const contents = Buffer.from(Uint8Array.from({ length: 3_000_001 }, (_, index) => index % 251))
+
+/** Serves a file as the content of an object. */
+async function serveFile(transport: 'grpc' | 'http') {
+  const stack = new AsyncDisposableStack()
+  const { path: directory } = stack.use(await createTemporaryDirectory('trellis-outgoing'))
+  const path = join(directory, 'object')
+  writeFileSync(path, contents)
+  const sent: Outgoing[] = []
+  const pull: Method = {
+    ...{ path: '/flwr.proto.Fleet/PullObject', route: 'fleet/pull-object', streams: false },
+    async unary({ receive }) {
+      await receive(1000)
+      const response = pulledObject({ content: new FileContent(path, contents.length) })
+      const message = await encodeInTurns(PullObjectResponseSchema, create(PullObjectResponseSchema, response))
+      const parts = followedBy(message, PullObjectResponseSchema, contentOf(response) as never)
+      sent.push(parts)
+      return parts
+    },
+    async *stream() {},
+  }
+  const { log } = recordingLogger()
+  const listener = stack.use(
+    await startListener({ name: 'test', address: '127.0.0.1:0', services: [], rawMethods: [pull], log }),
+  )
+  const { host, port } = listener.address
+  const channel = stack.use(
+    createChannel({ address: `${host}:${port}`, tls: 'insecure', transport, component: 'test' }),
+  )
+  return {
+    pull: async () => (await channel.call(Fleet.method.pullObject, {})).message,
+    sent,
+    path,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
+}
+
+for (const transport of ['grpc', 'http'] as const) {
+  test(`a large content goes from its file to the peer over ${transport}, a piece in memory at a time`, async () => {
+    await using served = await serveFile(transport)
+    const { objectFound, objectAvailable, objectContent } = await served.pull()
+    assert.deepEqual({ objectFound, objectAvailable }, { objectFound: true, objectAvailable: true })
+    assert.ok(contents.equals(objectContent))
+    const held = heldBytesOf(served.sent[0] ?? [])
+    assert.ok(held <= pieceBytesMax + 1000, `${held} bytes are held`)
+  })
+
+  test(`a content whose file is gone makes its call unavailable over ${transport}, and no other`, async () => {
+    await using served = await serveFile(transport)
+    rmSync(served.path)
+    await assert.rejects(served.pull(), { status: 'unavailable' })
+    writeFileSync(served.path, contents)
+    assert.ok(contents.equals((await served.pull()).objectContent))
+  })
+}

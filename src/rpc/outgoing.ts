@@ -1,0 +1,57 @@
+import type { DescMessage } from '@bufbuild/protobuf'
+import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
+import { FileContent } from '../base/file-content.ts'
+import type { Encoded } from './encode-in-turns.ts'
+
+/** A message as it is sent: bytes, and the contents of files that are read while they are sent. */
+export type Outgoing = readonly (Uint8Array | FileContent)[]
+
+/** What is read and handed to a connection in one go: TLS encrypts all of it at once. */
+export const pieceBytesMax = 256 * 1024
+
+/** The content of a bytes field that is not part of the message: it follows the other fields. */
+export interface FieldContent {
+  /** The local name of the field. */
+  readonly field: string
+  readonly content: FileContent
+}
+
+const fieldContent = Symbol('content of a field')
+
+/** Adds a content to the response of a handler. */
+export function withContent<R extends object>(response: R, content: FieldContent): R {
+  return { ...response, [fieldContent]: content }
+}
+
+export function contentOf(response: unknown): FieldContent | undefined {
+  return (response as { readonly [fieldContent]?: FieldContent } | undefined)?.[fieldContent]
+}
+
+export function followedBy(encoded: Encoded, desc: DescMessage, { field, content }: FieldContent): Outgoing {
+  const { number } = desc.field[field] ?? {}
+  if (number === undefined) throw new Error(`${desc.typeName} has no field '${field}'`)
+  const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(content.length).finish()
+  return [...encoded, head, content]
+}
+
+/** How many bytes of a message are in memory at once. */
+export function heldBytesOf(parts: Outgoing): number {
+  return parts.reduce((sum, part) => sum + (part instanceof FileContent ? pieceBytesMax : part.length), 0)
+}
+
+/** Pieces of at most 256 KiB. One of a file must be read first. */
+export function* piecesOf(parts: Outgoing): Generator<Uint8Array | Promise<Uint8Array>> {
+  for (const part of parts) {
+    for (let start = 0; start < part.length; start += pieceBytesMax)
+      yield part instanceof FileContent ? part.read(start, pieceBytesMax) : part.subarray(start, start + pieceBytesMax)
+  }
+}
+
+/** Opens the files: one that is gone must be noticed before the first byte is sent. */
+export async function openContents(parts: Outgoing): Promise<void> {
+  for (const part of parts) if (part instanceof FileContent) await part.open()
+}
+
+export async function closeContents(parts: Outgoing): Promise<void> {
+  for (const part of parts) if (part instanceof FileContent) await part.close()
+}
