@@ -228,6 +228,8 @@ export const limits = {
   appLastLinesMax: 20,
   /** Calls of a server's own SuperExec that are remembered, so that none can be repeated by another program. */
   superexecNoncesMax: 100_000,
+  /** How many object files wait for the disk at a time: two of the four threads of the pool, whose others serve commits. */
+  diskSyncsAtOnce: 2,
   /** Nodes of one simulation, and the ClientApps of one that run at the same time. */
   virtualNodesMax: 10_000,
   virtualAppsAtOnceMax: 256,

@@ -1,7 +1,8 @@
 import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
-import { join } from 'node:path'
+import { dirname, join } from 'node:path'
 import { FileContent } from '../base/file-content.ts'
+import { type Disk, DiskSyncs } from './disk-syncs.ts'
 
 /**
  * The files of large objects, by id. A file appears whole or not at all. Which files should be there is decided by the rows
@@ -9,18 +10,23 @@ import { FileContent } from '../base/file-content.ts'
  */
 export class ObjectFiles {
   readonly #directory: string
-  readonly #durable: boolean
+  /** Folders that exist and whose names are on disk, or are about to be: at most 256. */
+  readonly #shards = new Map<string, Promise<void>>()
+  /** Absent if files need not survive a power cut. */
+  readonly #syncs: DiskSyncs | undefined
 
-  /** `durable`: whether `write` returns only when the file would survive a power cut. */
-  constructor(directory: string, durable: boolean) {
+  /** `durable`: whether `write` returns only when the file would survive a power cut. `on` is for tests. */
+  constructor(directory: string, durable: boolean, on?: Disk) {
     this.#directory = directory
-    this.#durable = durable
+    this.#syncs = durable ? new DiskSyncs(on) : undefined
   }
 
   /** Creates the folder and removes unfinished files. */
   async prepare(): Promise<void> {
     await rm(this.#incoming(), { recursive: true, force: true })
     await mkdir(this.#incoming(), { recursive: true, mode: 0o700 })
+    // The name of the folder itself, which may be new.
+    await this.#syncs?.syncFolder(dirname(this.#directory))
   }
 
   async *list(): AsyncGenerator<string> {
@@ -31,12 +37,12 @@ export class ObjectFiles {
   async write(objectId: string, bytes: Uint8Array): Promise<void> {
     const temporary = join(this.#incoming(), randomUUID())
     const shard = join(this.#directory, objectId.slice(0, 2))
-    await mkdir(shard, { recursive: true, mode: 0o700 })
+    await this.#makeShard(shard)
     try {
       const file = await open(temporary, 'wx', 0o600)
       try {
         await file.writeFile(bytes)
-        if (this.#durable) await file.datasync()
+        await this.#syncs?.syncFile(file)
       } finally {
         await file.close()
       }
@@ -44,9 +50,23 @@ export class ObjectFiles {
     } catch (error) {
       // E.g. the disk is full: half a file would keep it so.
       await rm(temporary, { force: true }).catch(() => {})
+      // It may have been removed.
+      this.#shards.delete(shard)
       throw error
     }
-    if (this.#durable) await syncDirectory(shard)
+    await this.#syncs?.syncFolder(shard)
+  }
+
+  /** A folder that an earlier process made may not be on disk yet either. */
+  async #makeShard(shard: string): Promise<void> {
+    const known = this.#shards.get(shard)
+    if (known) return known
+    const made = mkdir(shard, { recursive: true, mode: 0o700 }).then(() => this.#syncs?.syncFolder(this.#directory))
+    this.#shards.set(shard, made)
+    await made.catch((error: unknown) => {
+      this.#shards.delete(shard)
+      throw error
+    })
   }
 
   async read(objectId: string): Promise<Uint8Array | undefined> {
@@ -79,13 +99,4 @@ export class ObjectFiles {
 /** The file of an object. */
 export function objectPath(directory: string, objectId: string): string {
   return join(directory, objectId.slice(0, 2), objectId)
-}
-
-async function syncDirectory(path: string): Promise<void> {
-  const directory = await open(path, 'r')
-  try {
-    await directory.sync()
-  } finally {
-    await directory.close()
-  }
 }

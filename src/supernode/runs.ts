@@ -1,6 +1,6 @@
-import { createHash } from 'node:crypto'
 import type { MessageShape } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
+import { sha256InTurns } from '../base/hash-in-turns.ts'
 import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { UserConfig } from '../base/user-config.ts'
@@ -127,7 +127,7 @@ export class Runs {
     if (!wire) throw new Error(`The SuperLink knows nothing of run ${runId}.`)
     const { message: fabAnswer } = await this.#fleet.call(fleet.getFab, { node, runId, hashStr: wire.fabHash })
     const { hashStr = '', content = new Uint8Array(), verifications = {} } = fabAnswer.fab ?? {}
-    if (this.#trusted) ensureTrusted(this.#trusted, content, verifications)
+    if (this.#trusted) await ensureTrusted(this.#trusted, content, verifications)
     const { manifest } = await readFab(content)
     return {
       runId,
@@ -147,17 +147,17 @@ export class Runs {
 }
 
 /** Throws `fab-invalid` for an app that none of the trusted entities has signed. */
-function ensureTrusted(
+async function ensureTrusted(
   entities: TrustedEntities,
   content: Uint8Array,
   verifications: Readonly<Record<string, string>>,
-): void {
+): Promise<void> {
   if (!verifications.valid_license)
     throw new DomainError(
       'fab-invalid',
       'The FAB could not be verified: it came without signatures, and this SuperNode runs only apps that its --trusted-entities have signed.',
     )
-  if (!isSignedBy(entities, createHash('sha256').update(content).digest(), verifications))
+  if (!isSignedBy(entities, Buffer.from(await sha256InTurns(content), 'hex'), verifications))
     throw new DomainError(
       'fab-invalid',
       'The FAB could not be verified: no trusted entity of this SuperNode has signed it.',

@@ -1,0 +1,65 @@
+import { open } from 'node:fs/promises'
+import { limits } from '../base/limits.ts'
+
+/** Resolves when what was written to a file, or the names in a folder, are on disk. */
+export interface Disk {
+  syncFile(file: { datasync(): Promise<void> }): Promise<void>
+  syncFolder(path: string): Promise<void>
+}
+
+export const disk: Disk = {
+  syncFile: (file) => file.datasync(),
+  async syncFolder(path) {
+    const folder = await open(path, 'r')
+    try {
+      await folder.sync()
+    } finally {
+      await folder.close()
+    }
+  },
+}
+
+/**
+ * Waits for the disk, for a few files at a time: each wait takes a thread of the pool, and commits of the database need one
+ * too. All that wait for one folder share a sync, if it has not begun.
+ */
+export class DiskSyncs implements Disk {
+  readonly #disk: Disk
+  #running = 0
+  readonly #waiting: (() => void)[] = []
+  /** Of folders, that have not begun. */
+  readonly #shared = new Map<string, Promise<void>>()
+
+  constructor(on: Disk = disk) {
+    this.#disk = on
+  }
+
+  syncFile(file: Parameters<Disk['syncFile']>[0]): Promise<void> {
+    return this.#inTurn(() => this.#disk.syncFile(file))
+  }
+
+  syncFolder(path: string): Promise<void> {
+    const shared = this.#shared.get(path)
+    if (shared) return shared
+    const sync = this.#inTurn(() => {
+      this.#shared.delete(path)
+      return this.#disk.syncFolder(path)
+    })
+    this.#shared.set(path, sync)
+    return sync
+  }
+
+  async #inTurn(sync: () => Promise<void>): Promise<void> {
+    // A turn of the event loop, so that callers can share.
+    await Promise.resolve()
+    if (this.#running >= limits.diskSyncsAtOnce) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#running += 1
+    try {
+      await sync()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#running -= 1
+    }
+  }
+}
