@@ -5,7 +5,7 @@ import { errorCodes, Message, type MessageError, type Metadata } from '../../mes
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
-import type { NewMessage, StoredMessage } from './message-store.ts'
+import type { NewMessage, SentMessage, StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 
 /** Replies that the SuperLink makes itself, because the one of the node will not come. */
@@ -29,7 +29,7 @@ export async function failInstruction(
   ctx: Pick<TakingCtx, 'objects' | 'clock' | 'bells' | 'progress'>,
   tx: Db,
   afterCommit: AfterCommit,
-  instruction: StoredMessage,
+  instruction: SentMessage,
   error: MessageError,
   srcNodeId: bigint = instruction.metadata.dstNodeId,
 ): Promise<NewMessage | undefined> {
@@ -74,7 +74,7 @@ export function createErrorReply(
   ctx: Pick<TakingCtx, 'clock'>,
   runId: RunId,
   replyToMessageId: string,
-  instruction: StoredMessage | undefined,
+  instruction: SentMessage | undefined,
   error: MessageError,
   srcNodeId: bigint = superlinkNodeId,
 ): { reply: NewMessage; content: Uint8Array } {

@@ -36,7 +36,7 @@ export async function toMessage(row: Row<'message'>): Promise<StoredMessage> {
   }
 }
 
-export function toMetadata(row: Row<'message'>): Metadata {
+export function toMetadata(row: Omit<Row<'message'>, 'object_tree'>): Metadata {
   return {
     runId: row.run_id,
     messageId: row.message_id,

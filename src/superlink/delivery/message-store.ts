@@ -6,7 +6,7 @@ import { limits } from '../../base/limits.ts'
 import { shortened } from '../../base/printable.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
-import { type IdList, idList, idsOf, inBatches } from '../../db/id-list.ts'
+import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
 import { notIndexed } from '../../db/planner.ts'
 import type { NewRow, Row, Tables } from '../../db/schema.ts'
 import { type Statement, statement } from '../../db/statement.ts'
@@ -19,7 +19,7 @@ import {
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { metadataFromWire, strippedMessage } from '../../message/wire.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
-import { inState, inStates, serverApp, toMessage, toMessages, toMetadata } from './message-rows.ts'
+import { inState, inStates, serverApp, toMessage, toMetadata } from './message-rows.ts'
 
 /** The `message` table: rows by id, and everything that writes. `life.ts` decides which states follow each other. */
 
@@ -38,8 +38,11 @@ export interface StoredMessage extends NewMessage {
   readonly deliveredAt: number | undefined
 }
 
+/** What is known of a message without its object tree. */
+export type SentMessage = Pick<StoredMessage, 'metadata' | 'deliveredAt'>
+
 /** The last instant at which the message is worth anything, in epoch milliseconds. */
-export function expiresAt(message: NewMessage): number {
+export function expiresAt(message: Pick<NewMessage, 'metadata'>): number {
   return (message.metadata.createdAt + message.metadata.ttl) * 1000
 }
 
@@ -168,51 +171,37 @@ export async function find(db: Db, messageId: string): Promise<StoredMessage | u
   return row && toMessage(row)
 }
 
-const selectInstructions = statement<{ ids: IdList; runId: bigint }, Row<'message'>>((db, value) =>
+const selectInstructions = statement<{ ids: IdList; runId: bigint }, Omit<Row<'message'>, 'object_tree'>>((db, value) =>
   db
     .selectFrom('message')
-    .selectAll()
+    .select(columns.filter((column) => column !== 'object_tree'))
     .where('message_id', 'in', idsOf(value('ids')))
     .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', value('runId')))
     .where('dst_node_id', '<>', serverApp),
 )
 
-/** The messages of a run to its nodes among these ids. */
-export async function listInstructions(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
-  const found: StoredMessage[] = []
+/** The messages of a run to its nodes among these ids; of thousands the object trees would take much memory. */
+export async function listInstructions(db: Db, runId: RunId, ids: readonly string[]): Promise<SentMessage[]> {
+  const found: SentMessage[] = []
   for (const some of inBatches(ids))
-    found.push(...(await toMessages((await selectInstructions(db, { ids: some, runId })).rows)))
+    for (const row of (await selectInstructions(db, { ids: some, runId })).rows)
+      found.push({ metadata: toMetadata(row), deliveredAt: row.delivered_at ?? undefined })
   return found
 }
 
-const selectReplies = (db: Db, ids: IdList) =>
+const selectReply = statement<{ messageId: string }, Row<'message'>>((db, value) =>
   db
     .selectFrom('message')
     .selectAll()
-    .where('reply_to', 'in', idsOf(ids))
+    .where('reply_to', '=', value('messageId'))
     .where('reply_to', '<>', sql.lit(''))
-    .orderBy('position')
-
-const selectAnyReplies = statement<{ ids: IdList }, Row<'message'>>((db, value) => selectReplies(db, value('ids')))
+    .orderBy('position'),
+)
 
 /** The reply to a message, announced or whole. There is one at most. */
 export async function findReplyTo(db: Db, messageId: string): Promise<StoredMessage | undefined> {
-  const [row] = (await selectAnyReplies(db, { ids: idList([messageId]) })).rows
+  const [row] = (await selectReply(db, { messageId })).rows
   return row && toMessage(row)
-}
-
-const selectOfferedReplies = statement<{ ids: IdList; runId: bigint }, Row<'message'>>((db, value) =>
-  selectReplies(db, value('ids'))
-    .where('state', '=', inState('offered'))
-    .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', value('runId'))),
-)
-
-/** The replies of a run to these messages that are whole. */
-export async function listOfferedRepliesTo(db: Db, runId: RunId, ids: readonly string[]): Promise<StoredMessage[]> {
-  const found: StoredMessage[] = []
-  for (const some of inBatches(ids))
-    found.push(...(await toMessages((await selectOfferedReplies(db, { ids: some, runId })).rows)))
-  return found
 }
 
 const selectWhole = statement<{ ids: IdList }, { message_id: string }>((db, value) =>

@@ -1,6 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { sql } from 'kysely'
 import { nothing, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import { delimited } from '../../../test/harness/worst-bodies.ts'
+import { limits } from '../../base/limits.ts'
 import { errorCodes } from '../../message/message.ts'
 import { cutOffNode, deactivateNode, expireNodes, heartbeat } from '../nodes/nodes.ts'
 import { collectReplies } from './replies.ts'
@@ -47,6 +50,38 @@ test('a reply is handed out until it is confirmed; then it is forgotten with its
   for (let time = 0; time < 2; time++) assert.equal((await collect())[0]?.metadata.messageId, reply.messageId)
   await core.confirm(reply)
   assert.deepEqual(await core.leftovers(), nothing)
+})
+
+test('replies that do not fit into one response follow in the next, and none is failed meanwhile', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, asked } = world
+  const others = [1, 2].map(() => core.instruction(runId, nodeId))
+  await core.push(runId, others)
+  const all = [asked, ...others]
+  for (const one of others) assert.ok(await core.claim(nodeId), one.messageId)
+  for (const one of all) await core.reply(core.replyTo(one))
+  // A field that no release knows, in a tree that came with it.
+  const padding = delimited(2047, new Uint8Array(limits.repliesPerPullBytesMax * 0.4))
+  await core.ctx.db.transaction((tx) =>
+    sql`UPDATE message SET object_tree = CAST(object_tree || ${padding} AS BLOB) WHERE reply_to <> ''`.execute(tx),
+  )
+  const ids = all.map(({ messageId }) => messageId)
+  for (const wait of [{}, { waitMs: 60_000, all: true }]) {
+    const replies = await core.collect(runId, ids, wait)
+    assert.deepEqual(
+      replies.map(({ metadata, error }) => [metadata.replyToMessageId, error]),
+      ids.slice(0, 2).map((id) => [id, undefined]),
+    )
+  }
+  const [first] = await core.collect(runId, ids)
+  await core.ctx.db.transaction((tx) =>
+    sql`DELETE FROM message WHERE message_id = ${first?.metadata.messageId}`.execute(tx),
+  )
+  const rest = await core.collect(runId, ids.slice(1))
+  assert.deepEqual(
+    rest.map(({ metadata }) => metadata.replyToMessageId),
+    ids.slice(1),
+  )
 })
 
 test('the same reply again is taken again, and another to the same instruction is refused', async () => {

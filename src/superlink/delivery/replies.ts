@@ -12,8 +12,9 @@ import { replaceReply } from './broken-replies.ts'
 import { createErrorReply, failInstruction, messageUnavailable, type TakingCtx, withdraw } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
-import { expiresAt, type NewMessage, type StoredMessage } from './message-store.ts'
+import { expiresAt, type NewMessage, type SentMessage, type StoredMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
+import { listOfferedRepliesTo } from './offered-replies.ts'
 import * as runMessages from './run-messages.ts'
 import { listUnprompted } from './unprompted.ts'
 import { findFault } from './validate.ts'
@@ -124,7 +125,7 @@ async function judgeReply(
  * sent to the ServerApp: replies to any instruction, and messages that reply to nothing. Waits up to `waitMs` for one message,
  * or for every reply if `all` is set and the instructions are named. Each one is whole: a message that was handed out when it
  * was announced could keep its ServerApp waiting for objects that a killed node never sends. Throws `run-not-running` as soon
- * as the run has ended.
+ * as the run has ended. The replies that do not fit into one response are in the next one.
  */
 export async function collectReplies(
   ctx: CollectingCtx,
@@ -136,22 +137,31 @@ export async function collectReplies(
   if (instructionIds && instructionIds.length > limits.repliesPerPullMax)
     throw new DomainError('invalid-request', `More than ${limits.repliesPerPullMax} message ids in one request.`)
   const enough = wait.all && instructionIds ? instructionIds.length : 1
-  const resolve = (): Promise<NewMessage[]> =>
+  const resolve = (): Promise<Resolved> =>
     instructionIds ? resolveReplies(ctx, runId, instructionIds, enough) : resolveAll(ctx, runId)
-  const look = async (): Promise<NewMessage[] | undefined> => {
+  const look = async (): Promise<Resolved | undefined> => {
     // The task of the ServerApp ends with its run: its call is not held any longer.
     await ensureRunOpen(ctx.db.read, runId)
-    const replies = await resolve()
-    return replies.length >= enough ? replies : undefined
+    const resolved = await resolve()
+    return resolved.isFull || resolved.replies.length >= enough ? resolved : undefined
   }
-  return (await lookAgain(ctx.bells.replies, runId, look, wait)) ?? (wait.all ? resolve() : [])
+  const found = (await lookAgain(ctx.bells.replies, runId, look, wait)) ?? (wait.all ? await resolve() : undefined)
+  return found?.replies ?? []
 }
 
-async function resolveAll(ctx: CollectingCtx, runId: RunId): Promise<NewMessage[]> {
+interface Resolved {
+  readonly replies: NewMessage[]
+  /** There are more replies than one response can hold. */
+  readonly isFull: boolean
+}
+
+async function resolveAll(ctx: CollectingCtx, runId: RunId): Promise<Resolved> {
   const max = limits.repliesPerPullMax
-  const replies = await resolveReplies(ctx, runId, await runMessages.listInstructionIds(ctx.db.read, runId, max), max)
-  const unprompted = await listUnprompted(ctx, runId, max - replies.length)
-  return [...replies, ...unprompted].toSorted((one, other) => one.metadata.createdAt - other.metadata.createdAt)
+  const ids = await runMessages.listInstructionIds(ctx.db.read, runId, max)
+  const { replies, isFull } = await resolveReplies(ctx, runId, ids, max)
+  const unprompted = isFull ? [] : await listUnprompted(ctx, runId, max - replies.length)
+  const all = [...replies, ...unprompted].toSorted((one, other) => one.metadata.createdAt - other.metadata.createdAt)
+  return { replies: all, isFull }
 }
 
 /** Which instructions will not be replied to is decided only if fewer than `enough` replies are here. */
@@ -160,12 +170,25 @@ async function resolveReplies(
   runId: RunId,
   ids: readonly string[],
   enough: number,
-): Promise<NewMessage[]> {
-  if (ids.length === 0) return []
-  const now = ctx.clock.now()
+): Promise<Resolved> {
+  if (ids.length === 0) return { replies: [], isFull: false }
+  const { replies, hasMore } = await checkedReplies(ctx, runId, ids)
+  const open = ids.filter((id) => !replies.has(id))
+  if (!hasMore && open.length > 0 && replies.size < enough)
+    for (const [id, reply] of await failOpen(ctx, runId, open)) replies.set(id, reply)
+  return { replies: [...replies.values()], isFull: hasMore }
+}
+
+/** The replies that are here, by the instruction of each. One that cannot be read is replaced by an error. */
+async function checkedReplies(
+  ctx: CollectingCtx,
+  runId: RunId,
+  ids: readonly string[],
+): Promise<{ replies: Map<string, NewMessage>; hasMore: boolean }> {
   const turn = takeTurns()
   const replies = new Map<string, NewMessage>()
-  for (const reply of await messageStore.listOfferedRepliesTo(ctx.db.read, runId, ids)) {
+  const offered = await listOfferedRepliesTo(ctx.db.read, runId, ids)
+  for (const reply of offered.replies) {
     await turn()
     const { replyToMessageId } = reply.metadata
     if (replies.has(replyToMessageId)) continue
@@ -173,14 +196,16 @@ async function resolveReplies(
     const good = fault === undefined ? reply : await replaceReply(ctx, reply, `cannot be read: ${fault}`)
     if (good) replies.set(replyToMessageId, good)
   }
-  const open = ids.filter((id) => !replies.has(id))
-  if (open.length === 0 || replies.size >= enough) return [...replies.values()]
-  const instructions = new Map(
-    (await messageStore.listInstructions(ctx.db.read, runId, open)).map((message) => [
-      message.metadata.messageId,
-      message,
-    ]),
-  )
+  return { replies, hasMore: offered.hasMore }
+}
+
+/** Error replies to those of these instructions that will have no other reply. */
+async function failOpen(ctx: CollectingCtx, runId: RunId, open: readonly string[]): Promise<Map<string, NewMessage>> {
+  const now = ctx.clock.now()
+  const turn = takeTurns()
+  const replies = new Map<string, NewMessage>()
+  const listed = await messageStore.listInstructions(ctx.db.read, runId, open)
+  const instructions = new Map(listed.map((sent) => [sent.metadata.messageId, sent]))
   for (const id of open) {
     await turn()
     const instruction = instructions.get(id)
@@ -197,10 +222,10 @@ async function resolveReplies(
     )
     if (reply) replies.set(id, reply)
   }
-  return [...replies.values()]
+  return replies
 }
 
-async function findUndeliverable(ctx: Ctx, instruction: StoredMessage, now: number): Promise<MessageError | undefined> {
+async function findUndeliverable(ctx: Ctx, instruction: SentMessage, now: number): Promise<MessageError | undefined> {
   if (expiresAt(instruction) <= now) return messageUnavailable
   const { runId, dstNodeId } = instruction.metadata
   if (await ctx.runNodes.isReachable(runId as RunId, dstNodeId as NodeId)) return undefined
