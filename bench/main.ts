@@ -11,9 +11,18 @@ import { ourFlower } from './our-flower.ts'
 import { measurePythonFleets } from './python-fleets.ts'
 import { pythonFlower } from './python-flower.ts'
 import { benchScale, redrawPage } from './scale/main.ts'
+import { measureSecureAggregation } from './secagg.ts'
 import { measureSimulations } from './simulation.ts'
 import { repeat, type Spreads } from './spread.ts'
-import { printFleets, printLarge, printMeans, printSimulations, printTls, printTraining } from './tables.ts'
+import {
+  printFleets,
+  printLarge,
+  printMeans,
+  printSecureAggregation,
+  printSimulations,
+  printTls,
+  printTraining,
+} from './tables.ts'
 import { measureTls } from './tls.ts'
 import { measureTraining } from './training.ts'
 import { benchWaterfall } from './waterfall/main.ts'
@@ -62,6 +71,7 @@ const tables: Readonly<Record<string, Table>> = {
       writePythonApp: pythonFlower(python ?? '').writeApp,
     })
   }, printSimulations),
+  secagg: table(measureSecureAggregation, printSecureAggregation),
   tls: table(() => measureTls(freshFolder()), printTls),
   'python-fleets': table(async () => {
     const { TRELLIS_PYTHON_129, TRELLIS_PYTHON_141 } = await environments()

@@ -1,6 +1,7 @@
 import type { LargeFigures } from './large.ts'
 import { gigabytesPerSecond, type MeanFigures } from './mean.ts'
 import type { FleetFigures } from './python-fleets.ts'
+import type { SecureFigures } from './secagg.ts'
 import type { SimulationFigures } from './simulation.ts'
 import { type Spread, type Spreads, spreadText } from './spread.ts'
 import { printTable } from './table.ts'
@@ -91,6 +92,17 @@ export function printMeans({ ours, numpy, copies }: Spreads<MeanFigures>): void 
     row('WeightedSum of the SDK', ours),
     row("numpy, in Flower's steps", numpy),
     row('copying the models', copies),
+  ])
+}
+
+export function printSecureAggregation(figures: Spreads<readonly SecureFigures[]>): void {
+  printTable([
+    ['one round, a model of 1 MB', 'ms of a node', 'ms of the server', 'KB to a node', 'KB from a node'],
+    ...figures.map(({ what, nodeMs, serverMs, bytesToNode, bytesFromNode }) => [
+      what,
+      ...[spreadText(nodeMs, 0), spreadText(serverMs, 0)],
+      ...[bytesToNode, bytesFromNode].map(({ median }) => (median / 1000).toFixed(1)),
+    ]),
   ])
 }
 

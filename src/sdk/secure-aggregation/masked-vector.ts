@@ -32,22 +32,19 @@ export class MaskedVector {
     const forMetrics = cipher.update(new Uint8Array(this.metrics.byteLength))
     for (let index = 0; index < this.metrics.length; index++)
       this.metrics[index] = (this.metrics[index] as bigint) + BigInt(sign) * forMetrics.readBigUInt64LE(index * 8)
-    const step = chunkBytes / 4
-    for (let start = 0; start < this.values.length; start += step) {
-      const part = this.values.subarray(start, start + step)
+    // As signed numbers, which have the same bits: processors add them faster.
+    const values = new Int32Array(this.values.buffer)
+    for (let start = 0; start < values.length; start += chunkBytes / 4) {
+      const part = values.subarray(start, start + chunkBytes / 4)
       const stream = wordsOf(cipher.update(zeros.subarray(0, part.byteLength)))
-      if (sign === 1)
-        for (let index = 0; index < part.length; index++)
-          part[index] = (part[index] as number) + (stream[index] as number)
-      else
-        for (let index = 0; index < part.length; index++)
-          part[index] = (part[index] as number) - (stream[index] as number)
+      for (let index = 0; index < part.length; index++)
+        part[index] = ((part[index] as number) + Math.imul(sign, stream[index] as number)) | 0
       await turn()
     }
   }
 }
 
-function wordsOf(bytes: Uint8Array): Uint32Array {
+function wordsOf(bytes: Uint8Array): Int32Array {
   const aligned = bytes.byteOffset % 4 === 0 ? bytes : new Uint8Array(bytes)
-  return new Uint32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4)
+  return new Int32Array(aligned.buffer, aligned.byteOffset, aligned.length / 4)
 }
