@@ -27,12 +27,13 @@ export function tableWidth(wide: boolean | undefined = false, stream: NodeJS.Wri
 
 /**
  * Returns rows of text in aligned columns under a header. If they do not fit the width, ids are shortened, then free text is cut,
- * then columns are left out, and a last line says how many. Other cells are never cut.
+ * then columns are left out, and a last line says how many (`hint`). Other cells are never cut.
  */
 export function table(
   header: readonly (string | Column)[],
   cells: readonly (readonly string[])[],
   width = tableWidth(),
+  { hint = true }: { hint?: boolean } = {},
 ): string {
   const all = header.map((column, index) => {
     const { title, ...rest } = typeof column === 'string' ? { title: column } : column
@@ -51,7 +52,7 @@ export function table(
     paint('bold', titles.trimEnd()),
     paint('dim', '─'.repeat(totalWidth(shown))),
     ...lines,
-    ...(hidden > 0
+    ...(hidden > 0 && hint
       ? [paint('dim', `${hidden === 1 ? 'One column is' : `${hidden} columns are`} hidden: --wide shows all.`)]
       : []),
   ].join('\n')

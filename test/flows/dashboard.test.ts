@@ -218,6 +218,8 @@ test('flwr dashboard and flwr report show what their certificate may see', async
     readFileSync(deployment.directory.file('run.html'), 'utf8'),
     /aria-label="train loss: 2 rounds, last 0.2500"/,
   )
+  const top = await deployment.flwr('top')
+  assert.match(top.stdout, /^test {2}1 of 1 SuperNodes online · 0 runs under way · /)
   const unknown = await deployment.flwr('report', '7')
   assert.equal(unknown.status, 1)
   assert.match(unknown.said, /not found/)

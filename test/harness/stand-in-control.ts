@@ -12,6 +12,8 @@ import { RunSchema } from '../../src/gen/flwr/proto/run_pb.ts'
 import type { RpcError } from '../../src/rpc/rpc-error.ts'
 
 const startedAt = Date.parse('2026-11-29T08:00:00Z')
+/** Whole hours after the start, and half a minute, so that the time a page is open does not change what is left. */
+const hoursLater = (hours: number): number => (startedAt + hours * 3_600_000 + 30_000) / 1000
 const minutesLater = (minutes: number): string => new Date(startedAt + minutes * 60_000).toISOString()
 
 /** Answers of a SuperLink with as many nodes, and one run that has done as many rounds. */
@@ -47,10 +49,10 @@ export class StandInControl {
       return create(ShowSecurityResponseSchema, {
         now: minutesLater(60),
         certificates: [
-          { kind: 'own', subject: 'CN=superlink', notAfter: (startedAt + 100 * 3_600_000) / 1000 },
-          { kind: 'ca', subject: 'CN=Hospital CA', notAfter: (startedAt + 1000 * 3_600_000) / 1000 },
+          { kind: 'own', subject: 'CN=superlink', notAfter: hoursLater(100) },
+          { kind: 'ca', subject: 'CN=Hospital CA', notAfter: hoursLater(1000) },
         ],
-        revocationLists: [{ issuer: 'CN=Hospital CA', nextUpdate: (startedAt + 3 * 3_600_000) / 1000 }],
+        revocationLists: [{ issuer: 'CN=Hospital CA', nextUpdate: hoursLater(3) }],
         refusals: [
           {
             reason: 'revoked-by-crl',
@@ -94,7 +96,7 @@ export class StandInControl {
         identity: `node-${index}`,
         organization: index % 2 === 0 ? 'Hospital A' : this.#named('Hospital B', 'b'),
         authMethod: 'certificate',
-        certificateNotAfter: (startedAt + (index === 2 ? 5 : 48) * 3_600_000) / 1000,
+        certificateNotAfter: hoursLater(index === 2 ? 5 : 48),
         admission: 'open',
         registeredAt: minutesLater(0),
         lastActivatedAt: minutesLater(1),
