@@ -196,7 +196,7 @@ function optionsOf(name: string): string[][] {
     .map(([, comment = '', option = '']) => [
       `\`${option}\``,
       isOurs(name, option) ? 'not there' : `\`${snakeCase(option)}\``,
-      plain(comment) || 'the same for evaluation',
+      plain(comment).split(' @example')[0] || 'the same for evaluation',
     ])
 }
 

@@ -149,6 +149,11 @@ export const limits = {
   identityBytesMax: 4 * KiB,
   nodeNameCharactersMax: 256,
   nodeNameBytesMax: 1 * KiB,
+  /** Tags of a SuperNode, of its flags and of its certificate each. */
+  nodeTagsMax: 16,
+  nodeTagKeyCharactersMax: 64,
+  nodeTagValueCharactersMax: 128,
+  nodeTagsBytesMax: 32 * KiB,
   /** Publisher and name, or a version. */
   fabNamesBytesMax: 1 * KiB,
   groupIdBytesMax: 256,

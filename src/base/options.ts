@@ -9,13 +9,15 @@ export interface OptionRow {
   readonly help: string
   readonly default?: string
   readonly choices?: readonly string[]
+  /** May be given several times; the value is a list. */
+  readonly repeats?: boolean
   /** Accepted and hidden: an old name, or one that needs no words. */
   readonly hidden?: boolean
   /** Why the flag is refused, for those that other releases have. */
   readonly refused?: string
 }
 
-export type OptionValues = Readonly<Record<string, string | boolean | undefined>>
+export type OptionValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 
 /** Reads arguments. Answers `undefined` when help or version was asked for and printed. Throws a UsageError (status 2). */
 export function parseOptions(
@@ -35,6 +37,7 @@ export function parseOptions(
     const option = new Option(row.flags, row.help)
     if (row.default !== undefined) option.default(row.default)
     if (row.choices) option.choices(row.choices)
+    if (row.repeats) option.argParser((value: string, before: readonly string[] = []) => [...before, value])
     if (row.hidden || row.refused) option.hideHelp()
     command.addOption(option)
   }
@@ -59,7 +62,7 @@ export const versionText = `Flower version: ${flowerGrpcVersion}\nTrellis ${trel
 
 /** A whole number within bounds, or a UsageError that names the flag. */
 export function wholeNumber(
-  value: string | boolean | undefined,
+  value: OptionValues[string],
   flag: string,
   bounds: { min: number; max?: number },
 ): number | undefined {

@@ -27,6 +27,7 @@ export const columnLimits = {
     owner_name: 'identityBytesMax',
     location: 'wordBytesMax',
     name: 'nodeNameBytesMax',
+    tags: 'nodeTagsBytesMax',
     status: 'wordBytesMax',
     admission: 'wordBytesMax',
   },

@@ -141,4 +141,7 @@ export const migrations: readonly string[] = [
   `
   CREATE INDEX run_organization ON run (owner_organization);
   `,
+  `
+  ALTER TABLE node ADD COLUMN tags TEXT;
+  `,
 ]

@@ -44,6 +44,8 @@ export interface NodeTable {
   /** LATITUDE,LONGITUDE and name, as the operator registered it. */
   location: string | null
   name: string | null
+  /** JSON: what the node says of itself, and what its certificate says. */
+  tags: string | null
   /** 'registered' | 'online' | 'offline' | 'unregistered' */
   status: string
   /** 'open' | 'draining' | 'blocked' */

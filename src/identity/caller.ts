@@ -1,4 +1,6 @@
-/** Who is at the other end of a connection, as decided once a connection by `judge.ts`. */
+import type { NodeTags } from '../base/node-tags.ts'
+
+/** The peer of a connection, as `judge.ts` decides once a connection. */
 export type PeerIdentity = Anonymous | CertificatePeer | RefusedPeer
 
 /** No certificate was asked for (or none was given in `request` mode): key authentication applies. */
@@ -26,6 +28,10 @@ export interface CertificatePeer {
   readonly fingerprint: string
   /** Epoch milliseconds. */
   readonly notAfter: number
+  /** Tags that the certificate vouches for: organisational units such as `OU=region=eu`. */
+  readonly tags?: NodeTags
+  /** Whether a SuperNode may give itself further tags; by default it may. */
+  readonly allowsOwnTags?: boolean
   /** Whether several processes may use this identity at once, each as a node of its own. */
   readonly identitySharing: 'refuse' | 'allow'
 }

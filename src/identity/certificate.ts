@@ -53,6 +53,7 @@ export interface Certificate {
 export interface DistinguishedName {
   readonly commonNames: readonly string[]
   readonly organizations: readonly string[]
+  readonly units: readonly string[]
   /** As RFC 4514 writes it, most specific first. */
   readonly text: string
 }
@@ -266,6 +267,7 @@ function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {
   return {
     commonNames: ofType('2.5.4.3'),
     organizations: ofType('2.5.4.10'),
+    units: ofType('2.5.4.11'),
     text: parts
       .toReversed()
       .map((part) => `${nameLabels[part.type] ?? part.type}=${escaped(part.text)}`)

@@ -51,6 +51,17 @@ test('a certificate of the client CA is let in under its name', async () => {
   assert.equal(peer.notAfter, now + day)
 })
 
+test('organisational units of the form key=value are tags, and the policy says whether others count', async () => {
+  const units = ['region=eu', 'Research', 'gpu=a100=2', 'region=us', '=x', '__proto__=x']
+  const chain = [await leaf({ units })]
+  const peer = decide(chain)
+  assert.ok(peer.kind === 'certificate')
+  assert.deepEqual(peer.tags, { region: 'eu', gpu: 'a100=2' })
+  assert.equal(peer.allowsOwnTags, true)
+  const strict = decide(chain, { policy: { ...defaultPolicy, nodeTags: 'certificate' } })
+  assert.ok(strict.kind === 'certificate' && strict.allowsOwnTags === false)
+})
+
 test('a peer without a certificate is refused unless keys are allowed', () => {
   assert.equal(reasonOf(decide([])), 'no-certificate')
   assert.equal(reasonOf(decide([], { required: false })), 'anonymous')

@@ -1,5 +1,6 @@
 import { errorText } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
+import { type NodeTags, parseTag } from '../base/node-tags.ts'
 import type { PeerIdentity, RefusalReason, RefusedPeer, Role } from './caller.ts'
 import { allowsClientAuth, type Certificate, parseCertificate } from './certificate.ts'
 import { type Fault, findPath } from './path.ts'
@@ -86,7 +87,15 @@ export function judge(input: JudgementInput): PeerIdentity {
     fingerprint: leaf.fingerprint,
     notAfter: leaf.notAfter,
     identitySharing: input.policy.sharing,
+    tags: tagsOf(leaf.subject.units),
+    allowsOwnTags: input.policy.nodeTags === 'any',
   }
+}
+
+/** Organisational units of the form `key=value`; of several with the same key the first counts. */
+function tagsOf(units: readonly string[]): NodeTags {
+  const tags = units.flatMap((unit) => [parseTag(unit)].filter((tag) => tag !== undefined))
+  return Object.fromEntries(tags.slice(0, limits.nodeTagsMax).toReversed())
 }
 
 /** The one name of a certificate, by the policy's source. */

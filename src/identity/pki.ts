@@ -18,6 +18,8 @@ export interface Issued {
 export interface CertificateRequest {
   readonly commonName?: string
   readonly organization?: string
+  /** Organisational units, e.g. tags such as `region=eu`. */
+  readonly units?: readonly string[]
   readonly uris?: readonly string[]
   readonly dns?: readonly string[]
   readonly ips?: readonly string[]
@@ -122,6 +124,7 @@ function keyIdentifier(extnID: '2.5.29.14' | '2.5.29.35', id: ArrayBuffer): pkij
 function nameOf(request: CertificateRequest): pkijs.RelativeDistinguishedNames {
   const parts = [
     ['2.5.4.10', request.organization],
+    ...(request.units ?? []).map((unit) => ['2.5.4.11', unit]),
     ['2.5.4.3', request.commonName],
   ].flatMap(([type, value]) => {
     if (type === undefined || value === undefined) return []

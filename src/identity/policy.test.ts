@@ -23,7 +23,9 @@ function policyOf(text: string) {
 test('the policy of the guide is read as it says', () => {
   const block = blocksOf('docs/guides/mutual-tls.md').find(({ language }) => language === 'toml')
   const policy = policyOf((block?.text ?? '').replace('hospital-a-ca.crt', 'hospital-a.crt'))
-  assert.deepEqual([policy.source, policy.sharing], ['uri', 'refuse'])
+  assert.deepEqual([policy.source, policy.sharing, policy.nodeTags], ['uri', 'refuse', 'any'])
+  assert.equal(policyOf('[identity]\nnode-tags = "certificate"\n').nodeTags, 'certificate')
+  assert.throws(() => policyOf('[identity]\nnode-tags = "none"\n'), /node-tags must be "any" or "certificate"/)
   assert.deepEqual([...(policy.cas[0]?.organizations ?? [])], ['Hospital A'])
   assert.equal(policy.cas[0]?.cas.size, 1)
   const roles = (identity: string, organization = ''): string[] => [...rolesOf(policy, identity, organization)].sort()

@@ -11,6 +11,8 @@ export interface Policy {
   /** `auto`: the one spiffe:// URI, else the common name, else the one DNS name. */
   readonly source: IdentitySource
   readonly sharing: 'refuse' | 'allow'
+  /** Whether the tags that a SuperNode gives itself count, or those of its certificate alone. */
+  readonly nodeTags: 'any' | 'certificate'
   /** Empty: every certificate of the client CA may do everything. */
   readonly allow: readonly AllowRule[]
   readonly cas: readonly CaRule[]
@@ -37,7 +39,7 @@ export interface CaRule {
   readonly crl: CrlRule
 }
 
-export const defaultPolicy: Policy = { source: 'auto', sharing: 'refuse', allow: [], cas: [] }
+export const defaultPolicy: Policy = { source: 'auto', sharing: 'refuse', nodeTags: 'any', allow: [], cas: [] }
 
 /** The roles of an identity under the policy. */
 export function rolesOf(policy: Policy, identity: string, organization: string): ReadonlySet<Role> {
@@ -123,19 +125,21 @@ export function readPolicy(file: FileFlag): Policy {
   }
   ensureKeys(toml, ['identity', 'allow', 'ca'], 'the file', fail)
   const identity = tableOf(toml.identity, '[identity]', fail)
-  ensureKeys(identity, ['source', 'identity-sharing'], '[identity]', fail)
+  ensureKeys(identity, ['source', 'identity-sharing', 'node-tags'], '[identity]', fail)
   const source = identity.source ?? 'auto'
   if (typeof source !== 'string' || !sources.includes(source))
     throw fail(`identity.source must be one of ${sources.join(', ')}`)
   const sharing = identity['identity-sharing'] ?? 'refuse'
   if (sharing !== 'refuse' && sharing !== 'allow') throw fail('identity.identity-sharing must be "refuse" or "allow"')
+  const nodeTags = identity['node-tags'] ?? 'any'
+  if (nodeTags !== 'any' && nodeTags !== 'certificate') throw fail('identity.node-tags must be "any" or "certificate"')
   const allow = tablesOf(toml.allow, '[[allow]]', fail).map((rule) => readAllow(rule, fail))
   const cas = tablesOf(toml.ca, '[[ca]]', fail).map((rule) => readCaRule(rule, file, fail))
   if (namesOrganizations({ cas }) && allow.some((rule) => rule.runs === 'all' && rule.organization === undefined))
     throw fail(
       'an [[allow]] entry with the role "admin" or runs = "all" needs organization if [[ca]] entries have organizations: any of these CAs could issue its identity',
     )
-  return { source: source as IdentitySource, sharing, allow, cas }
+  return { source: source as IdentitySource, sharing, nodeTags, allow, cas }
 }
 
 type Fail = (what: string) => UsageError

@@ -70,7 +70,7 @@ function readOcsp({ sslClientOcsp: mode, sslClientOcspUrl: url }: OptionValues):
 }
 
 /** None where the value is not about URLs. */
-function readUrls(flag: string, value: string | boolean | undefined): string[] {
+function readUrls(flag: string, value: OptionValues[string]): string[] {
   if (typeof value !== 'string' || !isHttpUrl(value)) return []
   const urls = value.split(',').map((url) => url.trim())
   const bad = urls.find((url) => !isHttpUrl(url) || !URL.canParse(url))

@@ -54,6 +54,17 @@ test('a SuperNode that could only be refused does not start, and says what would
     [() => ['--insecure', '--node-config', 'partition-id'], /--node-config: 'partition-id' is not understood/],
     [() => ['--insecure', '--node-config', 'name=left'], /--node-config: .*give key=value pairs with TOML values/],
     [() => ['--insecure', '--node-config', 'a=[1,2]'], /value of 'a' must be a boolean, a number or a string/],
+    [() => ['--insecure', '--tag', 'region'], /--tag 'region' is not understood: give key=value/],
+    [() => ['--insecure', '--tag', 'a=1', '--tag', 'a=2'], /--tag a is given twice/],
+    [
+      () => [
+        '--insecure',
+        ...Array(17)
+          .keys()
+          .flatMap((key) => ['--tag', `k${key}=x`]),
+      ],
+      /at most 16/,
+    ],
     [() => ['--insecure', '--max-retries', 'many'], /--max-retries must be a whole number/],
     [() => ['--insecure', '--rest'], /With --rest, --superlink must be a URL.*not '127\.0\.0\.1:9092'/],
     [() => ['--rest', '--superlink', 'http://fl.example:9095'], /is without TLS: give https:.*or --insecure/],
@@ -112,6 +123,12 @@ test('the node configuration is TOML, in pairs or from a file, flattened', () =>
     'camera.id': 'a b',
   })
   assert.deepEqual(configOf(file('node.toml')), { 'partition-id': 3n, 'camera.name': 'left' })
+})
+
+test('tags are given one by one, and a value may hold any sign', () => {
+  const tags = (...args: string[]) => parseSupernodeConfig(['--insecure', ...args])?.tags
+  assert.deepEqual(tags(), {})
+  assert.deepEqual(tags('--tag', 'region=eu', '--tag', 'ward=left = 2'), { region: 'eu', ward: 'left = 2' })
 })
 
 test('what SuperExecs must know: a secret, unless the address is one of this machine, or all is insecure', () => {

@@ -1,6 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { UsageError } from '../base/errors.ts'
 import type { LogFormat } from '../base/log.ts'
+import type { NodeTags } from '../base/node-tags.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import type { UserConfig } from '../base/user-config.ts'
 import { parseConfigPairs } from '../fab/config-pairs.ts'
@@ -16,6 +17,7 @@ import {
 } from '../identity/tls-files.ts'
 import { readTrustedEntities, type TrustedEntities } from '../identity/trusted-entities.ts'
 import { formatAddress, isLoopback, parseAddress } from '../rpc/address.ts'
+import { readTags } from './tag-option.ts'
 
 /** Everything that `flower-supernode` can be told. */
 export interface SupernodeConfig {
@@ -29,6 +31,8 @@ export interface SupernodeConfig {
   /** The key was made for this start only: the node registers itself and leaves for good at the end. */
   readonly keyIsAutomatic: boolean
   readonly nodeConfig: UserConfig
+  /** What this node says of itself to apps. */
+  readonly tags: NodeTags
   /** Only apps that one of them has signed run here; absent: all apps. */
   readonly trustedEntities: TrustedEntities | undefined
   readonly isolation: 'subprocess' | 'process'
@@ -61,6 +65,11 @@ export const rows: readonly OptionRow[] = [
   {
     flags: '--node-config <pairs>',
     help: 'configuration for the ClientApps: key=value pairs with TOML values, or a .toml file',
+  },
+  {
+    flags: '--tag <key=value>',
+    help: 'tag by which ServerApps can choose this node, e.g. region=eu; can be repeated',
+    repeats: true,
   },
   {
     flags: '--transport <wire>',
@@ -148,6 +157,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     keyIsAutomatic: keyFile === undefined,
     trustedEntities: readTrusted(text('trustedEntities')),
     nodeConfig: parseConfigPairs(text('nodeConfig') ?? '', '--node-config'),
+    tags: readTags((values.tag ?? []) as readonly string[]),
     isolation,
     runtimeAddress,
     runtimeTls: readRuntimeTls(values, warnings),

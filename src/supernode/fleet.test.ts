@@ -63,6 +63,7 @@ function setUp(config: Partial<FleetOptions['config']> = {}) {
     config: {
       key,
       keyIsAutomatic: false,
+      tags: {},
       hasCertificate: false,
       maxRetries: undefined,
       maxWaitMs: undefined,

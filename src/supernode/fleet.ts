@@ -26,7 +26,10 @@ const transfers: readonly DescMethodUnary[] = [fleet.pushMessages, fleet.pushObj
 const activationPauseMs = 5000
 
 export interface FleetOptions {
-  readonly config: Pick<SupernodeConfig, 'key' | 'keyIsAutomatic' | 'hasCertificate' | 'maxRetries' | 'maxWaitMs'>
+  readonly config: Pick<
+    SupernodeConfig,
+    'key' | 'keyIsAutomatic' | 'hasCertificate' | 'tags' | 'maxRetries' | 'maxWaitMs'
+  >
   readonly channel: Channel
   readonly clock: Clock
   readonly log: Logger
@@ -90,7 +93,7 @@ export class FleetClient {
   /** A node that was killed counts as online for a minute, and cannot come back before: a supervisor need not know. */
   async #activate(publicKey: Uint8Array): Promise<NodeId> {
     const { clock, config, log, signal } = this.#options
-    const request = { publicKey, heartbeatInterval: heartbeatIntervalSeconds }
+    const request = { publicKey, heartbeatInterval: heartbeatIntervalSeconds, tags: { ...config.tags } }
     const endsAt = clock.now() + 2 * heartbeatIntervalSeconds * 1000 + activationPauseMs
     for (let tries = 0; ; tries++) {
       try {

@@ -30,7 +30,7 @@ test('a thousand nodes come back at the same moment to a slow SuperLink: all get
     rootsPem: deployment.ca.issued.certificatePem,
     certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem },
   })
-  const settings = { keyIsAutomatic: true, hasCertificate: true, maxRetries: undefined, maxWaitMs: undefined }
+  const settings = { keyIsAutomatic: true, tags: {}, hasCertificate: true, maxRetries: undefined, maxWaitMs: undefined }
   const stop = new AbortController()
   await using stack = new AsyncDisposableStack()
   stack.defer(() => stop.abort())

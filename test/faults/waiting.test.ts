@@ -53,7 +53,7 @@ const programs: Readonly<Record<string, (server: FailingServer) => () => Promise
   SuperNode: ({ channel, clock, log, signal }) => {
     const key = generateNodeKey()
     const config = {
-      ...{ key, keyIsAutomatic: true, hasCertificate: true },
+      ...{ key, keyIsAutomatic: true, tags: {}, hasCertificate: true },
       ...{ maxRetries: undefined, maxWaitMs: undefined },
     }
     const client = new FleetClient({ config, channel, clock, log, signal })

@@ -38,6 +38,7 @@ export function renewCommand(context: CliContext): Command {
           {
             ...(commonName === undefined ? {} : { commonName }),
             ...(organization === undefined ? {} : { organization }),
+            units: subject.units,
             ...names,
             ...(ocspUrls[0] === undefined ? {} : { ocspUrl: ocspUrls[0] }),
             usages: (['client', 'server'] as const).filter((usage) => extendedKeyUsages?.includes(purposes[usage])),

@@ -2,6 +2,7 @@ import { isIP } from 'node:net'
 import { Command } from 'commander'
 import { isHttpUrl } from '../../base/bounded-fetch.ts'
 import { UsageError } from '../../base/errors.ts'
+import { parseTag } from '../../base/node-tags.ts'
 import { issue } from '../../identity/pki.ts'
 import { type CliContext, type CreateCommand, collect, group } from '../command.ts'
 import { runCommand } from '../output.ts'
@@ -64,6 +65,7 @@ interface IssueOptions {
   readonly ca: string
   readonly server?: boolean
   readonly organization?: string
+  readonly tag: readonly string[]
   readonly uri?: string
   readonly dns: readonly string[]
   readonly ip: readonly string[]
@@ -80,6 +82,7 @@ function issueCommand(context: CliContext): Command {
     .option('--ca <name>', 'name of the files of the CA', 'ca')
     .option('--server', 'issue a server certificate for a SuperLink; by default a client certificate')
     .option('--organization <name>', 'organisation in the certificate')
+    .option('--tag <key=value>', 'tag of the SuperNode, as organisational unit (repeatable)', collect, [])
     .option('--uri <uri>', 'identity as a URI, for example spiffe://fl.example/supernode/1')
     .option('--dns <name>', 'host name (repeatable)', collect, [])
     .option('--ip <address>', 'IP address (repeatable)', collect, [])
@@ -94,6 +97,8 @@ function issueCommand(context: CliContext): Command {
         const { directory, server, organization, uri, ocspUrl } = options
         for (const ip of options.ip)
           if (isIP(ip) === 0) throw new UsageError(`--ip: '${ip}' is not an IP address: give host names with --dns.`)
+        const noTag = options.tag.find((tag) => !parseTag(tag))
+        if (noTag !== undefined) throw new UsageError(`--tag: '${noTag}' is not key=value, for example region=eu.`)
         for (const [flag, value] of [
           ['--uri', uri ?? 'urn:x'] as const,
           ...options.dns.map((dns) => ['--dns', dns] as const),
@@ -113,6 +118,7 @@ function issueCommand(context: CliContext): Command {
           {
             commonName: name,
             ...optional({ organization }),
+            units: options.tag,
             ...(ocspUrl === undefined ? {} : { ocspUrl }),
             uris: uri === undefined ? [] : [uri],
             dns: local ? ['localhost'] : options.dns,

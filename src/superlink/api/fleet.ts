@@ -43,6 +43,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           publicKey: pemText(request.publicKey),
           heartbeatIntervalMs: request.heartbeatInterval * 1000,
           speaker,
+          tags: request.tags,
         })
         ctx.log.info('SuperNode activated', {
           node: nodeId,

@@ -1,5 +1,6 @@
 import type { MessageInitShape } from '@bufbuild/protobuf'
 import { isoTimestamp } from '../../base/clock.ts'
+import { mergedTags } from '../../base/node-tags.ts'
 import type { NodeInfoSchema } from '../../gen/flwr/proto/node_pb.ts'
 import type { LiveNodes } from '../nodes/live-nodes.ts'
 import type { Node } from '../nodes/node.ts'
@@ -19,6 +20,7 @@ export function nodeToWire(
     publicKey: Buffer.from(node.publicKey ?? '', 'latin1'),
     authMethod: node.authMethod,
     admission: node.admission,
+    tags: { ...mergedTags(node.tags) },
     ...(node.location === undefined ? {} : { location: node.location }),
     ...(node.name === undefined ? {} : { name: node.name }),
     ...(node.lastActivatedAt === undefined ? {} : { lastActivatedAt: isoTimestamp(node.lastActivatedAt) }),

@@ -57,6 +57,7 @@ export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): 
       organization: peer.organization,
       certificateSerial: peer.serial,
       certificateNotAfter: peer.notAfter,
+      tags: { ...now.tags, certificate: peer.tags ?? {} },
     })
     const shown = { node: node.nodeId, identity: peer.identity, serial: peer.serial }
     afterCommit(() => ctx.log.info('A SuperNode shows a new certificate', shown))

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { NodeId } from '../../base/ids.ts'
+import { noTags, type TagsBySource } from '../../base/node-tags.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { toSqlite } from '../../db/row.ts'
@@ -26,6 +27,7 @@ export async function insert(tx: Db, node: Node): Promise<void> {
         owner_name: node.ownerName,
         location: node.location ?? null,
         name: node.name ?? null,
+        tags: tagsText(node.tags),
         status: node.status,
         admission: node.admission,
         registered_at: node.registeredAt,
@@ -189,6 +191,7 @@ export type NodeChange = Partial<{
   organization: string
   certificateSerial: string
   certificateNotAfter: number
+  tags: TagsBySource
 }>
 
 /** `KnownNodes.update` is the one caller: what is known in memory changes with the row. */
@@ -207,9 +210,14 @@ export async function update(tx: Db, nodeId: NodeId, change: NodeChange): Promis
     organization: change.organization,
     certificate_serial: change.certificateSerial,
     certificate_not_after: change.certificateNotAfter,
+    tags: change.tags && tagsText(change.tags),
   }
   const set = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined))
   await tx.updateTable('node').set(fitting('node', set)).where('node_id', '=', nodeId).execute()
+}
+
+function tagsText(tags: TagsBySource): string {
+  return JSON.stringify(tags)
 }
 
 function toNode(row: Row<'node'>): Node {
@@ -225,6 +233,7 @@ function toNode(row: Row<'node'>): Node {
     ownerName: row.owner_name,
     location: row.location ?? undefined,
     name: row.name ?? undefined,
+    tags: row.tags ? (JSON.parse(row.tags) as TagsBySource) : noTags,
     status: row.status as NodeStatus,
     admission: row.admission as Admission,
     registeredAt: row.registered_at,

@@ -1,4 +1,5 @@
 import { type NodeId, randomId } from '../../base/ids.ts'
+import { noTags, type TagsBySource } from '../../base/node-tags.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
 
 export type NodeStatus = 'registered' | 'online' | 'offline' | 'unregistered'
@@ -21,6 +22,7 @@ export interface Node {
   /** LATITUDE,LONGITUDE in degrees, and a name for people; both as registered. */
   readonly location: string | undefined
   readonly name: string | undefined
+  readonly tags: TagsBySource
   readonly status: NodeStatus
   readonly admission: Admission
   readonly registeredAt: number
@@ -71,6 +73,7 @@ export function newNode(owner: { id: string; name: string }, registeredAt: numbe
     ownerName: owner.name,
     location: undefined,
     name: undefined,
+    tags: noTags,
     status: 'registered',
     admission: 'open',
     registeredAt,

@@ -2,6 +2,7 @@ import { DomainError } from '../../base/errors.ts'
 import { isStorageFull } from '../../base/full-disk.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { areTags, type NodeTags, type TagsBySource } from '../../base/node-tags.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -68,7 +69,7 @@ function ensureLocation(location: string): void {
 export async function activateNode(
   ctx: Ctx,
   credential: NodeCredential,
-  fields: { publicKey: string; heartbeatIntervalMs: number; speaker: Speaker },
+  fields: { publicKey: string; heartbeatIntervalMs: number; speaker: Speaker; tags?: NodeTags },
 ): Promise<NodeId> {
   return ctx.db.transaction(async (tx, afterCommit) => {
     const node =
@@ -86,7 +87,8 @@ export async function activateNode(
     }
     // Within the transaction: of two that come at once, the second finds the first.
     ctx.liveNodes.note(node.nodeId, fields.speaker)
-    await bringOnline(ctx, tx, afterCommit, node, fields.heartbeatIntervalMs)
+    const tags = tagsFor(credential, fields.tags ?? {})
+    await bringOnline(ctx, tx, afterCommit, node, { intervalMs: fields.heartbeatIntervalMs, tags })
     await forgetIncomplete(ctx, tx, afterCommit, node.nodeId)
     await redeliver(ctx, tx, afterCommit, node.nodeId)
     await failConfirmed(ctx, tx, afterCommit, node.nodeId)
@@ -106,7 +108,7 @@ export async function heartbeat(ctx: Ctx, nodeId: NodeId, intervalMs: number): P
     return await ctx.db.transaction(async (tx, afterCommit) => {
       const node = await nodeStore.find(tx, nodeId)
       if (!node || isGone(node)) return false
-      await bringOnline(ctx, tx, afterCommit, node, intervalMs)
+      await bringOnline(ctx, tx, afterCommit, node, { intervalMs })
       return true
     })
   } catch (error) {
@@ -242,18 +244,37 @@ async function insertKeyNode(
   return node
 }
 
-async function bringOnline(ctx: Ctx, tx: Db, afterCommit: AfterCommit, node: Node, intervalMs: number): Promise<void> {
+async function bringOnline(
+  ctx: Ctx,
+  tx: Db,
+  afterCommit: AfterCommit,
+  node: Node,
+  { intervalMs, tags }: { intervalMs: number; tags?: TagsBySource },
+): Promise<void> {
   const now = ctx.clock.now()
   await ctx.knownNodes.update(tx, afterCommit, node.nodeId, {
     ...(node.status === 'online' ? {} : { status: 'online', lastActivatedAt: now }),
     onlineUntil: now + heartbeatPatience * intervalMs,
     heartbeatIntervalMs: intervalMs,
+    ...(tags ? { tags } : {}),
   })
   afterCommit(() => {
     // Calls that wait for replies need not look again: a node that comes makes none.
     if (node.status !== 'online') ctx.bells.nodes.ringAll()
     ctx.bells.deadlines.ring('deadlines')
   })
+}
+
+/** Throws `node-label-invalid` for tags that are too many, too long, or not tags. */
+function tagsFor(credential: NodeCredential, given: NodeTags): TagsBySource {
+  if (!areTags(given))
+    throw new DomainError(
+      'node-label-invalid',
+      `The tags of the SuperNode are not valid: at most ${limits.nodeTagsMax}, each key=value with plain characters.`,
+    )
+  if (credential.kind !== 'certificate') return { own: given, certificate: {} }
+  const { tags = {}, allowsOwnTags = true } = credential.peer
+  return { own: allowsOwnTags ? given : {}, certificate: tags }
 }
 
 function ensureHeartbeatInterval(intervalMs: number): void {

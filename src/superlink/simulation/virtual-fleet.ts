@@ -1,6 +1,7 @@
 import { Bell } from '../../base/bell.ts'
 import { errorText } from '../../base/errors.ts'
 import type { NodeId, RunId, TaskId } from '../../base/ids.ts'
+import { noTags } from '../../base/node-tags.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import {
   beginExecution,
@@ -199,6 +200,7 @@ function toNode(nodeId: NodeId): Node {
     organization: undefined,
     location: undefined,
     name: undefined,
+    tags: noTags,
     authMethod: 'key',
     certificateSerial: undefined,
     certificateNotAfter: undefined,
