@@ -8,36 +8,29 @@ import { measureLarge } from './large.ts'
 import { thisMachine } from './machine.ts'
 import { measureMeans } from './mean.ts'
 import { ourFlower } from './our-flower.ts'
+import { drawPage, keepForPage } from './page/main.ts'
 import { measurePythonFleets } from './python-fleets.ts'
 import { pythonFlower } from './python-flower.ts'
-import { benchScale, redrawPage } from './scale/main.ts'
+import { benchScale } from './scale/main.ts'
 import { measureSecureAggregation } from './secagg.ts'
 import { measureSimulations } from './simulation.ts'
-import { repeat, type Spreads } from './spread.ts'
-import {
-  printFleets,
-  printLarge,
-  printMeans,
-  printSecureAggregation,
-  printSimulations,
-  printTls,
-  printTraining,
-} from './tables.ts'
+import { repeat } from './spread.ts'
+import { printTable } from './table.ts'
+import { type MeasuredTables, tablesOf } from './tables.ts'
 import { measureTls } from './tls.ts'
 import { measureTraining } from './training.ts'
 import { benchWaterfall } from './waterfall/main.ts'
 
 /**
- * `npm run bench [-- TABLE] [--repeats N] [--quick] [--json FILE]`: figures of Trellis beside those of Python Flower 1.29, both
- * taken in this run, one after the other, on this machine: read the ratios. Each is the median of three measurements. Loads are
- * bounded in count and time, and stay on the loopback interface. `scale`, `waterfall` and
- * `bad-days` have options of their own; `page` draws the page of `scale` anew.
+ * `npm run bench [-- TABLE…] [--repeats N] [--quick] [--json FILE] [--page]`: figures of Trellis beside those of Python Flower
+ * 1.29, both taken in this run, one after the other, on this machine: read the ratios. Each is the median of three. `scale`,
+ * `bad-days` and `waterfall` have options of their own, and `all` measures everything for `docs/benchmarks.md`. Loads are
+ * bounded in count and time, and stay on the loopback interface.
  */
 
 /** Measures some times, prints, and returns what goes into the JSON. */
 type Table = (times: number) => Promise<unknown>
 
-const [only, ...rest] = process.argv.slice(2)
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 let folders = 0
 const trellis = lazily(() => ourFlower(directory))
@@ -55,12 +48,12 @@ const tables: Readonly<Record<string, Table>> = {
       ours: await measureTraining(trellis(), 'Trellis', freshFolder()),
       theirs: python ? await measureTraining(pythonFlower(python), 'Flower 1.29', freshFolder()) : undefined,
     }
-  }, printTraining),
+  }),
   large: table(async () => {
     const python = await python129()
     return measureLarge({ ours: trellis(), theirs: python ? pythonFlower(python) : undefined }, freshFolder())
-  }, printLarge),
-  mean: table(async () => measureMeans(await python129()), printMeans),
+  }),
+  mean: table(async () => measureMeans(await python129())),
   simulation: table(async () => {
     const python = await python129()
     return measureSimulations({
@@ -70,57 +63,88 @@ const tables: Readonly<Record<string, Table>> = {
       writeOurApp: trellis().writeApp,
       writePythonApp: pythonFlower(python ?? '').writeApp,
     })
-  }, printSimulations),
-  secagg: table(measureSecureAggregation, printSecureAggregation),
-  tls: table(() => measureTls(freshFolder()), printTls),
+  }),
+  secagg: table(measureSecureAggregation),
+  tls: table(() => measureTls(freshFolder())),
   'python-fleets': table(async () => {
     const { TRELLIS_PYTHON_129, TRELLIS_PYTHON_141 } = await environments()
     return TRELLIS_PYTHON_129 && TRELLIS_PYTHON_141 ? measurePythonFleets(['1.29', '1.41']) : []
-  }, printFleets),
+  }),
+}
+
+const commands: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
+  scale: (args) => benchScale(directory, { ours: () => trellis().bin, python: python129 }, args),
+  'bad-days': (args) => benchBadDays(directory, trellis().bin, args),
+  waterfall: (args) => benchWaterfall(directory, trellis(), args),
+  tables: benchTables,
+  page: drawPage,
+  all: benchAll,
 }
 
 try {
-  if (only === 'scale') await benchScale(directory, { ours: () => trellis().bin, python: python129 }, rest)
-  else if (only === 'waterfall') await benchWaterfall(directory, trellis(), rest)
-  else if (only === 'bad-days') await benchBadDays(directory, trellis().bin, rest)
-  else if (only === 'page') await redrawPage()
-  else await measureTables()
+  const [first = '', ...rest] = process.argv.slice(2)
+  const command = commands[first]
+  await (command ? command(rest) : benchTables(process.argv.slice(2)))
 } finally {
   rmSync(directory, { recursive: true, force: true })
 }
 
-/** A table that fails is named, and the others follow. */
-async function measureTables(): Promise<void> {
-  const { values, positionals } = parseArgs({
-    allowPositionals: true,
-    options: { repeats: { type: 'string' }, quick: { type: 'boolean', default: false }, json: { type: 'string' } },
-  })
-  const repeats = Number(values.repeats ?? (values.quick ? 1 : 3))
-  const measured: Record<string, unknown> = { machine: thisMachine(), repeats }
-  for (const name of positionals.length > 0 ? positionals : Object.keys(tables)) {
-    const measure = tables[name]
-    if (!measure)
-      throw new Error(
-        `There is no table '${name}': ${[...Object.keys(tables), 'scale', 'waterfall', 'bad-days', 'page'].join(', ')}`,
-      )
-    process.stderr.write(`Table '${name}'\n`)
-    try {
-      measured[name] = await measure(repeats)
-    } catch (error) {
-      process.exitCode = 1
-      process.stderr.write(`Table '${name}' failed: ${(error as Error).stack}\n`)
-    }
-    if (values.json) writeFileSync(values.json, `${JSON.stringify(measured, null, 1)}\n`)
+/** Every figure of the page. What fails is named, and the rest follows. */
+async function benchAll(args: readonly string[]): Promise<void> {
+  const isQuick = args.includes('--quick')
+  const parts: readonly (readonly [string, ...string[]])[] = isQuick
+    ? [['scale', '--quick'], ['bad-days', '100'], ['waterfall']]
+    : [['scale'], ['bad-days'], ['waterfall'], ['tables']]
+  for (const [name, ...own] of parts) {
+    process.stderr.write(`\n${name}\n`)
+    await orNamed(name, async () => commands[name]?.([...own, '--page']))
   }
 }
 
-function table<T>(measure: () => T | Promise<T>, print: (figures: Spreads<T>) => void): Table {
-  return async (times) => {
-    const figures = await repeat(times, measure)
-    process.stdout.write('\n')
-    print(figures)
-    return figures
+async function benchTables(args: readonly string[]): Promise<void> {
+  const { values, positionals } = parseArgs({
+    args: [...args],
+    allowPositionals: true,
+    options: {
+      repeats: { type: 'string' },
+      quick: { type: 'boolean' },
+      json: { type: 'string' },
+      page: { type: 'boolean' },
+    },
+  })
+  const names = positionals.length > 0 ? positionals : Object.keys(tables)
+  const unknown = names.find((name) => !tables[name])
+  if (unknown)
+    throw new Error(`There is no '${unknown}': ${[...Object.keys(tables), ...Object.keys(commands)].join(', ')}`)
+  const repeats = Number(values.repeats ?? (values.quick ? 1 : 3))
+  const measured: Record<string, unknown> = {}
+  for (const name of names) {
+    process.stderr.write(`Table '${name}'\n`)
+    await orNamed(name, async () => {
+      const figures = await tables[name]?.(repeats)
+      measured[name] = figures
+      for (const rows of tablesOf({ [name]: figures })) {
+        process.stdout.write('\n')
+        printTable(rows)
+      }
+    })
   }
+  const kept = { machine: thisMachine(), repeats, ...measured } satisfies MeasuredTables
+  if (values.json) writeFileSync(values.json, `${JSON.stringify(kept, null, 1)}\n`)
+  if (values.page) await keepForPage('tables', kept)
+}
+
+async function orNamed(name: string, work: () => Promise<void>): Promise<void> {
+  try {
+    await work()
+  } catch (error) {
+    process.exitCode = 1
+    process.stderr.write(`'${name}' failed: ${(error as Error).stack}\n`)
+  }
+}
+
+function table<T>(measure: () => T | Promise<T>): Table {
+  return (times) => repeat(times, measure)
 }
 
 function freshFolder(): string {

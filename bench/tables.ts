@@ -1,14 +1,40 @@
 import type { LargeFigures } from './large.ts'
+import type { Machine } from './machine.ts'
 import { gigabytesPerSecond, type MeanFigures } from './mean.ts'
 import type { FleetFigures } from './python-fleets.ts'
 import type { SecureFigures } from './secagg.ts'
 import type { SimulationFigures } from './simulation.ts'
 import { type Spread, type Spreads, spreadText } from './spread.ts'
-import { printTable } from './table.ts'
 import type { ModeFigures, TlsFigures } from './tls.ts'
 import type { TrainingFigures } from './training.ts'
 
-/** The tables of `npm run bench`: medians with their spread, and ratios of medians. */
+/** The tables of `npm run bench` as rows of cells: medians with their spread, and ratios of medians. */
+export type Rows = readonly (readonly string[])[]
+
+/** What `npm run bench` measured; a table that failed is absent. */
+export interface MeasuredTables {
+  readonly machine: Machine
+  readonly repeats: number
+  readonly training?: Spreads<{ ours: TrainingFigures; theirs: TrainingFigures | undefined }>
+  readonly large?: Spreads<readonly { ours: LargeFigures; theirs: LargeFigures | undefined }[]>
+  readonly mean?: Spreads<MeanFigures>
+  readonly simulation?: Spreads<readonly SimulationFigures[]>
+  readonly secagg?: Spreads<readonly SecureFigures[]>
+  readonly tls?: Spreads<TlsFigures>
+  readonly 'python-fleets'?: Spreads<readonly FleetFigures[]>
+}
+
+export function tablesOf(measured: Omit<MeasuredTables, 'machine' | 'repeats'>): Rows[] {
+  return [
+    ...(measured.training ? trainingTables(measured.training) : []),
+    ...(measured.large ? largeTables(measured.large) : []),
+    ...(measured.mean ? meansTables(measured.mean) : []),
+    ...(measured.simulation ? simulationsTables(measured.simulation) : []),
+    ...(measured.secagg ? secureAggregationTables(measured.secagg) : []),
+    ...(measured.tls ? tlsTables(measured.tls) : []),
+    ...(measured['python-fleets'] ? fleetsTables(measured['python-fleets']) : []),
+  ]
+}
 
 type Better = 'less' | 'more'
 
@@ -18,35 +44,35 @@ function ratioText(ours: Spread, theirs: Spread | undefined, better: Better): st
   return `${ratio.toFixed(ratio < 10 ? 2 : 1)} times ${better === 'less' ? 'less' : 'as many'}`
 }
 
-export function printTraining({
+function trainingTables({
   ours,
   theirs,
-}: Spreads<{ ours: TrainingFigures; theirs: TrainingFigures | undefined }>): void {
+}: Spreads<{ ours: TrainingFigures; theirs: TrainingFigures | undefined }>): Rows[] {
   const row = (what: string, key: keyof TrainingFigures, digits: number, better: Better): string[] => [
     what,
     spreadText(ours[key], digits),
     theirs ? spreadText(theirs[key], digits) : 'no Python',
     ratioText(ours[key], theirs?.[key], better),
   ]
-  printTable([
-    ['', 'Trellis (mutual TLS)', 'Flower 1.29 (TLS, keys)', 'ratio'],
-    row('s a round, 2 nodes, 4 KB model, beyond the app', 'secondsPerSmallRound', 3, 'less'),
-    row('small Fleet calls a second, SQLite file', 'fleetCallsPerSecond', 0, 'more'),
-    row('s for 2 rounds, 2 nodes, 100 MB model', 'secondsForLargeRun', 2, 'less'),
-    row('MB resident, idle SuperLink', 'idleMegabytes', 0, 'less'),
-  ])
+  return [
+    [
+      ['', 'Trellis (mutual TLS)', 'Flower 1.29 (TLS, keys)', 'ratio'],
+      row('s a round, 2 nodes, 4 KB model, beyond the app', 'secondsPerSmallRound', 3, 'less'),
+      row('small Fleet calls a second, SQLite file', 'fleetCallsPerSecond', 0, 'more'),
+      row('s for 2 rounds, 2 nodes, 100 MB model', 'secondsForLargeRun', 2, 'less'),
+      row('MB resident, idle SuperLink', 'idleMegabytes', 0, 'less'),
+    ],
+  ]
 }
 
-export function printLarge(
-  figures: Spreads<readonly { ours: LargeFigures; theirs: LargeFigures | undefined }[]>,
-): void {
-  for (const { ours, theirs } of figures) {
+function largeTables(figures: Spreads<readonly { ours: LargeFigures; theirs: LargeFigures | undefined }[]>): Rows[] {
+  return figures.map(({ ours, theirs }) => {
     const { megabytes, nodes, rounds } = ours
     const row = (what: string, key: 'superlink' | 'supernode' | 'serverApp' | 'clientApp'): string[] => {
       const of = (peak: Spread | undefined): string => (peak ? peakText(peak, megabytes.median) : '')
       return [what, of(ours[key]), of(theirs?.[key])]
     }
-    printTable([
+    return [
       [
         `a model of ${megabytes.median} MB, ${nodes.median} nodes, ${rounds.median} rounds`,
         'Trellis (mutual TLS)',
@@ -57,88 +83,96 @@ export function printLarge(
       row('of a SuperNode', 'supernode'),
       row('of the ServerApp', 'serverApp'),
       row('of a ClientApp', 'clientApp'),
-    ])
-  }
+    ]
+  })
 }
 
 function peakText(peak: Spread, modelMegabytes: number): string {
   return `${spreadText(peak, 0)} MB, ${(peak.median / modelMegabytes).toFixed(2)} models`
 }
 
-export function printSimulations(figures: Spreads<readonly SimulationFigures[]>): void {
-  for (const { rounds, ours, oursWithPythonApp, theirs } of figures) {
+function simulationsTables(figures: Spreads<readonly SimulationFigures[]>): Rows[] {
+  return figures.map(({ rounds, ours, oursWithPythonApp, theirs }) => {
     const row = (what: string, seconds: Spread): string[] => [
       what,
       spreadText(seconds, 2),
       theirs ? spreadText(theirs, 2) : 'no Ray',
       ratioText(seconds, theirs, 'less'),
     ]
-    printTable([
+    return [
       [`s for flwr run, simulated: 10 virtual nodes, ${rounds.median} rounds`, 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
       row('a TypeScript app, beside the same in Python', ours),
       ...(oursWithPythonApp ? [row('the Python app of Flower on our programs', oursWithPythonApp)] : []),
-    ])
-  }
+    ]
+  })
 }
 
-export function printMeans({ ours, numpy, copies }: Spreads<MeanFigures>): void {
+function meansTables({ ours, numpy, copies }: Spreads<MeanFigures>): Rows[] {
   const row = (what: string, seconds: Spread | undefined): string[] => [
     what,
     seconds ? gigabytesPerSecond(seconds.median).toFixed(2) : 'no Python',
     seconds ? `${(seconds.median / ours.median).toFixed(2)} times the time` : '',
   ]
-  printTable([
-    ['weighted mean of 4 models of 100 MB of float32', 'GB a second', ''],
-    row('WeightedSum of the SDK', ours),
-    row("numpy, in Flower's steps", numpy),
-    row('copying the models', copies),
-  ])
+  return [
+    [
+      ['weighted mean of 4 models of 100 MB of float32', 'GB a second', ''],
+      row('WeightedSum of the SDK', ours),
+      row("numpy, in Flower's steps", numpy),
+      row('copying the models', copies),
+    ],
+  ]
 }
 
-export function printSecureAggregation(figures: Spreads<readonly SecureFigures[]>): void {
-  printTable([
-    ['one round, a model of 1 MB', 'ms of a node', 'ms of the server', 'KB to a node', 'KB from a node'],
-    ...figures.map(({ what, nodeMs, serverMs, bytesToNode, bytesFromNode }) => [
-      what,
-      ...[spreadText(nodeMs, 0), spreadText(serverMs, 0)],
-      ...[bytesToNode, bytesFromNode].map(({ median }) => (median / 1000).toFixed(1)),
-    ]),
-  ])
+function secureAggregationTables(figures: Spreads<readonly SecureFigures[]>): Rows[] {
+  return [
+    [
+      ['one round, a model of 1 MB', 'ms of a node', 'ms of the server', 'KB to a node', 'KB from a node'],
+      ...figures.map(({ what, nodeMs, serverMs, bytesToNode, bytesFromNode }) => [
+        what,
+        ...[spreadText(nodeMs, 0), spreadText(serverMs, 0)],
+        ...[bytesToNode, bytesFromNode].map(({ median }) => (median / 1000).toFixed(1)),
+      ]),
+    ],
+  ]
 }
 
-export function printFleets(figures: Spreads<readonly FleetFigures[]>): void {
+function fleetsTables(figures: Spreads<readonly FleetFigures[]>): Rows[] {
   const cell = (seconds: Spread, theirs: Spread): string =>
     `${spreadText(seconds, 1)}, ${ratioText(seconds, theirs, 'less')}`
-  printTable([
-    ['s for 2 rounds of a Python app, 2 nodes', 'all Flower', "Flower's SuperNodes at our SuperLink", 'all ours'],
-    ...figures.map(({ release, theirs, atOurs, ours }) => [
-      `Flower ${release}`,
-      spreadText(theirs, 1),
-      cell(atOurs, theirs),
-      cell(ours, theirs),
-    ]),
-  ])
+  return [
+    [
+      ['s for 2 rounds of a Python app, 2 nodes', 'all Flower', "Flower's SuperNodes at our SuperLink", 'all ours'],
+      ...figures.map(({ release, theirs, atOurs, ours }) => [
+        `Flower ${release}`,
+        spreadText(theirs, 1),
+        cell(atOurs, theirs),
+        cell(ours, theirs),
+      ]),
+    ],
+  ]
 }
 
-export function printTls({ crl, certificates, keys, reload }: Spreads<TlsFigures>): void {
+function tlsTables({ crl, certificates, keys, reload }: Spreads<TlsFigures>): Rows[] {
   const row = (what: string, figure: keyof ModeFigures, digits: number, better: Better): string[] => [
     what,
     spreadText(certificates[figure], digits),
     spreadText(keys[figure], digits),
     ratioText(certificates[figure], keys[figure], better),
   ]
-  printTable([
-    ['our SuperLink', 'mutual TLS', 'registered keys', 'ratio'],
-    row('handshakes a second, peer judged', 'handshakesPerSecond', 0, 'more'),
-    row('small Fleet calls a second', 'callsPerSecond', 0, 'more'),
-    row('s until 1,000 nodes that come back at once are online', 'stormSeconds', 1, 'less'),
-  ])
-  printTable([
-    [`revocation list of ${crl.entries.median} entries`, ''],
-    ['ms to load', spreadText(crl.loadMs, 0)],
-    ['microseconds a lookup', spreadText(crl.lookupMicroseconds, 2)],
-    ['slowest call while it is loaded anew, 1,000 connections, ms', spreadText(reload.crlStallMs, 0)],
-    ['the same while a policy is loaded anew', spreadText(reload.policyStallMs, 0)],
-    ['the same while nothing happens', spreadText(reload.calmMs, 0)],
-  ])
+  return [
+    [
+      ['our SuperLink', 'mutual TLS', 'registered keys', 'ratio'],
+      row('handshakes a second, peer judged', 'handshakesPerSecond', 0, 'more'),
+      row('small Fleet calls a second', 'callsPerSecond', 0, 'more'),
+      row('s until 1,000 nodes that come back at once are online', 'stormSeconds', 1, 'less'),
+    ],
+    [
+      [`revocation list of ${crl.entries.median} entries`, ''],
+      ['ms to load', spreadText(crl.loadMs, 0)],
+      ['microseconds a lookup', spreadText(crl.lookupMicroseconds, 2)],
+      ['slowest call while it is loaded anew, 1,000 connections, ms', spreadText(reload.crlStallMs, 0)],
+      ['the same while a policy is loaded anew', spreadText(reload.policyStallMs, 0)],
+      ['the same while nothing happens', spreadText(reload.calmMs, 0)],
+    ],
+  ]
 }

@@ -1,14 +1,17 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { thisMachine } from '../machine.ts'
+import { keepForPage } from '../page/main.ts'
 import { trellisSystem } from '../scale/system.ts'
 import { spreadOf, spreadText } from '../spread.ts'
 import { printTable } from '../table.ts'
+import type { Rows } from '../tables.ts'
 import { type BadDaysFigures, measureBadDays } from './measure.ts'
 
-/** `npm run bench -- bad-days [NODES] [--json FILE]`: a fleet of 1,000 SuperNodes while everything goes wrong. */
+/** `npm run bench -- bad-days [NODES] [--json FILE] [--page]`: a fleet of 1,000 SuperNodes while everything goes wrong. */
 export async function benchBadDays(directory: string, bin: string, args: readonly string[]): Promise<void> {
-  const options = { json: { type: 'string' } } as const
+  const options = { json: { type: 'string' }, page: { type: 'boolean' } } as const
   const { values, positionals } = parseArgs({ args: [...args], allowPositionals: true, options })
   const nodes = Number(positionals[0] ?? 1000)
   const figures = await measureBadDays({
@@ -16,14 +19,20 @@ export async function benchBadDays(directory: string, bin: string, args: readonl
     ...{ vanishing: Math.floor(nodes / 10), calmRounds: 5, stormyRounds: 5, roundSeconds: 180, pauseMs: 2000 },
   })
   if (values.json) writeFileSync(values.json, `${JSON.stringify(figures, null, 1)}\n`)
-  print(nodes, figures)
+  if (values.page) await keepForPage('bad-days', { machine: thisMachine(), nodes, figures })
+  printTable(badDaysTable({ nodes, figures }))
 }
 
-function print(nodes: number, figures: BadDaysFigures): void {
+export interface BadDaysReport {
+  readonly nodes: number
+  readonly figures: BadDaysFigures
+}
+
+export function badDaysTable({ nodes, figures }: BadDaysReport): Rows {
   const [calm, stormy] = [spreadOf(figures.calmMsPerReply), spreadOf(figures.stormyMsPerReply)]
   const slower = (stormy.median / calm.median - 1) * 100
-  printTable([
-    [`${nodes} SuperNodes on a bad day`, '', 'target'],
+  return [
+    [`${nodes} SuperNodes on a bad day`, 'measured', 'target'],
     ['ms of a round for each reply, calm', spreadText(calm, 2), ''],
     ['the same with troublemakers', spreadText(stormy, 2), ''],
     ['slower by', `${slower.toFixed(0)} %`, '10 %'],
@@ -33,5 +42,5 @@ function print(nodes: number, figures: BadDaysFigures): void {
     ['nonsense of 64 MiB', [...new Set(figures.refusals)].join(', '), 'refused'],
     ['bodies of a byte a second that were ended', String(figures.slowBodiesEnded), ''],
     ['end of flwr run', String(figures.status), '0'],
-  ])
+  ]
 }

@@ -1,12 +1,12 @@
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { type Machine, thisMachine } from '../machine.ts'
 import { type MachineLimits, measureMachineLimits } from '../machine-limits.ts'
+import { keepForPage } from '../page/main.ts'
 import { repeat, type Spreads } from '../spread.ts'
 import { printTable } from '../table.ts'
 import { measureScale, type ScaleFigures } from './measure.ts'
-import { writePage } from './page.ts'
 import { scaleTable } from './rows.ts'
 import { pythonSystem, type ScaleSystem, trellisSystem } from './system.ts'
 
@@ -30,9 +30,6 @@ const efforts: Readonly<Record<number, { rounds: number; idleSeconds: number; li
 const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds: 60 }
 /** A ServerApp of Flower 1.29 fails at times while SuperNodes confirm what it is still pushing to others. */
 const python = { nodes: 100, rounds: 2, triesMax: 3 }
-
-export const docs = join(import.meta.dirname, '..', '..', 'docs')
-const reportFile = join(docs, 'benchmarks', 'scale.json')
 
 /**
  * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]`
@@ -92,11 +89,7 @@ export async function benchScale(
   const report: ScaleReport = { machine: thisMachine(), repeats, limits, trellis, python: theirs }
   const json = `${JSON.stringify(report, null, 1)}\n`
   if (values.json) writeFileSync(values.json, json)
-  if (values.page) {
-    mkdirSync(join(docs, 'benchmarks'), { recursive: true })
-    writeFileSync(reportFile, `${JSON.stringify(withoutStatements(report), null, 1)}\n`)
-    await writePage(docs, report)
-  }
+  if (values.page) await keepForPage('scale', withoutStatements(report))
   printTable(scaleTable(columnsOf(report)))
 }
 
@@ -104,11 +97,6 @@ export async function benchScale(
 function withoutStatements({ trellis, python, ...rest }: ScaleReport): ScaleReport {
   const without = (figures: Spreads<ScaleFigures>): Spreads<ScaleFigures> => ({ ...figures, statements: {} })
   return { ...rest, trellis: trellis.map(without), python: python && without(python) }
-}
-
-/** Draws the page anew from the figures that were measured last. */
-export async function redrawPage(): Promise<void> {
-  await writePage(docs, JSON.parse(readFileSync(reportFile, 'utf8')) as ScaleReport)
 }
 
 export function columnsOf({ trellis, python }: ScaleReport): { title: string; figures: Spreads<ScaleFigures> }[] {

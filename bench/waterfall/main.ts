@@ -4,8 +4,11 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { parseArgs } from 'node:util'
 import { writeApp } from '../../test/harness/write-app.ts'
 import { type Flower, withDeployment } from '../deployment.ts'
-import { type Spread, spreadOf, spreadText } from '../spread.ts'
+import { thisMachine } from '../machine.ts'
+import { keepForPage } from '../page/main.ts'
+import { type Spread, spreadOf } from '../spread.ts'
 import { printTable } from '../table.ts'
+import { waterfallTables } from './tables.ts'
 import { readTrace, type TraceEvent, traceEnvironment } from './trace.ts'
 
 /** Where each millisecond goes, from `flwr run` to the last reply, with 2 SuperNodes that have run the app before. */
@@ -35,12 +38,18 @@ const warmRounds = 4
 /** Until the last events are written. */
 const writtenMs = 500
 
-/** `npm run bench -- waterfall [--json FILE]` */
+/** `npm run bench -- waterfall [--json FILE] [--page]` */
 export async function benchWaterfall(directory: string, flower: Flower, args: readonly string[]): Promise<void> {
-  const { values } = parseArgs({ args: [...args], options: { json: { type: 'string' } } })
+  const { values } = parseArgs({ args: [...args], options: { json: { type: 'string' }, page: { type: 'boolean' } } })
   const waterfall = await measureWaterfall(directory, flower)
   if (values.json) writeFileSync(values.json, `${JSON.stringify(waterfall, null, 1)}\n`)
-  printWaterfall(waterfall)
+  if (values.page) await keepForPage('waterfall', { machine: thisMachine(), ...waterfall })
+  const { steps, start, round } = waterfallTables(waterfall)
+  printTable(steps)
+  process.stdout.write('\nFrom flwr run to the end of round 1:\n')
+  printTable(start)
+  process.stdout.write('\nThe round of median length:\n')
+  printTable(round)
 }
 
 export async function measureWaterfall(directory: string, flower: Flower): Promise<Waterfall> {
@@ -111,31 +120,6 @@ function required(events: readonly TraceEvent[], matches: (event: TraceEvent) =>
   const event = events.find(matches)
   if (!event) throw new Error('The trace is not complete.')
   return event
-}
-
-const barWidth = 60
-
-function printWaterfall({ steps, roundMs, start, round }: Waterfall): void {
-  printTable([
-    ['from flwr run, 2 SuperNodes that have run before', 'ms', 'target'],
-    ...Object.entries(steps).map(([name, ms]) => [name, ms.toFixed(0), name.includes('instruction') ? '500' : '']),
-    ['a round, warm, with 2 ClientApps that add one', spreadText(roundMs, 1), '30'],
-  ])
-  const head = ['ms', 'takes', 'program', 'call or mark', '']
-  process.stdout.write('\nFrom flwr run to the end of round 1:\n')
-  printTable([head, ...waterfallRows(start, steps['round 1 ends'] ?? Number.NaN)])
-  process.stdout.write('\nThe round of median length:\n')
-  printTable([head, ...waterfallRows(round, roundMs.median)])
-}
-
-/** One line for each event; a call that began before the round, or ends after it, is cut off. */
-export function waterfallRows(round: readonly TimedEvent[], lengthMs: number): string[][] {
-  const column = (ms: number): number => Math.round((Math.min(Math.max(ms, 0), lengthMs) / lengthMs) * barWidth)
-  return round.map(({ program, name, atMs, ms }) => {
-    const from = column(atMs)
-    const bar = ms === undefined ? '|' : '='.repeat(Math.max(1, column(atMs + ms) - from))
-    return [atMs.toFixed(1), ms?.toFixed(1) ?? '', program, name, `${' '.repeat(from)}${bar}`]
-  })
 }
 
 const server = `

@@ -1,22 +1,13 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { machineText } from '../machine.ts'
-import { drawPlot, type Plot, type PlotLine } from '../plot.ts'
+import type { ScaleReport } from '../scale/main.ts'
+import type { ScaleFigures } from '../scale/measure.ts'
+import { type ScaleRow, scaleRows, scaleTable, targetOf } from '../scale/rows.ts'
 import type { Spread, Spreads } from '../spread.ts'
 import { spreadText } from '../spread.ts'
-import type { ScaleReport } from './main.ts'
-import type { ScaleFigures } from './measure.ts'
-import { type ScaleRow, scaleRows, scaleTable, targetOf } from './rows.ts'
+import { markdownTable } from './markdown.ts'
+import type { Plot, PlotLine } from './plot.ts'
 
-/** Writes `docs/benchmarks.md` and its plots from a report. */
-export async function writePage(docs: string, report: ScaleReport): Promise<void> {
-  mkdirSync(join(docs, 'benchmarks'), { recursive: true })
-  for (const [name, plot] of Object.entries(plotsOf(report)))
-    writeFileSync(join(docs, 'benchmarks', `${name}.svg`), drawPlot(plot))
-  writeFileSync(join(docs, 'benchmarks.md'), pageText(report))
-}
-
-export function pageText(report: ScaleReport): string {
+export function scaleSection(report: ScaleReport): string[] {
   const { machine, repeats, limits, trellis, python } = report
   const largest = trellis.map(({ nodes }) => nodes.median).at(-1)
   const columns = [
@@ -24,23 +15,23 @@ export function pageText(report: ScaleReport): string {
     ...(python ? [{ title: `Flower 1.29, ${python.nodes.median} SuperNodes`, figures: python }] : []),
   ]
   const failures = columns.filter(({ figures }) => figures.failure)
-  return `${[
-    '# Benchmarks: fleets of SuperNodes',
+  return [
+    '## Fleets of SuperNodes',
     `What a fleet of simulated SuperNodes costs a SuperLink, up to ${largest} nodes. \`npm run bench -- scale --page\` measures it again and writes this page; \`--quick\` takes four minutes at most and leaves out the largest fleet.`,
     `**Machine:** ${machineText(machine)}. The SuperLink, its ServerApp and the load generator share it, so seconds depend on it; compare rows and ratios. Figures are medians of ${repeats}${repeats > 1 ? ', with the smallest and the largest in brackets (10,000 SuperNodes: one measurement)' : ''}.`,
     `**Fleet:** each node has its own certificate, TLS connection and heartbeat every 30 s, holds \`PullMessages\`, and makes the calls of Flower's SuperNodes: it pulls each object, confirms, and replies with one float32 array of 4 KB and \`num-examples\`. The ServerApp is FedAvg over all nodes. The SuperLink requires client certificates and keeps its state in a database file. Flower 1.29 runs the same load in Python, with TLS and registered keys; its SuperNodes ask every 3 s, as they do.`,
-    '## Cost against the number of nodes',
-    Object.entries(plotsOf(report))
+    '### Cost against the number of nodes',
+    Object.entries(scalePlots(report))
       .map(([name, { title }]) => `![${title}](benchmarks/${name}.svg)`)
       .join('\n\n'),
-    table(scaleTable(columns)),
+    markdownTable(scaleTable(columns)),
     ...failures.map(
       ({ title, figures }) => `*${title}: the measurement ended early.* ${figures.failure?.split('\n')[0]}`,
     ),
-    '## Targets and limits',
+    '### Targets and limits',
     `The limit of a row is what this machine needs at least for it, measured in the same run with a bare server of Node: ${bareText(limits)}. The last column says how many times as much we need.`,
     ...trellis.map((figures) => limitSection(figures, report)),
-  ].join('\n\n')}\n`
+  ]
 }
 
 function bareText(limits: ScaleReport['limits']): string {
@@ -75,14 +66,14 @@ function limitSection(figures: Spreads<ScaleFigures>, { limits }: ScaleReport): 
     ]
   })
   const head = ['', 'measured', 'target', '', 'limit', 'least', 'times the least']
-  return `### ${nodes} SuperNodes\n\n${table([head, ...rows])}`
+  return `#### ${nodes} SuperNodes\n\n${markdownTable([head, ...rows])}`
 }
 
 function timesText(times: number): string {
   return Number.isFinite(times) ? times.toFixed(1) : ''
 }
 
-function plotsOf({ trellis, python }: ScaleReport): Readonly<Record<string, Plot>> {
+export function scalePlots({ trellis, python }: ScaleReport): Readonly<Record<string, Plot>> {
   const rowOf = (title: string): ScaleRow => {
     const row = scaleRows.find((row) => row.title === title)
     if (!row) throw new Error(`There is no row '${title}'`)
@@ -110,10 +101,4 @@ function plotsOf({ trellis, python }: ScaleReport): Readonly<Record<string, Plot
       'CPU ms of the SuperLink, per node and round',
     ),
   }
-}
-
-function table([head = [], ...rows]: readonly (readonly string[])[]): string {
-  const line = (cells: readonly string[]): string =>
-    `| ${cells.map((cell) => cell.replaceAll('|', '\\|')).join(' | ')} |`
-  return [line(head), line(head.map(() => '---')), ...rows.map(line)].join('\n')
 }
