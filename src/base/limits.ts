@@ -233,6 +233,10 @@ export const limits = {
   appLastLinesMax: 20,
   /** Calls of a server's own SuperExec that are remembered, so that none can be repeated by another program. */
   superexecNoncesMax: 100_000,
+  /** Objects that were read lately, for the other nodes that ask for them: all together, their number, and for how long. */
+  sharedContentsBytesMax: 8 * 1024 * 1024,
+  sharedContentsMax: 10_000,
+  sharedContentsMs: 10_000,
   /** How many object files wait for the disk at a time: two of the four threads of the pool, whose others serve commits. */
   diskSyncsAtOnce: 2,
   /** Nodes of one simulation, and the ClientApps of one that run at the same time. */

@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
+import { observeQueries } from '../../test/harness/query-plans.ts'
 import { FileContent } from '../base/file-content.ts'
 import { type AfterCommit, type Database, type Db, openDatabase } from '../db/database.ts'
 import { encodeObject, objectId } from './object-format.ts'
@@ -220,4 +221,18 @@ test('a large object that is being sent is read from its file, also after its re
   const read = Buffer.concat([await content.read(0, 1_000_000), await content.read(1_000_000, 1_000_000)])
   await content.close()
   assert.ok(read.equals(large))
+})
+
+test('an object that many nodes ask for is read from the database once, until it is deleted', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const store = await createObjectStore({ db, directory: join(directory, 'shared'), durable: false })
+  const bytes = chunk(4000, 3)
+  const id = objectId(bytes)
+  await db.transaction((tx) => store.announce(tx, 'message', [id]))
+  await store.put(id, bytes)
+  const queries = observeQueries(db)
+  for (let node = 0; node < 100; node++) assert.deepEqual((await store.get(id))?.content, new Uint8Array(bytes))
+  assert.deepEqual([...queries.counts().values()], [1])
+  await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['message']))
+  assert.equal(await store.get(id), undefined)
 })

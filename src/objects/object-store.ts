@@ -24,6 +24,7 @@ import {
   storeCarried,
   storeContent,
 } from './object-rows.ts'
+import { SharedContents } from './shared-contents.ts'
 import type { ObjectKind, ObjectStore, ObjectWait, SentObject, StoredObject } from './stored-objects.ts'
 
 export type { ObjectKind, ObjectStore, ObjectWait, StoredObject } from './stored-objects.ts'
@@ -52,6 +53,7 @@ class FileObjectStore implements ObjectStore {
   readonly #onStored: ObjectStoreOptions['onStored']
   readonly #onFull: ObjectStoreOptions['onFull']
   readonly #arrived = new Bell<string>()
+  readonly #shared = new SharedContents()
   /** Uploads and deletions of one object take turns. */
   readonly #turns = new KeyedTurns<string>()
 
@@ -179,10 +181,15 @@ class FileObjectStore implements ObjectStore {
     readFile: (size: number) => Promise<C | undefined>,
   ): Promise<{ readonly content: Uint8Array | C | undefined } | undefined> {
     const look = async () => {
+      const shared = this.#shared.find(objectId)
+      if (shared) return { content: shared }
+      const { deletions } = this.#shared
       const row = await findObject(this.#db.read, objectId)
       if (!row) return undefined
       if (row.available === 0) return 'not-yet' as const
-      return { content: row.content ?? (await readFile(row.size)) }
+      if (!row.content) return { content: await readFile(row.size) }
+      this.#shared.keep(objectId, row.content, deletions)
+      return { content: row.content }
     }
     if (!wait || wait.waitMs <= 0) {
       const found = await look()
@@ -244,6 +251,7 @@ class FileObjectStore implements ObjectStore {
     const gone = await deleteUnnamed(tx, candidates)
     if (gone.length === 0) return
     afterCommit(() => {
+      this.#shared.forget(gone.map(({ id }) => id))
       for (const { id } of gone) this.#arrived.ring(id)
       for (const { id, isFile } of gone) if (isFile) void this.#deleteFile(id)
     })
