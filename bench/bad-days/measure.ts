@@ -54,8 +54,10 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   stack.use(first.program)
   const [host = '', port] = first.fleetAddress.split(':')
   const peer = { host, port: Number(port), ca: ca.issued }
-  const { credentials, pollPauseMs } = system
-  const fleet = stack.use(await SimulatedFleet.prepare({ ...peer, joinsAtOnce: 20, credentials, pollPauseMs, nodes }))
+  const { credentials, pollPauseMs, messages } = system
+  const fleet = stack.use(
+    await SimulatedFleet.prepare({ ...peer, joinsAtOnce: 20, credentials, pollPauseMs, messages, nodes }),
+  )
   const trouble = stack.use(await Troublemakers.join({ ...peer, publicKey: generateNodeKey().publicKeyPem }))
   await fleet.join()
 

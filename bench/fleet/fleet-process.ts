@@ -42,8 +42,8 @@ async function obey(command: FleetCommand): Promise<void> {
 }
 
 async function createNodes(settings: FleetSettings): Promise<SimulatedNode[]> {
-  const { first, count, host, port, ca, credentials, pollPauseMs } = settings
-  const common = { counts, pollPauseMs, signal: stop.signal }
+  const { first, count, host, port, ca, credentials, pollPauseMs, messages } = settings
+  const common = { counts, pollPauseMs, messages, signal: stop.signal }
   const { publicKeyPem } = generateNodeKey()
   const created: SimulatedNode[] = []
   for (let index = first; index < first + count; index++) {

@@ -16,7 +16,11 @@ export interface FleetSettings {
   readonly credentials: 'certificates' | 'keys'
   /** How long a node waits after a response without a message. */
   readonly pollPauseMs: number
+  readonly messages: MessageTransport
 }
+
+/** Flower's SuperNodes move each object of a message by a call of its own; ours move small messages whole. */
+export type MessageTransport = 'in-parts' | 'whole'
 
 export type FleetCommand =
   | { readonly kind: 'prepare'; readonly settings: FleetSettings }

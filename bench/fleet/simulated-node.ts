@@ -2,6 +2,7 @@ import type { ClientHttp2Session } from 'node:http2'
 import { setTimeout as delay } from 'node:timers/promises'
 import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
 import { superlinkNodeId } from '../../src/base/ids.ts'
+import { limits } from '../../src/base/limits.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import type { ObjectTree, Message as WireMessage } from '../../src/gen/flwr/proto/message_pb.ts'
 import { type NodeKey, signNodeCall } from '../../src/identity/node-key.ts'
@@ -10,9 +11,11 @@ import { Message } from '../../src/message/message.ts'
 import { NdArray } from '../../src/message/nd-array.ts'
 import { ArrayRecord, MetricRecord, RecordDict } from '../../src/message/records.ts'
 import { metadataFromWire } from '../../src/message/wire.ts'
+import { selectCarried } from '../../src/objects/carried-objects.ts'
 import { flattenTree } from '../../src/objects/object-tree.ts'
 import type { FleetCounts } from './fleet-counts.ts'
 import { CallLostError, call, openSession, type Peer } from './grpc-calls.ts'
+import type { MessageTransport } from './simulated-fleet.ts'
 
 const fleet = Fleet.method
 const heartbeatIntervalSeconds = 30
@@ -30,13 +33,14 @@ export interface SimulatedNodeOptions {
   readonly key?: NodeKey
   /** How long it waits after a response without a message. */
   readonly pollPauseMs: number
+  readonly messages: MessageTransport
   readonly counts: FleetCounts
   readonly signal: AbortSignal
 }
 
 /**
  * A SuperNode without an app: holds PullMessages, beats, fetches each object, confirms, and replies with one float32 array of
- * 4 KB and `num-examples`, by the calls that Flower's SuperNodes make.
+ * 4 KB and `num-examples`, by the calls that Flower's SuperNodes make or by those of ours.
  */
 export class SimulatedNode {
   readonly #index: number
@@ -45,6 +49,7 @@ export class SimulatedNode {
   readonly #counts: FleetCounts
   readonly #signal: AbortSignal
   readonly #pollPauseMs: number
+  readonly #objectsBytesMax: number
   readonly #signed: SignedHeaders | undefined
   readonly #knownRuns = new Set<bigint>()
   #session: ClientHttp2Session | undefined
@@ -58,6 +63,7 @@ export class SimulatedNode {
     this.#counts = options.counts
     this.#signal = options.signal
     this.#pollPauseMs = options.pollPauseMs
+    this.#objectsBytesMax = options.messages === 'whole' ? limits.carriedBytesMax : 0
     this.#signed = options.key && new SignedHeaders(options.key)
   }
 
@@ -111,13 +117,14 @@ export class SimulatedNode {
 
   async #receive(): Promise<void> {
     while (!this.#signal.aborted) {
-      const pulled = await this.#call(fleet.pullMessages, { node: this.#node, endedRunsSeen: 0n }, heldMs)
+      const request = { node: this.#node, endedRunsSeen: 0n, objectsBytesMax: this.#objectsBytesMax }
+      const pulled = await this.#call(fleet.pullMessages, request, heldMs)
       const [wire] = pulled?.messagesList ?? []
       const [tree] = pulled?.messageObjectTrees ?? []
       if (pulled && this.#vanishes && wire) return this.#session?.destroy()
       if (wire?.metadata && tree) {
         this.#counts.received(Date.now() - wire.metadata.createdAt * 1000)
-        await this.#execute(wire, tree)
+        await this.#execute(wire, tree, pulled?.objects ?? [])
       } else if (!this.#signal.aborted) {
         await delay(pulled ? this.#pollPauseMs : 1000)
         await this.#comeBack()
@@ -125,7 +132,7 @@ export class SimulatedNode {
     }
   }
 
-  async #execute(wire: WireMessage, tree: ObjectTree): Promise<void> {
+  async #execute(wire: WireMessage, tree: ObjectTree, objects: readonly Uint8Array[]): Promise<void> {
     const node = this.#node
     const metadata = metadataFromWire(wire.metadata)
     const { runId, messageId } = metadata
@@ -134,10 +141,13 @@ export class SimulatedNode {
       await this.#call(fleet.getFab, { node, runId, hashStr: run?.run?.fabHash ?? '' })
       this.#knownRuns.add(runId)
     }
-    await severalAtOnce(flattenTree(tree), (objectId) =>
-      this.#call(fleet.pullObject, { node, runId, objectId }, heldMs),
-    )
-    await this.#call(fleet.confirmMessageReceived, { node, runId, messageObjectId: messageId })
+    const isWhole = objects.length > 0
+    if (!isWhole) {
+      await severalAtOnce(flattenTree(tree), (objectId) =>
+        this.#call(fleet.pullObject, { node, runId, objectId }, heldMs),
+      )
+      await this.#call(fleet.confirmMessageReceived, { node, runId, messageObjectId: messageId })
+    }
     const reply = deflateMessage(
       new Message(
         {
@@ -158,6 +168,7 @@ export class SimulatedNode {
         messagesList: [reply.wire],
         messageObjectTrees: [reply.tree],
         clientappRuntimeList: [0.01],
+        objects: selectCarried([reply], this.#objectsBytesMax).objects,
       })) ?? {}
     await severalAtOnce(objectsToPush, (objectId) => {
       const objectContent = reply.objects.get(objectId)?.() ?? new Uint8Array()

@@ -32,7 +32,8 @@ const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds:
 const python = { nodes: 100, rounds: 2, triesMax: 3 }
 
 /**
- * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]`
+ * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]
+ * [--messages whole|in-parts]`
  * measures fleets of so many simulated SuperNodes, and Flower 1.29 with 100. `--quick` takes four minutes at most.
  * `--page` writes `docs/benchmarks.md`.
  */
@@ -52,6 +53,7 @@ export async function benchScale(
       idle: { type: 'string' },
       limit: { type: 'string' },
       json: { type: 'string' },
+      messages: { type: 'string', default: 'whole' },
       'no-python': { type: 'boolean', default: false },
       'node-options': { type: 'string', default: '' },
     },
@@ -81,7 +83,7 @@ export async function benchScale(
   }
   process.stderr.write('What this machine needs at least\n')
   const limits = await repeat(repeats, () => measureMachineLimits(directory))
-  const ours = trellisSystem(prepare.ours())
+  const ours = trellisSystem(prepare.ours(), values.messages === 'in-parts' ? 'in-parts' : 'whole')
   const trellis: Spreads<ScaleFigures>[] = []
   for (const nodes of sizes) trellis.push(await measure('Trellis', ours, nodes))
   const environment = values['no-python'] ? undefined : await prepare.python()

@@ -86,8 +86,8 @@ async function measureInto(reached: Reached, options: ScaleOptions, stack: Async
   stack.use(started.program)
   const superlink = new ObservedSuperlink(started.program)
   const [host = '', port] = started.fleetAddress.split(':')
-  const { credentials, pollPauseMs } = system
-  const settings = { host, port: Number(port), ca: ca.issued, joinsAtOnce: 50, credentials, pollPauseMs }
+  const { credentials, pollPauseMs, messages } = system
+  const settings = { host, port: Number(port), ca: ca.issued, joinsAtOnce: 50, credentials, pollPauseMs, messages }
   const fleet = stack.use(await SimulatedFleet.prepare({ ...settings, nodes }))
 
   const joinedAt = performance.now()

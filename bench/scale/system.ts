@@ -5,6 +5,7 @@ import { start, type TestProgram } from '../../test/harness/program.ts'
 import { freePort } from '../../test/harness/python-flower.ts'
 import { writeApp } from '../../test/harness/write-app.ts'
 import { observed } from '../fleet/observed-superlink.ts'
+import type { MessageTransport } from '../fleet/simulated-fleet.ts'
 import { pythonFlower } from '../python-flower.ts'
 import { pythonApp, scaleClient, scaleServer } from './apps.ts'
 
@@ -15,6 +16,7 @@ export interface ScaleSystem {
   readonly credentials: 'certificates' | 'keys'
   /** How long a SuperNode waits after a response without a message: Flower's wait, ours hold the call. */
   readonly pollPauseMs: number
+  readonly messages: MessageTransport
   /** Whether it loads `observe.mjs`. */
   readonly isObserved: boolean
   readonly environment: Readonly<Record<string, string>>
@@ -37,11 +39,12 @@ export interface StartedSuperlink {
 }
 
 /** Trellis with mutual TLS and a database file. */
-export function trellisSystem(bin: string): ScaleSystem {
+export function trellisSystem(bin: string, messages: MessageTransport = 'whole'): ScaleSystem {
   return {
     bin,
     credentials: 'certificates',
     pollPauseMs: 0,
+    messages,
     isObserved: true,
     environment: {},
     async startSuperlink(directory, ca, { nodeOptions = '', addresses } = {}) {
@@ -76,6 +79,7 @@ export function pythonSystem(environment: string): ScaleSystem {
     bin: flower.bin,
     credentials: 'keys',
     pollPauseMs: 3000,
+    messages: 'in-parts',
     isObserved: false,
     environment: usual,
     async startSuperlink(directory, ca) {

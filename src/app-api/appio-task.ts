@@ -30,6 +30,7 @@ function serverAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
   let runId = options.runId ?? 0n
   return {
     signal: calls.signal,
+    objectsBytesMax: 0,
     async pullInput() {
       const input = inputOf(await calls.call(server.pullAppInputs, { token }))
       runId = input.run.runId
@@ -37,7 +38,7 @@ function serverAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
     },
     sendHeartbeat: (how) => calls.call(server.sendAppHeartbeat, { token }, how),
     pullMessages: (messageIds = [], how) => calls.call(server.pullMessages, { runId, messageIds }, how),
-    pushMessages: (messages) => calls.call(server.pushMessages, { runId, ...messages }),
+    pushMessages: ({ objects: _none, ...messages }) => calls.call(server.pushMessages, { runId, ...messages }),
     pushObject: async (request) => (await calls.call(server.pushObject, request)).stored,
     pullObject: (request, how) => calls.call(server.pullObject, request, how),
     confirmMessageReceived: async (request) => void (await calls.call(server.confirmMessageReceived, request)),
@@ -57,6 +58,7 @@ function clientAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
   let runId = options.runId ?? 0n
   return {
     signal: calls.signal,
+    objectsBytesMax: 0,
     async pullInput() {
       const input = inputOf(await calls.call(client.pullAppInputs, { token }))
       runId = input.run.runId
@@ -64,7 +66,7 @@ function clientAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
     },
     sendHeartbeat: (how) => calls.call(client.sendAppHeartbeat, { token }, how),
     pullMessages: (_messageIds, how) => calls.call(client.pullMessage, { token }, how),
-    pushMessages: (messages) => calls.call(client.pushMessage, { token, ...messages }),
+    pushMessages: ({ objects: _none, ...messages }) => calls.call(client.pushMessage, { token, ...messages }),
     pushObject: async (request) => (await calls.call(client.pushObject, request)).stored,
     pullObject: (request, how) => calls.call(client.pullObject, request, how),
     confirmMessageReceived: async (request) => void (await calls.call(client.confirmMessageReceived, request)),

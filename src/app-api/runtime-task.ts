@@ -1,3 +1,4 @@
+import { limits } from '../base/limits.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import type { TaskApi } from './task-api.ts'
@@ -10,20 +11,25 @@ const nodesWaitMs = 25_000
 /** A task over the Runtime API. The server knows task and run by the token. */
 export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
   let runId = 0n
+  let objectsBytesMax = 0
   const calls = new TaskCalls(options, { tokenHeader: 'flwr-task-token', endedBy: ['unauthenticated'] })
   return {
     signal: calls.signal,
+    get objectsBytesMax() {
+      return objectsBytesMax
+    },
     async pullInput() {
-      const { context, run, fab, taskId } = await calls.call(runtime.pullTaskInput, {})
+      const { context, run, fab, taskId, ...server } = await calls.call(runtime.pullTaskInput, {})
       if (!context || !run) throw new Error('The server sent no run.')
       runId = run.runId
+      objectsBytesMax = Math.min(server.objectsBytesMax, limits.carriedPerCallBytesMax)
       return { context, run, fab, taskId }
     },
     sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
     // Servers read `messageIds` up to 1.42 and the other field since 1.43; each skips the field that it does not know.
-    pullMessages(messageIds = [], { wantsAll = false, ...how } = {}) {
+    pullMessages(messageIds = [], { wantsAll = false, objectsBytesMax = 0, ...how } = {}) {
       const filter = messageIds.length > 0 && !wantsAll ? { replyToMessageIds: { vals: messageIds } } : {}
-      return calls.call(runtime.pullMessages, { messageIds, wantsAll, ...filter }, how)
+      return calls.call(runtime.pullMessages, { messageIds, wantsAll, objectsBytesMax, ...filter }, how)
     },
     pushMessages: (messages) => calls.call(runtime.pushMessages, messages),
     pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,

@@ -42,6 +42,8 @@ export interface TaskOutcome {
 export interface OutgoingMessages {
   readonly messagesList: MessageInitShape<typeof MessageSchema>[]
   readonly messageObjectTrees: ObjectTree[]
+  /** Objects of the messages; none unless the server takes them along. */
+  readonly objects?: Uint8Array[]
 }
 
 /** An answer, and whether the server held the call: then the next may follow at once. */
@@ -55,6 +57,11 @@ export type Held<T> = T & { readonly waited: boolean }
 export interface TaskApi {
   /** Aborted when this process stops or the task was ended. */
   readonly signal: AbortSignal
+  /**
+   * How many bytes of objects may travel with messages, once the input has come; 0 at servers of Flower. Servers that take
+   * objects along also take several confirmations in one call.
+   */
+  readonly objectsBytesMax: number
   pullInput(): Promise<TaskInput>
   /** Answers whether the task still goes on. */
   sendHeartbeat(options: { waitMs: number }): Promise<Held<{ success: boolean }>>
@@ -64,7 +71,7 @@ export interface TaskApi {
    */
   pullMessages(
     messageIds: string[] | undefined,
-    options?: { waitMs?: number; signal?: AbortSignal; wantsAll?: boolean },
+    options?: { waitMs?: number; signal?: AbortSignal; wantsAll?: boolean; objectsBytesMax?: number },
   ): Promise<Held<MessageShape<typeof PullAppMessagesResponseSchema>>>
   pushMessages(messages: OutgoingMessages): Promise<MessageShape<typeof PushAppMessagesResponseSchema>>
   pushObject(request: MessageInitShape<typeof PushObjectRequestSchema>): Promise<boolean>

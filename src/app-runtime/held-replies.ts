@@ -6,24 +6,29 @@ import { inflateMessage, parseArray, parseChunk } from '../message/inflate.ts'
 import { errorCodes, Message, type MessageError, type Metadata } from '../message/message.ts'
 import { type InflatedOutline, inflateOutline, type Outline } from '../message/outline.ts'
 import { metadataFromWire } from '../message/wire.ts'
+import { byHash } from '../objects/carried-objects.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { ObjectsUnavailableError } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/channel.ts'
 import { type ArrayPiece, type HeldReply, LostReplyError } from '../sdk/held-reply.ts'
-import { fetchMessage, fetchObjects, type TaskRoute } from './task-messages.ts'
+import { fetchMessage, fetchObjects, noObjects, type ObjectsAtHand, type TaskRoute } from './task-messages.ts'
 
 /** A reply as a server offers it: what is known of it before any of its objects is fetched. */
 export interface OfferedReply {
   readonly metadata: Metadata
   readonly error: MessageError | undefined
   readonly tree: ObjectTree
+  /** Objects that came along. */
+  readonly atHand: ObjectsAtHand
 }
 
 /** The replies of a response. */
 export function offeredReplies(
-  { messagesList, messageObjectTrees }: { messagesList: WireMessage[]; messageObjectTrees: ObjectTree[] },
+  response: { messagesList: WireMessage[]; messageObjectTrees: ObjectTree[]; objects: Uint8Array[] },
   runId: bigint,
 ): OfferedReply[] {
+  const { messagesList, messageObjectTrees } = response
+  const objects = byHash(response.objects)
   const wires = new Map(messagesList.map((wire) => [wire.metadata?.messageId, wire]))
   return messageObjectTrees.map((tree) => {
     const { metadata, error } = wires.get(tree.objectId) ?? {}
@@ -31,14 +36,29 @@ export function offeredReplies(
       metadata: metadata ? metadataFromWire(metadata) : unknownMetadata(runId, tree.objectId),
       error: error && { code: Number(error.code), reason: error.reason },
       tree,
+      atHand: objects.size === 0 ? noObjects : partsOf(tree, objects),
     }
   })
 }
 
+/** A reply must not keep the objects of others in memory. */
+function partsOf(tree: ObjectTree, objects: ObjectsAtHand): ObjectsAtHand {
+  return new Map(
+    flattenTree(tree).flatMap((id) => {
+      const bytes = objects.get(id)
+      return bytes ? [[id, bytes] as const] : []
+    }),
+  )
+}
+
 /** Fetches a whole reply and confirms it. If its objects are gone, or do not fit together, it becomes an error reply. */
-export async function takeReply(route: TaskRoute, reply: OfferedReply, signal: AbortSignal): Promise<Message> {
+export async function takeReply(
+  reply: OfferedReply,
+  how: { route: TaskRoute; confirm: (messageId: string) => Promise<void>; signal: AbortSignal },
+): Promise<Message> {
+  const { route, confirm, signal } = how
   try {
-    return await fetchMessage(route, reply.tree, signal)
+    return await fetchMessage(route, reply.tree, { atHand: reply.atHand, signal, confirm })
   } catch (error) {
     return new Message(reply.metadata, { error: reasonOf(error, route, signal) })
   }
@@ -56,7 +76,7 @@ export async function holdReply(
     if (offered.tree.children.length !== 1 || !recordDict)
       throw new TypeError('A message without an error has one RecordDict.')
     const ids = [recordDict.objectId, ...recordDict.children.map(({ objectId }) => objectId)]
-    const objects = await fetchObjects(route, ids, signal)
+    const objects = await fetchObjects(route, ids, signal, offered.atHand)
     const outline = inflateOutline(recordDict.objectId, (id) => objects.get(id) as Uint8Array)
     return new ReplyAtServer(offered, outline, how)
   } catch (error) {
@@ -73,11 +93,12 @@ class ReplyAtServer implements HeldReply {
   readonly outline: Outline
   readonly #arrayIds: InflatedOutline['arrayIds']
   readonly #tree: ObjectTree
+  #atHand: ObjectsAtHand
   readonly #route: TaskRoute
   readonly #release: (messageId: string) => Promise<void>
 
   constructor(
-    { metadata, error, tree }: OfferedReply,
+    { metadata, error, tree, atHand }: OfferedReply,
     { outline, arrayIds }: InflatedOutline,
     how: { route: TaskRoute; release: (messageId: string) => Promise<void> },
   ) {
@@ -86,6 +107,7 @@ class ReplyAtServer implements HeldReply {
     this.outline = outline
     this.#arrayIds = arrayIds
     this.#tree = tree
+    this.#atHand = atHand
     this.#route = how.route
     this.#release = how.release
   }
@@ -93,7 +115,7 @@ class ReplyAtServer implements HeldReply {
   async load(signal: AbortSignal): Promise<Message> {
     if (this.error) return new Message(this.metadata, { error: this.error })
     try {
-      const objects = await fetchObjects(this.#route, flattenTree(this.#tree), signal)
+      const objects = await fetchObjects(this.#route, flattenTree(this.#tree), signal, this.#atHand)
       return inflateMessage(this.#tree.objectId, (id) => objects.get(id) as Uint8Array)
     } catch (error) {
       return this.#lost(error, signal)
@@ -103,7 +125,7 @@ class ReplyAtServer implements HeldReply {
   async pieces(signal: AbortSignal): Promise<ArrayPiece[]> {
     try {
       const [arrayIds = new Map<string, string>()] = this.#arrayIds.values()
-      const objects = await fetchObjects(this.#route, [...new Set(arrayIds.values())], signal)
+      const objects = await fetchObjects(this.#route, [...new Set(arrayIds.values())], signal, this.#atHand)
       return [...arrayIds].flatMap(([name, arrayId]) => {
         const { stype, chunkIds } = parseArray(arrayId, (id) => objects.get(id) as Uint8Array)
         const load = inRuns(chunkIds, (id, signal: AbortSignal) => this.#loadChunk(id, signal))
@@ -121,12 +143,13 @@ class ReplyAtServer implements HeldReply {
   }
 
   release(): Promise<void> {
+    this.#atHand = noObjects
     return this.#release(this.#tree.objectId)
   }
 
   async #loadChunk(id: string, signal: AbortSignal): Promise<Uint8Array> {
     try {
-      const objects = await fetchObjects(this.#route, [id], signal)
+      const objects = await fetchObjects(this.#route, [id], signal, this.#atHand)
       return parseChunk(objects.get(id) as Uint8Array)
     } catch (error) {
       throw new LostReplyError(this, this.#lost(error, signal))

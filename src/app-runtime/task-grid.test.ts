@@ -204,3 +204,57 @@ test('progress is reported in order and never fails the run', async () => {
   await grid.flush()
   assert.deepEqual(server.calls, ['pushEvent', 'pushEvent'])
 })
+
+test('small messages travel whole at a server that takes objects along, and confirmations together', async () => {
+  const { server, grid } = setUp()
+  server.objectsBytesMax = limits.carriedPerCallBytesMax
+  const contents = Array.from({ length: 20 }, (_, n) => trained(n))
+  replying(server, contents)
+  const sent = contents.map((_, n) => instructionFor(labelled(n)))
+  const held = await grid.sendAndHold(sent.slice(0, 10))
+  const { signal } = new AbortController()
+  const values = await Promise.all(
+    held.map(async (reply) => (await reply.load(signal)).content.metrics('metrics').get('n')),
+  )
+  assert.deepEqual(
+    values,
+    Array.from({ length: 10 }, (_, n) => n),
+  )
+  for (const reply of held) await reply.release()
+  await grid.flush()
+  assert.deepEqual(server.calls, ['pushMessages', 'pullMessages', 'confirmMessageReceived'])
+  assert.equal(server.confirmed.length, 10)
+})
+
+test('replies that are taken at once are confirmed before the server is asked again', async () => {
+  const { server, grid } = setUp()
+  server.objectsBytesMax = limits.carriedPerCallBytesMax
+  replying(server, [labelled(1), labelled(2)])
+  await grid.sendAndReceive([instructionFor(labelled(10)), instructionFor(labelled(20))])
+  assert.deepEqual(await grid.pullMessages(), [])
+  const { calls } = server
+  assert.deepEqual(calls, ['pushMessages', 'pullMessages', 'confirmMessageReceived', 'pullMessages'])
+})
+
+test('messages with more objects than one call takes are sent in several, and large ones without objects', async () => {
+  const { server, grid } = setUp()
+  server.objectsBytesMax = limits.carriedPerCallBytesMax
+  const blob = (n: number, bytes: number) =>
+    new RecordDict({ c: new ConfigRecord({ n, blob: new Uint8Array(bytes).fill(n) }) })
+  const small = Array.from({ length: 20 }, (_, n) => instructionFor(blob(n, limits.carriedBytesMax - 1000)))
+  const ids = await grid.pushMessages([...small, instructionFor(blob(99, limits.carriedBytesMax))])
+  assert.equal(ids.length, 21)
+  assert.equal(server.pushed.length, 21)
+  const { length: pushes } = server.calls.filter((call) => call === 'pushMessages')
+  const { length: uploads } = server.calls.filter((call) => call === 'pushObject')
+  assert.deepEqual([pushes, uploads], [2, 3])
+})
+
+test('a confirmation that fails is reported by the next pull', async () => {
+  const { server, grid } = setUp()
+  server.objectsBytesMax = limits.carriedPerCallBytesMax
+  replying(server, [labelled(1)])
+  server.failures.confirmMessageReceived = [new RpcError('internal', 'no room')]
+  await grid.sendAndReceive([instructionFor(labelled(10))])
+  await assert.rejects(grid.pullMessages(), /no room/)
+})

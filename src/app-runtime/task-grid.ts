@@ -10,6 +10,7 @@ import { contextToWire } from '../message/wire.ts'
 import type { Grid, LateReply, NodeInfo, Progress, WaitOptions } from '../sdk/grid.ts'
 import type { HeldReply } from '../sdk/held-reply.ts'
 import { log } from '../sdk/log.ts'
+import { Confirmations } from './confirmations.ts'
 import { holdReply, type OfferedReply, offeredReplies, takeReply } from './held-replies.ts'
 import { nodeFromWire } from './node-info.ts'
 import { sendMessages } from './task-messages.ts'
@@ -35,7 +36,9 @@ export class TaskGrid implements Grid {
   /** Messages whose replies were waited for in vain. */
   readonly #late = new Set<string>()
   /** Replies that were handed out and stay at the server: a question for every message meets them again. */
-  readonly #held = new Set<string>()
+  readonly #held = new Map<string, { readonly bytesAtHand: number }>()
+  #heldBytes = 0
+  readonly #confirmations: Confirmations
   #events: Promise<void> = Promise.resolve()
   #warned = false
 
@@ -43,6 +46,7 @@ export class TaskGrid implements Grid {
     this.#api = api
     this.runId = run.runId
     this.#taskId = run.taskId
+    this.#confirmations = new Confirmations(this.#route())
   }
 
   async getNodeIds(options?: { knownNodes?: number }): Promise<bigint[]> {
@@ -79,7 +83,7 @@ export class TaskGrid implements Grid {
         [...(messageIds ?? this.#open)],
         { holdMs: options.waitMs ?? 0, signal: options.signal, wantsAll: messageIds === undefined },
         async (reply, signal) => {
-          replies.push(await takeReply(this.#route(), reply, signal))
+          replies.push(await takeReply(reply, this.#taking(signal)))
         },
       )
     } catch (error) {
@@ -90,21 +94,24 @@ export class TaskGrid implements Grid {
   }
 
   async sendAndReceive(messages: Iterable<Message>, options: WaitOptions = {}): Promise<Message[]> {
-    return this.#sendAndAwait(messages, options, (reply, signal) => takeReply(this.#route(), reply, signal))
+    return this.#sendAndAwait(messages, options, (reply, signal) => takeReply(reply, this.#taking(signal)))
   }
 
   async sendAndHold(messages: Iterable<Message>, options: WaitOptions = {}): Promise<HeldReply[]> {
     const route = this.#route()
     const release = (messageId: string): Promise<void> => this.#release(messageId)
     return this.#sendAndAwait(messages, options, (reply, signal) => {
-      this.#held.add(reply.tree.objectId)
+      const bytesAtHand = reply.atHand.values().reduce((sum, { length }) => sum + length, 0)
+      this.#held.set(reply.tree.objectId, { bytesAtHand })
+      this.#heldBytes += bytesAtHand
       return holdReply(reply, { route, release, signal })
     })
   }
 
   async dropLateReplies(): Promise<LateReply[]> {
     const dropped: LateReply[] = []
-    await this.#pull([...this.#late], { holdMs: 0, signal: undefined }, async ({ metadata, tree }) => {
+    const wait = { holdMs: 0, signal: undefined, leavesObjects: true }
+    await this.#pull([...this.#late], wait, async ({ metadata, tree }) => {
       await this.#release(tree.objectId)
       dropped.push({ nodeId: metadata.srcNodeId, messageType: metadata.messageType })
     })
@@ -129,14 +136,14 @@ export class TaskGrid implements Grid {
       while (open.size > 0 && succeeded < enough && systemClock.now() < endsAt) {
         const restMs = endsAt - systemClock.now()
         const wait = { holdMs: Math.min(waitMs, restMs), signal }
-        const { waited } = await this.#pull([...open], wait, async (reply, signal) => {
+        const { waited, isCut } = await this.#pull([...open], wait, async (reply, signal) => {
           const { replyToMessageId } = reply.metadata
           const taken = await take(reply, signal)
           open.delete(replyToMessageId)
           if (!taken.error) succeeded++
           received.set(replyToMessageId, taken)
         })
-        const pauseMs = waited ? gatherMs(open.size) : pollMs
+        const pauseMs = isCut ? 0 : waited ? gatherMs(open.size) : pollMs
         if (open.size > 0 && succeeded < enough) await systemClock.sleep(Math.min(pauseMs, restMs), this.#api.signal)
       }
     } catch (error) {
@@ -164,33 +171,45 @@ export class TaskGrid implements Grid {
     this.#events = this.#events.then(() => this.#api.pushEvent(event)).catch(() => {})
   }
 
-  /** Resolves when everything that was reported has been sent. */
+  /** Resolves when everything that was reported or confirmed has been sent. */
   async flush(): Promise<void> {
     await this.#events
+    await this.#confirmations.flush().catch(() => {})
   }
 
   /** Takes several replies at a time. Those that were taken are not handed out again, even if another one fails. */
   async #pull(
     messageIds: string[],
-    wait: { holdMs: number; signal: AbortSignal | undefined; wantsAll?: boolean },
+    wait: { holdMs: number; signal: AbortSignal | undefined; wantsAll?: boolean; leavesObjects?: boolean },
     take: (reply: OfferedReply, signal: AbortSignal) => Promise<void>,
-  ): Promise<{ waited: boolean }> {
-    const { holdMs, signal = this.#api.signal, wantsAll = false } = wait
-    if (messageIds.length === 0 && !wantsAll) return { waited: false }
-    const response = await this.#api.pullMessages(messageIds, { waitMs: holdMs, signal, wantsAll })
+  ): Promise<{ waited: boolean; isCut: boolean }> {
+    const { holdMs, signal = this.#api.signal, wantsAll = false, leavesObjects = false } = wait
+    if (messageIds.length === 0 && !wantsAll) return { waited: false, isCut: false }
+    // The server must not hand out again what the app has.
+    await this.#confirmations.flush()
+    const hasRoom = this.#heldBytes < limits.carriedHeldBytesMax
+    const objectsBytesMax = hasRoom && !leavesObjects ? this.#api.objectsBytesMax : 0
+    const response = await this.#api.pullMessages(messageIds, { waitMs: holdMs, signal, wantsAll, objectsBytesMax })
     const offered = offeredReplies(response, this.runId).filter(({ tree }) => !this.#held.has(tree.objectId))
     await forEachAtOnce(offered, limits.repliesFetchedAtOnce, async (reply, failed) => {
       await take(reply, AbortSignal.any([signal, failed]))
       this.#open.delete(reply.metadata.replyToMessageId)
       this.#late.delete(reply.metadata.replyToMessageId)
     })
-    return { waited: response.waited }
+    // Not all replies that were there may have had room.
+    const bytes = response.objects.reduce((sum, { length }) => sum + length, 0)
+    return { waited: response.waited, isCut: objectsBytesMax > 0 && bytes > objectsBytesMax / 2 }
   }
 
   async #release(messageId: string): Promise<void> {
-    const { api, nodeId, runId } = this.#route()
-    await api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: messageId })
+    await this.#confirmations.confirm(messageId)
+    const { bytesAtHand = 0 } = this.#held.get(messageId) ?? {}
+    this.#heldBytes -= bytesAtHand
     this.#held.delete(messageId)
+  }
+
+  #taking(signal: AbortSignal) {
+    return { route: this.#route(), confirm: (id: string) => this.#confirmations.confirm(id), signal }
   }
 
   #route() {

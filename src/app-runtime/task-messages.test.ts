@@ -69,7 +69,7 @@ test('a signal ends the transfer of a message', async () => {
   const tree = await offered(server)
   const stop = new AbortController()
   server.beforeObject = async () => stop.abort(new Error('out of time'))
-  await assert.rejects(fetchMessage(route, tree, stop.signal), /out of time/)
+  await assert.rejects(fetchMessage(route, tree, { signal: stop.signal }), /out of time/)
   assert.deepEqual(server.confirmed, [])
 })
 

@@ -6,6 +6,7 @@ import { ContextSchema, type ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import type { DeflatedMessage } from '../message/deflate.ts'
 import { inflateMessage } from '../message/inflate.ts'
 import type { Message } from '../message/message.ts'
+import { selectCarried } from '../objects/carried-objects.ts'
 import { objectId } from '../objects/object-format.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects, pushObjects } from '../objects/transfer.ts'
@@ -18,6 +19,11 @@ export interface TaskRoute {
   readonly runId: bigint
 }
 
+/** Objects that came with messages, by their hashes. */
+export type ObjectsAtHand = ReadonlyMap<string, Uint8Array>
+
+export const noObjects: ObjectsAtHand = new Map()
+
 /** How long the server may hold a call for an object that is still on its way to it. */
 const objectWaitMs = 20_000
 
@@ -25,25 +31,37 @@ const objectWaitMs = 20_000
 export async function fetchMessage(
   route: TaskRoute,
   tree: ObjectTree,
-  signal: AbortSignal = route.api.signal,
+  options: { atHand?: ObjectsAtHand; signal?: AbortSignal; confirm?: (messageId: string) => Promise<void> } = {},
 ): Promise<Message> {
   const { api, nodeId, runId } = route
   const messageId = tree.objectId
-  const objects = await fetchObjects(route, flattenTree(tree), signal)
-  await api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: messageId })
+  const { atHand, signal = api.signal } = options
+  const confirm =
+    options.confirm ?? ((id: string) => api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: id }))
+  const objects = await fetchObjects(route, flattenTree(tree), signal, atHand)
+  await confirm(messageId)
   return inflateMessage(messageId, (id) => objects.get(id) as Uint8Array)
 }
 
-/** Fetches objects of messages that were handed out, and checks that they have the bytes that their ids say. */
+/**
+ * Fetches the objects of messages that were handed out that are not at hand, and checks that they have the bytes that their
+ * ids say.
+ */
 export async function fetchObjects(
   { api, nodeId, runId }: TaskRoute,
   ids: readonly string[],
   signal: AbortSignal,
+  atHand: ObjectsAtHand = noObjects,
 ): Promise<Map<string, Uint8Array>> {
   const objects = new Map<string, Uint8Array>()
+  for (const id of ids) {
+    const bytes = atHand.get(id)
+    if (bytes) objects.set(id, bytes)
+  }
   const node = { nodeId }
   await pullObjects({
     ids,
+    has: (id) => objects.has(id),
     pull: (id) => api.pullObject({ node, runId, objectId: id }, { waitMs: objectWaitMs, signal }),
     write(id, bytes) {
       if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
@@ -55,16 +73,31 @@ export async function fetchObjects(
 }
 
 /**
- * Announces messages, then uploads those of their objects that the server does not have: what several messages share
- * travels once. Answers the message ids, empty where a message was refused.
+ * Announces messages, with the objects of small ones if the server takes them along, in as many calls as these need. Then
+ * uploads the objects that the server does not have: what several messages share travels once. Returns the message ids, empty
+ * for a message that was refused.
  */
-export async function sendMessages(
+export async function sendMessages(route: TaskRoute, messages: readonly DeflatedMessage[]): Promise<string[]> {
+  const { objectsBytesMax } = route.api
+  if (objectsBytesMax === 0) return sendTogether(route, messages, [])
+  const ids: string[] = []
+  for (let sent = 0; sent < messages.length; ) {
+    const { objects, considered } = selectCarried(messages.slice(sent), objectsBytesMax)
+    ids.push(...(await sendTogether(route, messages.slice(sent, sent + considered), objects)))
+    sent += considered
+  }
+  return ids
+}
+
+async function sendTogether(
   { api, nodeId, runId }: TaskRoute,
   messages: readonly DeflatedMessage[],
+  objects: Uint8Array[],
 ): Promise<string[]> {
   const { messageIds, objectsToPush, sessionId } = await api.pushMessages({
     messagesList: messages.map(({ wire }) => wire),
     messageObjectTrees: messages.map(({ tree }) => tree),
+    objects,
   })
   const node = { nodeId }
   const find = (id: string): Uint8Array => {

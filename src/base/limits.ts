@@ -25,6 +25,8 @@ export const limits = {
   carriedBytesMax: 256 * KiB,
   carriedObjectsMax: 500,
   carriedPerCallBytesMax: 4 * MiB,
+  /** Such objects that a ServerApp keeps in memory with replies that it has not added to a mean; of more it fetches them then. */
+  carriedHeldBytesMax: 64 * MiB,
   fabBytesMax: 50 * MiB,
   /** FABs that a SuperNode keeps in memory for its runs. */
   nodeFabBytesMax: 256 * MiB,

@@ -55,8 +55,9 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       const { tree, reply } = executionOf(task)
       return isInTree(tree, objectId) || (reply !== undefined && isInTree(reply.tree, objectId))
     },
-    async ensureReceiver(task, messageId) {
-      if (messageId !== executionOf(task).metadata.messageId) throw messageOfAnother(messageId)
+    async ensureReceiver(task, messageIds) {
+      const { messageId } = executionOf(task).metadata
+      for (const id of messageIds) if (id !== messageId) throw messageOfAnother(id)
     },
     async pullMessages(task) {
       const { wire, tree } = executionOf(task)

@@ -21,6 +21,8 @@ export interface DeflatedMessage {
   readonly objects: ReadonlyMap<string, () => Uint8Array>
   /** Size of the largest object: arrays are cut into chunks, other records are not. */
   readonly objectBytesLargest: number
+  /** Size of all objects together; those that occur several times may count as often. */
+  readonly objectBytesTotal: number
 }
 
 /** `metadata` replaces the message's own (the Grid fills in run and sender before the id is computed). */
@@ -41,15 +43,23 @@ export function deflateMessage(message: Message, metadata: Metadata = message.me
     tree,
     objects: parts.objects,
     objectBytesLargest: parts.objectBytesLargest,
+    objectBytesTotal: parts.bytesTotal,
   }
 }
 
 /** One array sent to many nodes is hashed once: its data never changes after construction. */
-const knownArrays = new WeakMap<NdArray, { tree: ObjectTree; objects: ReadonlyMap<string, () => Uint8Array> }>()
+const knownArrays = new WeakMap<NdArray, KnownArray>()
+
+interface KnownArray {
+  readonly tree: ObjectTree
+  readonly objects: ReadonlyMap<string, () => Uint8Array>
+  readonly bytesTotal: number
+}
 
 class Parts {
   readonly objects = new Map<string, () => Uint8Array>()
   objectBytesLargest = 0
+  bytesTotal = 0
 
   recordDict(records: RecordDict): ObjectTree {
     const entries = [...records].map(([name, record]) => [name, this.record(record)] as const)
@@ -72,10 +82,12 @@ class Parts {
     let known = knownArrays.get(array)
     if (!known) {
       const parts = new Parts()
-      known = { tree: parts.#newArray(array), objects: parts.objects }
+      const tree = parts.#newArray(array)
+      known = { tree, objects: parts.objects, bytesTotal: parts.bytesTotal }
       knownArrays.set(array, known)
     }
     for (const [id, bytes] of known.objects) this.objects.set(id, bytes)
+    this.bytesTotal += known.bytesTotal
     return known.tree
   }
 
@@ -103,6 +115,7 @@ class Parts {
     )
     const id = objectId(bytes)
     this.objectBytesLargest = Math.max(this.objectBytesLargest, bytes.length)
+    this.bytesTotal += bytes.length
     this.objects.set(id, () => bytes)
     return objectTree(id, [...children])
   }
@@ -111,6 +124,7 @@ class Parts {
     const head = objectHead('ArrayChunk', [], slice.length)
     const id = createHash('sha256').update(head).update(slice).digest('hex')
     this.objects.set(id, () => Buffer.concat([head, slice]))
+    this.bytesTotal += head.length + slice.length
     return objectTree(id)
   }
 

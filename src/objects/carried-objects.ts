@@ -46,37 +46,58 @@ export async function readCarried(
 }
 
 /**
- * Returns the objects that may travel with these messages, each once: those of the first messages that fit. A message travels
- * whole or without objects, except for objects that it shares with one before it.
+ * Chooses what travels in one call: of the first messages that fit, each object once. A message travels whole or without
+ * objects, except for those that it shares with others. Returns also how many messages were considered: the next one is small
+ * enough to travel whole, and there is no room left for it.
  */
 export function selectCarried(
-  messages: readonly { readonly objects: ReadonlyMap<string, () => Uint8Array> }[],
+  messages: readonly { readonly objects: ReadonlyMap<string, () => Uint8Array>; readonly objectBytesTotal: number }[],
   bytesMax: number,
-): Uint8Array[] {
+): { readonly objects: Uint8Array[]; readonly considered: number } {
   const carried = new Map<string, Uint8Array>()
-  let roomBytes = bytesMax
-  for (const { objects } of messages) {
-    if (objects.size > limits.carriedObjectsMax) continue
-    const own = new Map<string, Uint8Array>()
-    let ownBytes = 0
-    let newBytes = 0
-    for (const [id, read] of objects) {
-      const known = carried.get(id)
-      const bytes = known ?? read()
-      ownBytes += bytes.length
-      if (ownBytes > limits.carriedBytesMax) break
-      if (known) continue
-      own.set(id, bytes)
-      newBytes += bytes.length
+  const room = new CarriedRoom(bytesMax)
+  let considered = 0
+  for (const { objects, objectBytesTotal } of messages) {
+    // Pieces of a large array are copied when they are read.
+    if (objects.size <= limits.carriedObjectsMax && objectBytesTotal <= limits.carriedBytesMax) {
+      const contents = new Map([...objects].map(([id, read]) => [id, carried.get(id) ?? read()]))
+      const fits = room.take(new Map([...contents].map(([id, { length }]) => [id, length])))
+      if (fits === 'full') break
+      if (fits === 'fits') for (const [id, bytes] of contents) carried.set(id, bytes)
     }
-    if (ownBytes > limits.carriedBytesMax || newBytes > roomBytes) continue
-    roomBytes -= newBytes
-    for (const [id, bytes] of own) carried.set(id, bytes)
+    considered++
   }
-  return [...carried.values()]
+  return { objects: [...carried.values()], considered }
 }
 
-/** The objects of a response, by their hashes. */
+/** Counts the bytes of the objects that travel in one call. An object that several messages share counts once. */
+export class CarriedRoom {
+  /** The objects that travel. */
+  readonly ids = new Set<string>()
+  readonly #bytesMax: number
+  bytesTaken = 0
+
+  constructor(bytesMax: number) {
+    this.#bytesMax = bytesMax
+  }
+
+  /** Takes room for all objects of a message, given with their sizes, unless they are `too-large` or the room is `full`. */
+  take(sizes: ReadonlyMap<string, number>): 'fits' | 'too-large' | 'full' {
+    let bytes = 0
+    let newBytes = 0
+    for (const [id, size] of sizes) {
+      bytes += size
+      if (!this.ids.has(id)) newBytes += size
+    }
+    if (bytes > limits.carriedBytesMax || sizes.size > limits.carriedObjectsMax) return 'too-large'
+    if (this.bytesTaken + newBytes > this.#bytesMax) return this.ids.size === 0 ? 'too-large' : 'full'
+    this.bytesTaken += newBytes
+    for (const id of sizes.keys()) this.ids.add(id)
+    return 'fits'
+  }
+}
+
+/** Returns objects by their hashes. */
 export function byHash(objects: readonly Uint8Array[]): ReadonlyMap<string, Uint8Array> {
   return new Map(objects.map((bytes) => [objectId(bytes), bytes]))
 }

@@ -154,18 +154,17 @@ export async function findContents(db: Db, ids: IdList): Promise<ReadonlyMap<str
   return new Map((await listContents(db, { ids })).rows.map((row) => [row.object_id, row.content ?? undefined]))
 }
 
-const sumSizes = statement<{ ids: IdList }, { available: number; bytes: number | null }>((db, value) =>
+const listSizes = statement<{ ids: IdList }, { object_id: string; size: number }>((db, value) =>
   db
     .selectFrom('object')
-    .select(({ fn }) => [fn.countAll<number>().as('available'), fn.sum<number>('size').as('bytes')])
+    .select(['object_id', 'size'])
     .where('object_id', 'in', idsOf(value('ids')))
     .where('available', '=', sql.lit(1)),
 )
 
-/** How many of these objects are here, and their size. */
-export async function measureObjects(db: Db, ids: IdList): Promise<{ count: number; bytes: number }> {
-  const [row] = (await sumSizes(db, { ids })).rows
-  return { count: Number(row?.available ?? 0), bytes: Number(row?.bytes ?? 0) }
+/** The sizes of those of these objects that are here. */
+export async function findSizes(db: Db, ids: IdList): Promise<ReadonlyMap<string, number>> {
+  return new Map((await listSizes(db, { ids })).rows.map((row) => [row.object_id, row.size]))
 }
 
 /**

@@ -5,9 +5,8 @@ import { isDiskFull } from '../base/full-disk.ts'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
-import type { MakeRoom } from '../base/make-room.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
-import { type IdList, idList, inBatches } from '../db/id-list.ts'
+import { type IdList, inBatches } from '../db/id-list.ts'
 import type { CarriedObjects } from './carried-objects.ts'
 import { addParts, deleteParts, listParts, mayHaveMore } from './message-parts.ts'
 import { ObjectFiles } from './object-files.ts'
@@ -17,9 +16,9 @@ import {
   deleteUnnamed,
   findContents,
   findObject,
+  findSizes,
   isAvailable,
   listChunks,
-  measureObjects,
   type StoredContent,
   storeCarried,
   storeContent,
@@ -207,21 +206,20 @@ class FileObjectStore implements ObjectStore {
     return found ? found.seen : { content: undefined }
   }
 
-  async getAll(
-    objectIds: readonly string[],
-    bytesMax: number,
-    makeRoom?: MakeRoom,
-  ): Promise<readonly Uint8Array[] | undefined> {
-    const ids = idList(objectIds)
-    const { count, bytes } = await measureObjects(this.#db.read, ids)
-    if (count < objectIds.length || bytes > bytesMax) return undefined
-    await makeRoom?.(bytes)
-    const rows = await findContents(this.#db.read, ids)
-    const contents: Uint8Array[] = []
-    for (const id of objectIds) {
-      const content = rows.get(id) ?? (rows.has(id) ? await this.#files.read(id) : undefined)
-      if (!content) return undefined
-      contents.push(content)
+  async sizesOf(objectIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
+    const sizes = new Map<string, number>()
+    for (const ids of inBatches(objectIds))
+      for (const [id, size] of await findSizes(this.#db.read, ids)) sizes.set(id, size)
+    return sizes
+  }
+
+  async contentsOf(objectIds: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
+    const contents = new Map<string, Uint8Array>()
+    for (const ids of inBatches(objectIds)) {
+      for (const [id, inRow] of await findContents(this.#db.read, ids)) {
+        const content = inRow ?? (await this.#files.read(id))
+        if (content) contents.set(id, content)
+      }
     }
     return contents
   }

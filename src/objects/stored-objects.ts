@@ -34,14 +34,12 @@ export interface ObjectStore {
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */
   get(objectId: string, wait?: ObjectWait): Promise<StoredObject | undefined>
-  /** Returns the contents of these objects in their order; `undefined` unless all are here and have at most `bytesMax`. */
-  getAll(
-    objectIds: readonly string[],
-    bytesMax: number,
-    makeRoom?: MakeRoom,
-  ): Promise<readonly Uint8Array[] | undefined>
   /** The same for an object that is sent on: a large one is read from its file while it is sent. */
   open(objectId: string, wait?: ObjectWait): Promise<SentObject | undefined>
+  /** Returns the sizes of those of these objects that are here. */
+  sizesOf(objectIds: readonly string[]): Promise<ReadonlyMap<string, number>>
+  /** Returns the contents of those of these objects that are here: of few and small ones. */
+  contentsOf(objectIds: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>>
   /** Those of these objects that are here, and whether each is a chunk of an array. */
   listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */

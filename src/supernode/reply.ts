@@ -4,7 +4,7 @@ import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/messa
 import { deflateMessage } from '../message/deflate.ts'
 import { errorCodes, Message, type MessageError } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
-import { selectCarried } from '../objects/carried-objects.ts'
+import { CarriedRoom, selectCarried } from '../objects/carried-objects.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { ObjectRefusedError, pushObjects } from '../objects/transfer.ts'
 import { confirmFinished } from './confirm.ts'
@@ -34,7 +34,10 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
     },
     async readAll(bytesMax) {
       const ids = flattenTree(reply.tree)
-      return (ids.length <= limits.carriedObjectsMax && (await ctx.objects.getAll(ids, bytesMax))) || []
+      if (ids.length > limits.carriedObjectsMax) return []
+      const sizes = await ctx.objects.sizesOf(ids)
+      const isSmall = sizes.size === ids.length && new CarriedRoom(bytesMax).take(sizes) === 'fits'
+      return isSmall ? [...(await ctx.objects.contentsOf(ids)).values()] : []
     },
   })
 }
@@ -51,7 +54,7 @@ export function answerWithError(ctx: SupernodeContext, work: Work, error: Messag
     tree,
     runtimeSeconds: undefined,
     read: (id) => (objects.get(id) as () => Uint8Array)(),
-    readAll: async (bytesMax) => selectCarried([deflated], bytesMax),
+    readAll: async (bytesMax) => selectCarried([deflated], bytesMax).objects,
   })
 }
 

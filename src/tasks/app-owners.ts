@@ -25,9 +25,9 @@ export function appOwners(backend: RuntimeBackend): OwnerRules<AppOwned> {
     },
     'sent-object': (task: Task, { objectId }: { readonly objectId: string }) => backend.maySend(task, objectId),
     object: (task: Task, { objectId }: { readonly objectId: string }) => backend.mayRead(task, objectId),
-    async 'received-message'(task: Task, { runId, messageObjectId }: ConfirmMessageReceivedRequest) {
-      if (runId !== task.runId) throw new DomainError('not-of-this-task', 'The message is of another run.')
-      await backend.ensureReceiver(task, messageObjectId)
+    async 'received-message'(task: Task, request: ConfirmMessageReceivedRequest) {
+      if (request.runId !== task.runId) throw new DomainError('not-of-this-task', 'The message is of another run.')
+      await backend.ensureReceiver(task, [request.messageObjectId, ...request.moreMessageObjectIds])
       return undefined
     },
   }

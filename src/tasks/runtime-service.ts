@@ -34,16 +34,16 @@ export interface RuntimeBackend {
   /** Whether the object is part of a message that the app sends or receives. */
   mayRead(task: Task, objectId: string): Promise<boolean>
   /** Throws `message-of-another` for a message that the app does not receive, unless it is unknown. */
-  ensureReceiver(task: Task, messageId: string): Promise<void>
+  ensureReceiver(task: Task, messageIds: readonly string[]): Promise<void>
   pushMessages(task: Task, request: Request<'pushMessages'>): Promise<Response<'pushMessages'>>
   /**
    * Returns the replies to the messages named in `replyTo`, or to any message if it is undefined. Waits up to `waitMs` for
-   * one reply, or for every reply if `all` is set.
+   * one reply, or for every reply if `all` is set. Objects of at most `objectsBytesMax` may come along.
    */
   pullMessages(
     task: Task,
     replyTo: readonly string[] | undefined,
-    wait: { waitMs: number; signal: AbortSignal; all: boolean },
+    wait: { waitMs: number; signal: AbortSignal; all: boolean; objectsBytesMax?: number; makeRoom?: MakeRoom },
   ): Promise<Response<'pullMessages'>>
   pushObject(task: Task, request: Request<'pushObject'>): Promise<Response<'pushObject'>>
   pullObject(
@@ -120,6 +120,7 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
           ...holdOf(call),
           // A partial response would cost Flower's client a pause of 3 s.
           all: call.waitMs === undefined,
+          objectsBytesMax: request.objectsBytesMax,
         }),
       pushObject: (request, _call, task, isOwn) => (isOwn ? backend.pushObject(task, request) : { stored: false }),
       // Flower's client would ask again after a second or more, and later each time.

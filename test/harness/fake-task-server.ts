@@ -7,6 +7,7 @@ import { inflateMessage } from '../../src/message/inflate.ts'
 import { Message } from '../../src/message/message.ts'
 import { RecordDict } from '../../src/message/records.ts'
 import { contextToWire } from '../../src/message/wire.ts'
+import { objectId } from '../../src/objects/object-format.ts'
 import { flattenTree } from '../../src/objects/object-tree.ts'
 
 type Wire = Parameters<TaskApi['pushMessages']>[0]['messagesList'][number]
@@ -28,6 +29,8 @@ export class FakeTaskServer {
   /** How the task ended, once it has. */
   outcome: TaskOutcome | undefined
   state = new RecordDict()
+  /** How many bytes of objects may travel with messages: none at servers of Flower. */
+  objectsBytesMax = 0
   /** The ids that the server names for pushed messages; Flower 1.29's SuperNode names none. */
   idsOf = (messageIds: string[]): string[] => messageIds
   /** Runs before the content of an object is handed out. */
@@ -67,8 +70,12 @@ export class FakeTaskServer {
       return work()
     }
     const { signal } = this.#stop
+    const server = this
     const api = {
       signal,
+      get objectsBytesMax() {
+        return server.objectsBytesMax
+      },
       pullInput: () =>
         call('pullInput', () => ({
           context: contextToWire({ ...run, seriesId: 0n, nodeConfig: {}, runConfig: {}, state: this.state }),
@@ -77,7 +84,10 @@ export class FakeTaskServer {
           taskId: 1n,
         })),
       sendHeartbeat: () => call('sendHeartbeat', () => ({ success: true, waited: false })),
-      pullMessages: (ids: string[] | undefined, { wantsAll = ids === undefined }: { wantsAll?: boolean } = {}) =>
+      pullMessages: (
+        ids: string[] | undefined,
+        { wantsAll = ids === undefined, objectsBytesMax = 0 }: { wantsAll?: boolean; objectsBytesMax?: number } = {},
+      ) =>
         call('pullMessages', () => {
           const ready = this.#outgoing.filter(
             ({ wire }) => wantsAll || ids?.includes(wire.metadata?.replyToMessageId ?? ''),
@@ -85,42 +95,47 @@ export class FakeTaskServer {
           return {
             messagesList: ready.map(({ wire }) => wire),
             messageObjectTrees: ready.map(({ tree }) => tree),
+            objects: objectsBytesMax === 0 ? [] : ready.flatMap(({ tree }) => this.#contentsOf(tree)),
             waited: true,
           }
         }),
-      pushMessages: ({ messagesList, messageObjectTrees }: Parameters<TaskApi['pushMessages']>[0]) =>
+      pushMessages: ({ messagesList, messageObjectTrees, objects = [] }: Parameters<TaskApi['pushMessages']>[0]) =>
         call('pushMessages', () => {
           const messageIds = messagesList.map(({ metadata }) => metadata?.messageId ?? '')
-          const objectsToPush = messageObjectTrees.flatMap(flattenTree)
+          for (const bytes of objects) this.#objects.set(objectId(bytes), bytes)
+          const named = messageObjectTrees.flatMap(flattenTree)
+          const objectsToPush = objects.length === 0 ? named : named.filter((id) => !this.#objects.has(id))
           messageIds.forEach((id, index) => {
             this.#pushed.push({ id, tree: messageObjectTrees[index] as ObjectTree })
           })
           return { messageIds: this.idsOf(messageIds), objectsToPush, sessionId: 's' }
         }),
       pushObject: ({
-        objectId = '',
+        objectId: id = '',
         objectContent = new Uint8Array(),
       }: {
         objectId?: string
         objectContent?: Uint8Array
       }) =>
         call('pushObject', () => {
-          this.#objects.set(objectId, objectContent)
+          this.#objects.set(id, objectContent)
           return true
         }),
-      pullObject: ({ objectId = '' }, how: { signal?: AbortSignal } = {}) =>
+      pullObject: ({ objectId: id = '' }, how: { signal?: AbortSignal } = {}) =>
         call('pullObject', async () => {
           const limit = how.signal ?? signal
           await this.beforeObject(limit)
           limit.throwIfAborted()
-          const objectContent = this.#objects.get(objectId)
+          const objectContent = this.#objects.get(id)
           return { objectFound: objectContent !== undefined, objectAvailable: true, objectContent, waited: true }
         }),
-      confirmMessageReceived: ({ messageObjectId = '' }) =>
+      confirmMessageReceived: ({ messageObjectId = '', moreMessageObjectIds = [] as string[] }) =>
         call('confirmMessageReceived', () => {
-          this.confirmed.push(messageObjectId)
-          const index = this.#outgoing.findIndex(({ tree }) => tree.objectId === messageObjectId)
-          this.#outgoing.splice(index, 1)
+          for (const id of [messageObjectId, ...moreMessageObjectIds]) {
+            this.confirmed.push(id)
+            const index = this.#outgoing.findIndex(({ tree }) => tree.objectId === id)
+            this.#outgoing.splice(index, 1)
+          }
         }),
       getNodes: () => call('getNodes', () => [create(NodeInfoSchema, { nodeId: run.nodeId })]),
       pushLogs: () => call('pushLogs', () => {}),
@@ -131,6 +146,10 @@ export class FakeTaskServer {
         }),
     }
     return api as unknown as TaskApi
+  }
+
+  #contentsOf(tree: ObjectTree): Uint8Array[] {
+    return flattenTree(tree).flatMap((id) => this.#objects.get(id) ?? [])
   }
 }
 

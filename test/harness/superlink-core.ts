@@ -292,7 +292,7 @@ export class SuperlinkCore implements AsyncDisposable {
     const { runId, dstNodeId } = message.metadata
     return dstNodeId !== superlinkNodeId
       ? confirmInstruction(this.ctx, message.messageId)
-      : confirmReceived(this.ctx, runId as RunId, message.messageId)
+      : confirmReceived(this.ctx, runId as RunId, [message.messageId])
   }
 
   async reply(reply: OwnMessage, { upload = true } = {}) {

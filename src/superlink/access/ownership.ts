@@ -102,9 +102,8 @@ export async function ensureInstructionTo(db: Db, nodeId: NodeId, runId: RunId, 
   throw messageOfAnother(messageId)
 }
 
-/** Throws `message-of-another` unless the message is one to the ServerApp of this run, or unknown. */
-export async function ensureSentToApp(db: Db, runId: RunId, messageId: string): Promise<void> {
-  const message = await messageStore.find(db, messageId)
-  if (!message || (message.metadata.dstNodeId === superlinkNodeId && message.metadata.runId === runId)) return
-  throw messageOfAnother(messageId)
+/** Throws `message-of-another` unless each message is one to the ServerApp of this run, or unknown. */
+export async function ensureSentToApp(db: Db, runId: RunId, messageIds: readonly string[]): Promise<void> {
+  for (const message of await messageStore.listMetadata(db, messageIds))
+    if (message.dstNodeId !== superlinkNodeId || message.runId !== runId) throw messageOfAnother(message.messageId)
 }

@@ -19,7 +19,7 @@ import * as messageStore from '../delivery/message-store.ts'
 import { type Acceptance, acceptReply, refuseReply } from '../delivery/replies.ts'
 import { acceptUnprompted, takeRoomForObject } from '../delivery/unprompted.ts'
 import { sessionOf, wasTakenUp } from '../delivery/upload-sessions.ts'
-import { readObjects } from '../delivery/whole-messages.ts'
+import { packMessages } from '../delivery/whole-messages.ts'
 import * as nodes from '../nodes/nodes.ts'
 import { runToWire } from '../runs/run.ts'
 import { type FleetCallers, fleetCallers } from './authenticate.ts'
@@ -76,8 +76,10 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter, nodeId)
         const ours = endedAfter === undefined ? {} : { objectsBytesMax: limits.carriedBytesMax }
         if (!message) return { ...news, ...ours }
+        const bytesMax = Math.min(request.objectsBytesMax, limits.carriedBytesMax)
+        const packing = packMessages(ctx.objects, [message], { bytesMax, makeRoom: call.makeRoom })
         // The node has been given the message already: whatever happens now, it can still fetch its objects.
-        const objects = await readObjects(ctx, message, request.objectsBytesMax, call.makeRoom).catch(() => [])
+        const { objects } = await packing.catch(() => ({ objects: [] }))
         return {
           ...{ ...news, ...ours },
           messagesList: [messageStore.toWire(message)],

@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import type { MessageInitShape } from '@bufbuild/protobuf'
+import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { InMemoryClient } from '../../../test/harness/in-memory-client.ts'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { Runtime } from '../../gen/flwr/proto/runtime_pb.ts'
@@ -66,13 +66,16 @@ test('an app whose run has ended is told that its token is void, whatever it was
   const ended = { runId, taskId } as Task
   const { deflated } = core.instruction(runId, nodeId)
   await core.stop(runId)
-  const messages = { messagesList: [deflated.wire], messageObjectTrees: [deflated.tree] }
+  const messages = create(Runtime.method.pushMessages.input, {
+    messagesList: [deflated.wire],
+    messageObjectTrees: [deflated.tree],
+  })
   const calls = [
     backend.pushLogs(ended, { logs: ['late\n'] } as Parameters<typeof backend.pushLogs>[1]),
     backend.pushTaskEvents(ended, { events: [{ event: 'e', data: '{}' }] } as Parameters<
       typeof backend.pushTaskEvents
     >[1]),
-    backend.pushMessages(ended, messages as Parameters<typeof backend.pushMessages>[1]),
+    backend.pushMessages(ended, messages),
   ]
   for (const call of calls) await assert.rejects(call, { code: 'token-invalid' })
 })

@@ -1,8 +1,10 @@
 import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import { prepareValue } from '../../db/large-values.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
+import { readCarried } from '../../objects/carried-objects.ts'
 import type { ObjectTree } from '../../objects/object-tree.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
@@ -15,6 +17,7 @@ import { confirmReceived } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { collectReplies } from '../delivery/replies.ts'
+import { packMessages, passingOf } from '../delivery/whole-messages.ts'
 import * as checkpointStore from '../runs/checkpoint-store.ts'
 import { saveCheckpoint } from '../runs/checkpoints.ts'
 import { appendEvents } from '../runs/events.ts'
@@ -39,6 +42,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         context: { ...(await decodeInTurns(ContextSchema, context)), runId: run.runId },
         run: runToWire(run),
         fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, makeRoom) },
+        objectsBytesMax: limits.carriedPerCallBytesMax,
       }
     },
     async findRun(runId) {
@@ -48,7 +52,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     maySend: ({ runId }, objectId) => isObjectOfRun(ctx.db.read, runId, objectId),
     mayRead: async ({ runId }, objectId) =>
       ctx.passingReplies.find(runId, objectId) !== undefined || (await isObjectOfRun(ctx.db.read, runId, objectId)),
-    ensureReceiver: ({ runId }, messageId) => ensureSentToApp(ctx.db.read, runId, messageId),
+    ensureReceiver: ({ runId }, messageIds) => ensureSentToApp(ctx.db.read, runId, messageIds),
     async pushMessages(task, request) {
       if (request.messagesList.length !== request.messageObjectTrees.length)
         throw new DomainError('message-count-invalid', 'PushMessages needs one object tree for each message.')
@@ -56,12 +60,22 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const messages = request.messagesList.map((message, index) =>
         messageStore.fromWire(message, request.messageObjectTrees[index] as ObjectTree),
       )
-      const pushed = await endsWithRun(() => pushInstructions(ctx, task.runId, messages))
+      const carried = await readCarried(request.objects, request.messageObjectTrees, limits.carriedPerCallBytesMax)
+      const pushed = await endsWithRun(() => pushInstructions(ctx, task.runId, messages, carried))
       return { ...pushed, sessionId: task.taskId.toString() }
     },
     async pullMessages(task, replyTo, wait) {
       const replies = await endsWithRun(() => collectReplies(ctx, task.runId, replyTo, wait))
-      return { messagesList: replies.map(messageStore.toWire), messageObjectTrees: replies.map(({ tree }) => tree) }
+      const { messages, objects } = await packMessages(ctx.objects, replies, {
+        bytesMax: wait.objectsBytesMax ?? 0,
+        makeRoom: wait.makeRoom,
+        passing: passingOf(ctx.passingReplies, task.runId),
+      })
+      return {
+        messagesList: messages.map(messageStore.toWire),
+        messageObjectTrees: messages.map(({ tree }) => tree),
+        objects: [...objects],
+      }
     },
     async pushObject(_task, request) {
       ensureOwnNodeId(request.node?.nodeId)
@@ -73,7 +87,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       if (passing) return { objectFound: true, objectAvailable: true, objectContent: passing }
       return pulledObject(await ctx.objects.open(request.objectId, wait))
     },
-    confirmMessageReceived: ({ runId }, { messageObjectId }) => confirmReceived(ctx, runId, messageObjectId),
+    confirmMessageReceived: ({ runId }, { messageObjectId, moreMessageObjectIds }) =>
+      confirmReceived(ctx, runId, [messageObjectId, ...moreMessageObjectIds]),
     async getNodes({ runId }, wait) {
       ctx.progress.waits.askedForNodes(runId, ctx.clock.now(), wait !== undefined && wait.waitMs > 0)
       const list = () => ctx.runNodes.listReachable(runId)

@@ -3,13 +3,16 @@ import { test } from 'node:test'
 import { InMemoryClient } from '../../../test/harness/in-memory-client.ts'
 import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { nothing, type OwnMessage, openConnection, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
-import type { RunId } from '../../base/ids.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
+import { Runtime } from '../../gen/flwr/proto/runtime_pb.ts'
 import { generateNodeKey } from '../../identity/node-key.ts'
 import { encodeObject, objectId } from '../../objects/object-format.ts'
 import { flattenTree, objectTree } from '../../objects/object-tree.ts'
+import { createRuntimeService } from '../../tasks/runtime-service.ts'
 import { createFleetService } from './fleet.ts'
+import { createSuperlinkBackend } from './runtime-backend.ts'
 
 const fleet = Fleet.method
 const objectsBytesMax = limits.carriedBytesMax
@@ -47,7 +50,7 @@ test('an instruction comes with its objects, and a reply with its objects confir
   const pulled = await pull()
   assert.equal(pulled.objectsBytesMax, limits.carriedBytesMax)
   const ids = pulled.objects.map(objectId)
-  assert.deepEqual(ids, flattenTree(asked.deflated.tree))
+  assert.deepEqual(ids.toSorted(), flattenTree(asked.deflated.tree).toSorted())
   const reply = core.replyTo(asked, { bytes: 100_000 })
   const { start, counts } = observeQueries(core.ctx.db)
   start()
@@ -128,4 +131,100 @@ test('a node that replies before it can have its instruction takes nothing from 
   const reply = core.replyTo(asked, { error: { code: 1, reason: 'I do not wait.' } })
   await push(reply, contentsOf(reply))
   assert.deepEqual(new Set(await core.upload(asked)), new Set(['stored']))
+})
+
+/** The same between a SuperLink and its ServerApp. */
+async function setUpApp() {
+  const core = await SuperlinkCore.start()
+  const { runId, token } = await core.run({ starts: false })
+  const backend = createSuperlinkBackend(core.ctx)
+  const api = { tasks: core.ctx.tasks, backend, clock: core.clock, checkSuperexec: async () => {} }
+  const client = new InMemoryClient([createRuntimeService(api)], { headers: { 'flwr-task-token': token } })
+  const { objectsBytesMax } = await client.call(runtime.pullTaskInput, {})
+  const push = (messages: OwnMessage[], objects: Uint8Array[]) => {
+    const [messagesList, messageObjectTrees] = [messages.map(({ deflated }) => deflated.wire), messages.map(treeOf)]
+    return client.call(runtime.pushMessages, { messagesList, messageObjectTrees, objects })
+  }
+  const pull = (messages: OwnMessage[], bytesMax = objectsBytesMax) => {
+    const messageIds = messages.map(({ messageId }) => messageId)
+    return client.call(runtime.pullMessages, { messageIds, objectsBytesMax: bytesMax }, { waitMs: 0 })
+  }
+  const confirm = ([messageObjectId = '', ...moreMessageObjectIds]: string[]) =>
+    client.call(runtime.confirmMessageReceived, { runId, messageObjectId, moreMessageObjectIds })
+  const close = () => core[Symbol.asyncDispose]()
+  return { core, client, runId, objectsBytesMax, push, pull, confirm, [Symbol.asyncDispose]: close }
+}
+
+const runtime = Runtime.method
+const treeOf = ({ deflated }: OwnMessage) => deflated.tree
+const idsOf = (messages: readonly { metadata?: { messageId: string } | undefined }[]) =>
+  messages.map(({ metadata }) => metadata?.messageId)
+
+test('a ServerApp pushes instructions, pulls replies and confirms them, each in one call', async () => {
+  await using world = await setUpApp()
+  const { core, runId, objectsBytesMax, push, pull, confirm } = world
+  assert.equal(objectsBytesMax, limits.carriedPerCallBytesMax)
+  const nodes = [await core.join('one'), await core.join('two')]
+  const asked = nodes.map((nodeId) => core.instruction(runId, nodeId, { bytes: 20_000 }))
+  assert.deepEqual((await push(asked, asked.flatMap(contentsOf))).objectsToPush, [])
+  assert.deepEqual(await Promise.all(asked.map((one) => core.stateOf(one))), ['offered', 'offered'])
+  const replies = asked.map((one) => core.replyTo(one))
+  for (const [index, reply] of replies.entries()) {
+    await core.claim(nodes[index] as NodeId)
+    await core.reply(reply)
+  }
+  const pulled = await pull(asked)
+  assert.deepEqual(idsOf(pulled.messagesList), idsOf(replies))
+  assert.deepEqual(pulled.objects.map(objectId).toSorted(), replies.flatMap(idsIn).toSorted())
+  assert.equal((await pull(asked, 0)).objects.length, 0)
+  await confirm(replies.map(({ messageId }) => messageId))
+  assert.deepEqual(await core.leftovers(), nothing)
+})
+
+const idsIn = ({ deflated }: OwnMessage): string[] => flattenTree(deflated.tree)
+
+test('replies that have no room in a response come with the next one, and a reply to no message comes whole', async () => {
+  await using world = await setUpApp()
+  const { core, runId, push, pull, confirm } = world
+  const nodeId = await core.join('one')
+  const asked = [1, 2].map(() => core.instruction(runId, nodeId))
+  await push(asked, asked.flatMap(contentsOf))
+  const replies = asked.map((one) => core.replyTo(one, { bytes: 20_000 }))
+  for (const reply of replies) {
+    await core.claim(nodeId)
+    await core.reply(reply)
+  }
+  for (const reply of replies) {
+    const { messagesList, objects } = await pull(asked, 30_000)
+    assert.deepEqual(idsOf(messagesList), [reply.messageId])
+    assert.deepEqual(objects.map(objectId).toSorted(), idsIn(reply).toSorted())
+    await confirm([reply.messageId])
+    asked.shift()
+  }
+  const unknown = core.instruction(runId, nodeId)
+  const { messagesList, objects } = await pull([unknown])
+  assert.deepEqual(objects.map(objectId), idsOf(messagesList))
+})
+
+test('objects of other messages, and confirmations of other runs, are refused', async () => {
+  await using world = await setUpApp()
+  const { core, runId, push, confirm } = world
+  const nodeId = await core.join('one')
+  const [asked, other] = [core.instruction(runId, nodeId), core.instruction(runId, nodeId)]
+  await assert.rejects(push([asked], [...contentsOf(asked), ...contentsOf(other)]), { code: 'invalid-request' })
+  assert.deepEqual(await core.leftovers(), nothing)
+  const foreign = await core.run()
+  const theirs = core.instruction(foreign.runId, nodeId)
+  await core.push(foreign.runId, [theirs])
+  const reply = core.replyTo(theirs)
+  await core.reply(reply)
+  await assert.rejects(confirm(['unknown', reply.messageId]), { code: 'message-of-another' })
+})
+
+test('instructions to a node that is unknown leave nothing of what came with them', async () => {
+  await using world = await setUpApp()
+  const { core, runId, push } = world
+  const asked = core.instruction(runId, 99n)
+  assert.deepEqual((await push([asked], contentsOf(asked))).messageIds, [''])
+  assert.deepEqual(await core.leftovers(), nothing)
 })

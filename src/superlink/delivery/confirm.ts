@@ -33,20 +33,22 @@ const confirmedEarly: MessageError = {
 }
 
 /**
- * The ServerApp has a message of a node. A reply is forgotten together with its instruction; of a message that replies to
+ * The ServerApp has these messages of nodes. A reply is forgotten together with its instruction; of a message that replies to
  * nothing its row remains, so that its node cannot send it again. Unknown ids are ignored.
  */
 export async function confirmReceived(
   ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'passingReplies'>,
   runId: RunId,
-  messageId: string,
+  messageIds: readonly string[],
 ): Promise<void> {
-  ctx.passingReplies.remove(runId, messageId)
+  for (const id of messageIds) ctx.passingReplies.remove(runId, id)
   await ctx.db.transaction(async (tx, afterCommit) => {
-    const message = await messageStore.find(tx, messageId)
-    if (!message) return
-    const { dstNodeId, replyToMessageId } = message.metadata
-    if (replyToMessageId !== '') await life.forget(ctx, tx, afterCommit, [messageId, replyToMessageId])
-    else if (dstNodeId === superlinkNodeId) await life.take(ctx, tx, afterCommit, message)
+    const messages = await messageStore.listMetadata(tx, messageIds)
+    const replies = messages.filter(({ replyToMessageId }) => replyToMessageId !== '')
+    const ids = replies.flatMap(({ messageId, replyToMessageId }) => [messageId, replyToMessageId])
+    if (ids.length > 0) await life.forget(ctx, tx, afterCommit, ids)
+    for (const message of messages)
+      if (message.replyToMessageId === '' && message.dstNodeId === superlinkNodeId)
+        await life.take(ctx, tx, afterCommit, message)
   })
 }

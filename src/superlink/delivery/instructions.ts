@@ -3,6 +3,7 @@ import { DomainError, errorText } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
+import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
@@ -16,7 +17,7 @@ import { findFault } from './validate.ts'
  */
 
 /**
- * Takes the instructions of a run. Returns an id for each, empty if it was refused (unknown or unregistered node), and the
+ * Takes the instructions of a run, with the objects that came along. Returns an id for each, empty if it was refused (unknown or unregistered node), and the
  * objects whose content is missing. Throws `invalid-request` for a malformed message, and `run-not-running` if the run has
  * ended: then none is taken.
  */
@@ -24,6 +25,7 @@ export async function pushInstructions(
   ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes'>,
   runId: RunId,
   messages: readonly NewMessage[],
+  carried: CarriedObjects = nothingCarried,
 ): Promise<{ messageIds: string[]; objectsToPush: string[] }> {
   if (messages.length > limits.messagesPerPushMax) {
     throw new DomainError('invalid-request', `More than ${limits.messagesPerPushMax} messages in one push.`)
@@ -47,7 +49,7 @@ export async function pushInstructions(
         messageIds.push('')
         continue
       }
-      const { objectsToPush } = await life.send(ctx, tx, afterCommit, message)
+      const { objectsToPush } = await life.send(ctx, tx, afterCommit, message, carried)
       for (const id of objectsToPush) missing.add(id)
       messageIds.push(message.metadata.messageId)
       receivers.push(nodeId)

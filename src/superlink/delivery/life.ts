@@ -225,7 +225,7 @@ export async function take(
   ctx: Pick<Ctx, 'objects'>,
   tx: Db,
   afterCommit: AfterCommit,
-  { metadata }: StoredMessage,
+  metadata: Metadata,
 ): Promise<void> {
   await ctx.objects.release(tx, afterCommit, [metadata.messageId])
   await move(tx, [metadata.messageId], 'taken')

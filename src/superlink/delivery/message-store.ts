@@ -171,6 +171,20 @@ export async function find(db: Db, messageId: string): Promise<StoredMessage | u
   return row && toMessage(row)
 }
 
+const selectMetadata = statement<{ ids: IdList }, Omit<Row<'message'>, 'object_tree'>>((db, value) =>
+  db
+    .selectFrom('message')
+    .select(columns.filter((column) => column !== 'object_tree'))
+    .where('message_id', 'in', idsOf(value('ids'))),
+)
+
+/** Those of these messages that are stored, without their object trees. */
+export async function listMetadata(db: Db, ids: readonly string[]): Promise<Metadata[]> {
+  const found: Metadata[] = []
+  for (const some of inBatches(ids)) found.push(...(await selectMetadata(db, { ids: some })).rows.map(toMetadata))
+  return found
+}
+
 const selectInstructions = statement<{ ids: IdList; runId: bigint }, Omit<Row<'message'>, 'object_tree'>>((db, value) =>
   db
     .selectFrom('message')
