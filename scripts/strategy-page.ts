@@ -179,7 +179,7 @@ function parentOf(name: string): string | undefined {
 
 /** Options that Flower does not have, beside those of strategies that it does not have. */
 const ours = [
-  ...['normRule', 'roundDeadline', 'minReplies', 'select', 'selectEvaluate'],
+  ...['budget', 'normRule', 'roundDeadline', 'minReplies', 'select', 'selectEvaluate'],
   ...['onRound', 'keepBest', 'checkpoint', 'numUpdates'],
 ]
 

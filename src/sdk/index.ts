@@ -46,6 +46,7 @@ export {
   DifferentialPrivacyClientSideFixedClipping,
   DifferentialPrivacyServerSideFixedClipping,
   type DpFixedClippingOptions,
+  type PrivacyBudget,
 } from './privacy/dp-fixed-clipping.ts'
 export { PrivacyBudgetExhaustedError } from './privacy/privacy-budget-error.ts'
 export {

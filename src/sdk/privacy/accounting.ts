@@ -46,6 +46,11 @@ export class Accounting {
     return this.accountant.privacySpent()
   }
 
+  /** Whether one more release would exceed the budget. */
+  get isExhausted(): boolean {
+    return this.accountant.wouldExceed(this.#event)
+  }
+
   /** Returns the messages of a round. Throws a PrivacyBudgetExhaustedError if its model would exceed the budget. */
   admitted(messages: Iterable<Message>): Message[] {
     const asked = [...messages]
@@ -54,7 +59,7 @@ export class Accounting {
       throw new UsageError(
         `${asked.length} nodes were sampled, but the privacy loss is computed for numSampledClients ${this.#event.sampleSize}.`,
       )
-    if (!this.accountant.wouldExceed(this.#event)) return asked
+    if (!this.isExhausted) return asked
     const { epsilon, delta } = this.spent
     throw new PrivacyBudgetExhaustedError(
       `The next private release would exceed maxEpsilon (current epsilon: ${epsilon}, delta: ${delta}).`,

@@ -80,6 +80,40 @@ test('a run ends before the round that would exceed its budget, and says what wa
   assert.ok(lines.some((line) => line.endsWith(`at delta=1e-05 after ${releases} releases\n`)))
 })
 
+test('a budget ends the training before it is exceeded, with the model so far and what was spent in each round', async () => {
+  lines = []
+  const options = { noiseMultiplier: 2, clippingNorm: 1, numSampledClients: 2, budget: { epsilon: 4, delta: 1e-5 } }
+  const inner = new FedAvg({ fractionEvaluate: 0 })
+  const strategy = new DifferentialPrivacyServerSideFixedClipping(inner, options)
+  const grid = new InMemoryGrid([{ app: replying(1) }, { app: replying(1) }])
+  const { trainMetricsClientapp, arrays } = await strategy.start(grid, model, { numRounds: 99 })
+  const spent = [...trainMetricsClientapp.values()].map((metrics) => metrics.getNumber('privacy-epsilon'))
+  assert.ok(spent.length > 0 && spent.every((epsilon, index) => epsilon <= 4 && epsilon > (spent[index - 1] ?? 0)))
+  assert.equal(strategy.privacySpent?.numReleases, spent.length)
+  assert.notDeepEqual(arrays.getArray('w'), model.getArray('w'))
+  assert.equal(trainMetricsClientapp.get(1)?.getNumber('privacy-delta'), 1e-5)
+  const shown = grid.progress.filter(({ phase, metrics }) => phase === 'train' && metrics)
+  assert.deepEqual(
+    shown.map(({ metrics }) => metrics?.['privacy-epsilon']),
+    spent,
+  )
+  assert.match(
+    lines.join(''),
+    /ends before round \d+: the privacy budget of epsilon 4 at delta 0.00001 would be exceeded/,
+  )
+  const next = new RdpAccountant({ targetDelta: 1e-5, populationSize: 2 })
+  next.compose({ noiseMultiplier: 2, sampleSize: 2 }, spent.length + 1)
+  assert.ok(next.epsilon() > 4)
+  assert.throws(
+    () => new DifferentialPrivacyServerSideFixedClipping(inner, { ...options, accountant: next }),
+    /set either accountant or budget/,
+  )
+  assert.throws(
+    () => new DifferentialPrivacyServerSideFixedClipping(inner, { ...options, budget: { epsilon: 0, delta: 1e-5 } }),
+    /budget.epsilon must be a number above 0/,
+  )
+})
+
 test('what the accountant cannot account for is refused', async () => {
   const config = { targetDelta: 1e-5, populationSize: 10 }
   const uneven = new InMemoryGrid([{ app: replying(1) }, { app: replying(2) }])

@@ -61,6 +61,11 @@ export class Run {
     await beforeRounds(last, this.#result, evaluateFn)
     if (stopped) return this.#result
     for (let round = last + 1; round <= this.#rounds; round++) {
+      const reason = this.#strategy.endsBefore(round)
+      if (reason) {
+        log.warn(`The training ends before round ${round}: ${reason}`)
+        break
+      }
       log.info('')
       log.info(`[ROUND ${round}/${this.#rounds}]`)
       await this.#train(round)

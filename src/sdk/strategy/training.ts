@@ -15,6 +15,11 @@ export abstract class Training {
     return undefined
   }
 
+  /** Returns why the training ends before this round, with the model so far; `undefined` if the round may begin. */
+  endsBefore(round: number): string | undefined {
+    return this.inner?.endsBefore(round)
+  }
+
   /** Called before a checkpoint is saved, for strategies that put what they remember into `state` only then. */
   storeState(): void {}
 
