@@ -13,10 +13,10 @@ export class ObjectRefusedError extends Error {
  * ObjectRefusedError, unless `isStored` knows better: a server that has the object from an earlier try, whose answer was
  * lost, refuses it.
  */
-export async function pushObjects(options: {
+export async function pushObjects<C = Uint8Array>(options: {
   readonly ids: readonly string[]
-  readonly read: (id: string) => Uint8Array | Promise<Uint8Array>
-  readonly push: (id: string, bytes: Uint8Array) => Promise<boolean>
+  readonly read: (id: string) => C | Promise<C>
+  readonly push: (id: string, content: C) => Promise<boolean>
   readonly isStored?: (id: string) => Promise<boolean>
 }): Promise<void> {
   await forEachAtOnce(options.ids, limits.transfersAtOnce, async (id) => {

@@ -1,17 +1,15 @@
-import {
-  create,
-  type DescMethod,
-  type DescMethodServerStreaming,
-  type DescMethodUnary,
-  type DescService,
-  fromBinary,
-  type MessageInitShape,
-  type MessageShape,
-  toBinary,
+import type {
+  DescMethod,
+  DescMethodServerStreaming,
+  DescMethodUnary,
+  DescService,
+  MessageInitShape,
+  MessageShape,
 } from '@bufbuild/protobuf'
 import { limits } from '../base/limits.ts'
 import { flowerHttpVersion, flowerRuntimeReleases, isRelease } from '../base/version.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
+import { decodeResponse, encodeRequest } from './call-messages.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { openGrpcTransport } from './grpc-transport.ts'
 import { openHttpTransport } from './http-transport.ts'
@@ -78,7 +76,7 @@ export class Channel {
     options: CallOptions = {},
   ): Promise<{ message: MessageShape<O>; waited: boolean }> {
     const { body, waited } = await this.#answer(method, request, options)
-    return { message: decode(method, body) as MessageShape<O>, waited }
+    return { message: decodeResponse(method, body) as MessageShape<O>, waited }
   }
 
   async #answer(method: DescMethodUnary, request: unknown, options: CallOptions): Promise<Answer> {
@@ -103,7 +101,7 @@ export class Channel {
       const transport = await this.#usable()
       try {
         for await (const body of transport.stream(this.#outgoing(method, request, options))) {
-          yield decode(method, body) as MessageShape<O>
+          yield decodeResponse(method, body) as MessageShape<O>
         }
         return
       } catch (error) {
@@ -195,7 +193,7 @@ export class Channel {
     return {
       path,
       route: pathOf(routeOf(method)),
-      body: toBinary(method.input, create(method.input, request as MessageInitShape<typeof method.input>)),
+      body: encodeRequest(method, request),
       headers: {
         ...(this.#silentAboutVersion ? {} : this.#version),
         ...(typeof ownHeaders === 'function' ? ownHeaders() : ownHeaders),
@@ -254,17 +252,6 @@ function isReleaseOfSameWire(error: unknown): boolean {
 
 /** Flower's number of that refusal. */
 const versionMismatch = 1001
-
-function decode(method: DescMethod, body: Uint8Array): unknown {
-  try {
-    return fromBinary(method.output, body)
-  } catch (cause) {
-    throw new RpcError('internal', `The server's answer to ${method.name} is not a ${method.output.name}.`, {
-      kind: 'protocol',
-      cause,
-    })
-  }
-}
 
 async function openTransport(address: Address, options: ChannelOptions): Promise<Transport> {
   const { tls, transport = 'auto' } = options

@@ -16,7 +16,11 @@ export function framed(message: Outgoing): Outgoing {
   const prefix = Buffer.allocUnsafe(prefixBytes)
   prefix[0] = 0
   prefix.writeUInt32BE(length, 1)
-  return length <= joinedBytesMax ? [Buffer.concat([prefix, ...(message as Encoded)])] : [prefix, ...message]
+  return length <= joinedBytesMax && isInMemory(message) ? [Buffer.concat([prefix, ...message])] : [prefix, ...message]
+}
+
+function isInMemory(parts: Outgoing): parts is Encoded {
+  return parts.every((part) => part instanceof Uint8Array)
 }
 
 const joinedBytesMax = 16 * 1024

@@ -8,8 +8,10 @@ import {
 import type { Socket } from 'node:net'
 import { limits } from '../base/limits.ts'
 import type { CallFailure } from './call-failures.ts'
+import { framed } from './grpc-frames.ts'
 import { ReceivedBody } from './received-body.ts'
 import { RpcError, refusedByOther, retryAfterOf, statusOfGrpcCode } from './rpc-error.ts'
+import { sendParts, unreadable } from './send-parts.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
 /**
@@ -114,7 +116,7 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
     call.timeoutMs === undefined
       ? undefined
       : setTimeout(() => cancel(new RpcError('deadline-exceeded', `${where} did not answer in time.`)), call.timeoutMs)
-  send(stream, call.body)
+  sendParts(stream, framed(call.body)).catch((error: unknown) => cancel(unreadable(error)))
 
   async function* received(): AsyncGenerator<Uint8Array> {
     try {
@@ -158,18 +160,6 @@ function openStream(session: ClientHttp2Session, call: OutgoingCall, where: stri
     // It has ended since it was looked at.
     throw new RpcError('unavailable', `The connection to ${where} broke.`, { kind: 'untaken', cause })
   }
-}
-
-function send(stream: ClientHttp2Stream, body: Uint8Array): void {
-  const prefix = Buffer.allocUnsafe(5)
-  prefix[0] = 0
-  prefix.writeUInt32BE(body.length, 1)
-  if (body.length < 4096) {
-    stream.end(Buffer.concat([prefix, body]))
-    return
-  }
-  stream.write(prefix)
-  stream.end(body)
 }
 
 /** Cuts the byte stream into messages. Memory is taken as their bytes arrive, not by the length that the server names. */

@@ -3,8 +3,10 @@ import type { Duplex } from 'node:stream'
 import { limits } from '../base/limits.ts'
 import { type Address, formatAddress } from './address.ts'
 import { type ChannelTls, dial } from './dial.ts'
+import { lengthOf } from './encode-in-turns.ts'
 import { ReceivedBody, responseTooLarge } from './received-body.ts'
 import { RpcError, refusedByOther, retryAfterOf, statusOfHttp } from './rpc-error.ts'
+import { sendParts, unreadable } from './send-parts.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
 /**
@@ -147,7 +149,7 @@ function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<Incomi
       headers: {
         host: where,
         'content-type': 'application/protobuf',
-        'content-length': call.body.length,
+        'content-length': lengthOf(call.body),
         accept,
         ...call.headers,
         ...Object.fromEntries(
@@ -178,7 +180,7 @@ function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<Incomi
       else reject(broke(where, error))
     })
     if (call.signal?.aborted) onAbort()
-    else request.end(call.body)
+    else sendParts(request, call.body).catch((error: unknown) => cancel(unreadable(error)))
   })
 }
 

@@ -2,18 +2,18 @@ import assert from 'node:assert/strict'
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { create } from '@bufbuild/protobuf'
+import { create, fromBinary } from '@bufbuild/protobuf'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import { FileContent } from '../base/file-content.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
-import { PullObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
+import { PullObjectResponseSchema, PushObjectRequestSchema } from '../gen/flwr/proto/message_pb.ts'
 import { createChannel } from './channel.ts'
 import type { Method } from './dispatch.ts'
 import { encodeInTurns } from './encode-in-turns.ts'
 import { startListener } from './listener.ts'
+import { pulledObject, withObject } from './object-content.ts'
 import { contentOf, followedBy, heldBytesOf, type Outgoing, pieceBytesMax } from './outgoing.ts'
-import { pulledObject } from './pulled-object.ts'
 
 const contents = Buffer.from(Uint8Array.from({ length: 3_000_001 }, (_, index) => index % 251))
 
@@ -36,9 +36,20 @@ async function serveFile(transport: 'grpc' | 'http') {
     },
     async *stream() {},
   }
+  const received: Uint8Array[] = []
+  const push: Method = {
+    ...{ path: '/flwr.proto.Fleet/PushObject', route: 'fleet/push-object', streams: false },
+    async unary({ receive }) {
+      const request = fromBinary(PushObjectRequestSchema, await receive(10_000_000))
+      assert.equal(request.objectId, 'an id')
+      received.push(request.objectContent)
+      return []
+    },
+    async *stream() {},
+  }
   const { log } = recordingLogger()
   const listener = stack.use(
-    await startListener({ name: 'test', address: '127.0.0.1:0', services: [], rawMethods: [pull], log }),
+    await startListener({ name: 'test', address: '127.0.0.1:0', services: [], rawMethods: [pull, push], log }),
   )
   const { host, port } = listener.address
   const channel = stack.use(
@@ -46,6 +57,15 @@ async function serveFile(transport: 'grpc' | 'http') {
   )
   return {
     pull: async () => (await channel.call(Fleet.method.pullObject, {})).message,
+    async push() {
+      const content = new FileContent(path, contents.length)
+      try {
+        await channel.call(Fleet.method.pushObject, withObject({ objectId: 'an id' }, content))
+      } finally {
+        await content.close()
+      }
+    },
+    received,
     sent,
     path,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
@@ -60,6 +80,17 @@ for (const transport of ['grpc', 'http'] as const) {
     assert.ok(contents.equals(objectContent))
     const held = heldBytesOf(served.sent[0] ?? [])
     assert.ok(held <= pieceBytesMax + 1000, `${held} bytes are held`)
+  })
+
+  test(`a large content of a request goes from its file to the server over ${transport}`, async () => {
+    await using served = await serveFile(transport)
+    await served.push()
+    assert.ok(contents.equals(served.received[0] ?? new Uint8Array()))
+    writeFileSync(served.path, contents.subarray(1))
+    await assert.rejects(served.push(), /could not be read: .* is shorter than/)
+    writeFileSync(served.path, contents)
+    await served.push()
+    assert.equal(served.received.length, 2)
   })
 
   test(`a content whose file is gone makes its call unavailable over ${transport}, and no other`, async () => {

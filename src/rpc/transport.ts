@@ -1,3 +1,5 @@
+import type { Outgoing } from './outgoing.ts'
+
 /** One way to carry calls over connections to one server. Bytes in, bytes out; failures are RpcErrors. */
 export interface Transport {
   unary(call: OutgoingCall): Promise<Answer>
@@ -15,7 +17,7 @@ export interface OutgoingCall {
   readonly path: string
   /** Path over HTTP, e.g. `/v1/fleet/pull-messages`. */
   readonly route: string
-  readonly body: Uint8Array
+  readonly body: Outgoing
   readonly headers: Readonly<Record<string, string>>
   readonly binaryHeaders: Readonly<Record<string, Uint8Array>>
   readonly signal: AbortSignal | undefined

@@ -1,4 +1,5 @@
 import { DomainError, errorText } from '../base/errors.ts'
+import { FileContent } from '../base/file-content.ts'
 import { limits } from '../base/limits.ts'
 import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import { deflateMessage } from '../message/deflate.ts'
@@ -7,6 +8,7 @@ import { RecordDict } from '../message/records.ts'
 import { CarriedRoom, selectCarried } from '../objects/carried-objects.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { ObjectRefusedError, pushObjects } from '../objects/transfer.ts'
+import { type ObjectContent, withObject } from '../rpc/object-content.ts'
 import { confirmFinished } from './confirm.ts'
 import type { SupernodeContext } from './context.ts'
 import { fleet, isRunEnded } from './fleet.ts'
@@ -16,7 +18,7 @@ interface OutgoingReply {
   readonly wire: WireMessage
   readonly tree: ObjectTree
   readonly runtimeSeconds: number | undefined
-  readonly read: (objectId: string) => Uint8Array | Promise<Uint8Array>
+  readonly read: (objectId: string) => ObjectContent | Promise<ObjectContent>
   /** All objects, or none if they have more bytes than this. */
   readonly readAll: (bytesMax: number) => Promise<readonly Uint8Array[]>
 }
@@ -28,7 +30,7 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
   return send(ctx, work, {
     ...{ wire: reply.wire, tree: reply.tree, runtimeSeconds: work.runtimeSeconds },
     async read(id) {
-      const object = await ctx.objects.get(id)
+      const object = await ctx.objects.open(id)
       if (!object?.content) throw new DomainError('internal', `Object ${id} of a reply is gone`)
       return object.content
     },
@@ -111,16 +113,15 @@ async function pushReply(ctx: SupernodeContext, work: Work, reply: OutgoingReply
     // response was lost, and yet waits for its objects.
     const isHeardBefore = isListed && message.objectsToPush.length === 0
     const sessionId = isHeardBefore ? anySession : message.sessionId
-    const push = async (objectId: string, objectContent: Uint8Array): Promise<boolean> => {
-      const { message: answer } = await ctx.fleet.call(fleet.pushObject, {
-        node,
-        runId,
-        objectId,
-        objectContent,
-        sessionId,
-      })
-      if (answer.stored) stored.add(objectId)
-      return answer.stored || isHeardBefore
+    const push = async (objectId: string, content: ObjectContent): Promise<boolean> => {
+      const about = { node, runId, objectId, sessionId }
+      try {
+        const { message: answer } = await ctx.fleet.call(fleet.pushObject, withObject(about, content))
+        if (answer.stored) stored.add(objectId)
+        return answer.stored || isHeardBefore
+      } finally {
+        if (content instanceof FileContent) await content.close()
+      }
     }
     const ids = isHeardBefore ? flattenTree(reply.tree).filter((id) => !stored.has(id)) : message.objectsToPush
     try {

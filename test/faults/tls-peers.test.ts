@@ -29,7 +29,7 @@ function grpcCall(transport: Transport, body: Uint8Array, path: string): Promise
     ...{
       path,
       route: '',
-      body,
+      body: [body],
       headers: {},
       binaryHeaders: {},
       signal: undefined,

@@ -1,0 +1,31 @@
+import type { Writable } from 'node:stream'
+import { errorText } from '../base/errors.ts'
+import { type Outgoing, piecesOf } from './outgoing.ts'
+import { RpcError } from './rpc-error.ts'
+
+/** Sends a request as fast as the server takes it, and ends the stream. Ends early, without an error, if the stream closes. */
+export async function sendParts(stream: Writable, parts: Outgoing): Promise<void> {
+  const [only] = parts
+  if (parts.length === 1 && only instanceof Uint8Array) return void stream.end(only)
+  for (const next of piecesOf(parts)) {
+    const piece = next instanceof Uint8Array ? next : await next
+    if (stream.writableEnded || stream.destroyed) return
+    if (!stream.write(piece)) await drained(stream)
+  }
+  if (!stream.destroyed) stream.end()
+}
+
+function drained(stream: Writable): Promise<void> {
+  return new Promise((resolve) => {
+    const go = (): void => {
+      stream.off('drain', go).off('close', go)
+      resolve()
+    }
+    stream.once('drain', go).once('close', go)
+  })
+}
+
+/** The content of a request could not be read from its file. */
+export function unreadable(cause: unknown): RpcError {
+  return new RpcError('internal', `The request could not be read: ${errorText(cause)}`, { kind: 'protocol', cause })
+}
