@@ -2,7 +2,7 @@ import { statfsSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
 import { type Deployment, type Flower, withDeployment } from './deployment.ts'
-import { PeakMemory } from './peak-memory.ts'
+import { WatchedProcesses } from './watched-processes.ts'
 
 /** Large models: how long a run takes, and how much memory each program needs at its peak. */
 
@@ -11,6 +11,8 @@ export interface LargeFigures {
   readonly nodes: number
   readonly rounds: number
   readonly seconds: number
+  /** Of all programs of the deployment, in the run. */
+  readonly cpuSeconds: number
   /** The peaks, in megabytes; of several SuperNodes or ClientApps the largest. */
   readonly superlink: number
   readonly supernode: number
@@ -21,6 +23,7 @@ export interface LargeFigures {
 const sizes = [
   { megabytes: 100, nodes: 2, rounds: 2, besideFlower: true },
   { megabytes: 250, nodes: 4, rounds: 1, besideFlower: true },
+  { megabytes: 1000, nodes: 2, rounds: 1, besideFlower: false },
   { megabytes: 1000, nodes: 4, rounds: 1, besideFlower: false },
 ]
 
@@ -39,7 +42,7 @@ export async function measureLarge(
     }
     const of = (flower: Flower, name: string): Promise<LargeFigures> => {
       process.stderr.write(`${name}: ${what}\n`)
-      return measureOne(flower, size, join(directory, `${name}-${size.megabytes}`))
+      return measureOne(flower, size, join(directory, `${name}-${size.megabytes}-${size.nodes}`))
     }
     figures.push({
       ours: await of(flowers.ours, 'trellis'),
@@ -51,9 +54,9 @@ export async function measureLarge(
 
 type Size = Pick<LargeFigures, 'megabytes' | 'nodes' | 'rounds'>
 
-/** Each ClientApp holds some five models while it trains; each reply is on the disk of its SuperNode and of the SuperLink. */
+/** Each ClientApp holds some four models while it trains; each reply is on the disk of its SuperNode and of the SuperLink. */
 function lackOf({ megabytes, nodes }: Size, directory: string): string | undefined {
-  const memory = megabytes * (5 * nodes + 4) * 1e6
+  const memory = 1.2 * megabytes * (4 * nodes + 3) * 1e6
   if (freemem() < memory) return `it needs ${memory / 1e9} GB of memory`
   const disk = megabytes * (3 * nodes + 2) * 1e6
   const { bavail, bsize } = statfsSync(directory)
@@ -62,15 +65,16 @@ function lackOf({ megabytes, nodes }: Size, directory: string): string | undefin
 
 function measureOne(flower: Flower, size: Size, directory: string): Promise<LargeFigures> {
   return withDeployment(flower, directory, size.nodes, async (deployment) => {
-    using memory = new PeakMemory(process.pid)
+    using watched = new WatchedProcesses(process.pid)
+    const before = watched.cpuSeconds()
     const seconds = await trainOnce(deployment, size)
     const { megabytes, nodes, rounds } = size
     return {
-      ...{ megabytes, nodes, rounds, seconds },
-      superlink: memory.peakOf(/flower-superlink/),
-      supernode: memory.peakOf(/flower-supernode/),
-      serverApp: memory.peakOf(/flwr-serverapp/),
-      clientApp: memory.peakOf(/flwr-clientapp/),
+      ...{ megabytes, nodes, rounds, seconds, cpuSeconds: watched.cpuSeconds() - before },
+      superlink: watched.peakOf(/flower-superlink/),
+      supernode: watched.peakOf(/flower-supernode/),
+      serverApp: watched.peakOf(/flwr-serverapp/),
+      clientApp: watched.peakOf(/flwr-clientapp/),
     }
   })
 }

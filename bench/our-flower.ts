@@ -55,9 +55,9 @@ const trellis: Omit<Flower, 'bin'> = {
 const server = `
 import { ArrayRecord, FedAvg, NdArray, ServerApp } from 'trellis-fl'
 export const app = new ServerApp().main(async (grid, context) => {
-  const weights = new Float32Array(Number(context.runConfig.floats))
+  const weights = NdArray.build('float32', [Number(context.runConfig.floats)], () => {})
   const strategy = new FedAvg({ fractionEvaluate: 0 })
-  await strategy.start(grid, new ArrayRecord({ w: NdArray.from(weights) }), { numRounds: Number(context.runConfig.rounds) })
+  await strategy.start(grid, new ArrayRecord({ w: weights }), { numRounds: Number(context.runConfig.rounds) })
 })
 `
 
@@ -65,9 +65,10 @@ const client = `
 import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
 export const app = new ClientApp().train((message) => {
   const weights = message.content.arrays('arrays').get('w').values()
-  const next = new Float32Array(weights.length)
-  for (let index = 0; index < next.length; index++) next[index] = weights[index] + 1
+  const next = NdArray.build('float32', [weights.length], (values) => {
+    for (let index = 0; index < values.length; index++) values[index] = weights[index] + 1
+  })
   const metrics = new MetricRecord({ 'num-examples': 1 })
-  return message.reply(new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(next) }), metrics }))
+  return message.reply(new RecordDict({ arrays: new ArrayRecord({ w: next }), metrics }))
 })
 `

@@ -79,6 +79,7 @@ function largeTables(figures: Spreads<readonly { ours: LargeFigures; theirs: Lar
         theirs ? 'Flower 1.29 (TLS, keys)' : '',
       ],
       ['s', spreadText(ours.seconds, 2), theirs ? spreadText(theirs.seconds, 2) : ''],
+      ['CPU s of all programs', spreadText(ours.cpuSeconds, 1), theirs ? spreadText(theirs.cpuSeconds, 1) : ''],
       row('peak memory of the SuperLink', 'superlink'),
       row('of a SuperNode', 'supernode'),
       row('of the ServerApp', 'serverApp'),

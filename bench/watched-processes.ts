@@ -1,13 +1,13 @@
 import { readFileSync } from 'node:fs'
-import { descendantsOf } from './processes.ts'
+import { cpuSecondsOf, descendantsOf } from './processes.ts'
 
 /** How often processes are looked at: one that ends is missed for at most this long. */
 const everyMs = 100
 
-/** Watches the memory of all processes below one, until it is disposed. The system keeps the peak of each process itself. */
-export class PeakMemory {
+/** Watches the processes below one until it is disposed. The system keeps the peak of each process itself. */
+export class WatchedProcesses {
   readonly #pid: number
-  readonly #peaks = new Map<number, { readonly command: string; megabytes: number }>()
+  readonly #seen = new Map<number, { readonly command: string; megabytes: number; cpuSeconds: number }>()
   readonly #timer: NodeJS.Timeout
 
   constructor(pid: number) {
@@ -15,10 +15,16 @@ export class PeakMemory {
     this.#timer = setInterval(() => this.#look(), everyMs)
   }
 
+  /** The processor time of all of them so far, in seconds. */
+  cpuSeconds(): number {
+    this.#look()
+    return [...this.#seen.values()].reduce((sum, process) => sum + process.cpuSeconds, 0)
+  }
+
   /** The largest peak among the processes whose command matches, in megabytes. */
   peakOf(command: RegExp): number {
     this.#look()
-    const found = [...this.#peaks.values()].filter((process) => command.test(process.command))
+    const found = [...this.#seen.values()].filter((process) => command.test(process.command))
     return Math.max(0, ...found.map(({ megabytes }) => megabytes))
   }
 
@@ -31,7 +37,9 @@ export class PeakMemory {
       try {
         const kilobytes = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
-        if (kilobytes !== undefined) this.#peaks.set(pid, { command, megabytes: (Number(kilobytes) * 1024) / 1e6 })
+        const cpuSeconds = cpuSecondsOf(pid)
+        if (kilobytes !== undefined)
+          this.#seen.set(pid, { command, cpuSeconds, megabytes: (Number(kilobytes) * 1024) / 1e6 })
       } catch {
         // It has ended in the meantime.
       }
