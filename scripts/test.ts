@@ -20,7 +20,9 @@ const atOnce = interop ? 5 : 3
 const compiled = { NODE_COMPILE_CACHE: join(import.meta.dirname, '..', '.cache', 'node-compile') }
 // A test that hangs fails by itself, before a person or CI gives up.
 const limits = [`--test-concurrency=${atOnce}`, '--test-timeout=300000']
-using groups = isAll ? new TestGroups(['src/**/*.test.ts', '{examples,templates}/**/*.test.ts']) : undefined
+using groups = isAll
+  ? new TestGroups(['src/**/*.test.ts', 'examples/**/*.test.ts', 'templates/!(tensorflow)/**/*.test.ts'])
+  : undefined
 const files = groups ? [...groups.files, 'test/*.test.ts', 'test/{deploy,faults,flows,wire}/**/*.test.ts'] : patterns
 const tests = spawn(process.execPath, [...args, ...limits, ...files], {
   stdio: 'inherit',

@@ -13,6 +13,17 @@ export interface Template {
 
 export const templates = {
   typescript: { about: 'fits a line, in plain TypeScript' },
+  tensorflow: {
+    about: 'trains a network with TensorFlow.js',
+    packages: {
+      '@tensorflow/tfjs-backend-cpu': '4.22.0',
+      '@tensorflow/tfjs-core': '4.22.0',
+      '@tensorflow/tfjs-layers': '4.22.0',
+    },
+  },
+  xgboost: { about: 'grows trees with XGBoost in Python ClientApps' },
+  'secure-aggregation': { about: 'learns a mean without learning the value of a node' },
+  asynchronous: { about: 'trains without rounds, so that slow nodes hold up no others' },
 } as const satisfies Readonly<Record<string, Template>>
 
 export type TemplateName = keyof typeof templates

@@ -63,6 +63,16 @@ test('packages are bundled into one module beside the component, with a source m
   assert.equal(buildFab(copy).hash, hash)
 })
 
+test('a package that is imported for its effect is bundled, though it says that it has none', async () => {
+  const backend = {
+    'package.json': '{ "name": "backend", "main": "main.js", "sideEffects": false }',
+    'main.js': 'globalThis.registered = 86400',
+  }
+  const app = newApp(`import 'backend'\n${plain}`, { backend })
+  const { members } = await readFab(buildFab(app).bytes)
+  assert.match(String(members.get('app/client.bundle.mjs')), /registered = 86400/)
+})
+
 test('an app that imports no package keeps its files, whatever lies in node_modules', async () => {
   const texts = [
     `import { readFileSync } from 'fs'\nimport { ClientApp } from 'trellis-fl'\nimport { log } from 'trellis-fl-sdk'\n${plain}`,

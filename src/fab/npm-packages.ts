@@ -39,7 +39,7 @@ export function bundlePackages(
   for (const made of [path, `${path}.map`])
     if (paths.includes(made))
       throw new UsageError(`The app has a file ${made}, where the packages of ${file} are bundled: rename it.`)
-  const { outputFiles, metafile } = build(app, {
+  const { outputFiles, metafile } = buildWhole(app, {
     outfile: join(app.root, path),
     external: [...sdkNames],
     banner: { js: banner },
@@ -97,6 +97,17 @@ function importsPackages(app: App): boolean {
   }
   const imports = Object.values(metafile.inputs).flatMap((input) => input.imports)
   return imports.some(({ external, path }) => external && isPackage(path) && !path.startsWith('#'))
+}
+
+/**
+ * Builds again without the notes of packages on what has no effect, if the app imports a package for its effect only: some
+ * (`@tensorflow/tfjs-backend-cpu`) say of the very file that Node loads that it has none.
+ */
+function buildWhole(app: App, options: BuildOptions): Result {
+  const result = build(app, options)
+  return result.warnings.some(({ id }) => id === 'ignored-bare-import')
+    ? build(app, { ...options, ignoreAnnotations: true })
+    : result
 }
 
 /** Throws a UsageError that names the place in the app. */

@@ -104,29 +104,35 @@ test('the packed release works where it is installed: programs, a new app, the S
   assert.equal(checked.status, 0, checked.said)
 })
 
-test('a new app has its types and its test from the SDK package, which brings no program', async () => {
-  const app = directory.file('fresh-app')
+test('new apps have their types and their test from the SDK package, which brings no program', async () => {
+  const programs = { bin: join(directory.path, 'node_modules', '.bin'), cwd: directory.path }
+  const made = await run('flwr', ['new', 'fresh-network', '--template', 'tensorflow'], programs)
+  assert.equal(made.status, 0, made.said)
+  const app = directory.file('fresh-network')
   const manifest = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'))
   assert.equal(manifest.dependencies['trellis-fl'], `npm:trellis-fl-sdk@${version}`)
-  // As from the registry, once the package is there.
-  const sdk = pack('./packages/sdk')
-  writeFileSync(
-    join(app, 'package.json'),
-    JSON.stringify({ ...manifest, dependencies: { 'trellis-fl': `file:../${sdk}` }, devDependencies: {} }),
-  )
+  // As from the registry, once the package is there. The compiler and the types of Node are those of this repository.
+  const dependencies = { ...manifest.dependencies, 'trellis-fl': `file:../${pack('./packages/sdk')}` }
+  writeFileSync(join(app, 'package.json'), JSON.stringify({ ...manifest, dependencies, devDependencies: {} }))
   install(app)
-  const installed = join(app, 'node_modules', 'trellis-fl')
+  const modules = join(app, 'node_modules')
+  const installed = join(modules, 'trellis-fl')
   assert.equal(JSON.parse(readFileSync(join(installed, 'package.json'), 'utf8')).name, 'trellis-fl-sdk')
-  assert.ok(!existsSync(join(app, 'node_modules', 'node')), 'Node is among the packages')
-  assert.deepEqual(readdirSync(join(app, 'node_modules', '.bin')), ['pino'])
+  assert.ok(!existsSync(join(modules, 'node')), 'Node is among the packages')
+  assert.ok(!readdirSync(join(modules, '.bin')).some((name) => /^fl(wr|ower)/.test(name)), 'programs are installed')
   assert.deepEqual(readdirSync(join(installed, 'dist')).sort(), ['base', 'gen', 'message', 'objects', 'sdk'])
   assert.ok(existsSync(join(installed, 'docs', 'strategies.md')), 'the documentation is missing')
 
-  // The compiler and the types of Node are those of this repository, so they are not fetched again.
-  mkdirSync(join(app, 'node_modules', '@types'))
-  symlinkSync(join(root, 'node_modules', '@types', 'node'), join(app, 'node_modules', '@types', 'node'))
-  const options = { bin: join(root, 'node_modules', '.bin'), cwd: app }
-  const checked = await run('tsc', ['--skipLibCheck', 'false'], options)
-  assert.equal(checked.status, 0, checked.said)
-  assert.match(npm(app, 'test'), /✔ three nodes find the line together/)
+  mkdirSync(join(modules, '@types'), { recursive: true })
+  symlinkSync(join(root, 'node_modules', '@types', 'node'), join(modules, '@types', 'node'))
+  // Another app with the same packages.
+  symlinkSync(modules, directory.file('fresh-app/node_modules'))
+  for (const [cwd, ...strict] of [[directory.file('fresh-app'), '--skipLibCheck', 'false'], [app]] as const) {
+    const checked = await run('tsc', strict, { bin: join(root, 'node_modules', '.bin'), cwd })
+    assert.equal(checked.status, 0, checked.said)
+  }
+  assert.match(npm(directory.file('fresh-app'), 'test'), /✔ three nodes find the line together/)
+  assert.match(npm(app, 'test'), /✔ two nodes learn the circle together/)
+  const built = await run('flwr', ['build', '--app', 'fresh-network'], programs)
+  assert.equal(built.status, 0, built.said)
 })

@@ -69,6 +69,16 @@ describe('real apps', { concurrency: 2, skip: withoutPython }, () => {
           expected[name]?.(run.said)
         })
       }
+      if (python === 'apps')
+        await context.test('the template xgboost of flwr new, with its ServerApp in TypeScript', async () => {
+          const app = fleet.directory.file('grown')
+          assert.equal((await fleet.flwr('trellis', ['new', 'grown', '--template', 'xgboost'])).status, 0)
+          const config = ['--run-config', 'num-server-rounds=2 min-nodes=3']
+          const run = await fleet.flwr('trellis', ['run', app, '--stream', ...config])
+          assert.equal(run.status, 0, run.said)
+          const [, area = 0] = numbers(run.said, /The model has .*/)
+          assert.ok(area > 0.7, run.said)
+        })
     })
   }
 })
