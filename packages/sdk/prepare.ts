@@ -11,5 +11,10 @@ for (const made of ['dist', 'docs']) rmSync(here(made), { recursive: true, force
 execFileSync('tsc', ['-p', here('tsconfig.json')], { stdio: 'inherit' })
 mkdirSync(here('docs'))
 cpSync(join(root, 'LICENSE'), here('LICENSE'))
-for (const page of ['guides/simulation.md', 'reference/strategies.md'])
-  cpSync(join(root, 'docs', page), here('docs', page.split('/')[1] as string))
+const pages = [
+  'guides/write-a-strategy.md',
+  'guides/python-and-typescript.md',
+  'guides/simulation.md',
+  'reference/strategies.md',
+]
+for (const page of pages) cpSync(join(root, 'docs', page), here('docs', page))

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
+import { repository } from '../harness/guide.ts'
 import { withoutOwnNetwork } from '../harness/own-network.ts'
 import { readGuide } from '../harness/read-guide.ts'
 
@@ -34,6 +35,17 @@ for (const withFlwrHome of [true, false]) {
     })
     assert.match(said, /http:\/\/127\.0\.0\.1:\d+\//)
     assert.match(said, /^drawn$/m)
+  })
+
+  // Nothing in these two depends on FLWR_HOME: each is followed once.
+  const forAuthors = withFlwrHome
+    ? { guide: 'docs/guides/write-a-strategy.md', tests: ['a model that moves much farther', 'momentum makes later'] }
+    : { guide: 'docs/guides/python-and-typescript.md', tests: ['a model is written and read again'] }
+  test(`the commands and the app of ${forAuthors.guide} work in an empty folder`, { skip }, async () => {
+    // In the place of npm install, for which there is no registry.
+    const sdk = `mkdir node_modules && ln -s "${repository}" node_modules/trellis-fl`
+    const said = await readGuide({ ...forAuthors, withFlwrHome, before: [{ text: sdk }] })
+    for (const name of forAuthors.tests) assert.match(said, new RegExp(`✔ ${name}`))
   })
 
   test(`the commands of the guide to operating can be pasted into an empty folder, ${where}`, { skip }, async () => {

@@ -56,9 +56,9 @@ export const isCommands = ({ language }: Block): boolean => language === '' || l
 
 /** The file that a block is to be saved as: its first line says so. */
 export function fileOf({ language, text }: Block): string | undefined {
-  return ['toml', 'yaml', 'ini'].includes(language)
-    ? /^# (\S*\.\w+)$/m.exec(text.split('\n', 1)[0] ?? '')?.[1]
-    : undefined
+  const first = text.split('\n', 1)[0] ?? ''
+  if (language === 'ts') return /^\/\/ (\S*\.ts)$/.exec(first)?.[1]
+  return ['toml', 'yaml', 'ini'].includes(language) ? /^# (\S*\.\w+)$/m.exec(first)?.[1] : undefined
 }
 
 const longRunning = ['flower-superlink', 'flower-supernode', 'flower-superexec', 'stunnel'] as const
