@@ -7,19 +7,26 @@ import type { Interceptor } from '../../rpc/interceptor.ts'
 import type { CalledMethod } from '../../rpc/service.ts'
 
 const joinMethods: readonly string[] = [Fleet.method.registerNode.localName, Fleet.method.activateNode.localName]
-/** How far back the gate looks to estimate how long a crowd takes. */
-const windowMs = 5000
+/** How long a SuperNode takes to join, before any has. */
+const firstGuessMs = 200
+/** The weight of the last SuperNode in the mean of how long they take. */
+const newestShare = 0.05
+/** Clients wait as long as they are told, and up to half as long again: this much on average. */
+const meanStretch = 1.25
 const retryAfterMs = { min: 1000, max: 60_000 }
 
 /**
  * Bounds how many SuperNodes join at the same time. Without it, calls of a crowd wait in the server until their clients give
- * up and call again, which makes the crowd larger. A SuperNode that is turned away is told how long to wait: as long as all
- * that were turned away lately take at the present rate.
+ * up and call again, which makes the crowd larger. A SuperNode that is turned away is told how long to wait: until all that
+ * were turned away before it have had their turn, at the present pace.
  */
 export class JoinGate {
   readonly #clock: Pick<Clock, 'now'>
-  readonly #joining = new Set<CallHead['signal']>()
-  #window = { since: 0, joined: 0, turnedAway: 0 }
+  /** Since when each call is under way. */
+  readonly #joining = new Map<CallHead['signal'], number>()
+  #meanMs = firstGuessMs
+  /** The turn of the SuperNode that was turned away last. */
+  #lastTurnAt = 0
 
   constructor(clock: Pick<Clock, 'now'>) {
     this.#clock = clock
@@ -36,33 +43,31 @@ export class JoinGate {
 
   #enter({ signal }: CallHead, method: CalledMethod): void {
     if (!isJoin(method)) return
-    const window = this.#currentWindow()
     if (this.#joining.size < limits.joinsAtOnceMax) {
-      this.#joining.add(signal)
+      this.#joining.set(signal, this.#clock.now())
       return
     }
-    window.turnedAway += 1
     throw new DomainError('too-many-calls', 'Many SuperNodes are joining at the same time. Try again.', {
-      retryAfterMs: this.#retryAfterMs(),
+      retryAfterMs: this.#nextTurnMs(),
     })
   }
 
   #leave({ signal }: CallHead, method: CalledMethod): void {
-    if (isJoin(method) && this.#joining.delete(signal)) this.#currentWindow().joined += 1
+    const since = this.#joining.get(signal)
+    if (!isJoin(method) || since === undefined) return
+    this.#joining.delete(signal)
+    const tookMs = Math.max(0, this.#clock.now() - since)
+    this.#meanMs += (tookMs - this.#meanMs) * newestShare
   }
 
-  #retryAfterMs(): number {
-    const { joined, turnedAway, since } = this.#window
-    const passedMs = Math.max(1, this.#clock.now() - since)
-    const expectedMs = (turnedAway * passedMs) / Math.max(1, joined)
-    return Math.min(retryAfterMs.max, Math.max(retryAfterMs.min, expectedMs))
-  }
-
-  #currentWindow(): { since: number; joined: number; turnedAway: number } {
+  /** How long until the next free turn, which is taken with that. */
+  #nextTurnMs(): number {
     const now = this.#clock.now()
-    const { since } = this.#window
-    if (now - since > windowMs || now < since) this.#window = { since: now, joined: 0, turnedAway: 0 }
-    return this.#window
+    const latest = now + retryAfterMs.max * meanStretch
+    // A clock that was set back must not leave turns in a far future.
+    const after = Math.min(Math.max(now, this.#lastTurnAt), latest)
+    this.#lastTurnAt = Math.min(after + this.#meanMs / limits.joinsAtOnceMax, latest)
+    return Math.min(retryAfterMs.max, Math.max(retryAfterMs.min, (this.#lastTurnAt - now) / meanStretch))
   }
 }
 
