@@ -5,6 +5,7 @@ import { dashboardEvents } from '../src/cli/dashboard/dashboard-events.ts'
 import { FleetFeed } from '../src/cli/dashboard/fleet-feed.ts'
 import { readPageFiles } from '../src/cli/dashboard/page-files.ts'
 import { startPageServer } from '../src/cli/dashboard/page-server.ts'
+import { runActions } from '../src/cli/dashboard/run-actions.ts'
 import { openPage, startBrowser } from '../test/harness/browser.ts'
 import { StandInControl } from '../test/harness/stand-in-control.ts'
 
@@ -26,7 +27,13 @@ control.waitingFor = '2 of 18 replies: node-4 works on it since 2026-11-29 08:58
 const { client } = control
 const feed = new FleetFeed('hospital', { client, clock: systemClock, signal: stop.signal })
 const findStream = dashboardEvents(feed, { client, clock: systemClock })
-await using server = await startPageServer({ files: await readPageFiles(), findStream, signal: stop.signal })
+const findAction = runActions(client)
+await using server = await startPageServer({
+  files: await readPageFiles(),
+  findStream,
+  findAction,
+  signal: stop.signal,
+})
 const browser = await startBrowser()
 const { page } = await openPage(browser, server.address)
 for (const [name, hash] of Object.entries(views)) {

@@ -9,15 +9,24 @@ async function startServer() {
   const stop = new AbortController()
   const stack = new AsyncDisposableStack()
   stack.defer(() => stop.abort())
+  /** Actions that were done. */
+  const done: string[] = []
   const server = stack.use(
     await startPageServer({
       files: { '/': { type: 'text/html', body: 'the page' } },
       findStream: (path) => (path === '/api/fleet' ? sendOnce : undefined),
+      findAction: (path) =>
+        path === '/api/runs/7/stop'
+          ? async () => {
+              done.push(path)
+              return 'Stopped.'
+            }
+          : undefined,
       signal: stop.signal,
     }),
   )
   const { address } = server
-  return { address, origin: new URL(address).origin, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  return { done, address, origin: new URL(address).origin, [Symbol.asyncDispose]: () => stack.disposeAsync() }
 }
 
 async function sendOnce(send: (name: string, data: unknown) => void, signal: AbortSignal): Promise<void> {
@@ -49,7 +58,7 @@ test('the address of the dashboard opens it once, and only a browser with its co
 
 test('a website that gives this machine a name of its own, or writes, is refused', async () => {
   await using server = await startServer()
-  const { address, origin } = server
+  const { address, origin, done } = server
   const cookie = (await open(address)).split(';')[0] as string
   const { port } = new URL(origin)
   const asked = await new Promise<number | undefined>((resolve, reject) =>
@@ -59,7 +68,18 @@ test('a website that gives this machine a name of its own, or writes, is refused
     }).on('error', reject),
   )
   assert.equal(asked, 421)
-  assert.equal((await fetch(origin, { method: 'POST', headers: { cookie } })).status, 405)
+  const act = async (headers: Record<string, string>, path = '/api/runs/7/stop'): Promise<number> =>
+    (await fetch(`${origin}${path}`, { method: 'POST', headers })).status
+  const json = { 'content-type': 'application/json' }
+  assert.equal(await act(json), 403)
+  // What a form of another site could send, and a script of one that runs before cookies are checked.
+  assert.equal(await act({ cookie, 'content-type': 'text/plain' }), 403)
+  assert.equal(await act({ cookie, ...json, 'sec-fetch-site': 'cross-site' }), 403)
+  assert.equal(await act({ cookie, ...json }, '/api/runs/7/unknown'), 404)
+  assert.deepEqual(done, [])
+  assert.equal(await act({ cookie, ...json }), 200)
+  assert.deepEqual(done, ['/api/runs/7/stop'])
+  assert.equal((await fetch(origin, { method: 'PUT', headers: { cookie } })).status, 405)
   const foreign = { cookie, 'sec-fetch-site': 'cross-site' }
   assert.equal((await fetch(`${origin}/api/fleet`, { headers: foreign })).status, 404)
 })

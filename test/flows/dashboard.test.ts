@@ -8,6 +8,7 @@ import { dashboardEvents } from '../../src/cli/dashboard/dashboard-events.ts'
 import { FleetFeed } from '../../src/cli/dashboard/fleet-feed.ts'
 import { readPageFiles } from '../../src/cli/dashboard/page-files.ts'
 import { startPageServer } from '../../src/cli/dashboard/page-server.ts'
+import { runActions } from '../../src/cli/dashboard/run-actions.ts'
 import { RpcError } from '../../src/rpc/rpc-error.ts'
 import { openPage, startBrowser, withoutBrowser } from '../harness/browser.ts'
 import { Deployment } from '../harness/deployment.ts'
@@ -29,7 +30,10 @@ async function show(control: StandInControl) {
   stack.defer(() => stop.abort())
   const feed = new FleetFeed('hospital', { client: control.client, clock: systemClock, signal: stop.signal })
   const findStream = dashboardEvents(feed, { client: control.client, clock: systemClock })
-  const server = stack.use(await startPageServer({ files: await readPageFiles(), findStream, signal: stop.signal }))
+  const findAction = runActions(control.client)
+  const server = stack.use(
+    await startPageServer({ files: await readPageFiles(), findStream, findAction, signal: stop.signal }),
+  )
   const { page, faults } = await openPage(browser, server.address)
   stack.defer(() => page.close())
   return { page, faults, [Symbol.asyncDispose]: () => stack.disposeAsync() }
@@ -110,6 +114,18 @@ test('a run shows its curves, the replies, and what it waits for; all of it with
     readFileSync(await (await saved).path(), 'utf8'),
     /^round,train accuracy,train loss\r\n1,0,1\r\n2,0\.5,0\.5\r\n/,
   )
+  await page.getByText('Log', { exact: true }).click()
+  const log = page.getByRole('region', { name: 'Log of the run' })
+  await log.getByText('<b>half a line</b>').waitFor()
+  await page.getByLabel('Filter of the log').fill('node')
+  assert.equal(await log.textContent(), 'WARNING : Node 4 is late')
+  assert.deepEqual(await barriers(page), [])
+  page.once('dialog', (dialog) => dialog.accept())
+  await page.getByRole('button', { name: 'Stop' }).click()
+  await page.getByText('Run 7 was stopped.').waitFor()
+  assert.deepEqual(control.stopped, [7n])
+  const forged = await page.context().request.post(new URL('/api/runs/7/stop', page.url()).href, { data: 'x' })
+  assert.equal(forged.status(), 403)
   await page.goBack()
   assert.match(page.url(), /#\/runs$/)
   assert.deepEqual(faults, [])

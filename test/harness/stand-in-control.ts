@@ -5,6 +5,8 @@ import {
   ListRunsResponseSchema,
   ShowRunNodesResponseSchema,
   ShowSecurityResponseSchema,
+  StopRunResponseSchema,
+  StreamLogsResponseSchema,
   StreamRunEventsResponseSchema,
 } from '../../src/gen/flwr/proto/control_pb.ts'
 import { NodeInfoSchema } from '../../src/gen/flwr/proto/node_pb.ts'
@@ -21,6 +23,7 @@ export class StandInControl {
   /** Why calls fail now. */
   refusal: RpcError | undefined
   waitingFor = ''
+  readonly stopped: bigint[] = []
   readonly #nodes: number
   readonly #rounds: number
   readonly #named: (name: string, tag: string) => string
@@ -84,8 +87,22 @@ export class StandInControl {
         ],
       })
     },
+    async *streamLogs(_request: unknown, options?: { signal?: AbortSignal }) {
+      yield create(StreamLogsResponseSchema, {
+        logOutput: 'INFO : Starting FedAvg\nWARNING : \x1b[2JNode 4 is late\nINFO : <b>half a',
+        latestTimestamp: 1,
+      })
+      yield create(StreamLogsResponseSchema, { logOutput: ' line</b>\n', latestTimestamp: 2 })
+      const { signal } = options ?? {}
+      if (!signal?.aborted) await new Promise((resolve) => signal?.addEventListener('abort', resolve, { once: true }))
+    },
+    stopRun: async ({ runId }: { runId: bigint }) => {
+      this.#ensureServes()
+      this.stopped.push(runId)
+      return create(StopRunResponseSchema, { success: true })
+    },
     streamRunEvents: (_request: unknown, options?: { signal?: AbortSignal }) => this.#events(options?.signal),
-  } as unknown as Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity' | 'showRunNodes' | 'streamRunEvents'>
+  } as unknown as ControlClient
 
   #listNodes() {
     return Array.from({ length: this.#nodes }, (_, index) => {

@@ -11,6 +11,7 @@ import { dashboardEvents } from '../dashboard/dashboard-events.ts'
 import { FleetFeed } from '../dashboard/fleet-feed.ts'
 import { readPageFiles } from '../dashboard/page-files.ts'
 import { startPageServer } from '../dashboard/page-server.ts'
+import { runActions } from '../dashboard/run-actions.ts'
 import { runCommand } from '../output.ts'
 
 export const dashboardCommand: CreateCommand = (context) =>
@@ -26,7 +27,8 @@ export const dashboardCommand: CreateCommand = (context) =>
         const { signal } = context
         const feed = new FleetFeed(connection.name, { client, clock: systemClock, signal })
         const findStream = dashboardEvents(feed, { client, clock: systemClock })
-        await using server = await startPageServer({ files: await readPageFiles(), findStream, signal })
+        const findAction = runActions(client)
+        await using server = await startPageServer({ files: await readPageFiles(), findStream, findAction, signal })
         output.say(`The dashboard of ${connection.name} is at ${server.address}`)
         output.say('The address works once, in a browser on this machine. Ctrl-C ends the dashboard.')
         using opened = options.browser ? openBrowser(server.address) : undefined

@@ -12,7 +12,7 @@ import type { FindStream } from './page-server.ts'
 import { runNodesState } from './run-nodes-state.ts'
 import { eventView } from './views.ts'
 
-type RunClient = Pick<ControlClient, 'streamRunEvents' | 'showRunNodes'>
+type RunClient = Pick<ControlClient, 'streamRunEvents' | 'streamLogs' | 'showRunNodes'>
 
 /** Events are sent to the page together when there are so many, or after this time. */
 const eventsPerPart = 500
@@ -20,16 +20,17 @@ const gatherMs = 100
 /** After news of the run, its nodes are looked at, but not more often than this. */
 const nodesEveryMs = 1000
 
-/** The streams of the page: `/api/fleet`, and `/api/runs/ID` with the events of a run from its start. */
+/** The streams of the page: `/api/fleet`, and `/api/runs/ID` with the events of a run from its start, `…/log` with its log. */
 export function dashboardEvents(
   feed: Pick<FleetFeed, 'subscribe'>,
   { client, clock }: { client: RunClient; clock: Clock },
 ): FindStream {
   return (path) => {
     if (path === '/api/fleet') return (send, signal) => followFleet(feed, send, signal)
-    const [, id] = /^\/api\/runs\/(\d{1,20})$/.exec(path) ?? []
+    const [, id, log] = /^\/api\/runs\/(\d{1,20})(\/log)?$/.exec(path) ?? []
     if (id === undefined) return undefined
-    return (send, signal) => followEvents(client, clock, { runId: BigInt(id), send, signal })
+    const follow = log === undefined ? followEvents : followLog
+    return (send, signal) => follow(client, clock, { runId: BigInt(id), send, signal })
   }
 }
 
@@ -50,14 +51,16 @@ async function followFleet(
   end()
 }
 
-/** Follows until the run has ended; follows again from where it was if the SuperLink goes away in between. */
-async function followEvents(
-  client: RunClient,
-  clock: Clock,
-  { runId, send, signal }: { runId: bigint; send: (name: string, data: unknown) => void; signal: AbortSignal },
-): Promise<void> {
+interface Following {
+  readonly runId: bigint
+  readonly send: (name: string, data: unknown) => void
+  readonly signal: AbortSignal
+}
+
+/** Sends the events of a run, and its nodes after news, until it has ended. */
+async function followEvents(client: RunClient, clock: Clock, following: Following): Promise<void> {
+  const { runId, send, signal } = following
   let afterTaskEventId = 0n
-  const pauses = backoffMs()
   let gathered: RunEventView[] = []
   const flush = (): void => {
     if (gathered.length > 0) send('events', gathered)
@@ -69,33 +72,51 @@ async function followEvents(
     if (nodes && !signal.aborted) send('nodes', runNodesState(nodes))
   }
   const news = repeatable(showNodes, () => clock.sleep(nodesEveryMs, signal))
-  const timer = setInterval(flush, gatherMs)
-  try {
-    while (!signal.aborted) {
-      try {
-        for await (const { taskEvent } of client.streamRunEvents({ runId, afterTaskEventId }, { signal })) {
-          if (!taskEvent) continue
-          afterTaskEventId = taskEvent.id
-          gathered.push(eventView(taskEvent))
-          news()
-          if (gathered.length >= eventsPerPart) flush()
-        }
-        flush()
-        await showNodes()
-        send('end', {})
-        // The page leaves when it knows that nothing more will come.
-        await clock.sleep(60_000, signal).catch(() => {})
-        return
-      } catch (error) {
-        if (signal.aborted) return
-        flush()
-        send('problem', { sentence: oneLine(errorText(explainRpcError(error))) })
-        if (!(error instanceof RpcError) || !error.retryable) return
-        await clock.sleep(pauses.next().value ?? 5000, signal).catch(() => {})
+  using _timer = setInterval(flush, gatherMs)
+  await untilEnd(clock, following, async () => {
+    try {
+      for await (const { taskEvent } of client.streamRunEvents({ runId, afterTaskEventId }, { signal })) {
+        if (!taskEvent) continue
+        afterTaskEventId = taskEvent.id
+        gathered.push(eventView(taskEvent))
+        news()
+        if (gathered.length >= eventsPerPart) flush()
       }
+      await showNodes()
+    } finally {
+      flush()
     }
-  } finally {
-    clearInterval(timer)
+  })
+}
+
+/** Sends the log of a run, without what could steer a terminal, until it has ended. */
+async function followLog(client: RunClient, clock: Clock, following: Following): Promise<void> {
+  const { runId, send, signal } = following
+  let afterTimestamp = 0
+  await untilEnd(clock, following, async () => {
+    for await (const part of client.streamLogs({ runId, afterTimestamp }, { signal })) {
+      afterTimestamp = part.latestTimestamp
+      send('log', part.logOutput.split('\n').map(oneLine).join('\n'))
+    }
+  })
+}
+
+/** Follows from where it was when the SuperLink goes away in between. Reports the end to the page, and each problem. */
+async function untilEnd(clock: Clock, { send, signal }: Following, follow: () => Promise<void>): Promise<void> {
+  const pauses = backoffMs()
+  while (!signal.aborted) {
+    try {
+      await follow()
+      send('end', {})
+      // The page leaves when it knows that nothing more will come.
+      await clock.sleep(60_000, signal).catch(() => {})
+      return
+    } catch (error) {
+      if (signal.aborted) return
+      send('problem', { sentence: oneLine(errorText(explainRpcError(error))) })
+      if (!(error instanceof RpcError) || !error.retryable) return
+      await clock.sleep(pauses.next().value ?? 5000, signal).catch(() => {})
+    }
   }
 }
 

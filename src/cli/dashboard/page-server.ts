@@ -2,6 +2,9 @@ import { randomBytes, timingSafeEqual } from 'node:crypto'
 import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { errorText } from '../../base/errors.ts'
+import { oneLine } from '../../base/printable.ts'
+import { explainRpcError } from '../rpc-sentences.ts'
 
 /** Files of the page, by path. */
 export type PageFiles = Readonly<Record<string, { readonly type: string; readonly body: string | Uint8Array }>>
@@ -10,6 +13,9 @@ type Send = (name: string, data: unknown) => void
 
 /** Finds the stream of server-sent events at a path. It calls `send` for each event, and ends with the signal. */
 export type FindStream = (path: string) => ((send: Send, signal: AbortSignal) => Promise<void>) | undefined
+
+/** Finds what a button of the page does. It returns a sentence for the user, and throws with one. */
+export type FindAction = (path: string) => (() => Promise<string>) | undefined
 
 export interface PageServer extends AsyncDisposable {
   /** The address of the page with the secret that opens it once. */
@@ -30,6 +36,7 @@ const cookieName = 'trellis-dashboard'
 export async function startPageServer(options: {
   files: PageFiles
   findStream: FindStream
+  findAction: FindAction
   signal: AbortSignal
 }): Promise<PageServer> {
   const secret = randomBytes(32).toString('base64url')
@@ -71,7 +78,7 @@ export async function startPageServer(options: {
     response.on('error', () => {})
     const { pathname: path, searchParams } = new URL(request.url ?? '/', `http://${hosts[0]}`)
     if (!hosts.includes(request.headers.host ?? '')) return reply(response, 421, 'This address is not the dashboard.')
-    if (request.method !== 'GET') return reply(response, 405, 'The dashboard only shows.')
+    if (request.method !== 'GET' && request.method !== 'POST') return reply(response, 405, 'Use GET or POST.')
     const given = searchParams.get('key')
     if (path === '/' && given !== null) {
       if (isUsed || !isSame(given, secret)) return reply(response, 403, usedUp)
@@ -81,6 +88,7 @@ export async function startPageServer(options: {
       return
     }
     if (!isSame(cookieOf(request), session)) return reply(response, 403, usedUp)
+    if (request.method === 'POST') return void act(request, response, options.findAction(path))
     const file = options.files[path]
     if (file) {
       response.writeHead(200, { ...safeHeaders, 'content-type': file.type }).end(file.body)
@@ -117,6 +125,20 @@ const safeHeaders = {
   'referrer-policy': 'no-referrer',
   'x-content-type-options': 'nosniff',
 } as const
+
+/** Only a script of the page itself can send this: other sites would have to ask for this type of content, in vain. */
+async function act(request: IncomingMessage, response: ServerResponse, action: ReturnType<FindAction>): Promise<void> {
+  const site = request.headers['sec-fetch-site']
+  const isOwn = site === undefined || site === 'same-origin'
+  if (!isOwn || request.headers['content-type'] !== 'application/json')
+    return reply(response, 403, 'Only the page of the dashboard may do this.')
+  if (!action) return reply(response, 404, 'There is no such action.')
+  try {
+    reply(response, 200, await action())
+  } catch (error) {
+    reply(response, 409, oneLine(errorText(explainRpcError(error))))
+  }
+}
 
 function reply(response: ServerResponse, status: number, sentence: string): void {
   response.writeHead(status, { ...safeHeaders, 'content-type': 'text/plain; charset=utf-8' }).end(`${sentence}\n`)

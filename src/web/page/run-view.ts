@@ -6,6 +6,8 @@ import { curvesOf, type RunSeries, timeLeftMs, valuesByRound } from '../run-seri
 import { bytesText, lengthText } from '../words.ts'
 import { Curve } from './curve.ts'
 import { download } from './download.ts'
+import { RunButtons } from './run-buttons.ts'
+import { RunLog } from './run-log.ts'
 import { RunNodes } from './run-nodes.ts'
 import { RunState, Trouble, timeText } from './runs-view.ts'
 import { useRun } from './streams.ts'
@@ -24,9 +26,11 @@ export function OneRunView({ id, run, now }: { id: string; run: RunView | undefi
     <div class="tools">
       <button type="button" onClick=${() => download(`run-${id}.csv`, 'text/csv', curvesCsv(curves))}>CSV</button>
       <button type="button" onClick=${() => download(`run-${id}.json`, 'application/json', JSON.stringify({ run, curves }, null, 2))}>JSON</button>
+      ${run && html`<${RunButtons} key=${run.id} run=${run} />`}
     </div>
     ${nodes && html`<${RunNodes} state=${nodes} />`}
     ${run && html`<${Facts} run=${run} />`}
+    <${RunLog} key=${id} id=${id} />
   </section>` as VNode
 }
 
