@@ -5,7 +5,7 @@ import * as sdk from '../src/sdk/index.ts'
 /** The page of strategies and mods, from the doc comments of the SDK and from the recorded cases. */
 
 const root = join(import.meta.dirname, '..')
-const sources = ['strategy', 'selection', 'privacy', 'secure-aggregation', 'mods'].flatMap((folder) =>
+const sources = ['strategy', 'selection', 'privacy', 'secure-aggregation', 'compression', 'mods'].flatMap((folder) =>
   readdirSync(join(root, 'src/sdk', folder))
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     .map((name) => readFileSync(join(root, 'src/sdk', folder, name), 'utf8')),
@@ -25,6 +25,7 @@ const of = (options: string, test?: string) => (name: string, module: string) =>
   [name, { options, flower: [name, `${strategyModule}.${module}`], ...(test ? { test } : {}) }] as const
 
 const dpTest = 'src/sdk/privacy/differential-privacy.test.ts'
+const compressionTest = 'src/sdk/mods/compression-mods.test.ts'
 const secureTest = 'src/sdk/secure-aggregation/secure-aggregation.test.ts'
 const beyondTest = 'src/sdk/strategy/beyond-flower.test.ts'
 const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
@@ -51,6 +52,7 @@ const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
   ['FedNova', { options: 'FedNovaOptions', test: beyondTest }],
   ['FedBuff', { options: 'FedBuffOptions', test: 'src/sdk/strategy/fed-buff.test.ts' }],
   ['FedDyn', { options: 'FedDynOptions', test: beyondTest }],
+  ['CompressedUpdates', { test: compressionTest }],
   ['SecureAggregation', { options: 'SecureAggregationOptions', test: secureTest }],
 ])
 
@@ -60,6 +62,8 @@ const mods: Readonly<Record<string, Entry>> = {
   localDp: { flower: ['LocalDpMod', 'flwr.clientapp.mod.localdp_mod'], options: 'LocalDpOptions' },
   messageSize: { flower: ['message_size_mod', 'flwr.clientapp.mod.comms_mods'] },
   arraysSize: { flower: ['arrays_size_mod', 'flwr.clientapp.mod.comms_mods'] },
+  quantize: { options: 'QuantizeOptions', test: compressionTest },
+  topK: { options: 'TopKOptions', test: compressionTest },
   secureAggregation: { test: secureTest },
   personalLayers: { test: 'src/sdk/mods/personal-layers.test.ts' },
 }
