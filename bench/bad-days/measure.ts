@@ -2,7 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { generateNodeKey } from '../../src/identity/node-key.ts'
 import { TestCa } from '../../test/harness/certificates.ts'
-import { start } from '../../test/harness/program.ts'
+import { eventually, start } from '../../test/harness/program.ts'
 import { writeApp } from '../../test/harness/write-app.ts'
 import { type Counts, total } from '../fleet/fleet-counts.ts'
 import { SimulatedFleet } from '../fleet/simulated-fleet.ts'
@@ -77,6 +77,12 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
       .map(([name, value]) => `${name} = ${value}`)
       .join('\n'),
   })
+  const storm = async (): Promise<void> => {
+    trouble.start()
+    await fleet.vanish(vanishing)
+    await eventually('The end of the first nonsense', () => trouble.refusals.length > 0)
+  }
+  if (calmRounds === 0) await storm()
   const run = stack.use(
     start('flwr', ['run', app, 'bench', '--stream'], { bin: system.bin, cwd: directory, env: { FLWR_HOME: home } }),
   )
@@ -84,7 +90,7 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   const round = async (number: number): Promise<{ ms: number; msPerReply: number }> => {
     const pattern = new RegExp(`bench: round ${number} has (\\d+) of (\\d+) replies after ([\\d.]+) ms`)
     const [, good, expected, ms] = await run.line(pattern, (roundSeconds + 60) * 1000)
-    repliesMissing += Number(expected) - Number(good)
+    repliesMissing += Math.max(0, Number(expected) - Number(good))
     return { ms: Number(ms), msPerReply: Number(ms) / Number(expected) }
   }
   const roundsFrom = async (first: number, count: number): Promise<number[]> => {
@@ -94,8 +100,7 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   }
 
   const calmMsPerReply = await roundsFrom(1, calmRounds)
-  trouble.start()
-  await fleet.vanish(vanishing)
+  if (calmRounds > 0) await storm()
   const stormyMsPerReply = await roundsFrom(calmRounds + 1, stormyRounds)
 
   await run.line(new RegExp(`bench: round ${rounds - 1} begins`))

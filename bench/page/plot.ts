@@ -9,13 +9,14 @@ export interface Plot {
 
 export interface PlotLine {
   readonly name: string
-  readonly kind: 'measured' | 'target' | 'point'
+  readonly kind: 'measured' | 'other' | 'target' | 'point'
   readonly points: readonly (readonly [nodes: number, value: number])[]
 }
 
 const [width, height] = [720, 400]
 const styles = {
   measured: { type: 'line', symbol: 'circle', symbolSize: 8, color: '#1f6feb', lineStyle: { width: 2.5 } },
+  other: { type: 'line', symbol: 'rect', symbolSize: 7, color: '#8250df', lineStyle: { width: 1.5 } },
   target: { type: 'line', symbol: 'none', color: '#8c959f', lineStyle: { width: 1.5, type: 'dashed' } },
   point: { type: 'line', symbol: 'diamond', symbolSize: 12, color: '#cf222e' },
 } as const

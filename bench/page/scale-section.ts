@@ -1,5 +1,6 @@
+import type { MessageTransport } from '../fleet/simulated-fleet.ts'
 import { machineText } from '../machine.ts'
-import type { ScaleReport } from '../scale/main.ts'
+import { columnsOf, type ScaleReport } from '../scale/main.ts'
 import type { ScaleFigures } from '../scale/measure.ts'
 import { type ScaleRow, scaleRows, scaleTable, targetOf } from '../scale/rows.ts'
 import type { Spread, Spreads } from '../spread.ts'
@@ -8,18 +9,15 @@ import { markdownTable } from './markdown.ts'
 import type { Plot, PlotLine } from './plot.ts'
 
 export function scaleSection(report: ScaleReport): string[] {
-  const { machine, repeats, limits, trellis, python } = report
-  const largest = trellis.map(({ nodes }) => nodes.median).at(-1)
-  const columns = [
-    ...trellis.map((figures) => ({ title: `${figures.nodes.median} SuperNodes`, figures })),
-    ...(python ? [{ title: `Flower 1.29, ${python.nodes.median} SuperNodes`, figures: python }] : []),
-  ]
+  const { machine, repeats, limits, trellis, inParts } = report
+  const largest = [...trellis, ...inParts].reduce((most, { nodes }) => Math.max(most, nodes.median), 0)
+  const columns = columnsOf(report)
   const failures = columns.filter(({ figures }) => figures.failure)
   return [
     '## Fleets of SuperNodes',
     `What a fleet of simulated SuperNodes costs a SuperLink, up to ${largest} nodes. \`npm run bench -- scale --page\` measures it again and writes this page; \`--quick\` takes four minutes at most and leaves out the largest fleet.`,
     `**Machine:** ${machineText(machine)}. The SuperLink, its ServerApp and the load generator share it, so seconds depend on it; compare rows and ratios. Figures are medians of ${repeats}${repeats > 1 ? ', with the smallest and the largest in brackets (10,000 SuperNodes: one measurement)' : ''}.`,
-    `**Fleet:** each node has its own certificate, TLS connection and heartbeat every 30 s, holds \`PullMessages\`, and makes the calls of Flower's SuperNodes: it pulls each object, confirms, and replies with one float32 array of 4 KB and \`num-examples\`. The ServerApp is FedAvg over all nodes. The SuperLink requires client certificates and keeps its state in a database file. Flower 1.29 runs the same load in Python, with TLS and registered keys; its SuperNodes ask every 3 s, as they do.`,
+    `**Fleet:** each node has its own certificate, TLS connection and heartbeat every 30 s, holds \`PullMessages\`, and replies with one float32 array of 4 KB and \`num-examples\`. Ours receive an instruction in one call and send the reply in another; where a column says "Flower's calls", they move each object by a call of its own and confirm, as Flower's SuperNodes do. The ServerApp is FedAvg over all nodes. The SuperLink requires client certificates and keeps its state in a database file. Flower 1.29 runs the same load in Python, with TLS and registered keys; its SuperNodes ask every 3 s, as they do.`,
     '### Cost against the number of nodes',
     Object.entries(scalePlots(report))
       .map(([name, { title }]) => `![${title}](benchmarks/${name}.svg)`)
@@ -30,7 +28,8 @@ export function scaleSection(report: ScaleReport): string[] {
     ),
     '### Targets and limits',
     `The limit of a row is what this machine needs at least for it, measured in the same run with a bare server of Node: ${bareText(limits)}. The last column says how many times as much we need.`,
-    ...trellis.map((figures) => limitSection(figures, report)),
+    ...trellis.map((figures) => limitSection(figures, 'whole', report)),
+    ...inParts.map((figures) => limitSection(figures, 'in-parts', report)),
   ]
 }
 
@@ -44,10 +43,10 @@ function bareText(limits: ScaleReport['limits']): string {
   ].join(', ')
 }
 
-function limitSection(figures: Spreads<ScaleFigures>, { limits }: ScaleReport): string {
+function limitSection(figures: Spreads<ScaleFigures>, messages: MessageTransport, { limits }: ScaleReport): string {
   const nodes = figures.nodes.median
   const rows = scaleRows.flatMap((row) => {
-    const target = targetOf(row, nodes)
+    const target = targetOf(row, nodes, messages)
     const limit = row.limit?.(figures, limits)
     if (target === undefined && !limit) return []
     const value = row.value(figures)
@@ -66,14 +65,15 @@ function limitSection(figures: Spreads<ScaleFigures>, { limits }: ScaleReport): 
     ]
   })
   const head = ['', 'measured', 'target', '', 'limit', 'least', 'times the least']
-  return `#### ${nodes} SuperNodes\n\n${markdownTable([head, ...rows])}`
+  const calls = messages === 'whole' ? '' : ", Flower's calls"
+  return `#### ${nodes} SuperNodes${calls}\n\n${markdownTable([head, ...rows])}`
 }
 
 function timesText(times: number): string {
   return Number.isFinite(times) ? times.toFixed(1) : ''
 }
 
-export function scalePlots({ trellis, python }: ScaleReport): Readonly<Record<string, Plot>> {
+export function scalePlots({ trellis, inParts, python }: ScaleReport): Readonly<Record<string, Plot>> {
   const rowOf = (title: string): ScaleRow => {
     const row = scaleRows.find((row) => row.title === title)
     if (!row) throw new Error(`There is no row '${title}'`)
@@ -86,6 +86,7 @@ export function scalePlots({ trellis, python }: ScaleReport): Readonly<Record<st
     const targets = Object.entries(row.targets ?? {}).map(([nodes, target]) => [Number(nodes), target] as const)
     const lines: PlotLine[] = [{ name: 'Trellis', kind: 'measured', points: points(trellis, row.value) }]
     if (targets.length > 0) lines.push({ name: 'target', kind: 'target', points: targets })
+    if (inParts.length > 0) lines.push({ name: "Flower's calls", kind: 'other', points: points(inParts, row.value) })
     if (python) lines.push({ name: 'Flower 1.29', kind: 'point', points: points([python], row.value) })
     return { title, unit, lines }
   }

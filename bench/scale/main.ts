@@ -1,6 +1,7 @@
 import { rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import type { MessageTransport } from '../fleet/simulated-fleet.ts'
 import { type Machine, thisMachine } from '../machine.ts'
 import { type MachineLimits, measureMachineLimits } from '../machine-limits.ts'
 import { keepForPage } from '../page/main.ts'
@@ -15,7 +16,10 @@ export interface ScaleReport {
   readonly machine: Machine
   readonly repeats: number
   readonly limits: Spreads<MachineLimits>
+  /** SuperNodes that move small messages whole, as ours do. */
   readonly trellis: readonly Spreads<ScaleFigures>[]
+  /** SuperNodes that move each object by a call of its own, as those of Flower do. */
+  readonly inParts: readonly Spreads<ScaleFigures>[]
   /** Absent without Python. */
   readonly python: Spreads<ScaleFigures> | undefined
 }
@@ -33,7 +37,7 @@ const python = { nodes: 100, rounds: 2, triesMax: 3 }
 
 /**
  * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]
- * [--messages whole|in-parts]`
+ * [--messages whole|in-parts|both]`
  * measures fleets of so many simulated SuperNodes, and Flower 1.29 with 100. `--quick` takes four minutes at most.
  * `--page` writes `docs/benchmarks.md`.
  */
@@ -53,7 +57,7 @@ export async function benchScale(
       idle: { type: 'string' },
       limit: { type: 'string' },
       json: { type: 'string' },
-      messages: { type: 'string', default: 'whole' },
+      messages: { type: 'string', default: 'both' },
       'no-python': { type: 'boolean', default: false },
       'node-options': { type: 'string', default: '' },
     },
@@ -83,12 +87,20 @@ export async function benchScale(
   }
   process.stderr.write('What this machine needs at least\n')
   const limits = await repeat(repeats, () => measureMachineLimits(directory))
-  const ours = trellisSystem(prepare.ours(), values.messages === 'in-parts' ? 'in-parts' : 'whole')
-  const trellis: Spreads<ScaleFigures>[] = []
-  for (const nodes of sizes) trellis.push(await measure('Trellis', ours, nodes))
+  const bin = prepare.ours()
+  const measureSizes = async (messages: MessageTransport, sizes: readonly number[]) => {
+    const figures: Spreads<ScaleFigures>[] = []
+    for (const nodes of sizes)
+      figures.push(await measure(`Trellis, messages ${messages}`, trellisSystem(bin, messages), nodes))
+    return figures
+  }
+  const { messages } = values
+  const trellis = messages === 'in-parts' ? [] : await measureSizes('whole', sizes)
+  const some = messages === 'in-parts' ? sizes : sizes.filter((nodes) => nodes >= 100 && nodes <= 1000)
+  const inParts = messages === 'whole' ? [] : await measureSizes('in-parts', some)
   const environment = values['no-python'] ? undefined : await prepare.python()
   const theirs = environment ? await measure('Flower 1.29', pythonSystem(environment), python.nodes) : undefined
-  const report: ScaleReport = { machine: thisMachine(), repeats, limits, trellis, python: theirs }
+  const report: ScaleReport = { machine: thisMachine(), repeats, limits, trellis, inParts, python: theirs }
   const json = `${JSON.stringify(report, null, 1)}\n`
   if (values.json) writeFileSync(values.json, json)
   if (values.page) await keepForPage('scale', withoutStatements(report))
@@ -96,14 +108,19 @@ export async function benchScale(
 }
 
 /** The statements are for those that change the code. */
-function withoutStatements({ trellis, python, ...rest }: ScaleReport): ScaleReport {
+function withoutStatements({ trellis, inParts, python, ...rest }: ScaleReport): ScaleReport {
   const without = (figures: Spreads<ScaleFigures>): Spreads<ScaleFigures> => ({ ...figures, statements: {} })
-  return { ...rest, trellis: trellis.map(without), python: python && without(python) }
+  return { ...rest, trellis: trellis.map(without), inParts: inParts.map(without), python: python && without(python) }
 }
 
-export function columnsOf({ trellis, python }: ScaleReport): { title: string; figures: Spreads<ScaleFigures> }[] {
+export function columnsOf({
+  trellis,
+  inParts,
+  python,
+}: ScaleReport): { title: string; figures: Spreads<ScaleFigures> }[] {
   return [
     ...trellis.map((figures) => ({ title: `${figures.nodes.median} SuperNodes`, figures })),
+    ...inParts.map((figures) => ({ title: `${figures.nodes.median}, Flower's calls`, figures })),
     ...(python ? [{ title: `Flower 1.29, ${python.nodes.median} SuperNodes`, figures: python }] : []),
   ]
 }

@@ -1,3 +1,4 @@
+import type { MessageTransport } from '../fleet/simulated-fleet.ts'
 import type { MachineLimits } from '../machine-limits.ts'
 import { type Spread, type Spreads, spreadText } from '../spread.ts'
 import type { ScaleFigures } from './measure.ts'
@@ -9,6 +10,8 @@ export interface ScaleRow {
   readonly value: (figures: Spreads<ScaleFigures>) => Spread
   /** By number of nodes; a smaller fleet has the target of the next larger one. */
   readonly targets?: Readonly<Record<number, number>>
+  /** With the calls of Flower's SuperNodes, if they differ. */
+  readonly targetsInParts?: Readonly<Record<number, number>>
   readonly limit?: (figures: Spreads<ScaleFigures>, machine: Spreads<MachineLimits>) => Limit
 }
 
@@ -121,7 +124,8 @@ export const scaleRows: readonly ScaleRow[] = [
 ]
 
 /** The target for so many nodes. */
-export function targetOf({ targets = {} }: ScaleRow, nodes: number): number | undefined {
+export function targetOf(row: ScaleRow, nodes: number, messages: MessageTransport): number | undefined {
+  const targets = (messages === 'in-parts' ? row.targetsInParts : undefined) ?? row.targets ?? {}
   const size = Object.keys(targets)
     .map(Number)
     .toSorted((one, other) => one - other)
