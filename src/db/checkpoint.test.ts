@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { statSync } from 'node:fs'
+import { rmSync, statSync, writeFileSync } from 'node:fs'
 import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
@@ -23,5 +23,18 @@ test('another thread copies the log into the file and starts it anew, while the 
     assert.equal(pages(), 1)
   }
   assert.equal(connection.prepare('PRAGMA user_version').get()?.user_version, 7)
+  await checkpoints.close()
+})
+
+test('a copy that fails is reported, and the next one is tried anew', async () => {
+  await using directory = temporaryDirectory()
+  const path = directory.file('state.db')
+  writeFileSync(path, 'no database, but as long as the head of one would be'.repeat(10))
+  const checkpoints = new Checkpoints(path)
+  await assert.rejects(checkpoints.copy(), /not a database/)
+  rmSync(path)
+  using connection = new DatabaseSync(path)
+  connection.exec('PRAGMA journal_mode = WAL')
+  await checkpoints.copy()
   await checkpoints.close()
 })

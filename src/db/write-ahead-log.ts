@@ -118,22 +118,26 @@ class SqliteLog implements WriteAheadLog {
 
   /** While transactions go on. */
   async #copy(): Promise<void> {
-    await this.#checkpoints.copy().catch(() => this.#copyInCommits())
+    await this.#inOtherThread(() => this.#checkpoints.copy())
     this.isCopied = true
     this.#onCopied()
   }
 
   async restart(): Promise<void> {
-    await this.#checkpoints.copyAndRestart().catch(() => this.#copyInCommits())
+    await this.#inOtherThread(() => this.#checkpoints.copyAndRestart())
     this.isCopied = false
     this.#copying = undefined
     // Another program that reads for long keeps the log from being started anew.
     this.#copyAt = this.#pages() + this.#log.settings.pagesPerCopy
   }
 
-  /** If there is no other thread for it. */
-  #copyInCommits(): void {
-    this.#log.writer.exec(`PRAGMA wal_autocheckpoint = ${this.#log.settings.pagesPerCopy}`)
+  /** If the other thread fails, for instance because the disk is full, commits copy the log until it succeeds again. */
+  async #inOtherThread(work: () => Promise<void>): Promise<void> {
+    let pagesPerCommit = 0
+    await work().catch(() => {
+      pagesPerCommit = this.#log.settings.pagesPerCopy
+    })
+    this.#log.writer.exec(`PRAGMA wal_autocheckpoint = ${pagesPerCommit}`)
   }
 
   #pages(): number {
