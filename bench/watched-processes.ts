@@ -1,4 +1,5 @@
 import { readFileSync } from 'node:fs'
+import { peakMegabytes } from '../test/harness/peak-memory.ts'
 import { cpuSecondsOf, descendantsOf } from './processes.ts'
 
 /** How often processes are looked at: one that ends is missed for at most this long. */
@@ -35,11 +36,10 @@ export class WatchedProcesses {
   #look(): void {
     for (const pid of descendantsOf(this.#pid)) {
       try {
-        const kilobytes = /VmHWM:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+        const megabytes = peakMegabytes(pid)
         const command = readFileSync(`/proc/${pid}/cmdline`, 'utf8').replaceAll('\0', ' ')
         const cpuSeconds = cpuSecondsOf(pid)
-        if (kilobytes !== undefined)
-          this.#seen.set(pid, { command, cpuSeconds, megabytes: (Number(kilobytes) * 1024) / 1e6 })
+        if (megabytes > 0) this.#seen.set(pid, { command, cpuSeconds, megabytes })
       } catch {
         // It has ended in the meantime.
       }

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
-import { countingClient, countingServer } from '../harness/apps.ts'
+import { countingClient, countingServer, largeModelApp } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
-import { eventually, isAlive } from '../harness/program.ts'
+import { peakMegabytes } from '../harness/peak-memory.ts'
+import { eventually, isAlive, type TestProgram } from '../harness/program.ts'
 import { secureResult, writeSecureApp } from '../harness/secure-app.ts'
 
 test('two SuperNodes, one of them over REST, train over mutual TLS, also with secure aggregation, and flwr shows it to the account that started it', async () => {
@@ -53,11 +54,23 @@ test('two SuperNodes, one of them over REST, train over mutual TLS, also with se
 
 /** One for the tests below, which take their turns at it. */
 let deployment: Deployment
+let supernodes: TestProgram[]
 before(async () => {
   deployment = await Deployment.create()
-  await Promise.all([deployment.startSupernode('node-1'), deployment.startSupernode('node-2')])
+  supernodes = await Promise.all([deployment.startSupernode('node-1'), deployment.startSupernode('node-2')])
 })
 after(() => deployment[Symbol.asyncDispose]())
+
+test('a model of 250 MB passes SuperLink and SuperNode, both ways, in much less memory than it has', async () => {
+  const programs = [deployment.superlink, ...supernodes].map(({ pid }) => ({ pid, before: peakMegabytes(pid) }))
+  const floats = 250 * 250_000
+  const app = deployment.writeApp({ ...largeModelApp, config: `floats = ${floats}` })
+  const run = await deployment.flwr('run', app, '--stream')
+  assert.equal(run.status, 0, run.said)
+  assert.match(run.said, new RegExp(`last value: ${-Math.fround(floats - 1)}`))
+  const grown = programs.map(({ pid, before }) => Math.round(peakMegabytes(pid) - before))
+  assert.ok(Math.max(...grown) < 160, `SuperLink and SuperNodes grew by ${grown.join(', ')} MB`)
+})
 
 test('app processes stay warm from round to round and are gone when the run has ended', async () => {
   const app = deployment.writeApp({

@@ -77,3 +77,29 @@ export const app = new ServerApp().main(async (grid, context) => {
   }
 })
 `
+
+/** Negates a model of `floats` values at one node. */
+export const largeModelApp = {
+  server: `
+import { ArrayRecord, FedAvg, NdArray, ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(async (grid, context) => {
+  const w = NdArray.build('float32', [Number(context.runConfig.floats)], (values) => {
+    for (let index = 0; index < values.length; index++) values[index] = index
+  })
+  const strategy = new FedAvg({ fractionTrain: 0.5, fractionEvaluate: 0, minTrainNodes: 1 })
+  const { arrays } = await strategy.start(grid, new ArrayRecord({ w }), { numRounds: 1 })
+  const last = arrays.get('w').values().at(-1)
+  console.log('last value: ' + last)
+})
+`,
+  client: `
+import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
+export const app = new ClientApp().train((message) => {
+  const before = message.content.arrays('arrays').get('w').values()
+  const w = NdArray.build('float32', [before.length], (values) => {
+    for (let index = 0; index < values.length; index++) values[index] = -before[index]
+  })
+  return message.reply(new RecordDict({ arrays: new ArrayRecord({ w }), metrics: new MetricRecord({ 'num-examples': 1 }) }))
+})
+`,
+}
