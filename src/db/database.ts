@@ -52,9 +52,10 @@ export function openDatabase(
     overrides = {},
     onFull = () => {},
     onCommit = () => {},
+    onFailed = () => {},
     onEffectFailed = throwLater,
   } = options
-  const notices = { onFull, onCommit, onEffectFailed }
+  const notices = { onFull, onCommit, onFailed, onEffectFailed }
   if (path === inMemory) {
     const connection = openFile(path)
     prepare(connection, path, { isFile: false })
@@ -83,6 +84,8 @@ interface Notices {
   readonly onFull: () => void
   /** Called after each commit with the seconds until it was on disk, and the number of transactions that wait for the next one. */
   readonly onCommit: (seconds: number, waiting: number) => void
+  /** Called once with a sentence for the operator when no transaction is taken any more, until a restart. */
+  readonly onFailed: (reason: string) => void
   /** Called with what an effect threw. Its transaction is committed all the same, and the other effects happen. */
   readonly onEffectFailed: (error: unknown) => void
 }
@@ -233,6 +236,7 @@ class SqliteDatabase implements Database {
     this.#syncing = undefined
     const what = `The disk could not store the database (${errorText(cause)}): check the disk, then restart.`
     this.#failure = new DomainError('unavailable', what, { cause })
+    this.#notices.onFailed(what)
     group.reject(this.#failure)
   }
 

@@ -109,8 +109,10 @@ test('after the disk has failed to store a commit, nothing more is acknowledged,
   await using directory = temporaryDirectory()
   let isBroken = false
   const effects: number[] = []
+  const reasons: string[] = []
   await using database = openDatabase({
     path: directory.file('state.db'),
+    onFailed: (reason) => reasons.push(reason),
     overrides: {
       async syncFile() {
         if (isBroken) throw new Error('EIO: i/o error, fdatasync')
@@ -128,7 +130,7 @@ test('after the disk has failed to store a commit, nothing more is acknowledged,
   await assert.rejects(lost, { code: 'unavailable', message: /disk could not store the database \(EIO/ })
   isBroken = false
   await assert.rejects(write(3), /check the disk, then restart/)
-  assert.deepEqual(effects, [1])
+  assert.deepEqual([effects, reasons.length], [[1], 1])
   assert.equal((await database.read.selectFrom('series').select('series_id').execute()).length, 1)
 })
 

@@ -94,12 +94,17 @@ export async function startSuperlink(
   const metrics = new Metrics()
   const work = new WorkMetrics(metrics)
   const { path } = config.database
+  let databaseFailure: string | undefined
   const db = stack.use(
     openDatabase({
       path,
       survives: config.simulation ? 'crash' : 'power-cut',
       onFull: () => room.noteFull(dirname(path)),
       onCommit: work.onCommit,
+      onFailed: (reason) => {
+        databaseFailure = reason
+        log.error(reason)
+      },
       onEffectFailed: (error) => log.error('What follows a commit failed', { error: errorText(error) }),
     }),
   )
@@ -219,7 +224,7 @@ export async function startSuperlink(
     metrics.watchProcess()
     work.watch(db, { path, clock })
     tellFiles(metrics, [credentials.server, credentials.clients])
-    const unreadiness = () => room.trouble ?? ownCertificateFault(credentials.server, clock.now())
+    const unreadiness = () => databaseFailure ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())
     const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
     const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
