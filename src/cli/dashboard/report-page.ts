@@ -1,7 +1,8 @@
 import { curveSvg, escapeXml, valueText } from '../../web/curve-svg.ts'
 import type { RunView } from '../../web/model.ts'
+import { runFacts } from '../../web/run-facts.ts'
 import { curvesOf, type RunSeries, valuesByRound } from '../../web/run-series.ts'
-import { bytesText, lengthText } from '../../web/words.ts'
+import { lengthText } from '../../web/words.ts'
 
 /** A run as one HTML file that needs nothing else: no script, and nothing from the network. */
 export function reportPage(run: RunView, series: RunSeries, now: string): string {
@@ -16,13 +17,7 @@ export function reportPage(run: RunView, series: RunSeries, now: string): string
     ['Started', run.runningAt],
     ['Finished', run.finishedAt],
     ['Duration', run.runningAt === '' ? '' : lengthText(until - Date.parse(run.runningAt))],
-    ['Received from SuperNodes', bytesText(run.bytesReceived)],
-    ['Sent to SuperNodes', bytesText(run.bytesSent)],
-    ['Time of ClientApps', lengthText(run.clientSeconds * 1000)],
-    ['Owner', run.owner],
-    ['Federation', run.federation],
-    ['Bundle', run.fabHash],
-    ...Object.entries(run.config),
+    ...runFacts(run),
   ].filter(([, value]) => value)
   const rows = facts.map(
     ([name = '', value = '']) => `<tr><th scope="row">${escapeXml(name)}</th><td>${escapeXml(value)}</td></tr>`,

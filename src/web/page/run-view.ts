@@ -2,8 +2,9 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { csv } from '../csv.ts'
 import type { RunView } from '../model.ts'
+import { runFacts } from '../run-facts.ts'
 import { curvesOf, type RunSeries, timeLeftMs, valuesByRound } from '../run-series.ts'
-import { bytesText, lengthText } from '../words.ts'
+import { lengthText } from '../words.ts'
 import { Curve } from './curve.ts'
 import { download } from './download.ts'
 import { RunButtons } from './run-buttons.ts'
@@ -45,16 +46,7 @@ function Phase({ series }: { series: RunSeries }): VNode | null {
 }
 
 function Facts({ run }: { run: RunView }): VNode {
-  const facts = [
-    ['Received from SuperNodes', bytesText(run.bytesReceived)],
-    ['Sent to SuperNodes', bytesText(run.bytesSent)],
-    ['Time of ClientApps', lengthText(run.clientSeconds * 1000)],
-    ['Owner', run.owner],
-    ['Federation', run.federation],
-    ['Bundle', run.fabHash],
-    ...Object.entries(run.config),
-  ].filter(([, value]) => value !== '')
-  return html`<h2>Facts</h2><dl>${facts.map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>` as VNode
+  return html`<h2>Facts</h2><dl>${runFacts(run).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>` as VNode
 }
 
 function leftText(series: RunSeries, run: RunView): string {
