@@ -93,7 +93,7 @@ try {
 async function benchAll(args: readonly string[]): Promise<void> {
   const isQuick = args.includes('--quick')
   const parts: readonly (readonly [string, ...string[]])[] = isQuick
-    ? [['scale', '--quick'], ['bad-days', '100'], ['waterfall']]
+    ? [['scale', '--quick'], ['bad-days', '60'], ['waterfall']]
     : [['scale'], ['bad-days'], ['waterfall'], ['tables']]
   for (const [name, ...own] of parts) {
     process.stderr.write(`\n${name}\n`)

@@ -62,6 +62,7 @@ type Reached = { -readonly [K in keyof ScaleFigures]: ScaleFigures[K] }
 /** Measures one fleet. A failure ends the measurement, and what was measured until then remains. */
 export async function measureScale(options: ScaleOptions): Promise<ScaleFigures> {
   const reached = nothingYet(options.nodes)
+  if (options.limitSeconds <= 0) return { ...reached, failure: 'There was no time left for it.' }
   const timeout = new AbortController()
   const late = delay(options.limitSeconds * 1000, undefined, { signal: timeout.signal }).then(
     () => Promise.reject(new Error(`It was not done after ${options.limitSeconds} s.`)),
