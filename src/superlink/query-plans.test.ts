@@ -159,7 +159,9 @@ async function call(core: SuperlinkCore, name: string, action: Action, values: V
   const variants = (values[name] ?? [{}]) as readonly Values[]
   for (const variant of variants) {
     const given = names.map((parameter) => {
-      const bag: Values = { ...values, ...variant }
+      // The stores of objects take lists of ids as one value.
+      const own = name.startsWith('objects/') ? { ids: values.listed, parts: [] } : {}
+      const bag: Values = { ...values, ...own, ...variant }
       if (parameter.startsWith('{')) return bag
       assert.ok(parameter in bag, `Give ${name} a value for its parameter ${parameter}`)
       return bag[parameter]
@@ -175,7 +177,7 @@ async function call(core: SuperlinkCore, name: string, action: Action, values: V
     await db.transaction(body).catch((error: unknown) => {
       // Some refuse these values after they have looked at the rows.
       if (!(error instanceof RolledBack || error instanceof DomainError))
-        throw new Error(`${name} failed`, { cause: error })
+        throw new Error(`${name} failed: give it other values in fill()`, { cause: error })
     })
   }
 }
@@ -241,7 +243,17 @@ async function fill(core: SuperlinkCore): Promise<Values> {
       tokenHash: 'a',
     },
     ...{ types: ['flwr-clientapp'], type: 'flwr-clientapp', fabHash: 'hash', text: 'line', atMicros: 1, logBytes: 1 },
-    ...{ messageIds: listed, nodes: [node], savedBefore: 1, dstNodeId: nodeId, srcNodeId: nodeId, node, run, task },
+    ...{
+      messageIds: listed,
+      listed,
+      nodes: [node],
+      savedBefore: 1,
+      dstNodeId: nodeId,
+      srcNodeId: nodeId,
+      node,
+      run,
+      task,
+    },
     ...{ metadata, error: undefined, tree: deflated.tree, state: 'offered', owners: 'all', savedAt: 0, launch: 1 },
     ...{ prepared: { context: await prepareValue(db, new Uint8Array(1)), sha256: '' }, upTo: 9, parts: fabValue.parts },
     ...{ content: new Uint8Array(1), event: { runId, taskId, at: 0, event: 'e', data: '' }, fab: fabValue },
@@ -278,20 +290,7 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     ],
     'superlink/delivery/run-messages.ts:findWaitingOfRun': [{}, { busy: [] }],
     'superlink/simulation/settings-store.ts:find': [{ federation: '@none/default' }],
-    ...Object.fromEntries(
-      ['addParts', 'listParts', 'deleteParts'].map((one) => [
-        `objects/message-parts.ts:${one}`,
-        [
-          { ids: listed, parts: [] },
-          { ids: listed, parts: new Array(2000).fill({ message_id: 'a', object_id: 'b' }) },
-        ],
-      ]),
-    ),
-    ...Object.fromEntries(
-      ['announceObjects', 'findContents', 'measureObjects', 'listChunks', 'deleteUnnamed', 'listAvailable'].map(
-        (one) => [`objects/object-rows.ts:${one}`, [{ ids: listed }]],
-      ),
-    ),
+    'objects/message-parts.ts:deleteParts': [{}, { parts: new Array(2000).fill({ message_id: 'a', object_id: 'b' }) }],
     'objects/object-rows.ts:storeCarried': [
       { came: [{ id: 'carried', size: 1, type: 'Array', content: new Uint8Array(1), bytes: new Uint8Array(1) }] },
     ],
