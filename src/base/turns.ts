@@ -15,3 +15,15 @@ export function takeTurns(sliceMs = 5): () => Promise<void> | undefined {
     })
   }
 }
+
+/** As `map` of a long list, while other work goes on. */
+export async function mapInTurns<T, R>(list: readonly T[], map: (one: T, index: number) => R): Promise<R[]> {
+  const turn = takeTurns()
+  const mapped: R[] = []
+  for (const [index, one] of list.entries()) {
+    const pause = turn()
+    if (pause) await pause
+    mapped.push(map(one, index))
+  }
+  return mapped
+}

@@ -4,8 +4,9 @@ import { writeFileSync } from 'node:fs'
 import { describe, test } from 'node:test'
 import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protobuf'
 import * as tables from '../../src/access/table.ts'
-import { type BodyBounds, limits } from '../../src/base/limits.ts'
+import { type BodyBounds, type BodyClass, limits } from '../../src/base/limits.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
+import { ClientAppIo } from '../../src/gen/flwr/proto/clientappio_pb.ts'
 import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import { Runtime } from '../../src/gen/flwr/proto/runtime_pb.ts'
@@ -14,6 +15,7 @@ import { encodeObject, objectId } from '../../src/objects/object-format.ts'
 import { objectTree } from '../../src/objects/object-tree.ts'
 import { scanBody } from '../../src/rpc/body-scan.ts'
 import type { AccessRow } from '../../src/rpc/service.ts'
+import { HostileSimulation } from '../harness/hostile-simulation.ts'
 import { type CallOptions, encoded, HostileTarget, type Port } from '../harness/hostile-target.ts'
 import { measured, measuredMemory } from '../harness/measured-program.ts'
 import { instructionTo } from '../harness/two-runs.ts'
@@ -35,6 +37,8 @@ interface Served {
 }
 const fleet: Served = { desc: Fleet, table: tables.fleetAccess }
 const control: Served = { desc: Control, table: tables.controlAccess }
+/** A simulation serves ClientApps too, those of Flower 1.29 over ClientAppIo. */
+const clientApps: Served = { desc: ClientAppIo, table: tables.clientAppIoAccess }
 const apps: readonly Served[] = [
   { desc: Runtime, table: tables.runtimeAccess },
   { desc: ServerAppIo, table: tables.serverAppIoAccess },
@@ -43,14 +47,26 @@ const apps: readonly Served[] = [
 /** From here on bodies of nothing but fields are beyond every bound. */
 const shapeBytesMax = 2 * MiB
 
+type Bodies = readonly (readonly [what: string, body: Uint8Array])[]
+
+const worstKnown = new Map<string, Bodies>()
+
 /** Of each shape the largest body that passes the scan, and one of twice its size, which does not. */
-function worstOf(method: DescMethod, bounds: BodyBounds): (readonly [what: string, body: Uint8Array])[] {
+function worstOf(method: DescMethod, bodyClass: BodyClass): Bodies {
+  const request = `${method.input.typeName} ${bodyClass}`
+  const worst = worstKnown.get(request) ?? findWorst(method, limits.bodies[bodyClass])
+  worstKnown.set(request, worst)
+  return worst
+}
+
+function findWorst(method: DescMethod, bounds: BodyBounds): Bodies {
   const worst: (readonly [what: string, body: Uint8Array])[] = []
   const larger = new Map<string, Uint8Array>()
   const passed = new Set<string>()
   for (let bytes = Math.min(bounds.bytesMax - 1000, shapeBytesMax); bytes > 500; bytes = Math.floor(bytes / 2)) {
-    for (const [what, body] of worstBodies(method.input, bytes)) {
+    for (const [what, make] of worstBodies(method.input, bytes)) {
       if (passed.has(what)) continue
+      const body = make()
       const refused = larger.get(what)
       larger.set(what, body)
       if (!passes(method, body, bounds)) continue
@@ -99,17 +115,16 @@ describe('a SuperLink under hostile and large requests', { concurrency: false },
     await using stack = new AsyncDisposableStack()
     target = await HostileTarget.start(stack, measured)
     const outcomes = new Map<string, number>()
-    const worstBodiesOf = new Map<string, ReturnType<typeof worstOf>>()
+    const tried = new Set<Bodies>()
     await target.measure.look()
     const ports = { main: [fleet, control, ...apps], fleet: [fleet], control: [control], plain: apps } as const
     for (const [port, services] of Object.entries(ports)) {
       for (const { desc, table } of services) {
         for (const method of desc.methods) {
           const { body: bodyClass, caller } = table[method.localName] as AccessRow
-          const request = `${method.input.typeName} ${bodyClass}`
-          const isNew = !worstBodiesOf.has(request)
-          const bodies = worstBodiesOf.get(request) ?? worstOf(method, limits.bodies[bodyClass])
-          worstBodiesOf.set(request, bodies)
+          const bodies = worstOf(method, bodyClass)
+          const isNew = !tried.has(bodies)
+          tried.add(bodies)
           if (caller === 'task') await target.startRun()
           for (const [known, door] of port === 'main' ? callers : callersElsewhere) {
             // Every shape once a request: what a body costs does not depend on the door.
@@ -132,6 +147,29 @@ describe('a SuperLink under hostile and large requests', { concurrency: false },
     }
     t.diagnostic(JSON.stringify(Object.fromEntries(outcomes)))
     t.diagnostic(`the longest turn took ${worst.ms} ms (${worst.what})`)
+  })
+
+  test('nor do they at the port of a simulation, where a ClientApp calls', async (t) => {
+    await using stack = new AsyncDisposableStack()
+    const simulation = await HostileSimulation.start(stack)
+    await simulation.measure.look()
+    let most = { ms: 0, what: '' }
+    for (const { desc, table } of [apps[0] as Served, clientApps]) {
+      for (const method of desc.methods) {
+        const { body: bodyClass } = table[method.localName] as AccessRow
+        const [largest] = worstOf(method, bodyClass)
+        if (!largest) continue
+        await simulation.startClientApp()
+        for (const [known, door] of callersElsewhere) {
+          const outcome = await simulation.call(method, largest[1], { known, door })
+          assert.doesNotMatch(outcome, /http 50[^1]|grpc (2|13)$/, `${method.name} ${largest[0]}`)
+        }
+        const { turnMs: ms } = await simulation.measure.look()
+        if (ms > most.ms) most = { ms, what: method.name }
+        assert.ok(ms < turnMsMax, `${method.name} ${largest[0]}: one turn took ${ms} ms of processor time`)
+      }
+    }
+    t.diagnostic(`the longest turn took ${most.ms} ms (${most.what})`)
   })
 
   /** A request of many megabytes: what it holds up, and the memory that it takes. */

@@ -32,25 +32,32 @@ function* waysTo(desc: DescMessage, seen = new Set<DescMessage>()): Generator<re
   }
 }
 
-/** The worst bodies of about that size. */
-export function* worstBodies(desc: DescMessage, bytes: number): Generator<readonly [what: string, body: Uint8Array]> {
+/** The worst bodies of about that size, each of which is made when it is wanted. */
+export function* worstBodies(
+  desc: DescMessage,
+  bytes: number,
+): Generator<readonly [what: string, make: () => Uint8Array]> {
   for (const way of waysTo(desc)) {
     const last = way.at(-1) as DescField
     const name = way.map((field) => field.name).join('.')
     const wrap = (inner: Uint8Array): Uint8Array =>
       way.slice(0, -1).reduceRight((content, field) => delimited(field.number, content), inner)
-    yield [`${name}, empty`, wrap(repeat(delimited(last.number, none), bytes))]
+    yield [`${name}, empty`, () => wrap(repeat(delimited(last.number, none), bytes))]
     if (last.fieldKind === 'list' && last.scalar !== undefined && !isText(last.scalar))
-      yield [`${name}, packed`, wrap(delimited(last.number, new Uint8Array(bytes).fill(1)))]
+      yield [`${name}, packed`, () => wrap(delimited(last.number, new Uint8Array(bytes).fill(1)))]
     if (last.message?.fields.some(({ message }) => message === last.message)) {
       const inside = last.message.fields.find(({ message }) => message === last.message) as DescField
-      let nested: Uint8Array = none
-      for (let depth = 0; depth < 200; depth++) nested = delimited(inside.number, nested)
-      yield [`${name}, nested`, wrap(delimited(last.number, nested))]
+      yield [`${name}, nested`, () => wrap(delimited(last.number, nestedIn(inside.number)))]
     }
   }
-  yield ['unknown numbers', repeat(Uint8Array.of(0xf8, 0x7f, 1), bytes)]
-  yield ['unknown messages', repeat(delimited(2047, none), bytes)]
-  yield ['groups beside each other', repeat(Uint8Array.of(0xfb, 0x7f, 0xfc, 0x7f), bytes)]
-  yield ['groups within each other', repeat(Uint8Array.of(0xfb, 0x7f), bytes)]
+  yield ['unknown numbers', () => repeat(Uint8Array.of(0xf8, 0x7f, 1), bytes)]
+  yield ['unknown messages', () => repeat(delimited(2047, none), bytes)]
+  yield ['groups beside each other', () => repeat(Uint8Array.of(0xfb, 0x7f, 0xfc, 0x7f), bytes)]
+  yield ['groups within each other', () => repeat(Uint8Array.of(0xfb, 0x7f), bytes)]
+}
+
+function nestedIn(number: number): Uint8Array {
+  let nested: Uint8Array = none
+  for (let depth = 0; depth < 200; depth++) nested = delimited(number, nested)
+  return nested
 }

@@ -2,6 +2,7 @@ import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { mapInTurns } from '../../base/turns.ts'
 import { prepareValue } from '../../db/large-values.ts'
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { readCarried } from '../../objects/carried-objects.ts'
@@ -57,7 +58,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       if (request.messagesList.length !== request.messageObjectTrees.length)
         throw new DomainError('message-count-invalid', 'PushMessages needs one object tree for each message.')
       if (request.messagesList.length === 0) return {}
-      const messages = request.messagesList.map((message, index) =>
+      const messages = await mapInTurns(request.messagesList, (message, index) =>
         messageStore.fromWire(message, request.messageObjectTrees[index] as ObjectTree),
       )
       const carried = await readCarried(request.objects, request.messageObjectTrees, limits.carriedPerCallBytesMax)
@@ -72,7 +73,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         passing: passingOf(ctx.passingReplies, task.runId),
       })
       return {
-        messagesList: messages.map(messageStore.toWire),
+        messagesList: await mapInTurns(messages, messageStore.toWire),
         messageObjectTrees: messages.map(({ tree }) => tree),
         objects: [...objects],
       }
