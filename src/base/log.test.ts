@@ -60,6 +60,20 @@ test('a line of an app names the app before its text', () => {
   assert.deepEqual({ msg, printedBy, run }, { msg: 'x', printedBy: 'ClientApp', run: '7' })
 })
 
+test('the level of the log leaves out lines of the program, and none that an app has printed', () => {
+  for (const format of ['text', 'json'] as const) {
+    const lines: string[] = []
+    const log = createLogger({ format, level: 'warn', sinks: [{ write: (line) => lines.push(line) }] })
+    log.info('of the program')
+    log.info('of the app', { printedBy: 'ClientApp', run: 7n })
+    log.warn('a warning')
+    assert.deepEqual(
+      lines.map((line) => /of the \w+|a warning/.exec(line)?.[0]),
+      ['of the app', 'a warning'],
+    )
+  }
+})
+
 test('the lines of a message and of a stack stay lines, none of them at the margin', () => {
   assert.equal(
     logged('text', 'round 1\n\tloss 0.1\nround 2'),

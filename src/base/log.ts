@@ -44,7 +44,8 @@ export function createLogger(options: LogOptions): Logger {
   }
   const logger = pino(
     {
-      level,
+      // What apps print is filtered by no level, as with Flower, whose apps write to the same streams.
+      level: levels.indexOf(level) < levels.indexOf('info') ? level : 'info',
       base: null,
       timestamp: pino.stdTimeFunctions.isoTime,
       formatters: { level: (label) => ({ level: label }) },
@@ -54,8 +55,10 @@ export function createLogger(options: LogOptions): Logger {
   )
   const log =
     (at: Level) =>
-    (message: string, fields: LogFields = {}): void =>
-      logger[at](plain(fields), message)
+    (message: string, fields: LogFields = {}): void => {
+      if (levels.indexOf(at) >= levels.indexOf(level) || fields.printedBy !== undefined)
+        logger[at](plain(fields), message)
+    }
   return { debug: log('debug'), info: log('info'), warn: log('warn'), error: log('error') }
 }
 
