@@ -14,14 +14,20 @@ import { takeTurns } from '../base/turns.ts'
  * Decodes a scanned body without holding up other work: a large message is cut at the borders of its fields, and the pieces
  * are decoded one after the other into the same message. Small bodies are decoded at once.
  */
-export async function decodeInTurns<D extends DescMessage>(desc: D, bytes: Uint8Array): Promise<MessageShape<D>> {
+export async function decodeInTurns<D extends DescMessage>(
+  desc: D,
+  bytes: Uint8Array,
+  turn: () => Promise<void> | undefined = takeTurns(),
+): Promise<MessageShape<D>> {
   const message = create(desc)
-  await decodeInto(desc, message, bytes, takeTurns())
+  await decodeInto(desc, message, bytes, turn)
   return message
 }
 
 /** What is decoded in one go. 16 KiB hold at most 8,192 messages, some milliseconds of work. */
 const pieceBytesMax = 16 * 1024
+/** After so many fields other work may go on, however few bytes they have. */
+const fieldsPerTurn = 512
 /** Of a list of numbers: numbers of 64 bits take about 0.1 ms a kilobyte. */
 const packedBytesMax = 16 * 1024
 
@@ -42,7 +48,8 @@ async function decodeInto(
     pieceStart = end
     await turn()
   }
-  while (reader.pos < bytes.length) {
+  for (let fields = 0; reader.pos < bytes.length; fields++) {
+    if (fields % fieldsPerTurn === 0) await turn()
     const fieldStart = reader.pos
     const [number, wireType] = reader.tag()
     const field = wireType === WireType.LengthDelimited ? desc.fields.find((one) => one.number === number) : undefined

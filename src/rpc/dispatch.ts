@@ -1,6 +1,7 @@
 import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protobuf'
 import { DomainError } from '../base/errors.ts'
 import { type BodyBounds, limits } from '../base/limits.ts'
+import { takeTurns } from '../base/turns.ts'
 import { scanBody } from './body-scan.ts'
 import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
 import { createInTurns } from './create-in-turns.ts'
@@ -121,9 +122,11 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
 }
 
 async function decode(desc: DescMethod, bytes: Uint8Array, bounds: BodyBounds): Promise<unknown> {
+  // The scan of a large body takes a turn by itself.
+  const turn = takeTurns()
   scanBody(desc.input, bytes, bounds)
   try {
-    return await decodeInTurns(desc.input, bytes)
+    return await decodeInTurns(desc.input, bytes, turn)
   } catch (cause) {
     throw new DomainError('invalid-payload', `Not a ${desc.input.typeName}`, { cause })
   }
