@@ -7,9 +7,10 @@ import { join } from 'node:path'
 const root = join(import.meta.dirname, '..', '..')
 const here = (...path: string[]): string => join(import.meta.dirname, ...path)
 
-for (const made of ['dist', 'docs']) rmSync(here(made), { recursive: true, force: true })
+// The API reference stays: npm run docs writes it to docs/api.
+for (const made of ['dist', 'docs/guides', 'docs/reference']) rmSync(here(made), { recursive: true, force: true })
 execFileSync('tsc', ['-p', here('tsconfig.json')], { stdio: 'inherit' })
-mkdirSync(here('docs'))
+mkdirSync(here('docs'), { recursive: true })
 cpSync(join(root, 'LICENSE'), here('LICENSE'))
 const pages = [
   'guides/write-a-strategy.md',

@@ -18,6 +18,7 @@ export interface ValuesByType {
 
 /** A numeric type by the name that numpy's `str(dtype)` gives it. */
 export type DType = keyof ValuesByType
+/** A typed array that holds the values of some numeric type. */
 export type NumericArray = ValuesByType[DType]
 
 interface DTypeFacts<D extends DType> {

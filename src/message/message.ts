@@ -17,11 +17,13 @@ export const errorCodes = {
   clientAppCrashed: 8,
 } as const
 
+/** Why a node has no result: a code of {@link errorCodes}, and a sentence. */
 export interface MessageError {
   readonly code: number
   readonly reason: string
 }
 
+/** Where a message comes from and goes to, what kind it is, and how long it is valid. */
 export interface Metadata {
   readonly runId: bigint
   /** The id of the message object; empty until it is pushed. */
@@ -41,6 +43,7 @@ export interface Metadata {
   readonly dstTaskId?: bigint | undefined
 }
 
+/** What {@link Message.create} needs. */
 export interface NewMessage {
   readonly content: RecordDict
   /** `train`, `evaluate` or `query`, optionally with an action: `train.personalise`. */

@@ -55,6 +55,7 @@ export class ArrayRecord extends Map<string, NdArray> {
   }
 }
 
+/** A record of any of the three kinds. */
 export type AnyRecord = ArrayRecord | MetricRecord | ConfigRecord
 
 /**

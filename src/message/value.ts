@@ -22,7 +22,9 @@ export function float(value: number): Float {
   return new Float(value)
 }
 
+/** What a {@link MetricRecord} takes. */
 export type MetricInput = number | bigint | Float | readonly (number | bigint | Float)[]
+/** What a {@link ConfigRecord} takes. */
 export type ConfigInput =
   | MetricInput
   | boolean
@@ -34,6 +36,7 @@ export type ConfigInput =
 
 /** Integers beyond 2^53 come back as bigint. */
 export type MetricValue = number | bigint | (number | bigint)[]
+/** What a {@link ConfigRecord} returns. */
 export type ConfigValue = MetricValue | boolean | string | Uint8Array | boolean[] | string[] | Uint8Array[]
 
 type WireNumber =

@@ -98,6 +98,7 @@ export interface Grid {
   reportProgress(progress: Progress): void
 }
 
+/** How far a run is, for the programs that follow it. */
 export interface Progress {
   /** From 1. */
   readonly round: number

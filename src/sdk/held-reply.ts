@@ -28,7 +28,7 @@ export interface HeldReply {
    * lost, or do not fit together.
    */
   load(signal: AbortSignal): Promise<Message>
-  /** The arrays of its one ArrayRecord, piece by piece. Throws a {@link LostReplyError} if they are lost. */
+  /** The arrays of its one ArrayRecord, piece by piece. Throws a LostReplyError if they are lost. */
   pieces(signal: AbortSignal): Promise<readonly ArrayPiece[]>
   /** Says that the reply is not needed any more, so that the SuperLink can delete it. */
   release(): Promise<void>

@@ -16,6 +16,7 @@ import { type Arrival, Arrivals, VirtualClock } from './in-memory-time.ts'
 import { seededRandom } from './seeded-random.ts'
 import type { ServerApp } from './server-app.ts'
 
+/** A node of an {@link InMemoryGrid}. */
 export interface InMemoryNode {
   readonly app: ClientApp
   /** As `--node-config` of a SuperNode. */
@@ -26,6 +27,7 @@ export interface InMemoryNode {
   readonly tags?: Readonly<Record<string, string>>
 }
 
+/** How an {@link InMemoryGrid} works, and what goes wrong in it. */
 export interface InMemoryGridOptions {
   readonly runConfig?: UserConfig
   /**

@@ -1,8 +1,9 @@
 /** What authors of apps import as `trellis-fl`. */
 
+export type { Logger } from '../base/log.ts'
 export type { UserConfig, UserConfigValue } from '../base/user-config.ts'
 export type { AppConfig, ConfigReader } from '../message/config-reader.ts'
-export { type Context, createContext } from '../message/context.ts'
+export { type Context, type ContextFields, createContext } from '../message/context.ts'
 export { fromBfloat16, toBfloat16 } from '../message/convert.ts'
 export type { DType, NumericArray, ValuesByType } from '../message/dtype.ts'
 export {
@@ -31,7 +32,8 @@ export { decodeNpz, encodeNpz } from './files/npz.ts'
 export { decodeSafetensors, encodeSafetensors, type Safetensors } from './files/safetensors.ts'
 export type { Grid, LateReply, NodeInfo, Progress, WaitOptions } from './grid.ts'
 export type { ArrayPiece, HeldReply } from './held-reply.ts'
-export { InMemoryGrid, type InMemoryNode } from './in-memory-grid.ts'
+export type { NodeFaults } from './in-memory-faults.ts'
+export { InMemoryGrid, type InMemoryGridOptions, type InMemoryNode } from './in-memory-grid.ts'
 export { log } from './log.ts'
 export { adaptiveClipping, fixedClipping } from './mods/clipping-mods.ts'
 export { type QuantizeOptions, quantize, type TopKOptions, topK } from './mods/compression-mods.ts'
@@ -109,5 +111,6 @@ export type {
   TrainingOptions,
 } from './strategy/start-options.ts'
 export { type Aggregate, Strategy, type TrainPhase, type TrainRound } from './strategy/strategy.ts'
+export { Training } from './strategy/training.ts'
 export { meanOfArrays, meanOfMetrics, type WeightedArrays, type WeightedMetrics } from './strategy/weighted-mean.ts'
 export { WeightedSum } from './strategy/weighted-sum.ts'

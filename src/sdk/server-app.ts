@@ -1,6 +1,7 @@
 import type { Context } from '../message/context.ts'
 import type { Grid } from './grid.ts'
 
+/** What a ServerApp does: it sends messages to nodes and puts their replies together. */
 export type ServerFn = (grid: Grid, context: Context) => Promise<void> | void
 
 /**

@@ -6,6 +6,7 @@ import { changeOf, quantized, sparse } from '../compression/compressed-array.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
 import { trainMod, withRecords } from './mod-reply.ts'
 
+/** Options of {@link quantize}. */
 export interface QuantizeOptions {
   /** Binary digits of each value, 8 or 16; by default 8. */
   readonly bits?: 8 | 16
@@ -35,6 +36,7 @@ export function quantize({ bits = 8, random = Math.random }: QuantizeOptions = {
   })
 }
 
+/** Options of {@link topK}. */
 export interface TopKOptions {
   /** The part of the values of each array that is sent, above 0; at least one value. */
   readonly fraction: number

@@ -7,6 +7,7 @@ import { type Gaussian, secureGaussian } from '../privacy/gaussian.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
 import { trainMod, withRecords } from './mod-reply.ts'
 
+/** Options of {@link localDp}. */
 export interface LocalDpOptions {
   /** The longest update, as a Euclidean norm over all arrays. */
   readonly clippingNorm: number | bigint

@@ -12,6 +12,7 @@ import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
 import { clippedModel } from './clipping.ts'
 import { clippingNormKey, type DpOptions, DpWrapper, ensureSeesReplies, normBitKey, withArrays } from './dp-wrapper.ts'
 
+/** Options of both wrappers with adaptive clipping. */
 export interface DpAdaptiveClippingOptions extends DpOptions {
   /** The norm of the first round, by default 0.1. */
   readonly initialClippingNorm?: number | bigint

@@ -12,6 +12,7 @@ import { clippedModel } from './clipping.ts'
 import { clippingNormKey, type DpOptions, DpWrapper, ensureSeesReplies, withArrays } from './dp-wrapper.ts'
 import { type PrivacySpent, RdpAccountant } from './rdp-accountant.ts'
 
+/** Options of both wrappers with fixed clipping. */
 export interface DpFixedClippingOptions extends DpOptions {
   /** The longest update of a node, as a Euclidean norm over all arrays. */
   readonly clippingNorm: number | bigint
@@ -25,6 +26,7 @@ export interface DpFixedClippingOptions extends DpOptions {
   readonly budget?: PrivacyBudget
 }
 
+/** The privacy that a training may spend. */
 export interface PrivacyBudget {
   readonly epsilon: number | bigint
   /** The probability that the protection fails, much less than one divided by the number of nodes. */

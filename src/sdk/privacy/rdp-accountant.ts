@@ -10,6 +10,7 @@ import { gaussianRdp, sampledGaussianRdp } from './renyi.ts'
  */
 export type SamplingMethod = 'no-amplification' | 'poisson'
 
+/** The mechanism whose privacy loss an {@link RdpAccountant} adds up. */
 export interface PrivacyConfig {
   /** The probability that the protection fails, for which epsilon is reported. */
   readonly targetDelta: number

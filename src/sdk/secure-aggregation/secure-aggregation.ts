@@ -15,6 +15,7 @@ import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.
 import { valueCount } from './fixed-point.ts'
 import { ServerRound } from './server-round.ts'
 
+/** Options of {@link SecureAggregation}. */
 export interface SecureAggregationOptions {
   /**
    * The part of the sampled nodes that must come through every stage of a round, above 0.5, by default 0.6. So many nodes

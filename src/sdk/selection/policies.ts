@@ -13,6 +13,7 @@ export interface SizeOptions {
   readonly count?: number | bigint
 }
 
+/** Options of {@link random}. */
 export interface RandomOptions extends SizeOptions {
   /**
    * Asks that many times more nodes, by default 1. The round goes on when as many as `fraction` or `count` says have
@@ -96,6 +97,7 @@ export function notLate({ rounds = 3 }: { readonly rounds?: number | bigint } = 
   )
 }
 
+/** Options of {@link weightedBy}. */
 export interface WeightedOptions extends RandomOptions {
   /** For `loss`: the metric of training that holds it, by default `loss`. */
   readonly metric?: string

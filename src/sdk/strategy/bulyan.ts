@@ -12,6 +12,7 @@ import type { Aggregate, TrainPhase } from './strategy.ts'
 /** Chooses `select` of the replies, of which `malicious` may come from malicious nodes. */
 export type SelectionRule = (replies: readonly WeightedReply[], malicious: number, select: number) => WeightedReply[]
 
+/** Options of {@link Bulyan}. */
 export interface BulyanOptions extends KrumOptions {
   /** The first step, by default the selection of {@link MultiKrum}. */
   readonly selectionRule?: SelectionRule

@@ -8,6 +8,7 @@ import { checkedNumber } from './option-checks.ts'
 import { pairedArrays } from './paired-arrays.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 
+/** Options of {@link FedAvgM}. */
 export interface FedAvgMOptions extends FedAvgOptions {
   /** How far the server steps towards the mean, by default 1: all the way. */
   readonly serverLearningRate?: number | bigint

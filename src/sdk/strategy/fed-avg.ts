@@ -13,6 +13,7 @@ import { meanOfArrays, meanOfMetrics } from './weighted-mean.ts'
 /** Puts the metrics of several replies together; `weightedByKey` names their weight. */
 export type AggregateMetricsFn = (contents: readonly RecordDict[], weightedByKey: string) => MetricRecord
 
+/** Options of {@link FedAvg} and of all strategies that extend it. */
 export interface FedAvgOptions {
   /** Share of the online nodes that train in a round, by default 1 and rounded down; 0 skips training. */
   readonly fractionTrain?: number | bigint

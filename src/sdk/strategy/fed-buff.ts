@@ -18,6 +18,7 @@ import { type TrainingOptions, wholeNumber } from './start-options.ts'
 import { Training } from './training.ts'
 import { meanOfMetrics } from './weighted-mean.ts'
 
+/** Options of {@link FedBuff}. */
 export interface FedBuffOptions {
   /** How many updates of nodes make one step of the model, by default 10. */
   readonly bufferSize?: number | bigint
@@ -40,6 +41,7 @@ export interface FedBuffOptions {
   readonly configrecordKey?: string
 }
 
+/** How a {@link FedBuff} trains. */
 export interface AsyncStartOptions extends TrainingOptions {
   /** The number of steps of the model, by default 10. */
   readonly numUpdates?: number | bigint

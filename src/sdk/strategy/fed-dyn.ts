@@ -13,6 +13,7 @@ import { collect } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 import { meanOfArrays } from './weighted-mean.ts'
 
+/** Options of {@link FedDyn}. */
 export interface FedDynOptions extends FedAvgOptions {
   /** Weight of the regularisation, sent to the nodes as `feddyn-alpha`; by default 0.1. */
   readonly alpha?: number | bigint

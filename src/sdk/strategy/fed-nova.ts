@@ -6,6 +6,7 @@ import { collect, type WeightedReply } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 import { WeightedSum } from './weighted-sum.ts'
 
+/** Options of {@link FedNova}. */
 export interface FedNovaOptions extends FedAvgOptions {
   /** The metric that holds how many steps of SGD a node has made, by default `local-steps`. */
   readonly localStepsKey?: string

@@ -8,6 +8,7 @@ import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
 import { checkedNumber } from './option-checks.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 
+/** Options of the strategies with an adaptive step at the server. */
 export interface FedOptOptions extends FedAvgOptions {
   /** Learning rate of the server, by default 0.1 (FedYogi: 0.01). */
   readonly eta?: number | bigint
@@ -17,6 +18,7 @@ export interface FedOptOptions extends FedAvgOptions {
   readonly tau?: number | bigint
 }
 
+/** Options of FedAdam and FedYogi. */
 export interface MomentOptions extends FedOptOptions {
   /** How much of the first moment is kept from round to round, by default 0.9. */
   readonly beta1?: number | bigint

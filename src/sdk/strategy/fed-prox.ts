@@ -7,6 +7,7 @@ import { log } from '../log.ts'
 import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
 import { checkedNumber } from './option-checks.ts'
 
+/** Options of {@link FedProx}. */
 export interface FedProxOptions extends FedAvgOptions {
   /** Weight of the proximal term, by default 0: the same as {@link FedAvg}. */
   readonly proximalMu?: number | bigint

@@ -8,6 +8,7 @@ import { checkedNumber } from './option-checks.ts'
 import { collect } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 
+/** Options of {@link FedTrimmedAvg}. */
 export interface FedTrimmedAvgOptions extends FedAvgOptions {
   /** Share of the models that is left out at each end, number by number; below 0.5, by default 0.2, rounded down. */
   readonly beta?: number | bigint

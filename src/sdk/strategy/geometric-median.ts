@@ -10,6 +10,7 @@ import { collect } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 import { meanOfArrays } from './weighted-mean.ts'
 
+/** Options of {@link GeometricMedian}. */
 export interface GeometricMedianOptions extends FedAvgOptions {
   /** How many steps of Weiszfeld's algorithm are made, by default 8. */
   readonly iterations?: number | bigint

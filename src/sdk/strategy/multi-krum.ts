@@ -6,11 +6,13 @@ import { selectMultiKrum } from './select-multi-krum.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 import { meanOfArrays } from './weighted-mean.ts'
 
+/** Options of {@link Krum}. */
 export interface KrumOptions extends FedAvgOptions {
   /** How many nodes may be malicious, by default 0. */
   readonly numMaliciousNodes?: number | bigint
 }
 
+/** Options of {@link MultiKrum}. */
 export interface MultiKrumOptions extends KrumOptions {
   /** How many models are averaged, by default 1. */
   readonly numNodesToSelect?: number | bigint

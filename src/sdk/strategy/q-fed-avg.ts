@@ -13,6 +13,7 @@ import { pairedArrays } from './paired-arrays.ts'
 import { collect } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 
+/** Options of {@link QFedAvg}. */
 export interface QFedAvgOptions extends FedAvgOptions {
   /** Learning rate of the nodes; its inverse estimates the Lipschitz constant. */
   readonly clientLearningRate: number | bigint

@@ -8,6 +8,7 @@ const pollMs = 500
 /** While nothing changes, what is waited for is said again this often. */
 const remindMs = 60_000
 
+/** The nodes that were chosen, and those that were online. */
 export interface Sample {
   readonly sampled: bigint[]
   readonly online: bigint[]

@@ -12,6 +12,7 @@ import { controlKey, deltaPrefix, zerosOf } from './scaffold-node.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 import { meanOfArrays } from './weighted-mean.ts'
 
+/** Options of {@link Scaffold}. */
 export interface ScaffoldOptions extends FedAvgOptions {
   /** How many nodes there are, of which each round samples some. */
   readonly numNodes: number | bigint

@@ -60,6 +60,7 @@ export interface TrainingOptions {
   readonly checkpoint?: Context
 }
 
+/** How a {@link Strategy} trains in rounds. */
 export interface StartOptions extends TrainingOptions {
   /** The maximum number of rounds, by default 3. A `bigint` is what a whole number in an app's configuration is. */
   readonly numRounds?: number | bigint

@@ -5,6 +5,7 @@ import { WeightedSum } from './weighted-sum.ts'
 
 /** Weighted means of what nodes return (McMahan et al. 2017, algorithm 1): sum of w_i / W * x_i, W the sum of the w_i. */
 
+/** A model and its weight. */
 export interface WeightedArrays {
   readonly arrays: ArrayRecord
   readonly weight: number
@@ -21,6 +22,7 @@ export function meanOfArrays(parts: readonly WeightedArrays[]): ArrayRecord {
   return sum.mean()
 }
 
+/** Metrics and their weight. */
 export interface WeightedMetrics {
   readonly metrics: MetricRecord
   readonly weight: number
