@@ -22,6 +22,7 @@ const heartbeatIntervalSeconds = 30
 const heldMs = 25_000
 const answerMs = 30_000
 const transfersAtOnce = 4
+const objectPauseMs = 500
 const floats = 1024
 const joinTriesMax = 60
 
@@ -143,9 +144,7 @@ export class SimulatedNode {
     }
     const isWhole = objects.length > 0
     if (!isWhole) {
-      await severalAtOnce(flattenTree(tree), (objectId) =>
-        this.#call(fleet.pullObject, { node, runId, objectId }, heldMs),
-      )
+      await severalAtOnce(flattenTree(tree), (objectId) => this.#pullObject(runId, objectId))
       await this.#call(fleet.confirmMessageReceived, { node, runId, messageObjectId: messageId })
     }
     const reply = deflateMessage(
@@ -175,6 +174,15 @@ export class SimulatedNode {
       return this.#call(fleet.pushObject, { node, runId, objectId, objectContent })
     })
     this.#counts.replied()
+  }
+
+  /** Flower's SuperLink hands out messages whose objects it does not have yet. */
+  async #pullObject(runId: bigint, objectId: string): Promise<void> {
+    while (!this.#signal.aborted) {
+      const pulled = await this.#call(fleet.pullObject, { node: this.#node, runId, objectId }, heldMs)
+      if (!pulled?.objectFound || pulled.objectAvailable) return
+      await delay(objectPauseMs)
+    }
   }
 
   async #headers(): Promise<Readonly<Record<string, string>> | undefined> {

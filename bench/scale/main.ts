@@ -33,8 +33,7 @@ const efforts: Readonly<Record<number, { rounds: number; idleSeconds: number; li
 }
 /** All of it takes less than `totalSeconds`: what comes last is left out on a slow machine. */
 const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds: 60, totalSeconds: 180 }
-/** A ServerApp of Flower 1.29 fails at times while SuperNodes confirm what it is still pushing to others. */
-const python = { nodes: 100, rounds: 2, triesMax: 3 }
+const python = { nodes: 100, rounds: 2 }
 
 /**
  * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]
@@ -71,21 +70,17 @@ export async function benchScale(
     const usual = values.quick ? quick : effortFor(nodes)
     return repeat(nodes >= 10_000 ? 1 : repeats, async (index) => {
       process.stderr.write(`${name}: a fleet of ${nodes} simulated SuperNodes, measurement ${index + 1}\n`)
-      for (let tries = 1; ; tries++) {
-        const folder = join(directory, `scale-${++measurements}`)
-        const figures = await measureScale({
-          ...{ directory: folder, system, nodes, settleMs: 2000, pauseMs: 1000 },
-          rounds: Number(values.rounds ?? (system.isObserved ? usual.rounds : python.rounds)),
-          idleSeconds: Number(values.idle ?? usual.idleSeconds),
-          limitSeconds: Math.min(Number(values.limit ?? usual.limitSeconds), (endsAt - performance.now()) / 1000),
-          nodeOptions: values['node-options'],
-        })
-        rmSync(folder, { recursive: true, force: true })
-        if (!figures.failure) return figures
-        process.stderr.write(`  failed: ${figures.failure.slice(-2000)}\n`)
-        const isLast = tries === python.triesMax || performance.now() > endsAt
-        if (system.isObserved || isLast) return figures
-      }
+      const folder = join(directory, `scale-${++measurements}`)
+      const figures = await measureScale({
+        ...{ directory: folder, system, nodes, settleMs: 2000, pauseMs: 1000 },
+        rounds: Number(values.rounds ?? (system.isObserved ? usual.rounds : python.rounds)),
+        idleSeconds: Number(values.idle ?? usual.idleSeconds),
+        limitSeconds: Math.min(Number(values.limit ?? usual.limitSeconds), (endsAt - performance.now()) / 1000),
+        nodeOptions: values['node-options'],
+      })
+      if (figures.failure) process.stderr.write(`  failed: ${figures.failure.slice(-2000)}\n`)
+      rmSync(folder, { recursive: true, force: true })
+      return figures
     })
   }
   process.stderr.write('What this machine needs at least\n')
