@@ -10,6 +10,7 @@ import type { Participants } from './access/participants.ts'
 import type { SecurityView } from './access/security-view.ts'
 import type { CheckedReplies } from './delivery/checked-replies.ts'
 import type { PassingReplies } from './delivery/passing-replies.ts'
+import { ReplyWaiters } from './delivery/reply-waiters.ts'
 import type { KnownNodes } from './nodes/known-nodes.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
@@ -59,8 +60,8 @@ export interface SuperlinkContext {
 export interface Bells {
   /** An instruction for this node. */
   readonly instructions: Bell<NodeId>
-  /** A reply of this run, or a reason why none will come. */
-  readonly replies: Bell<RunId>
+  /** Replies, and reasons why some will not come. */
+  readonly replies: ReplyWaiters
   /** The nodes that this run may use have changed, or the run has ended. */
   readonly nodes: Bell<RunId>
   /** Something to tell those who follow this run: log, events, status. */
@@ -74,7 +75,7 @@ export interface Bells {
 export function createBells(): Bells {
   return {
     instructions: new Bell(),
-    replies: new Bell(),
+    replies: new ReplyWaiters(),
     nodes: new Bell(),
     runs: new Bell(),
     incomplete: new Bell(),

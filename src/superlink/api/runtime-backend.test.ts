@@ -37,7 +37,7 @@ test('a ServerApp that waits for nodes gets them when one joins, and the SuperLi
   await settled()
   assert.equal(looks(), 1)
   // Something else happens in the run, which adds no node.
-  core.ctx.bells.replies.ring(task.runId)
+  core.ctx.bells.replies.arrived(task.runId, 'some')
   await settled()
   assert.equal(looks(), 1)
   const nodeId = await core.join('node')

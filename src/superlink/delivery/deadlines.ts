@@ -15,8 +15,8 @@ export async function watchDeadlines(ctx: SuperlinkContext, signal: AbortSignal)
     const deadline = Math.min(nextSilence, nextExpiry)
     const waitMs = deadline - ctx.clock.now()
     await subscription.wait(Math.min(Math.max(waitMs + 1, minPauseMs), maxPauseMs), signal)
-    // A heartbeat rings too, and is no reason to look at all replies.
-    if (deadline <= ctx.clock.now()) ctx.bells.replies.ringAll()
+    // A heartbeat rings too, and is no reason to look at a reply.
+    if (nextExpiry <= ctx.clock.now()) ctx.bells.replies.expired(ctx.clock.now())
     // Heartbeats ring often; a deadline that is a moment late does no harm.
     await ctx.clock.sleep(minPauseMs, signal).catch(() => {})
   }

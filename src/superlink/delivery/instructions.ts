@@ -43,6 +43,7 @@ export async function pushInstructions(
     const messageIds: string[] = []
     const missing = new Set<string>()
     const receivers: NodeId[] = []
+    const taken: string[] = []
     for (const message of messages) {
       const nodeId = message.metadata.dstNodeId as NodeId
       if (!(await ctx.runNodes.takes(tx, runId, nodeId))) {
@@ -53,13 +54,14 @@ export async function pushInstructions(
       for (const id of objectsToPush) missing.add(id)
       messageIds.push(message.metadata.messageId)
       receivers.push(nodeId)
+      taken.push(message.metadata.messageId)
     }
     afterCommit(() => {
       ctx.runNodes.wake(runId, receivers)
       ctx.progress.asked(runId, receivers.length)
       ctx.bells.deadlines.ring('deadlines')
       // A node that is offline now makes its instruction an error.
-      ctx.bells.replies.ring(runId)
+      ctx.bells.replies.sent(runId, taken)
       ctx.bells.runs.ring(runId)
     })
     return { messageIds, objectsToPush: [...missing] }

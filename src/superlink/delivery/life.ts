@@ -144,7 +144,7 @@ async function arrive(
   { runId, replyToMessageId }: StoredMessage['metadata'],
 ): Promise<void> {
   if (replyToMessageId !== '') await move(tx, [replyToMessageId], 'answered')
-  afterCommit(() => ctx.bells.replies.ring(runId as RunId))
+  afterCommit(() => ctx.bells.replies.arrived(runId as RunId, replyToMessageId))
 }
 
 /** A node or a virtual node receives a message. The caller has found it waiting in this transaction. */

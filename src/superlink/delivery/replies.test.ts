@@ -6,7 +6,7 @@ import { delimited } from '../../../test/harness/worst-bodies.ts'
 import { limits } from '../../base/limits.ts'
 import { errorCodes } from '../../message/message.ts'
 import { cutOffNode, deactivateNode, expireNodes, heartbeat } from '../nodes/nodes.ts'
-import { collectReplies } from './replies.ts'
+import { collectReplies } from './collect-replies.ts'
 
 /** A node that has fetched one instruction. */
 async function setUp({ ttl = 3600 } = {}) {

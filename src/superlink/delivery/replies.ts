@@ -1,31 +1,20 @@
-import { lookAgain } from '../../base/bell.ts'
-import { DomainError } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
-import { limits } from '../../base/limits.ts'
-import { takeTurns } from '../../base/turns.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import { errorCodes, type MessageError, type Metadata } from '../../message/message.ts'
+import { errorCodes, type Metadata } from '../../message/message.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { ensureRunOpen, isRunOpen } from '../runs/run.ts'
-import { replaceReply } from './broken-replies.ts'
-import { createErrorReply, failInstruction, messageUnavailable, type TakingCtx, withdraw } from './error-replies.ts'
+import { isRunOpen } from '../runs/run.ts'
+import { failInstruction, type TakingCtx, withdraw } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
-import { expiresAt, type NewMessage, type SentMessage, type StoredMessage } from './message-store.ts'
+import { expiresAt, type NewMessage, type StoredMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
-import { listOfferedRepliesTo } from './offered-replies.ts'
-import * as runMessages from './run-messages.ts'
-import { listUnprompted } from './unprompted.ts'
 import { findFault } from './validate.ts'
 
 /**
  * Replies on their way from nodes to the ServerApp. What will never come becomes an error reply, so that the ServerApp
  * does not wait for it; a reply stays until it is confirmed, so that a broken connection loses none.
  */
-
-type Ctx = TakingCtx & Pick<SuperlinkContext, 'runNodes'>
-type CollectingCtx = Ctx & Pick<SuperlinkContext, 'passingReplies' | 'checkedReplies'>
 
 /** How much later than the instruction a reply may expire, in seconds: clocks round differently. */
 const ttlToleranceSeconds = 0.1
@@ -83,7 +72,7 @@ export async function takeReply(
 
 /** Takes nothing of a reply. Of a reply to the instruction of another node no more is said than of one to none. */
 export function refuseReply(
-  ctx: Pick<Ctx, 'log'>,
+  ctx: Pick<TakingCtx, 'log'>,
   nodeId: NodeId,
   { runId }: Pick<Metadata, 'runId'>,
   reason = instructionUnknown,
@@ -96,7 +85,7 @@ const instructionUnknown = 'its instruction is unknown or has expired'
 
 /** Returns the instruction that the reply is for, or why the reply is refused. */
 async function judgeReply(
-  ctx: Pick<Ctx, 'clock'>,
+  ctx: Pick<TakingCtx, 'clock'>,
   tx: Db,
   nodeId: NodeId,
   reply: NewMessage,
@@ -121,127 +110,11 @@ async function judgeReply(
 }
 
 /**
- * Returns the replies to these instructions of a run. If `instructionIds` is undefined it returns everything that nodes have
- * sent to the ServerApp: replies to any instruction, and messages that reply to nothing. Waits up to `waitMs` for one message,
- * or for every reply if `all` is set and the instructions are named. Each one is whole: a message that was handed out when it
- * was announced could keep its ServerApp waiting for objects that a killed node never sends. Throws `run-not-running` as soon
- * as the run has ended. The replies that do not fit into one response are in the next one.
- */
-export async function collectReplies(
-  ctx: CollectingCtx,
-  runId: RunId,
-  instructionIds: readonly string[] | undefined,
-  wait: { waitMs: number; signal: AbortSignal; all: boolean },
-): Promise<NewMessage[]> {
-  if (instructionIds?.length === 0) return []
-  if (instructionIds && instructionIds.length > limits.repliesPerPullMax)
-    throw new DomainError('invalid-request', `More than ${limits.repliesPerPullMax} message ids in one request.`)
-  const enough = wait.all && instructionIds ? instructionIds.length : 1
-  const resolve = (): Promise<Resolved> =>
-    instructionIds ? resolveReplies(ctx, runId, instructionIds, enough) : resolveAll(ctx, runId)
-  const look = async (): Promise<Resolved | undefined> => {
-    // The task of the ServerApp ends with its run: its call is not held any longer.
-    await ensureRunOpen(ctx.db.read, runId)
-    const resolved = await resolve()
-    return resolved.isFull || resolved.replies.length >= enough ? resolved : undefined
-  }
-  const found = (await lookAgain(ctx.bells.replies, runId, look, wait)) ?? (wait.all ? await resolve() : undefined)
-  return found?.replies ?? []
-}
-
-interface Resolved {
-  readonly replies: NewMessage[]
-  /** There are more replies than one response can hold. */
-  readonly isFull: boolean
-}
-
-async function resolveAll(ctx: CollectingCtx, runId: RunId): Promise<Resolved> {
-  const max = limits.repliesPerPullMax
-  const ids = await runMessages.listInstructionIds(ctx.db.read, runId, max)
-  const { replies, isFull } = await resolveReplies(ctx, runId, ids, max)
-  const unprompted = isFull ? [] : await listUnprompted(ctx, runId, max - replies.length)
-  const all = [...replies, ...unprompted].toSorted((one, other) => one.metadata.createdAt - other.metadata.createdAt)
-  return { replies: all, isFull }
-}
-
-/** Which instructions will not be replied to is decided only if fewer than `enough` replies are here. */
-async function resolveReplies(
-  ctx: CollectingCtx,
-  runId: RunId,
-  ids: readonly string[],
-  enough: number,
-): Promise<Resolved> {
-  if (ids.length === 0) return { replies: [], isFull: false }
-  const { replies, hasMore } = await checkedReplies(ctx, runId, ids)
-  const open = ids.filter((id) => !replies.has(id))
-  if (!hasMore && open.length > 0 && replies.size < enough)
-    for (const [id, reply] of await failOpen(ctx, runId, open)) replies.set(id, reply)
-  return { replies: [...replies.values()], isFull: hasMore }
-}
-
-/** The replies that are here, by the instruction of each. One that cannot be read is replaced by an error. */
-async function checkedReplies(
-  ctx: CollectingCtx,
-  runId: RunId,
-  ids: readonly string[],
-): Promise<{ replies: Map<string, NewMessage>; hasMore: boolean }> {
-  const turn = takeTurns()
-  const replies = new Map<string, NewMessage>()
-  const offered = await listOfferedRepliesTo(ctx.db.read, runId, ids)
-  for (const reply of offered.replies) {
-    await turn()
-    const { replyToMessageId } = reply.metadata
-    if (replies.has(replyToMessageId)) continue
-    const fault = await ctx.checkedReplies.findFault(ctx.objects, reply)
-    const good = fault === undefined ? reply : await replaceReply(ctx, reply, `cannot be read: ${fault}`)
-    if (good) replies.set(replyToMessageId, good)
-  }
-  return { replies, hasMore: offered.hasMore }
-}
-
-/** Error replies to those of these instructions that will have no other reply. */
-async function failOpen(ctx: CollectingCtx, runId: RunId, open: readonly string[]): Promise<Map<string, NewMessage>> {
-  const now = ctx.clock.now()
-  const turn = takeTurns()
-  const replies = new Map<string, NewMessage>()
-  const listed = await messageStore.listInstructions(ctx.db.read, runId, open)
-  const instructions = new Map(listed.map((sent) => [sent.metadata.messageId, sent]))
-  for (const id of open) {
-    await turn()
-    const instruction = instructions.get(id)
-    if (!instruction) {
-      const { reply, content } = createErrorReply(ctx, runId, id, undefined, messageUnavailable)
-      ctx.passingReplies.keep(runId, reply.metadata.messageId, content)
-      replies.set(id, reply)
-      continue
-    }
-    const error = await findUndeliverable(ctx, instruction, now)
-    if (!error) continue
-    const reply = await ctx.db.transaction((tx, afterCommit) =>
-      failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId),
-    )
-    if (reply) replies.set(id, reply)
-  }
-  return replies
-}
-
-async function findUndeliverable(ctx: Ctx, instruction: SentMessage, now: number): Promise<MessageError | undefined> {
-  if (expiresAt(instruction) <= now) return messageUnavailable
-  const { runId, dstNodeId } = instruction.metadata
-  if (await ctx.runNodes.isReachable(runId as RunId, dstNodeId as NodeId)) return undefined
-  return {
-    code: errorCodes.nodeUnavailable,
-    reason:
-      'Error: Node Unavailable — The destination node failed to report a heartbeat within 2 × its expected interval.',
-  }
-}
-
-/**
  * A node that starts anew, or has gone silent, will not send the rest of what it announced: that is as if it had not
  * answered.
  */
 export async function forgetIncomplete(
-  ctx: Pick<Ctx, 'objects' | 'log' | 'progress'>,
+  ctx: Pick<TakingCtx, 'objects' | 'log' | 'progress'>,
   tx: Db,
   afterCommit: AfterCommit,
   nodeId: NodeId,

@@ -34,7 +34,12 @@ export async function setAdmission(ctx: SuperlinkContext, node: Node, admission:
         ...(isCutOff ? { status: 'offline', lastDeactivatedAt: now, onlineUntil: now } : {}),
       })
     }
-    afterCommit(() => wakeWaiters(ctx))
+    afterCommit(() =>
+      wakeWaiters(
+        ctx,
+        nodes.map(({ nodeId }) => nodeId),
+      ),
+    )
     return nodes
   })
   ctx.log.info(sayings[admission], { node: node.nodeId, identity: node.identity })

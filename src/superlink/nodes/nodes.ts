@@ -139,7 +139,7 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
       lastDeactivatedAt: now,
       onlineUntil: now,
     })
-    afterCommit(() => wakeWaiters(ctx))
+    afterCommit(() => wakeWaiters(ctx, [nodeId]))
   })
   ctx.liveNodes.forget(nodeId)
 }
@@ -159,7 +159,7 @@ export async function cutOffNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
       node: nodeId,
       identity: node.identity,
     })
-    afterCommit(() => wakeWaiters(ctx))
+    afterCommit(() => wakeWaiters(ctx, [nodeId]))
   })
 }
 
@@ -173,7 +173,7 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
       unregisteredAt: now,
       ...(node.onlineUntil === undefined ? {} : { onlineUntil: Math.min(node.onlineUntil, now) }),
     })
-    afterCommit(() => wakeWaiters(ctx))
+    afterCommit(() => wakeWaiters(ctx, [nodeId]))
   })
   ctx.liveNodes.forget(nodeId)
 }
@@ -197,7 +197,12 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
         await forgetIncomplete(ctx, tx, afterCommit, nodeId)
         ctx.log.warn('A SuperNode went silent and is offline', { node: nodeId, identity: node.identity })
       }
-      afterCommit(() => wakeWaiters(ctx))
+      afterCommit(() =>
+        wakeWaiters(
+          ctx,
+          silent.map(({ nodeId }) => nodeId),
+        ),
+      )
     })
   }
   return nodeStore.nextSilence(ctx.db.read, now)
@@ -282,9 +287,9 @@ function ensureHeartbeatInterval(intervalMs: number): void {
   if (!valid) throw new DomainError('heartbeat-interval-invalid')
 }
 
-/** Notifies ServerApps that a node has gone: they wait for nodes, and for replies, which become errors. */
-export function wakeWaiters(ctx: Ctx): void {
+/** Notifies ServerApps that nodes have gone: they wait for nodes, and for replies, which become errors. */
+export function wakeWaiters(ctx: Ctx, nodeIds: readonly NodeId[]): void {
   ctx.bells.nodes.ringAll()
-  ctx.bells.replies.ringAll()
+  ctx.bells.replies.nodesGone(nodeIds)
   ctx.bells.deadlines.ring('deadlines')
 }

@@ -37,7 +37,7 @@ export async function onTaskFinished(
     ctx.tasks.endRun(task.runId, nodes)
     for (const nodeId of nodes) ctx.bells.instructions.ring(nodeId)
     ctx.bells.runs.ring(task.runId)
-    ctx.bells.replies.ring(task.runId)
+    ctx.bells.replies.ended(task.runId)
     ctx.bells.nodes.ring(task.runId)
   })
 }
