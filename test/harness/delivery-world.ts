@@ -218,6 +218,7 @@ export class DeliveryWorld {
       bytes: this.#random(3) === 0 ? 40_000 : 16,
       ttl: 20 + this.#random(400),
     }))
+    const carries = this.#random(3) === 0
     return (life) => {
       const batch = wanted.map(({ node, ...options }): Asked => {
         const message = this.#core.instruction(run.runId, node.id, options)
@@ -226,9 +227,10 @@ export class DeliveryWorld {
       })
       this.#asked.push(...batch)
       const messages = batch.map(({ message }) => message)
-      return this.#hear(life, this.#core.push(run.runId, messages, { upload: false }), ({ messageIds }) => {
+      return this.#hear(life, this.#core.push(run.runId, messages, { upload: false, carries }), ({ messageIds }) => {
         batch.forEach((asked, index) => {
           asked.isTaken = messageIds[index] === asked.message.messageId
+          if (carries) for (const id of asked.message.deflated.objects.keys()) asked.uploaded.add(id)
         })
       })
     }
@@ -292,6 +294,7 @@ export class DeliveryWorld {
     const asked = node && this.#one([...node.received.keys()])
     if (!node || !asked) return undefined
     const bytes = this.#random(3) === 0 ? 40_000 : 16
+    const carries = this.#random(3) === 0
     return async (life) => {
       if (asked.message.metadata.createdAt + asked.message.metadata.ttl <= this.clock.now() / 1000) return
       const { received } = node
@@ -299,12 +302,16 @@ export class DeliveryWorld {
       const { reply } = asked
       // An upload that is under way belongs to the announcement before.
       reply.missing = undefined
-      await this.#hear(life, this.#core.reply(reply.message, { upload: false }), ({ accepted, objectsToPush }) => {
-        // Said to a process that is gone.
-        if (received !== node.received) return
-        reply.missing = accepted ? new Set(objectsToPush) : undefined
-        if (accepted && objectsToPush.length === 0) asked.complete.add(reply.message.messageId)
-      })
+      await this.#hear(
+        life,
+        this.#core.reply(reply.message, { upload: false, carries }),
+        ({ accepted, objectsToPush }) => {
+          // Said to a process that is gone.
+          if (received !== node.received) return
+          reply.missing = accepted ? new Set(objectsToPush) : undefined
+          if (accepted && objectsToPush.length === 0) asked.complete.add(reply.message.messageId)
+        },
+      )
     }
   }
 

@@ -1,6 +1,7 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NodeId, type RunId, superlinkNodeId, type TaskId } from '../../src/base/ids.ts'
+import { limits } from '../../src/base/limits.ts'
 import { StorageRoom } from '../../src/base/storage-room.ts'
 import { type Db, inMemory, openDatabase } from '../../src/db/database.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
@@ -10,6 +11,7 @@ import { type DeflatedMessage, deflateMessage } from '../../src/message/deflate.
 import { Message, type MessageError, type Metadata } from '../../src/message/message.ts'
 import { NdArray } from '../../src/message/nd-array.ts'
 import { ArrayRecord, RecordDict } from '../../src/message/records.ts'
+import { type CarriedObjects, readCarried } from '../../src/objects/carried-objects.ts'
 import { createObjectStore } from '../../src/objects/object-store.ts'
 import type { Connection } from '../../src/rpc/call.ts'
 import { isObjectFrom } from '../../src/superlink/access/ownership.ts'
@@ -256,8 +258,10 @@ export class SuperlinkCore implements AsyncDisposable {
     return collectReplies(this.ctx, runId, undefined, { waitMs, signal: this.#signal, all: false })
   }
 
-  async push(runId: RunId, messages: readonly OwnMessage[], { upload = true } = {}) {
-    const pushed = await pushInstructions(this.ctx, runId, messages.map(stored))
+  /** With `carries` the objects come in the same call. */
+  async push(runId: RunId, messages: readonly OwnMessage[], { upload = true, carries = false } = {}) {
+    const carried = await carriedWith(carries ? messages : [])
+    const pushed = await pushInstructions(this.ctx, runId, messages.map(stored), carried)
     if (upload) for (const message of messages) await this.upload(message)
     return pushed
   }
@@ -296,8 +300,9 @@ export class SuperlinkCore implements AsyncDisposable {
       : confirmReceived(this.ctx, runId as RunId, [message.messageId])
   }
 
-  async reply(reply: OwnMessage, { upload = true } = {}) {
-    const taken = await acceptReply(this.ctx, reply.metadata.srcNodeId as NodeId, stored(reply))
+  async reply(reply: OwnMessage, { upload = true, carries = false } = {}) {
+    const carried = await carriedWith(carries ? [reply] : [])
+    const taken = await acceptReply(this.ctx, reply.metadata.srcNodeId as NodeId, stored(reply), carried)
     if (upload && taken.accepted) await this.upload(reply)
     return taken
   }
@@ -385,6 +390,12 @@ export function openConnection(
 /** Lets everything that is under way go on, files included. */
 export async function settled(turns = 50): Promise<void> {
   for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
+function carriedWith(messages: readonly OwnMessage[]): Promise<CarriedObjects> {
+  const contents = messages.flatMap(({ deflated }) => [...deflated.objects.values()].map((read) => read()))
+  const trees = messages.map(({ deflated }) => deflated.tree)
+  return readCarried(contents, trees, limits.carriedPerCallBytesMax)
 }
 
 function stored({ metadata, error, deflated }: OwnMessage): NewMessage {
