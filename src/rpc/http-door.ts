@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { Duplex } from 'node:stream'
 import { limits } from '../base/limits.ts'
@@ -80,6 +81,8 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
     }
     if (request.method !== 'GET' && request.method !== 'HEAD') return sendJson(response, 404, notFound)
     if (path === '/health') return void response.writeHead(200).end()
+    // A client may ask many times at once and read nothing: a page is built when the responses before it have been sent.
+    if (pages.length > 0 && !response.socket) await once(response, 'socket')
     for (const page of pages) {
       const found = await page(path)
       if (found)
