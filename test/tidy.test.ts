@@ -49,6 +49,28 @@ test('arrows between folders point down', () => {
   assert.deepEqual(wrong, [])
 })
 
+/** Statements that store no text: counters and dates, and ids that are hashes, which were checked with the message. */
+const withoutText: readonly (readonly [path: string, count: number])[] = [
+  ['src/objects/message-parts.ts', 1],
+  ['src/objects/object-rows.ts', 2],
+  ['src/superlink/delivery/participant-store.ts', 2],
+  ['src/superlink/nodes/node-store.ts', 1],
+  ['src/superlink/runs/run-store.ts', 2],
+]
+
+test('every statement that stores texts checks their limits with `fitting`', () => {
+  const found = new Map<string, number>()
+  for (const path of sources.filter((path) => !path.endsWith('.test.ts') && !path.includes('/migrations'))) {
+    const text = textOf(path)
+    const starts = [...text.matchAll(/\.(?:insertInto|updateTable|replaceInto|mergeInto)\(/g)].map(({ index }) => index)
+    for (const [place, start] of starts.entries()) {
+      const statement = text.slice(start, Math.min(start + 700, starts[place + 1] ?? text.length))
+      if (!statement.includes('fitting(')) found.set(path, (found.get(path) ?? 0) + 1)
+    }
+  }
+  assert.deepEqual([...found].toSorted(), withoutText.toSorted())
+})
+
 test('every table is written by one file', () => {
   const writers = new Map<string, Set<string>>()
   for (const path of sources.filter((path) => !path.endsWith('.test.ts'))) {
