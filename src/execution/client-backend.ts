@@ -96,16 +96,22 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       // Absent if the execution is over, or began before a restart.
       const execution = host.findExecution(task.taskId)
       await using kept = execution && context && (await host.prepareContext(execution, context))
-      await db.transaction(async (tx, afterCommit) => {
-        if (execution) {
-          execution.runtimeSeconds = clientappRuntime ?? secondsOf(task, clock.now())
-          // The end of the task looks at this.
-          execution.isFinal = true
-        }
-        const finished = await tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
-        if (finished) await kept?.keep(tx)
-        else if (execution) execution.isFinal = false
-      })
+      try {
+        await db.transaction(async (tx, afterCommit) => {
+          if (execution) {
+            execution.runtimeSeconds = clientappRuntime ?? secondsOf(task, clock.now())
+            // The end of the task looks at this.
+            execution.isFinal = true
+          }
+          const isFinished = await tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+          if (isFinished) await kept?.keep(tx)
+          // At once: the transaction that did end the task may share this commit.
+          else if (execution) execution.isFinal = false
+        })
+      } catch (error) {
+        if (execution) execution.isFinal = false
+        throw error
+      }
     },
   }
 }

@@ -39,6 +39,20 @@ test('a reply whose state never arrives becomes an error: a success would hide t
   assert.match(error?.reason ?? '', /No heartbeat received/)
 })
 
+test('a reply whose state could not be kept becomes an error, although the app has ended well', async () => {
+  await using node = await SupernodeCore.create()
+  node.instruct(1n)
+  const task = await node.takeTask()
+  await node.pushReply(task)
+  node.ctx.runs.keep = () => {
+    throw new Error('no room')
+  }
+  await assert.rejects(node.finish(task, stateOf(1)))
+  await finishFailed(node, task.taskId, 'exit status 1')
+  await node.fleet.replied(1)
+  assert.equal(Number(node.fleet.replies[0]?.error?.code), errorCodes.clientAppCrashed)
+})
+
 test('an app that ends without a reply is reported with the reason, and the next message of the run starts', async () => {
   await using node = await SupernodeCore.create()
   node.instruct(1n)
