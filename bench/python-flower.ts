@@ -21,7 +21,7 @@ export function pythonFlower(environment: string): Flower {
     writeApp(directory, { floats, rounds }) {
       const folder = join(directory, 'pyapp')
       mkdirSync(join(folder, 'pyapp'), { recursive: true })
-      writeFileSync(join(folder, 'pyproject.toml'), pyproject(floats, rounds))
+      writeFileSync(join(folder, 'pyproject.toml'), pythonProject('pyapp', `floats = ${floats}\nrounds = ${rounds}`))
       writeFileSync(join(folder, 'pyapp', '__init__.py'), '')
       writeFileSync(join(folder, 'pyapp', 'server.py'), server)
       writeFileSync(join(folder, 'pyapp', 'client.py'), client)
@@ -30,8 +30,10 @@ export function pythonFlower(environment: string): Flower {
   }
 }
 
-const pyproject = (floats: number, rounds: number): string => `[project]
-name = "pyapp"
+/** `pyproject.toml` of an app in Python: a package of its name with `server.py` and `client.py`, and lines of configuration. */
+export function pythonProject(name: string, config: string): string {
+  return `[project]
+name = "${name}"
 version = "1.0.0"
 description = ""
 license = "Apache-2.0"
@@ -39,12 +41,12 @@ dependencies = []
 [tool.flwr.app]
 publisher = "bench"
 [tool.flwr.app.components]
-serverapp = "pyapp.server:app"
-clientapp = "pyapp.client:app"
+serverapp = "${name}.server:app"
+clientapp = "${name}.client:app"
 [tool.flwr.app.config]
-floats = ${floats}
-rounds = ${rounds}
+${config}
 `
+}
 
 const server = `import numpy as np
 from flwr.app import Array, ArrayRecord

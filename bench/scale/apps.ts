@@ -1,3 +1,5 @@
+import { pythonProject } from '../python-flower.ts'
+
 /** One round after the other, each with its time, so that memory and time of the first can be set beside those of the last. */
 export const scaleServer = `
 import { ArrayRecord, FedAvg, NdArray, ServerApp } from 'trellis-fl'
@@ -24,20 +26,7 @@ export const app = new ClientApp()
 /** The same app for Python Flower, by file. */
 export function pythonApp(config: string): Readonly<Record<string, string>> {
   return {
-    'pyproject.toml': `[project]
-name = "scaleapp"
-version = "1.0.0"
-description = ""
-license = "Apache-2.0"
-dependencies = []
-[tool.flwr.app]
-publisher = "bench"
-[tool.flwr.app.components]
-serverapp = "scaleapp.server:app"
-clientapp = "scaleapp.client:app"
-[tool.flwr.app.config]
-${config}
-`,
+    'pyproject.toml': pythonProject('scaleapp', config),
     'scaleapp/__init__.py': '',
     'scaleapp/client.py': 'from flwr.clientapp import ClientApp\n\napp = ClientApp()\n',
     'scaleapp/server.py': `import time

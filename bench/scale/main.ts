@@ -65,6 +65,7 @@ export async function benchScale(
   const repeats = Number(values.repeats ?? (values.quick ? 1 : 3))
   const sizes = positionals.length > 0 ? positionals.map(Number) : values.quick ? quick.sizes : [10, 100, 1000, 10_000]
   const endsAt = performance.now() + (values.quick ? quick.totalSeconds * 1000 : Number.POSITIVE_INFINITY)
+  const inPartsMax = values.quick ? 100 : 1000
   let measurements = 0
   const measure = async (name: string, system: ScaleSystem, nodes: number): Promise<Spreads<ScaleFigures>> => {
     const usual = values.quick ? quick : effortFor(nodes)
@@ -86,23 +87,23 @@ export async function benchScale(
   process.stderr.write('What this machine needs at least\n')
   const limits = await repeat(repeats, () => measureMachineLimits(directory))
   const bin = prepare.ours()
-  const measureSizes = async (messages: MessageTransport, sizes: readonly number[]) => {
-    const figures: Spreads<ScaleFigures>[] = []
-    for (const nodes of sizes)
-      figures.push(await measure(`Trellis, messages ${messages}`, trellisSystem(bin, messages), nodes))
-    return figures
+  let report: ScaleReport = { machine: thisMachine(), repeats, limits, trellis: [], inParts: [], python: undefined }
+  /** After each fleet, because a run may be cut off. */
+  const keep = async (measured: Partial<ScaleReport>): Promise<void> => {
+    report = { ...report, ...measured }
+    if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`)
+    if (values.page) await keepForPage('scale', withoutStatements(report))
   }
+  const measureOurs = (messages: MessageTransport, nodes: number): Promise<Spreads<ScaleFigures>> =>
+    measure(`Trellis, messages ${messages}`, trellisSystem(bin, messages), nodes)
   const { messages } = values
-  const trellis = messages === 'in-parts' ? [] : await measureSizes('whole', sizes)
+  if (messages !== 'in-parts')
+    for (const nodes of sizes) await keep({ trellis: [...report.trellis, await measureOurs('whole', nodes)] })
   const environment = values['no-python'] ? undefined : await prepare.python()
-  const theirs = environment ? await measure('Flower 1.29', pythonSystem(environment), python.nodes) : undefined
-  const some =
-    messages === 'in-parts' ? sizes : sizes.filter((nodes) => nodes >= 100 && nodes <= (values.quick ? 100 : 1000))
-  const inParts = messages === 'whole' ? [] : await measureSizes('in-parts', some)
-  const report: ScaleReport = { machine: thisMachine(), repeats, limits, trellis, inParts, python: theirs }
-  const json = `${JSON.stringify(report, null, 1)}\n`
-  if (values.json) writeFileSync(values.json, json)
-  if (values.page) await keepForPage('scale', withoutStatements(report))
+  if (environment) await keep({ python: await measure('Flower 1.29', pythonSystem(environment), python.nodes) })
+  if (messages !== 'whole')
+    for (const nodes of messages === 'in-parts' ? sizes : sizes.filter((nodes) => nodes >= 100 && nodes <= inPartsMax))
+      await keep({ inParts: [...report.inParts, await measureOurs('in-parts', nodes)] })
   printTable(scaleTable(columnsOf(report)))
 }
 
