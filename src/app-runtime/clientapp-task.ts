@@ -7,7 +7,8 @@ import { errorCodes, Message } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, metadataFromWire } from '../message/wire.ts'
 import type { ClientApp } from '../sdk/client-app.ts'
-import { AppLoadError } from './load-app.ts'
+import { errorWithPlace } from './error-place.ts'
+import { AppLoadError, appFolders } from './load-app.ts'
 import { fetchMessage, findOversize, findOversizeState, sendMessages, type TaskRoute } from './task-messages.ts'
 import { ensureGoesOn, type TaskContext } from './task-run.ts'
 
@@ -131,8 +132,8 @@ function deflateReply(reply: Message, instruction: Message): DeflatedMessage {
 }
 
 function reasonOf(error: unknown): string {
-  const name = error instanceof AppLoadError ? '' : error instanceof Error ? `${error.name}: ` : ''
-  return `${name}${errorText(error)}`.slice(0, reasonLengthMax)
+  const text = error instanceof AppLoadError ? errorText(error) : errorWithPlace(error, appFolders)
+  return text.slice(0, reasonLengthMax)
 }
 
 const reasonLengthMax = 4000

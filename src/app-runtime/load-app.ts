@@ -59,6 +59,9 @@ export async function loadComponent<T>(
   throw new AppLoadError(`'${attributes}' in ${file} is not a ${kind.name}: export one under that name.`)
 }
 
+/** The folders of the apps that this process has loaded, as stacks of errors name them. */
+export const appFolders = new Set<string>()
+
 /** Failed loads of each app, by its folder. The hooks for the folder exist once it is known here. */
 const failedLoads = new Map<string, number>()
 /** Node keeps a failed module for the life of the process, so each of the next loads gives modules new names. */
@@ -72,7 +75,9 @@ function hookImports(directory: string, sdkUrl: string): void {
   if (failedLoads.has(directory)) return
   failedLoads.set(directory, 0)
   // Node resolves links, e.g. of a home folder that is one.
-  const root = pathToFileURL(`${realpathSync(directory)}/`).href
+  const folder = realpathSync(directory)
+  appFolders.add(folder)
+  const root = pathToFileURL(`${folder}/`).href
   registerHooks({
     resolve(specifier, context, next) {
       if (sdkNames.includes(specifier)) return { url: sdkUrl, shortCircuit: true }

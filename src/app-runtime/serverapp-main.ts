@@ -5,7 +5,8 @@ import { createContext } from '../message/context.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, userConfigFromWire } from '../message/wire.ts'
 import { ServerApp } from '../sdk/server-app.ts'
-import { AppLoadError, installApp, loadComponent, runConfigOf } from './load-app.ts'
+import { textWithPlace } from './error-place.ts'
+import { AppLoadError, appFolders, installApp, loadComponent, runConfigOf } from './load-app.ts'
 import { LogForwarder } from './log-forwarder.ts'
 import { sdkUrl } from './sdk-url.ts'
 import { TaskGrid } from './task-grid.ts'
@@ -45,9 +46,9 @@ async function runServerApp(task: TaskContext, input: TaskInput): Promise<TaskOu
     return { context: contextToWire({ ...context, state: new RecordDict() }), subStatus: 'completed', details: '' }
   } catch (error) {
     if (error instanceof TaskEndedError || api.signal.aborted) throw error
-    const details = `ServerApp failed with exception: ${errorText(error)}`
     // A stack helps the author of the app; the faults that we found ourselves explain themselves.
     const known = [AppLoadError, DomainError, UsageError].some((kind) => error instanceof kind)
+    const details = `ServerApp failed with exception: ${known ? errorText(error) : textWithPlace(error, appFolders)}`
     process.stderr.write(`${known ? '' : `${inspect(error)}\n`}`)
     task.log.error(details)
     const left = contextToWire(context)

@@ -1,10 +1,12 @@
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
 import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
 import { TaskEndedError } from '../app-api/task-api.ts'
 import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
-import { errorCodes } from '../message/message.ts'
+import { NodeInfoSchema } from '../gen/flwr/proto/node_pb.ts'
+import { errorCodes, type Message } from '../message/message.ts'
 import { NdArray } from '../message/nd-array.ts'
 import { ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../message/records.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
@@ -257,4 +259,55 @@ test('a confirmation that fails is reported by the next pull', async () => {
   server.failures.confirmMessageReceived = [new RpcError('internal', 'no room')]
   await grid.sendAndReceive([instructionFor(labelled(10))])
   await assert.rejects(grid.pullMessages(), /no room/)
+})
+
+test('a wait ends when enough nodes have replied without an error, and what comes later is dropped unread', async () => {
+  const { server, grid } = setUp()
+  const pull = server.api.pullMessages
+  let asked = 0
+  server.api.pullMessages = (ids, options) => {
+    const [first, second, third] = server.pushed
+    if (asked++ === 0) {
+      server.offer((first as Message).replyError({ code: errorCodes.clientAppRaisedException, reason: 'no data' }))
+      server.offer((second as Message).reply(trained(2)))
+    } else if (third) server.offer(third.reply(trained(3)))
+    return pull(ids, options)
+  }
+  const messages = [1, 2, 3].map((n) => instructionFor(labelled(n)))
+  const held = await grid.sendAndHold(messages, { timeoutSeconds: 600, enough: 1 })
+  assert.deepEqual(
+    held.map(({ error }) => error?.reason),
+    ['no data', undefined],
+  )
+  for (const reply of held) await reply.release()
+  const fetched = server.calls.filter((call) => call === 'pullObject').length
+  const late = await grid.dropLateReplies()
+  assert.deepEqual(late, [{ nodeId: 9n, messageType: 'query' }])
+  assert.equal(server.calls.filter((call) => call === 'pullObject').length, fetched)
+  assert.equal(server.confirmed.length, 3)
+  assert.deepEqual(await grid.dropLateReplies(), [])
+})
+
+test('nodes have the name that operators gave them, or that of their certificate; servers that tell less are no trouble', async () => {
+  const { server, grid } = setUp()
+  const lastSeenAt = 1_700_000_000
+  server.api.getNodes = async () => [
+    create(NodeInfoSchema, { nodeId: 2n, name: 'Berlin', identity: 'node-b', tags: { region: 'eu' }, lastSeenAt }),
+    create(NodeInfoSchema, { nodeId: 3n, identity: 'node-c', organization: 'Lab', status: 'online' }),
+    create(NodeInfoSchema, { nodeId: 4n }),
+  ]
+  const unknown = { identity: undefined, organization: undefined, tags: {}, status: 'online', lastSeenAt: undefined }
+  assert.deepEqual(await grid.getNodes(), [
+    {
+      ...unknown,
+      nodeId: 2n,
+      name: 'Berlin',
+      identity: 'node-b',
+      tags: { region: 'eu' },
+      lastSeenAt: lastSeenAt * 1000,
+    },
+    { ...unknown, nodeId: 3n, name: 'node-c', identity: 'node-c', organization: 'Lab' },
+    { ...unknown, nodeId: 4n, name: undefined },
+  ])
+  assert.deepEqual(await grid.getNodeIds(), [2n, 3n, 4n])
 })

@@ -52,6 +52,8 @@ export interface NewMessage {
   readonly groupId?: string
   /** Seconds after which it is no longer delivered or answered; by default 12 hours. */
   readonly ttl?: number
+  /** The task at the receiver that the message is for, if it knows several. */
+  readonly dstTaskId?: bigint
 }
 
 /**
@@ -98,6 +100,7 @@ export class Message {
         ttl: fields.ttl || defaultTtl,
         messageType: fields.messageType,
         createdAt: nowSeconds(),
+        ...(fields.dstTaskId === undefined ? {} : { dstTaskId: fields.dstTaskId }),
       },
       { content: fields.content },
     )

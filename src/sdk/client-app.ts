@@ -1,6 +1,7 @@
 import type { Context } from '../message/context.ts'
 import { Message } from '../message/message.ts'
 import { splitMessageType } from '../message/message-type.ts'
+import { type Lifespan, withinLifespan } from './lifespan.ts'
 
 /** Answers a message with `message.reply(…)`. What it throws becomes an error reply. */
 export type ClientFn = (message: Message, context: Context) => Promise<Message> | Message
@@ -39,6 +40,7 @@ interface HandlerOptions {
 export class ClientApp {
   readonly #mods: readonly Mod[]
   readonly #handlers = new Map<string, ClientFn>()
+  #lifespan: Lifespan | undefined
 
   /** `mods` wrap every function, the first one outermost; mods of a function come inside of them. */
   constructor(options: { mods?: readonly Mod[] } = {}) {
@@ -64,8 +66,28 @@ export class ClientApp {
     return this.#register('query', args)
   }
 
+  /**
+   * Sets what runs before and after each message, outside of the mods. Throws if that was set already.
+   *
+   * @example
+   * app.lifespan(async function* () {
+   *   const camera = await openCamera()
+   *   yield
+   *   await camera.close()
+   * })
+   */
+  lifespan(fn: Lifespan): this {
+    if (this.#lifespan) throw new Error('This ClientApp has a lifespan function already.')
+    this.#lifespan = fn
+    return this
+  }
+
   /** @internal Hands the message to its function, through the mods. */
-  async handle(message: Message, context: Context): Promise<Message> {
+  handle(message: Message, context: Context): Promise<Message> {
+    return withinLifespan(this.#lifespan, context, () => this.#handle(message, context))
+  }
+
+  async #handle(message: Message, context: Context): Promise<Message> {
     const { category, action } = splitMessageType(message.metadata.messageType)
     const handler = this.#handlers.get(`${category}.${action}`)
     if (!handler) throw new Error(`No ${category} function registered with name '${action}'`)

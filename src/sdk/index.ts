@@ -34,6 +34,7 @@ export type { Grid, LateReply, NodeInfo, Progress, WaitOptions } from './grid.ts
 export type { ArrayPiece, HeldReply } from './held-reply.ts'
 export type { NodeFaults } from './in-memory-faults.ts'
 export { InMemoryGrid, type InMemoryGridOptions, type InMemoryNode } from './in-memory-grid.ts'
+export type { Lifespan } from './lifespan.ts'
 export { log } from './log.ts'
 export { adaptiveClipping, fixedClipping } from './mods/clipping-mods.ts'
 export { type QuantizeOptions, quantize, type TopKOptions, topK } from './mods/compression-mods.ts'

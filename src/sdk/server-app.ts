@@ -1,5 +1,6 @@
 import type { Context } from '../message/context.ts'
 import type { Grid } from './grid.ts'
+import { type Lifespan, withinLifespan } from './lifespan.ts'
 
 /** What a ServerApp does: it sends messages to nodes and puts their replies together. */
 export type ServerFn = (grid: Grid, context: Context) => Promise<void> | void
@@ -15,6 +16,7 @@ export type ServerFn = (grid: Grid, context: Context) => Promise<void> | void
  */
 export class ServerApp {
   #main: ServerFn | undefined
+  #lifespan: Lifespan | undefined
 
   constructor(options: { main?: ServerFn } = {}) {
     this.#main = options.main
@@ -27,9 +29,26 @@ export class ServerApp {
     return this
   }
 
+  /**
+   * Sets what runs before and after the app, e.g. to open and close a database. Throws if that was set already.
+   *
+   * @example
+   * app.lifespan(async function* (context) {
+   *   const database = await connect(context.runConfig.url)
+   *   yield
+   *   await database.close()
+   * })
+   */
+  lifespan(fn: Lifespan): this {
+    if (this.#lifespan) throw new Error('This ServerApp has a lifespan function already.')
+    this.#lifespan = fn
+    return this
+  }
+
   /** @internal Runs the app to its end; what it throws fails the run. */
   async run(grid: Grid, context: Context): Promise<void> {
     if (!this.#main) throw new Error('This ServerApp has no main function: give one with new ServerApp().main(…).')
-    await this.#main(grid, context)
+    const main = this.#main
+    await withinLifespan(this.#lifespan, context, () => main(grid, context))
   }
 }

@@ -1,15 +1,19 @@
 import assert from 'node:assert/strict'
 import { after, before, test } from 'node:test'
 import { countingClient, countingServer, largeModelApp } from '../harness/apps.ts'
+import { asyncResult, writeAsyncApp } from '../harness/async-app.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { peakMegabytes } from '../harness/peak-memory.ts'
 import { eventually, isAlive, type TestProgram } from '../harness/program.ts'
 import { secureResult, writeSecureApp } from '../harness/secure-app.ts'
 
-test('two SuperNodes, one of them over REST, train over mutual TLS, also with secure aggregation, and flwr shows it to the account that started it', async () => {
+test('two SuperNodes, one of them over REST, train over mutual TLS, also with secure aggregation and asynchronously, and flwr shows it to the account that started it', async () => {
   await using deployment = await Deployment.create({ mutualTls: true })
   const rest = ['--rest', '--superlink', `https://${deployment.fleetAddress}`]
-  const programs = [await deployment.startSupernode('node-1'), await deployment.startSupernode('node-2', rest)]
+  const programs = [
+    await deployment.startSupernode('node-1', ['--tag', 'region=eu']),
+    await deployment.startSupernode('node-2', rest),
+  ]
   const app = deployment.writeApp({
     server: countingServer,
     client: countingClient,
@@ -49,6 +53,12 @@ test('two SuperNodes, one of them over REST, train over mutual TLS, also with se
   const hidden = await deployment.flwr('run', secure, '--stream')
   assert.match(hidden.said, secureResult)
   assert.match(hidden.said, /secure aggregation, unmask: 2 of 2 nodes/)
+
+  const unhurried = writeAsyncApp(deployment.directory.file('unhurried'), { client: 'typescript', nodes: 2 })
+  const asynchronous = await deployment.flwr('run', unhurried, '--stream')
+  assert.match(asynchronous.said, asyncResult)
+  assert.match(asynchronous.said, /node node-1 of : \{"region":"eu"\}, online, seen true/)
+  assert.match(asynchronous.said, /node node-2 of : \{\}, online, seen true/)
   for (const { said } of programs) assert.doesNotMatch(said, /WARNING|ERROR/, 'the end of a run is no fault')
 })
 

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
 import { test } from 'node:test'
+import { asyncResult, writeAsyncApp } from '../harness/async-app.ts'
 import { expectedDigest, writeBilingualApp } from '../harness/bilingual-app.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import { withoutPython } from '../harness/python-flower.ts'
@@ -11,7 +12,7 @@ const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is no
 /** Who proves what: keys are registered by the `flwr` of the node's own maker. */
 const keyNodes = ['1.29', '1.41', 'trellis'] as const
 
-test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate train in one run, also with secure aggregation', {
+test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate train in one run, also with secure aggregation and asynchronously', {
   skip: withoutPython || needsSshKeygen,
 }, async () => {
   await using fleet = await MixedFleet.create({
@@ -28,7 +29,10 @@ test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate tr
       expected.set(key.nodeId, 'key')
     }),
   )
-  const { certfile, keyfile } = await fleet.ca.issue('hospital-4', { organization: 'Hospital Four' })
+  const { certfile, keyfile } = await fleet.ca.issue('hospital-4', {
+    organization: 'Hospital Four',
+    units: ['region=eu'],
+  })
   const certified = await fleet.startSupernode('trellis', [
     ...['--ssl-client-certfile', certfile, '--ssl-client-keyfile', keyfile],
   ])
@@ -44,6 +48,11 @@ test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate tr
   const hidden = await fleet.flwr('trellis', ['run', secure, '--stream'])
   assert.match(hidden.said, secureResult)
   assert.match(hidden.said, /secure aggregation, unmask: 4 of 4 nodes/)
+
+  const unhurried = writeAsyncApp(fleet.directory.file('unhurried'), { client: 'python', nodes: 4 })
+  const asynchronous = await fleet.flwr('trellis', ['run', unhurried, '--stream'])
+  assert.match(asynchronous.said, asyncResult)
+  assert.match(asynchronous.said, /node hospital-4 of Hospital Four: \{"region":"eu"\}, online, seen true/)
 
   const { stdout } = await fleet.flwr('trellis', ['supernode', 'ls', '--format', 'json'])
   const nodes: Record<string, string>[] = JSON.parse(stdout).nodes

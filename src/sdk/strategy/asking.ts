@@ -1,5 +1,5 @@
 import type { Clock } from '../../base/clock.ts'
-import type { Message } from '../../message/message.ts'
+import { Message, type MessageError } from '../../message/message.ts'
 import { MetricRecord } from '../../message/records.ts'
 import type { Grid, LateReply, NodeInfo } from '../grid.ts'
 import { type HeldReply, heldInMemory } from '../held-reply.ts'
@@ -58,7 +58,7 @@ export class Asking {
     const { timeoutSeconds } = this.#bounds
     const askedAt = this.#clock.now()
     const wait = { timeoutSeconds, ...(enough === undefined ? {} : { enough }) }
-    const replies = await this.#send(phase, messages, wait)
+    const replies = await this.#named(await this.#send(phase, messages, wait))
     this.#account(question, replies, askedAt)
     const succeeded = replies.filter(({ error }) => error === undefined).length
     const missing = missingReplies(messages, replies, this.#names)
@@ -71,6 +71,16 @@ export class Asking {
     throw new TooFewRepliesError(
       `Round ${round}: ${succeeded} of at least ${needed} replies came within ${timeoutSeconds} s, so ${phase === 'train' ? 'the model stays as it was' : 'the evaluation has no result'}.`,
     )
+  }
+
+  /** Errors say which node they are of by name, if it has one. */
+  async #named(replies: readonly HeldReply[]): Promise<HeldReply[]> {
+    const isUnknown = ({ error, metadata }: HeldReply): boolean => !!error && !this.#names.has(metadata.srcNodeId)
+    if (replies.some(isUnknown)) this.name(await this.#grid.getNodes())
+    return replies.map((reply) => {
+      const name = this.#names.get(reply.metadata.srcNodeId)
+      return reply.error && name !== undefined ? withNodeName(reply, reply.error, name) : reply
+    })
   }
 
   /** Drops the replies that have arrived since the last phase. */
@@ -129,4 +139,12 @@ export class Asking {
     const name = this.#names.get(nodeId)
     return name === undefined ? String(nodeId) : `${nodeId} (${name})`
   }
+}
+
+/** Adds the name of the node behind the reason, or to the place in brackets at its end. */
+function withNodeName(held: HeldReply, { code, reason }: MessageError, name: string): HeldReply {
+  const [, text, place] = /^([\s\S]*) \(([^()]+:\d+:\d+)\)$/.exec(reason) ?? []
+  const named = place === undefined ? `${reason} (node ${name})` : `${text} (${place}, node ${name})`
+  const error = { code, reason: named }
+  return { ...held, error, load: async () => new Message(held.metadata, { error }) }
 }

@@ -106,7 +106,7 @@ test('nodes that fail are named in the log and left out', async () => {
   const grid = gridOf(stepping(1, 5), failing)
   assert.deepEqual(valuesOf((await new FedAvg().start(grid, modelOf(1), { numRounds: 1 })).arrays), [2])
   assert.ok(lines.includes('INFO :      aggregate_train: Received 1 results and 1 failures\n'))
-  assert.ok(lines.includes('INFO :      \t> Received error in reply from node 3: no data\n'))
+  assert.ok(lines.includes('INFO :      \t> Received error in reply from node 3: no data (node node-3)\n'))
 })
 
 test('a round in which all nodes fail keeps the model', async () => {
