@@ -23,7 +23,7 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
       if (!context || !run) throw new Error('The server sent no run.')
       runId = run.runId
       objectsBytesMax = Math.min(server.objectsBytesMax, limits.carriedPerCallBytesMax)
-      return { context, run, fab, taskId }
+      return { context, run, fab, taskId, wantsLogs: server.wantsLogs }
     },
     sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
     // Servers read `messageIds` up to 1.42 and the other field since 1.43; each skips the field that it does not know.

@@ -24,6 +24,8 @@ export interface TaskInput {
   readonly context: MessageShape<typeof ContextSchema>
   readonly run: MessageShape<typeof RunSchema>
   readonly fab: MessageShape<typeof FabSchema> | undefined
+  /** Whether what a ClientApp prints is part of the log of the run, as in a simulation. */
+  readonly wantsLogs?: boolean
   /** Absent where the server knows runs only. */
   readonly taskId: bigint | undefined
 }

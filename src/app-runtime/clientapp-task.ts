@@ -1,6 +1,6 @@
 import { inspect } from 'node:util'
 import { writeLastWords } from '../app-api/last-words.ts'
-import { TaskEndedError, type TaskInput } from '../app-api/task-api.ts'
+import { type TaskApi, TaskEndedError, type TaskInput } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
 import { type DeflatedMessage, deflateMessage } from '../message/deflate.ts'
 import { errorCodes, Message } from '../message/message.ts'
@@ -9,6 +9,7 @@ import { contextFromWire, contextToWire, metadataFromWire } from '../message/wir
 import type { ClientApp } from '../sdk/client-app.ts'
 import { errorWithPlace } from './error-place.ts'
 import { AppLoadError, appFolders } from './load-app.ts'
+import { LogForwarder } from './log-forwarder.ts'
 import { fetchMessage, findOversize, findOversizeState, sendMessages, type TaskRoute } from './task-messages.ts'
 import { ensureGoesOn, type TaskContext } from './task-run.ts'
 
@@ -40,13 +41,26 @@ export async function runClientApp(
     const message = await fetchMessage(route, tree)
     const context = contextFromWire(input.context, input.run.fabId)
     const startedAt = performance.now()
-    const reply = await answer(early ?? load(task, input), message, (app) => app.handle(message, context))
+    const reply = await loggedIf(input.wantsLogs, api, () =>
+      answer(early ?? load(task, input), message, (app) => app.handle(message, context)),
+    )
     const clientappRuntime = (performance.now() - startedAt) / 1000
     await report(task, route, { reply, message, context: contextToWire(context), clientappRuntime, input })
   } catch (error) {
     if (error instanceof TaskEndedError || api.signal.aborted) throw error
     await ensureGoesOn(api, error)
     await reportFailure(task, route, { instruction, input, error })
+  }
+}
+
+/** Sends what the app prints to the log of the run, if that is wanted. */
+async function loggedIf<T>(wantsLogs: boolean | undefined, api: TaskApi, work: () => Promise<T>): Promise<T> {
+  if (!wantsLogs) return work()
+  const logs = new LogForwarder(api)
+  try {
+    return await work()
+  } finally {
+    await logs.close()
   }
 }
 

@@ -136,6 +136,8 @@ export const limits = {
   runLogBytesMax: 64 * MiB,
   /** What one call adds to the log of a run, and the note about its end. */
   runLogPartBytesMax: 64 * MiB,
+  /** What the ClientApps of a simulation print in all, so that room is left for the ServerApp. */
+  simulatedNodesLogBytesMax: 8 * MiB,
   /** What an app reports of itself while it runs. */
   runEventsMax: 10_000,
   eventBytesMax: 16 * 1024,

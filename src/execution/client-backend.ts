@@ -15,6 +15,8 @@ import type { Execution } from './execution.ts'
 
 /** What differs between the ClientApps of a SuperNode and those of virtual nodes. */
 export interface ClientAppHost<E extends Execution> extends Pick<RuntimeBackend, 'component' | 'findRun'> {
+  /** Takes what an app prints; absent if it is not kept. */
+  takeLogs?(task: Task, execution: E, logs: readonly string[]): Promise<void>
   readonly db: Database
   readonly objects: ObjectStore
   readonly tasks: Tasks
@@ -87,7 +89,7 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       return { stored }
     },
     getNodes: async () => notHere(),
-    pushLogs: async () => {},
+    pushLogs: async (task, { logs }) => host.takeLogs?.(task, executionOf(task), logs),
     pushTaskEvents: async () => {},
     saveCheckpoint: async () => notHere(),
     async pushTaskOutput(task, { subStatus, details, context, clientappRuntime }) {

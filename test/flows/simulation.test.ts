@@ -211,6 +211,7 @@ test('an app that fails, or computes without an end, is reported and leaves no p
 import { ClientApp } from 'trellis-fl'
 export const app = new ClientApp().query((message, context) => {
   const partition = Number(context.nodeConfig['partition-id'])
+  console.log('looks for data')
   if (partition === 0) throw new Error('no data here')
   if (partition === 1) process.exit(3)
   for (;;) {}
@@ -228,7 +229,8 @@ export const app = new ServerApp().main(async (grid) => {
   user.writeApp({ server, client })
   const ran = await user.flwr('run', 'testapp', ':local:', '--stream', '--federation-config', 'num-supernodes=3')
   assert.equal(ran.status, 0, ran.said)
-  assert.match(ran.stdout, /error \d+: Error: no data here/)
+  assert.match(ran.stdout, /error \d+: Error: no data here \(\S+\.ts:6:30\)/)
+  assert.match(ran.stdout, /^\[partition 0\] looks for data$/m)
   assert.match(ran.stdout, /error \d+: ClientApp stopped responding\. .*exit status 3/)
   assert.match(ran.stdout, /error \d+: .*(did not answer before its message expired|Message Unavailable)/)
   await eventually('the end of the ClientApps', () => user.processes('flwr-clientapp').length === 0)

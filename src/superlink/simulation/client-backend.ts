@@ -7,13 +7,16 @@ import type { Task } from '../../tasks/task.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
+import { appendLog } from '../runs/logs.ts'
 import { findRun, runToWire } from '../runs/run.ts'
+import { NodeLog } from './node-log.ts'
 import * as nodeStateStore from './node-state-store.ts'
 import type { VirtualFleet, VirtualWork } from './virtual-fleet.ts'
 
 /** What the ClientApps of virtual nodes ask for. Their objects are those of the SuperLink: nothing is moved. */
 export function createVirtualBackend(ctx: SuperlinkContext, fleet: VirtualFleet): RuntimeBackend {
   const { db, objects, tasks, clock } = ctx
+  const nodeLog = new NodeLog()
   return createClientBackend<VirtualWork>({
     ...{ db, objects, tasks, clock },
     component: async (task) => (await fleet.runs.get(task.runId)).component,
@@ -34,8 +37,14 @@ export function createVirtualBackend(ctx: SuperlinkContext, fleet: VirtualFleet)
           state: state ?? {},
         },
         run: runToWire(run),
+        wantsLogs: true,
         fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, makeRoom) },
       }
+    },
+    async takeLogs({ runId }, { nodeId }, logs) {
+      const run = await fleet.runs.get(runId)
+      const lines = nodeLog.linesOf(run, nodeId, logs)
+      if (lines.length > 0) await appendLog(ctx, runId, lines)
     },
     confirmReceived: ({ metadata }) => confirmInstruction(ctx, metadata.messageId),
     async prepareContext({ runId, nodeId }, { state }) {
