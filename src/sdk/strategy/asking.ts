@@ -141,10 +141,13 @@ export class Asking {
   }
 }
 
-/** Adds the name of the node behind the reason, or to the place in brackets at its end. */
-function withNodeName(held: HeldReply, { code, reason }: MessageError, name: string): HeldReply {
+/** Adds the name of a node behind the reason of its error, or to the place in brackets at its end. */
+export function reasonAt(reason: string, nodeName: string): string {
   const [, text, place] = /^([\s\S]*) \(([^()]+:\d+:\d+)\)$/.exec(reason) ?? []
-  const named = place === undefined ? `${reason} (node ${name})` : `${text} (${place}, node ${name})`
-  const error = { code, reason: named }
+  return place === undefined ? `${reason} (node ${nodeName})` : `${text} (${place}, node ${nodeName})`
+}
+
+function withNodeName(held: HeldReply, { code, reason }: MessageError, name: string): HeldReply {
+  const error = { code, reason: reasonAt(reason, name) }
   return { ...held, error, load: async () => new Message(held.metadata, { error }) }
 }

@@ -5,6 +5,7 @@ import type { Grid, NodeInfo, Progress } from '../grid.ts'
 import { log } from '../log.ts'
 import { NodeHistory, numbersOf } from '../selection/node-history.ts'
 import { AggregationError } from './aggregation-error.ts'
+import { reasonAt } from './asking.ts'
 import { Checkpoint } from './checkpoint.ts'
 import type { AsyncStartOptions, FedBuff, UpdateBuffer } from './fed-buff.ts'
 import type { Result } from './result.ts'
@@ -25,6 +26,7 @@ const attemptPauseMs = 10_000
 /** A node that trains. */
 interface Task {
   readonly nodeId: bigint
+  readonly name: string | undefined
   /** The step of the model that it has received. */
   readonly version: number
   readonly received: ArrayRecord
@@ -138,10 +140,10 @@ export class AsyncRun {
     )
     const askedAt = this.#clock.now()
     for (const [index, messageId] of (await this.#grid.pushMessages(messages)).entries()) {
-      const { nodeId } = nodes[index] as NodeInfo
+      const { nodeId, name } = nodes[index] as NodeInfo
       if (messageId === undefined) continue
       this.#history.asked(nodeId, round)
-      this.#tasks.set(messageId, { nodeId, version: this.#update, received, askedAt })
+      this.#tasks.set(messageId, { nodeId, name, version: this.#update, received, askedAt })
     }
   }
 
@@ -163,14 +165,15 @@ export class AsyncRun {
     return false
   }
 
-  #take(reply: Message, { nodeId, version, received, askedAt }: Task): void {
+  #take(reply: Message, { nodeId, name, version, received, askedAt }: Task): void {
     const seconds = (this.#clock.now() - askedAt) / 1000
     const metrics = reply.error ? undefined : [...reply.content.metricRecords.values()][0]
     this.#history.replied(nodeId, { failed: reply.error !== undefined, seconds, metrics })
     if (reply.error) {
-      log.info(`\t> Received error in reply from node ${nodeId}: ${reply.error.reason}`)
+      const reason = name === undefined ? reply.error.reason : reasonAt(reply.error.reason, name)
+      log.info(`\t> Received error in reply from node ${nodeId}: ${reason}`)
       // A node that has left is not in the list of nodes, unless it is back.
-      if (reply.error.code !== errorCodes.nodeUnavailable) this.#failed.set(nodeId, reply.error.reason)
+      if (reply.error.code !== errorCodes.nodeUnavailable) this.#failed.set(nodeId, reason)
       return
     }
     this.#attempts = 0

@@ -76,7 +76,7 @@ test('nodes that leave or do not reply are replaced, and a node that fails waits
     timeout: '5m',
   })
   assert.deepEqual(valuesOf(arrays), [10])
-  assert.ok(lines.includes('INFO :      \t> Received error in reply from node 4: no data\n'))
+  assert.ok(lines.includes('INFO :      \t> Received error in reply from node 4: no data (node node-4)\n'))
 })
 
 test('a training in which every node fails ends with the reason, and so does one without nodes', async () => {
