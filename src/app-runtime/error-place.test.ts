@@ -17,9 +17,10 @@ async function thrownBy(work: () => unknown): Promise<unknown> {
 test('an error names the line of the app, not one of its packages or of the SDK', async () => {
   using directory = temporaryDirectory()
   mkdirSync(directory.file('node_modules/lib'), { recursive: true })
+  writeFileSync(directory.file('node_modules/lib/package.json'), '{"main":"index.mjs"}')
   mkdirSync(directory.file('digits'))
   writeFileSync(directory.file('node_modules/lib/index.mjs'), 'export const fail = () => null.length\n')
-  const source = `import { fail } from '../node_modules/lib/index.mjs'
+  const source = `import { fail } from 'lib'
 export function train() {
   return dat.length
 }

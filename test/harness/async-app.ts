@@ -1,3 +1,4 @@
+import { addingClient } from './adding-client.ts'
 import type { Language } from './bilingual-app.ts'
 import { writeMixedApp } from './python-apps.ts'
 
@@ -20,27 +21,6 @@ export const app = new ServerApp().main(async (grid, context) => {
 })
 `
 
-const clients = {
-  typescript: `import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
-export const app = new ClientApp().train((message) => {
-  const before = message.content.arrays('arrays').getArray('w').values('float32')
-  const arrays = new ArrayRecord({ w: NdArray.from(before.map((value) => value + 0.25)) })
-  return message.reply(new RecordDict({ arrays, metrics: new MetricRecord({ 'num-examples': 4, loss: 0.5 }) }))
-})
-`,
-  python: `from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.clientapp import ClientApp
-
-app = ClientApp()
-
-@app.train()
-def train(message, context):
-    arrays = ArrayRecord({"w": Array(message.content["arrays"]["w"].numpy() + 0.25)})
-    metrics = MetricRecord({"num-examples": 4, "loss": 0.5})
-    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
-`,
-} as const
-
 /** What the run logs at its end. */
 export const asyncResult = /weights: 1\.000 11\.000, loss: 0\.500/
 
@@ -48,7 +28,7 @@ export const asyncResult = /weights: 1\.000 11\.000, loss: 0\.500/
 export function writeAsyncApp(folder: string, { client, nodes }: { client: Language; nodes: number }): string {
   return writeMixedApp(folder, {
     server: { language: 'typescript', source: server },
-    client: { language: client, source: clients[client] },
+    client: { language: client, source: addingClient(client, { isSecure: false }) },
     config: `nodes = ${nodes}`,
   })
 }

@@ -1,5 +1,6 @@
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { addingClient } from './adding-client.ts'
 import type { Language } from './bilingual-app.ts'
 import { writeMixedApp } from './python-apps.ts'
 
@@ -18,29 +19,6 @@ export const app = new ServerApp().main(async (grid, context) => {
 })
 `
 
-const clients = {
-  typescript: `import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict, secureAggregation } from 'trellis-fl'
-export const app = new ClientApp({ mods: [secureAggregation()] }).train((message) => {
-  const before = message.content.arrays('arrays').getArray('w').values('float32')
-  const arrays = new ArrayRecord({ w: NdArray.from(before.map((value) => value + 0.25)) })
-  return message.reply(new RecordDict({ arrays, metrics: new MetricRecord({ 'num-examples': 4, loss: 0.5 }) }))
-})
-`,
-  python: `from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
-from flwr.clientapp import ClientApp
-
-from .secure_aggregation import secure_aggregation_mod
-
-app = ClientApp(mods=[secure_aggregation_mod])
-
-@app.train()
-def train(message, context):
-    arrays = ArrayRecord({"w": Array(message.content["arrays"]["w"].numpy() + 0.25)})
-    metrics = MetricRecord({"num-examples": 4, "loss": 0.5})
-    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
-`,
-} as const
-
 /** What the run logs at its end. */
 export const secureResult = /weights: 0\.500 10\.500, loss: 0\.500/
 
@@ -48,7 +26,7 @@ export const secureResult = /weights: 0\.500 10\.500, loss: 0\.500/
 export function writeSecureApp(folder: string, { client, nodes }: { client: Language; nodes: number }): string {
   const app = writeMixedApp(folder, {
     server: { language: 'typescript', source: server },
-    client: { language: client, source: clients[client] },
+    client: { language: client, source: addingClient(client, { isSecure: true }) },
     config: `nodes = ${nodes}`,
   })
   const mod = join(import.meta.dirname, '../../examples/secure-aggregation/secure_aggregation.py')
