@@ -149,9 +149,9 @@ export class FedAvg extends Strategy {
   ): Promise<Message[]> {
     const share = phase === 'train' ? this.fractionTrain : this.fractionEvaluate
     if (share === 0) return []
-    const minNodes = this.#minimum(phase === 'train' ? 'minTrainNodes' : 'minEvaluateNodes', grid)
+    const minNodes = this.minimumFor(grid, phase === 'train' ? 'minTrainNodes' : 'minEvaluateNodes')
     const sizeOf = (online: number): number => Math.max(Math.floor(online * share), minNodes)
-    const { sampled, online } = await sampleNodes(grid, this.#minimum('minAvailableNodes', grid), sizeOf)
+    const { sampled, online } = await sampleNodes(grid, this.minimumFor(grid, 'minAvailableNodes'), sizeOf)
     log.info(`configure_${phase}: Sampled ${sampled.length} nodes (out of ${online.length})`)
     // After the caller's own entries, as in Flower: the order is part of the record's id.
     const content = new RecordDict([
@@ -161,7 +161,8 @@ export class FedAvg extends Strategy {
     return sampled.map((dstNodeId) => Message.create({ content, messageType: phase, dstNodeId }))
   }
 
-  #minimum(name: 'minTrainNodes' | 'minEvaluateNodes' | 'minAvailableNodes', grid: Grid): number {
+  /** A minimum that the app did not set is 1 if the training selects its nodes. */
+  protected minimumFor(grid: Grid, name: 'minTrainNodes' | 'minEvaluateNodes' | 'minAvailableNodes'): number {
     return grid instanceof SelectingGrid && this.#given[name] === undefined ? 1 : this[name]
   }
 }

@@ -59,9 +59,13 @@ export class FedXgbCyclic extends FedAvg {
     grid: Grid,
   ): Promise<Message[]> {
     const [share, least] =
-      phase === 'train' ? [this.fractionTrain, this.minTrainNodes] : [this.fractionEvaluate, this.minEvaluateNodes]
+      phase === 'train'
+        ? [this.fractionTrain, this.minimumFor(grid, 'minTrainNodes')]
+        : [this.fractionEvaluate, this.minimumFor(grid, 'minEvaluateNodes')]
     if (share === 0) return []
-    const { sampled } = await sampleNodes(grid, this.minAvailableNodes, (online) => Math.max(online, least))
+    const { sampled } = await sampleNodes(grid, this.minimumFor(grid, 'minAvailableNodes'), (online) =>
+      Math.max(online, least),
+    )
     for (const nodeId of sampled) if (!this.#places.has(nodeId)) this.#places.set(nodeId, this.#places.size)
     const inTurn = sampled.toSorted((a, b) => Number(this.#places.get(a)) - Number(this.#places.get(b)))
     const dstNodeId = inTurn[(round - 1) % inTurn.length] as bigint

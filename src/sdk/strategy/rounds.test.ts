@@ -5,8 +5,10 @@ import { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
 import { float } from '../../message/value.ts'
 import { ClientApp } from '../client-app.ts'
 import { InMemoryGrid, type InMemoryGridOptions } from '../in-memory-grid.ts'
+import { byName } from '../selection/policies.ts'
 import { policy } from '../selection/selection.ts'
 import { FedAvg } from './fed-avg.ts'
+import { FedXgbCyclic } from './fed-xgb-cyclic.ts'
 import type { StartOptions } from './start-options.ts'
 
 /** Deadlines, stragglers and what happens after each round, on a virtual clock. */
@@ -125,6 +127,11 @@ test('a policy sees only the nodes that are online, and how they did before', as
 test('minima that the app does not set do not keep a policy from choosing one node', async () => {
   const one = await run(gridOf(3), { numRounds: 1, select: (nodes) => nodes.slice(1, 2) })
   assert.equal(weightOf(one.arrays), 3)
+  const turns = new FedXgbCyclic({ fractionEvaluate: 0 }).start(gridOf(3), modelOf(0), {
+    numRounds: 2,
+    select: byName('node-4'),
+  })
+  assert.equal(weightOf((await turns).arrays), 8)
 })
 
 test('the best model is kept, and every round is reported to the app', async () => {
