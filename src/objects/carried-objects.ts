@@ -3,7 +3,7 @@ import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { limits } from '../base/limits.ts'
 import { takeTurns } from '../base/turns.ts'
 import { objectId, parseObject } from './object-format.ts'
-import { flattenTree, type ObjectTree } from './object-tree.ts'
+import { flattenTreeInTurns, type ObjectTree } from './object-tree.ts'
 
 /** Objects that travel in one call with the messages that they are part of: see docs/decisions/0015. */
 export interface CarriedObject {
@@ -32,8 +32,7 @@ export async function readCarried(
   const turn = takeTurns()
   const named = new Set<string>()
   for (const tree of trees) {
-    for (const id of flattenTree(tree)) named.add(id)
-    await turn()
+    for (const id of await flattenTreeInTurns(tree)) named.add(id)
   }
   const carried = new Map<string, CarriedObject>()
   for (const bytes of objects) {
