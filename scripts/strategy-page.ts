@@ -64,6 +64,7 @@ const mods: Readonly<Record<string, Entry>> = {
   arraysSize: { flower: ['arrays_size_mod', 'flwr.clientapp.mod.comms_mods'] },
   quantize: { options: 'QuantizeOptions', test: compressionTest },
   topK: { options: 'TopKOptions', test: compressionTest },
+  secAggPlus: { flower: ['secaggplus_mod', 'flwr.client.mod'], test: 'test/wire/secagg-plus.test.ts' },
   secureAggregation: { test: secureTest },
   personalLayers: { test: 'src/sdk/mods/personal-layers.test.ts' },
 }

@@ -40,6 +40,7 @@ export { adaptiveClipping, fixedClipping } from './mods/clipping-mods.ts'
 export { type QuantizeOptions, quantize, type TopKOptions, topK } from './mods/compression-mods.ts'
 export { type LocalDpOptions, localDp } from './mods/local-dp.ts'
 export { personalLayers } from './mods/personal-layers.ts'
+export { secAggPlus } from './mods/sec-agg-plus.ts'
 export { secureAggregation } from './mods/secure-aggregation.ts'
 export { arraysSize, messageSize } from './mods/size-mods.ts'
 export {

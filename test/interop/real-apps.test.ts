@@ -69,6 +69,16 @@ describe('real apps', { concurrency: 2, skip: withoutPython }, () => {
           expected[name]?.(run.said)
         })
       }
+      await context.test('secure-sum with a ClientApp in TypeScript', async () => {
+        const source = (file: string): string => readFileSync(join(folder, 'secure-sum', file), 'utf8')
+        const app = writeMixedApp(fleet.directory.file('secure-sum-typescript'), {
+          server: { language: 'python', source: source('server.py') },
+          client: { language: 'typescript', source: source('client.ts') },
+        })
+        const run = await fleet.flwr('trellis', ['run', app, '--stream'])
+        assert.equal(run.status, 0, run.said)
+        expected['secure-sum']?.(run.said)
+      })
       if (python === 'apps')
         await context.test('the template xgboost of flwr new, with its ServerApp in TypeScript', async () => {
           const app = fleet.directory.file('grown')

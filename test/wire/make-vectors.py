@@ -1,4 +1,4 @@
-"""Writes messages.jsonl, aggregations.jsonl, strategy-logs.jsonl, strategy-runs.jsonl, mods.jsonl, secure-aggregation.jsonl and, from Flower 1.30, task-messages.jsonl: what Flower's Python package makes of our cases.
+"""Writes messages.jsonl, aggregations.jsonl, strategy-logs.jsonl, strategy-runs.jsonl, mods.jsonl, secure-aggregation.jsonl, secagg-plus.jsonl and, from Flower 1.30, task-messages.jsonl: what Flower's Python package makes of our cases.
 
     python make-vectors.py DIRECTORY
 
@@ -20,6 +20,7 @@ sys.dont_write_bytecode = True
 from messages import message_cases, task_message_cases  # noqa: E402
 from mods import mod_cases  # noqa: E402
 from secagg import secagg_cases  # noqa: E402
+from secaggplus import secagg_plus_cases  # noqa: E402
 from strategies import aggregation_cases, log_cases  # noqa: E402
 from training import run_cases  # noqa: E402
 
@@ -52,5 +53,6 @@ if __name__ == "__main__":
     write(directory / "strategy-runs.jsonl", run_cases())
     write(directory / "mods.jsonl", mod_cases())
     write(directory / "secure-aggregation.jsonl", secagg_cases())
+    write(directory / "secagg-plus.jsonl", secagg_plus_cases())
     if has_tasks:
         write(directory / "task-messages.jsonl", task_message_cases())

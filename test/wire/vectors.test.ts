@@ -20,6 +20,7 @@ const files = [
   'strategy-runs.jsonl',
   'mods.jsonl',
   'secure-aggregation.jsonl',
+  'secagg-plus.jsonl',
 ]
 /** What 1.29 does not have. */
 const laterFiles = ['task-messages.jsonl']
