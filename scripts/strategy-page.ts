@@ -5,7 +5,15 @@ import * as sdk from '../src/sdk/index.ts'
 /** The page of strategies and mods, from the doc comments of the SDK and from the recorded cases. */
 
 const root = join(import.meta.dirname, '..')
-const sources = ['strategy', 'selection', 'privacy', 'secure-aggregation', 'compression', 'mods'].flatMap((folder) =>
+const sources = [
+  'strategy',
+  'selection',
+  'privacy',
+  'secure-aggregation',
+  'secagg-plus',
+  'compression',
+  'mods',
+].flatMap((folder) =>
   readdirSync(join(root, 'src/sdk', folder))
     .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
     .map((name) => readFileSync(join(root, 'src/sdk', folder, name), 'utf8')),
@@ -53,6 +61,7 @@ const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
   ['FedBuff', { options: 'FedBuffOptions', test: 'src/sdk/strategy/fed-buff.test.ts' }],
   ['FedDyn', { options: 'FedDynOptions', test: beyondTest }],
   ['CompressedUpdates', { test: compressionTest }],
+  ['SecAggPlus', { options: 'SecAggPlusOptions', test: 'test/wire/secagg-plus.test.ts' }],
   ['SecureAggregation', { options: 'SecureAggregationOptions', test: secureTest }],
 ])
 

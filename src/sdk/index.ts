@@ -62,6 +62,7 @@ export {
   RdpAccountant,
   type SamplingMethod,
 } from './privacy/rdp-accountant.ts'
+export { SecAggPlus, type SecAggPlusOptions } from './secagg-plus/sec-agg-plus.ts'
 export { SecureAggregation, type SecureAggregationOptions } from './secure-aggregation/secure-aggregation.ts'
 export { NodeHistory, type NodePast } from './selection/node-history.ts'
 export {

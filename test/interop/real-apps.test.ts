@@ -69,26 +69,20 @@ describe('real apps', { concurrency: 2, skip: withoutPython }, () => {
           expected[name]?.(run.said)
         })
       }
-      await context.test('secure-sum with a ClientApp in TypeScript', async () => {
-        const source = (file: string): string => readFileSync(join(folder, 'secure-sum', file), 'utf8')
-        const app = writeMixedApp(fleet.directory.file('secure-sum-typescript'), {
-          server: { language: 'python', source: source('server.py') },
-          client: { language: 'typescript', source: source('client.ts') },
+      const typescript = python === 'apps' ? 'server' : 'client'
+      await context.test(`secure-sum with the ${typescript} in TypeScript`, async () => {
+        const component = (role: 'server' | 'client') => {
+          const [language, ending] = role === typescript ? (['typescript', 'ts'] as const) : (['python', 'py'] as const)
+          return { language, source: readFileSync(join(folder, 'secure-sum', `${role}.${ending}`), 'utf8') }
+        }
+        const app = writeMixedApp(fleet.directory.file(`secure-sum-${typescript}`), {
+          server: component('server'),
+          client: component('client'),
         })
         const run = await fleet.flwr('trellis', ['run', app, '--stream'])
         assert.equal(run.status, 0, run.said)
         expected['secure-sum']?.(run.said)
       })
-      if (python === 'apps')
-        await context.test('the template xgboost of flwr new, with its ServerApp in TypeScript', async () => {
-          const app = fleet.directory.file('grown')
-          assert.equal((await fleet.flwr('trellis', ['new', 'grown', '--template', 'xgboost'])).status, 0)
-          const config = ['--run-config', 'num-server-rounds=2 min-nodes=3']
-          const run = await fleet.flwr('trellis', ['run', app, '--stream', ...config])
-          assert.equal(run.status, 0, run.said)
-          const [, area = 0] = numbers(run.said, /The model has .*/)
-          assert.ok(area > 0.7, run.said)
-        })
     })
   }
 })

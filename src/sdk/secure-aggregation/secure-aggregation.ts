@@ -6,13 +6,12 @@ import { float } from '../../message/value.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { AggregationError } from '../strategy/aggregation-error.ts'
-import { FedAvg } from '../strategy/fed-avg.ts'
-import { FedAvgM } from '../strategy/fed-avg-m.ts'
-import { FedOpt } from '../strategy/fed-opt.ts'
+import type { FedAvg } from '../strategy/fed-avg.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
 import { Replies } from '../strategy/reply-stream.ts'
 import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
 import { valueCount } from './fixed-point.ts'
+import { needingOnlyMean } from './mean-only.ts'
 import { ServerRound } from './server-round.ts'
 
 /** Options of {@link SecureAggregation}. */
@@ -69,7 +68,7 @@ export class SecureAggregation extends Strategy {
     super()
     const check = (name: string, value: number | bigint, bounds: object): number =>
       checkedNumber('SecureAggregation', name, value, bounds)
-    this.strategy = needingOnlyMean(strategy)
+    this.strategy = needingOnlyMean('SecureAggregation', strategy)
     this.threshold = check('threshold', options.threshold ?? 0.6, { above: 0.5, atMost: 1 })
     this.bits = check('bits', options.bits ?? 22, { isWhole: true, atLeast: 8, atMost: 31 })
     this.clippingRange = check('clippingRange', options.clippingRange ?? 8, { above: 0 })
@@ -148,24 +147,6 @@ export class SecureAggregation extends Strategy {
   aggregateEvaluate(round: number, replies: readonly Message[]): Promise<MetricRecord | undefined> {
     return this.strategy.aggregateEvaluate(round, replies)
   }
-}
-
-const meanOnly: ReadonlySet<unknown> = new Set(
-  [FedAvg, FedAvgM, FedOpt].map(({ prototype }) => prototype.aggregateTrain),
-)
-
-/** Returns the strategy, or throws a UsageError if it needs more than the mean of the replies. */
-function needingOnlyMean(strategy: Strategy): FedAvg {
-  const { name } = strategy.constructor
-  if (!(strategy instanceof FedAvg) || !meanOnly.has(strategy.aggregateTrain))
-    throw new UsageError(
-      `${name} looks at single replies, which secure aggregation hides: use FedAvg, FedAvgM, FedProx, FedAdagrad, FedAdam or FedYogi inside SecureAggregation. Differential privacy goes around it: new DifferentialPrivacyClientSideFixedClipping(new SecureAggregation(…), …).`,
-    )
-  if (strategy.hasTrainMetricsAggrFn)
-    throw new UsageError(
-      `trainMetricsAggrFn of ${name} receives the metrics of single nodes, which secure aggregation hides: remove it.`,
-    )
-  return strategy
 }
 
 function ensureFloats(arrays: ArrayRecord): void {

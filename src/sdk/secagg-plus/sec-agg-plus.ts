@@ -1,0 +1,245 @@
+import { Message } from '../../message/message.ts'
+import { NdArray } from '../../message/nd-array.ts'
+import { ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../../message/records.ts'
+import { float } from '../../message/value.ts'
+import { arrayOf, isFloat, newValues, tensorOf } from '../arithmetic/tensor.ts'
+import type { Grid } from '../grid.ts'
+import { log } from '../log.ts'
+import { needingOnlyMean } from '../secure-aggregation/mean-only.ts'
+import { AggregationError } from '../strategy/aggregation-error.ts'
+import type { FedAvg } from '../strategy/fed-avg.ts'
+import { checkedNumber } from '../strategy/option-checks.ts'
+import { inNodeOrder } from '../strategy/replies.ts'
+import { Replies } from '../strategy/reply-stream.ts'
+import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
+import { flowerSecret } from './flower-keys.ts'
+import { flowerMask } from './flower-masks.ts'
+import { flowerRecordKey } from './flower-round.ts'
+import { joinForFlower } from './flower-shares.ts'
+
+/** The options of {@link SecAggPlus}. */
+export interface SecAggPlusOptions {
+  /** The part of the nodes that must come through every stage, above 0.5, by default 0.6. */
+  readonly reconstructionThreshold?: number
+  /** The largest number of examples of a node, by default 1000. */
+  readonly maxWeight?: number | bigint
+  /** Values are clipped to it, by default 8. */
+  readonly clippingRange?: number | bigint
+  /** How many steps a value can have, by default 2^22. */
+  readonly quantizationRange?: number | bigint
+  /** Seconds that nodes have for each stage without training, by default 600. */
+  readonly timeout?: number | bigint
+}
+
+const modulus = 2 ** 32
+
+/**
+ * Flower's SecAgg+ (`SecAggPlusWorkflow`) for ClientApps in Python with the mod `secaggplus_mod`, which cannot be changed. All
+ * nodes are neighbours of each other. It protects little: each mask comes from a seed of 32 bits, which a curious server can
+ * try out; use {@link SecureAggregation} if the ClientApps are yours. The nodes receive Flower's old records, and evaluation
+ * is skipped.
+ *
+ * @example
+ * new SecAggPlus(new FedAvg({ minTrainNodes: 10 }), { maxWeight: 5000 })
+ */
+export class SecAggPlus extends Strategy {
+  readonly strategy: FedAvg
+  readonly reconstructionThreshold: number
+  readonly maxWeight: number
+  readonly clippingRange: number
+  readonly quantizationRange: number
+  readonly timeout: number
+  #grid: Grid | undefined
+  #threshold = 0
+  #keys = new Map<bigint, readonly [Uint8Array, Uint8Array]>()
+  /** The nodes that have sent shares. */
+  #senders: readonly bigint[] = []
+
+  constructor(strategy: Strategy, options: SecAggPlusOptions = {}) {
+    super()
+    const check = (name: string, value: number | bigint, bounds: object): number =>
+      checkedNumber('SecAggPlus', name, value, bounds)
+    this.strategy = needingOnlyMean('SecAggPlus', strategy)
+    const { reconstructionThreshold = 0.6, maxWeight = 1000, clippingRange = 8 } = options
+    this.reconstructionThreshold = check('reconstructionThreshold', reconstructionThreshold, { above: 0.5, atMost: 1 })
+    this.maxWeight = check('maxWeight', maxWeight, { above: 0 })
+    this.clippingRange = check('clippingRange', clippingRange, { above: 0 })
+    this.quantizationRange = check('quantizationRange', options.quantizationRange ?? 2 ** 22, {
+      ...{ isWhole: true, above: 1, atMost: modulus / 4 },
+    })
+    this.timeout = check('timeout', options.timeout ?? 600, { above: 0 })
+  }
+
+  override get inner(): Strategy {
+    return this.strategy
+  }
+
+  summary(): void {
+    log.warn(
+      "Flower's SecAgg+ hides updates behind masks with seeds of 32 bits, which a curious server can try out. Prefer SecureAggregation.",
+    )
+    this.strategy.summary()
+  }
+
+  async configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
+    this.#grid = grid
+    this.#senders = []
+    const messages = await this.strategy.configureTrain(round, arrays, config, grid)
+    if (messages.length === 0) return []
+    const nodes = messages.map(({ metadata }) => metadata.dstNodeId)
+    this.#threshold = Math.max(Math.ceil(this.reconstructionThreshold * nodes.length), Math.floor(nodes.length / 2) + 1)
+    const setUp = await this.#exchange('setup', nodes, () => this.#settings(nodes.length))
+    this.#keys = new Map(
+      [...setUp].map(([node, record]) => [node, [record.getBytes('pk1'), record.getBytes('pk2')]] as const),
+    )
+    const keys = [...this.#keys].map(([node, pair]) => [String(node), [...pair]] as const)
+    const shares = await this.#exchange('share_keys', [...this.#keys.keys()], () => new ConfigRecord(keys))
+    this.#senders = [...shares.keys()]
+    return messages.flatMap((message) => this.#trainMessage(message, arrays, shares))
+  }
+
+  #settings(nodes: number): ConfigRecord {
+    return new ConfigRecord({
+      ...{ sample_num: nodes, share_num: nodes, threshold: this.#threshold },
+      ...{ clipping_range: float(this.clippingRange), target_range: this.quantizationRange },
+      ...{ mod_range: modulus, max_weight: float(this.maxWeight) },
+    })
+  }
+
+  #trainMessage(message: Message, arrays: ArrayRecord, shares: ReadonlyMap<bigint, ConfigRecord>): Message[] {
+    const { dstNodeId } = message.metadata
+    if (!shares.has(dstNodeId)) return []
+    const [srcs, ctxts]: [bigint[], Uint8Array[]] = [[], []]
+    for (const [source, record] of shares) {
+      const place = listIn(record, 'dsts').findIndex((id) => BigInt(id as number) === dstNodeId)
+      if (place < 0) continue
+      srcs.push(source)
+      ctxts.push(listIn(record, 'ctxts')[place] as Uint8Array)
+    }
+    const parameters = [...arrays.values()].map(
+      ({ stype, data }, index) => [String(index), new NdArray({ dtype: '', shape: [], stype, data })] as const,
+    )
+    const content = new RecordDict([
+      ['fitins.parameters', new ArrayRecord(parameters)],
+      ['fitins.config', message.content.config(this.strategy.configrecordKey)],
+      [flowerRecordKey, new ConfigRecord({ stage: 'collect_masked_vectors', ctxts, srcs })],
+    ])
+    return [new Message(message.metadata, { content })]
+  }
+
+  async aggregateTrain({ round, replies, current }: TrainPhase): Promise<Aggregate> {
+    if (this.#senders.length === 0) return {}
+    let sum: Float64Array[] | undefined
+    const active: bigint[] = []
+    for await (const reply of replies) {
+      const { srcNodeId } = reply.metadata
+      if (reply.error || !this.#senders.includes(srcNodeId)) {
+        log.warn(`\t> Node ${srcNodeId} is left out of SecAgg+: ${reply.error?.reason}`)
+        continue
+      }
+      const parts = listIn(reply.content.config(flowerRecordKey), 'masked_params').map((data) => numbersIn(data))
+      sum = sum ? sum.map((all, index) => all.map((value, at) => value + (parts[index]?.[at] as number))) : parts
+      active.push(srcNodeId)
+    }
+    this.#ensureEnough('collect_masked_vectors', active.length)
+    await this.#unmask(sum as Float64Array[], active)
+    const mean = this.#meanOf(sum as Float64Array[], active.length, current)
+    const [from] = replies.outlines
+    const content = new RecordDict({
+      arrays: mean,
+      metrics: new MetricRecord({ [this.strategy.weightedByKey]: float(1) }),
+    })
+    const message = new Message({ ...(from as NonNullable<typeof from>).metadata }, { content })
+    return this.strategy.aggregateTrain({ round, replies: Replies.of([message]), current })
+  }
+
+  /** Removes the masks in place. */
+  async #unmask(sum: readonly Float64Array[], active: readonly bigint[]): Promise<void> {
+    const dead = this.#senders.filter((node) => !active.includes(node))
+    const record = () => new ConfigRecord({ active_nids: [...active], dead_nids: [...dead] })
+    const replies = await this.#exchange('unmask', active, record)
+    const sharesOf = (node: bigint): Uint8Array[] =>
+      [...replies.values()].flatMap((reply) => {
+        const place = listIn(reply, 'nids').findIndex((id) => BigInt(id as number) === node)
+        return place < 0 ? [] : [listIn(reply, 'shares')[place] as Uint8Array]
+      })
+    const lengths = sum.map(({ length }) => length)
+    const apply = (secret: Uint8Array, sign: 1 | -1): void => {
+      flowerMask(secret, modulus, lengths).forEach((mask, index) => {
+        const part = sum[index] as Float64Array
+        for (let at = 0; at < part.length; at++) part[at] = (part[at] as number) + sign * (mask[at] as number)
+      })
+    }
+    for (const node of active) apply(joinForFlower(sharesOf(node).slice(0, this.#threshold)), -1)
+    for (const node of dead) {
+      const key = joinForFlower(sharesOf(node).slice(0, this.#threshold))
+      for (const other of active)
+        apply(flowerSecret(key, (this.#keys.get(other) as readonly [Uint8Array, Uint8Array])[0]), node > other ? 1 : -1)
+    }
+  }
+
+  #meanOf(sum: readonly Float64Array[], nodes: number, current: ArrayRecord): ArrayRecord {
+    const within = (value: number): number => value - Math.floor(value / modulus) * modulus
+    const [weights, ...parts] = sum
+    const total = within(weights?.[0] as number) / this.quantizationRange
+    if (!(total > 0))
+      throw new AggregationError('The weights of the nodes are 0 together: no mean can be made of them.')
+    const step = (2 * this.clippingRange) / this.quantizationRange
+    return new ArrayRecord(
+      [...current].map(([name, array], index) => {
+        const { dtype, shape } = tensorOf(name, array)
+        const type = isFloat(dtype) ? dtype : 'float64'
+        const values = newValues(type, (parts[index] as Float64Array).length)
+        for (const [at, value] of (parts[index] as Float64Array).entries())
+          values[at] = (within(value) * step - nodes * this.clippingRange) / total
+        return [name, arrayOf({ dtype: type, shape, fortranOrder: false, values })] as const
+      }),
+    )
+  }
+
+  async #exchange(
+    stage: string,
+    nodes: readonly bigint[],
+    recordFor: () => ConfigRecord,
+  ): Promise<Map<bigint, ConfigRecord>> {
+    const content = new RecordDict([[flowerRecordKey, recordFor().set('stage', stage)]])
+    const messages = nodes.map((dstNodeId) => Message.create({ content, messageType: 'train', dstNodeId }))
+    const replies = await (this.#grid as Grid).sendAndReceive(messages, { timeoutSeconds: this.timeout })
+    const found = new Map<bigint, ConfigRecord>()
+    for (const reply of inNodeOrder(replies)) {
+      const record = reply.hasContent() ? reply.content.configRecords.get(flowerRecordKey) : undefined
+      if (record) found.set(reply.metadata.srcNodeId, record)
+      else log.warn(`\t> Node ${reply.metadata.srcNodeId} is left out of SecAgg+ (${stage}): ${reply.error?.reason}`)
+    }
+    log.info(`SecAgg+, ${stage}: ${found.size} of ${nodes.length} nodes`)
+    this.#ensureEnough(stage, found.size)
+    return found
+  }
+
+  #ensureEnough(stage: string, nodes: number): void {
+    if (nodes >= this.#threshold && nodes > 0) return
+    throw new AggregationError(
+      `SecAgg+ failed in the stage '${stage}': ${nodes} nodes are left, and its threshold is ${this.#threshold}. The ClientApp needs the mod secaggplus_mod.`,
+    )
+  }
+
+  async configureEvaluate(): Promise<Message[]> {
+    return []
+  }
+
+  async aggregateEvaluate(): Promise<undefined> {
+    return undefined
+  }
+}
+
+function listIn(record: ConfigRecord, key: string): readonly unknown[] {
+  const value = record.get(key)
+  if (Array.isArray(value)) return value
+  throw new AggregationError(`A node has sent no '${key}' for SecAgg+.`)
+}
+
+/** The whole numbers of an NPY file. */
+function numbersIn(data: unknown): Float64Array {
+  const array = new NdArray({ dtype: '', shape: [], stype: 'numpy.ndarray', data: data as Uint8Array })
+  return Float64Array.from(array.values() as BigInt64Array, Number)
+}
