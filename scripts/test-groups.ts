@@ -9,7 +9,7 @@ const groupCount = 12
 
 /** Tests that change their process, or have hooks for every test in it: these get a process of their own. */
 const needsOwnProcess =
-  /\b(before|after|beforeEach|afterEach)\(|process\.(chdir|exitCode)|delete process\.env|process\.env(\.\w+|\[[^\]]*\])? \W*=[^=]/
+  /^mock\.|\b(before|after|beforeEach|afterEach)\(|process\.(chdir|exitCode)|delete process\.env|process\.env(\.\w+|\[[^\]]*\])? \W*=[^=]/m
 
 /**
  * Files that each import a part of the tests that match the patterns. For tests without programs the start of a process and
