@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { Message } from '../message/message.ts'
 import { ConfigRecord, RecordDict } from '../message/records.ts'
 import { ClientApp } from './client-app.ts'
-import { InMemoryGrid } from './in-memory-grid.ts'
+import { InMemoryGrid, type InMemoryGridOptions } from './in-memory-grid.ts'
 
 const to = (dstNodeId: bigint): Message =>
   Message.create({ content: new RecordDict({ c: new ConfigRecord({ n: 1 }) }), messageType: 'query', dstNodeId })
@@ -86,5 +86,29 @@ test('a node that never answers is waited for until the time is up', async () =>
   await assert.rejects(
     grid.pullMessages([id as string], { waitMs: 60_000, signal: AbortSignal.timeout(5) }),
     /aborted|timeout/i,
+  )
+})
+
+test('on a virtual clock replies come after their delays, are lost, or change places, the same for the same seed', async () => {
+  const nodes = Array.from({ length: 8 }, () => ({ app: answering(() => new ConfigRecord()) }))
+  const order = async (options: InMemoryGridOptions): Promise<number[]> => {
+    const grid = new InMemoryGrid(nodes, { clock: 'virtual', ...options })
+    const replies = await grid.sendAndReceive((await grid.getNodeIds()).map(to), { timeoutSeconds: 7200 })
+    return replies.map(({ metadata }) => Number(metadata.srcNodeId))
+  }
+  const inTurn = [2, 3, 4, 5, 6, 7, 8, 9]
+  const faults = { 'node-3': { delay: '2h' }, 'node-5': { delay: 30 }, 'node-8': { delay: '121m' } }
+  assert.deepEqual(await order({ faults }), [2, 4, 6, 7, 9, 5, 3])
+  const mixed = await order({ reorder: true, seed: 4 })
+  assert.deepEqual(await order({ reorder: true, seed: 4 }), mixed)
+  assert.notDeepEqual(mixed, inTurn)
+  assert.deepEqual(mixed.toSorted(), inTurn)
+  const dropped = Object.fromEntries(inTurn.map((id) => [`node-${id}`, { drop: 0.5 }]))
+  const left = await order({ faults: dropped, seed: 2 })
+  assert.deepEqual(await order({ faults: dropped, seed: 2 }), left)
+  assert.ok(left.length > 0 && left.length < 8)
+  await assert.rejects(
+    new InMemoryGrid(nodes, { clock: 'virtual', faults: { 'node-2': { drop: 1 } } }).sendAndReceive([to(2n)]),
+    /waited for without end/,
   )
 })
