@@ -108,7 +108,8 @@ export class SimulatedFleet implements Disposable {
             }
             const onExit = (): void => settle(() => reject(new Error('A process of the fleet ended.')))
             child.on('message', onReport).on('exit', onExit)
-            child.send(command(index))
+            // The process may have ended, e.g. because its time was over.
+            child.send(command(index), (error) => error && settle(() => reject(error)))
           }),
       ),
     )

@@ -32,8 +32,8 @@ const efforts: Readonly<Record<number, { rounds: number; idleSeconds: number; li
   10000: { rounds: 2, idleSeconds: 35, limitSeconds: 900 },
 }
 /** All of it takes less than `totalSeconds`: what comes last is left out on a slow machine. */
-const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds: 60, totalSeconds: 180 }
-const python = { nodes: 100, rounds: 2 }
+const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds: 90, totalSeconds: 200 }
+const python = { nodes: 100, rounds: 2, quickRounds: 1 }
 
 /**
  * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]
@@ -74,7 +74,9 @@ export async function benchScale(
       const folder = join(directory, `scale-${++measurements}`)
       const figures = await measureScale({
         ...{ directory: folder, system, nodes, settleMs: 2000, pauseMs: 1000 },
-        rounds: Number(values.rounds ?? (system.isObserved ? usual.rounds : python.rounds)),
+        rounds: Number(
+          values.rounds ?? (system.isObserved ? usual.rounds : values.quick ? python.quickRounds : python.rounds),
+        ),
         idleSeconds: Number(values.idle ?? usual.idleSeconds),
         limitSeconds: Math.min(Number(values.limit ?? usual.limitSeconds), (endsAt - performance.now()) / 1000),
         nodeOptions: values['node-options'],
