@@ -31,7 +31,9 @@ const fills: Readonly<Record<string, Fill>> = {
   hashStr: ({ fabHash }) => fabHash,
   objectId: ({ objectId }) => objectId,
   objectContent: ({ objectContent }) => objectContent,
+  objects: ({ objectContent }) => [objectContent],
   messageObjectId: ({ message }) => message.messageId,
+  moreMessageObjectIds: ({ message }) => [message.messageId],
   messageIds: ({ message }) => [message.messageId],
   replyToMessageIds: ({ message }) => ({ values: [message.messageId] }),
   messagesList: ({ message }) => [message.wire],
@@ -47,7 +49,15 @@ const fills: Readonly<Record<string, Fill>> = {
 
 /** Fields that name nothing of anybody. */
 const harmless: readonly string[] = [
-  ...['endedRunsSeen', 'clientappRuntimeList', 'fab', 'overrideConfig', 'overrideFederationConfig', 'appSpec'],
+  ...[
+    'endedRunsSeen',
+    'objectsBytesMax',
+    'clientappRuntimeList',
+    'fab',
+    'overrideConfig',
+    'overrideFederationConfig',
+    'appSpec',
+  ],
   ...['federation', 'federationName', 'connectorRefs', 'connectorIds', 'userPrompt', 'afterTimestamp', 'limit', 'skip'],
   ...['deviceCode', 'location', 'name', 'description', 'simulation', 'config', 'afterTaskEventId', 'context'],
   ...[
