@@ -81,7 +81,8 @@ export const scaleRows: readonly ScaleRow[] = [
     title: 's of a round, median',
     digits: 2,
     value: ({ roundSeconds }) => roundSeconds.median,
-    targets: { 100: 0.4, 1000: 3, 10000: 30 },
+    targets: { 100: 0.15, 1000: 1, 10000: 10 },
+    targetsInParts: { 100: 0.4, 1000: 3, 10000: 30 },
     limit: ({ nodes, callsPerNodeAndRound, commitsPerNodeAndRound }, { callMs, syncMs }) => {
       const calls = (nodes.median * callsPerNodeAndRound.median * callMs.median) / 1000
       const syncs = (nodes.median * (commitsPerNodeAndRound.median || 0) * syncMs.median) / 1000
