@@ -40,6 +40,7 @@ const ownNumbersFrom = 1001
 /** Methods of ours alone: no program of Flower calls them. */
 const ownMethods = [
   'flwr.proto.Control.ShowSecurity',
+  'flwr.proto.Control.ShowRunNodes',
   'flwr.proto.Control.SetNodeAdmission',
   'flwr.proto.Runtime.SaveCheckpoint',
 ]
