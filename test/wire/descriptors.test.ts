@@ -147,16 +147,14 @@ const fieldsSince143 = ['flwr.proto.PullAppMessagesRequest.reply_to_message_ids'
 const withoutBothGenerations =
   environments['1.29'] && environments['1.41'] ? false : 'there are no Python environments with Flower 1.29 and 1.41'
 
-test('every field below 1001 of a message of Flower, and every RPC but our own, is known to a release', {
+test('every field of ours below 1001, and every RPC but our own, is known to a release', {
   skip: withoutBothGenerations,
 }, async () => {
   const ours = await ourWire()
   const releases = await Promise.all(installed.map(({ environment }) => wireOf(environment)))
-  // Messages that no release has are our own, e.g. those of our own RPCs and the entries of our own maps.
-  const shared = Object.entries(ours.messages).filter(([name]) =>
-    releases.some(({ messages }) => (renamedMessages[name] ?? name) in messages),
-  )
-  const unknown = shared.flatMap(([name, fields]) =>
+  // The entries of a map have the numbers that protobuf gives them.
+  const written = Object.entries(ours.messages).filter(([name]) => !name.endsWith('.TagsEntry'))
+  const unknown = written.flatMap(([name, fields]) =>
     Object.entries(fields)
       .filter(([, { number }]) => number < ownNumbersFrom)
       .filter(([field]) => !releases.some(({ messages }) => messages[renamedMessages[name] ?? name]?.[field]))
