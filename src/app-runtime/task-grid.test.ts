@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { type TestContext, test } from 'node:test'
+import { mock, type TestContext, test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
 import { TaskEndedError } from '../app-api/task-api.ts'
@@ -10,6 +10,7 @@ import { errorCodes, type Message } from '../message/message.ts'
 import { NdArray } from '../message/nd-array.ts'
 import { ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../message/records.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
+import { FedAvg } from '../sdk/strategy/fed-avg.ts'
 import { TaskGrid } from './task-grid.ts'
 
 function setUp() {
@@ -103,6 +104,25 @@ test('a reply whose arrays are lost after its metrics have arrived is an error r
   const reply = await held?.load(signal)
   assert.deepEqual([reply?.error?.code, reply?.metadata.srcNodeId], [errorCodes.messageUnavailable, 9n])
   await assert.rejects(async () => held?.pieces(signal), { name: 'LostReplyError' })
+})
+
+test('an error reply of a named node is named in the log, released, and does not end the training', async () => {
+  const lines: string[] = []
+  mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
+  const { server, grid } = setUp()
+  server.api.getNodes = async () => [create(NodeInfoSchema, { nodeId: 9n, name: 'hospital-a' })]
+  const pull = server.api.pullMessages
+  server.api.pullMessages = (ids, options) => {
+    const [message] = server.pushed
+    if (message) server.offer(message.replyError({ code: errorCodes.clientAppRaisedException, reason: 'no data' }))
+    return pull(ids, options)
+  }
+  const one = { minTrainNodes: 1, minAvailableNodes: 1, fractionEvaluate: 0 }
+  const { arrays } = await new FedAvg(one).start(grid, model(3), { numRounds: 1 })
+  mock.restoreAll()
+  assert.deepEqual([...arrays.getArray('w').values()], [3])
+  assert.ok(lines.some((line) => line.includes('from node 9: no data (node hospital-a)')))
+  assert.equal(server.confirmed.length, 1)
 })
 
 test('several replies are fetched at the same time, a bounded number', async () => {

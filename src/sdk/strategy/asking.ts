@@ -149,5 +149,13 @@ export function reasonAt(reason: string, nodeName: string): string {
 
 function withNodeName(held: HeldReply, { code, reason }: MessageError, name: string): HeldReply {
   const error = { code, reason: reasonAt(reason, name) }
-  return { ...held, error, load: async () => new Message(held.metadata, { error }) }
+  return {
+    metadata: held.metadata,
+    error,
+    ...(held.arrivedAt === undefined ? {} : { arrivedAt: held.arrivedAt }),
+    outline: held.outline,
+    load: async () => new Message(held.metadata, { error }),
+    pieces: (signal) => held.pieces(signal),
+    release: () => held.release(),
+  }
 }
