@@ -18,8 +18,8 @@ import type { GaussianPrivacyEvent, PrivacySpent, RdpAccountant } from './rdp-ac
 export class Accounting {
   readonly accountant: RdpAccountant
   readonly #strategy: FedAvg
-  /** Single weights are hidden, and known to be equal. */
-  readonly #isSecure: boolean
+  /** With it single weights are hidden, and known to be equal. */
+  readonly #secure: SecureAggregation | undefined
   readonly #event: GaussianPrivacyEvent
 
   /** Throws a UsageError unless every node counts the same and every round is accounted for in full. */
@@ -38,7 +38,7 @@ export class Accounting {
       throw new UsageError('With an accountant the strategy inside must aggregate as FedAvg does.')
     this.accountant = accountant
     this.#strategy = inner
-    this.#isSecure = strategy instanceof SecureAggregation
+    this.#secure = strategy instanceof SecureAggregation ? strategy : undefined
     this.#event = event
   }
 
@@ -51,25 +51,36 @@ export class Accounting {
     return this.accountant.wouldExceed(this.#event)
   }
 
-  /** Returns the messages of a round. Throws a PrivacyBudgetExhaustedError if its model would exceed the budget. */
+  /**
+   * Returns the messages of a round, or none if secure aggregation has lost a node already. Throws a
+   * PrivacyBudgetExhaustedError if its model would exceed the budget.
+   */
   admitted(messages: Iterable<Message>): Message[] {
     const asked = [...messages]
     if (asked.length === 0) return asked
-    if (asked.length !== this.#event.sampleSize)
+    const { sampleSize } = this.#event
+    const sampled = this.#secure?.sampledNodes ?? asked.length
+    if (sampled !== sampleSize)
       throw new UsageError(
-        `${asked.length} nodes were sampled, but the privacy loss is computed for numSampledClients ${this.#event.sampleSize}.`,
+        `${sampled} nodes were sampled, but the privacy loss is computed for numSampledClients ${sampleSize}.`,
       )
-    if (!this.isExhausted) return asked
-    const { epsilon, delta } = this.spent
-    throw new PrivacyBudgetExhaustedError(
-      `The next private release would exceed maxEpsilon (current epsilon: ${epsilon}, delta: ${delta}).`,
+    if (this.isExhausted) {
+      const { epsilon, delta } = this.spent
+      throw new PrivacyBudgetExhaustedError(
+        `The next private release would exceed maxEpsilon (current epsilon: ${epsilon}, delta: ${delta}).`,
+      )
+    }
+    if (asked.length === sampleSize) return asked
+    log.warn(
+      `The round is skipped: ${asked.length} nodes are left in secure aggregation, and the noise is made for numSampledClients ${sampleSize}.`,
     )
+    return []
   }
 
   /** Returns whether as many nodes replied as the noise is made for. Throws an InconsistentRepliesError unless all weigh the same. */
   isAccountable({ outlines }: Replies): boolean {
     if (outlines.length !== this.#event.sampleSize) return false
-    if (this.#isSecure) return true
+    if (this.#secure) return true
     const weights = outlines.map(({ outline }) => {
       const [metrics, ...others] = [...outline.values()].filter((record) => record instanceof MetricRecord)
       const weight = Number(metrics?.get(this.#strategy.weightedByKey))
@@ -82,6 +93,17 @@ export class Accounting {
     if (weights.some((weight) => weight !== weights[0]))
       throw new InconsistentRepliesError('With an accountant all replies must have the same weight.')
     return true
+  }
+
+  /** Returns whether as many nodes are in the mean that was made as the noise is made for. */
+  isReleasable(): boolean {
+    const { sampleSize } = this.#event
+    const nodes = this.#secure?.nodesInMean ?? sampleSize
+    if (nodes === sampleSize) return true
+    log.warn(
+      `The model of this round is dropped: ${nodes} nodes are in its mean, and the noise is made for numSampledClients ${sampleSize}.`,
+    )
+    return false
   }
 
   /** Adds the model that was made. */

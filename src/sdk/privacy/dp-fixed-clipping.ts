@@ -98,6 +98,10 @@ abstract class DpFixedClipping extends DpWrapper {
     return this.#accounting?.isAccountable(replies) ?? true
   }
 
+  protected override isReleasable(): boolean {
+    return this.#accounting?.isReleasable() ?? super.isReleasable()
+  }
+
   protected override released(): void {
     this.#accounting?.release()
   }

@@ -53,6 +53,12 @@ export abstract class DpWrapper extends Strategy {
     return true
   }
 
+  /** Whether the model that was made may be released. Without an accountant a mean of fewer nodes is only a warning. */
+  protected isReleasable(): boolean {
+    if (this.strategy instanceof SecureAggregation) this.#warnUnlessSampled(this.strategy.nodesInMean)
+    return true
+  }
+
   /** Called when a model has been made. */
   protected released(): void {}
 
@@ -85,6 +91,7 @@ export abstract class DpWrapper extends Strategy {
     if (!this.#isComplete(phase.replies) || !this.isAccountable(phase.replies)) return {}
     const aggregate = await this.aggregateClipped(phase)
     if (!aggregate.arrays) return aggregate
+    if (!this.isReleasable()) return {}
     const arrays = this.#hidden(aggregate.arrays)
     this.released()
     return { ...aggregate, arrays }
@@ -102,11 +109,15 @@ export abstract class DpWrapper extends Strategy {
       return false
     }
     log.info(`aggregate_train: Received ${outlines.length} results and 0 failures`)
-    if (outlines.length !== this.numSampledClients)
-      log.warn(
-        `The number of clients returning parameters (${outlines.length}) differs from the number of sampled clients (${this.numSampledClients}). This could impact the differential privacy guarantees, potentially leading to privacy leakage or inadequate noise calibration.`,
-      )
+    this.#warnUnlessSampled(outlines.length)
     return true
+  }
+
+  #warnUnlessSampled(clients: number): void {
+    if (clients === this.numSampledClients) return
+    log.warn(
+      `The number of clients returning parameters (${clients}) differs from the number of sampled clients (${this.numSampledClients}). This could impact the differential privacy guarantees, potentially leading to privacy leakage or inadequate noise calibration.`,
+    )
   }
 
   #hidden(arrays: ArrayRecord): ArrayRecord {

@@ -229,6 +229,47 @@ test('differential privacy around secure aggregation bounds each node and adds i
   assert.equal(accountant.numReleases, 1)
 })
 
+/** Changes the record of what a node replies in the stage `masked`. */
+const replyingWith =
+  (change: (content: RecordDict) => RecordDict): Mod =>
+  async (message, context, next) => {
+    const reply = await next(message, context)
+    if (stageOf(message) !== 'masked') return reply
+    return new Message(reply.metadata, { content: change(reply.content) })
+  }
+
+test('with an accountant a round that loses a node releases no model, and the training goes on', async () => {
+  const ofOtherStage = replyingWith((content) => {
+    content.config(recordKey).set('stage', 'keys')
+    return content
+  })
+  const cases: [stage: string, lost: Mod][] = [
+    ['keys', losing('keys')],
+    ['shares', losing('shares')],
+    ['masked', ofOtherStage],
+  ]
+  for (const [stage, lost] of cases) {
+    lines = []
+    const accountant = new RdpAccountant({ targetDelta: 1e-5, populationSize: 3 })
+    const strategy = new DifferentialPrivacyClientSideFixedClipping(secure(undefined, { weighting: 'equal' }), {
+      ...{ noiseMultiplier: 1, clippingNorm: 1, numSampledClients: 3, accountant },
+    })
+    let isLost = false
+    const once: Mod = (message, context, next) => {
+      if (isLost || stageOf(message) !== stage) return next(message, context)
+      isLost = true
+      return lost(message, context, next)
+    }
+    const apps = replies(3, 21).map((reply, place) =>
+      nodeReplying(reply, [...(place === 0 ? [once] : []), secureAggregation(), fixedClipping]),
+    )
+    const { result } = await train(strategy, apps, 2)
+    assert.equal(accountant.numReleases, 1)
+    assert.deepEqual([...result.trainMetricsClientapp.keys()], [2])
+    assert.match(lines.join(''), /2 nodes are (left in secure aggregation|in its mean), and the noise is made for/)
+  }
+})
+
 test('a node with more than maxWeight, unknown shapes or a number that is not finite is left out, with the reason', async () => {
   const good = replies(3, 15)
   const [first] = good as [Reply]

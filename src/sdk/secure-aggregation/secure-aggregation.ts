@@ -62,6 +62,8 @@ export class SecureAggregation extends Strategy {
   readonly stageTimeout: number
   readonly skipFailedRounds: boolean
   #round: ServerRound | undefined
+  #sampled = 0
+  #nodesInMean = 0
 
   /** Throws a UsageError for a strategy that compares or changes single replies. */
   constructor(strategy: Strategy, options: SecureAggregationOptions = {}) {
@@ -82,6 +84,16 @@ export class SecureAggregation extends Strategy {
     return this.strategy
   }
 
+  /** @internal How many nodes were sampled for the last round, also those that were lost since. */
+  get sampledNodes(): number {
+    return this.#sampled
+  }
+
+  /** @internal How many nodes are in the last mean: a node whose reply cannot be used is left out of it. */
+  get nodesInMean(): number {
+    return this.#nodesInMean
+  }
+
   summary(): void {
     log.info('\t├──> Secure aggregation settings:')
     log.info(`\t│\t├── Threshold: ${this.threshold}`)
@@ -94,6 +106,7 @@ export class SecureAggregation extends Strategy {
     this.#round = undefined
     ensureFloats(arrays)
     const messages = await this.strategy.configureTrain(round, arrays, config, grid)
+    this.#sampled = messages.length
     if (messages.length === 0) return []
     this.#checkCount(messages.length)
     const secure = new ServerRound(grid, {
@@ -123,6 +136,7 @@ export class SecureAggregation extends Strategy {
     if (!secure) return {}
     const mean = await this.#orSkip(() => secure.finish(replies, current))
     if (!mean) return {}
+    this.#nodesInMean = mean.nodes
     const metrics = mean.metrics.set(this.strategy.weightedByKey, float(mean.weight))
     const content = new RecordDict({ arrays: mean.arrays, metrics })
     const [from] = replies.outlines
