@@ -30,6 +30,8 @@ const nothing: NodePast = {
 /** How the nodes did in former rounds, for policies that choose among them. */
 export class NodeHistory {
   readonly #nodes = new Map<bigint, NodePast>()
+  /** @internal How many nodes the round cannot do without: a policy of the past must not keep it waiting for ever. */
+  needed = 1
 
   /** What is known of a node; of one that was never asked everything is 0. */
   of(nodeId: bigint): NodePast {

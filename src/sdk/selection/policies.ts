@@ -85,16 +85,23 @@ export function roundRobin(options: SizeOptions): SelectionPolicy {
 
 /**
  * The nodes that have been late in fewer than that many rounds in a row, by default 3. A node that is left out so is asked
- * again after as many rounds.
+ * again after as many rounds, or earlier if too few nodes are left for the round: those first that were not asked for the
+ * longest time.
  */
 export function notLate({ rounds = 3 }: { readonly rounds?: number | bigint } = {}): SelectionPolicy {
   const most = checkedNumber('notLate', 'rounds', rounds, { isWhole: true, above: 0 })
-  return policy((nodes, round, history) =>
-    nodes.filter(({ nodeId }) => {
+  return policy((nodes, round, history) => {
+    const isIn = ({ nodeId }: NodeInfo): boolean => {
       const { lateInARow, lastRound } = history.of(nodeId)
       return lateInARow < most || round - lastRound > most
-    }),
-  )
+    }
+    const chosen = nodes.filter(isIn)
+    const missing = history.needed - chosen.length
+    if (missing <= 0) return chosen
+    const lastRound = ({ nodeId }: NodeInfo): number => history.of(nodeId).lastRound
+    const late = nodes.filter((node) => !isIn(node)).toSorted((a, b) => lastRound(a) - lastRound(b))
+    return [...chosen, ...late.slice(0, missing)]
+  })
 }
 
 /** Options of {@link weightedBy}. */

@@ -16,17 +16,21 @@ export class SelectingGrid implements Grid {
   readonly runId: bigint
   readonly #grid: Grid
   readonly #select: (nodes: readonly NodeInfo[]) => Selected
+  readonly #history: NodeHistory
   /** How many replies are enough, as the policy said last. */
   enough: number | undefined
 
   constructor(grid: Grid, select: SelectNodes, { round, history }: { round: number; history: NodeHistory }) {
     this.runId = grid.runId
     this.#grid = grid
+    this.#history = history
     this.#select = (nodes) => select(nodes, round, history)
   }
 
-  async candidates(options?: { knownNodes?: number }): Promise<Candidates> {
+  /** `needed` is how many nodes the caller cannot do without. */
+  async candidates({ needed = 1, ...options }: { knownNodes?: number; needed?: number } = {}): Promise<Candidates> {
     const online = await this.#grid.getNodes(options)
+    this.#history.needed = needed
     const selected = this.#select(online)
     this.enough = selected.enough
     return { online: online.length, chosen: selected.map(({ nodeId }) => nodeId) }

@@ -122,6 +122,8 @@ export class AsyncRun {
   async #idleNodes(): Promise<readonly NodeInfo[]> {
     const busy = new Set([...this.#tasks.values()].map(({ nodeId }) => nodeId))
     const nodes = (await this.#grid.getNodes()).filter(({ nodeId }) => !busy.has(nodeId) && !this.#failed.has(nodeId))
+    // While others train, the policy may leave out all that are idle.
+    this.#history.needed = busy.size > 0 ? 0 : 1
     return this.#options.select?.(nodes, this.#update + 1, this.#history) ?? nodes
   }
 

@@ -5,7 +5,7 @@ import { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
 import { float } from '../../message/value.ts'
 import { ClientApp } from '../client-app.ts'
 import { InMemoryGrid, type InMemoryGridOptions } from '../in-memory-grid.ts'
-import { byName } from '../selection/policies.ts'
+import { byName, notLate } from '../selection/policies.ts'
 import { policy } from '../selection/selection.ts'
 import { FedAvg } from './fed-avg.ts'
 import { FedXgbCyclic } from './fed-xgb-cyclic.ts'
@@ -132,6 +132,21 @@ test('minima that the app does not set do not keep a policy from choosing one no
     select: byName('node-4'),
   })
   assert.equal(weightOf((await turns).arrays), 8)
+})
+
+test('nodes that are all late are asked again, as many as the round needs', async () => {
+  const faults = { 'node-2': { delay: '11m' }, 'node-3': { delay: '11m' }, 'node-4': { delay: '11m' } }
+  const asked = async (minTrainNodes?: number) => {
+    const grid = gridOf(3, { faults })
+    const strategy = new FedAvg({ fractionEvaluate: 0, ...(minTrainNodes ? { minTrainNodes } : {}) })
+    await strategy.start(grid, modelOf(0), { numRounds: 3, roundDeadline: '10m', select: notLate({ rounds: 1 }) })
+    return grid.sent.map(({ metadata }) => Number(metadata.dstNodeId))
+  }
+  const inOrder = (nodes: number[]) => nodes.toSorted((a, b) => a - b)
+  const one = await asked()
+  assert.deepEqual([inOrder(one.slice(0, 3)), one.length], [[2, 3, 4], 6])
+  const two = await asked(2)
+  assert.deepEqual([inOrder(two.slice(0, 3)), two.length], [[2, 3, 4], 7])
 })
 
 test('the best model is kept, and every round is reported to the app', async () => {

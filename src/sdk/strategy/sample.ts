@@ -26,7 +26,8 @@ export async function sampleNodes(
   { random = Math.random, clock = systemClock }: { random?: () => number; clock?: Clock } = {},
 ): Promise<Sample> {
   const waiting = new Waiting(clock)
-  let { online, chosen } = await candidatesOf(grid)
+  const needed = sizeOf(0)
+  let { online, chosen } = await candidatesOf(grid, { needed })
   for (;;) {
     const size = sizeOf(chosen.length)
     if (online >= minAvailable && chosen.length >= size)
@@ -38,14 +39,17 @@ export async function sampleNodes(
       )
     const askedAt = clock.now()
     const knownNodes = online
-    ;({ online, chosen } = await candidatesOf(grid, { knownNodes }))
+    ;({ online, chosen } = await candidatesOf(grid, { needed, knownNodes }))
     const restMs = askedAt + pollMs - clock.now()
     if (online === knownNodes && restMs > 0) await clock.sleep(restMs)
   }
 }
 
-async function candidatesOf(grid: Pick<Grid, 'getNodeIds'>, options?: { knownNodes: number }): Promise<Candidates> {
-  if (grid instanceof SelectingGrid) return grid.candidates(options)
+async function candidatesOf(
+  grid: Pick<Grid, 'getNodeIds'>,
+  { needed, ...options }: { needed: number; knownNodes?: number },
+): Promise<Candidates> {
+  if (grid instanceof SelectingGrid) return grid.candidates({ needed, ...options })
   const chosen = await grid.getNodeIds(options)
   return { online: chosen.length, chosen }
 }
