@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { type InMemoryCall, InMemoryClient } from '../../../test/harness/in-memory-client.ts'
 import {
   type CoreOptions,
@@ -104,6 +105,21 @@ test('a SuperNode joins with its key, gets app, instruction and objects, and its
   assert.ok(row && row.bytes_sent > 50_000 && row.bytes_recv > 50_000 && row.clientapp_runtime === 1.5)
   await core.confirm(reply)
   assert.deepEqual(await core.leftovers(), nothing)
+})
+
+test('a large object that is sent from its file counts in the traffic of its run', async () => {
+  using folder = temporaryDirectory()
+  await using world = await setUp({ folder: folder.path })
+  const { core, keyNode } = world
+  const { call, nodeId, node } = await keyNode()
+  const { runId } = await core.run()
+  const bytes = 2 * 1024 * 1024
+  const asked = core.instruction(runId, nodeId, { bytes })
+  await core.push(runId, [asked])
+  for (const objectId of asked.deflated.objects.keys()) await call(fleet.pullObject, { node, runId, objectId })
+  await core.ctx.traffic.flush()
+  const [row] = await core.ctx.db.read.selectFrom('run').selectAll().execute()
+  assert.ok(row && row.bytes_sent >= bytes)
 })
 
 test('a SuperNode that the run has asked for something may send a message unasked, and no other one may', async () => {
