@@ -56,6 +56,16 @@ test('a renewed certificate changes its own tags alone', async () => {
   assert.deepEqual((await seen())[0]?.tags, { region: 'uk', gpu: 'a100' })
 })
 
+test('a node that is online loses its own tags as soon as the policy does not accept them', async () => {
+  await using world = await setUp()
+  const { core, join, seen } = world
+  const peer = certificatePeer('hospital-a', { tags: { region: 'eu' } })
+  const nodeId = await join({ kind: 'certificate', peer }, { gpu: 'a100' })
+  const node = (await nodeStore.find(core.ctx.db.read, nodeId as never)) as Node
+  await noteRenewal(core.ctx, node, { ...peer, allowsOwnTags: false })
+  assert.deepEqual((await seen())[0]?.tags, { region: 'eu' })
+})
+
 test('tags that are too many, too long or misleading are refused', async () => {
   await using world = await setUp()
   const { join } = world

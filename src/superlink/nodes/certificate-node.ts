@@ -45,23 +45,38 @@ export async function ensureCertificateNode(
   return node
 }
 
-/** The node shows a newer certificate of its identity: operators see which. */
+/**
+ * The node shows a newer certificate of its identity, which operators see, or the policy does not accept its own tags any
+ * more.
+ */
 export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): Promise<void> {
-  // While a node moves from one connection to the next, both certificates come in.
-  if (node.certificateSerial === peer.serial || peer.notAfter < (node.certificateNotAfter ?? 0)) return
+  if (!findChange(node, peer)) return
   await ctx.db.transaction(async (tx, afterCommit) => {
     // Look again in the transaction: calls that come together have the same news.
     const now = await nodeStore.find(tx, node.nodeId)
-    if (!now || now.certificateSerial === peer.serial || peer.notAfter < (now.certificateNotAfter ?? 0)) return
-    await ctx.knownNodes.update(tx, afterCommit, node.nodeId, {
-      organization: peer.organization,
-      certificateSerial: peer.serial,
-      certificateNotAfter: peer.notAfter,
-      tags: { ...now.tags, certificate: peer.tags ?? {} },
-    })
+    const change = now && findChange(now, peer)
+    if (!change) return
+    await ctx.knownNodes.update(tx, afterCommit, node.nodeId, change)
+    if (change.certificateSerial === undefined) return
     const shown = { node: node.nodeId, identity: peer.identity, serial: peer.serial }
     afterCommit(() => ctx.log.info('A SuperNode shows a new certificate', shown))
   })
+}
+
+/** Returns what changes of a node that shows this certificate; `undefined` if nothing does. */
+function findChange(node: Node, peer: CertificatePeer): nodeStore.NodeChange | undefined {
+  // While a node moves from one connection to the next, both certificates come in.
+  const isNew = node.certificateSerial !== peer.serial && peer.notAfter >= (node.certificateNotAfter ?? 0)
+  const losesOwnTags = peer.allowsOwnTags === false && Object.keys(node.tags.own).length > 0
+  if (!isNew && !losesOwnTags) return undefined
+  const own = losesOwnTags ? {} : node.tags.own
+  if (!isNew) return { tags: { ...node.tags, own } }
+  return {
+    organization: peer.organization,
+    certificateSerial: peer.serial,
+    certificateNotAfter: peer.notAfter,
+    tags: { own, certificate: peer.tags ?? {} },
+  }
 }
 
 /** From now on the node is its identity, and its key alone does not speak for it any more. */
