@@ -59,9 +59,10 @@ async function collectEvery(
   let open = new Set(ids)
   const found = await untilFound(ctx, runId, wait, async (news) => {
     if (!news.isEverything) {
-      const { replies } = await wait.look(news.ids, Number.POSITIVE_INFINITY)
+      const { replies, isFull } = await wait.look(news.ids, Number.POSITIVE_INFINITY)
       for (const { metadata } of replies) open.delete(metadata.replyToMessageId)
-      if (open.size > 0) return undefined
+      // No later news names what had no room: everything is looked at instead.
+      if (!isFull && open.size > 0) return undefined
     }
     const { replies, isFull } = await wait.look(ids, ids.length)
     if (isFull || replies.length >= ids.length) return replies

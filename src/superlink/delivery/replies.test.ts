@@ -7,6 +7,7 @@ import { limits } from '../../base/limits.ts'
 import { errorCodes } from '../../message/message.ts'
 import { cutOffNode, deactivateNode, expireNodes, heartbeat } from '../nodes/nodes.ts'
 import { collectReplies } from './collect-replies.ts'
+import type { MessageState } from './message-store.ts'
 
 /** A node that has fetched one instruction. */
 async function setUp({ ttl = 3600 } = {}) {
@@ -52,6 +53,45 @@ test('a reply is handed out until it is confirmed; then it is forgotten with its
   assert.deepEqual(await core.leftovers(), nothing)
 })
 
+/** Two replies fit into one response after this. */
+async function enlargeReplies({ ctx }: SuperlinkCore): Promise<void> {
+  // A field that no release knows, in a tree that came with it.
+  const padding = delimited(2047, new Uint8Array(limits.repliesPerPullBytesMax * 0.4))
+  await ctx.db.transaction((tx) =>
+    sql`UPDATE message SET object_tree = CAST(object_tree || ${padding} AS BLOB) WHERE reply_to <> ''`.execute(tx),
+  )
+}
+
+test('a ServerApp that waits for all gets the first part when more has come at once than fits', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, asked } = world
+  const others = [1, 2, 3].map(() => core.instruction(runId, nodeId))
+  await core.push(runId, others)
+  for (const one of others) assert.ok(await core.claim(nodeId), one.messageId)
+  const answered = [asked, ...others.slice(0, 2)]
+  for (const one of answered) await core.reply(core.replyTo(one))
+  await enlargeReplies(core)
+  const { db, bells } = core.ctx
+  const setState = (state: MessageState) =>
+    db.transaction((tx) => sql`UPDATE message SET state = ${state} WHERE reply_to <> ''`.execute(tx))
+  await setState('announced')
+  const ids = [asked, ...others].map(({ messageId }) => messageId)
+  const collected = core.collect(runId, ids, { waitMs: 60_000, all: true })
+  let isHere = false
+  void collected.then(() => {
+    isHere = true
+  })
+  await settled()
+  await setState('offered')
+  for (const { messageId } of answered) bells.replies.arrived(runId, messageId)
+  await settled()
+  assert.equal(isHere, true)
+  assert.deepEqual(
+    (await collected).map(({ metadata }) => metadata.replyToMessageId),
+    ids.slice(0, 2),
+  )
+})
+
 test('replies that do not fit into one response follow in the next, and none is failed meanwhile', async () => {
   await using world = await setUp()
   const { core, nodeId, runId, asked } = world
@@ -60,11 +100,7 @@ test('replies that do not fit into one response follow in the next, and none is 
   const all = [asked, ...others]
   for (const one of others) assert.ok(await core.claim(nodeId), one.messageId)
   for (const one of all) await core.reply(core.replyTo(one))
-  // A field that no release knows, in a tree that came with it.
-  const padding = delimited(2047, new Uint8Array(limits.repliesPerPullBytesMax * 0.4))
-  await core.ctx.db.transaction((tx) =>
-    sql`UPDATE message SET object_tree = CAST(object_tree || ${padding} AS BLOB) WHERE reply_to <> ''`.execute(tx),
-  )
+  await enlargeReplies(core)
   const ids = all.map(({ messageId }) => messageId)
   for (const wait of [{}, { waitMs: 60_000, all: true }]) {
     const replies = await core.collect(runId, ids, wait)
