@@ -276,6 +276,8 @@ export const limits = {
   workRunsMax: 16,
   workSpansMax: 2_000,
   workNodesMax: 10_000,
+  /** The name of a phase is kept with each of those replies. */
+  workPhaseCharactersMax: 64,
   /** A reply that is missing after this time is late: programs that follow the run show its node. */
   lateReplyMs: 10_000,
   /** Programs that follow a run learn after this time what it waits for: what they can help, and nodes that work. */

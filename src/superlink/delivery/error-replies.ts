@@ -45,7 +45,7 @@ export async function failInstruction(
     const { deliveredAt: fetchedAt, metadata } = instruction
     const nodeId = metadata.dstNodeId as NodeId
     const askedAt = metadata.createdAt * 1000
-    ctx.progress.failedInPlaceOf(runId, error, { nodeId, askedAt, fetchedAt, repliedAt: ctx.clock.now() })
+    ctx.progress.failedInPlaceOf(runId, error, { nodeId, messageId, askedAt, fetchedAt, repliedAt: ctx.clock.now() })
     ctx.bells.runs.ring(runId)
   })
   return reply
@@ -64,7 +64,8 @@ export async function withdraw(
   for (const message of messages.filter((one) => !isReply(one)))
     await life.forgetUnprompted(ctx, tx, afterCommit, message.metadata, idsOf([message]))
   afterCommit(() => {
-    for (const { metadata } of messages.filter(isReply)) ctx.progress.withdrawn(metadata.runId as RunId, 1)
+    for (const { metadata } of messages.filter(isReply))
+      ctx.progress.withdrawn(metadata.runId as RunId, metadata.replyToMessageId)
   })
 }
 

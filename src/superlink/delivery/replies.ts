@@ -63,7 +63,8 @@ export async function takeReply(
   afterCommit(() => {
     const { deliveredAt: fetchedAt, metadata } = judged.instruction
     const askedAt = metadata.createdAt * 1000
-    if (isNew) ctx.progress.nodeReplied(runId, reply.error, { nodeId, askedAt, fetchedAt, repliedAt: ctx.clock.now() })
+    const answered = { nodeId, messageId: metadata.messageId, askedAt, fetchedAt, repliedAt: ctx.clock.now() }
+    if (isNew) ctx.progress.nodeReplied(runId, reply.error, answered)
     if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
     ctx.bells.runs.ring(runId)
   })

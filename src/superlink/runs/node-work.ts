@@ -4,6 +4,8 @@ import { limits } from '../../base/limits.ts'
 /** What one node did for one message of a run. Instants are epoch milliseconds. */
 export interface WorkSpan {
   readonly nodeId: NodeId
+  /** The id of the message. */
+  readonly messageId: string
   /** Counts the times that the app sent messages after all earlier ones had been answered; from 1. */
   readonly phase: number
   /** Round and phase as the app reported them, e.g. `round 3 train`; empty if it reports none. */
@@ -49,20 +51,46 @@ export class NodeWork {
     if (this.#runs.size > limits.workRunsMax) this.#runs.delete(this.#runs.keys().next().value as RunId)
   }
 
+  /** The reply of the node to this message will not come after all. */
+  withdrawn(runId: RunId, messageId: string): void {
+    const run = this.#runs.get(runId)
+    const index = run?.spans.findLastIndex((span) => span.messageId === messageId) ?? -1
+    const [span] = index < 0 ? [] : (run?.spans.splice(index, 1) ?? [])
+    if (run && span) subtractFromTotals(run, span)
+  }
+
   of(runId: RunId): { readonly spans: readonly WorkSpan[]; readonly totals: ReadonlyMap<NodeId, NodeTotals> } {
     return this.#runs.get(runId) ?? { spans: [], totals: new Map() }
   }
 }
 
-function addTotals(totals: Map<NodeId, NodeTotals>, { nodeId, fetchedAt, repliedAt, failed }: WorkSpan): void {
+function addTotals(totals: Map<NodeId, NodeTotals>, span: WorkSpan): void {
+  const { nodeId, failed } = span
   const before = totals.get(nodeId)
   if (!before && totals.size >= limits.workNodesMax) return
   const { replies, failures, seconds } = before ?? noTotals
-  const lastSeconds = fetchedAt === undefined ? 0 : Math.max(0, repliedAt - fetchedAt) / 1000
+  const lastSeconds = secondsOf(span)
   totals.set(nodeId, {
     replies: replies + 1,
     failures: failures + (failed ? 1 : 0),
     seconds: seconds + lastSeconds,
     lastSeconds,
   })
+}
+
+function subtractFromTotals({ spans, totals }: RunWork, span: WorkSpan): void {
+  const { nodeId, failed } = span
+  const before = totals.get(nodeId)
+  if (!before) return
+  const last = spans.findLast((one) => one.nodeId === nodeId)
+  totals.set(nodeId, {
+    replies: before.replies - 1,
+    failures: before.failures - (failed ? 1 : 0),
+    seconds: before.seconds - secondsOf(span),
+    lastSeconds: last ? secondsOf(last) : 0,
+  })
+}
+
+function secondsOf({ fetchedAt, repliedAt }: WorkSpan): number {
+  return fetchedAt === undefined ? 0 : Math.max(0, repliedAt - fetchedAt) / 1000
 }

@@ -19,10 +19,10 @@ test('messages that are pushed when all earlier ones are answered begin to count
   progress.asked(runId, 5)
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
   progress.replied(runId, undefined)
-  progress.withdrawn(runId, 1)
+  progress.withdrawn(runId, 'asked')
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
   progress.forget(runId)
-  progress.withdrawn(runId, 1)
+  progress.withdrawn(runId, 'asked')
   assert.deepEqual(progress.of(runId), { asked: 0, replied: 0, failed: 0 })
 })
 

@@ -1,4 +1,5 @@
 import type { RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import type { MessageError } from '../../message/message.ts'
 import type { TaskSubStatus } from '../../tasks/task.ts'
 import { AppLoads } from './app-loads.ts'
@@ -15,7 +16,7 @@ const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
 const noPhase = { count: 0, label: '' } as const
 
 /** When a node was asked, fetched the message, and replied. */
-type Answered = Pick<WorkSpan, 'nodeId' | 'askedAt' | 'fetchedAt' | 'repliedAt'>
+type Answered = Pick<WorkSpan, 'nodeId' | 'messageId' | 'askedAt' | 'fetchedAt' | 'repliedAt'>
 
 /** Hears of what happens in runs, for metrics. */
 export interface RunObserver {
@@ -90,7 +91,7 @@ export class RunProgress {
   reported(runId: RunId, { round, phase }: { readonly round: number; readonly phase: string }, now: number): void {
     const known = this.#rounds.get(runId)
     const { count } = this.#phases.get(runId) ?? noPhase
-    this.#phases.set(runId, { count, label: `round ${round} ${phase}` })
+    this.#phases.set(runId, { count, label: `round ${round} ${phase.slice(0, limits.workPhaseCharactersMax)}` })
     if (known?.round === round && phase === 'round-end') {
       this.#observer.roundEnded(Math.max(0, now - known.startedAt) / 1000)
       this.#rounds.delete(runId)
@@ -102,10 +103,11 @@ export class RunProgress {
     this.forget(runId)
   }
 
-  /** A reply that was counted will not come after all. */
-  withdrawn(runId: RunId, count: number): void {
+  /** A reply to this message that was counted will not come after all. */
+  withdrawn(runId: RunId, messageId: string): void {
+    this.work.withdrawn(runId, messageId)
     const counts = this.#counts.get(runId)
-    if (counts) this.#counts.set(runId, { ...counts, replied: Math.max(0, counts.replied - count) })
+    if (counts) this.#counts.set(runId, { ...counts, replied: Math.max(0, counts.replied - 1) })
   }
 
   forget(runId: RunId): void {
