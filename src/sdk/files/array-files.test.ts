@@ -85,6 +85,18 @@ function file(list: string, bytes = 8): Buffer {
 const tensor = (fields: object): string =>
   JSON.stringify({ w: { dtype: 'F32', shape: [2], data_offsets: [0, 8], ...fields } })
 
+test('an array that begins at an odd place is read, also from a Buffer', () => {
+  const one = { shape: [1] }
+  const list = JSON.stringify({
+    b: { ...one, dtype: 'U8', data_offsets: [0, 1] },
+    w: { ...one, dtype: 'BF16', data_offsets: [1, 3] },
+  })
+  for (const padding of ['', ' ']) {
+    const { arrays } = decodeSafetensors(file(list + padding, 3))
+    assert.deepEqual([...arrays.getArray('w').values('float32')], [0])
+  }
+})
+
 test('safetensors files that are damaged or lie are refused with the reason', () => {
   const wrong: readonly (readonly [Buffer, RegExp])[] = [
     [Buffer.alloc(7), /fewer than 8 bytes/],

@@ -172,7 +172,8 @@ function isSizes(value: unknown): value is number[] {
 }
 
 function toArray({ type, shape, from, to }: Tensor, data: Uint8Array): NdArray {
-  const own = data.slice(from, to)
+  // A copy: `slice` of a Buffer is none, and may begin at an odd place.
+  const own = new Uint8Array(data.subarray(from, to))
   if (type === 'BF16')
     return NdArray.from(fromBfloat16(new Uint16Array(own.buffer, own.byteOffset, own.length / 2)), shape)
   const dtype = types[type] as DType
