@@ -26,6 +26,21 @@ test('a lifespan surrounds the whole ServerApp, also one that throws', async () 
   assert.deepEqual(seen, ['before run 5', 'main', 'after'])
 })
 
+test('if the app and the end of its lifespan fail, the run fails with the error of the app', async (t) => {
+  const lines: string[] = []
+  t.mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
+  const app = new ServerApp()
+    .main(() => {
+      throw new Error('no data')
+    })
+    .lifespan(async function* () {
+      yield
+      throw new Error('not closed')
+    })
+  await assert.rejects(app.run(grid, createContext()), /no data/)
+  assert.ok(lines.some((line) => line.includes('The end of the lifespan failed too: not closed')))
+})
+
 test('a lifespan surrounds each message of a ClientApp', async () => {
   const seen: string[] = []
   const app = new ClientApp()

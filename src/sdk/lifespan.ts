@@ -1,4 +1,6 @@
+import { errorText } from '../base/errors.ts'
 import type { Context } from '../message/context.ts'
+import { log } from './log.ts'
 
 /** A generator that yields once: what is before `yield` runs before the app, and what is after it when the app has ended. */
 export type Lifespan = (context: Context) => AsyncGenerator<void, void> | Generator<void, void>
@@ -16,7 +18,7 @@ export async function withinLifespan<T>(
   try {
     result = await app()
   } catch (error) {
-    await leave(span)
+    await leave(span).catch((second: unknown) => log.error(`The end of the lifespan failed too: ${errorText(second)}`))
     throw error
   }
   await leave(span)
