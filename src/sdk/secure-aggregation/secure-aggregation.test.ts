@@ -13,6 +13,7 @@ import {
   DifferentialPrivacyServerSideFixedClipping,
 } from '../privacy/dp-fixed-clipping.ts'
 import { RdpAccountant } from '../privacy/rdp-accountant.ts'
+import { random } from '../selection/policies.ts'
 import { FedAdam } from '../strategy/fed-adam.ts'
 import { FedAvg } from '../strategy/fed-avg.ts'
 import { FedMedian } from '../strategy/fed-median.ts'
@@ -267,6 +268,46 @@ test('with an accountant a round that loses a node releases no model, and the tr
     assert.equal(accountant.numReleases, 1)
     assert.deepEqual([...result.trainMetricsClientapp.keys()], [2])
     assert.match(lines.join(''), /2 nodes are (left in secure aggregation|in its mean), and the noise is made for/)
+  }
+})
+
+test('over-selection waits for as many nodes as the threshold needs', async () => {
+  const apps = replies(5, 23).map((reply) => ({ app: nodeReplying(reply) }))
+  const faults = Object.fromEntries([1, 2, 3, 4, 5].map((delay) => [`node-${delay + 1}`, { delay }]))
+  const grid = new InMemoryGrid(apps, { clock: 'virtual', faults })
+  const select = random({ count: 2, overSelect: 2.5, seed: 1 })
+  const { trainMetricsClientapp } = await secure().start(grid, modelOf(randomFrom(3)), { numRounds: 1, select })
+  assert.equal(trainMetricsClientapp.size, 1)
+})
+
+test('a node whose masked reply does not fit is left out, and the round goes on without it', async () => {
+  const all = replies(4, 25)
+  const withRecord = (fields: Record<string, bigint[] | string[]>) => (content: RecordDict) => {
+    for (const [key, value] of Object.entries(fields)) content.config(recordKey).set(key, value)
+    return content
+  }
+  const withValues = (array: NdArray) => (content: RecordDict) => {
+    content.arrays('masked').set('values', array)
+    return content
+  }
+  const damaged = (content: RecordDict): NdArray => {
+    const values = content.arrays('masked').getArray('values')
+    return new NdArray({ ...values, dtype: 'uint32', shape: values.shape, data: values.data.slice(0, 9) })
+  }
+  const cases: [change: (content: RecordDict) => RecordDict, reason: RegExp][] = [
+    [withRecord({ 'metric-names': ['x'], 'metric-lengths': [2n ** 30n] }), /other metrics \(x\) than most nodes/],
+    [withRecord({ 'metric-names': ['a', 'b'], 'metric-lengths': [1n] }), /do not fit/],
+    [withValues(NdArray.from(new Uint32Array(2))), /another number of values than the model has/],
+    [(content) => withValues(damaged(content))(content), /left out of secure aggregation \(masked\)/],
+  ]
+  for (const [change, reason] of cases) {
+    lines = []
+    const apps = all.map((reply, place) =>
+      nodeReplying(reply, [...(place === 0 ? [replyingWith(change)] : []), secureAggregation()]),
+    )
+    const { result } = await train(secure(), apps)
+    assertClose(result.arrays, all.slice(1), 1e-3)
+    assert.match(lines.join(''), reason)
   }
 })
 

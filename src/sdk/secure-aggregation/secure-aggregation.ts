@@ -5,6 +5,7 @@ import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } fr
 import { float } from '../../message/value.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
+import { waitForThreshold } from '../selection/selecting-grid.ts'
 import { AggregationError } from '../strategy/aggregation-error.ts'
 import type { FedAvg } from '../strategy/fed-avg.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
@@ -109,9 +110,11 @@ export class SecureAggregation extends Strategy {
     this.#sampled = messages.length
     if (messages.length === 0) return []
     this.#checkCount(messages.length)
+    // More than half, so that no two groups of nodes can give different secrets of the same node.
+    const threshold = Math.max(Math.ceil(this.threshold * messages.length), Math.floor(messages.length / 2) + 1)
+    waitForThreshold(grid, threshold)
     const secure = new ServerRound(grid, {
-      // More than half, so that no two groups of nodes can give different secrets of the same node.
-      threshold: Math.max(Math.ceil(this.threshold * messages.length), Math.floor(messages.length / 2) + 1),
+      threshold,
       scale: { clippingRange: this.clippingRange, bits: this.bits },
       maxWeight: this.maxWeight,
       weightedBy: this.weighting === 'equal' ? '' : this.strategy.weightedByKey,

@@ -7,15 +7,8 @@ import { log } from '../log.ts'
 import { AggregationError } from '../strategy/aggregation-error.ts'
 import { inNodeOrder } from '../strategy/replies.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
-import {
-  decodeMean,
-  decodeMetrics,
-  type MetricLayout,
-  metricCount,
-  metricOf,
-  type Scale,
-  valueCount,
-} from './fixed-point.ts'
+import { decodeMean, decodeMetrics, type MetricLayout, metricOf, type Scale, valueCount } from './fixed-point.ts'
+import { commonLayout, maskedIn } from './masked-reply.ts'
 import { MaskedVector } from './masked-vector.ts'
 import { derivedKey, keyBytes, publicKeyOf, sharedSecrets } from './round-keys.ts'
 import { secretJoiner, shareBytes } from './secret-sharing.ts'
@@ -141,23 +134,16 @@ export class ServerRound {
     values: number,
   ): Promise<{ sum: MaskedVector; layout: MetricLayout; survivors: number[] }> {
     const survivors: number[] = []
-    let [sum, layout]: [MaskedVector | undefined, MetricLayout | undefined] = [undefined, undefined]
+    const needed = { values, layout: commonLayout(replies.outlines) }
+    let sum: MaskedVector | undefined
+    let layout: MetricLayout | undefined
     for await (const reply of replies) {
       const place = this.#members.findIndex(({ nodeId }) => nodeId === reply.metadata.srcNodeId)
-      const read = this.#read('masked', reply, (record) => ({
-        layout: layoutIn(record),
-        masked: maskedIn(reply.content.arrays(maskedKey)),
-      }))
+      const read = this.#read('masked', reply, (record) => maskedIn(record, reply.content.arrays(maskedKey), needed))
       if (!read || !this.#ciphertexts.has(place)) continue
       layout ??= read.layout
-      sum ??= new MaskedVector(values, metricCount(layout))
-      if (read.layout.names.join() !== layout.names.join() || read.layout.lengths.join() !== layout.lengths.join())
-        throw new AggregationError(
-          `The nodes return other metrics than each other (${layout.names.join(', ')} beside ${read.layout.names.join(', ')}): all must return the same.`,
-        )
-      if (read.masked.values.length !== values || read.masked.metrics.length !== sum.metrics.length)
-        throw new AggregationError(`Node ${reply.metadata.srcNodeId} sent another number of values than the model has.`)
-      sum.add(read.masked.values, read.masked.metrics)
+      sum ??= new MaskedVector(values, read.metrics.length)
+      sum.add(read.values, read.metrics)
       survivors.push(place)
     }
     log.info(`secure aggregation, masked: ${survivors.length} of ${this.#ciphertexts.size} nodes`)
@@ -257,7 +243,8 @@ export class ServerRound {
       if (!isOfRound || textOf(record, 'stage') !== stage) throw new WireError('The reply is of another stage.')
       return read(record)
     } catch (error) {
-      if (!(error instanceof WireError || error instanceof TypeError)) throw error
+      // Damaged arrays are TypeErrors and RangeErrors.
+      if (!(error instanceof WireError || error instanceof TypeError || error instanceof RangeError)) throw error
       log.warn(`\t> Node ${reply.metadata.srcNodeId} is left out of secure aggregation (${stage}): ${error.message}`)
       return undefined
     }
@@ -276,20 +263,4 @@ export class ServerRound {
   #memberAt(place: number): Member {
     return this.#members[place] as Member
   }
-}
-
-function layoutIn(record: ConfigRecord): MetricLayout {
-  const [names, lengths] = ['metric-names', 'metric-lengths'].map((key) => {
-    const value = record.get(key)
-    if (!Array.isArray(value)) throw new WireError(`'${key}' is not a list.`)
-    return value as readonly unknown[]
-  }) as [unknown[], unknown[]]
-  const sizes = lengths.map(Number)
-  if (names.length === sizes.length && sizes.every((size) => Number.isSafeInteger(size) && size >= -1))
-    return { names: names.map(String), lengths: sizes }
-  throw new WireError('metric-names and metric-lengths do not fit.')
-}
-
-function maskedIn(arrays: ArrayRecord): { values: Uint32Array; metrics: BigUint64Array } {
-  return { values: arrays.getArray('values').values('uint32'), metrics: arrays.getArray('metrics').values('uint64') }
 }

@@ -11,6 +11,11 @@ export interface Candidates {
   readonly chosen: bigint[]
 }
 
+/** With over-selection, a round that cannot do without some number of replies waits for as many. */
+export function waitForThreshold(grid: Grid, threshold: number): void {
+  if (grid instanceof SelectingGrid && grid.enough !== undefined) grid.enough = Math.max(grid.enough, threshold)
+}
+
 /** The grid as a strategy sees it while it sends the messages of a round: with the nodes that the policy chooses. */
 export class SelectingGrid implements Grid {
   readonly runId: bigint
