@@ -2,12 +2,13 @@ import { type FileHandle, open } from 'node:fs/promises'
 
 /**
  * A large content that is sent from its file, piece by piece. The file is opened before the first byte is sent, and can be
- * deleted from then on.
+ * deleted from then on. Once closed, it is not opened again: what is still to be sent of it is not sent.
  */
 export class FileContent {
   readonly #path: string
   readonly length: number
   #file: Promise<FileHandle> | undefined
+  #closed = false
 
   constructor(path: string, length: number) {
     this.#path = path
@@ -15,15 +16,13 @@ export class FileContent {
   }
 
   async open(): Promise<void> {
-    this.#file ??= open(this.#path, 'r')
-    await this.#file
+    await this.#opened()
   }
 
   async read(position: number, length: number): Promise<Uint8Array> {
-    await this.open()
     const piece = Buffer.allocUnsafeSlow(Math.min(length, this.length - position))
     for (let filled = 0; filled < piece.length; ) {
-      const file = (await this.#file) as FileHandle
+      const file = await this.#opened()
       const { bytesRead } = await file.read(piece, filled, piece.length - filled, position + filled)
       if (bytesRead === 0) throw new Error(`The file ${this.#path} is shorter than its ${this.length} bytes.`)
       filled += bytesRead
@@ -33,8 +32,15 @@ export class FileContent {
 
   /** Does nothing if the file could not be opened. */
   async close(): Promise<void> {
+    this.#closed = true
     const file = await this.#file?.catch(() => undefined)
     this.#file = undefined
     await file?.close()
+  }
+
+  async #opened(): Promise<FileHandle> {
+    if (this.#closed) throw new Error(`The file ${this.#path} is closed.`)
+    this.#file ??= open(this.#path, 'r')
+    return this.#file
   }
 }

@@ -39,11 +39,13 @@ export function heldBytesOf(parts: Outgoing): number {
   return parts.reduce((sum, part) => sum + (part instanceof FileContent ? pieceBytesMax : part.length), 0)
 }
 
-/** Pieces of at most 256 KiB. One of a file must be read first. */
-export function* piecesOf(parts: Outgoing): Generator<Uint8Array | Promise<Uint8Array>> {
+/** Returns pieces of at most 256 KiB, each as a function, because one of a file must be read first. */
+export function* piecesOf(parts: Outgoing): Generator<() => Uint8Array | Promise<Uint8Array>> {
   for (const part of parts) {
     for (let start = 0; start < part.length; start += pieceBytesMax)
-      yield part instanceof FileContent ? part.read(start, pieceBytesMax) : part.subarray(start, start + pieceBytesMax)
+      yield part instanceof FileContent
+        ? () => part.read(start, pieceBytesMax)
+        : () => part.subarray(start, start + pieceBytesMax)
   }
 }
 

@@ -19,8 +19,9 @@ export interface Reader {
  * neither encrypted nor buffered as a whole. Ends early, without an error, if the stream closes.
  */
 export async function writeParts(stream: Writable, parts: Outgoing, reader: Reader): Promise<void> {
-  for (const next of piecesOf(parts)) {
+  for (const read of piecesOf(parts)) {
     if (stream.writableEnded || stream.destroyed) return
+    const next = read()
     const piece = next instanceof Uint8Array ? next : await next
     if (stream.writableEnded || stream.destroyed) return
     if (!stream.write(piece)) await once(stream, 'drain', reader)

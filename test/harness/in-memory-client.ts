@@ -85,7 +85,7 @@ export class InMemoryClient {
 
 async function joined(parts: Outgoing): Promise<Uint8Array> {
   try {
-    return Buffer.concat(await Promise.all(piecesOf(parts)))
+    return Buffer.concat(await Promise.all([...piecesOf(parts)].map((read) => read())))
   } finally {
     await closeContents(parts)
   }
