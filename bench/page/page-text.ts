@@ -20,7 +20,7 @@ export function pageText({ scale, waterfall, 'bad-days': badDays, tables }: Page
   const waterfallText = waterfall && waterfallTables(waterfall)
   return `${[
     '# Benchmarks',
-    'Written by the commands that measure: `npm run bench -- all` takes all figures anew, `npm run bench -- all --quick` those of smaller fleets in four minutes. Every program runs on the machine that is named, the load included, so seconds depend on it: compare rows and ratios.',
+    'Written by the commands that measure: `npm run bench -- all` takes all figures anew, `npm run bench -- all --quick` those of smaller fleets. Every program runs on the machine that is named, the load included, so seconds depend on it: compare rows and ratios.',
     ...(scale ? scaleSection(scale) : []),
     ...(badDays ? ['## A bad day', badDaysText(badDays), markdownTable(badDaysTable(badDays))] : []),
     ...(waterfall && waterfallText

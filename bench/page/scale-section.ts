@@ -15,7 +15,7 @@ export function scaleSection(report: ScaleReport): string[] {
   const failures = columns.filter(({ figures }) => figures.failure)
   return [
     '## Fleets of SuperNodes',
-    `What a fleet of simulated SuperNodes costs a SuperLink, up to ${largest} nodes. \`npm run bench -- scale --page\` measures it again and writes this page; \`--quick\` takes some three minutes and leaves out the largest fleet.`,
+    `What a fleet of simulated SuperNodes costs a SuperLink, up to ${largest} nodes. \`npm run bench -- scale --page\` measures it again and writes this page; \`--quick\` leaves out the largest fleet, and its fleets stop after 200 s.`,
     `**Machine:** ${machineText(machine)}. The SuperLink, its ServerApp and the load generator share it, so seconds depend on it; compare rows and ratios. Figures are medians of ${repeats}${repeats > 1 ? ', with the smallest and the largest in brackets (10,000 SuperNodes: one measurement)' : ''}.`,
     `**Fleet:** each node has its own certificate, TLS connection and heartbeat every 30 s, holds \`PullMessages\`, and replies with one float32 array of 4 KB and \`num-examples\`. Ours receive an instruction in one call and send the reply in another; where a column says "Flower's calls", they move each object by a call of its own and confirm, as Flower's SuperNodes do. The ServerApp is FedAvg over all nodes. The SuperLink requires client certificates and keeps its state in a database file. Flower 1.29 runs the same load in Python, with TLS and registered keys; its SuperNodes ask every 3 s, as they do.`,
     '### Cost against the number of nodes',

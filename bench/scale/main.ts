@@ -38,7 +38,7 @@ const python = { nodes: 100, rounds: 2, quickRounds: 1 }
 /**
  * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]
  * [--messages whole|in-parts|both]`
- * measures fleets of so many simulated SuperNodes, and Flower 1.29 with 100. `--quick` takes some three minutes.
+ * measures fleets of so many simulated SuperNodes, and Flower 1.29 with 100. With `--quick` the fleets stop after 200 s.
  * `--page` writes `docs/benchmarks.md`.
  */
 export async function benchScale(
