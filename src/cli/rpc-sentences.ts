@@ -24,6 +24,16 @@ export function explainRpcError(error: unknown): unknown {
   return error instanceof RpcError ? new UsageError(sentenceOf(error), { cause: error }) : error
 }
 
+/**
+ * Whether the SuperLink does not know the method. Over HTTP the route is not found then; but the errors of Flower for a run or
+ * a node that is not found have a number there, and over gRPC their sentence.
+ */
+export function isUnknownMethod(error: unknown): boolean {
+  if (!(error instanceof RpcError)) return false
+  if (error.status === 'unimplemented') return true
+  return error.status === 'not-found' && error.number === undefined && !/^(Run|Node) ID not found/.test(error.message)
+}
+
 function sentenceOf({ kind, message, refusalReason, status }: RpcError): string {
   // Our own words about the connection, and the SuperLink's about a refused certificate, are meant for people.
   if (kind !== 'peer' || refusalReason !== undefined) return message

@@ -1,7 +1,7 @@
 import type { RunNode, ShowRunNodesResponse } from '../gen/flwr/proto/control_pb.ts'
-import { RpcError } from '../rpc/rpc-error.ts'
 import type { ControlClient } from './connect.ts'
 import { float, type Json } from './output.ts'
+import { isUnknownMethod } from './rpc-sentences.ts'
 import { type Column, table } from './table.ts'
 import { durationText } from './units.ts'
 
@@ -16,7 +16,7 @@ export async function findRunNodes(
   try {
     return await client.showRunNodes({ runId })
   } catch (error) {
-    if (error instanceof RpcError && error.status === 'unimplemented') return undefined
+    if (isUnknownMethod(error)) return undefined
     throw error
   }
 }
@@ -34,10 +34,8 @@ export function runNodesTable({ nodes }: ShowRunNodesResponse, width: number): s
     { title: 'Mean', rank: 5 },
     { title: 'Now', isFreeText: true },
   ]
-  const sorted = nodes.toSorted(
-    (a, b) => Number(b.state !== '') - Number(a.state !== '') || b.lastSeconds - a.lastSeconds,
-  )
-  const rows = sorted
+  const rows = nodes
+    .toSorted(byNeed)
     .slice(0, nodesShown)
     .map((node) => [
       node.nodeId.toString(),
@@ -64,7 +62,12 @@ export function runNodesToJson({ nodes }: ShowRunNodesResponse): Json {
   }))
 }
 
-function meanSeconds({ seconds, replies }: RunNode): number {
+/** Sorts those first that have not replied, then the slowest. */
+export function byNeed(a: RunNode, b: RunNode): number {
+  return Number(b.state !== '') - Number(a.state !== '') || b.lastSeconds - a.lastSeconds
+}
+
+export function meanSeconds({ seconds, replies }: RunNode): number {
   return replies > 0n ? seconds / Number(replies) : 0
 }
 

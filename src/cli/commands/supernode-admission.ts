@@ -1,10 +1,10 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { NodeInfo } from '../../gen/flwr/proto/node_pb.ts'
-import { RpcError } from '../../rpc/rpc-error.ts'
 import { type CliContext, connectionArgument, formatOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
+import { isUnknownMethod } from '../rpc-sentences.ts'
 import { findNodeId } from '../short-ids.ts'
 
 /** `flwr supernode block`, `unblock` and `drain`: what a SuperNode may do from now on. */
@@ -73,7 +73,7 @@ async function setAdmission(client: ControlClient, nodeId: bigint, admission: st
   try {
     await client.setNodeAdmission({ nodeId, admission })
   } catch (error) {
-    if (!(error instanceof RpcError) || error.status !== 'unimplemented') throw error
+    if (!isUnknownMethod(error)) throw error
     throw new UsageError('This SuperLink cannot block or drain SuperNodes: only SuperLinks of Trellis can.', {
       cause: error,
     })

@@ -1,6 +1,7 @@
 import { oneLine } from '../../base/printable.ts'
 import type { RunNodeSpan, ShowRunNodesResponse } from '../../gen/flwr/proto/control_pb.ts'
 import type { PhaseView, RunNodesState } from '../../web/model.ts'
+import { byNeed, meanSeconds } from '../run-nodes.ts'
 
 /** So much is sent to a page: the newest phases, the slowest replies of each, and the nodes that need attention. */
 const phasesShown = 5
@@ -12,19 +13,19 @@ export function runNodesState({ nodes, spans }: ShowRunNodesResponse): RunNodesS
   const names = new Map(nodes.map(({ nodeId, name }) => [nodeId, oneLine(name)]))
   const byPhase = Map.groupBy(spans, ({ phase }) => phase)
   const phases = [...byPhase].toSorted(([a], [b]) => b - a).slice(0, phasesShown)
-  const sorted = nodes.toSorted(
-    (a, b) => Number(b.state !== '') - Number(a.state !== '') || b.lastSeconds - a.lastSeconds,
-  )
   return {
-    nodes: sorted.slice(0, nodesShown).map((node) => ({
-      id: node.nodeId.toString(),
-      name: oneLine(node.name),
-      replies: Number(node.replies),
-      failures: Number(node.failures),
-      lastSeconds: node.lastSeconds,
-      meanSeconds: node.replies > 0n ? node.seconds / Number(node.replies) : 0,
-      state: oneLine(node.state),
-    })),
+    nodes: nodes
+      .toSorted(byNeed)
+      .slice(0, nodesShown)
+      .map((node) => ({
+        id: node.nodeId.toString(),
+        name: oneLine(node.name),
+        replies: Number(node.replies),
+        failures: Number(node.failures),
+        lastSeconds: node.lastSeconds,
+        meanSeconds: meanSeconds(node),
+        state: oneLine(node.state),
+      })),
     phases: phases.map(([number, all]) => phaseView(number, all, names)),
   }
 }
@@ -33,7 +34,7 @@ function phaseView(number: number, spans: readonly RunNodeSpan[], names: Readonl
   const slowest = spans.toSorted((a, b) => b.repliedAt - a.repliedAt)
   return {
     label: oneLine(slowest[0]?.label ?? '') || `messages ${number}`,
-    startedAt: Math.min(...spans.map(({ askedAt }) => askedAt)) * 1000,
+    startedAt: spans.reduce((first, { askedAt }) => Math.min(first, askedAt), Number.POSITIVE_INFINITY) * 1000,
     endedAt: (slowest[0]?.repliedAt ?? 0) * 1000,
     spans: slowest.slice(0, spansShown).map(({ nodeId, askedAt, fetchedAt, repliedAt, failed }) => ({
       id: nodeId.toString(),
