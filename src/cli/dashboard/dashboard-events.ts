@@ -4,6 +4,7 @@ import { oneLine } from '../../base/printable.ts'
 import { backoffMs } from '../../base/retry.ts'
 import { RpcError } from '../../rpc/rpc-error.ts'
 import type { FleetState, RunEventView } from '../../web/model.ts'
+import { endOfLog } from '../../web/run-log-end.ts'
 import type { ControlClient } from '../connect.ts'
 import { explainRpcError } from '../rpc-sentences.ts'
 import { findRunNodes } from '../run-nodes.ts'
@@ -67,9 +68,12 @@ async function followEvents(client: RunClient, clock: Clock, following: Followin
     gathered = []
   }
   const showNodes = async (): Promise<void> => {
-    // If the SuperLink does not respond, the events say so.
-    const nodes = await findRunNodes(client, runId).catch(() => undefined)
-    if (nodes && !signal.aborted) send('nodes', runNodesState(nodes))
+    try {
+      const nodes = await findRunNodes(client, runId)
+      if (nodes && !signal.aborted) send('nodes', runNodesState(nodes))
+    } catch {
+      // If the SuperLink does not respond, the events say so.
+    }
   }
   const news = repeatable(showNodes, () => clock.sleep(nodesEveryMs, signal))
   using _timer = setInterval(flush, gatherMs)
@@ -89,14 +93,14 @@ async function followEvents(client: RunClient, clock: Clock, following: Followin
   })
 }
 
-/** Sends the log of a run, without what could steer a terminal, until it has ended. */
+/** Sends the end of the log of a run, without what could steer a terminal, until it has ended. */
 async function followLog(client: RunClient, clock: Clock, following: Following): Promise<void> {
   const { runId, send, signal } = following
   let afterTimestamp = 0
   await untilEnd(clock, following, async () => {
     for await (const part of client.streamLogs({ runId, afterTimestamp }, { signal })) {
       afterTimestamp = part.latestTimestamp
-      send('log', part.logOutput.split('\n').map(oneLine).join('\n'))
+      send('log', endOfLog(part.logOutput).split('\n').map(oneLine).join('\n'))
     }
   })
 }

@@ -1,9 +1,8 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
+import { logCharactersMax } from '../run-log-end.ts'
 
-/** So much of the end of a log is kept. */
-const charactersMax = 500_000
 const linesShown = 2000
 
 /** The log of a run, read once it is opened; with a filter. */
@@ -23,7 +22,7 @@ function Lines({ id }: { id: string }): VNode {
     // The program starts from the first line whenever the browser connects again.
     source.addEventListener('open', () => setText(''))
     source.addEventListener('log', ({ data }) => {
-      setText((before) => (before + (JSON.parse(data) as string)).slice(-charactersMax))
+      setText((before) => (before + (JSON.parse(data) as string)).slice(-logCharactersMax))
       setProblem('')
     })
     source.addEventListener('problem', ({ data }) => setProblem((JSON.parse(data) as { sentence: string }).sentence))

@@ -1,0 +1,27 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { systemClock } from '../../base/clock.ts'
+import { logCharactersMax } from '../../web/run-log-end.ts'
+import type { ControlClient } from '../connect.ts'
+import { dashboardEvents } from './dashboard-events.ts'
+
+test('of a log that a page could not take at once, it gets the last lines', async () => {
+  const line = `${'x'.repeat(98)}\n`
+  const client = {
+    async *streamLogs() {
+      yield { logOutput: `${line.repeat(200_000)}the last line\n`, latestTimestamp: 1 }
+    },
+  } as unknown as ControlClient
+  const follow = dashboardEvents({ subscribe: () => () => {} }, { client, clock: systemClock })('/api/runs/7/log')
+  const stop = new AbortController()
+  const texts: string[] = []
+  const send = (name: string, data: unknown): void => {
+    if (name === 'log') texts.push(data as string)
+    if (name === 'end') stop.abort()
+  }
+  await follow?.(send, stop.signal)
+  assert.equal(texts.length, 1)
+  const [text = ''] = texts
+  assert.ok(text.length <= logCharactersMax && text.length > logCharactersMax - 200, `${text.length} characters`)
+  assert.ok(text.startsWith(line) && text.endsWith(`${line}the last line\n`))
+})
