@@ -68,6 +68,21 @@ node-0      ● online    59 min ago
   )
 })
 
+test('a long name of an app or a SuperNode is cut: no line is wider than the screen', async () => {
+  const state = await stateOf(new StandInControl({ nodes: 3, rounds: 1, markup: false }))
+  const long = 'n'.repeat(200)
+  const named = {
+    ...state,
+    runs: state.runs.map((run) => ({ ...run, app: long })),
+    nodes: state.nodes.map((node) => ({ ...node, name: long })),
+  }
+  for (const columns of [160, 80, 40, 20]) {
+    const lines = fleetScreen(named, { columns, rows: 24 }).map(stripVTControlCharacters)
+    assert.ok(lines.some((line) => line.startsWith('nnn')))
+    for (const line of lines) assert.ok([...line].length <= columns, line)
+  }
+})
+
 test('before the first look, and while the SuperLink does not respond, the screen says so', () => {
   const none = {
     superlink: 'hospital',

@@ -1,3 +1,4 @@
+import { stripVTControlCharacters } from 'node:util'
 import { shortened } from '../base/printable.ts'
 import type { FleetState, NodeView, RunView } from '../web/model.ts'
 import { agoText, certificateText, signOf } from '../web/words.ts'
@@ -12,13 +13,13 @@ export interface ScreenSize {
 
 const runColumns: readonly Column[] = [
   { title: 'Run ID', isId: true, rank: 1 },
-  { title: 'App' },
+  { title: 'App', isFreeText: true },
   { title: 'Status', styleOf: (status) => runStyle(status.slice(2)) },
   { title: 'Since', rank: 2 },
   { title: 'Waits for', isFreeText: true, rank: 3 },
 ]
 const nodeColumns: readonly Column[] = [
-  { title: 'SuperNode' },
+  { title: 'SuperNode', isFreeText: true },
   { title: 'State', styleOf: (state) => (state.startsWith(signOf('online')) ? 'green' : 'red') },
   { title: 'Since', rank: 1 },
   { title: 'Organization', rank: 3 },
@@ -31,7 +32,17 @@ const tableHead = 3
  * Returns the lines that `flwr top` shows: a summary, the runs that have not ended, and the SuperNodes, those that need
  * attention first, as many as there is room for.
  */
-export function fleetScreen(state: FleetState, { columns, rows }: ScreenSize): string[] {
+export function fleetScreen(state: FleetState, size: ScreenSize): string[] {
+  return screenLines(state, size).map((line) => cutLine(line, size.columns))
+}
+
+/** Cuts a line that a terminal would wrap. Its colours are lost then. */
+function cutLine(line: string, columns: number): string {
+  const signs = [...stripVTControlCharacters(line)]
+  return signs.length <= columns ? line : `${signs.slice(0, columns - 1).join('')}…`
+}
+
+function screenLines(state: FleetState, { columns, rows }: ScreenSize): string[] {
   const now = Date.parse(state.at)
   const runs = state.runs.filter(({ status }) => status !== 'finished')
   const nodes = state.nodes.filter(({ status }) => status !== 'unregistered').sort(byNeed)
