@@ -1,13 +1,24 @@
 import { type ExecFileException, execFile } from 'node:child_process'
+import { createHash } from 'node:crypto'
 import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
-/** step-ca, built from the Go module proxy, which checks what it hands out. */
+/** step-ca, built from the Go module proxy, whose modules Go checks against its checksum database. */
 const source = join(import.meta.dirname, 'step-ca')
-const [, version = ''] = /certificates (v\S+)/.exec(readFileSync(join(source, 'go.mod'), 'utf8')) ?? []
+const [, version = ''] = /certificates (v\S+)/.exec(readSource('go.mod')) ?? []
 const cache = join(import.meta.dirname, '..', '.cache')
-const folder = join(cache, `step-ca-${version}`)
+const flags = [
+  '-mod=mod',
+  '-modcacherw',
+  '-buildvcs=false',
+  '-tags=nobadger,nomysql,nopgx',
+  '-gcflags=all=-N -l',
+  '-ldflags=-s -w',
+]
+/** A program that was built from something else is not used. */
+const hash = createHash('sha256').update(JSON.stringify([readSource('go.mod'), readSource('main.go'), flags]))
+const folder = join(cache, `step-ca-${version}-${hash.digest('hex').slice(0, 12)}`)
 const program = join(folder, 'step-ca')
 
 /**
@@ -30,21 +41,20 @@ export async function prepareStepCa(): Promise<Record<string, string>> {
 /** Without optimisation, and without databases that no test uses: both take longer to compile than the test runs. */
 async function build(): Promise<void> {
   const work = join(cache, `step-ca.${process.pid}`)
-  cpSync(source, work, { recursive: true })
-  const flags = [
-    '-mod=mod',
-    '-modcacherw',
-    '-buildvcs=false',
-    '-tags=nobadger,nomysql,nopgx',
-    '-gcflags=all=-N -l',
-    '-ldflags=-s -w',
-  ]
-  await promisify(execFile)('go', ['build', ...flags, '-o', 'step-ca', '.'], {
-    cwd: work,
-    timeout: 900_000,
-    env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '' },
-  })
-  mkdirSync(folder, { recursive: true })
-  renameSync(join(work, 'step-ca'), program)
-  rmSync(work, { recursive: true })
+  try {
+    cpSync(source, work, { recursive: true })
+    await promisify(execFile)('go', ['build', ...flags, '-o', 'step-ca', '.'], {
+      cwd: work,
+      timeout: 900_000,
+      env: { ...process.env, CGO_ENABLED: '0', GOFLAGS: '' },
+    })
+    mkdirSync(folder, { recursive: true })
+    renameSync(join(work, 'step-ca'), program)
+  } finally {
+    rmSync(work, { recursive: true, force: true })
+  }
+}
+
+function readSource(name: string): string {
+  return readFileSync(join(source, name), 'utf8')
 }
