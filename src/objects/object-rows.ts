@@ -33,6 +33,18 @@ export async function isAvailable(db: Db, id: string): Promise<boolean | undefin
   return row && row.available === 1
 }
 
+const findInFile = statement<{ id: string }, { in_file: number }>((db, value) =>
+  db
+    .selectFrom('object')
+    .select(sql<number>`available = 1 AND content IS NULL`.as('in_file'))
+    .where('object_id', '=', value('id')),
+)
+
+/** Whether the content is here, and not in its row. */
+export async function isInFile(db: Db, id: string): Promise<boolean> {
+  return (await findInFile(db, { id })).rows[0]?.in_file === 1
+}
+
 const insertAnnounced = statement<{ ids: IdList }, never>(
   (db, value) =>
     db

@@ -235,3 +235,22 @@ test('an object that many nodes ask for is read from the database once, until it
   await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['message']))
   assert.equal(await store.get(id), undefined)
 })
+
+test('the file of an object goes although the object comes again along with a message in the same commit', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const folder = join(directory, 'again')
+  const store = await createObjectStore({ db, directory: folder, durable: false })
+  const bytes = chunk(100_000, 9)
+  const id = objectId(bytes)
+  await db.transaction((tx) => store.announce(tx, 'm1', [id]))
+  await store.put(id, bytes)
+  assert.equal(filesBelow(folder).length, 1)
+  await db.transaction(async (tx, afterCommit) => {
+    await store.release(tx, afterCommit, ['m1'])
+    await store.announceWith(tx, afterCommit, 'm2', [id], new Map([[id, { id, type: 'ArrayChunk', bytes }]]))
+  })
+  // Takes its turn after the deletion.
+  assert.equal(await store.put(id, bytes), 'stored')
+  assert.deepEqual(filesBelow(folder), [])
+  assert.deepEqual(Buffer.from((await store.get(id))?.content ?? []), Buffer.from(bytes))
+})

@@ -18,6 +18,7 @@ import {
   findObject,
   findSizes,
   isAvailable,
+  isInFile,
   listChunks,
   type StoredContent,
   storeCarried,
@@ -260,8 +261,11 @@ class FileObjectStore implements ObjectStore {
     await this.#turns.inTurn(objectId, () => this.#deleteUnlessStored(objectId)).catch(() => {})
   }
 
-  /** A file without a row that says `available` is left from an upload that was not finished. */
+  /**
+   * A file that no row points to is left from an upload that was not finished, or from before its object came again along
+   * with a message.
+   */
   async #deleteUnlessStored(objectId: string): Promise<void> {
-    if (!(await isAvailable(this.#db.read, objectId))) await this.#files.remove(objectId)
+    if (!(await isInFile(this.#db.read, objectId))) await this.#files.remove(objectId)
   }
 }
