@@ -29,6 +29,15 @@ test('a report counts what is stored and shows the end of the log, while the Sup
   assert.doesNotMatch(report, /line 4799/)
 })
 
+test('a report shows no password in a URL, whatever characters it has, and no query', async () => {
+  const urls = ['http://user:pa@ss,word@proxy.example:80/list.crl', 'https://ca.example/list.crl?token=s3cr3t&other=1']
+  for (const url of urls) {
+    const report = await reportOf(['--insecure', '--ssl-client-crl', url])
+    assert.match(report, /^--ssl-client-crl https?:\/\/(\*\*\*@proxy\.example:80|ca\.example)\/list\.crl/m)
+    assert.doesNotMatch(report, /pa@|ss,|word|s3cr3t|other/)
+  }
+})
+
 test('a report of a SuperLink that cannot start says why, and shows no password and no key', async () => {
   using home = temporaryDirectory()
   writeFileSync(home.file('key.pem'), '-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n')

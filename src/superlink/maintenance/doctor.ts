@@ -37,11 +37,15 @@ export async function* examine(values: OptionValues, argv: readonly string[]): A
   yield* section('Log', await listSafely(async () => logLines(config.log.file)))
 }
 
-/** What stands before the host of a URL can be a password, and is left out. */
 function* section(title: string, lines: readonly string[]): Generator<string> {
   yield `## ${title}`
-  for (const line of lines.length > 0 ? lines : ['(nothing)']) yield line.replaceAll(/\/\/[^/@\s,]*@/g, '//***@')
+  for (const line of lines.length > 0 ? lines : ['(nothing)']) yield withoutPasswords(line)
   yield ''
+}
+
+/** Leaves out what stands before the host of a URL, and its query: each can be a password. */
+function withoutPasswords(line: string): string {
+  return line.replaceAll(/\/\/[^/\s]*@/g, '//***@').replaceAll(/(\/\/[^\s?]*\?)\S+/g, '$1***')
 }
 
 function programLines(): string[] {
