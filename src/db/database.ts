@@ -173,7 +173,12 @@ class SqliteDatabase implements Database {
   /** Between two transactions, when all that was committed is on disk. */
   async #restartLog(log: WriteAheadLog): Promise<void> {
     await this.#syncing
-    if (!this.#failure) await log.restart()
+    if (this.#failure) return
+    try {
+      await log.restart()
+    } catch (error) {
+      this.#stop(error)
+    }
   }
 
   async #commitTogether(): Promise<void> {
@@ -198,7 +203,12 @@ class SqliteDatabase implements Database {
       this.#running?.resolve()
       this.#running = undefined
     }
-    const synced = this.#files?.log.sync()
+    let synced: Promise<void> | undefined
+    try {
+      synced = this.#files?.log.sync()
+    } catch (error) {
+      return this.#fail(group, error)
+    }
     if (!synced) return this.#finish(group, committedAt)
     this.#syncing = synced.then(
       () => this.#finish(group, committedAt),
@@ -228,16 +238,20 @@ class SqliteDatabase implements Database {
     group.settle(this.#notices.onEffectFailed)
   }
 
+  #fail(group: CommitGroup, cause: unknown): void {
+    this.#syncing = undefined
+    group.reject(this.#stop(cause))
+  }
+
   /**
    * The disk could not store a commit. The system may have dropped it, so a later success would prove nothing: no transaction
    * is taken any more, and readers stay at what is on disk.
    */
-  #fail(group: CommitGroup, cause: unknown): void {
-    this.#syncing = undefined
+  #stop(cause: unknown): DomainError {
     const what = `The disk could not store the database (${errorText(cause)}): check the disk, then restart.`
     this.#failure = new DomainError('unavailable', what, { cause })
     this.#notices.onFailed(what)
-    group.reject(this.#failure)
+    return this.#failure
   }
 
   #explainFailure(cause: unknown): DomainError {

@@ -105,34 +105,37 @@ test('readers see a commit once it is on disk, not before', async () => {
   assert.deepEqual([await count(), syncs.length], [4, 2])
 })
 
-test('after the disk has failed to store a commit, nothing more is acknowledged, and readers stay at what is stored', async () => {
-  await using directory = temporaryDirectory()
-  let isBroken = false
-  const effects: number[] = []
-  const reasons: string[] = []
-  await using database = openDatabase({
-    path: directory.file('state.db'),
-    onFailed: (reason) => reasons.push(reason),
-    overrides: {
-      async syncFile() {
-        if (isBroken) throw new Error('EIO: i/o error, fdatasync')
+for (const when of ['later', 'at once'])
+  test(`after the disk has failed ${when} to store a commit, nothing more is acknowledged, and readers stay at what is stored`, async () => {
+    await using directory = temporaryDirectory()
+    let isBroken = false
+    const effects: number[] = []
+    const reasons: string[] = []
+    const syncNow = (): Promise<void> => {
+      if (isBroken) throw new Error('EIO: i/o error, fdatasync')
+      return Promise.resolve()
+    }
+    await using database = openDatabase({
+      path: directory.file('state.db'),
+      onFailed: (reason) => reasons.push(reason),
+      overrides: {
+        syncFile: when === 'at once' ? syncNow : async () => syncNow(),
       },
-    },
-  })
-  const write = (id: number): Promise<void> =>
-    database.transaction(async (tx, afterCommit) => {
-      await insert(tx, id)
-      afterCommit(() => effects.push(id))
     })
-  await write(1)
-  isBroken = true
-  const lost = write(2)
-  await assert.rejects(lost, { code: 'unavailable', message: /disk could not store the database \(EIO/ })
-  isBroken = false
-  await assert.rejects(write(3), /check the disk, then restart/)
-  assert.deepEqual([effects, reasons.length], [[1], 1])
-  assert.equal((await database.read.selectFrom('series').select('series_id').execute()).length, 1)
-})
+    const write = (id: number): Promise<void> =>
+      database.transaction(async (tx, afterCommit) => {
+        await insert(tx, id)
+        afterCommit(() => effects.push(id))
+      })
+    await write(1)
+    isBroken = true
+    const lost = write(2)
+    await assert.rejects(lost, { code: 'unavailable', message: /disk could not store the database \(EIO/ })
+    isBroken = false
+    await assert.rejects(write(3), /check the disk, then restart/)
+    assert.deepEqual([effects, reasons.length], [[1], 1])
+    assert.equal((await database.read.selectFrom('series').select('series_id').execute()).length, 1)
+  })
 
 test('a long log is copied and started anew by another thread, while transactions go on and nothing is lost', async () => {
   await using directory = temporaryDirectory()
