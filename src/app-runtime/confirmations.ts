@@ -17,16 +17,19 @@ export class Confirmations {
     this.#route = route
   }
 
-  /** Resolves when the server has heard it, or at once if the server is told later: see `flush`. */
+  /** Resolves when the server has it, or at once if it is sent later: see `flush`. */
   async confirm(messageId: string): Promise<void> {
     if (this.#route.api.objectsBytesMax === 0) return this.#send([messageId])
     this.#waiting.push(messageId)
     this.#sending ??= this.#drain()
   }
 
-  /** Resolves when the server has heard everything. Throws the first failure since the last call. */
-  async flush(): Promise<void> {
-    await this.#sending
+  /**
+   * Resolves when the server has everything that was confirmed. Rejects with the first failure since the last call, or, once
+   * the signal is aborted, with its reason; what is on its way goes on.
+   */
+  async flush(signal?: AbortSignal): Promise<void> {
+    await untilAborted(this.#sending, signal)
     const failure = this.#failure
     this.#failure = undefined
     if (failure) throw failure.error
@@ -42,7 +45,7 @@ export class Confirmations {
         await this.#send(ids)
       }
     } catch (error) {
-      // The server hands out again what it has not heard.
+      // The server hands out again what was not confirmed.
       this.#waiting = []
       this.#failure ??= { error }
     } finally {
@@ -53,5 +56,19 @@ export class Confirmations {
   #send([messageObjectId = '', ...moreMessageObjectIds]: string[]): Promise<void> {
     const { api, nodeId, runId } = this.#route
     return api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId, moreMessageObjectIds })
+  }
+}
+
+/** Resolves with the work, or rejects with the reason of the signal once that is aborted. */
+async function untilAborted(work: Promise<void> | undefined, signal: AbortSignal | undefined): Promise<void> {
+  if (!work || !signal) return work
+  signal.throwIfAborted()
+  const aborted = Promise.withResolvers<never>()
+  const onAbort = (): void => aborted.reject(signal.reason)
+  signal.addEventListener('abort', onAbort, { once: true })
+  try {
+    await Promise.race([work, aborted.promise])
+  } finally {
+    signal.removeEventListener('abort', onAbort)
   }
 }

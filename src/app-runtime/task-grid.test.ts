@@ -183,6 +183,25 @@ test('the signal of pullMessages ends a transfer that hangs', async () => {
   await assert.rejects(pulling, /stopped/)
 })
 
+test('the signal of pullMessages ends it while an earlier confirmation is not through', async () => {
+  const { server, grid } = setUp()
+  replying(server, [labelled(1)])
+  const confirmed = Promise.withResolvers<void>()
+  server.objectsBytesMax = 1024
+  const confirm = server.api.confirmMessageReceived
+  server.api.confirmMessageReceived = async (request) => {
+    await confirmed.promise
+    return confirm(request)
+  }
+  assert.equal((await grid.sendAndReceive([instructionFor()])).length, 1)
+  const stop = new AbortController()
+  const pulling = grid.pullMessages(undefined, { signal: stop.signal })
+  setImmediate(() => stop.abort(new Error('stopped')))
+  await assert.rejects(pulling, /stopped/)
+  confirmed.resolve()
+  assert.deepEqual(await grid.pullMessages(), [])
+})
+
 test('a pull without ids also returns what a SuperNode has sent unasked; a pull with ids does not', async () => {
   const { server, grid } = setUp()
   server.offer(instructionFor(labelled(1)))

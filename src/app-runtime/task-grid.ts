@@ -186,7 +186,7 @@ export class TaskGrid implements Grid {
     const { holdMs, signal = this.#api.signal, wantsAll = false, leavesObjects = false } = wait
     if (messageIds.length === 0 && !wantsAll) return { waited: false, isCut: false }
     // The server must not hand out again what the app has.
-    await this.#confirmations.flush()
+    await this.#confirmations.flush(signal)
     const hasRoom = this.#heldBytes < limits.carriedHeldBytesMax
     const objectsBytesMax = hasRoom && !leavesObjects ? this.#api.objectsBytesMax : 0
     const response = await this.#api.pullMessages(messageIds, { waitMs: holdMs, signal, wantsAll, objectsBytesMax })
