@@ -17,9 +17,9 @@ import { findFault } from './validate.ts'
  */
 
 /**
- * Takes the instructions of a run, with the objects that came along. Returns an id for each, empty if it was refused (unknown or unregistered node), and the
- * objects whose content is missing. Throws `invalid-request` for a malformed message, and `run-not-running` if the run has
- * ended: then none is taken.
+ * Takes the instructions of a run, with the objects that came along. Returns an id for each, empty if it was refused (unknown
+ * or unregistered node), and the objects whose content is missing. Throws `invalid-request` for a malformed message, and
+ * `run-not-running` if the run has ended: then none is taken.
  */
 export async function pushInstructions(
   ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes'>,

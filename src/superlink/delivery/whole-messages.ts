@@ -61,7 +61,7 @@ export function passingOf(replies: PassingReplies, runId: RunId): Passing {
 
 const messagesAtOnce = 50
 
-/** What was deleted meanwhile is left out: its receiver asks for it, and is told. */
+/** Objects that were deleted meanwhile are left out; the receiver then pulls them and learns that they are gone. */
 async function read(
   objects: ObjectStore,
   { ids, bytesTaken }: CarriedRoom,

@@ -6,7 +6,10 @@ import type { VirtualRun } from './virtual-runs.ts'
 export class NodeLog {
   readonly #bytes = new WeakMap<VirtualRun, number>()
 
-  /** Returns whole lines, each with the partition of its node, until the run has had its share of the log. */
+  /**
+   * Returns what a ClientApp has printed as lines that begin with the partition of its node; a fragment at the end becomes a
+   * whole line too. Once the run has had its share of the log: one line that says so, and then none.
+   */
   linesOf(run: VirtualRun, nodeId: NodeId, logs: readonly string[]): string[] {
     const before = this.#bytes.get(run) ?? 0
     if (before > limits.simulatedNodesLogBytesMax) return []
