@@ -17,14 +17,25 @@ export const sparseStype = 'trellis.sparse'
 
 const headBytes = 16
 
-/** The change of an array, row by row. `undefined` for arrays of whole numbers, which are sent as they are. */
+/**
+ * The change of an array, row by row. `undefined` for arrays of whole numbers, which are sent as they are. Throws a TypeError
+ * for a change that is not finite.
+ */
 export function changeOf(name: string, before: NdArray, after: NdArray): Float64Array | undefined {
   const [from, to] = [tensorOf(name, before), tensorOf(name, after)]
   if (!isFloat(from.dtype) || !isFloat(to.dtype)) return undefined
   if (before.shape.join() !== after.shape.join())
     throw new TypeError(`The array '${name}' of the reply has another shape than that of the model.`)
   const [old, now] = [valuesIn(from, false), valuesIn(to, false)]
-  return Float64Array.from(now as Float64Array, (value, index) => value - (old[index] as number))
+  return Float64Array.from(now as Float64Array, (value, index) => {
+    const change = value - (old[index] as number)
+    if (!Number.isFinite(change)) throw notFinite()
+    return change
+  })
+}
+
+function notFinite(): TypeError {
+  return new TypeError('A change that is not finite cannot be compressed.')
 }
 
 /** Rounds changes up or down by chance, so that their mean is kept (QSGD). `random` is uniform from 0 up to 1. */
@@ -34,8 +45,7 @@ export function quantized(like: NdArray, change: Float64Array, bits: 8 | 16, ran
     low = Math.min(low, value)
     high = Math.max(high, value)
   }
-  if (change.length > 0 && !Number.isFinite(high - low))
-    throw new TypeError('A change that is not finite cannot be quantised.')
+  if (change.length > 0 && !Number.isFinite(high - low)) throw notFinite()
   const most = 2 ** bits - 1
   const step = high > low ? (high - low) / most : 0
   const bytes = bits / 8
@@ -50,7 +60,10 @@ export function quantized(like: NdArray, change: Float64Array, bits: 8 | 16, ran
   return new NdArray({ dtype: like.dtype, shape: like.shape, stype: quantizedStype, data: Uint8Array.from(data) })
 }
 
-/** Keeps the largest changes. Returns them, and what is left of all. */
+/**
+ * Keeps the largest changes. Returns them, and what is left of all. Throws a TypeError for a change that is too large for the
+ * type of the array.
+ */
 export function sparse(
   like: NdArray,
   change: Float64Array,
@@ -64,6 +77,7 @@ export function sparse(
   const rest = Float64Array.from(change)
   for (const [index, place] of places.entries()) {
     values[index] = change[place] as number
+    if (!Number.isFinite(Number(values[index]))) throw notFinite()
     // What rounding to the type of the array leaves is kept too.
     rest[place] = (change[place] as number) - Number(values[index])
   }

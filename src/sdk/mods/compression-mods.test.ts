@@ -112,6 +112,28 @@ test('quantised updates reach the optimum of all nodes, with any strategy', asyn
   assert.ok(Math.abs(median - plain) < 0.01)
 })
 
+test('a change that is not finite fails its round, and the next rounds are as before', async () => {
+  const model = new ArrayRecord({ w: NdArray.from(new Float16Array(2)) })
+  for (const mod of [quantize(), topK({ fraction: 0.5 })])
+    for (const bad of [Number.NaN, Number.POSITIVE_INFINITY]) {
+      let calls = 0
+      const app = new ClientApp({ mods: [mod] }).train((message) => {
+        const arrays = new ArrayRecord({ w: NdArray.from(Float16Array.of(1, calls++ === 0 ? bad : 1)) })
+        return message.reply(new RecordDict({ arrays, m: new MetricRecord({ 'num-examples': 1 }) }))
+      })
+      const strategy = new CompressedUpdates(
+        new FedAvg({ fractionEvaluate: 0, minTrainNodes: 1, minAvailableNodes: 1 }),
+      )
+      const { arrays, trainMetricsClientapp } = await strategy.start(new InMemoryGrid([{ app }]), model, {
+        numRounds: 4,
+      })
+      assert.deepEqual([...trainMetricsClientapp.keys()], [2, 3, 4])
+      assert.ok([...arrays.getArray('w').values('float16')].every(Number.isFinite))
+    }
+  const far = Float64Array.of(2 * 65504)
+  assert.throws(() => sparse(NdArray.from(new Float16Array(1)), far, 1), /not finite/)
+})
+
 test('compressed updates without the wrapper, and with secure aggregation, are refused', async () => {
   await assert.rejects(
     distance(() => [topK({ fraction: 0.5 })], inner(), 1),
