@@ -29,7 +29,8 @@ interface Task {
   readonly name: string | undefined
   /** The step of the model that it has received. */
   readonly version: number
-  readonly received: ArrayRecord
+  /** The model that it has received; `undefined` once its update would be too old to be used. */
+  readonly received: ArrayRecord | undefined
   readonly askedAt: number
 }
 
@@ -180,7 +181,7 @@ export class AsyncRun {
     }
     this.#attempts = 0
     const steps = this.#update - version
-    if (steps <= this.#strategy.maxStaleness) this.#buffer.add({ received, content: reply.content, steps })
+    if (received) this.#buffer.add({ received, content: reply.content, steps })
     else log.info(`\t> Dropped the update of node ${nodeId}, which missed ${steps} steps of the model`)
   }
 
@@ -192,6 +193,7 @@ export class AsyncRun {
     this.#result.arrays = this.#buffer.stepFrom(this.#result.arrays)
     this.#buffer = this.#strategy.buffer()
     this.#failed.clear()
+    this.#forgetOldModels()
     log.info(`\t└──> Aggregated MetricRecord: ${metrics}`)
     this.#result.trainMetricsClientapp.set(this.#update, metrics)
     this.#report('train', metrics)
@@ -201,6 +203,13 @@ export class AsyncRun {
     const stops = await endOfRound(this.#update, this.#result, this.#options)
     await this.#checkpoint?.save(this.#update, stops)
     return stops
+  }
+
+  /** A model that only too old updates could need is not kept in memory. */
+  #forgetOldModels(): void {
+    for (const [messageId, task] of this.#tasks)
+      if (this.#update - task.version > this.#strategy.maxStaleness)
+        this.#tasks.set(messageId, { ...task, received: undefined })
   }
 
   /** Other nodes train in the place of those that took too long. */
