@@ -25,6 +25,15 @@ export function newFlowerKeys(): { privateKey: Uint8Array; publicKey: Uint8Array
   return { privateKey: utf8(privateKey), publicKey: utf8(publicKey) }
 }
 
+/** Whether it is a public key that nodes can agree on a secret with. */
+export function isFlowerKey(publicKey: Uint8Array): boolean {
+  try {
+    return createPublicKey(Buffer.from(publicKey)).asymmetricKeyDetails?.namedCurve === 'secp384r1'
+  } catch {
+    return false
+  }
+}
+
 /** The secret of two nodes as Flower uses it: base64 text, of which also the masks are made. */
 export function flowerSecret(privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array {
   const shared = diffieHellman({

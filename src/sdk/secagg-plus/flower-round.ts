@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto'
+import { limits } from '../../base/limits.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ConfigRecord, RecordDict } from '../../message/records.ts'
 import { isFloat, tensorOf, valuesIn } from '../arithmetic/tensor.ts'
@@ -55,10 +56,27 @@ export class FlowerRound {
   #setUp(request: ConfigRecord): ConfigRecord {
     for (const key of [...this.state.keys()]) this.state.delete(key)
     for (const key of settings) this.state.set(key, request.getNumber(key))
+    this.#checkSettings()
     const [masks, shares] = [newFlowerKeys(), newFlowerKeys()]
     this.state.set('sk1', masks.privateKey).set('sk2', shares.privateKey)
     this.state.set('pk1', masks.publicKey).set('pk2', shares.publicKey)
     return new ConfigRecord({ pk1: masks.publicKey, pk2: shares.publicKey })
+  }
+
+  /** Throws for settings with which a mask would take for ever, or hide nothing. */
+  #checkSettings(): void {
+    const modulus = this.state.getNumber('mod_range')
+    if (!(modulus >= 4 && modulus <= 2 ** 32 && Number.isInteger(Math.log2(modulus))))
+      throw new RefusedInFlowerRoundError(
+        `This node refuses the mod_range ${modulus}: it takes powers of 2 up to 2^32.`,
+      )
+    for (const key of ['threshold', 'share_num']) {
+      const count = this.state.getNumber(key)
+      if (!(Number.isInteger(count) && count >= 2 && count <= limits.secureAggregationNodesMax))
+        throw new RefusedInFlowerRoundError(
+          `This node refuses the ${key} ${count}: it takes 2 to ${limits.secureAggregationNodesMax}.`,
+        )
+    }
   }
 
   #shareKeys(request: ConfigRecord): ConfigRecord {

@@ -24,6 +24,7 @@ export function splitForFlower(secret: Uint8Array, threshold: number, count: num
 
 /** Returns the secret. Throws a RangeError for shares that are not of one secret. */
 export function joinForFlower(shares: readonly Uint8Array[]): Uint8Array {
+  if (shares.length === 0) throw new RangeError('The shares are not of one secret.')
   const buffers = shares.map((share) => Buffer.from(share))
   const points = buffers.map((share) => BigInt(share.readUInt32LE(0)))
   const factors = points.map((own) =>

@@ -1,3 +1,4 @@
+import { errorText, UsageError } from '../../base/errors.ts'
 import { Message } from '../../message/message.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, ConfigRecord, MetricRecord, RecordDict } from '../../message/records.ts'
@@ -6,6 +7,7 @@ import { arrayOf, isFloat, newValues, tensorOf } from '../arithmetic/tensor.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { needingOnlyMean } from '../secure-aggregation/mean-only.ts'
+import { waitForThreshold } from '../selection/selecting-grid.ts'
 import { AggregationError } from '../strategy/aggregation-error.ts'
 import type { FedAvg } from '../strategy/fed-avg.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
@@ -14,6 +16,7 @@ import { Replies } from '../strategy/reply-stream.ts'
 import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
 import { flowerSecret } from './flower-keys.ts'
 import { flowerMask } from './flower-masks.ts'
+import { keysIn, maskedIn, secretsOf, sharesFor } from './flower-replies.ts'
 import { flowerRecordKey } from './flower-round.ts'
 import { joinForFlower } from './flower-shares.ts'
 
@@ -33,6 +36,9 @@ export interface SecAggPlusOptions {
 
 const modulus = 2 ** 32
 
+/** By sender: what each has encrypted for whom. */
+type Shares = ReadonlyMap<bigint, ReadonlyMap<bigint, Uint8Array>>
+
 /**
  * Flower's SecAgg+ (`SecAggPlusWorkflow`) for ClientApps in Python with the mod `secaggplus_mod`, which cannot be changed. All
  * nodes are neighbours of each other. It protects little: each mask comes from a seed of 32 bits, which a curious server can
@@ -51,7 +57,7 @@ export class SecAggPlus extends Strategy {
   readonly timeout: number
   #grid: Grid | undefined
   #threshold = 0
-  #keys = new Map<bigint, readonly [Uint8Array, Uint8Array]>()
+  #keys: ReadonlyMap<bigint, readonly [Uint8Array, Uint8Array]> = new Map()
   /** The nodes that have sent shares. */
   #senders: readonly bigint[] = []
 
@@ -88,12 +94,18 @@ export class SecAggPlus extends Strategy {
     if (messages.length === 0) return []
     const nodes = messages.map(({ metadata }) => metadata.dstNodeId)
     this.#threshold = Math.max(Math.ceil(this.reconstructionThreshold * nodes.length), Math.floor(nodes.length / 2) + 1)
-    const setUp = await this.#exchange('setup', nodes, () => this.#settings(nodes.length))
-    this.#keys = new Map(
-      [...setUp].map(([node, record]) => [node, [record.getBytes('pk1'), record.getBytes('pk2')]] as const),
+    if (nodes.length < 2)
+      throw new UsageError(`SecAggPlus: ${nodes.length} nodes were sampled, but a round needs 2 or more: sample more.`)
+    waitForThreshold(grid, this.#threshold)
+    this.#keys = await this.#exchange('setup', nodes, this.#settings(nodes.length), keysIn)
+    const keys = new ConfigRecord([...this.#keys].map(([node, pair]) => [String(node), [...pair]] as const))
+    const members = [...this.#keys.keys()]
+    const shares = await this.#exchange('share_keys', members, keys, (record, node) =>
+      sharesFor(
+        members.filter((other) => other !== node),
+        record,
+      ),
     )
-    const keys = [...this.#keys].map(([node, pair]) => [String(node), [...pair]] as const)
-    const shares = await this.#exchange('share_keys', [...this.#keys.keys()], () => new ConfigRecord(keys))
     this.#senders = [...shares.keys()]
     return messages.flatMap((message) => this.#trainMessage(message, arrays, shares))
   }
@@ -106,15 +118,14 @@ export class SecAggPlus extends Strategy {
     })
   }
 
-  #trainMessage(message: Message, arrays: ArrayRecord, shares: ReadonlyMap<bigint, ConfigRecord>): Message[] {
+  #trainMessage(message: Message, arrays: ArrayRecord, shares: Shares): Message[] {
     const { dstNodeId } = message.metadata
     if (!shares.has(dstNodeId)) return []
     const [srcs, ctxts]: [bigint[], Uint8Array[]] = [[], []]
-    for (const [source, record] of shares) {
-      const place = listIn(record, 'dsts').findIndex((id) => BigInt(id as number) === dstNodeId)
-      if (place < 0) continue
+    for (const [source, encrypted] of shares) {
+      if (source === dstNodeId) continue
       srcs.push(source)
-      ctxts.push(listIn(record, 'ctxts')[place] as Uint8Array)
+      ctxts.push(encrypted.get(dstNodeId) as Uint8Array)
     }
     const parameters = [...arrays.values()].map(
       ({ stype, data }, index) => [String(index), new NdArray({ dtype: '', shape: [], stype, data })] as const,
@@ -129,15 +140,13 @@ export class SecAggPlus extends Strategy {
 
   async aggregateTrain({ round, replies, current }: TrainPhase): Promise<Aggregate> {
     if (this.#senders.length === 0) return {}
+    const lengths = [1, ...[...current].map(([name, array]) => tensorOf(name, array).values.length)]
     let sum: Float64Array[] | undefined
     const active: bigint[] = []
     for await (const reply of replies) {
       const { srcNodeId } = reply.metadata
-      if (reply.error || !this.#senders.includes(srcNodeId)) {
-        log.warn(`\t> Node ${srcNodeId} is left out of SecAgg+: ${reply.error?.reason}`)
-        continue
-      }
-      const parts = listIn(reply.content.config(flowerRecordKey), 'masked_params').map((data) => numbersIn(data))
+      const parts = this.#read('collect_masked_vectors', reply, (record) => maskedIn(record, lengths))
+      if (!parts || !this.#senders.includes(srcNodeId)) continue
       sum = sum ? sum.map((all, index) => all.map((value, at) => value + (parts[index]?.[at] as number))) : parts
       active.push(srcNodeId)
     }
@@ -156,13 +165,20 @@ export class SecAggPlus extends Strategy {
   /** Removes the masks in place. */
   async #unmask(sum: readonly Float64Array[], active: readonly bigint[]): Promise<void> {
     const dead = this.#senders.filter((node) => !active.includes(node))
-    const record = () => new ConfigRecord({ active_nids: [...active], dead_nids: [...dead] })
-    const replies = await this.#exchange('unmask', active, record)
-    const sharesOf = (node: bigint): Uint8Array[] =>
-      [...replies.values()].flatMap((reply) => {
-        const place = listIn(reply, 'nids').findIndex((id) => BigInt(id as number) === node)
-        return place < 0 ? [] : [listIn(reply, 'shares')[place] as Uint8Array]
-      })
+    const record = new ConfigRecord({ active_nids: [...active], dead_nids: [...dead] })
+    const shares = await this.#exchange('unmask', active, record, (own) => secretsOf([...active, ...dead], own))
+    const chosen = [...shares.values()].slice(0, this.#threshold)
+    const secretOf = <T>(node: bigint, read: (secret: Uint8Array) => T): T => {
+      try {
+        return read(joinForFlower(chosen.map((own) => own.get(node) as Uint8Array)))
+      } catch (cause) {
+        const error = new AggregationError(
+          `The shares of node ${node} do not fit together: a node has sent a wrong one. The round cannot be unmasked.`,
+        )
+        error.cause = cause
+        throw error
+      }
+    }
     const lengths = sum.map(({ length }) => length)
     const apply = (secret: Uint8Array, sign: 1 | -1): void => {
       flowerMask(secret, modulus, lengths).forEach((mask, index) => {
@@ -170,11 +186,15 @@ export class SecAggPlus extends Strategy {
         for (let at = 0; at < part.length; at++) part[at] = (part[at] as number) + sign * (mask[at] as number)
       })
     }
-    for (const node of active) apply(joinForFlower(sharesOf(node).slice(0, this.#threshold)), -1)
+    for (const node of active)
+      apply(
+        secretOf(node, (secret) => secret),
+        -1,
+      )
     for (const node of dead) {
-      const key = joinForFlower(sharesOf(node).slice(0, this.#threshold))
-      for (const other of active)
-        apply(flowerSecret(key, (this.#keys.get(other) as readonly [Uint8Array, Uint8Array])[0]), node > other ? 1 : -1)
+      const keyOf = (other: bigint): Uint8Array => (this.#keys.get(other) as readonly [Uint8Array, Uint8Array])[0]
+      const secrets = secretOf(node, (key) => active.map((other) => flowerSecret(key, keyOf(other))))
+      for (const [index, other] of active.entries()) apply(secrets[index] as Uint8Array, node > other ? 1 : -1)
     }
   }
 
@@ -197,23 +217,37 @@ export class SecAggPlus extends Strategy {
     )
   }
 
-  async #exchange(
+  /** Returns what `read` makes of the replies; nodes whose reply it cannot read are left out. */
+  async #exchange<T>(
     stage: string,
     nodes: readonly bigint[],
-    recordFor: () => ConfigRecord,
-  ): Promise<Map<bigint, ConfigRecord>> {
-    const content = new RecordDict([[flowerRecordKey, recordFor().set('stage', stage)]])
+    request: ConfigRecord,
+    read: (record: ConfigRecord, node: bigint) => T,
+  ): Promise<Map<bigint, T>> {
+    const content = new RecordDict([[flowerRecordKey, request.set('stage', stage)]])
     const messages = nodes.map((dstNodeId) => Message.create({ content, messageType: 'train', dstNodeId }))
     const replies = await (this.#grid as Grid).sendAndReceive(messages, { timeoutSeconds: this.timeout })
-    const found = new Map<bigint, ConfigRecord>()
+    const found = new Map<bigint, T>()
     for (const reply of inNodeOrder(replies)) {
-      const record = reply.hasContent() ? reply.content.configRecords.get(flowerRecordKey) : undefined
-      if (record) found.set(reply.metadata.srcNodeId, record)
-      else log.warn(`\t> Node ${reply.metadata.srcNodeId} is left out of SecAgg+ (${stage}): ${reply.error?.reason}`)
+      const { srcNodeId } = reply.metadata
+      const value = this.#read(stage, reply, (record) => read(record, srcNodeId))
+      if (value !== undefined) found.set(srcNodeId, value)
     }
     log.info(`SecAgg+, ${stage}: ${found.size} of ${nodes.length} nodes`)
     this.#ensureEnough(stage, found.size)
     return found
+  }
+
+  /** Returns `undefined`, and logs why, for a reply that is none of this stage. */
+  #read<T>(stage: string, reply: Message, read: (record: ConfigRecord) => T): T | undefined {
+    try {
+      if (reply.error) throw new TypeError(reply.error.reason)
+      return read(reply.content.config(flowerRecordKey))
+    } catch (error) {
+      if (!(error instanceof TypeError || error instanceof RangeError)) throw error
+      log.warn(`\t> Node ${reply.metadata.srcNodeId} is left out of SecAgg+ (${stage}): ${errorText(error)}`)
+      return undefined
+    }
   }
 
   #ensureEnough(stage: string, nodes: number): void {
@@ -230,16 +264,4 @@ export class SecAggPlus extends Strategy {
   async aggregateEvaluate(): Promise<undefined> {
     return undefined
   }
-}
-
-function listIn(record: ConfigRecord, key: string): readonly unknown[] {
-  const value = record.get(key)
-  if (Array.isArray(value)) return value
-  throw new AggregationError(`A node has sent no '${key}' for SecAgg+.`)
-}
-
-/** The whole numbers of an NPY file. */
-function numbersIn(data: unknown): Float64Array {
-  const array = new NdArray({ dtype: '', shape: [], stype: 'numpy.ndarray', data: data as Uint8Array })
-  return Float64Array.from(array.values() as BigInt64Array, Number)
 }
