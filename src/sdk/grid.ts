@@ -15,7 +15,10 @@ export interface NodeInfo {
   readonly tags: Readonly<Record<string, string>>
   /** `online` for all that `getNodes` returns. */
   readonly status: string
-  /** When the SuperLink last heard of it, in epoch milliseconds; some seconds ago at most may be missing. */
+  /**
+   * The last heartbeat, in epoch milliseconds. After a start of the SuperLink, or a time in which its disk was full, it is that
+   * instant until the node sends the next heartbeat.
+   */
   readonly lastSeenAt: number | undefined
 }
 

@@ -56,7 +56,10 @@ export class KnownNodes {
     return Math.max(onlineUntil, this.#nodes.get(nodeId)?.node.onlineUntil ?? 0)
   }
 
-  /** When the node of this row was last heard of; `undefined` if it never was. */
+  /**
+   * When the node of this row last sent a heartbeat; `undefined` if it never did. It follows from `onlineUntil`: after a start
+   * of the SuperLink, or a time with a full disk, it is that instant until the node sends the next.
+   */
   lastSeenAt(node: Node): number | undefined {
     const until = this.onlineUntil(node)
     return until === 0 ? undefined : until - heartbeatPatience * node.heartbeatIntervalMs
