@@ -88,6 +88,9 @@ const callers = [
 ] as const
 const callersElsewhere = [callers[0], callers[3]] as const
 
+/** Methods that end the task of an app. */
+const endsTask = new Set(['PushTaskOutput', 'PushAppOutputs'])
+
 const isPassing = ([what]: readonly [string, Uint8Array]): boolean => !what.endsWith('too much')
 
 function passes(method: DescMethod, body: Uint8Array, bounds: BodyBounds): boolean {
@@ -157,16 +160,24 @@ describe('a SuperLink under hostile and large requests', { concurrency: false },
     for (const { desc, table } of [apps[0] as Served, clientApps]) {
       for (const method of desc.methods) {
         const { body: bodyClass } = table[method.localName] as AccessRow
-        const [largest] = worstOf(method, bodyClass)
-        if (!largest) continue
+        const bodies = worstOf(method, bodyClass)
+        assert.ok(bodies.some(isPassing), `${method.name} has no body that passes the scan`)
         await simulation.startClientApp()
         for (const [known, door] of callersElsewhere) {
-          const outcome = await simulation.call(method, largest[1], { known, door })
-          assert.doesNotMatch(outcome, /http 50[^1]|grpc (2|13)$/, `${method.name} ${largest[0]}`)
+          for (const [what, body] of known ? bodies.filter(isPassing) : bodies.slice(0, 1)) {
+            const outcome = await simulation.call(method, body, { known, door })
+            assert.doesNotMatch(outcome, /http 50[^1]|grpc (2|13)$/, `${method.name} ${what}`)
+            // A task ends with its output.
+            if (known && endsTask.has(method.name) && outcome === 'http 200') await simulation.startClientApp()
+          }
         }
+        // The ClientApp was known until the end: its bodies were read.
+        const alive = { known: true, door: 'http' } as const
+        const heartbeat = await simulation.call(Runtime.method.sendTaskHeartbeat, new Uint8Array(), alive)
+        assert.equal(heartbeat, 'http 200', method.name)
         const { turnMs: ms } = await simulation.measure.look()
         if (ms > most.ms) most = { ms, what: method.name }
-        assert.ok(ms < turnMsMax, `${method.name} ${largest[0]}: one turn took ${ms} ms of processor time`)
+        assert.ok(ms < turnMsMax, `${method.name}: one turn took ${ms} ms of processor time`)
       }
     }
     t.diagnostic(`the longest turn took ${most.ms} ms (${most.what})`)
