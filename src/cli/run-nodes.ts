@@ -1,14 +1,17 @@
 import type { RunNode, ShowRunNodesResponse } from '../gen/flwr/proto/control_pb.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 import type { ControlClient } from './connect.ts'
 import { float, type Json } from './output.ts'
-import { isUnknownMethod } from './rpc-sentences.ts'
 import { type Column, table } from './table.ts'
 import { durationText } from './units.ts'
 
 /** Nodes that are shown by name; more would bury the run that they belong to. */
 const nodesShown = 50
 
-/** Returns what the nodes of a run do and did; `undefined` for a SuperLink that cannot say, as those of Flower. */
+/**
+ * Returns what the nodes of a run do and did; `undefined` if the SuperLink cannot say. Those of Flower refuse an unknown method in
+ * several ways (1.29 as an internal error), and the run itself was found before.
+ */
 export async function findRunNodes(
   client: Pick<ControlClient, 'showRunNodes'>,
   runId: bigint,
@@ -16,7 +19,7 @@ export async function findRunNodes(
   try {
     return await client.showRunNodes({ runId })
   } catch (error) {
-    if (isUnknownMethod(error)) return undefined
+    if (error instanceof RpcError) return undefined
     throw error
   }
 }
