@@ -31,7 +31,10 @@ for (const withFlwrHome of [true, false]) {
     const said = await readGuide({
       guide: 'docs/guides/dashboard.md',
       withFlwrHome,
-      after: 'grep -c "<svg" run.html && echo drawn',
+      // The one that the guide has started may not have printed its address yet: another one is waited for.
+      after: `grep -c "<svg" run.html && echo drawn
+flwr dashboard --no-browser > address.txt &
+until grep http address.txt; do sleep 0.1; done`,
     })
     assert.match(said, /http:\/\/127\.0\.0\.1:\d+\//)
     assert.match(said, /^drawn$/m)

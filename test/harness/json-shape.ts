@@ -18,7 +18,8 @@ export function addedKeys(command: string): string[] {
     ...['identity', 'organization', 'auth-method', 'certificate-serial', 'certificate-expires-at'],
     ...['certificate-days-left', 'certificate-renewal'],
   ]
-  return command.startsWith('supernode ls') ? ['name', 'location', 'admission', ...certificate] : newer
+  if (command.startsWith('supernode ls')) return ['name', 'location', 'admission', ...certificate]
+  return /^ls .*--run-id/.test(command) ? [...newer, 'nodes'] : newer
 }
 
 function shapeOf(value: unknown, without: readonly string[]): unknown {
