@@ -21,6 +21,8 @@ const patienceMs = 10 * 60_000
 /** A local one comes back with the next command, at another address. */
 const localPatienceMs = 2000
 const barCells = 20
+/** How long the last events of a run are waited for. */
+const lastEventsMs = 2000
 
 export interface FollowOptions {
   /** Where nothing can be redrawn: a line at each milestone too, or the log alone. */
@@ -105,7 +107,10 @@ class Follower {
           })
         : undefined
     try {
-      return await this.#followLog(line)
+      const run = await this.#followLog(line)
+      // The last events of a run may come after its log has ended.
+      if (run) await Promise.race([events, systemClock.sleep(lastEventsMs, this.#signal).catch(() => {})])
+      return run
     } finally {
       ended.abort()
       await events
