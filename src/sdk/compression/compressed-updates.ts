@@ -1,12 +1,11 @@
 import { UsageError } from '../../base/errors.ts'
-import type { Message } from '../../message/message.ts'
-import { ArrayRecord, type ConfigRecord, type MetricRecord } from '../../message/records.ts'
-import type { Grid } from '../grid.ts'
+import { ArrayRecord } from '../../message/records.ts'
 import { log } from '../log.ts'
 import { withArrays } from '../privacy/dp-wrapper.ts'
 import { SecureAggregation } from '../secure-aggregation/secure-aggregation.ts'
 import { InconsistentRepliesError } from '../strategy/inconsistent-replies.ts'
-import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
+import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
+import { StrategyWrapper } from '../strategy/strategy-wrapper.ts'
 import { isCompressed, restored } from './compressed-array.ts'
 
 /**
@@ -17,30 +16,19 @@ import { isCompressed, restored } from './compressed-array.ts'
  * @example
  * new CompressedUpdates(new FedAvg({ minTrainNodes: 10 }))
  */
-export class CompressedUpdates extends Strategy {
-  readonly strategy: Strategy
-
+export class CompressedUpdates extends StrategyWrapper {
   constructor(strategy: Strategy) {
-    super()
+    super(strategy)
     for (let one: Strategy | undefined = strategy; one; one = one.inner as Strategy | undefined)
       if (one instanceof SecureAggregation)
         throw new UsageError(
           'CompressedUpdates: masked updates cannot be compressed: use either SecureAggregation or compression.',
         )
-    this.strategy = strategy
   }
 
-  override get inner(): Strategy {
-    return this.strategy
-  }
-
-  summary(): void {
+  override summary(): void {
     log.info('\t├──> Updates may be compressed')
     this.strategy.summary()
-  }
-
-  configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Iterable<Message>> {
-    return this.strategy.configureTrain(round, arrays, config, grid)
   }
 
   aggregateTrain(phase: TrainPhase): Promise<Aggregate> {
@@ -48,14 +36,6 @@ export class CompressedUpdates extends Strategy {
       withArrays(reply, (arrays) => restoredModel(phase.current, arrays, reply.metadata.srcNodeId)),
     )
     return this.strategy.aggregateTrain({ ...phase, replies })
-  }
-
-  configureEvaluate(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Iterable<Message>> {
-    return this.strategy.configureEvaluate(round, arrays, config, grid)
-  }
-
-  aggregateEvaluate(round: number, replies: readonly Message[]): Promise<MetricRecord | undefined> {
-    return this.strategy.aggregateEvaluate(round, replies)
   }
 }
 

@@ -1,13 +1,13 @@
 import { UsageError } from '../../base/errors.ts'
 import { pythonFixed } from '../../base/python-float.ts'
 import { Message } from '../../message/message.ts'
-import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } from '../../message/records.ts'
-import type { Grid } from '../grid.ts'
+import { type ArrayRecord, RecordDict } from '../../message/records.ts'
 import { log } from '../log.ts'
 import { SecureAggregation } from '../secure-aggregation/secure-aggregation.ts'
 import { type Bounds, checkedNumber } from '../strategy/option-checks.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
-import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
+import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
+import { StrategyWrapper } from '../strategy/strategy-wrapper.ts'
 import { withNoise } from './clipping.ts'
 import { type Gaussian, secureGaussian } from './gaussian.ts'
 
@@ -29,15 +29,13 @@ export interface DpOptions {
  * What the wrappers for central differential privacy have in common: they leave sampling, aggregation and evaluation to
  * the strategy inside, and add normal noise to each model that it makes. A round in which a node fails is skipped.
  */
-export abstract class DpWrapper extends Strategy {
-  readonly strategy: Strategy
+export abstract class DpWrapper extends StrategyWrapper {
   readonly numSampledClients: number
   abstract readonly noiseMultiplier: number
   protected readonly gaussian: Gaussian
 
   constructor(strategy: Strategy, options: DpOptions) {
-    super()
-    this.strategy = strategy
+    super(strategy)
     this.gaussian = options.gaussian ?? secureGaussian()
     this.numSampledClients = this.check('numSampledClients', options.numSampledClients, { above: 0 })
   }
@@ -65,26 +63,6 @@ export abstract class DpWrapper extends Strategy {
   /** Returns an option as a number, or throws a UsageError. */
   protected check(name: string, value: number | bigint, bounds: Bounds): number {
     return checkedNumber(this.constructor.name, name, value, bounds)
-  }
-
-  override get inner(): Strategy {
-    return this.strategy
-  }
-
-  configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Iterable<Message>> {
-    return this.strategy.configureTrain(round, arrays, config, grid)
-  }
-
-  configureEvaluate(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Iterable<Message>> {
-    return this.strategy.configureEvaluate(round, arrays, config, grid)
-  }
-
-  aggregateEvaluate(round: number, replies: readonly Message[]): Promise<MetricRecord | undefined> {
-    return this.strategy.aggregateEvaluate(round, replies)
-  }
-
-  summary(): void {
-    this.strategy.summary()
   }
 
   async aggregateTrain(phase: TrainPhase): Promise<Aggregate> {

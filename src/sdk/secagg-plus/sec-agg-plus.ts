@@ -13,7 +13,8 @@ import type { FedAvg } from '../strategy/fed-avg.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
 import { inNodeOrder } from '../strategy/replies.ts'
 import { Replies } from '../strategy/reply-stream.ts'
-import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
+import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
+import { StrategyWrapper } from '../strategy/strategy-wrapper.ts'
 import { flowerSecret } from './flower-keys.ts'
 import { flowerMask } from './flower-masks.ts'
 import { keysIn, maskedIn, secretsOf, sharesFor } from './flower-replies.ts'
@@ -36,7 +37,7 @@ export interface SecAggPlusOptions {
 
 const modulus = 2 ** 32
 
-/** By sender: what each has encrypted for whom. */
+/** For each sender, by the node that it is for: the encrypted share. */
 type Shares = ReadonlyMap<bigint, ReadonlyMap<bigint, Uint8Array>>
 
 /**
@@ -48,8 +49,7 @@ type Shares = ReadonlyMap<bigint, ReadonlyMap<bigint, Uint8Array>>
  * @example
  * new SecAggPlus(new FedAvg({ minTrainNodes: 10 }), { maxWeight: 5000 })
  */
-export class SecAggPlus extends Strategy {
-  readonly strategy: FedAvg
+export class SecAggPlus extends StrategyWrapper<FedAvg> {
   readonly reconstructionThreshold: number
   readonly maxWeight: number
   readonly clippingRange: number
@@ -62,10 +62,9 @@ export class SecAggPlus extends Strategy {
   #senders: readonly bigint[] = []
 
   constructor(strategy: Strategy, options: SecAggPlusOptions = {}) {
-    super()
+    super(needingOnlyMean('SecAggPlus', strategy))
     const check = (name: string, value: number | bigint, bounds: object): number =>
       checkedNumber('SecAggPlus', name, value, bounds)
-    this.strategy = needingOnlyMean('SecAggPlus', strategy)
     const { reconstructionThreshold = 0.6, maxWeight = 1000, clippingRange = 8 } = options
     this.reconstructionThreshold = check('reconstructionThreshold', reconstructionThreshold, { above: 0.5, atMost: 1 })
     this.maxWeight = check('maxWeight', maxWeight, { above: 0 })
@@ -76,18 +75,19 @@ export class SecAggPlus extends Strategy {
     this.timeout = check('timeout', options.timeout ?? 600, { above: 0 })
   }
 
-  override get inner(): Strategy {
-    return this.strategy
-  }
-
-  summary(): void {
+  override summary(): void {
     log.warn(
       "Flower's SecAgg+ hides updates behind masks with seeds of 32 bits, which a curious server can try out. Prefer SecureAggregation.",
     )
     this.strategy.summary()
   }
 
-  async configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
+  override async configureTrain(
+    round: number,
+    arrays: ArrayRecord,
+    config: ConfigRecord,
+    grid: Grid,
+  ): Promise<Message[]> {
     this.#grid = grid
     this.#senders = []
     const messages = await this.strategy.configureTrain(round, arrays, config, grid)
@@ -257,11 +257,11 @@ export class SecAggPlus extends Strategy {
     )
   }
 
-  async configureEvaluate(): Promise<Message[]> {
+  override async configureEvaluate(): Promise<Message[]> {
     return []
   }
 
-  async aggregateEvaluate(): Promise<undefined> {
+  override async aggregateEvaluate(): Promise<undefined> {
     return undefined
   }
 }

@@ -1,7 +1,7 @@
 import { UsageError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import { Message } from '../../message/message.ts'
-import { type ArrayRecord, type ConfigRecord, type MetricRecord, RecordDict } from '../../message/records.ts'
+import { type ArrayRecord, type ConfigRecord, RecordDict } from '../../message/records.ts'
 import { float } from '../../message/value.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
@@ -10,7 +10,8 @@ import { AggregationError } from '../strategy/aggregation-error.ts'
 import type { FedAvg } from '../strategy/fed-avg.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
 import { Replies } from '../strategy/reply-stream.ts'
-import { type Aggregate, Strategy, type TrainPhase } from '../strategy/strategy.ts'
+import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
+import { StrategyWrapper } from '../strategy/strategy-wrapper.ts'
 import { valueCount } from './fixed-point.ts'
 import { needingOnlyMean } from './mean-only.ts'
 import { ServerRound } from './server-round.ts'
@@ -53,8 +54,7 @@ export interface SecureAggregationOptions {
  * @example
  * const strategy = new SecureAggregation(new FedAvg({ minTrainNodes: 10 }), { threshold: 0.6, bits: 22 })
  */
-export class SecureAggregation extends Strategy {
-  readonly strategy: FedAvg
+export class SecureAggregation extends StrategyWrapper<FedAvg> {
   readonly threshold: number
   readonly bits: number
   readonly clippingRange: number
@@ -68,10 +68,9 @@ export class SecureAggregation extends Strategy {
 
   /** Throws a UsageError for a strategy that compares or changes single replies. */
   constructor(strategy: Strategy, options: SecureAggregationOptions = {}) {
-    super()
+    super(needingOnlyMean('SecureAggregation', strategy))
     const check = (name: string, value: number | bigint, bounds: object): number =>
       checkedNumber('SecureAggregation', name, value, bounds)
-    this.strategy = needingOnlyMean('SecureAggregation', strategy)
     this.threshold = check('threshold', options.threshold ?? 0.6, { above: 0.5, atMost: 1 })
     this.bits = check('bits', options.bits ?? 22, { isWhole: true, atLeast: 8, atMost: 31 })
     this.clippingRange = check('clippingRange', options.clippingRange ?? 8, { above: 0 })
@@ -79,10 +78,6 @@ export class SecureAggregation extends Strategy {
     this.maxWeight = this.weighting === 'equal' ? 1 : check('maxWeight', options.maxWeight ?? 1000, { above: 0 })
     this.stageTimeout = check('stageTimeout', options.stageTimeout ?? 600, { above: 0 })
     this.skipFailedRounds = options.skipFailedRounds ?? false
-  }
-
-  override get inner(): FedAvg {
-    return this.strategy
   }
 
   /** @internal How many nodes were sampled for the last round, also those that were lost since. */
@@ -95,7 +90,7 @@ export class SecureAggregation extends Strategy {
     return this.#nodesInMean
   }
 
-  summary(): void {
+  override summary(): void {
     log.info('\t├──> Secure aggregation settings:')
     log.info(`\t│\t├── Threshold: ${this.threshold}`)
     log.info(`\t│\t├── Bits: ${this.bits} | clipping range: ${this.clippingRange}`)
@@ -103,7 +98,12 @@ export class SecureAggregation extends Strategy {
     this.strategy.summary()
   }
 
-  async configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
+  override async configureTrain(
+    round: number,
+    arrays: ArrayRecord,
+    config: ConfigRecord,
+    grid: Grid,
+  ): Promise<Message[]> {
     this.#round = undefined
     ensureFloats(arrays)
     const messages = await this.strategy.configureTrain(round, arrays, config, grid)
@@ -155,14 +155,6 @@ export class SecureAggregation extends Strategy {
       log.error(`${error.message} The round is skipped.`)
       return undefined
     }
-  }
-
-  configureEvaluate(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid): Promise<Message[]> {
-    return this.strategy.configureEvaluate(round, arrays, config, grid)
-  }
-
-  aggregateEvaluate(round: number, replies: readonly Message[]): Promise<MetricRecord | undefined> {
-    return this.strategy.aggregateEvaluate(round, replies)
   }
 }
 

@@ -63,7 +63,7 @@ export class ServerRound {
   readonly #options: RoundOptions
   readonly #session: Uint8Array = Uint8Array.from(randomBytes(sessionBytes))
   #members: readonly Member[] = []
-  /** Those that have sent shares, by place in the list of members: what each has encrypted for whom. */
+  /** The encrypted shares that each node has sent, by its place in the list of members, in the order of that list. */
   readonly #ciphertexts = new Map<number, readonly Uint8Array[]>()
 
   constructor(grid: Grid, options: RoundOptions) {
