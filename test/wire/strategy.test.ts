@@ -77,9 +77,9 @@ function withInitialModel(text: string): string {
   return text.replace('\t\tArrayRecord (0.000 MB)', '\t\tArrayRecord (0.019 MB)')
 }
 
-/** Flower says nothing of nodes that did not reply. */
+/** Flower says nothing of nodes that did not reply, in one round or in several: which those are is drawn here. */
 function isOurs(line: string): boolean {
-  return /No reply from \d+ of \d+ nodes/.test(line)
+  return /No reply from \d+ of \d+ nodes|was late in \d+ rounds in a row/.test(line)
 }
 
 async function runOf(vector: LogCase): Promise<void> {
