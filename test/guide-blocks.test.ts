@@ -25,7 +25,7 @@ const notRun = [
   'docs/guides/mutual-tls.md: its names and CAs are those of one organisation; src/identity/policy.test.ts reads it',
   'docs/guides/write-a-strategy.md: it needs the package registry; test/flows/package.test.ts installs new apps',
   'docs/guides/operating.md: it needs systemd; test/flows/systemd.test.ts checks the units',
-  'docs/guides/python-and-typescript.md: a part of a file; the template xgboost is such an app, and test/interop/real-apps.test.ts runs it',
+  'docs/guides/python-and-typescript.md: a part of a file; test/interop/both-languages.test.ts and four-supernodes.test.ts run such apps',
   'docs/guides/simulation.md: settings to choose from; those for GPUs need a machine with GPUs',
 ]
 

@@ -1,4 +1,5 @@
 import type { TaskInput } from '../app-api/task-api.ts'
+import { chooseClientApp } from '../fab/app-components.ts'
 import { ClientApp } from '../sdk/client-app.ts'
 import { installApp, loadComponent } from './load-app.ts'
 import { sdkUrl } from './sdk-url.ts'
@@ -22,5 +23,5 @@ export function loadOnce(load: Load): Load {
 
 export const loadClientApp: Load = async ({ config }, { fab }) => {
   const installed = await installApp(fab, config.home)
-  return loadComponent(installed, installed.manifest.components.clientapp, ClientApp, sdkUrl)
+  return loadComponent(installed, chooseClientApp(installed.manifest.components, 'typescript'), ClientApp, sdkUrl)
 }

@@ -46,9 +46,9 @@ export function buildFab(directory: string): BuiltFab {
   if (manifest.licenseFile !== undefined && !paths.includes(manifest.licenseFile))
     throw new UsageError(`fab-format-version = 1 needs ${manifest.licenseFile} among the files of the app: add it.`)
   const own = paths.map((path): AppFile => [path, readFileOf(directory, path)])
-  const { components, files: bundled } = bundleComponents(directory, manifest, own)
+  const { bundles, files: bundled } = bundleComponents(directory, manifest, own)
   const files: AppFile[] = [
-    ['pyproject.toml', Buffer.from(bundledProject(text, components))],
+    ['pyproject.toml', Buffer.from(bundledProject(text, bundles))],
     ...[...own, ...bundled].sort(byPath),
   ]
   const bytes = writeStoredZip([...files, [contentPath, Buffer.from(writeContentList(files))]])
@@ -112,22 +112,22 @@ function checkPaths(paths: readonly string[]): void {
     )
 }
 
-/** Bundles the components that import npm packages. Returns the references that this changes, by their keys. */
+/** Bundles the components that import npm packages. Returns their new references, by those of the app. */
 function bundleComponents(
   directory: string,
   { components }: Manifest,
   own: readonly AppFile[],
-): { components: ReadonlyMap<string, string>; files: readonly AppFile[] } {
-  const changed = new Map<string, string>()
+): { bundles: ReadonlyMap<string, string>; files: readonly AppFile[] } {
+  const bundles = new Map<string, string>()
   const files = new Map<string, Uint8Array>()
-  for (const [key, reference] of Object.entries(components)) {
+  for (const reference of Object.values(components)) {
     if (componentLanguage(reference) !== 'typescript') continue
     const bundle = bundlePackages(directory, reference, own)
     if (!bundle) continue
-    changed.set(key, bundle.reference)
+    bundles.set(reference, bundle.reference)
     for (const [path, bytes] of bundle.files) files.set(path, bytes)
   }
-  return { components: changed, files: [...files] }
+  return { bundles, files: [...files] }
 }
 
 function byPath([one]: AppFile, [other]: AppFile): number {
@@ -138,12 +138,17 @@ function byPath([one]: AppFile, [other]: AppFile): number {
  * The `pyproject.toml` of the bundle: without comments and connections, in the layout that Flower's builder writes, and with
  * the references of bundled components.
  */
-function bundledProject(text: string, components: ReadonlyMap<string, string>): string {
+function bundledProject(text: string, bundles: ReadonlyMap<string, string>): string {
   const project = parseOrderedToml(text)
-  const flwr = tableIn(tableIn(project, 'tool'), 'flwr')
-  flwr?.delete('federations')
-  const references = tableIn(tableIn(flwr, 'app'), 'components')
-  for (const [key, reference] of components) references?.set(key, reference)
+  const tool = tableIn(project, 'tool')
+  tableIn(tool, 'flwr')?.delete('federations')
+  for (const owner of ['flwr', 'trellis']) {
+    const references = tableIn(tableIn(tableIn(tool, owner), 'app'), 'components')
+    for (const [key, reference] of references ?? []) {
+      const bundled = typeof reference === 'string' ? bundles.get(reference) : undefined
+      if (bundled !== undefined) references?.set(key, bundled)
+    }
+  }
   return writeToml(project)
 }
 

@@ -2,6 +2,7 @@ import { DomainError } from '../base/errors.ts'
 import { printable, shortened } from '../base/printable.ts'
 import { parseToml, type TomlBounds, TomlFault } from '../base/toml.ts'
 import { ensureConfigFits, type UserConfig } from '../base/user-config.ts'
+import { type AppComponents, findComponentFaults, readComponents } from './app-components.ts'
 import { type FabNames, findNameFaults } from './fab-names.ts'
 import { findFormatFault, requiredLicense } from './format-rules.ts'
 
@@ -12,7 +13,7 @@ export interface Manifest {
   readonly publisher: string
   /** `publisher/name` */
   readonly fabId: string
-  readonly components: { readonly serverapp: string; readonly clientapp: string }
+  readonly components: AppComponents
   /** `[tool.flwr.app.config]`, flattened to dotted keys. */
   readonly config: UserConfig
   readonly dependencies: readonly string[]
@@ -43,7 +44,6 @@ export function readPyproject(
   if (errors.length > 0) throw refuse(list(errors))
   const project = table(toml.project)
   const app = table(table(table(toml.tool).flwr).app)
-  const components = table(app.components)
   const [name, version, publisher] = [String(project.name), String(project.version), String(app.publisher)]
   return {
     manifest: {
@@ -51,7 +51,7 @@ export function readPyproject(
       version,
       publisher,
       fabId: `${publisher}/${name}`,
-      components: { serverapp: String(components.serverapp), clientapp: String(components.clientapp) },
+      components: readComponents(table(toml.tool)),
       config: flattenConfig(table(app.config)),
       dependencies: Array.isArray(project.dependencies) ? project.dependencies.map(String) : [],
       fabInclude: app['fab-include'] as string[] | undefined,
@@ -80,16 +80,7 @@ function findFaults(toml: Table): { errors: string[]; warnings: string[] } {
   if (!('publisher' in app)) errors.push('Property "publisher" missing in [tool.flwr.app]')
   else if (typeof app.publisher !== 'string') errors.push('Property "publisher" in [tool.flwr.app] must be a string.')
   for (const key of ['fab-include', 'fab-exclude']) errors.push(...findPatternFaults(key, app[key]))
-  if (!isTable(app.components)) return { errors: [...errors, 'Missing [tool.flwr.app.components] section'], warnings }
-  for (const key of ['serverapp', 'clientapp']) {
-    const reference = app.components[key]
-    if (reference === undefined) errors.push(`Property "${key}" missing in [tool.flwr.app.components]`)
-    else if (typeof reference !== 'string' || !/^[^:]+:[^:]+$/.test(reference)) {
-      errors.push(
-        `Property "${key}" in [tool.flwr.app.components] must have the form "module:object" or "folder/file.ts:export".`,
-      )
-    }
-  }
+  errors.push(...findComponentFaults(table(toml.tool)))
   if (errors.length === 0) {
     const { name, version } = table(toml.project)
     errors.push(...findNameFaults({ name, version, publisher: app.publisher } as FabNames))

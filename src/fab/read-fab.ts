@@ -1,6 +1,7 @@
 import { errorText } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { peerBounds } from '../base/toml.ts'
+import { withoutMissingTwin } from './app-components.ts'
 import { checkContentList } from './content-list.ts'
 import { findPathCollision } from './member-paths.ts'
 import { type Manifest, readPyproject } from './pyproject.ts'
@@ -25,7 +26,9 @@ export async function readFab(bytes: Uint8Array): Promise<OpenedFab> {
   if (pyproject.length > limits.pyprojectBytesMax)
     throw invalid(`pyproject.toml is larger than ${limits.pyprojectBytesMax} bytes`)
   await checkContentList(members)
-  return { manifest: readPyproject(utf8(pyproject), { bounds: peerBounds }).manifest, members }
+  const { manifest } = readPyproject(utf8(pyproject), { bounds: peerBounds })
+  const components = withoutMissingTwin(manifest.components, (path) => members.has(path))
+  return { manifest: { ...manifest, components }, members }
 }
 
 function utf8(bytes: Uint8Array): string {

@@ -106,6 +106,7 @@ export async function startSupernode(
     log,
     fleet,
     runs: new Runs(fleet, config.nodeConfig, {
+      apps: config.apps,
       trusted: config.trustedEntities,
       onStateForgotten: (owner) => {
         const fields = forgotten.admit('state')

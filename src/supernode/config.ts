@@ -4,6 +4,7 @@ import type { LogFormat } from '../base/log.ts'
 import type { NodeTags } from '../base/node-tags.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import type { UserConfig } from '../base/user-config.ts'
+import type { AppLanguage } from '../fab/app-components.ts'
 import { parseConfigPairs } from '../fab/config-pairs.ts'
 import { generateNodeKey, type NodeKey, toNodeKey } from '../identity/node-key.ts'
 import { readOpensshPrivateKey } from '../identity/openssh-key.ts'
@@ -46,6 +47,8 @@ export interface SupernodeConfig {
   readonly healthAddress: string | undefined
   readonly dependencyInstallation: boolean
   readonly python: string | undefined
+  /** Which ClientApp runs where an app has one in both languages. */
+  readonly apps: AppLanguage
   readonly logFormat: LogFormat
   readonly warnings: readonly string[]
 }
@@ -120,6 +123,12 @@ export const rows: readonly OptionRow[] = [
     help: 'install the dependencies of Python apps with uv when they start',
   },
   { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
+  {
+    flags: '--apps <language>',
+    help: 'language of the ClientApp to run if an app has one in both languages',
+    default: 'typescript',
+    choices: ['python', 'typescript'],
+  },
   { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
   { flags: '--auth-supernode-public-key <path>', help: '', hidden: true },
   { flags: '--grpc-rere', help: '', hidden: true },
@@ -167,6 +176,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     healthAddress,
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
+    apps: text('apps') as AppLanguage,
     logFormat: text('logFormat') as LogFormat,
     warnings,
   }

@@ -2,12 +2,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { writeMixedApp } from '../../test/harness/python-apps.ts'
 import { writeApp } from '../../test/harness/write-app.ts'
 import type { NodeId, RunId } from '../base/ids.ts'
 import { buildFab } from '../fab/bundle.ts'
 import { GetFabResponseSchema } from '../gen/flwr/proto/fab_pb.ts'
 import { GetRunResponseSchema } from '../gen/flwr/proto/run_pb.ts'
 import { ConfigRecord, RecordDict } from '../message/records.ts'
+import { parseSupernodeConfig } from './config.ts'
 import { type FleetClient, fleet } from './fleet.ts'
 import { Runs } from './runs.ts'
 
@@ -113,4 +115,32 @@ test('what ClientApps keep is bounded in bytes: the oldest is forgotten, with a 
   runs.forget(4n as RunId)
   runs.keep(ended, { ...ended.context, state: state() })
   assert.equal(await isKept(4n), false)
+})
+
+test('of an app with a ClientApp in both languages a node runs the one in TypeScript, or in Python if it is told so', async () => {
+  using directory = temporaryDirectory()
+  const app = writeMixedApp(directory.file('app'), {
+    server: { language: 'typescript', source: '' },
+    client: { language: 'python', source: 'app = 1' },
+    twin: '',
+  })
+  const { bytes, hash } = buildFab(app)
+  const client = {
+    nodeId: 9n as NodeId,
+    call: async (method: unknown) => ({
+      waited: false,
+      message:
+        method === fleet.getRun
+          ? create(GetRunResponseSchema, { run: { runId: 1n, fabHash: hash } })
+          : create(GetFabResponseSchema, { fab: { hashStr: hash, content: bytes } }),
+    }),
+  } as unknown as FleetClient
+  const componentWith = async (apps: 'python' | 'typescript'): Promise<string> =>
+    (await new Runs(client, {}, { apps }).get(1n as RunId)).component
+  assert.deepEqual(
+    [await componentWith('typescript'), await componentWith('python')],
+    ['app/client.ts:app', 'app.client:app'],
+  )
+  assert.equal(parseSupernodeConfig(['--insecure'])?.apps, 'typescript')
+  assert.equal(parseSupernodeConfig(['--insecure', '--apps', 'python'])?.apps, 'python')
 })

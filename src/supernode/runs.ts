@@ -4,6 +4,7 @@ import { sha256InTurns } from '../base/hash-in-turns.ts'
 import type { RunId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { UserConfig } from '../base/user-config.ts'
+import { type AppLanguage, chooseClientApp } from '../fab/app-components.ts'
 import { fuseConfig } from '../fab/pyproject.ts'
 import { readFab } from '../fab/read-fab.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
@@ -29,6 +30,8 @@ export interface KnownRun {
 const runsMax = 64
 
 export interface RunsOptions {
+  /** Which ClientApp runs where an app has one in both languages. */
+  readonly apps?: AppLanguage
   readonly trusted?: TrustedEntities | undefined
   /** Other limits than usual, for tests. */
   readonly fabBytesMax?: number
@@ -40,6 +43,7 @@ export interface RunsOptions {
 /** The runs that this node has seen, each fetched once: its app, its configuration and its state. In memory only. */
 export class Runs {
   readonly #nodeConfig: UserConfig
+  readonly #apps: AppLanguage
   readonly #fleet: FleetClient
   readonly #known = new Map<RunId, { readonly run: Promise<KnownRun>; fabBytes: number; stateOwner?: string }>()
   readonly #states: KeptStates
@@ -51,6 +55,7 @@ export class Runs {
     fleetClient: FleetClient,
     nodeConfig: UserConfig,
     {
+      apps = 'typescript',
       trusted,
       fabBytesMax = limits.nodeFabBytesMax,
       stateBytesMax = limits.nodeStateBytesMax,
@@ -59,6 +64,7 @@ export class Runs {
   ) {
     this.#fleet = fleetClient
     this.#nodeConfig = nodeConfig
+    this.#apps = apps
     this.#trusted = trusted
     this.#fabBytesMax = fabBytesMax
     this.#states = new KeptStates(stateBytesMax)
@@ -133,7 +139,7 @@ export class Runs {
       runId,
       wire,
       fab: { hashStr, content },
-      component: manifest.components.clientapp,
+      component: chooseClientApp(manifest.components, this.#apps),
       context: {
         runId,
         nodeId: this.#fleet.nodeId,

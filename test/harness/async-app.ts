@@ -1,4 +1,4 @@
-import { addingClient } from './adding-client.ts'
+import { addingClients } from './adding-client.ts'
 import type { Language } from './bilingual-app.ts'
 import { writeMixedApp } from './python-apps.ts'
 
@@ -24,11 +24,11 @@ export const app = new ServerApp().main(async (grid, context) => {
 /** What the run logs at its end. */
 export const asyncResult = /weights: 1\.000 11\.000, loss: 0\.500/
 
-/** Writes the app, with a ClientApp in that language. Returns its folder. */
-export function writeAsyncApp(folder: string, { client, nodes }: { client: Language; nodes: number }): string {
+/** Writes the app, with a ClientApp in that language or in both. Returns its folder. */
+export function writeAsyncApp(folder: string, { client, nodes }: { client: Language | 'both'; nodes: number }): string {
   return writeMixedApp(folder, {
     server: { language: 'typescript', source: server },
-    client: { language: client, source: addingClient(client, { isSecure: false }) },
+    ...addingClients(client, { isSecure: false }),
     config: `nodes = ${nodes}`,
   })
 }

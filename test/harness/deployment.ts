@@ -74,9 +74,13 @@ export class Deployment implements AsyncDisposable {
   }
 
   /** Starts a SuperNode; with mutual TLS it gets a certificate of its own. Resolves when it has joined. */
-  async startSupernode(name: string, args: readonly string[] = []): Promise<TestProgram> {
+  async startSupernode(
+    name: string,
+    args: readonly string[] = [],
+    env: Readonly<Record<string, string>> = {},
+  ): Promise<TestProgram> {
     const tls = this.#ca ? await this.#nodeTls(name) : ['--insecure']
-    const node = this.start('flower-supernode', [...tls, '--superlink', this.fleetAddress, ...args])
+    const node = this.start('flower-supernode', [...tls, '--superlink', this.fleetAddress, ...args], { env })
     await node.line(/SuperNode ID: (\d+)/)
     return node
   }

@@ -53,16 +53,18 @@ export interface Component {
 export interface MixedAppSources {
   readonly server: Component
   readonly client: Component
+  /** Source of the TypeScript twin of a client in Python. */
+  readonly twin?: string
   /** Lines of \`[tool.flwr.app.config]\`. */
   readonly config?: string
   /** What the app needs beside Flower, as Python writes requirements. */
   readonly dependencies?: readonly string[]
 }
 
-/** Writes an app named like its folder whose components are in any language; answers the folder. */
+/** Writes an app named like its folder whose components are in any language. Returns the folder. */
 export function writeMixedApp(
   folder: string,
-  { server, client, config = '', dependencies = [] }: MixedAppSources,
+  { server, client, twin, config = '', dependencies = [] }: MixedAppSources,
 ): string {
   mkdirSync(join(folder, 'app'), { recursive: true })
   const place = (role: 'server' | 'client', { language, source }: Component): string => {
@@ -83,6 +85,7 @@ publisher = "test"
 [tool.flwr.app.components]
 serverapp = "${place('server', server)}"
 clientapp = "${place('client', client)}"
+${twin === undefined ? '' : `[tool.trellis.app.components]\nclientapp = "${place('client', { language: 'typescript', source: twin })}"`}
 [tool.flwr.app.config]
 ${config}
 `,

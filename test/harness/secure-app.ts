@@ -1,6 +1,6 @@
 import { copyFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { addingClient } from './adding-client.ts'
+import { addingClients } from './adding-client.ts'
 import type { Language } from './bilingual-app.ts'
 import { writeMixedApp } from './python-apps.ts'
 
@@ -22,14 +22,17 @@ export const app = new ServerApp().main(async (grid, context) => {
 /** What the run logs at its end. */
 export const secureResult = /weights: 0\.500 10\.500, loss: 0\.500/
 
-/** Writes the app, with a ClientApp in that language. Returns its folder. */
-export function writeSecureApp(folder: string, { client, nodes }: { client: Language; nodes: number }): string {
+/** Writes the app, with a ClientApp in that language or in both. Returns its folder. */
+export function writeSecureApp(
+  folder: string,
+  { client, nodes }: { client: Language | 'both'; nodes: number },
+): string {
   const app = writeMixedApp(folder, {
     server: { language: 'typescript', source: server },
-    client: { language: client, source: addingClient(client, { isSecure: true }) },
+    ...addingClients(client, { isSecure: true }),
     config: `nodes = ${nodes}`,
   })
   const mod = join(import.meta.dirname, '../../examples/secure-aggregation/secure_aggregation.py')
-  if (client === 'python') copyFileSync(mod, join(app, 'app', 'secure_aggregation.py'))
+  if (client !== 'typescript') copyFileSync(mod, join(app, 'app', 'secure_aggregation.py'))
   return app
 }

@@ -44,14 +44,16 @@ test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate tr
   assert.match(run.said, /Received 4 results and 0 failures/)
   assert.match(run.said, new RegExp(`digest: ${expectedDigest()}`))
 
-  const secure = writeSecureApp(fleet.directory.file('secure'), { client: 'python', nodes: 4 })
+  const secure = writeSecureApp(fleet.directory.file('secure'), { client: 'both', nodes: 4 })
   const hidden = await fleet.flwr('trellis', ['run', secure, '--stream'])
   assert.match(hidden.said, secureResult)
   assert.match(hidden.said, /secure aggregation, unmask: 4 of 4 nodes/)
 
-  const unhurried = writeAsyncApp(fleet.directory.file('unhurried'), { client: 'python', nodes: 4 })
+  const unhurried = writeAsyncApp(fleet.directory.file('unhurried'), { client: 'both', nodes: 4 })
   const asynchronous = await fleet.flwr('trellis', ['run', unhurried, '--stream'])
   assert.match(asynchronous.said, asyncResult)
+  // Ours runs the ClientApp in TypeScript, those of Flower the one in Python.
+  await certified.line(/trained in typescript/)
   assert.match(asynchronous.said, /node hospital-4 of Hospital Four: \{"region":"eu"\}, online, seen true/)
 
   const { stdout } = await fleet.flwr('trellis', ['supernode', 'ls', '--format', 'json'])

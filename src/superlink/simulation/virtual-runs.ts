@@ -3,6 +3,7 @@ import { DomainError } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { UserConfig } from '../../base/user-config.ts'
 import type { Db } from '../../db/database.ts'
+import { chooseClientApp } from '../../fab/app-components.ts'
 import { fuseConfig } from '../../fab/pyproject.ts'
 import { readFab } from '../../fab/read-fab.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -80,7 +81,7 @@ export class VirtualRuns {
       nodeIds: [...partitions.keys()],
       partitions,
       runConfig: fuseConfig(manifest.config, run.overrideConfig),
-      component: manifest.components.clientapp,
+      component: chooseClientApp(manifest.components, 'typescript'),
       atOnce: appsAtOnce(simulation, this.#machine),
       ended,
     }
