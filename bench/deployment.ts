@@ -16,9 +16,9 @@ export interface Flower {
   readonly connection: (ca: TestCa) => Promise<string>
   /** Says that its APIs are open; the groups are Control and Fleet. */
   readonly ready: RegExp
-  /** Writes the app that adds one to every weight, and answers its folder. */
+  /** Writes the app that adds one to every weight, and returns its folder. */
   readonly writeApp: (directory: string, options: { floats: number; rounds: number }) => string
-  /** How a load generator proves who it is. */
+  /** How a load generator proves its identity. */
   readonly loadCredential: (ca: TestCa) => Promise<{ certificate?: { chainPem: string; keyPem: string }; key: NodeKey }>
   readonly signsCalls: boolean
 }
@@ -28,7 +28,7 @@ export interface Deployment {
   readonly ca: TestCa
   readonly fleetAddress: string
   readonly superlinkPid: number
-  /** Runs the app and answers the seconds that its strategy took. */
+  /** Runs the app and returns the seconds that its strategy took. */
   train(options: { floats: number; rounds: number }): Promise<number>
 }
 

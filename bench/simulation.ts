@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { prepareEnvironment } from '../scripts/python.ts'
 import { eventually, processesWith, start } from '../test/harness/program.ts'
 
-/** Ten virtual nodes that train a small model: what a person waits for who types `flwr run`. */
+/** Ten virtual nodes that train a small model: what the user of `flwr run` waits for. */
 const [nodes, floats] = [10, 1000]
 /** Few rounds show what a start costs, many what a message costs. */
 const roundCounts = [3, 20]

@@ -40,7 +40,7 @@ export class Programs implements AsyncDisposable {
     if (!options.live) this.#options.show(program.stdout)
   }
 
-  /** Runs a program to its end behind the scene and answers its standard output. */
+  /** Runs a program to its end behind the scene and returns its standard output. */
   async read(name: string, args: readonly string[]): Promise<string> {
     const program = this.#spawn(name, args, this.#commands)
     await program.succeeds()
@@ -103,7 +103,7 @@ export class Program {
     this.onOutput((text) => {
       this.#said += text
     })
-    // After `close` nobody holds the output any more, the programs that this one started included.
+    // After `close` no process holds the output any more, the programs that this one started included.
     this.#closed = new Promise((resolve) =>
       child.once('close', () => {
         this.#isClosed = true
@@ -141,7 +141,7 @@ export class Program {
     if (this.#child.exitCode !== 0) throw this.#error(`ended with ${this.#child.signalCode ?? this.#child.exitCode}`)
   }
 
-  /** Waits for its end and answers its exit status and its last words, without the log. Throws when it goes on. */
+  /** Waits for its end and returns its exit status and its last words, without the log. Throws when it goes on. */
   async isRefused(): Promise<{ exitStatus: number; sentence: string }> {
     await this.#within(this.#closed, 'was not refused: it went on')
     const lines = stripVTControlCharacters(this.#said).trim().split('\n')

@@ -40,7 +40,7 @@ async function main(): Promise<number> {
   // A second Ctrl-C changes nothing: cleaning up is bounded and has begun.
   for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const)
     process.on(name, () => stop.abort(new Error('The demo was interrupted.')))
-  process.stdout.on('error', () => stop.abort(new Error('Nobody reads what the demo says.')))
+  process.stdout.on('error', () => stop.abort(new Error('The reader of the output is gone.')))
   const late = setTimeout(
     () => stop.abort(new Error(`The demo took more than ${demoMsMax / 60_000} minutes.`)),
     demoMsMax,
@@ -62,7 +62,7 @@ async function main(): Promise<number> {
   }
 }
 
-/** Everything has ended when this answers or throws. */
+/** Everything has ended when this returns or throws. */
 async function inDirectory(directory: string, screen: Screen, signal: AbortSignal): Promise<Summary> {
   await using programs = new Programs({
     directory,
@@ -74,7 +74,7 @@ async function inDirectory(directory: string, screen: Screen, signal: AbortSigna
   })
   const [fleet = 0, control = 0, main = 0] = await freePorts([9092, 9093, 8000])
 
-  screen.step('One CA, and a certificate for everybody')
+  screen.step('One CA, and a certificate for each program')
   await programs.run('flwr', ['pki', 'init'])
   await programs.run('flwr', ['pki', 'issue', 'server', '--server'])
   for (const site of [1, 2, 3])
@@ -170,7 +170,7 @@ function conclude({ accuracy, rounds, secondsPerRound, refusals }: Summary, scre
   const good = accuracy >= accuracyMin
   const verdict = good ? '' : `, which is less than ${accuracyMin}`
   screen.headline(
-    `Final test accuracy ${accuracy.toFixed(4)} after ${rounds} rounds of ${secondsPerRound.toFixed(2)} s${verdict}; ${refusals.length} strangers refused.`,
+    `Final test accuracy ${accuracy.toFixed(4)} after ${rounds} rounds of ${secondsPerRound.toFixed(2)} s${verdict}; ${refusals.length} invalid SuperNodes rejected.`,
     good ? 'green' : 'red',
   )
   screen.say('Everything has been stopped and removed. The same by hand:\n')

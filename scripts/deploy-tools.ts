@@ -27,7 +27,7 @@ const cache = join(import.meta.dirname, '..', '.cache')
 const complete = join(cache, 'deploy-tools-1')
 
 /**
- * Fetches the tools into `.cache/` where they are missing and answers their folder. Where they cannot be had it says so,
+ * Fetches the tools into `.cache/` where they are missing and returns their folder. Where they cannot be had it says so,
  * and the tests that need them skip; in CI on Linux that is an error.
  */
 export async function prepareDeployTools(): Promise<Record<string, string>> {

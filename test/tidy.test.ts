@@ -151,7 +151,7 @@ test('the environment is read where programs are configured', () => {
   )
 })
 
-/** Configuration, the terminal and the log of a program; and children, who inherit it. */
+/** Configuration, the terminal and the log of a program; and children, which inherit it. */
 const mayReadEnvironment = [
   'src/app-runtime/config.ts',
   'src/base/child-program.ts',

@@ -6,7 +6,7 @@ import type { ServerAppIo } from '../gen/flwr/proto/serverappio_pb.ts'
 import type { AccessTable } from '../rpc/service.ts'
 
 /**
- * Who may call what, for all five services. `changes` marks calls that change what others see; they are written to the
+ * The permissions of callers, for all five services. `changes` marks calls that change what others see; they are written to the
  * audit log. What a node does all the time (heartbeats, objects) does not count as a change: the reply that the objects
  * belong to does. Apps act for a run whose start is in the audit log. `body` names the class of the request's size.
  *

@@ -6,15 +6,15 @@ import type { WireStatus } from '../base/wire-status.ts'
 import { type Channel, RpcError } from '../rpc/channel.ts'
 import { createAppioSource } from './appio-source.ts'
 
-/** A server of Flower 1.29 that has the answers of one service, and says of the other what 1.29 says. */
-function serverWith(service: string, answers: Record<string, (request: never) => object>) {
+/** A server of Flower 1.29 with the responses of one service; for the other it says what 1.29 says. */
+function serverWith(service: string, responses: Record<string, (request: never) => object>) {
   const calls: string[] = []
   const headers: string[][] = []
   const channel = {
     async call(method: DescMethod, request: never, options: { headers: Record<string, string> }) {
       calls.push(`${method.parent.name}.${method.name}`)
       headers.push(Object.keys(options.headers))
-      const answer = method.parent.name === service ? answers[method.name] : undefined
+      const answer = method.parent.name === service ? responses[method.name] : undefined
       if (!answer) throw new RpcError('unauthenticated' satisfies WireStatus, 'Authentication failed.')
       return { message: answer(request), waited: false }
     },

@@ -9,7 +9,7 @@ const server = ServerAppIo.method
 const client = ClientAppIo.method
 
 type AppioTaskOptions = TaskCallsOptions & {
-  /** Known to those who took the task; an app process reads it from its input. */
+  /** Known to the launcher that took the task; an app process reads it from its input. */
   readonly runId?: bigint
 }
 

@@ -6,8 +6,8 @@ import type { AppGeneration } from './task-api.ts'
 const question = 'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n'
 
 /**
- * Which API for apps a server has: who answers HTTP/1.1 has the Runtime API. Flower 1.29 speaks HTTP/2 alone, and never TLS
- * at these ports. Throws an RpcError when nobody is there or says a word.
+ * Which API for apps a server has: a server that responds to HTTP/1.1 has the Runtime API. Flower 1.29 speaks HTTP/2 alone, and never TLS
+ * at these ports. Throws an RpcError if no server responds.
  */
 export async function findGeneration(address: string, tls: ChannelTls, patienceMs = 10_000): Promise<AppGeneration> {
   if (tls !== 'insecure') return 'runtime'

@@ -65,7 +65,7 @@ export interface TaskApi {
    */
   readonly objectsBytesMax: number
   pullInput(): Promise<TaskInput>
-  /** Answers whether the task still goes on. */
+  /** Returns whether the task still goes on. */
   sendHeartbeat(options: { waitMs: number }): Promise<Held<{ success: boolean }>>
   /**
    * Returns replies to these messages; a ClientApp names none and receives the message of its task. With `wantsAll` it
@@ -85,7 +85,7 @@ export interface TaskApi {
   /** Waits a while for another number of nodes than `knownNodes`, where the server can. */
   getNodes(options?: { knownNodes?: number }): Promise<MessageShape<typeof NodeInfoSchema>[]>
   pushLogs(logs: string[]): Promise<void>
-  /** Tells those who follow the run; servers that know no events are not bothered. */
+  /** Tells the followers of the run; servers without events are not called. */
   pushEvent(event: { timestamp: string; event: string; data: string }): Promise<void>
   /** Keeps what a ServerApp goes on from. Returns false if the server keeps no checkpoints. */
   saveCheckpoint(context: MessageInitShape<typeof ContextSchema>): Promise<boolean>

@@ -109,7 +109,7 @@ function lastWordsFor(instruction: Message, { context }: TaskInput) {
   return writeLastWords(deflateMessage(instruction.replyError({ code: errorCodes.clientAppCrashed, reason })), context)
 }
 
-/** An app that throws answers with an error, and so does one that cannot be loaded. */
+/** Returns an error reply if the app throws or cannot be loaded. */
 async function answer(
   loading: Promise<ClientApp>,
   instruction: Message,

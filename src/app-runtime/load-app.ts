@@ -9,7 +9,7 @@ import { installFab } from '../fab/install-fab.ts'
 import { fuseConfig, type Manifest } from '../fab/pyproject.ts'
 import { sdkNames } from '../fab/sdk-names.ts'
 
-/** Why an app cannot be run: the app's fault, told to the ServerApp or to those who follow the run. */
+/** Why an app cannot be run: the app's fault, reported to the ServerApp or to the followers of the run. */
 export class AppLoadError extends Error {}
 
 export interface InstalledApp {

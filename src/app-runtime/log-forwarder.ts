@@ -64,7 +64,7 @@ export class LogForwarder {
       try {
         await this.#api.pushLogs(logs)
       } catch (error) {
-        // The run was stopped, or this process is, or the server stayed away: nobody reads on.
+        // The run was stopped, or this process is, or the server stayed away: the log is not needed any more.
         if (!(error instanceof TaskEndedError) && !this.#api.signal.aborted)
           process.stderr.write(`Log lines were lost: ${errorText(error)}\n`)
         return

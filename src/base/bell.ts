@@ -1,5 +1,5 @@
 /**
- * Wakes those who wait for something: *subscribe, look, wait a bounded time, look again*. A ring that comes between
+ * Wakes waiting callers: *subscribe, look, wait a bounded time, look again*. A ring that comes between
  * `subscribe` and `wait` is not lost. It carries no data: the waiter looks for itself.
  */
 export class Bell<Key> {
@@ -9,7 +9,7 @@ export class Bell<Key> {
     for (const wake of this.#waiters.get(key) ?? []) wake()
   }
 
-  /** Wakes everybody, e.g. when the server stops. */
+  /** Wakes all waiting callers, e.g. when the server stops. */
   ringAll(): void {
     for (const key of this.#waiters.keys()) this.ring(key)
   }

@@ -14,7 +14,7 @@ export interface FetchRequest {
   readonly bytesMax: number
   /** For everything, from connecting to the last byte. */
   readonly deadlineMs: number
-  /** Trusted beside the CAs that everybody trusts; PEM. */
+  /** Trusted beside the public CAs; PEM. */
   readonly ca?: readonly string[]
 }
 

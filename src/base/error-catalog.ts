@@ -35,7 +35,7 @@ const catalog = {
   crowded: { status: 'unavailable', sentence: 'Crowded. Try again.', showsDetail: true, retryAfterSeconds: 5 },
   'too-many-calls': { status: 'unavailable', sentence: 'Too many calls.', showsDetail: true },
 
-  // Who is calling
+  // Identity of the caller
   'certificate-refused': {
     status: 'unauthenticated',
     number: 1008,

@@ -16,6 +16,6 @@ export interface ErrorRow {
   readonly showsDetail?: boolean
   /** When the same call may succeed: travels as `retry-after`, and as gRPC's pushback. */
   readonly retryAfterSeconds?: number
-  /** The code is a reason for which a peer is refused for who it is: it travels with the error, and is audited. */
+  /** The code is a reason to reject a peer because of its identity: it travels with the error, and is audited. */
   readonly refusesPeer?: boolean
 }

@@ -26,7 +26,7 @@ export class DomainError extends Error {
     this.retryAfterMs = options.retryAfterMs
   }
 
-  /** Stable code of why a peer was refused, when it was refused for who it is. */
+  /** Stable code of why a peer was rejected, if it was rejected because of its identity. */
   get refusalReason(): string | undefined {
     return errorCatalog[this.code].refusesPeer ? this.code : undefined
   }

@@ -17,7 +17,7 @@ test('of what is said again and again, one line a minute is left, and it tells h
   assert.deepEqual(throttle.admit('a'), {}, 'a clock that was set back silences nothing')
 })
 
-test('a stranger who invents keys costs no memory', () => {
+test('a peer that invents keys costs no memory', () => {
   const throttle = new LogThrottle({ now: () => 0 })
   for (let count = 0; count < 5000; count++) throttle.admit(`key ${count}`)
   assert.equal(throttle.admit('key 4999'), undefined)

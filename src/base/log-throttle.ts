@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from './clock.ts'
 
 /**
- * Keeps strangers from filling a log: of what is said again and again for the same key, one line a minute is left, and it
+ * Keeps peers from filling a log: of a line that repeats for the same key, one a minute is left, and it
  * tells how many others there were. Keys are bounded too.
  */
 export class LogThrottle {

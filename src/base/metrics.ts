@@ -44,7 +44,7 @@ export class Metrics {
   readonly ocspQuestions = this.counter('trellis_ocsp_questions_total', 'Questions put to OCSP responders', ['result'])
   /** 1 while the set in the files is the one in use, 0 while it is not good and the last good one stays. */
   readonly filesGood = this.gauge('trellis_tls_files_good', 'Whether the TLS files are good and in use', ['files'])
-  readonly connections = this.gauge('trellis_connections', 'Open connections by how the peer proves who it is', [
+  readonly connections = this.gauge('trellis_connections', 'Open connections by how the peer proves its identity', [
     'listener',
     'method',
   ])

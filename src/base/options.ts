@@ -19,7 +19,7 @@ export interface OptionRow {
 
 export type OptionValues = Readonly<Record<string, string | boolean | readonly string[] | undefined>>
 
-/** Reads arguments. Answers `undefined` when help or version was asked for and printed. Throws a UsageError (status 2). */
+/** Reads arguments. Returns `undefined` if help or version was asked for and printed. Throws a UsageError (status 2). */
 export function parseOptions(
   name: string,
   summary: string,

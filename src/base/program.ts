@@ -9,7 +9,7 @@ export type Main = (argv: readonly string[], signal: AbortSignal) => Promise<num
 const gracefulMs = 5000
 
 /**
- * Answers the exit status. A user's mistake becomes one sentence on standard error, never a stack trace; a bug says so.
+ * Returns the exit status. A user's mistake becomes one sentence on standard error, never a stack trace; a bug says so.
  * A program that does not end within 5 s of a signal is ended.
  */
 export async function runProgram(main: Main, argv: readonly string[]): Promise<number> {

@@ -16,7 +16,7 @@ async function removeAbandoned(kind: string): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const pid = new RegExp(`^${kind}-(\\d+)-`).exec(name)?.[1]
     if (pid === undefined || isAlive(Number(pid))) continue
-    // Somebody else's folder stays: we may not remove it.
+    // A folder of another user stays: we may not remove it.
     await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
   }
 }

@@ -15,7 +15,7 @@ const at = (hours: number): Date => new Date(Date.now() + hours * 3600_000)
 const directory = temporaryDirectory()
 after(() => directory[Symbol.dispose]())
 const ca = await TestCa.create(directory.path, 'ca')
-const stranger = await TestCa.create(directory.path, 'other')
+const foreign = await TestCa.create(directory.path, 'other')
 const namesake = await TestCa.create(directory.path, 'ca')
 const server = async (request: Request, issuer = ca): Promise<Issued> =>
   (await issuer.issue('server', { usages: ['server'], ...request })).issued
@@ -59,7 +59,7 @@ test('a connection fails for what tls.connect would fail for, with the same code
     ['INVALID_PURPOSE', await server({ dns: ['localhost'], usages: ['client'] })],
     [
       'UNABLE_TO_GET_ISSUER_CERT_LOCALLY|UNABLE_TO_VERIFY_LEAF_SIGNATURE',
-      await server({ dns: ['localhost'] }, stranger),
+      await server({ dns: ['localhost'] }, foreign),
     ],
   ]
   for (const [code, { certificatePem: cert, keyPem: key }] of cases) {

@@ -7,7 +7,7 @@ const pageByDefault = 20
 const pageMax = 500
 
 /**
- * Every run that the caller may see, and the SuperLink's time. Asks without a limit, as Flower 1.29 answers all; where
+ * Every run that the caller may see, and the SuperLink's time. Asks without a limit, because Flower 1.29 returns all; where
  * exactly a default page came there may be more, which is asked for until a page brings nothing new.
  */
 export async function listAllRuns(

@@ -7,7 +7,7 @@ import { instantText } from './units.ts'
 
 const usageNames: Readonly<Record<string, string>> = { [clientAuthOid]: 'clientAuth', [serverAuthOid]: 'serverAuth' }
 
-/** What a certificate says, and whom a SuperLink would take its holder for. */
+/** What a certificate says, and which identity a SuperLink would read from it. */
 export function certificateText(path: string, certificate: Certificate, now: number): string {
   const { names } = certificate
   const sans = [...names.uris, ...names.dns, ...names.emails, ...names.ips]

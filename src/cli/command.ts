@@ -3,7 +3,7 @@ import { UsageError } from '../base/errors.ts'
 
 /** What commands share. The exit status of the program is left in `status`. */
 export interface CliContext {
-  /** Aborted by Ctrl-C, and when nobody reads what we write any more. */
+  /** Aborted by Ctrl-C, and when the reader of our output is gone. */
   readonly signal: AbortSignal
   status: number
 }

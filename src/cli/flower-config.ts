@@ -50,7 +50,7 @@ function readOrCreate(path: string, onCreated: (path: string) => void): string {
   try {
     if (!existsSync(path)) {
       mkdirSync(dirname(path), { recursive: true })
-      // Somebody else may have been faster.
+      // Another process may have been faster.
       writeFileSync(path, initialConfig, { mode: 0o600, flag: 'wx' })
       onCreated(path)
     }

@@ -32,7 +32,7 @@ export interface FollowOptions {
 }
 
 /**
- * Prints the log of a run as it comes, with a live line of its progress on a terminal. Answers the run when it has ended,
+ * Prints the log of a run as it comes, with a live line of its progress on a terminal. Returns the run when it has ended,
  * `undefined` when the user left it; then the way back has been told.
  */
 export async function followRun(
@@ -176,7 +176,7 @@ class Follower {
 
 /**
  * Follows again from where it was when the connection breaks, with growing pauses. `onOutage` is told why once an outage,
- * and `undefined` when it is over. Answers `undefined` when the signal was aborted.
+ * and `undefined` when it is over. Returns `undefined` if the signal was aborted.
  */
 async function keepFollowing<T>(
   signal: AbortSignal,

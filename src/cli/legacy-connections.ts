@@ -172,7 +172,7 @@ function table(value: unknown): Table | undefined {
   return typeof value === 'object' && value !== null && !Array.isArray(value) ? (value as Table) : undefined
 }
 
-/** What is wrong with a file is said by whoever needs it. */
+/** Faults of a file are reported when it is used. */
 function parseProject(text: string): Table | undefined {
   try {
     return parseToml(text)

@@ -21,7 +21,7 @@ import type { Output } from './output.ts'
 
 /**
  * The SuperLink of this user that simulates runs on this machine. It is started when a command needs it, outlives the
- * command, and ends by itself when nobody has needed it for a while; where it listens is in a file. Of several that are
+ * command, and ends by itself when it was not used for a while; where it listens is in a file. Of several that are
  * started at the same time one stays: it holds the file.
  */
 
@@ -184,7 +184,7 @@ async function isOutdated(running: Running, files: LocalFiles, options: LocalSup
   return true
 }
 
-/** The SuperLink that the file tells of, when it answers and simulates. */
+/** Returns the SuperLink that the file names, if it responds and simulates. */
 async function probe(file: string, signal: AbortSignal): Promise<Running | undefined> {
   const [address = '', pid = '', secret = ''] = read(file).split('\n')
   if (secret === '') return undefined

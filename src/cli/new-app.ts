@@ -7,7 +7,7 @@ import { trellisVersion } from '../base/version.ts'
 export interface Template {
   /** What the app does, for `--help`. */
   readonly about: string
-  /** npm packages that the app imports, beside the SDK. */
+  /** The npm packages that the app imports, beside the SDK. */
   readonly packages?: Readonly<Record<string, string>>
 }
 

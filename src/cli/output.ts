@@ -29,7 +29,7 @@ export interface Output {
   answer(json: Json): void
 }
 
-/** As a shell tells of a program that Ctrl-C ended. */
+/** The status that a shell reports for a program that Ctrl-C ended. */
 const interruptedStatus = 130
 /** How long an interrupted command may take to put things in order. */
 const graceMs = 500
@@ -91,7 +91,7 @@ async function interruption(signal: AbortSignal): Promise<never> {
   throw signal.reason
 }
 
-/** A signal for the moment when nobody reads our output any more, as in `flwr log 1 | head`. */
+/** Returns a signal that is aborted when the reader of our output is gone, as in `flwr log 1 | head`. */
 export function abortWhenUnread(): AbortSignal {
   const unread = new AbortController()
   for (const stream of [process.stdout, process.stderr]) stream.on('error', () => unread.abort())

@@ -15,7 +15,7 @@ export interface Register {
 
 export const registerPath = (directory: string, ca: string): string => join(directory, `${ca}.revoked.json`)
 
-/** Throws a UsageError when it cannot be read; none is made anew, for it says who was revoked. */
+/** Throws a UsageError if it cannot be read. A new one is not made, because the old one lists the revoked certificates. */
 export function readRegister({ directory, ca }: { directory: string; ca: string }): Register {
   const path = registerPath(directory, ca)
   if (!existsSync(path)) return { number: 0, revoked: [] }
@@ -24,8 +24,11 @@ export function readRegister({ directory, ca }: { directory: string; ca: string 
     if (!Number.isSafeInteger(number) || !Array.isArray(revoked)) throw new Error('it has no number or no entries')
     return { number, revoked }
   } catch (cause) {
-    throw new UsageError(`${path} cannot be read (${errorText(cause)}): it says who was revoked, bring it back.`, {
-      cause,
-    })
+    throw new UsageError(
+      `${path} cannot be read (${errorText(cause)}): it lists the revoked certificates: restore it.`,
+      {
+        cause,
+      },
+    )
   }
 }

@@ -98,7 +98,7 @@ test('a bar goes from empty to full over the rounds', () => {
   assert.equal(progressBar(emptySeries(), 8), '')
 })
 
-test('an app without rounds still shows who has replied', () => {
+test('an app without rounds still shows how many nodes have replied', () => {
   assert.equal(shown([replies(5, 1)])[0]?.text, '1 of 5 nodes replied')
   assert.equal(progressText(emptySeries()), '')
 })

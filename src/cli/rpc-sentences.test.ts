@@ -18,7 +18,7 @@ test('a refused certificate is told in the words of the SuperLink', () => {
 })
 
 test('a SuperLink that is not reached, or not trusted, is told in our own words', () => {
-  const words = 'Nobody listens on 127.0.0.1:9: check the address.'
+  const words = 'No server listens on 127.0.0.1:9: check the address.'
   assert.equal(sentence(new RpcError('unavailable', words, { kind: 'unreachable' })), words)
   assert.equal(sentence(new RpcError('unavailable', words, { kind: 'tls' })), words)
 })

@@ -13,7 +13,7 @@ const sentences: readonly (readonly [RegExp, string])[] = [
   [/^(Federation '.+' does not exist)/, '$1, or you are not a member of it: see flwr federation ls.'],
   [
     /does not implement the method \/flwr\.proto\.Control/,
-    "What answers at this address is not the Control API: correct 'address' in config.toml (its port is 9093 by default).",
+    "The server at this address does not serve the Control API: correct 'address' in config.toml (its port is 9093 by default).",
   ],
   [/without account authentication/, 'Account authentication is not enabled on this SuperLink.'],
   [/without artifact provider/, 'This SuperLink does not support flwr pull.'],

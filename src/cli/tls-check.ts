@@ -42,7 +42,7 @@ export class Checklist {
     this.steps.push({ link, outcome, detail: oneLine(detail) })
   }
 
-  /** Does a step; a UsageError (or what `explain` makes of an error) is a broken link. Answers whether it holds. */
+  /** Does a step; a UsageError (or what `explain` makes of an error) is a broken link. Returns whether it holds. */
   async holds(
     link: Link,
     body: () => unknown,

@@ -145,12 +145,12 @@ test('a read-only database is refused with the remedy', () => {
   mkdirSync(folder)
   writeFileSync(path, '')
   chmodSync(path, 0o400)
-  // Root may write anything: be somebody else for a moment.
+  // Root may write anything: be another user for a moment.
   const isRoot = process.getuid?.() === 0
   if (isRoot) {
     chmodSync(directory, 0o755)
-    for (const owned of [folder, path]) chownSync(owned, nobody, nobody)
-    process.seteuid?.(nobody)
+    for (const owned of [folder, path]) chownSync(owned, unprivileged, unprivileged)
+    process.seteuid?.(unprivileged)
   }
   try {
     assert.throws(() => openDatabase({ path }), /read-only/)
@@ -159,7 +159,7 @@ test('a read-only database is refused with the remedy', () => {
   }
 })
 
-const nobody = 65534
+const unprivileged = 65534
 
 test('a transaction that begins as soon as another has ended is not left waiting', async () => {
   await using database = openDatabase({ path: join(directory, 'chain.db') })

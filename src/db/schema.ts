@@ -65,7 +65,7 @@ export interface RunTable {
   fab_id: string
   fab_version: string
   fab_hash: string
-  /** protobuf `StartRunRequest` with only `override_config` set. */
+  /** Protobuf `StartRunRequest` with only `override_config` set. */
   override_config: Uint8Array
   federation: string
   owner_aid: string
@@ -75,7 +75,7 @@ export interface RunTable {
   bytes_recv: number
   clientapp_runtime: number
   log_bytes: number
-  /** protobuf `SimulationConfig`, complete; null when SuperNodes work for the run. */
+  /** Protobuf `SimulationConfig`, complete; null when SuperNodes work for the run. */
   simulation: Uint8Array | null
 }
 
@@ -90,7 +90,7 @@ export interface RunLogTable {
 export interface SeriesTable {
   series_id: Id
   federation: string
-  /** protobuf `Context` of the last run; empty if it is kept in parts. */
+  /** Protobuf `Context` of the last run; empty if it is kept in parts. */
   context: Uint8Array
   parts: string | null
 }
@@ -105,7 +105,7 @@ export interface CheckpointTable {
   launch: number
   /** Of the context. */
   sha256: string
-  /** protobuf `Context`; empty if it is kept in parts. */
+  /** Protobuf `Context`; empty if it is kept in parts. */
   context: Uint8Array
   parts: string | null
 }
@@ -143,7 +143,7 @@ export interface TaskTable {
   token_hash: string | null
   lease_until: Instant | null
   launches: number
-  /** SuperNode: the instruction that this task answers. */
+  /** SuperNode: the instruction to which this task replies. */
   message_id: string | null
 }
 
@@ -163,7 +163,7 @@ export interface MessageTable {
   run_id: Id
   src_node_id: Id
   dst_node_id: Id
-  /** '' for messages that reply to nothing */
+  /** Empty for messages that reply to nothing. */
   reply_to: string
   group_id: string
   message_type: string
@@ -174,7 +174,7 @@ export interface MessageTable {
   dst_task_id: Id | null
   error_code: number | null
   error_reason: string | null
-  /** protobuf `ObjectTree`. */
+  /** Protobuf `ObjectTree`. */
   object_tree: Uint8Array
   /** When a node received it for the last time. */
   delivered_at: Instant | null
@@ -228,14 +228,14 @@ export interface SettingTable {
 
 export interface SimulationSettingsTable {
   federation: string
-  /** protobuf `SimulationConfig`. */
+  /** Protobuf `SimulationConfig`. */
   settings: Uint8Array
 }
 
 export interface VirtualNodeTable {
   run_id: Id
   node_id: Id
-  /** protobuf `RecordDict`: what its ClientApp keeps; empty if it is kept in parts. */
+  /** Protobuf `RecordDict`: what its ClientApp keeps; empty if it is kept in parts. */
   state: Uint8Array
   parts: string | null
 }

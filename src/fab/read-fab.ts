@@ -14,7 +14,7 @@ export interface OpenedFab {
 }
 
 /**
- * Opens a bundle that may come from anybody. Checks the archive, the paths, the list of contents, and `pyproject.toml`
+ * Opens a bundle from any source. Checks the archive, the paths, the list of contents, and `pyproject.toml`
  * with the names in it. Writes nothing. Throws `fab-invalid`.
  */
 export async function readFab(bytes: Uint8Array): Promise<OpenedFab> {

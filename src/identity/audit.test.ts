@@ -33,12 +33,12 @@ test('every line has the same fields, in the same order, and only its owner may 
   }
   const text = readFileSync(file, 'utf8')
   const head = { time: '2026-11-24T12:00:00.123Z', listener: call.listener, method: call.method }
-  const nobody = { identity: '', organization: '', serial: '', fingerprint: '' }
+  const unknown = { identity: '', organization: '', serial: '', fingerprint: '' }
   const rest = { peer: '127.0.0.1:1' }
   const expected = [
     { ...head, ...known, ...rest, decision: 'allow', reason: '' },
-    { ...head, ...nobody, identity: 'line\nbreak', ...rest, decision: 'refuse', reason: 'unknown-ca' },
-    { ...head, ...nobody, ...rest, decision: 'refuse', reason: 'node-id-invalid' },
+    { ...head, ...unknown, identity: 'line\nbreak', ...rest, decision: 'refuse', reason: 'unknown-ca' },
+    { ...head, ...unknown, ...rest, decision: 'refuse', reason: 'node-id-invalid' },
   ]
   assert.equal(text, expected.map((line) => `${JSON.stringify(line)}\n`).join(''))
   assert.equal(statSync(file).mode & 0o777, 0o600)

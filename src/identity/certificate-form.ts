@@ -52,7 +52,7 @@ function serialFlaw({ parsed }: Form): string | undefined {
 function subjectFlaw({ parsed, isCa, altNames }: Form): string | undefined {
   if (parsed.subject.typesAndValues.length > 0) return undefined
   if (isCa) return 'is a CA without a name'
-  // Whoever does not look at alternative names would take it for nobody's.
+  // A reader that ignores alternative names would find no name at all.
   return altNames?.isCritical ? undefined : 'has no subject, and alternative names that are not marked critical'
 }
 
@@ -67,7 +67,7 @@ function usageFlaw({ isCa, pathLength, keyUsages, extendedKeyUsages, nameConstra
 
 function altNameFlaw({ names, altNames }: Form): string | undefined {
   if (!altNames) return undefined
-  if (altNames.count === 0) return 'has an alternative name that names nobody'
+  if (altNames.count === 0) return 'has an alternative name extension without a name'
   const host = names.dns.find((name) => !isHostName(name.replace(/^\*\./, '')) || isIPv4(name))
   return host === undefined ? undefined : `has the DNS name '${host.slice(0, 100)}', which is not a host name`
 }

@@ -34,7 +34,7 @@ export interface Certificate {
   /** `undefined` when the certificate has no such extension. */
   readonly keyUsages: ReadonlySet<KeyUsage> | undefined
   readonly extendedKeyUsages: readonly string[] | undefined
-  /** Where its CA answers whether it is revoked; http and https alone. */
+  /** URLs of its CA's OCSP responders; http and https only. */
   readonly ocspUrls: readonly string[]
   /** Extensions that limit what the certificate is good for in ways that we do not check: it is not to be relied on. */
   readonly unsupported: readonly string[]
@@ -43,7 +43,7 @@ export interface Certificate {
   /** Key identifiers, hexadecimal: of its own key, and of the key that signed it. */
   readonly subjectKeyId: string | undefined
   readonly authorityKeyId: string | undefined
-  /** In what it is not as RFC 5280 wants certificates to be; nobody minds that in a trust anchor. */
+  /** How it breaks RFC 5280; ignored for trust anchors. */
   readonly flaw: string | undefined
   /** Why the key is not to be used (broken too easily, or too costly to use), or the issuer's signature could be forged. */
   readonly unfitKey: string | undefined
@@ -92,7 +92,7 @@ const oids = {
 const keyIdOids = { subject: '2.5.29.14', authority: '2.5.29.35' } as const
 export const authorityInfoOid = '1.3.6.1.5.5.7.1.1'
 export const ocspMethodOid = '1.3.6.1.5.5.7.48.1'
-/** Policies limit nothing as long as nobody asks for one; the extensions that ask are not among these. */
+/** Policies limit nothing unless an extension requires one; such extensions are not in this list. */
 const certificatePoliciesOid = '2.5.29.32'
 const processedOids: readonly string[] = [...Object.values(oids), certificatePoliciesOid]
 /** Limits whether or not they are marked critical: policyConstraints and inhibitAnyPolicy. */
@@ -206,7 +206,7 @@ const certificateBytesMax = 64 * 1024
 
 /**
  * Below 112 bits of security, as OpenSSL's level 2 counts it, for the handshake does not look at a client's key; or so long
- * that a stranger could keep us busy with it.
+ * that a peer could keep us busy with it.
  */
 function unfitKey(
   { asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject,

@@ -50,7 +50,7 @@ export async function readClientTrust(
   return { value: { ...value, crls: lists.crls, revocation }, warnings: [...warnings, ...lists.warnings] }
 }
 
-/** For a replacement: nobody could come in by a set whose CAs have all expired, so it is not taken. */
+/** Reads a replacement. A set whose CAs have all expired would lock out every client, so it is rejected. */
 export async function readLiveClientTrust(
   files: ClientTrustFiles,
   now: number,
@@ -77,7 +77,7 @@ function warningsOf(
   const warnings: string[] = []
   for (const { subject, notAfter } of trust.anchors) {
     if (notAfter <= now)
-      warnings.push(`${files.ca.flag}: the CA ${subject.text} has expired: nobody is let in by a certificate of it.`)
+      warnings.push(`${files.ca.flag}: the CA ${subject.text} has expired: certificates of it are rejected.`)
   }
   if (policy.allow.length === 0) {
     warnings.push(

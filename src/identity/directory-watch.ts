@@ -2,7 +2,7 @@ import { type FSWatcher, statSync, watch } from 'node:fs'
 
 /**
  * Tells that something in some folders may have changed. No more than a hint: watches fail, miss swaps of links in network
- * file systems, and hold on to a folder that was replaced. So who uses it looks by itself now and then, and calls `arm`.
+ * file systems, and hold on to a folder that was replaced. So its user also looks by itself now and then, and calls `arm`.
  */
 export class DirectoryWatch implements Disposable {
   readonly #watched = new Map<string, { watcher: FSWatcher; inode: number }>()

@@ -111,7 +111,7 @@ test('SIGHUP makes a set look at once', async () => {
   assert.equal(process.listenerCount('SIGHUP'), 0)
 })
 
-test('the clock alone can make a set good, and it is told of once', async () => {
+test('the clock alone can make a set good, and it is logged once', async () => {
   using directory = temporaryDirectory()
   const clock = new FakeClock()
   const validAt = clock.now() + 3600_000

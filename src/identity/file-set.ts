@@ -19,7 +19,7 @@ export interface FileSetOptions<T> {
   readonly paths: (value: T) => readonly string[]
   readonly clock: Clock
   readonly log: Logger
-  /** Told of every set that was taken into use or was not. */
+  /** Called for every set that was taken into use or rejected. */
   readonly onReload?: (name: string, result: 'replaced' | 'kept') => void
   /** How long nothing may change before a set is read. */
   readonly restMs?: number
@@ -90,7 +90,7 @@ export class FileSet<T> implements AsyncDisposable {
     return this.#warned
   }
 
-  /** For people who ask how it goes. */
+  /** For people that ask for the state. */
   troubles(): string[] {
     const { sentence, since } = this.#problem ?? {}
     if (sentence === undefined || since === undefined) return []

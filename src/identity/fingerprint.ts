@@ -21,7 +21,7 @@ async function fingerprintPath(path: string, mayBeDirectory: boolean): Promise<s
     const stats = await stat(path, { bigint: true })
     if (stats.isDirectory()) {
       if (!mayBeDirectory) return ''
-      // Hidden ones are of those who put files there: Kubernetes, and whoever is not done writing.
+      // Hidden files belong to the writer: Kubernetes, or a program that has not finished writing.
       const names = (await readdir(path))
         .filter((name) => !name.startsWith('.'))
         .sort()

@@ -148,7 +148,7 @@ test('the organisation is part of the identity where CAs are limited to organisa
   assert.equal(await organizationUnder({ ...defaultPolicy, cas: [limited] }), 'Hospital A')
 })
 
-test('a CA that is limited vouches for nobody beyond its limits', async () => {
+test('a limited CA vouches for no peer outside its limits', async () => {
   const limited = (request: Partial<CertificateRequest>) =>
     issue({ commonName: 'Limited CA', ca: true, ...valid, ...request }, ca)
   for (const [request, about] of [
@@ -167,7 +167,7 @@ test('a CA that is limited vouches for nobody beyond its limits', async () => {
   assert.equal(reasonOf(decide([await leaf({}, forClients), forClients])), 'certificate node-1')
 })
 
-test('an expired CA lets nobody in, though the peer is valid', async () => {
+test('an expired CA lets no peer in, even if the certificate of the peer is valid', async () => {
   const past = await issue({ commonName: 'Past CA', ca: true, notBefore: valid.notBefore, notAfter: new Date(now - 1) })
   assert.equal(reasonOf(decide([await leaf({}, past)], { trust: [past] })), 'invalid-chain')
 })

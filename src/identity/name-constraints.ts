@@ -7,7 +7,7 @@ export interface NameConstraints {
   readonly permitted: readonly Subtree[]
   /** A name within one of these is not good. */
   readonly excluded: readonly Subtree[]
-  /** Why they cannot be applied: then the CA vouches for nobody. */
+  /** Why they cannot be applied: then the CA vouches for no certificate. */
   readonly fault: string | undefined
 }
 

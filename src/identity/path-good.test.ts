@@ -29,7 +29,7 @@ import { needsOpenssl } from '../../test/harness/openssl.ts'
 import { processorMs } from '../../test/harness/processor-time.ts'
 import { randomFrom } from '../../test/harness/random.ts'
 
-/** What differs and is good all the same: here nobody is stricter than the standard, or CAs made by hand would be shut out. */
+/** Certificates that are unusual but valid: being stricter than the standard would reject CAs made by hand. */
 const good: readonly (readonly [name: string, request: ChainRequest, openssl?: 'stricter'])[] = [
   ['nothing', {}],
   [
@@ -43,7 +43,7 @@ const good: readonly (readonly [name: string, request: ChainRequest, openssl?: '
   ],
   ['the root is sent too', { sent: ({ leaf, intermediate, root }) => [leaf, intermediate, root].map(derOf) }],
   [
-    'strangers are sent too',
+    'unrelated certificates are sent too',
     { sent: async ({ leaf, intermediate }) => [leaf, await makeRoot({ commonName: 'X' }), intermediate].map(derOf) },
   ],
   [
@@ -73,7 +73,7 @@ const good: readonly (readonly [name: string, request: ChainRequest, openssl?: '
       },
     },
   ],
-  ['the leaf has an extension that nobody knows', { leaf: addExtension('1.2.3.4', nothing) }],
+  ['the leaf has an unknown extension', { leaf: addExtension('1.2.3.4', nothing) }],
   [
     'the intermediate has critical policies',
     {
@@ -110,7 +110,7 @@ for (const [name, request] of good)
     assert.equal(judgeChain(await makeChain(request)), 'good')
   })
 
-test('whom we let in, OpenSSL lets in', { skip: needsOpenssl }, async () => {
+test('OpenSSL accepts the certificates that we accept', { skip: needsOpenssl }, async () => {
   using directory = temporaryDirectory()
   const write = (name: string, certificates: readonly Uint8Array[]): string => {
     writeFileSync(directory.file(name), certificates.map((der) => new X509Certificate(der).toString()).join(''))

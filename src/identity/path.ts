@@ -11,7 +11,7 @@ export interface Fault {
 
 /**
  * Searches a path from the leaf to a trust anchor (RFC 5280 section 6), over the peer's and the operator's intermediates.
- * Answers the issuers from the leaf's own to the anchor, or the fault of the path that came furthest.
+ * Returns the issuers from the leaf's own to the anchor, or the fault of the path that came furthest.
  */
 export function findPath(
   leaf: Certificate,
@@ -89,7 +89,7 @@ function issuerFault(
   if (issuer.keyUsages && !issuer.keyUsages.has('keyCertSign')) return invalid('may not sign certificates (key usage)')
   // What a CA is limited to, it cannot vouch beyond: as OpenSSL and Go see it, though RFC 5280 does not say so.
   if (!allowsClientAuth(issuer)) return invalid('may not vouch for clients (extended key usage)')
-  // Before the key is used. Nobody relies on what an anchor's signature says of itself.
+  // Before the key is used. An anchor's signature of itself proves nothing.
   const weak = weakness(issuer, isAnchor ? [issuer.unfitKey] : [issuer.unfitKey, issuer.weakSignature])
   if (weak) return weak
   if (isOfAnotherKey(certificate, issuer) || !hasSigned(issuer, certificate))
@@ -121,13 +121,13 @@ function constrained(issuer: Certificate, path: readonly Certificate[]): Fault |
   return undefined
 }
 
-/** Who is known by a common name that is a host name must not borrow one. */
+/** A common name that is a host name must obey the name constraints for host names. */
 function leafNames({ subject, constrainedNames }: Certificate): ConstrainedNames {
   const hosts = subject.commonNames.filter((name) => name.includes('.') && isHostName(name))
   return { ...constrainedNames, dns: [...constrainedNames.dns, ...hosts] }
 }
 
-/** What is wrong with a certificate whoever issued it. */
+/** Returns what is wrong with a certificate, regardless of its issuer. */
 function ownFault(certificate: Certificate, now: number, isAnchor = false): (Fault & { what: string }) | undefined {
   const { notBefore, notAfter, unsupported, flaw } = certificate
   const instant = (at: number): string => new Date(at).toISOString()

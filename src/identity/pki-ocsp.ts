@@ -7,7 +7,7 @@ import { serialKey } from './revocation/crl.ts'
 export interface OcspKnowledge {
   /** The CA of the certificates that it is asked about. */
   readonly ca: Issued
-  /** Who signs: the CA, or the holder of a certificate of it for this purpose. */
+  /** The signer: the CA, or a certificate of the CA for OCSP signing. */
   readonly signer: Issued
   /** By serial number, see {@link serialKey}; `undefined` for a certificate that is good. */
   readonly revoked: (serial: string) => { readonly at: Date; readonly reason: number } | undefined
@@ -19,7 +19,7 @@ const nonceOid = '1.3.6.1.5.5.7.48.1.2'
 const requestsMax = 16
 const status = { success: 0, malformedRequest: 1, unauthorized: 6 } as const
 
-/** Answers a request (RFC 6960), both as DER. A request that cannot be read, or of another CA, is answered with a refusal. */
+/** Returns the response to a request (RFC 6960), both as DER. A request that cannot be read, or of another CA, gets a refusal. */
 export async function answerOcsp(request: Uint8Array<ArrayBuffer>, knowledge: OcspKnowledge): Promise<Uint8Array> {
   let parsed: pkijs.OCSPRequest
   try {

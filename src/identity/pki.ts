@@ -25,7 +25,7 @@ export interface CertificateRequest {
   readonly ips?: readonly string[]
   readonly emails?: readonly string[]
   readonly usages?: readonly Usage[]
-  /** Where the CA answers whether the certificate is revoked. */
+  /** URL of the CA's OCSP responder. */
   readonly ocspUrl?: string
   readonly notBefore: Date
   readonly notAfter: Date

@@ -6,7 +6,7 @@ import type { Certificate } from './certificate.ts'
 import type { CrlRule } from './revocation/crls.ts'
 import { type FileFlag, readCertificates, readTextFile } from './tls-files.ts'
 
-/** Who may do what: how identities are read from certificates, and which roles they get. */
+/** The permissions: how identities are read from certificates, and which roles they get. */
 export interface Policy {
   /** `auto`: the one spiffe:// URI, else the common name, else the one DNS name. */
   readonly source: IdentitySource
@@ -84,7 +84,7 @@ export function crlRuleOf(policy: Policy, issuer: Certificate): CrlRule {
 }
 
 function caRulesOf({ cas }: Policy, issuer: Certificate): readonly CaRule[] {
-  // Without rules nobody needs the key, and writing it out costs more than the rest.
+  // Without rules the key is not needed, and writing it out costs more than the rest.
   if (cas.length === 0) return cas
   const key = caKey(issuer)
   return cas.filter((rule) => rule.cas.has(key))
@@ -95,7 +95,7 @@ export function caKey({ subjectDer, x509 }: Certificate): string {
   return `${subjectDer} ${x509.publicKey.export({ type: 'spki', format: 'der' }).toString('base64')}`
 }
 
-/** Matches without regular expressions: patterns come from operators, names from strangers, and both may be long. */
+/** Matches without regular expressions: patterns come from operators, names from untrusted peers, and both may be long. */
 function fits(pattern: string | undefined, text: string): boolean {
   if (pattern === undefined) return true
   const [first = '', ...rest] = pattern.split('*')
@@ -152,7 +152,7 @@ function readAllow(rule: Record<string, unknown>, fail: Fail): AllowRule {
       throw fail(`${key} of [[allow]] must be a text`)
   }
   if (identity === undefined && organization === undefined)
-    throw fail('[[allow]] needs identity or organization (use identity = "*" for everybody)')
+    throw fail('[[allow]] needs identity or organization (identity = "*" means all)')
   const valid = Array.isArray(roles) && roles.length > 0 && roles.every((role) => roleNames.includes(role))
   if (!valid) throw fail('roles of [[allow]] must be a list of "supernode", "cli" and "admin"')
   if (!isRunScope(runs)) throw fail('runs of [[allow]] must be "own", "organization" or "all"')

@@ -82,7 +82,7 @@ test('a file that is not what its flag needs is refused with flag, file and caus
     ['nonsense.pem', ': a certificate in .*nonsense\\.pem cannot be read'],
     ['request.pem', ': .*request\\.pem holds no certificate'],
     ['server.key', ': .*server\\.key holds a private key where a certificate belongs: were the two files swapped'],
-    // The size of this file is not known, and reading it from the start fails for everybody.
+    // The size of this file is not known, and reading it from the start fails for every user.
     ['/proc/self/mem', ': /proc/self/mem cannot be read \\(EIO\\): check its permissions'],
   ]
   const wrongKeys: readonly (readonly [name: string, sentence: string])[] = [
@@ -180,7 +180,7 @@ test('a client is not started with a key that TLS cannot present', { skip: needs
   refuses(() => client('koblitz.pem', 'koblitz.key'), /on the curve secp256k1, which a TLS client cannot present/)
 })
 
-test('a key that everybody can read is a warning, one of its owner or group is not', () => {
+test('a key that every user can read is a warning, one of its owner or group is not', () => {
   assert.match(server('server.pem', 'open.key').warnings.join(), /everybody .* can read .*open\.key: chmod 600 it/)
   assert.match(client('server.pem', 'open.key').warnings.join(), /--ssl-client-keyfile: everybody/)
   assert.deepEqual(server('server.pem', 'server.key').warnings, [])

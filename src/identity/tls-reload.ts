@@ -51,7 +51,7 @@ export function tlsSourceOf(set: FileSet<ReadMaterial>): TlsSource {
   return { current: () => set.current().material, subscribe: (onReplaced) => set.subscribe(onReplaced) }
 }
 
-/** Why nobody would take our own certificate at this moment; `undefined` when there is nothing against it. */
+/** Returns why peers would reject our own certificate now; `undefined` if it is valid. */
 export function ownCertificateFault(set: FileSet<ReadMaterial> | undefined, now: number): string | undefined {
   const leaf = set?.current().leaf
   const fault = leaf && expiryFault(leaf, now)

@@ -5,7 +5,7 @@ import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { isSignedBy, readTrustedEntities } from './trusted-entities.ts'
 
-const publicKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAbY2ZVz6n0+PugrvZ5iLhn1rDb+Gr9eza+eyIlQluds somebody'
+const publicKey = 'ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIAbY2ZVz6n0+PugrvZ5iLhn1rDb+Gr9eza+eyIlQluds someone'
 /** Made with the functions that Flower 1.41 signs apps by, over `the bytes of an app`. */
 const signature = 'iO4S9hpytVZ4eQPm6uoRL7HSb0w58xx14NM8LnZe_6_Y7kY0URg4W_uw1LRAmdoqLyLem5LX-kvg0M6hiTxgCw'
 const digest = createHash('sha256').update('the bytes of an app').digest()
@@ -17,7 +17,7 @@ function read(text: string): ReturnType<typeof readTrustedEntities> {
   return readTrustedEntities({ flag: '--trusted-entities', path })
 }
 
-test("a signature made by Flower is one of the entity that holds the key, and of nobody else's key or bytes", () => {
+test('a signature made by Flower is one of the entity that holds the key, and of no other key or bytes', () => {
   const entities = read(`fpk_1: ${publicKey}\n`)
   const signed = { signed_at: 1_790_000_000, signature }
   const judge = (changes: object, { id = 'fpk_1', bytes = digest as Uint8Array } = {}): boolean =>
@@ -35,14 +35,14 @@ test("a signature made by Flower is one of the entity that holds the key, and of
   assert.equal(isSignedBy(entities, digest, {}), false)
 })
 
-test('a file of trusted entities that names no Ed25519 key for somebody is refused with the id', () => {
+test('a file of trusted entities that names an entity without an Ed25519 key is refused with the id', () => {
   assert.throws(
     () => read(`fpk_1: ${publicKey}\nfpk_2: ecdsa-sha2-nistp384 AAAA\n`),
     /no Ed25519 public key for 'fpk_2'/,
   )
   assert.throws(() => read('fpk_1: [1, 2]\n'), /no Ed25519 public key for 'fpk_1'/)
   assert.throws(() => read('- fpk_1\n'), /is not a map/)
-  assert.throws(() => read('{}\n'), /names nobody/)
+  assert.throws(() => read('{}\n'), /names no entity/)
   assert.throws(() => read('a: b: c\n'), /is not YAML/)
   assert.throws(
     () => readTrustedEntities({ flag: '--trusted-entities', path: '/nowhere/trusted.yaml' }),

@@ -25,7 +25,7 @@ export function readTrustedEntities(file: FileFlag): TrustedEntities {
   }
   if (typeof document !== 'object' || document === null || Array.isArray(document)) throw refuse('is not a map')
   const entries = Object.entries(document)
-  if (entries.length === 0) throw refuse('names nobody')
+  if (entries.length === 0) throw refuse('names no entity')
   return new Map(
     entries.map(([id, value]) => {
       const key = typeof value === 'string' ? readOpensshEd25519PublicKey(value) : undefined

@@ -22,7 +22,7 @@ export type DType = keyof ValuesByType
 export type NumericArray = ValuesByType[DType]
 
 interface DTypeFacts<D extends DType> {
-  /** numpy's type string without the byte order. */
+  /** The type string of numpy without the byte order. */
   readonly code: string
   readonly view: (new (
     buffer: ArrayBufferLike,
@@ -70,7 +70,7 @@ export function parseDescr(descr: string): { dtype: DType; bigEndian: boolean } 
   return dtype && '<>|='.includes(descr.charAt(0)) ? { dtype, bigEndian: descr.startsWith('>') } : undefined
 }
 
-/** The numeric type that values of that typed array have when nobody says otherwise. */
+/** The numeric type that values of that typed array have by default. */
 export function dtypeOfValues(values: NumericArray): DType {
   const found = (Object.keys(dtypes) as DType[]).find((name) => holds(values, name))
   if (!found) throw new TypeError(`Values of ${nameOf(values)} have no numpy type.`)

@@ -40,7 +40,7 @@ const inRecords = (add: Add, arrayId: string): string[] => {
   return [add('RecordDict', [recordId], json({ r: recordId }))]
 }
 
-test('objects that do not fit together are refused, whoever put them together', () => {
+test('objects that do not fit together are refused, also from an attacker', () => {
   const refused: [string, (add: Add) => readonly string[], RegExp][] = [
     ['no content', () => [], /has one RecordDict/],
     ['two contents', (add) => [add('RecordDict', [], json({})), add('ConfigRecord', [], Buffer.alloc(0))], /has one/],

@@ -12,7 +12,7 @@ export type GetObject = (objectId: string) => Uint8Array
 
 /**
  * Puts a message together again. The arrays are views of the objects' bytes where they came in one chunk whose numbers
- * are aligned. Throws when the objects do not fit together, whatever a stranger put into them.
+ * are aligned. Throws when the objects do not fit together, whatever an attacker put into them.
  */
 export function inflateMessage(messageId: string, getObject: GetObject): Message {
   const { children, body } = parseAs('Message', messageId, getObject)

@@ -61,7 +61,7 @@ test('a message has content or an error', () => {
   assert.equal(answered.content.config('config').get('lr'), 0.1)
 })
 
-test('messages of a type that nobody answers are refused', () => {
+test('messages of an unknown type are refused', () => {
   const create = (fields: Partial<NewMessage>) => () =>
     Message.create({ content, messageType: 'train', dstNodeId: 2n, ...fields })
   for (const messageType of [

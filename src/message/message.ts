@@ -1,7 +1,7 @@
 import { isMessageType } from './message-type.ts'
 import { RecordDict } from './records.ts'
 
-/** How long an instruction lives when nobody says otherwise, in seconds. */
+/** How long an instruction lives by default, in seconds. */
 export const defaultTtl = 43_200
 
 /** Why a reply carries no content. The numbers are Flower's. */

@@ -1,10 +1,10 @@
 /**
  * The NPY file format (numpy.lib.format): header written byte for byte as numpy does, so that equal arrays have equal
- * object ids whoever made them. Reading accepts versions 1 to 3, either byte order and both memory orders.
+ * object ids on every platform. Reading accepts versions 1 to 3, either byte order and both memory orders.
  */
 
 export interface NpyHeader {
-  /** numpy's type string, e.g. `<f4`. */
+  /** The type string of numpy, e.g. `<f4`. */
   readonly descr: string
   readonly fortranOrder: boolean
   readonly shape: readonly number[]
@@ -14,7 +14,7 @@ export interface NpyHeader {
 
 const magic = Buffer.from('\x93NUMPY', 'latin1')
 const alignment = 64
-/** numpy leaves room for the slowest axis to grow to 21 digits. */
+/** In numpy there is room for the slowest axis to grow to 21 digits. */
 const growthDigits = 21
 
 export function npyHeader(descr: string, shape: readonly number[], fortranOrder: boolean): Uint8Array {

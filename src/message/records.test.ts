@@ -31,7 +31,7 @@ test('what a record cannot hold is refused when it is put in', () => {
   assert.throws(() => new RecordDict({ m: { loss: 1 } as never }), /'m' is no ArrayRecord/)
 })
 
-test('lists of a record are not shared with whoever gave or took them', () => {
+test('lists of a record are not shared with the code that gave or took them', () => {
   const given = ['a', 'b']
   const config = new ConfigRecord({ names: given })
   given.push('c')

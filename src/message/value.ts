@@ -126,7 +126,7 @@ export function fromWireValue(wire: WireValue | MetricRecordValue['value']): Con
   }
 }
 
-/** A Buffer is a Uint8Array with surprises for who does not expect one. */
+/** A Buffer is a Uint8Array whose methods differ in surprising ways. */
 function plainBytes({ buffer, byteOffset, byteLength }: Uint8Array): Uint8Array {
   return new Uint8Array(buffer, byteOffset, byteLength)
 }

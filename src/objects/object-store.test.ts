@@ -38,7 +38,7 @@ for (const { name, durable, bytes } of kinds) {
     assert.equal(await store.put(id, bytes), 'stored')
     assert.deepEqual(Buffer.from((await waiting)?.content ?? []), Buffer.from(bytes), 'the waiter is woken')
 
-    assert.deepEqual(await db.transaction((tx) => store.announce(tx, 'm2', [id])), [], 'nobody uploads it twice')
+    assert.deepEqual(await db.transaction((tx) => store.announce(tx, 'm2', [id])), [], 'it is not uploaded twice')
     await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m1']))
     assert.ok((await store.get(id))?.content)
     await db.transaction((tx, afterCommit) => store.release(tx, afterCommit, ['m2']))

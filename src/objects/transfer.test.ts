@@ -14,7 +14,7 @@ test('a refused object ends the upload, unless the other end has it already', as
   assert.deepEqual(pushed.slice(-3), ['a', 'b', 'c'])
 })
 
-test('a download goes on where it ended, asks again for what is on its way, and gives up on what nobody knows', async () => {
+test('a download goes on where it ended, asks again for what is on its way, and gives up on unknown objects', async () => {
   const asked: string[] = []
   const written: string[] = []
   const found = { objectFound: true, objectAvailable: true, objectContent: bytes }

@@ -3,13 +3,13 @@ import { limits } from '../base/limits.ts'
 
 /** Moves the objects of messages between two programs: several in flight, each read only when its turn comes. */
 
-/** The other end does not take an object: its bytes are not what its name says, or nobody waits for it (any more). */
+/** The other end does not take an object: its bytes are not what its name says, or no message waits for it (any more). */
 export class ObjectRefusedError extends Error {
   override readonly name = 'ObjectRefusedError'
 }
 
 /**
- * Uploads `ids` in order. `push` answers whether the object was stored. A refusal ends the transfer with an
+ * Uploads `ids` in order. `push` returns whether the object was stored. A refusal ends the transfer with an
  * ObjectRefusedError, unless `isStored` knows better: a server that has the object from an earlier try, whose answer was
  * lost, refuses it.
  */

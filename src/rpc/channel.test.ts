@@ -95,7 +95,7 @@ test('a refused connection is one sentence that names the address', async () => 
   await assert.rejects(createClient(Fleet, channel).activateNode({}), (error: RpcError) => {
     assert.equal(error.kind, 'unreachable')
     assert.ok(error.retryable)
-    assert.match(error.message, new RegExp(`Nobody listens on ${address}`))
+    assert.match(error.message, new RegExp(`No server listens on ${address}`))
     return true
   })
 })
@@ -142,7 +142,7 @@ test('a kept connection that the server closed meanwhile costs no call', async (
   let connections = 0
   const server = createTcpServer((socket) => {
     connections += 1
-    // The first request is answered; the second finds nobody.
+    // The first request is answered; the second finds no server.
     socket.once('data', () => {
       socket.write('HTTP/1.1 200 OK\r\nContent-Type: application/protobuf\r\nContent-Length: 0\r\n\r\n')
       socket.once('data', () => socket.resetAndDestroy())

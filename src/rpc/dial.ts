@@ -9,7 +9,7 @@ import { RpcError } from './rpc-error.ts'
 
 export type ChannelTls = TlsSource | 'insecure'
 
-/** An open connection to a server and what it speaks: `undefined` when nobody has said (plain, or no ALPN). */
+/** An open connection to a server and what it speaks: `undefined` if that is unknown (plain, or no ALPN). */
 export interface Dialled {
   readonly socket: Socket | TLSSocket
   readonly alpn: 'h2' | 'http/1.1' | undefined
@@ -178,7 +178,7 @@ function explainNetwork({ code = '', message }: NodeJS.ErrnoException, isTls: bo
   if (code === 'ECONNREFUSED')
     return {
       failure: 'connection-refused',
-      sentence: 'Nobody listens on …: check the address and whether the server is running.',
+      sentence: 'No server listens on …: check the address and whether the server is running.',
     }
   if (code === 'ETIMEDOUT')
     return {

@@ -122,7 +122,7 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
     try {
       yield* unframe(stream, where)
     } catch (cause) {
-      // So a server answers calls that cross with the end of a connection: none of it was done (RFC 9113 section 8.7).
+      // So a server responds to calls that cross with the end of a connection: none of it was done (RFC 9113 section 8.7).
       const kind = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !headers ? 'untaken' : 'unreachable'
       // A proxy's error page is no gRPC message, and a proxy does not read the rest of a body that it refuses.
       const httpStatus = Number(headers?.[':status'] ?? 200)

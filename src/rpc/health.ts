@@ -13,9 +13,9 @@ export interface HealthOptions {
 }
 
 /**
- * A plaintext listener for probes. `GET /healthz` (and `/health`) answers 200 while the program lives, `/readyz` 503 with
+ * A plaintext listener for probes. `GET /healthz` (and `/health`) returns 200 while the program lives, `/readyz` 503 with
  * the reason while it cannot do its work (`ok` is followed by what should be mended), `/metrics` for Prometheus;
- * `grpc.health.v1.Health/Check` answers SERVING.
+ * `grpc.health.v1.Health/Check` returns SERVING.
  */
 export function startHealthServer(
   address: string,

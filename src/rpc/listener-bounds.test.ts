@@ -31,7 +31,7 @@ function start(bounds: Partial<ConnectionBounds> = {}, options: Partial<Listener
   })
 }
 
-/** Writes now and then until the server hangs up; answers what it said. */
+/** Writes now and then until the server hangs up; returns what it said. */
 function drip(listener: Listener, first: string, everyMs: number, bytes: string): Promise<string> {
   const socket = connect(listener.address.port, '127.0.0.1')
   socket.write(first)
@@ -139,7 +139,7 @@ test('calls that are reset at once, in whatever way, end nothing but themselves'
         call.on('error', () => {}).resume()
         call.close(code)
       }
-      // The server has seen the resets once it answers what was sent after them.
+      // The server has seen the resets once it responds to what was sent after them.
       await new Promise<void>((resolve, reject) => session.ping((error) => (error ? reject(error) : resolve())))
       assert.equal(await statusOf(session, {}), 200)
       session.destroy()
@@ -147,7 +147,7 @@ test('calls that are reset at once, in whatever way, end nothing but themselves'
   }
 })
 
-test('a request that nobody serves does not keep its connection for a body', async () => {
+test('a request to an unknown path does not keep its connection for a body', async () => {
   await using listener = await start({ discardedMsMax: 300 })
   const head = (method: string, path: string): string =>
     `${method} ${path} HTTP/1.1\r\nhost: x\r\ncontent-length: 1000\r\n\r\n`

@@ -53,7 +53,7 @@ export interface ListenerOptions {
   readonly staple?: () => Uint8Array | undefined
   /** Told once about every judged connection, for the audit log and metrics. */
   readonly onJudged?: (connection: Connection) => void
-  /** Told of every TLS handshake, for metrics. */
+  /** Called for every TLS handshake, for metrics. */
   readonly onHandshake?: (result: 'success' | 'failure') => void
   /** Shared by the listeners of a program; a listener has its own otherwise. */
   readonly bodyBudget?: BodyBudget

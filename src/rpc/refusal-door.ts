@@ -20,7 +20,7 @@ function tellOverGrpc(socket: Socket, error: WireError): void {
   const session = performServerHandshake(socket, {
     maxSessionMemory: 1,
     maxHeaderListPairs: 128,
-    // A window of nothing: whoever heeds it sends no message at all. Without it, 64 KiB is all that HTTP/2 lets through.
+    // A window of nothing: a client that respects it sends no message at all. Without it, 64 KiB is all that HTTP/2 lets through.
     settings: { initialWindowSize: 0, maxConcurrentStreams: 8, maxHeaderListSize: limits.headerBytesMax },
   })
   session.on('error', () => {})

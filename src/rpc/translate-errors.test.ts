@@ -4,7 +4,7 @@ import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import { DomainError } from '../base/errors.ts'
 import { toWireError } from './translate-errors.ts'
 
-test('programs are asked to come again after a fault, which ends those of Flower for good otherwise; people are told of it', () => {
+test('programs are asked to retry after a fault, which would end those of Flower otherwise; people see an error', () => {
   const { log, lines } = recordingLogger()
   const faultOf = (method: string) => toWireError(new Error('the disk is full'), method, log)
   for (const method of [

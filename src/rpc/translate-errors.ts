@@ -68,7 +68,7 @@ export function toWireError(error: unknown, method: string, log: Logger): WireEr
   return wireError(row.status, undefined, row.sentence)
 }
 
-/** People are told of a fault. Programs come again: Flower's end for good, or stay as zombies, at anything but that. */
+/** People see an error. Programs come again: Flower's end for good, or stay as zombies, at anything but that. */
 function isCalledByPeople(method: string): boolean {
   return method.startsWith('/flwr.proto.Control/')
 }

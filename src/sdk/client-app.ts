@@ -3,7 +3,7 @@ import { Message } from '../message/message.ts'
 import { splitMessageType } from '../message/message-type.ts'
 import { type Lifespan, withinLifespan } from './lifespan.ts'
 
-/** Answers a message with `message.reply(…)`. What it throws becomes an error reply. */
+/** Returns the reply to a message, made with `message.reply(…)`. What it throws becomes an error reply. */
 export type ClientFn = (message: Message, context: Context) => Promise<Message> | Message
 
 /**
@@ -48,7 +48,7 @@ export class ClientApp {
   }
 
   train(fn: ClientFn, options?: HandlerOptions): this
-  /** Answers messages of type `train.ACTION`. */
+  /** Handles messages of type `train.ACTION`. */
   train(action: string, fn: ClientFn, options?: HandlerOptions): this
   train(...args: readonly unknown[]): this {
     return this.#register('train', args)

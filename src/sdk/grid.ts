@@ -55,7 +55,7 @@ export interface Grid {
    * const inEurope = (await grid.getNodes()).filter(({ tags }) => tags.region === 'eu')
    */
   getNodes(options?: { knownNodes?: number }): Promise<NodeInfo[]>
-  /** Answers the ids of the messages in their order, `undefined` where a node was refused (unknown or unregistered). */
+  /** Returns the ids of the messages in their order, `undefined` if a node was refused (unknown or unregistered). */
   pushMessages(messages: Iterable<Message>): Promise<(string | undefined)[]>
   /**
    * Returns the replies that have arrived, each once; waits up to `waitMs` for at least one. Without `messageIds` it returns
@@ -69,7 +69,7 @@ export interface Grid {
   pullMessages(messageIds?: Iterable<string>, options?: { waitMs?: number; signal?: AbortSignal }): Promise<Message[]>
   /**
    * Sends messages and waits until each has its reply, or until `timeoutSeconds` have passed. Error replies count: a
-   * node that fails or goes away answers with one.
+   * node that fails or goes away replies with one.
    *
    * @example
    * const replies = await grid.sendAndReceive(messages, { timeoutSeconds: 600 })
@@ -97,7 +97,7 @@ export interface Grid {
    * await grid.saveState(context)
    */
   saveState(context: Context): Promise<void>
-  /** Tells whoever watches the run (`flwr run --stream`) how far it is. Never fails the run. */
+  /** Tells the followers of the run (`flwr run --stream`) how far it is. Never fails the run. */
   reportProgress(progress: Progress): void
 }
 

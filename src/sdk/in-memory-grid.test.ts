@@ -10,7 +10,7 @@ const to = (dstNodeId: bigint): Message =>
 const answering = (content: () => ConfigRecord): ClientApp =>
   new ClientApp().query((message) => message.reply(new RecordDict({ c: content() })))
 
-test('each node answers with its own configuration and keeps its own state', async () => {
+test('each node replies with its own configuration and keeps its own state', async () => {
   const app = new ClientApp().query((message, context) => {
     const calls = context.state.has('s') ? context.state.config('s').getNumber('calls') + 1 : 1
     context.state.set('s', new ConfigRecord({ calls }))
@@ -41,7 +41,7 @@ test('each node answers with its own configuration and keeps its own state', asy
   assert.ok(replies.every((reply) => reply.metadata.runId === grid.runId && reply.metadata.dstNodeId === 1n))
 })
 
-test('a node that throws, or returns no reply, answers with an error', async () => {
+test('a node that throws, or returns no reply, replies with an error', async () => {
   const failing = new ClientApp().query(() => {
     throw new Error('no data')
   })
@@ -74,7 +74,7 @@ test('replies to every message are pulled when no ids are given', async () => {
   assert.deepEqual(await grid.pullMessages(), [])
 })
 
-test('a node that never answers is waited for until the time is up', async () => {
+test('the grid waits for a silent node until the time is up', async () => {
   const stuck = new ClientApp().query(() => new Promise(() => {}))
   const grid = new InMemoryGrid([{ app: stuck }, { app: answering(() => new ConfigRecord()) }])
   const replies = await grid.sendAndReceive((await grid.getNodeIds()).map(to), { timeoutSeconds: 0.05 })

@@ -2,7 +2,7 @@ import type { ChildProcess } from 'node:child_process'
 import type { AcquiredTask } from '../app-api/task-source.ts'
 import { ended } from '../base/child-program.ts'
 
-/** An app process, whoever its parent is. */
+/** An app process, whichever program started it. */
 export interface StartedApp {
   readonly pid: number | undefined
   /** How it ended, in words. */

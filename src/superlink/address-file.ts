@@ -5,7 +5,7 @@ import { takeLock } from '../db/database-file.ts'
 import type { Interceptor } from '../rpc/interceptor.ts'
 
 /**
- * A file for those who may use this SuperLink, line by line: the address of the Control API, the id of this process, and the
+ * A file for the users of this SuperLink, line by line: the address of the Control API, the id of this process, and the
  * secret without which the Control API refuses every call. Only the user of this process can read it.
  */
 export interface AddressFile extends Disposable {

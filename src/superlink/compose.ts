@@ -71,7 +71,7 @@ export interface Superlink {
   readonly control: Listener
   /** Serves every API, and the Runtime API of our own SuperExec. */
   readonly main: Listener
-  /** Resolves when nobody needs this SuperLink any more, where it shall end then; else never. */
+  /** Resolves when no program uses this SuperLink any more, if it shall end then; else never. */
   readonly idle: Promise<void>
   /** Leaves the ServerApps under way to the next start of this SuperLink, if it can keep them. */
   leaveApps(): void

@@ -5,7 +5,7 @@ import { type ClientTrustFiles, readTrustAndPolicy } from '../identity/client-tr
 import type { FileFlag } from '../identity/tls-files.ts'
 import type { ClientAuth } from '../rpc/server-tls.ts'
 
-/** Whether and how peers prove who they are by certificates. */
+/** Whether and how peers prove their identity by certificates. */
 export type ClientCertificates =
   | { readonly mode: 'none' }
   | {

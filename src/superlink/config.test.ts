@@ -156,7 +156,7 @@ test('what is questionable but works is a warning', () => {
   )
   assert.match(
     warningsOf(...tls(), '--ssl-require-client-auth', '--ssl-client-ca-certfile', file('past.crt')),
-    /--ssl-client-ca-certfile: the CA CN=past has expired: nobody is let in by a certificate of it/,
+    /--ssl-client-ca-certfile: the CA CN=past has expired: certificates of it are rejected/,
   )
   assert.match(warningsOf('--insecure'), /kept in memory and lost .* --database/)
   assert.doesNotMatch(warningsOf('--insecure', '--database', file('state.db')), /kept in memory/)

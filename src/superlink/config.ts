@@ -38,7 +38,7 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly auditFile: string | undefined
   /** Where the address of the Control API is written. */
   readonly addressFile: string | undefined
-  /** Ends when nobody has needed it for so long. */
+  /** Ends when no program has used it for this long. */
   readonly idleMs: number | undefined
   /** What the operator should know, to be logged at start. */
   readonly warnings: readonly string[]

@@ -38,13 +38,13 @@ export interface SuperlinkContext {
   readonly runNodes: RunNodes
   /** Set when runs are simulated (`--simulation`); then `runNodes` is its fleet. */
   readonly simulation: { readonly fleet: VirtualFleet; readonly machine: Machine } | undefined
-  /** Certificates in use, and who was refused. */
+  /** Certificates in use, and the refused peers. */
   readonly security: SecurityView
   /** Which nodes work for the runs that are running. */
   readonly participants: Participants
   /** The nodes that call, and until when each is online. */
   readonly knownNodes: KnownNodes
-  /** Who speaks for which node now. */
+  /** Which connection speaks for which node now. */
   readonly liveNodes: LiveNodes
   /** Which nodes are uploading objects now. */
   readonly uploads: Uploads
@@ -64,7 +64,7 @@ export interface Bells {
   readonly replies: ReplyWaiters
   /** The nodes that this run may use have changed, or the run has ended. */
   readonly nodes: Bell<RunId>
-  /** Something to tell those who follow this run: log, events, status. */
+  /** Rings when followers of this run have something to read: log, events, status. */
   readonly runs: Bell<RunId>
   /** A reply whose objects have not all come. */
   readonly incomplete: Bell<'incomplete'>

@@ -144,7 +144,7 @@ export async function watchPeers(
   }
 }
 
-/** Background job: asks OCSP responders again before their answers run out, and cuts off whom they do not vouch for any more. */
+/** Background job: asks OCSP responders again before their responses expire, and closes connections for which they no longer vouch. */
 export async function watchResponders(
   ctx: SuperlinkContext,
   ocsp: OcspChecks,
@@ -177,7 +177,7 @@ async function judgeAgain(
   const cut = (await Promise.all(listeners.map((listener) => listener.judgeAgain(isConcerned)))).flat()
   // An account may see fewer runs now: those that follow one look again.
   if (!isConcerned) ctx.bells.runs.ringAll()
-  // Who has renewed in time has moved to another connection, perhaps without a word over it so far.
+  // A peer that renewed in time has moved to another connection, and perhaps sent nothing over it yet.
   const open = listeners.flatMap((listener) => listener.connections())
   const heard = new Set(open.map(({ peer }) => (peer.kind === 'certificate' ? identityKey(peer) : undefined)))
   const keysOf = ({ identity = '', organization = '' }: RefusedPeer): string[] => [

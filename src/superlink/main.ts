@@ -37,8 +37,8 @@ export const main: Main = async (argv, signal) => {
   serviceManager.ready()
   if (!signal.aborted) await Promise.race([once(signal, 'abort'), superlink.idle])
   serviceManager.stopping()
-  if (!signal.aborted) log.info('Nobody has needed this SuperLink for a while: it ends.')
-  // SIGINT comes from a person at a terminal, who expects that nothing stays behind.
+  if (!signal.aborted) log.info('No program has used this SuperLink for a while: it ends.')
+  // SIGINT comes from a person at a terminal: nothing must stay behind.
   if (signal.reason === 'SIGTERM') superlink.leaveApps()
   log.info('SuperLink terminated gracefully.')
   return 0

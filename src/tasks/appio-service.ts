@@ -15,7 +15,7 @@ import { checkAppioRelease } from './unserved-calls.ts'
 
 /**
  * ServerAppIo and ClientAppIo, what app processes and SuperExecs of Flower 1.29 speak, as other names for the Runtime
- * service. Their token of a run is the token of a task here: nobody compares, and a task is all that a token is good for.
+ * service. Their token of a run is the token of a task here: the two are never compared, and a token is good for its task only.
  */
 
 /** ServerApps that have handed over their context and not said how they ended; one that dies in between leaves its own. */

@@ -27,7 +27,7 @@ export interface RuntimeBackend {
   component(task: Task): Promise<string | undefined>
   /** Makes room for the context and the FAB before it reads them. */
   taskInput(task: Task, makeRoom?: MakeRoom): Promise<Response<'pullTaskInput'>>
-  /** For launchers of Flower 1.29, who ask for a run by its id. */
+  /** For launchers of Flower 1.29, which ask for a run by its id. */
   findRun(runId: RunId): Promise<MessageInitShape<typeof RunSchema> | undefined>
   /** Whether the object is part of a message that the app sends. */
   maySend(task: Task, objectId: string): Promise<boolean>

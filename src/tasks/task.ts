@@ -17,7 +17,7 @@ export interface Task {
   readonly leaseUntil: number | undefined
   /** How often it was handed to a launcher. */
   readonly launches: number
-  /** SuperNode: the instruction that this task answers. */
+  /** SuperNode: the instruction to which this task replies. */
   readonly messageId: string | undefined
 }
 

@@ -199,7 +199,7 @@ export class Tasks {
     return (await taskStore.listOpen(this.#options.db.read)).length > 0
   }
 
-  /** Nobody will ask for this task again. */
+  /** No program will ask for this task again. */
   forget(tx: Db, taskId: TaskId): Promise<void> {
     return taskStore.remove(tx, taskId)
   }

@@ -25,7 +25,7 @@ export function bytesText(bytes: number): string {
   return `${unit > 0 && value < 10 ? value.toFixed(1) : Math.floor(value)} ${units[unit]}`
 }
 
-/** A sign beside each state, because colour alone is not seen by everybody. */
+/** A sign beside each state, because some people cannot tell colours apart. */
 const signs: Readonly<Record<string, string>> = {
   online: '●',
   offline: '○',

@@ -6,7 +6,7 @@ import type { Container, Pod } from './rendered.ts'
 import { programOf } from './rules.ts'
 
 /**
- * Runs a container of a manifest without a container runtime: in a mount name space of its own, in a root that nobody
+ * Runs a container of a manifest without a container runtime: in a mount name space of its own, in a root that no user
  * can write, as the user of the pod and without privileges, with its volumes where the manifest mounts them.
  */
 
@@ -70,7 +70,7 @@ export function startContainer(container: Container, { pod, volumes, args, folde
   return new TestProgram(`${pod.name} ${container.name}`, child)
 }
 
-/** User and groups of a pod: its own, else those that OpenShift gives to a namespace, which nobody knows by name. */
+/** User and groups of a pod: its own, else those that OpenShift gives to a namespace, which have no names. */
 export function identityOf(pod: Pod): { user: number; primaryGroup: number; group: number } {
   const { runAsUser, runAsGroup, fsGroup } = pod.spec.securityContext as Record<string, number | undefined>
   return { user: runAsUser ?? 1_000_680_000, primaryGroup: runAsGroup ?? 0, group: fsGroup ?? 1_000_680_000 }

@@ -25,7 +25,7 @@ test('the fleet of the overlay cert-manager', { skip }, async (t) => {
     }
   })
 
-  await t.test('answers its probes', async () => {
+  await t.test('responds to its probes', async () => {
     assert.equal(fleet.probed.length, 6)
     for (const { container, health, probes } of fleet.probed)
       for (const { httpGet } of probes) {
@@ -86,7 +86,7 @@ test('the fleet of the overlay cert-manager', { skip }, async (t) => {
   })
 })
 
-test('on OpenShift the fleet trains as a user that nobody knows, with a certificate of the service CA', {
+test('on OpenShift the fleet trains as a user without a name, with a certificate of the service CA', {
   skip,
 }, async () => {
   using directory = temporaryDirectory()

@@ -33,7 +33,7 @@ export class Fleet implements AsyncDisposable {
     await Promise.all(pods.filter(({ name }) => !name.includes('superlink')).map((pod) => this.#startPod(pod)))
   }
 
-  /** Renews a certificate, and lets kubelet write it into the volumes of those who mount it. */
+  /** Renews a certificate, and lets kubelet write it into the volumes of the pods that mount it. */
   async renew(secretName: string): Promise<void> {
     await this.issuers.renew(secretName)
     for (const { volume, written } of this.#volumes.values()) written.swap(this.#filesOf(volume))

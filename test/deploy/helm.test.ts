@@ -143,7 +143,7 @@ test('chart and overlay deploy the same pods', { skip: withoutTools }, () => {
   assert.deepEqual(chart, alike(kustomize('overlays/cert-manager')))
 })
 
-test('chart and overlay wake somebody for the same reasons', { skip: withoutTools }, () => {
+test('chart and overlay have the same alerts', { skip: withoutTools }, () => {
   const rules = (resources: Resource[]): unknown => resources.find(({ kind }) => kind === 'PrometheusRule')?.spec
   const overlay = rules(kustomize('overlays/cert-manager'))
   assert.ok(overlay)

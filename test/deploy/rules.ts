@@ -4,7 +4,7 @@ import { rows as superlinkRows } from '../../src/superlink/options.ts'
 import { rows as supernodeRows } from '../../src/supernode/config.ts'
 import { argumentsOf, type Container, type Pod, podsOf, type Resource } from './rendered.ts'
 
-/** What schemas do not say: rules of this project for what it deploys. Each answers sentences about what is wrong. */
+/** What schemas do not say: rules of this project for what it deploys. Each returns sentences about what is wrong. */
 
 const programs = {
   superlink: { name: 'flower-superlink', rows: superlinkRows },
@@ -51,7 +51,7 @@ function pathFaults(pod: Pod, container: Container, where: string): string[] {
   })
 }
 
-/** What the Pod Security Standard "restricted" asks for, a root file system that nobody writes, and files that can be renewed. */
+/** What the Pod Security Standard "restricted" asks for, a read-only root file system, and files that can be renewed. */
 export function hardeningFaults(pod: Pod): string[] {
   const { securityContext, automountServiceAccountToken, containers, volumes } = pod.spec
   const { claims } = pod

@@ -143,7 +143,7 @@ for (const transport of ['grpc', 'http'] as const) {
           }
         }
       }
-      // The other way to be somebody else: the caller claims the other's node.
+      // The other way to pose as another caller: the caller claims the other's node.
       for (const method of Fleet.methods.filter(({ input }) =>
         input.fields.some(({ localName }) => /^node/.test(localName)),
       )) {

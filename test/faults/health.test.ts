@@ -34,7 +34,7 @@ test('a SuperLink whose own certificate has expired lives, says so, and is not r
   await superlink.line(/Replaced the server certificate/)
   assert.equal(await get('/readyz'), '200 ok\n')
 
-  // Bad files do not end its work, and are told of as long as they are there.
+  // Bad files do not end its work, and are reported as long as they are there.
   writeFileSync(certfile, 'no certificate')
   await superlink.line(/Kept the server certificate/)
   assert.match(

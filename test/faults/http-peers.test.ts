@@ -61,7 +61,7 @@ async function join(address: string, key: NodeKey): Promise<bigint> {
   return nodeId
 }
 
-test('a node of the HTTP generation that does not prove who it is hears one and the same sentence', async () => {
+test('a node of the HTTP generation that does not prove its identity always gets the same sentence', async () => {
   await using deployment = await Deployment.create()
   const address = deployment.mainAddress
   const key = generateNodeKey()
@@ -78,7 +78,7 @@ test('a node of the HTTP generation that does not prove who it is hears one and 
     'an old time': await signed(key, Date.now() - 310_000),
     'a time to come': await signed(key, Date.now() + 10_000),
     'no time': { ...good, 'flwr-timestamp': 'yesterday' },
-    'the key of a stranger': await signed(generateNodeKey()),
+    'an unregistered key': await signed(generateNodeKey()),
   }
   for (const [what, headers] of Object.entries(tampered))
     assert.deepEqual(await refusal(await post(address, 'fleet/pull-messages', pull, headers)), invalid, what)

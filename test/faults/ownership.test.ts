@@ -71,7 +71,7 @@ describe('messages and objects belong to their sender and receiver', { concurren
     assert.deepEqual(await world.upload(alice, instruction), [])
   })
 
-  test('an app reads, confirms and answers nothing of another run, although it knows the ids', async () => {
+  test('an app cannot read, confirm or reply to messages of another run, although it knows the ids', async () => {
     await using world = await TwoRuns.start()
     const { alice, bob } = world
     const instruction = await world.instruct(alice, alice.nodeId)

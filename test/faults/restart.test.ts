@@ -49,7 +49,7 @@ test('a SuperLink killed in the middle of a round comes back, and nodes, ServerA
   await deployment.superlink.end()
   await deployment.startSuperlink()
 
-  // Whoever follows the run sees the rest of it too.
+  // A follower of the run sees the rest of it too.
   assert.equal(await follower.end(), 0, follower.said)
   assert.match(follower.said, /Waiting for the SuperLink/)
   assert.match(follower.said, /weights: 6 16/)

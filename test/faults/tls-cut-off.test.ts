@@ -108,7 +108,7 @@ for (const way of ways)
     assert.ok(slowestMs < 250, `a call took ${slowestMs} ms of processor time`)
     assert.ok(sockets.every((socket) => !socket.destroyed && !socket.readableEnded))
 
-    // Whoever waits for their answers hears that they are gone.
+    // The apps that wait for their replies hear that they are gone.
     const cli = deployment.connect('control', (await ca.issue('cli')).issued)
     const { message } = await cli.call(Control.method.listNodes, {})
     const online = message.nodesInfo.filter(({ status }) => status === 'online').map(({ nodeId }) => nodeId)

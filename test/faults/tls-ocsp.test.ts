@@ -105,7 +105,7 @@ class SilentServer implements AsyncDisposable {
   }
 }
 
-test('whom the responder calls revoked is cut off when the operator has it asked again, and stays out while it is silent', async () => {
+test('a peer whose certificate the responder calls revoked is cut off when the operator has it asked again, and stays out while the responder is silent', async () => {
   await using stack = new AsyncDisposableStack()
   let responder: TestProgram | undefined
   const deployment = stack.use(
@@ -133,7 +133,7 @@ test('whom the responder calls revoked is cut off when the operator has it asked
   responder?.kill('SIGKILL')
   await responder?.end()
   assert.equal(await refusalOf(joinFleet(deployment.connect('fleet', leaving.issued))), 'revoked-by-ocsp')
-  // Of a newcomer nothing is known; who was good stays so until the answer runs out.
+  // Of a new peer nothing is known; one that was good stays so until the response expires.
   const newcomer = await ca.issue('newcomer')
   await assert.rejects(joinFleet(deployment.connect('fleet', newcomer.issued)), {
     refusalReason: 'revocation-unknown',
@@ -146,7 +146,7 @@ for (const [mode, outcome] of [
   ['strict', 'revocation-unknown'],
   ['lax', 'it was answered'],
 ] as const)
-  test(`a responder that never answers holds up only those that depend on it, and ${mode} decides what becomes of them`, async () => {
+  test(`a silent responder delays only the peers that depend on it, and ${mode} decides whether they are let in`, async () => {
     await using silent = await SilentServer.start()
     await using stack = new AsyncDisposableStack()
     let url = ''

@@ -62,7 +62,7 @@ test('two connections from one port of a peer to two addresses of ours are two p
     })
   const good = await from('127.0.0.1', undefined, pair)
   const goodTransport = await openGrpcTransport(good, 'good')
-  // 0 is no node of anybody's: the answer tells that the call got as far as that.
+  // 0 is no node: the response shows that the call got that far.
   assert.equal(await reasonOf(grpcCall(goodTransport, new Uint8Array(), heartbeat)), 'node-of-another-identity')
 
   const bad = await from('127.0.0.2', good.localPort, {})
@@ -71,7 +71,7 @@ test('two connections from one port of a peer to two addresses of ours are two p
   assert.equal(await reasonOf(grpcCall(badTransport, new Uint8Array(), heartbeat)), 'no-certificate')
   assert.equal(await reasonOf(grpcCall(goodTransport, new Uint8Array(), heartbeat)), 'node-of-another-identity')
 
-  // And the other way round: who came in first with nothing gains nothing from who comes in later.
+  // And the other way round: a peer that came first without a certificate gains nothing from one that comes later.
   const first = await from('127.0.0.2', undefined, {})
   const firstTransport = await openGrpcTransport(first, 'first')
   const second = await from('127.0.0.1', first.localPort, pair)
@@ -231,7 +231,7 @@ test('a client with TLS on a port without is told to the operator too', async ()
   assert.match(lines[0] as string, /^warn Fleet API: A client with TLS connected to this port, which serves without/)
 })
 
-test('an open connection cannot negotiate again who it is', async () => {
+test('an open connection cannot renegotiate its identity', async () => {
   await using deployment = await MutualTlsSuperlink.start()
   const { issued } = await deployment.ca.issue('node-1')
   const socket = await secure({

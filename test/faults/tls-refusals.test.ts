@@ -125,7 +125,7 @@ test('a peer whose certificate is not good is told why over either door, and its
     5000,
   )
 
-  // A chain that leads to the CA is good when the intermediate comes along, and no node was made for anybody else.
+  // A chain that leads to the CA is good when the intermediate comes along, and no other node was made.
   const good = chained(await issue({ commonName: 'good', ...validFor(1) }, intermediate), intermediate)
   await activate(deployment.connect('fleet', good))
   const { message } = await deployment
@@ -231,7 +231,7 @@ test('every reason to refuse a connection has its code at the peer, its label am
   ])
 })
 
-test('the policy says who may be a SuperNode and who may use the Control API', async () => {
+test('the policy says which peers may be SuperNodes and which may use the Control API', async () => {
   await using deployment = await MutualTlsSuperlink.start((file) => {
     writeFileSync(
       file('policy.toml'),
@@ -355,7 +355,7 @@ test('of two SuperNodes with one identity that come at the same time one is let 
   for (const end of ends) if (end.status === 'rejected') assert.equal(end.reason.refusalReason, 'identity-in-use')
 })
 
-test('who has a certificate and signs with a key proves both', async () => {
+test('a SuperNode with a certificate that signs with a key proves both', async () => {
   await using deployment = await MutualTlsSuperlink.start()
   const { issued } = await deployment.ca.issue('node-1')
   const key = generateNodeKey()
@@ -408,7 +408,7 @@ test('registering a key is not needed, says so, and changes nothing', async () =
   assert.match(error.message, /Not needed and nothing was changed/)
 })
 
-test('the audit log has every refusal and every change, with whom, from where and why, and nothing secret', async () => {
+test('the audit log has every refusal and every change, with identity, address and reason, and nothing secret', async () => {
   await using deployment = await MutualTlsSuperlink.start((file) => {
     const everybody = '[[allow]]\nidentity = "*"\nroles = ["supernode", "cli"]\n'
     writeFileSync(file('policy.toml'), `${everybody}[[allow]]\nidentity = "ada"\nroles = ["admin"]\n`)

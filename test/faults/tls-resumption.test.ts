@@ -43,7 +43,7 @@ test('resumption never gives more than a handshake', { skip: needsOpenssl }, asy
   const clock: Clock = { ...systemClock, now: () => systemClock.now() + hoursLater * 3600_000 }
   const policy = (...names: string[]): string =>
     names.map((name) => `[[allow]]\nidentity = "${name}"\nroles = ["supernode"]\n`).join('')
-  // Before the reload everybody who has a certificate is let in; the reload is what makes them what they are called.
+  // Before the reload every certificate is let in; the reload makes them what they are called.
   await using deployment = await MutualTlsSuperlink.start(
     async (file, authority) => {
       writeFileSync(file('cas.pem'), `${authority.issued.certificatePem}${foreign.issued.certificatePem}`)
@@ -168,7 +168,7 @@ async function callWithOpenssl(
   return { status, reason: /trellis-refusal-reason: (\S+)/.exec(stdout)?.[1] ?? '', resumed: /^Reused/m.test(stdout) }
 }
 
-/** A session that allows early data, from another server with the same certificate. Answers its file. */
+/** A session that allows early data, from another server with the same certificate. Returns its file. */
 async function sessionForEarlyData(file: (name: string) => string, caFile: string, server: Pair): Promise<string> {
   const own = ['-cert', server.certfile, '-key', server.keyfile, '-tls1_3']
   const programs = [spawn('openssl', ['s_server', '-accept', '127.0.0.1:0', ...own, '-early_data'])]

@@ -28,7 +28,7 @@ async function failureOf(call: Promise<unknown>): Promise<RpcError> {
   return error
 }
 
-test('bytes that are no request, calls that nobody serves and messages that are too large are refused, and the server goes on', async () => {
+test('bytes that are no request, calls of unknown methods and messages that are too large are refused, and the server goes on', async () => {
   await using deployment = await Deployment.create()
   const post = (path: string, body: Uint8Array, type = 'application/protobuf') =>
     fetch(`http://${deployment.controlAddress}${path}`, { method: 'POST', headers: { 'content-type': type }, body })

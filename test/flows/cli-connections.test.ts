@@ -42,7 +42,7 @@ test('with a SuperLink that is not what config.toml says, one sentence tells wha
       `address = "${open.controlAddress}"\n${trust}`,
       /does not speak TLS: start the server with certificates/,
     ],
-    ['unreachable', 'address = "127.0.0.1:9"\ninsecure = true', /Nobody listens on 127\.0\.0\.1:9/],
+    ['unreachable', 'address = "127.0.0.1:9"\ninsecure = true', /No server listens on 127\.0\.0\.1:9/],
     ['no-host', 'address = "nothing.invalid:9093"\ninsecure = true', /host name of nothing\.invalid:9093/],
     ['fleet', `address = "${fleetAddress}"\n${trust}\n${mine}`, /is not the Control API: correct 'address'/],
     [

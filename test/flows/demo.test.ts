@@ -7,7 +7,7 @@ import { eventually, processesWith, start, type TestProgram } from '../harness/p
 
 const root = join(import.meta.dirname, '..', '..')
 
-test('the demo trains to 0.90 or better over mutual TLS, refuses strangers with the reason, and leaves nothing behind', async () => {
+test('the demo trains to 0.90 or better over mutual TLS, rejects SuperNodes without a valid certificate, with the reason, and leaves nothing behind', async () => {
   using directory = temporaryDirectory()
   await using demo = startDemo(directory.path, '--format', 'json')
   assert.equal(await demo.end(120_000), 0, demo.said)

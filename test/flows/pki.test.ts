@@ -6,7 +6,7 @@ import { temporaryDirectory } from '../harness/directory.ts'
 import { needsOpenssl, OpensslCa } from '../harness/openssl.ts'
 import { run } from '../harness/program.ts'
 
-/** `flwr pki`, as somebody who tries mutual TLS out types it. */
+/** `flwr pki`, as a user types it to try mutual TLS. */
 
 async function pki(cwd: string, ...args: string[]) {
   const { status, said } = await run('flwr', ['pki', ...args], { cwd, env: { NO_COLOR: '1', FLWR_HOME: cwd } })
@@ -171,7 +171,7 @@ test('a certificate is renewed with another key, revoked once, and the list says
   )
 
   for (const [line, why] of [
-    ['revoke nobody', /does not point to a file: certificates\/nobody\.pem/],
+    ['revoke nothing', /does not point to a file: certificates\/nothing\.pem/],
     ['revoke node-1 --reason boredom', /none of unspecified, keyCompromise/],
     ['renew ca', /ca\.pem/],
     ['crl --directory elsewhere', /There is no CA in elsewhere/],

@@ -134,7 +134,7 @@ test('settings that make no sense are refused in a sentence, and nothing is star
   assert.match((await user.flwr('ls', ':local:')).stdout, /There are no runs yet/)
 })
 
-test('the local SuperLink is killed and comes back with its runs, lets in nobody else, and is renewed for another PATH when it is idle', async () => {
+test('the local SuperLink is killed and comes back with its runs, lets in no other user, and is renewed for another PATH when it is idle', async () => {
   await using user = new LocalSimulation()
   const pid = (): number =>
     Number(readFileSync(join(user.home, 'local-superlink', 'trellis.address'), 'utf8').split('\n')[1])
@@ -182,7 +182,7 @@ test('a run goes on when its command is killed, and a stop ends its processes', 
   assert.match((await user.flwr('ls')).stdout, new RegExp(`${runId}.*finished:stopped`))
 })
 
-test('whoever follows a run hears that the local SuperLink was killed, and then what became of the run', async () => {
+test('a follower of a run sees that the local SuperLink was killed, and then how the run ended', async () => {
   await using user = new LocalSimulation()
   user.writeApp({ server: countingServer, client: countingClient, config: 'nodes = 4\nrounds = 100\npause-ms = 300' })
   await using cli = user.start(

@@ -29,7 +29,7 @@ test('flwr tls check names the first broken link of a connection, and ends with 
   const at = (address: string, ...lines: string[]): string => [`address = "${address}"`, ...lines].join('\n')
   const cases: readonly (readonly [name: string, lines: string, link: string | null, said: RegExp])[] = [
     ['good', at(controlAddress, trust, pair('cli')), null, /The SuperLink lets you in; it has 1 federation/],
-    ['nobody', at('127.0.0.1:9', trust, pair('cli')), 'address', /Nobody listens on 127\.0\.0\.1:9/],
+    ['no server', at('127.0.0.1:9', trust, pair('cli')), 'address', /No server listens on 127\.0\.0\.1:9/],
     ['no-host', at('nothing.invalid:9093', trust), 'address', /cannot be resolved/],
     ['plain', at(open.controlAddress, trust), 'handshake', /does not speak TLS/],
     [

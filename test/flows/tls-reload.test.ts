@@ -11,7 +11,7 @@ import { Deployment } from '../harness/deployment.ts'
 import { eventually, run, type TestProgram } from '../harness/program.ts'
 import { ProjectedVolume } from '../harness/projected-volume.ts'
 
-/** Files change while a training runs: nobody notices but the log. */
+/** Files change while a training runs: only the log shows it. */
 
 type Files = Readonly<Record<string, string>>
 
@@ -127,7 +127,7 @@ test('a CA is replaced (old, both, new) without restarting any program', async (
     writeFileSync(directory.file('cli.pem'), cli['tls.crt'] as string)
     writeFileSync(directory.file('cli.key'), cli['tls.key'] as string)
     writeFileSync(ca.certfile, roots)
-    // The SuperLink has two sets in its volume: its own pair, and whom it trusts.
+    // The SuperLink has two sets in its volume: its own pair, and the CAs that it trusts.
     await eventually(`step ${steps}`, () => replacements(node.said) >= steps && replacements(superlink.said) > steps)
     const nodes = await listNodes(deployment)
     assert.deepEqual([nodes[0]?.status, nodes[0]?.['node-id'], nodes.length], ['online', before?.['node-id'], 1])
@@ -196,7 +196,7 @@ test('flwr follows a log through the renewal of its own certificate, and does no
   assert.match(follower.said, /weights: 3 13[\s\S]*finished:completed/)
 })
 
-test('a set that is no good leaves the last good one in use, and is told of once', async () => {
+test('an invalid set leaves the last good one in use, and is logged once', async () => {
   const { deployment, swap, programs } = await startFleet(['node-1'])
   await using _ = deployment
   const { ca, superlink } = deployment

@@ -127,7 +127,7 @@ test('a run that is stopped ends at once, with its processes', async () => {
   assert.match(again.said, /already finished/)
 })
 
-test('whoever follows a run leaves it with Ctrl-C and is told how to come back', async () => {
+test('Ctrl-C leaves the log of a run and prints how to come back', async () => {
   const app = deployment.writeApp({
     server: countingServer,
     client: countingClient,

@@ -14,7 +14,7 @@ import { ClientApp, RecordDict } from 'trellis-fl'
 export const app = new ClientApp().query((message) => message.reply(new RecordDict()))
 `
 
-test('a SuperNode with trusted entities runs an app that one of them signed, and answers error 7 for any other', async () => {
+test('a SuperNode with trusted entities runs an app that one of them signed, and replies with error 7 for any other', async () => {
   await using fleet = await MixedFleet.create({ superlink: 'trellis' })
   const trusted = generateKeyPairSync('ed25519')
   const stranger = generateKeyPairSync('ed25519')

@@ -27,7 +27,7 @@ interface Pair {
 
 export type AttackName = keyof typeof attacks
 
-/** Each answers how often it did what it does. */
+/** Each returns how often it did what it does. */
 const attacks = {
   /** The first half of a ClientHello, and nothing more. */
   'handshakes that never finish': async (target: Attack) => {
@@ -184,7 +184,7 @@ async function overHttp2(
 }
 
 if (!isMainThread) {
-  // Attackers have machines of their own: here they yield to those who are measured, and take what is left of the cores.
+  // Attackers have machines of their own: here they yield to the measured programs, and take what is left of the cores.
   setPriority(10)
   const { name, target } = workerData as { name: AttackName; target: Target }
   const stop = new AbortController()

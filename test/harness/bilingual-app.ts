@@ -5,13 +5,13 @@ import { basename, join } from 'node:path'
 /** The language that a component is written in. */
 export type Language = 'python' | 'typescript'
 
-/** Values that round when they are computed with: whoever counts in another precision ends at other bits. */
+/** Values that round when they are computed with: an app that counts in another precision ends at other bits. */
 const initial = { single: [0.1, 1e-8, 16_777_216], double: [0.1, 1e-300, -2.5] }
 const rounds = 2
 
 /**
  * Writes an app whose two components are in languages of choice and do the same: each node adds a tenth to every weight,
- * FedAvg averages, and the digest of the final bytes is in the log. Answers its folder.
+ * FedAvg averages, and the digest of the final bytes is in the log. Returns its folder.
  */
 export function writeBilingualApp(folder: string, languages: { server: Language; client: Language }): string {
   const reference = (component: 'server' | 'client'): string =>

@@ -346,7 +346,7 @@ export class DeliveryWorld {
       const asked = open.find(({ message }) => message.messageId === metadata.replyToMessageId)
       // Confirmed by another call in the meantime.
       if (!asked || asked.isAnswerConfirmed || run.isStopped) continue
-      assert.equal(asked.answer ?? metadata.messageId, metadata.messageId, 'an instruction has two answers')
+      assert.equal(asked.answer ?? metadata.messageId, metadata.messageId, 'an instruction has two replies')
       asked.answer = metadata.messageId
       for (const id of flattenTree(tree)) {
         const object = await this.#core.ctx.objects.get(id)

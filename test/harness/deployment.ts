@@ -95,13 +95,13 @@ export class Deployment implements AsyncDisposable {
     return run('flwr', args, { cwd: this.directory.path, env: this.environment })
   }
 
-  /** Process ids of programs of that name that run for this deployment, whoever started them. */
+  /** Process ids of programs of that name that run for this deployment, also if another program started them. */
   children(program: string): number[] {
     const found = processesWith(this.environment.FLWR_HOME as string)
     return found.filter(({ command }) => command.includes(program)).map(({ pid }) => pid)
   }
 
-  /** Writes an app into the folder of the deployment and answers its folder. */
+  /** Writes an app into the folder of the deployment and returns its folder. */
   writeApp({ name = 'testapp', ...sources }: AppSources & { name?: string }): string {
     return writeApp(this.directory.file(name), sources)
   }

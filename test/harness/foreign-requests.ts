@@ -47,7 +47,7 @@ const fills: Readonly<Record<string, Fill>> = {
   logs: () => ['a line'],
 }
 
-/** Fields that name nothing of anybody. */
+/** Fields that name nothing that belongs to a party. */
 const harmless: readonly string[] = [
   ...[
     'endedRunsSeen',

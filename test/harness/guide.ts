@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 /**
  * The blocks of the README and the guides, and what their Markdown source says about running them. A comment in the line
- * before a block is one of
+ * before a block is one of:
  *
  * - `<!-- not run: REASON -->`: no test runs it.
  * - `<!-- terminal: NAME -->`: the program of the block stays in this terminal; a program that is there is stopped first.

@@ -38,7 +38,7 @@ export interface MixedFleetOptions {
 
 /**
  * A fleet under TLS whose every place is taken by ours or by an unmodified Python release: SuperLink, SuperNodes, SuperExecs
- * and whoever types `flwr`.
+ * and the user of `flwr`.
  */
 export class MixedFleet implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack()
@@ -153,7 +153,7 @@ export class MixedFleet implements AsyncDisposable {
     return this.#stack.use(started)
   }
 
-  /** Makes an SSH key as its owner would; answers the file of the private one. */
+  /** Makes an SSH key as its owner would; returns the file of the private one. */
   createKey(name: string): string {
     const file = this.directory.file(name)
     execFileSync('ssh-keygen', ['-q', '-t', 'ecdsa', '-b', '384', '-N', '', '-f', file])

@@ -67,7 +67,7 @@ export class MutualTlsSuperlink implements AsyncDisposable {
 /** A public key as SuperNodes send it beside their certificate. */
 export const somePublicKey: Uint8Array = generateNodeKey().publicKeyPem
 
-/** Joins the fleet as a SuperNode does; answers the node id. */
+/** Joins the fleet as a SuperNode does; returns the node id. */
 export async function joinFleet(channel: Channel): Promise<bigint> {
   const request = { publicKey: somePublicKey, heartbeatInterval: 30 }
   return (await channel.call(Fleet.method.activateNode, request)).message.nodeId

@@ -45,7 +45,7 @@ export class TestProgram implements AsyncDisposable {
     return this.child.exitCode !== null || this.child.signalCode !== null
   }
 
-  /** Waits until the program has said something that fits, and answers the match. */
+  /** Waits until the program has said something that fits, and returns the match. */
   line(pattern: RegExp, timeoutMs = patienceMs): Promise<RegExpExecArray> {
     return new Promise((resolve, reject) => {
       const done = (settle: () => void): void => {
@@ -66,7 +66,7 @@ export class TestProgram implements AsyncDisposable {
     })
   }
 
-  /** Waits for the end; answers the exit status, or the name of the signal. */
+  /** Waits for the end; returns the exit status, or the name of the signal. */
   async end(timeoutMs = patienceMs): Promise<number | NodeJS.Signals | null> {
     if (!this.hasEnded) {
       const signal = AbortSignal.timeout(timeoutMs)
@@ -95,7 +95,7 @@ export class TestProgram implements AsyncDisposable {
         return this.end()
       })
     }
-    // A program that this one left behind may hold the pipes: nobody waits for its end.
+    // A program that this one left behind may hold the pipes: its end is not waited for.
     this.child.stdout?.destroy()
     this.child.stderr?.destroy()
   }

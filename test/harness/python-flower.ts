@@ -4,7 +4,7 @@ import { join } from 'node:path'
 import { FlowerPrograms, type Outcome } from './flower-programs.ts'
 import { type StartOptions, start, type TestProgram } from './program.ts'
 
-/** Who takes a place in a fleet: our program, or the unmodified one of a release of Python Flower. */
+/** The maker of a program in a fleet: our program, or the unmodified one of a release of Python Flower. */
 export type Maker = 'trellis' | Release
 export type Release = '1.29' | '1.36' | '1.41' | '1.42' | '1.43'
 

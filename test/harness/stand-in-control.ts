@@ -18,7 +18,7 @@ const startedAt = Date.parse('2026-11-29T08:00:00Z')
 const hoursLater = (hours: number): number => (startedAt + hours * 3_600_000 + 30_000) / 1000
 const minutesLater = (minutes: number): string => new Date(startedAt + minutes * 60_000).toISOString()
 
-/** Answers of a SuperLink with as many nodes, and one run that has done as many rounds. */
+/** Responses of a SuperLink with as many nodes, and one run that has done as many rounds. */
 export class StandInControl {
   /** Why calls fail now. */
   refusal: RpcError | undefined

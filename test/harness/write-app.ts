@@ -8,7 +8,7 @@ export interface AppSources {
   readonly config?: string
 }
 
-/** Writes an app named like its folder, with the components `app/server.ts:app` and `app/client.ts:app`; answers the folder. */
+/** Writes an app named like its folder, with the components `app/server.ts:app` and `app/client.ts:app`; returns the folder. */
 export function writeApp(folder: string, { server, client, config = '' }: AppSources): string {
   mkdirSync(join(folder, 'app'), { recursive: true })
   writeFileSync(

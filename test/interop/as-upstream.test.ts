@@ -65,13 +65,13 @@ describe('as Flower tries it', { concurrency: true, skip: withoutPython }, () =>
         assert.equal(killed.details, frozen.details)
         return
       }
-      // Whoever started the process sees its end.
+      // The program that started the process sees its end.
       assert.match(killed.details, /^The app process ended before its task was done \(ended by SIGKILL\)/)
       assert.ok(killed.seconds < 10, `killed: ${killed.seconds} s`)
     })
   }
 
-  test('without TLS and keys SuperNodes of every maker come back, as who they were, to a SuperLink of ours that was killed', async () => {
+  test('without TLS and keys SuperNodes of every maker come back with their identities to a SuperLink of ours that was killed', async () => {
     await using fleet = await MixedFleet.create({
       superlink: 'trellis',
       python: '1.41',

@@ -49,7 +49,7 @@ describe('dependencies of Python apps', { concurrency: 2, skip: withoutPython },
       }
     })
   }
-  test('are not installed where nobody allows it, and a requirement that cannot be had ends the run with the reason', async () => {
+  test('are not installed unless the operator allows it, and a requirement that cannot be had ends the run with the reason', async () => {
     await using fleet = await MixedFleet.create({ superlink: 'trellis', python: '1.41', superlinkArguments: allow })
     await startSupernode(fleet, '1.41', [])
     const run = await fleet.flwr('trellis', ['run', writeApp(fleet, ['trellis-probe>=1.0']), '--stream'])
@@ -60,7 +60,7 @@ describe('dependencies of Python apps', { concurrency: 2, skip: withoutPython },
   })
 })
 
-/** In a home of its own, as on a machine of its own; answers the home. */
+/** In a home of its own, as on a machine of its own; returns the home. */
 async function startSupernode(fleet: MixedFleet, release: Release, args: readonly string[]): Promise<string> {
   const home = fleet.directory.file('home-node')
   mkdirSync(home)
@@ -85,7 +85,7 @@ function writeApp(fleet: MixedFleet, dependencies: readonly string[]): string {
   })
 }
 
-/** A package that is ready to be installed: its modules, and beside them who it is. */
+/** A package that is ready to be installed: its modules, and its metadata. */
 function writeWheel(folder: string, name: string, version: string, modules: Record<string, string>): void {
   const stem = `${name.replace('-', '_')}-${version}`
   const about = {

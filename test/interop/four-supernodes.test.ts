@@ -9,7 +9,7 @@ import { secureResult, writeSecureApp } from '../harness/secure-app.ts'
 
 const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is not installed' : false
 
-/** Who proves what: keys are registered by the `flwr` of the node's own maker. */
+/** How the nodes identify themselves: keys are registered by the `flwr` of the node's own maker. */
 const keyNodes = ['1.29', '1.41', 'trellis'] as const
 
 test('Python 1.29, 1.41 and ours on registered keys and ours on a certificate train in one run, also with secure aggregation and asynchronously', {

@@ -39,7 +39,7 @@ const lost = ['fleet/push-object', 'runtime/push-object']
 /** What is announced twice because the first answer, after the trouble, was lost. */
 const announcements = ['fleet/push-messages', 'runtime/push-messages']
 
-test("a training through Python 1.41's SuperLink outlives passing trouble at every call, and lost answers of uploads", {
+test("a training through Python 1.41's SuperLink outlives passing trouble at every call, and lost responses of uploads", {
   skip: withoutPython,
 }, async () => {
   await using fleet = await MixedFleet.create({ superlink: '1.41', isolation: 'process' })

@@ -13,7 +13,7 @@ const startMs = 180_000
 const clock = joinPath(import.meta.dirname, '..', 'harness', 'python-clock')
 const needsSshKeygen = spawnSync('ssh-keygen', ['-?']).error ? 'ssh-keygen is not installed' : false
 
-describe('who Python programs are, at our SuperLink', { concurrency: true }, () => {
+describe('the identity of Python programs at our SuperLink', { concurrency: true }, () => {
   for (const release of ['1.29', '1.41'] as const) {
     test(`with --enable-supernode-auth SuperNodes of Flower ${release} come in by keys that its flwr registered, one at a time, with clocks that are right`, {
       skip: withoutPython || needsSshKeygen,

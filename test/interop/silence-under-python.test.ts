@@ -68,7 +68,7 @@ describe('silence', { concurrency: true }, () => {
   }
 })
 
-/** Does what it is asked to: answers after the message's time, or after a signal that its node was stopped. */
+/** Does what it is asked to: replies after the message's time, or after a signal that its node was stopped. */
 const slowClient = `
 import { ClientApp, RecordDict } from 'trellis-fl'
 export const app = new ClientApp().query(async (message) => {

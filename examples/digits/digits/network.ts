@@ -56,7 +56,7 @@ export function fromArrays(arrays: ArrayRecord): Network {
   return { w1: values('w1'), b1: values('b1'), w2: values('w2'), b2: values('b2') }
 }
 
-/** Mini-batch gradient descent on the cross entropy, in place. Answers the mean loss of the last epoch. */
+/** Mini-batch gradient descent on the cross entropy, in place. Returns the mean loss of the last epoch. */
 export function train(network: Network, images: Images, options: TrainOptions): number {
   const { epochs, learningRate, batchSize, seed } = options
   const random = createRandom(seed)

@@ -6,7 +6,7 @@ import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
 import { findRunId } from '../short-ids.ts'
 
-/** Logging in needs a SuperLink with accounts. Ours knows who calls by their certificate. */
+/** Logging in needs a SuperLink with accounts. Ours knows its callers by their certificates. */
 export const loginCommand: CreateCommand = (context) =>
   new Command('login')
     .description('log in to a SuperLink with accounts (not supported)')

@@ -4,7 +4,7 @@ import { type ControlClient, openControl } from '../connect.ts'
 import { type Json, runCommand } from '../output.ts'
 import { listInvitationsCommand } from './invitations.ts'
 
-/** What a SuperLink with managed federations does; ours answers that it has but one. */
+/** What a SuperLink with managed federations does; ours says that it has only one. */
 export function managementCommands(context: CliContext): Command[] {
   const node = (values: Values) => ({
     nodeId: parseId(values['node-id'], 'NODE_ID'),

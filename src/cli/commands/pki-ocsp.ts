@@ -31,7 +31,7 @@ export function ocspCommand(context: CliContext): Command {
         const { issued } = readCa(options.directory, options.ca)
         readRegister(options)
         const respond = (request: Uint8Array<ArrayBuffer>): Promise<Uint8Array> => {
-          // Read at each question: who is revoked meanwhile is told of.
+          // Read for each request, so that new revocations count at once.
           const { revoked } = readRegister(options)
           const known = new Map(revoked.map((entry) => [serialKey(entry.serial), entry]))
           const now = new Date()

@@ -13,7 +13,7 @@ interface Options {
   readonly days: string
 }
 
-/** `flwr pki renew NAME`: the same names with a new key, as controllers renew; who uses the files reads them again. */
+/** `flwr pki renew NAME`: the same names with a new key, as controllers renew; the programs that use the files reload them. */
 export function renewCommand(context: CliContext): Command {
   return new Command('renew')
     .description('replace a certificate with a new one that has the same names and a new key')

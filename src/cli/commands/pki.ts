@@ -112,7 +112,7 @@ function issueCommand(context: CliContext): Command {
         const notAfter = Math.min(validity.notAfter.getTime(), ca.certificate.notAfter)
         if (notAfter < validity.notAfter.getTime())
           output.note(`The certificate ends with its CA, on ${new Date(notAfter).toISOString()}.`)
-        // A server without names can be reached by nobody.
+        // No client can verify a server without names.
         const local = server && options.dns.length === 0 && options.ip.length === 0
         const made = await issue(
           {

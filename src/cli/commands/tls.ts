@@ -136,7 +136,7 @@ async function checkOwnFiles(list: Checklist, connection: Connection): Promise<b
 
 async function checkHandshake(list: Checklist, connection: Connection): Promise<boolean> {
   const file = (path: string | undefined) => (path === undefined ? undefined : { flag: connection.where, path })
-  // With the certificate: the SuperLink would log a refusal of who comes without.
+  // With the certificate: the SuperLink would log the refusal of a connection without one.
   const { material } = readClientTls({
     roots: file(connection.rootCertificates),
     certfile: file(connection.clientCertificate),
@@ -154,7 +154,7 @@ async function checkHandshake(list: Checklist, connection: Connection): Promise<
     return false
   }
   try {
-    list.note('address', `${connection.address} answers.`)
+    list.note('address', `${connection.address} responds.`)
     list.note('handshake', `${socket.getProtocol()}, and the certificate of the SuperLink is trusted.`)
     const der = socket.getPeerX509Certificate()?.raw
     if (der && !checkDates(list, parseCertificate(der), Date.now())) return false

@@ -78,7 +78,7 @@ class Site implements AsyncDisposable {
     return (await readCrls(file, [caCertificate], { now: this.clock.now() })).crls[0]?.number
   }
 
-  /** Lets time pass until the server has been asked again; answers how long that was. */
+  /** Lets time pass until the server has been asked again; returns how long that was. */
   async passUntilAsked(server: ListServer): Promise<number> {
     const before = server.asked
     const since = this.clock.now()

@@ -20,7 +20,7 @@ export interface CrlDownloadOptions {
   readonly urls: readonly string[]
   /** Where the last good lists are kept, of these addresses alone. */
   readonly directory: string
-  /** The CAs that lists are checked against, and PEM that servers are trusted by beside what everybody trusts. */
+  /** The CAs that lists are checked against, and PEM of the CAs that servers are trusted by beside the public ones. */
   readonly cas: () => readonly Certificate[]
   readonly rootsPem: () => string
   readonly clock: Clock

@@ -144,7 +144,7 @@ function versionFirst(der: Uint8Array, tbs: Element): (Element | undefined)[] {
   return [first, ...rest]
 }
 
-/** Who is not in the list must be good: that is so for lists that cover everything their issuer issued. */
+/** Accepts only lists that cover everything their issuer issued, because a certificate that is not listed counts as good. */
 function ensureComplete(der: Uint8Array, extensions: ReadonlyMap<string, Element>): void {
   if (extensions.has(oid.deltaIndicator)) throw new Error('it is a delta list: give the complete one')
   const point = extensions.get(oid.issuingDistributionPoint)

@@ -9,7 +9,7 @@ import { limits } from '../../base/limits.ts'
 import { readClientTrust } from '../client-trust.ts'
 import { FileSet } from '../file-set.ts'
 
-test('a list that has become too large is not read, is told of once, and the one in use stays', async () => {
+test('a list that has become too large is not read and is logged once, and the list in use stays', async () => {
   using directory = temporaryDirectory()
   const ca = await TestCa.create(directory.path)
   const path = directory.file('list.crl')

@@ -82,7 +82,7 @@ test('a certificate that was on hold and is removed from the list is good', asyn
   assert.equal(await verdict(leaf, { revoked: [{ ...entry, reason: 8 }] }), 'good')
 })
 
-test('a list that should have been replaced tells nothing but who was revoked, and the rule of the CA decides', async () => {
+test('an outdated list only tells which certificates were revoked; for the others the rule of the CA decides', async () => {
   const late = now + 2 * hour
   assert.equal(await verdict(other, {}, strict, late), 'revocation-unknown')
   assert.equal(await verdict(leaf, {}, strict, late), 'revoked-by-crl')
@@ -217,7 +217,7 @@ test('whatever happens to the bytes of a list, reading it ends, and what it says
       const crl = await parseCrl(bytes)
       read++
       const { check } = revocationOf([crl], () => ({ unavailable: 'deny', graceMs: 0 }))
-      // Without its signature a list says nothing, and nobody is good by it.
+      // Without a valid signature a list says nothing, so no certificate is good by it.
       assert.notEqual(check(other, caCertificate, now), undefined)
     } catch (error) {
       assert.ok(error instanceof Error && !(error instanceof assert.AssertionError), String(error))

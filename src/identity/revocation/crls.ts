@@ -63,7 +63,7 @@ export async function readCrls(
   return { crls, warnings }
 }
 
-/** Who would not be found revoked any more, or never was, for want of a list must not come in by an oversight. */
+/** A missing list must not let a revoked certificate in. */
 function ensureOfUse(
   file: FileFlag,
   crls: readonly Crl[],

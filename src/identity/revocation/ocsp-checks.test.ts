@@ -68,7 +68,7 @@ test('an answer is asked for once and kept until it is due', async () => {
   assert.equal(site.asked.length, 2)
 })
 
-test('whom its responder calls revoked is refused, and whom it does not know, in lax mode too', async () => {
+test('a certificate that its responder calls revoked or unknown is refused, in lax mode too', async () => {
   for (const mode of ['lax', 'strict'] as const) {
     const site = new Site({ mode })
     site.reply = 'revoked'
@@ -134,7 +134,7 @@ test('a good answer outlives its time by no more than clocks differ', async () =
   assert.equal(await site.verdict(), 'revocation-unknown')
 })
 
-test('a responder that is silent is not asked about every newcomer, one that answers badly is', async () => {
+test('a silent responder is not asked about every new certificate, one that sends invalid responses is', async () => {
   const site = new Site()
   const others = await Promise.all([issued(), issued(), issued()])
   site.reply = new SilentResponder('refuses connections')
@@ -172,7 +172,7 @@ test('a hundred newcomers are asked about a few at a time, and a responder that 
   assert.equal(most, 17)
 })
 
-test('nobody waits for a responder for longer than ten seconds', async () => {
+test('no connection waits for a responder for longer than ten seconds', async () => {
   const site = new Site()
   site.reply = new Promise<never>(() => {})
   let isOver = false
@@ -193,7 +193,7 @@ test('while one certificate is asked about, another that is known is judged at o
   assert.equal(await site.verdict(known), 'passes')
   site.reply = new Promise<never>(() => {})
   assert.notEqual(site.checks.learn([{ certificate: leaf, issuer }]), undefined)
-  // Those who ask for the same share the question.
+  // Questions about the same certificate are shared.
   assert.notEqual(site.checks.learn([{ certificate: leaf, issuer }]), undefined)
   assert.equal(site.checks.learn([{ certificate: known, issuer }]), undefined)
   assert.equal(site.known(known), 'passes')
@@ -224,7 +224,7 @@ test('the operator can have everything asked again', async () => {
   assert.equal(site.known(), 'revoked-by-ocsp')
 })
 
-test('an open connection is not cut off for a question that nobody has asked yet, but for its answer', async () => {
+test('an open connection is not cut off before its responder was asked, but after its response', async () => {
   const site = new Site()
   assert.equal(site.known(leaf, site.checks.open), 'passes')
   assert.equal(site.known(leaf), 'revocation-unknown')

@@ -11,21 +11,21 @@ import { askResponder, goodUntilOf, SilentResponder } from './ocsp-responder.ts'
 
 /** How responders are asked. */
 export interface OcspOptions {
-  /** `lax` lets pass whom no responder speaks of, `strict` does not. */
+  /** `lax` accepts certificates about which no responder answers, `strict` does not. */
   readonly mode: 'lax' | 'strict'
   /** Asked about the certificates of peers instead of the responders that these name. */
   readonly url: string | undefined
   readonly clock: Clock
   readonly log: Logger
-  /** What else is known of revocations: of certificates that sign answers. */
+  /** What else is known of revocations: of certificates that sign responses. */
   readonly lists: () => RevocationData
-  /** Told of the result of every question, for metrics. */
+  /** Called with the result of every question, for metrics. */
   readonly onAsked?: (result: OcspAnswer['status'] | 'failed') => void
   /** For tests. */
   readonly ask?: typeof askResponder
 }
 
-/** A certificate below the anchor of a path, and who issued it. */
+/** A certificate below the anchor of a path, and its issuer. */
 export interface OcspPair {
   readonly certificate: Certificate
   readonly issuer: Certificate
@@ -40,14 +40,14 @@ interface Entry extends OcspPair {
   /** Why the last question had no answer. */
   fault: string | undefined
   failures: number
-  /** Epoch milliseconds: before, nobody asks again; and when somebody last wanted to know. */
+  /** Epoch milliseconds: the earliest time of the next question; and when the result was last needed. */
   askAt: number
   wantedAt: number
   asking: Promise<void> | undefined
 }
 
 /**
- * Answers of OCSP responders, kept for as long as they are good. Judging only looks here and never waits; before a new
+ * Responses of OCSP responders, kept for as long as they are good. Judging only looks here and never waits; before a new
  * connection is judged, `learn` asks what is not known, and `refresh` renews what is in use. All of it is bounded.
  */
 export class OcspChecks implements RevocationData {
@@ -56,10 +56,10 @@ export class OcspChecks implements RevocationData {
   readonly #throttle: LogThrottle
   /** Until when a responder that was silent is not asked. */
   readonly #silent = new Map<string, number>()
-  /** By responder: how many questions are under way, and who waits. No more than there are entries. */
+  /** By responder: how many questions are under way, and which wait. No more than there are entries. */
   readonly #turns = new Map<string, { running: number; readonly waiting: (() => void)[] }>()
 
-  /** For connections that are open: they are not cut off for a question that nobody has asked yet. */
+  /** For connections that are open: they are not cut off before their responder was asked. */
   readonly open: RevocationData = {
     check: (certificate, issuer, now) => {
       const found = this.check(certificate, issuer, now)
@@ -84,7 +84,7 @@ export class OcspChecks implements RevocationData {
     const entry = this.#want({ certificate, issuer }, url, now)
     const { answer, fault } = entry
     const about = `serial ${certificate.serial} of ${issuer.subject.text}`
-    // Longer than the answer is good for: nobody gets in because a responder fell silent.
+    // Longer than the response is valid: a silent responder must not let a certificate in.
     if (answer?.status === 'revoked') return { reason: 'revoked-by-ocsp', about }
     const isCurrent = answer !== undefined && now <= entry.goodUntil + ocspSkewMs
     if (isCurrent) return answer.status === 'good' ? undefined : unknown(`${url} does not know ${about}`)
@@ -107,7 +107,7 @@ export class OcspChecks implements RevocationData {
     return Promise.race([Promise.all(asked).then(() => {}), deadline]).finally(() => tooLong.abort())
   }
 
-  /** Asks again about certificates in use whose answers run out, or had none. Answers whether something has changed. */
+  /** Asks again about certificates in use whose responses expire, or had none. Returns whether something has changed. */
   async refresh(): Promise<boolean> {
     const now = this.#options.clock.now()
     const changes: Promise<boolean>[] = []
@@ -166,7 +166,7 @@ export class OcspChecks implements RevocationData {
     if (oldest !== undefined) this.#entries.delete(oldest)
   }
 
-  /** `undefined` where nobody is asked: the responder was silent a moment ago. */
+  /** `undefined` if no responder is asked, because it was silent a moment ago. */
   #ask(entry: Entry): Promise<void> | undefined {
     if (entry.asking) return entry.asking
     if (this.#isSilent(entry)) return undefined
@@ -207,7 +207,7 @@ export class OcspChecks implements RevocationData {
     try {
       const now = (): number => clock.now()
       const { answer } = await ask({ url, certificate, issuer, isRevoked, now, deadlineMs: askMs })
-      // One who can answer in the responder's place has nothing but older answers.
+      // An attacker in the responder's place can only replay older responses.
       if (entry.answer && answer.thisUpdate < entry.answer.thisUpdate) throw new Error('repeats an older answer')
       const goodUntil = goodUntilOf(answer, clock.now())
       Object.assign(entry, { answer, goodUntil, fault: undefined, failures: 0 })

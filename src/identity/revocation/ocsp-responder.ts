@@ -22,7 +22,7 @@ export interface OcspAsk {
   readonly deadlineMs: number
 }
 
-/** The responder cannot be reached, or is not able to answer anybody now. */
+/** The responder cannot be reached, or cannot answer now. */
 export class SilentResponder extends Error {}
 
 interface Manner {
@@ -31,7 +31,7 @@ interface Manner {
 }
 
 /**
- * Asks a responder of which nothing is known: as most understand it first, then as the others do. Answers the answer and
+ * Asks a responder of which nothing is known: as most understand it first, then as the others do. Returns the response and
  * its bytes; rejects with an Error that says why there is none to be believed.
  */
 export async function askResponder(ask: OcspAsk): Promise<{ answer: OcspAnswer; der: Uint8Array }> {

@@ -66,7 +66,7 @@ test('a signed answer tells revoked and good apart, by either digest, with a non
 })
 
 const unbelieved: readonly (readonly [name: string, given: Case | (() => Promise<Case>), error: RegExp])[] = [
-  ['the request of somebody else', { question: { nonce: Buffer.alloc(32, 8) } }, /answers another request/],
+  ['the request of another client', { question: { nonce: Buffer.alloc(32, 8) } }, /answers another request/],
   ['another certificate', { question: { certificate: other } }, /does not speak of this certificate/],
   [
     'a CA of the same name with another key',
@@ -113,7 +113,7 @@ const unbelieved: readonly (readonly [name: string, given: Case | (() => Promise
     /neither/,
   ],
   [
-    'a responder with an extension that nobody knows',
+    'a responder with an unknown extension',
     async () => ({ knowledge: { signer: await responder({ criticalExtension: '1.2.3.4' }) } }),
     /neither/,
   ],
@@ -131,7 +131,7 @@ for (const [name, given, error] of unbelieved) {
   })
 }
 
-test('a responder that refuses is not taken for one that answers', async () => {
+test('a refusal of a responder is not taken for a response', async () => {
   const question = { certificate: leaf, issuer: certificateOf(ca), now }
   const ofAnother = ocspRequest(leaf, certificateOf(namesake), { digest: 'sha1' })
   const refused = await answerOcsp(ofAnother, { ca, signer: ca, revoked: () => undefined, now: new Date(now) })

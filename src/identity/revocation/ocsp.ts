@@ -6,7 +6,7 @@ import { hasSigned } from '../trust.ts'
 import { bytesOf, type Element, elementsIn, extensionsIn, firstIn, hexOf, tags, timeOf, wholeOf } from './der.ts'
 import { isSignature } from './signature.ts'
 
-/** What a responder says of one certificate (RFC 6960), signed by its CA or by whom the CA let sign. */
+/** What a responder says of one certificate (RFC 6960), signed by its CA or by a responder that the CA certified. */
 export interface OcspAnswer {
   readonly status: 'good' | 'revoked' | 'unknown'
   /** Epoch milliseconds. */
@@ -14,7 +14,7 @@ export interface OcspAnswer {
   readonly nextUpdate: number | undefined
 }
 
-/** The responder answered that it does not answer; nobody has signed that. */
+/** The responder refused to answer. Such a response has no signature. */
 export class OcspRefusal extends Error {
   readonly status: number
   constructor(status: number) {
@@ -53,7 +53,7 @@ const bytesMax = 256 * 1024
 const answersMax = 256
 const certificatesMax = 8
 
-/** DER of a request about one certificate. `nonce` comes back in the answers of responders that know of it. */
+/** DER of a request about one certificate. `nonce` comes back in the responses of responders that support it. */
 export function ocspRequest(
   certificate: Certificate,
   issuer: Certificate,
@@ -86,11 +86,11 @@ export function ocspRequest(
 export interface OcspQuestion {
   readonly certificate: Certificate
   readonly issuer: Certificate
-  /** Of the request; an answer with another one answers somebody else. */
+  /** The nonce of the request; a response with another nonce belongs to another request. */
   readonly nonce?: Uint8Array
   /** Epoch milliseconds. */
   readonly now: number
-  /** Whether a certificate of `issuer` that signs answers is known to be revoked. */
+  /** Whether a certificate of `issuer` that signs responses is known to be revoked. */
   readonly isRevoked?: (responder: Certificate) => boolean
 }
 
@@ -177,7 +177,7 @@ function readCertificates(der: Uint8Array, field: Element): Certificate[] {
   return found
 }
 
-/** Who signed it and may: the issuer itself, or who holds a certificate of the issuer for nothing but this. */
+/** The key that signed it and may: the issuer's own, or that of a certificate of the issuer for OCSP signing only. */
 function signerOf(
   data: ResponseData,
   certificates: readonly Certificate[],

@@ -80,7 +80,7 @@ export class SerialIndex {
   }
 }
 
-/** Half of the table is free: numbers that nobody chose for it find their place in a few steps. */
+/** Half of the table is free: numbers that were not chosen to collide find their place in a few steps. */
 const stepsMax = 1000
 const seed = randomBytes(4).readUInt32LE()
 

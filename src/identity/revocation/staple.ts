@@ -95,8 +95,8 @@ const shortestMs = 5000
 const longestMs = 6 * 3600_000
 
 /**
- * What a stapled answer has against its server, as the rest of a sentence; `undefined` when nothing. Whoever staples
- * answers for what it staples: one that is not to be believed is not taken for none.
+ * What a stapled answer has against its server, as the rest of a sentence; `undefined` when nothing. A server is
+ * responsible for what it staples: an invalid response is not treated as a missing one.
  */
 export function stapleFault(staple: Uint8Array, chain: readonly Uint8Array[], now: number): string | undefined {
   const [certificate, issuer] = chain.map(parseCertificate)

@@ -102,7 +102,7 @@ function perColumn(
   return { dtype: type, shape, fortranOrder, values }
 }
 
-/** numpy's mean of a stretch: halves are summed in single precision. A single column is summed pairwise, others row by row. */
+/** The mean of a stretch as numpy computes it: halves are summed in single precision. A single column is summed pairwise, others row by row. */
 function meanOfType(dtype: RealType, isSingleColumn: boolean) {
   const round = sumRounding(dtype)
   return (column: Float64Array, start: number, end: number): number => {

@@ -13,7 +13,7 @@ import { floatType, newValues, promotedAll, type RealType, tensorOf, valuesIn } 
 export interface Distances {
   /** A row a model; the distance of a model from itself need not be 0. */
   readonly distances: readonly (readonly number[])[]
-  /** numpy's sum of some of them, in their type. */
+  /** The sum of some of them as numpy computes it, in their type. */
   readonly sum: (distances: readonly number[]) => number
 }
 

@@ -112,7 +112,7 @@ export class ArraySum {
     return header
   }
 
-  /** numpy adds single numbers to a new number, which has the wider type of both; other sums keep their type. */
+  /** In numpy, single numbers are added to a new number, which has the wider type of both; other sums keep their type. */
   #widen(type: SumType): void {
     const sum = this.#sum as SumLayout
     const wider = widerType(sum.type, type)

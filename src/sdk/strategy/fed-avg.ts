@@ -72,7 +72,7 @@ export class FedAvg extends Strategy {
     super()
     this.fractionTrain = fraction('fractionTrain', options.fractionTrain)
     this.fractionEvaluate = fraction('fractionEvaluate', options.fractionEvaluate)
-    // A phase that is skipped waits for nobody.
+    // A skipped phase waits for no node.
     this.minTrainNodes = this.fractionTrain === 0 ? 0 : minimum('minTrainNodes', options.minTrainNodes)
     this.minEvaluateNodes = this.fractionEvaluate === 0 ? 0 : minimum('minEvaluateNodes', options.minEvaluateNodes)
     this.minAvailableNodes = minimum('minAvailableNodes', options.minAvailableNodes)

@@ -75,7 +75,7 @@ test('a grid that holds the question until something changes is asked once a cha
       return ids(counts.shift() ?? 3)
     },
   }
-  // A clock that nobody moves: no time is slept away.
+  // A clock that stands still: no time is slept away.
   await sampleNodes(grid, 3, () => 3, { clock: new FakeClock() })
   assert.deepEqual(asked, [undefined, 0, 1])
 })

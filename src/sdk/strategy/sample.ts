@@ -3,7 +3,7 @@ import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { type Candidates, SelectingGrid } from '../selection/selecting-grid.ts'
 
-/** How often a grid is asked that answers at once instead of waiting for a change. */
+/** How often a grid is asked if it returns at once instead of waiting for a change. */
 const pollMs = 500
 /** While nothing changes, what is waited for is said again this often. */
 const remindMs = 60_000

@@ -39,7 +39,7 @@ const weightOf = (arrays: ArrayRecord): number => arrays.getArray('w').values('f
 const echo = new ClientApp().train((message) => message.reply(message.content))
 const stuck = new ClientApp().train(() => new Promise(() => {}))
 
-test('a strategy of one’s own decides who is asked and what becomes of the replies', async () => {
+test('a custom strategy decides which nodes are asked and how replies are aggregated', async () => {
   const result = await new Counting().start(new InMemoryGrid([{ app: echo }, { app: echo }]), modelOf(0))
   assert.equal(weightOf(result.arrays), 302)
   assert.deepEqual([...result.trainMetricsClientapp.keys()], [1, 2, 3])
@@ -64,7 +64,7 @@ test('evaluation at the server sees the model before training and after each rou
   assert.match(result.toString(), /ServerApp-side Evaluate Metrics:\n\{0: .*'0\.0000e\+00'.*2: .*'1\.0000e\+00'/)
 })
 
-test('whoever watches the run is told of each step, with what was measured', async () => {
+test('a follower of the run sees each step, with its metrics', async () => {
   const grid = new InMemoryGrid([{ app: echo }])
   await new Counting().start(grid, modelOf(0), {
     numRounds: 1,

@@ -22,7 +22,7 @@ interface Kept {
   last: Omit<Refusals, 'reason' | 'count'>
 }
 
-/** What the security officer sees of a SuperLink: its certificates and lists, and who was refused within the last day. */
+/** What the security officer sees of a SuperLink: its certificates and lists, and the peers that were refused within the last day. */
 export class SecurityView {
   readonly #clock: Pick<Clock, 'now'>
   /** One entry for each reason, of which there are few. */

@@ -122,7 +122,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
       showSecurity: async (_request, _call, caller) => securityToWire(ctx.security, caller, ctx.clock.now()),
       async listNodes(_request, _call, caller) {
         await expireNodes(ctx)
-        // Under mutual TLS nodes own themselves: whoever may use the Control API sees the fleet.
+        // Under mutual TLS nodes own themselves: every user of the Control API sees the fleet.
         const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
         return { nodesInfo: nodes.map((node) => nodeToWire(node, { live: ctx.liveNodes })), now: now() }
       },

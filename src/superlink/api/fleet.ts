@@ -174,7 +174,7 @@ export function createNoFleetService(): Service {
   return { desc: Fleet, access: fleetAccess, callers, owners, handlers }
 }
 
-/** A key that no node of any release sends is refused: it would be kept and shown to everybody that lists nodes. */
+/** A key that no node of any release sends is refused: it would be stored and shown in every list of nodes. */
 function pemText(publicKey: Uint8Array): string {
   if (!isPublicKeyPem(publicKey)) throw new DomainError('public-key-invalid')
   return Buffer.from(publicKey).toString('latin1')

@@ -39,7 +39,7 @@ test('refusals of the last day are counted by reason, with the last peer, the mo
   assert.deepEqual(seen(), [])
 })
 
-test('only admins see who was refused', () => {
+test('only admins see which peers were refused', () => {
   const view = new SecurityView(new FakeClock())
   view.note(refusal('role-not-granted', 'node-2'))
   const shown = (...roles: ('cli' | 'admin')[]) =>

@@ -5,7 +5,7 @@ import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import { type Account, isAdmin } from '../access/accounts.ts'
 import type { SecurityView } from '../access/security-view.ts'
 
-/** Certificates and lists are public in nature. Who was refused is for admins; the others see how many, and why. */
+/** Certificates and lists are public in nature. Only admins see which peers were refused; other callers see how many, and why. */
 export function securityToWire(
   security: SecurityView,
   account: Account,

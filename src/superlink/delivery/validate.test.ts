@@ -37,7 +37,7 @@ const faults: readonly (readonly [string, 'instruction' | 'reply', Partial<Metad
   ['another sender than the SuperLink', 'instruction', { srcNodeId: 9n }, /not at one end/],
   ['the SuperLink as its receiver', 'instruction', { dstNodeId: superlinkNodeId }, /no SuperNode/],
   ['no receiver', 'instruction', { dstNodeId: 0n }, /no SuperNode/],
-  ['a question that it answers', 'instruction', { replyToMessageId: id }, /replies to nothing/],
+  ['a message to which it replies', 'instruction', { replyToMessageId: id }, /replies to nothing/],
   ['another receiver than the SuperLink', 'reply', { dstNodeId: 9n }, /not at one end/],
   ['no sender', 'reply', { srcNodeId: 0n }, /no SuperNode/],
   ['no question', 'reply', { replyToMessageId: '' }, /a reply to nothing/],

@@ -8,7 +8,7 @@ export const defaultFederation = {
   archived: false,
 } as const
 
-/** As clients are told of it: also whether, and how, its nodes are simulated. */
+/** A federation as clients see it: also whether, and how, its nodes are simulated. */
 export async function describeFederation(ctx: Pick<SuperlinkContext, 'db' | 'simulation'>) {
   const simulation = ctx.simulation !== undefined
   const config = simulation ? await federationSettings(ctx, defaultFederation.name) : undefined

@@ -90,7 +90,7 @@ function readConfig(argv: readonly string[]): { config?: SuperlinkConfig | undef
   }
 }
 
-/** Subjects and dates of the certificates, and who may read the files; of a key nothing but its file. */
+/** Subjects and dates of the certificates, and the permissions of the files; of a key nothing but its file. */
 function certificateLines(values: OptionValues): string[] {
   const lines: string[] = []
   for (const [flag, name] of [

@@ -16,7 +16,7 @@ function connection(): Connection & { end(): void } {
   }
 }
 
-test('a node is taken while somebody else speaks for it, and free when the connection is gone', () => {
+test('a node is taken while another connection speaks for it, and free when that connection is gone', () => {
   const live = new LiveNodes()
   const first = connection()
   live.note(node, { connection: first, process: undefined })
@@ -41,7 +41,7 @@ test('a process may have several connections and is there until the last is gone
   assert.equal(live.isAnotherProcess(node, other), false)
 })
 
-test('who does not say which process it is cannot be told from one that reconnects', () => {
+test('a SuperNode that does not name its process cannot be told from one that reconnects', () => {
   const live = new LiveNodes()
   live.note(node, { connection: connection(), process: 'a' })
   assert.equal(live.isAnotherProcess(node, { connection: connection(), process: undefined }), false)

@@ -1,7 +1,7 @@
 import type { NodeId } from '../../base/ids.ts'
 import type { Connection } from '../../rpc/call.ts'
 
-/** Who speaks for a node: over which connection, and which start of which program, where it says so. */
+/** The speaker of a node: its connection, and which start of which program it is, if it says so. */
 export interface Speaker {
   readonly connection: Connection
   /** Value of the `trellis-process` header: connections come and go while a process lives, and over HTTP it has several. */
@@ -10,13 +10,13 @@ export interface Speaker {
   readonly renewalFails?: boolean
 }
 
-/** Remembers who speaks for each node, so that one identity is one SuperNode. */
+/** Remembers the speaker of each node, so that one identity is one SuperNode. */
 export class LiveNodes {
   readonly #speakers = new Map<NodeId, { process: string | undefined; connections: Set<Connection> }>()
   readonly #failing = new Set<NodeId>()
   readonly #nodes = new WeakMap<Connection, Set<NodeId>>()
 
-  /** Whether somebody else speaks for the node over a connection that is still open. */
+  /** Returns whether another speaker of the node has a connection that is still open. */
   isTaken(nodeId: NodeId, { connection, process }: Speaker): boolean {
     const known = this.#speakers.get(nodeId)
     if (!known) return false
@@ -24,7 +24,7 @@ export class LiveNodes {
     return [...known.connections].some((one) => one !== connection && !one.closed.aborted)
   }
 
-  /** Whether the speaker is known to be another process than the one that is there: without names nobody can tell. */
+  /** Returns whether the speaker is known to be another process than the present one: without names this is unknown. */
   isAnotherProcess(nodeId: NodeId, speaker: Speaker): boolean {
     const known = this.#speakers.get(nodeId)
     const named = known?.process !== undefined && speaker.process !== undefined
@@ -54,7 +54,7 @@ export class LiveNodes {
     return this.#nodes.get(connection)?.size ?? 0
   }
 
-  /** The nodes of a connection that has ended or is refused, and that nobody else speaks for. */
+  /** Returns the nodes of a connection that has ended or is refused, if they have no other speaker. */
   orphansOf(connection: Connection): NodeId[] {
     const isHeard = (one: Connection): boolean => !one.closed.aborted && one.peer.kind !== 'refused'
     const isOrphan = (nodeId: NodeId): boolean => ![...(this.#speakers.get(nodeId)?.connections ?? [])].some(isHeard)

@@ -109,7 +109,7 @@ export async function findBlocked(
   return row && toNode(row)
 }
 
-/** All nodes, or those that an account sees: its own, and those of certificates, which belong to nobody else. */
+/** All nodes, or those that an account sees: its own, and those of certificates, which have no other owner. */
 export async function list(db: Db, ownerAid?: string): Promise<Node[]> {
   let query = db.selectFrom('node').selectAll().orderBy('registered_at')
   if (ownerAid !== undefined)

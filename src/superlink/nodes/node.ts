@@ -33,7 +33,7 @@ export interface Node {
   readonly heartbeatIntervalMs: number
 }
 
-/** The account of everybody without account authentication. */
+/** The account of all users without account authentication. */
 export const noAccount = { id: '<id:none>', name: 'none' } as const
 
 /** A node stays online for this many heartbeat intervals after the last beat. */

@@ -89,7 +89,7 @@ export async function startRun(
   return { runId, seriesId }
 }
 
-/** The app of a task, by its component reference, for whoever launches it. */
+/** The app of a task, by its component reference, for its launcher. */
 export async function findComponent(ctx: Pick<SuperlinkContext, 'db'>, fabHash: string): Promise<string | undefined> {
   const known = components.get(fabHash)
   if (known !== undefined) return known

@@ -30,7 +30,7 @@ const questionsEndMs = 60_000
 export class RunWaits {
   readonly #questions = new Map<RunId, Questions>()
   readonly #waits = new Map<RunId, Wait>()
-  /** Keys of the waits that followers were told of. */
+  /** Keys of the waits that followers have seen. */
   readonly #noticed = new Map<RunId, string>()
   readonly #late = new Map<RunId, readonly string[]>()
 

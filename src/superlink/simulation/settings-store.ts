@@ -3,7 +3,7 @@ import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { type SimulationConfig, SimulationConfigSchema } from '../../gen/flwr/proto/federation_config_pb.ts'
 
-/** Queries of the `simulation_settings` table, one row a federation; nobody else writes it. */
+/** Queries of the `simulation_settings` table, one row a federation; no other file writes it. */
 
 export async function find(db: Db, federation: string): Promise<SimulationConfig | undefined> {
   const row = await db

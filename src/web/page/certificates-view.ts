@@ -13,7 +13,7 @@ const marks = [
   ['1 y', 365 * 86_400_000],
 ] as const
 
-/** What ends by itself, and who was refused. */
+/** What expires, and which peers were refused. */
 export function CertificatesView({ fleet, now }: { fleet: FleetState; now: number }): VNode {
   const [all, setAll] = useState(false)
   const deadlines = listDeadlines(fleet.security, fleet.nodes)
