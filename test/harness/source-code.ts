@@ -33,3 +33,29 @@ export function withoutTemplateText(source: string): string {
   }
   return code
 }
+
+export interface Token {
+  readonly text: string
+  readonly line: number
+}
+
+/** Returns the comments and the quoted strings of a source, each with its line. Template literals are left out. */
+export function proseOf(source: string): { comments: Token[]; strings: Token[] } {
+  const comments: Token[] = []
+  const strings: Token[] = []
+  let line = 1
+  const code = withoutTemplateText(source)
+  for (let at = 0; at < code.length; at++) {
+    opaque.lastIndex = at
+    const [text] = opaque.exec(code) ?? []
+    if (text === undefined) {
+      if (code[at] === '\n') line++
+      continue
+    }
+    if (/^\/[/*]/.test(text)) comments.push({ text, line })
+    else if (/^['"]/.test(text)) strings.push({ text, line })
+    line += text.split('\n').length - 1
+    at += text.length - 1
+  }
+  return { comments, strings }
+}
