@@ -1,31 +1,22 @@
-import { basename, dirname } from 'node:path'
-import { createStream } from 'rotating-file-stream'
-import { createLogger, type LineSink, type LogFormat, type Logger } from './log.ts'
+import { createLogger, type Logger } from './log.ts'
+import { LogFile } from './log-file.ts'
+import type { LogSettings } from './log-options.ts'
 
-export interface LogSettings {
-  readonly format: LogFormat
-  /** Also written here, and rotated. */
-  readonly file: string | undefined
-  readonly rotationHours: number
-  readonly backups: number
-}
-
-/** The logger of a program: standard error, and a rotating file when one is given. `FLWR_LOG_LEVEL` sets the level. */
+/** Creates the logger of a program: standard error, and a file if one is given. `FLWR_LOG_LEVEL` sets the level. */
 export function createProgramLogger(settings: LogSettings, environment: NodeJS.ProcessEnv = process.env): Logger {
-  const sinks: LineSink[] = [process.stderr]
-  if (settings.file !== undefined) {
-    sinks.push(
-      createStream(basename(settings.file), {
-        path: dirname(settings.file),
-        interval: `${settings.rotationHours}h` as `${number}h` as never,
-        maxFiles: settings.backups,
-      }),
-    )
-  }
+  const { format, withTime, file: path, fileBytesMax: bytesMax, fileAgeMsMax: ageMsMax, filesKept: keep } = settings
+  const report = (sentence: string): void => void process.stderr.write(`ERROR :     ${sentence}\n`)
   const level = (environment.FLWR_LOG_LEVEL ?? 'INFO').toLowerCase()
   return createLogger({
-    format: settings.format,
-    sinks,
+    format,
+    sinks: [
+      {
+        write: (line) => process.stderr.write(line),
+        withTime,
+        withColor: process.stderr.isTTY === true && environment.NO_COLOR === undefined,
+      },
+      ...(path === undefined ? [] : [new LogFile({ path, bytesMax, ageMsMax, keep }, { report })]),
+    ],
     level:
       level === 'debug'
         ? 'debug'
@@ -34,8 +25,5 @@ export function createProgramLogger(settings: LogSettings, environment: NodeJS.P
           : level === 'error' || level === 'critical'
             ? 'error'
             : 'info',
-    color: process.stderr.isTTY === true && environment.NO_COLOR === undefined && settings.file === undefined,
   })
 }
-
-export const consoleLog: LogSettings = { format: 'text', file: undefined, rotationHours: 24, backups: 7 }

@@ -15,32 +15,36 @@ export type LogFormat = 'text' | 'json'
 const levels = ['debug', 'info', 'warn', 'error'] as const
 type Level = (typeof levels)[number]
 
-/** Anything that takes finished lines: a standard stream, or a rotating file. */
+/** Anything that takes finished lines: a standard stream, or a file. */
 export interface LineSink {
   write(line: string): unknown
+  /** Text lines begin with their time. JSON lines always have it. */
+  readonly withTime?: boolean
+  /** The level of text lines is in colour. */
+  readonly withColor?: boolean
 }
 
 export interface LogOptions {
   readonly format: LogFormat
-  /** Every sink gets every line; the first is the console. */
+  /** Every sink gets every line. */
   readonly sinks: readonly LineSink[]
   readonly level?: Level
-  readonly color?: boolean
 }
 
 /**
- * Creates a logger. Text lines look like Flower's (`INFO :      message`, then `key=value` for the fields), in colour if
- * `color` is set. JSON lines are pino's, with `level` as a word and `time` in ISO 8601. No message and no value can forge a
+ * Creates a logger. Text lines look like Flower's: `INFO :      message`, then `key=value` for the fields. JSON lines are pino's, with `level` as a word and `time` in ISO 8601. No message and no value can forge a
  * line or steer a terminal: unprintable characters are escaped, and the further lines of a message or a stack are indented.
  */
 export function createLogger(options: LogOptions): Logger {
   const level = options.level ?? 'info'
   const write = (line: string): void => {
-    const text =
-      options.format === 'json'
-        ? `${printableJson(line.trimEnd())}\n`
-        : textLine(line, options.color ?? false, level === 'debug')
-    for (const sink of options.sinks) sink.write(text)
+    if (options.format === 'json') {
+      const text = `${printableJson(line.trimEnd())}\n`
+      for (const sink of options.sinks) sink.write(text)
+    } else {
+      const parts = textParts(line, level === 'debug')
+      for (const sink of options.sinks) sink.write(textLine(parts, sink))
+    }
   }
   const logger = pino(
     {
@@ -79,14 +83,26 @@ const names: Record<Level, { label: string; color: number }> = {
   error: { label: 'ERROR', color: 91 },
 }
 
-function textLine(json: string, color: boolean, withTime: boolean): string {
+interface TextParts {
+  readonly time: string
+  /** The level; at the level `debug` also the time, as in Flower. */
+  readonly head: string
+  readonly color: number
+  readonly rest: string
+}
+
+function textParts(json: string, timeInHead: boolean): TextParts {
   const { level, time, msg, ...others } = JSON.parse(json) as { level: Level; time: string; msg?: string }
   const { prefix, fields } = takeOrigin(others)
-  const { label, color: code } = names[level]
-  const head = `${label} ${withTime ? time : ''}`
+  const { label, color } = names[level]
   const pairs = Object.entries(fields).map(([key, value]) => ` ${printable(key)}=${fieldText(key, value)}`)
-  const start = color ? `\x1b[${code}m${head}\x1b[0m` : head
-  return `${start}:${' '.repeat(9 - label.length)} ${prefix}${indented(msg ?? '')}${pairs.join('')}\n`
+  const rest = `:${' '.repeat(9 - label.length)} ${prefix}${indented(msg ?? '')}${pairs.join('')}\n`
+  return { time, head: `${label} ${timeInHead ? time : ''}`, color, rest }
+}
+
+function textLine({ time, head, color, rest }: TextParts, { withTime, withColor }: LineSink): string {
+  const start = withColor ? `\x1b[${color}m${head}\x1b[0m` : head
+  return `${withTime ? `${time} ` : ''}${start}${rest}`
 }
 
 /**

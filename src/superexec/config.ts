@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import type { AppProgram } from '../app-api/task-api.ts'
 import { UsageError } from '../base/errors.ts'
-import type { LogFormat } from '../base/log.ts'
+import { type LogSettings, logRows, readLogSettings } from '../base/log-options.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
@@ -27,7 +27,7 @@ export interface SuperexecConfig {
   readonly keepImports: boolean
   /** The language of apps for which the server does not tell it, as Flower's servers never do. */
   readonly apps: 'python' | 'typescript'
-  readonly logFormat: LogFormat
+  readonly log: LogSettings
 }
 
 /** What matters for the apps that are launched. */
@@ -73,7 +73,7 @@ export const rows: readonly OptionRow[] = [
     help: 'language of the apps at a server of Flower, which does not tell it; defaults to typescript, and to python if such a server starts this program',
     choices: ['python', 'typescript'],
   },
-  { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
+  ...logRows,
   { flags: '--executor <name>', help: '', hidden: true, choices: ['subprocess'] },
   {
     flags: '--executor-config <text>',
@@ -101,7 +101,7 @@ export async function parseSuperexecConfig(argv: readonly string[]): Promise<Sup
     python: text('python'),
     keepImports: values.keepImports === true,
     apps: readApps(values),
-    logFormat: text('logFormat') as LogFormat,
+    log: readLogSettings(values),
   }
 }
 

@@ -5,7 +5,7 @@ import type { AppGeneration } from '../app-api/task-api.ts'
 import type { TaskSource } from '../app-api/task-source.ts'
 import { systemClock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
-import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
+import { createProgramLogger } from '../base/log-sinks.ts'
 import { watchParent } from '../base/parent-watch.ts'
 import type { Main } from '../base/program.ts'
 import { formatAddress } from '../rpc/address.ts'
@@ -19,7 +19,7 @@ import { ServerTrouble } from './server-trouble.ts'
 export const main: Main = async (argv, signal) => {
   const config = await parseSuperexecConfig(argv)
   if (!config) return 0
-  const log = createProgramLogger({ ...consoleLog, format: config.logFormat })
+  const log = createProgramLogger(config.log)
   const parentGone = new AbortController()
   using _watch = watchParent(config.parentPid, () => parentGone.abort())
   const stop = AbortSignal.any([signal, parentGone.signal])

@@ -285,8 +285,7 @@ function runSuperexec(
   signal: AbortSignal,
 ): Promise<void> {
   const { python, simulation: keepImports, dependencyInstallation, keepAppsMinutes } = config
-  const { format: logFormat } = config.log
   const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
   const onEnd = (startedAt: number): Promise<void> => tasks.loseLaunchedSince(startedAt, 'its SuperExec has ended')
-  return runOwnSuperexec({ ...about, keepAppsMinutes, logFormat, clock, log, signal, onEnd })
+  return runOwnSuperexec({ ...about, keepAppsMinutes, logSettings: config.log, clock, log, signal, onEnd })
 }

@@ -1,5 +1,5 @@
 import { UsageError } from '../base/errors.ts'
-import type { LogFormat } from '../base/log.ts'
+import { type LogSettings, readLogSettings } from '../base/log-options.ts'
 import { type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
 import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
@@ -29,12 +29,7 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly simulation: boolean
   readonly dependencyInstallation: boolean
   readonly python: string | undefined
-  readonly log: {
-    readonly format: LogFormat
-    readonly file: string | undefined
-    readonly rotationHours: number
-    readonly backups: number
-  }
+  readonly log: LogSettings
   readonly auditFile: string | undefined
   /** Where the address of the Control API is written. */
   readonly addressFile: string | undefined
@@ -110,14 +105,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     ...readSuperexecs(values, addresses.address, warnings),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
-    log: {
-      format: text('logFormat') as LogFormat,
-      file: text('logFile'),
-      rotationHours: wholeNumber(text('logRotationIntervalHours'), '--log-rotation-interval-hours', {
-        min: 1,
-      }) as number,
-      backups: wholeNumber(text('logRotationBackupCount'), '--log-rotation-backup-count', { min: 1 }) as number,
-    },
+    log: readLogSettings(values),
     auditFile: text('auditLog'),
     addressFile: text('addressFile'),
     idleMs: readIdle(text('endWhenIdle')),

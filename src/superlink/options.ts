@@ -1,3 +1,4 @@
+import { logRows, rotationRows } from '../base/log-options.ts'
 import type { OptionRow } from '../base/options.ts'
 
 /** The value of `--database` for a state in memory. */
@@ -77,10 +78,8 @@ export const rows: readonly OptionRow[] = [
   },
   { flags: '--python <path>', help: 'Python interpreter in whose environment Python apps run' },
   { flags: '--disable-runtime-dependency-installation', help: 'the default', hidden: true },
-  { flags: '--log-file <path>', help: 'also write the log to this file' },
-  { flags: '--log-rotation-interval-hours <hours>', help: 'start a new log file after this time', default: '24' },
-  { flags: '--log-rotation-backup-count <count>', help: 'number of old log files to keep', default: '7' },
-  { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
+  ...logRows,
+  ...rotationRows,
   {
     flags: '--audit-log <path>',
     help: 'file for the audit log, one JSON object per line: connections, rejections and changes',

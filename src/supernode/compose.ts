@@ -184,9 +184,9 @@ function runSuperexec(
   { address }: Listener,
   secret: Uint8Array,
 ): Promise<void> {
-  const { python, dependencyInstallation, runtimeTls, logFormat } = config
+  const { python, dependencyInstallation, runtimeTls, log: logSettings } = config
   const about = { address, caFile: runtimeTls?.caFile.path, secret, python, keepImports: false, dependencyInstallation }
-  return runOwnSuperexec({ ...about, logFormat, clock, log, signal })
+  return runOwnSuperexec({ ...about, logSettings, clock, log, signal })
 }
 
 /** A SuperLink that lost its state does not know this node any more: it joins again, as a new node if need be. */

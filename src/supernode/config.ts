@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { UsageError } from '../base/errors.ts'
-import type { LogFormat } from '../base/log.ts'
+import { type LogSettings, logRows, readLogSettings } from '../base/log-options.ts'
 import type { NodeTags } from '../base/node-tags.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
 import type { UserConfig } from '../base/user-config.ts'
@@ -49,7 +49,7 @@ export interface SupernodeConfig {
   readonly python: string | undefined
   /** Which ClientApp runs where an app has one in both languages. */
   readonly apps: AppLanguage
-  readonly logFormat: LogFormat
+  readonly log: LogSettings
   readonly warnings: readonly string[]
 }
 
@@ -129,7 +129,7 @@ export const rows: readonly OptionRow[] = [
     default: 'typescript',
     choices: ['python', 'typescript'],
   },
-  { flags: '--log-format <format>', help: 'format of the log', default: 'text', choices: ['text', 'json'] },
+  ...logRows,
   { flags: '--auth-supernode-public-key <path>', help: '', hidden: true },
   { flags: '--grpc-rere', help: '', hidden: true },
   { flags: '--grpc-adapter', help: '', refused: 'is not supported: leave it out.' },
@@ -177,7 +177,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
     apps: text('apps') as AppLanguage,
-    logFormat: text('logFormat') as LogFormat,
+    log: readLogSettings(values),
     warnings,
   }
 }

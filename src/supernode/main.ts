@@ -1,5 +1,5 @@
 import { UsageError } from '../base/errors.ts'
-import { consoleLog, createProgramLogger } from '../base/log-sinks.ts'
+import { createProgramLogger } from '../base/log-sinks.ts'
 import type { Main } from '../base/program.ts'
 import { takeServiceManager } from '../base/service-manager.ts'
 import { RpcError } from '../rpc/channel.ts'
@@ -11,7 +11,7 @@ import { explainRefusal } from './refusals.ts'
 export const main: Main = async (argv, signal) => {
   const config = parseSupernodeConfig(argv)
   if (!config) return 0
-  const log = createProgramLogger({ ...consoleLog, format: config.logFormat })
+  const log = createProgramLogger(config.log)
   const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperNode')
   for (const warning of config.warnings) log.warn(warning)

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
-import { consoleLog, createProgramLogger } from '../../src/base/log-sinks.ts'
+import { readLogSettings } from '../../src/base/log-options.ts'
+import { createProgramLogger } from '../../src/base/log-sinks.ts'
 import { parseCertificate } from '../../src/identity/certificate.ts'
 import { judge, noRevocation } from '../../src/identity/judge.ts'
 import { pemCertificates } from '../../src/identity/pem.ts'
@@ -16,7 +17,7 @@ await using listener = await startListener({
   tls: fixedTlsSource({
     certificate: { chainPem: readFileSync(certfile, 'utf8'), keyPem: readFileSync(keyfile, 'utf8') },
   }),
-  log: createProgramLogger(consoleLog),
+  log: createProgramLogger(readLogSettings({ logFormat: 'text', logMaxSize: '20M', logKeep: '7' })),
   judge: (chain) =>
     judge({
       ...{ chain, trust, revocation: noRevocation, policy: defaultPolicy, now: Date.now(), requireCertificate: true },
