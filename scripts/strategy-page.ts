@@ -86,6 +86,9 @@ const accountants: Readonly<Record<string, Entry>> = {
   },
 }
 
+/** Options within options. */
+const nested: Readonly<Record<string, Entry>> = { budget: { options: 'PrivacyBudget' } }
+
 const policies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>(
   [
     ['all'],
@@ -108,7 +111,7 @@ const starts: Readonly<Record<string, Entry>> = {
   'start of FedBuff': { options: 'AsyncStartOptions' },
 }
 
-const documented = { ...strategies, ...mods, ...policies, ...starts, ...accountants }
+const documented = { ...strategies, ...mods, ...policies, ...starts, ...accountants, ...nested }
 
 /** The paragraphs of the page. Throws if the SDK exports a strategy that is not in the table above. */
 export function strategyPage(table: (head: string[], lines: string[][]) => string): string[] {
@@ -144,7 +147,7 @@ export function strategyPage(table: (head: string[], lines: string[][]) => strin
       ['class', 'what it does', 'in Flower', 'options', 'proof'],
       Object.entries(accountants).map(([name, entry]) => row(name, entry, '')),
     ),
-    "Its results agree with those of Google's `dp-accounting` 0.6.0, which are recorded, to 1e-9. Sampling without replacement is not supported: rounds with a fixed number of nodes are accounted for without amplification, as in Flower.",
+    "Its results agree with those of Google's `dp-accounting` 0.6.0, which are recorded, to 1e-9. The wrappers sample a fixed number of nodes. By default they count every node in every round, as Flower does; neighbours are then two data sets of which one has no updates of some node. With `without-replacement` neighbours differ in the data of one node, the number of nodes is public, and the wrappers count half of the noise multiplier, because one node can then change a sum by twice the clipping norm. Nodes must be sampled at random from at least `populationSize` that are online; otherwise the round is refused.",
     '## Options',
     ...[...new Set([...parents, ...interfaces])].map((name) =>
       [`### ${name}`, table(['option', 'in Flower', 'meaning'], optionsOf(name))].join('\n\n'),

@@ -52,8 +52,8 @@ export {
   DifferentialPrivacyClientSideFixedClipping,
   DifferentialPrivacyServerSideFixedClipping,
   type DpFixedClippingOptions,
-  type PrivacyBudget,
 } from './privacy/dp-fixed-clipping.ts'
+export type { PrivacyBudget } from './privacy/dp-wrapper.ts'
 export { PrivacyBudgetExhaustedError } from './privacy/privacy-budget-error.ts'
 export {
   type GaussianPrivacyEvent,

@@ -2,8 +2,10 @@ import { UsageError } from '../../base/errors.ts'
 import { pythonFixed, pythonGeneral } from '../../base/python-float.ts'
 import type { Message } from '../../message/message.ts'
 import { MetricRecord } from '../../message/records.ts'
+import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { SecureAggregation } from '../secure-aggregation/secure-aggregation.ts'
+import { SelectingGrid } from '../selection/selecting-grid.ts'
 import { FedAvg } from '../strategy/fed-avg.ts'
 import { InconsistentRepliesError } from '../strategy/inconsistent-replies.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
@@ -25,9 +27,9 @@ export class Accounting {
   /** Throws a UsageError unless every node counts the same and every round is accounted for in full. */
   constructor(accountant: RdpAccountant, strategy: Strategy, event: GaussianPrivacyEvent) {
     if (!(event.noiseMultiplier > 0)) throw new UsageError('An accountant needs a noiseMultiplier above 0.')
-    if (accountant.samplingMethod !== 'no-amplification')
+    if (accountant.samplingMethod === 'poisson')
       throw new UsageError(
-        "Nodes are sampled in fixed numbers: the accountant's samplingMethod must be no-amplification.",
+        "Nodes are sampled in fixed numbers: the accountant's samplingMethod must be no-amplification or without-replacement.",
       )
     if (strategy instanceof SecureAggregation && strategy.weighting !== 'equal')
       throw new UsageError(
@@ -48,16 +50,24 @@ export class Accounting {
 
   /** Whether one more release would exceed the budget. */
   get isExhausted(): boolean {
-    return this.accountant.wouldExceed(this.#event)
+    return this.accountant.wouldExceed(this.#loss)
+  }
+
+  /** What the accountant adds: a node with other data changes the sum by twice the clipping norm, one without data by the norm. */
+  get #loss(): GaussianPrivacyEvent {
+    const { noiseMultiplier, sampleSize } = this.#event
+    const norms = this.accountant.samplingMethod === 'without-replacement' ? 2 : 1
+    return { noiseMultiplier: noiseMultiplier / norms, sampleSize }
   }
 
   /**
    * Returns the messages of a round, or none if secure aggregation has lost a node already. Throws a
    * PrivacyBudgetExhaustedError if its model would exceed the budget.
    */
-  admitted(messages: Iterable<Message>): Message[] {
+  admitted(messages: Iterable<Message>, grid: Grid): Message[] {
     const asked = [...messages]
     if (asked.length === 0) return asked
+    this.#ensureUniform(grid)
     const { sampleSize } = this.#event
     const sampled = this.#secure?.sampledNodes ?? asked.length
     if (sampled !== sampleSize)
@@ -75,6 +85,21 @@ export class Accounting {
       `The round is skipped: ${asked.length} nodes are left in secure aggregation, and the noise is made for numSampledClients ${sampleSize}.`,
     )
     return []
+  }
+
+  /** Throws a UsageError if a node can be in the sample more often than the accountant supposes. */
+  #ensureUniform(grid: Grid): void {
+    const { samplingMethod, populationSize } = this.accountant
+    if (samplingMethod !== 'without-replacement') return
+    if (grid instanceof SelectingGrid)
+      throw new UsageError(
+        'A selection of nodes is no uniform sample: with samplingMethod without-replacement leave select out, or use no-amplification.',
+      )
+    const online = this.#strategy.nodesToSample
+    if (online < populationSize)
+      throw new UsageError(
+        `Nodes were sampled from ${online}, but the privacy loss is computed for populationSize ${populationSize}: set minAvailableNodes of the strategy to it.`,
+      )
   }
 
   /** Returns whether as many nodes replied as the noise is made for. Throws an InconsistentRepliesError unless all weigh the same. */
@@ -108,7 +133,7 @@ export class Accounting {
 
   /** Adds the model that was made. */
   release(): void {
-    this.accountant.compose(this.#event)
+    this.accountant.compose(this.#loss)
     log.info(`Privacy spent: ${this.#spentText()} after ${this.spent.numReleases} releases`)
   }
 

@@ -51,6 +51,8 @@ abstract class DpAdaptiveClipping extends DpWrapper {
     const byDefault = multiplier > 0 ? this.numSampledClients / 20 : 0
     this.clippedCountStddev = this.check('clippedCountStddev', clippedCountStddev ?? byDefault, { atLeast: 0 })
     this.noiseMultiplier = multiplier > 0 ? this.#shareForModel(multiplier) : 0
+    // Model and count together protect as one release with the noise that was asked for (theorem 1 of the paper).
+    this.account(options, multiplier)
   }
 
   /** The noise on the count uses up part of the protection: the noise on the model must be larger for it. */
@@ -69,10 +71,12 @@ abstract class DpAdaptiveClipping extends DpWrapper {
   }
 
   override storeState(): void {
+    super.storeState()
     this.state.set('clipping', new ConfigRecord({ norm: float(this.clippingNorm) }))
   }
 
   override restoreState(): void {
+    super.restoreState()
     this.clippingNorm = this.state.config('clipping').getNumber('norm')
   }
 

@@ -1,15 +1,19 @@
 import { UsageError } from '../../base/errors.ts'
 import { pythonFixed } from '../../base/python-float.ts'
 import { Message } from '../../message/message.ts'
-import { type ArrayRecord, RecordDict } from '../../message/records.ts'
+import { type ArrayRecord, type ConfigRecord, MetricRecord, RecordDict } from '../../message/records.ts'
+import { float } from '../../message/value.ts'
+import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { SecureAggregation } from '../secure-aggregation/secure-aggregation.ts'
 import { type Bounds, checkedNumber } from '../strategy/option-checks.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
 import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
 import { StrategyWrapper } from '../strategy/strategy-wrapper.ts'
+import { Accounting } from './accounting.ts'
 import { withNoise } from './clipping.ts'
 import { type Gaussian, secureGaussian } from './gaussian.ts'
+import { type PrivacySpent, RdpAccountant } from './rdp-accountant.ts'
 
 /** The entry of the configuration that tells nodes the norm. */
 export const clippingNormKey = 'clipping_norm'
@@ -21,8 +25,32 @@ export interface DpOptions {
   readonly noiseMultiplier: number | bigint
   /** How many nodes are sampled in each round. */
   readonly numSampledClients: number | bigint
+  /** Adds up the privacy loss, and ends the run before its budget would be exceeded. All replies must weigh the same. */
+  readonly accountant?: RdpAccountant
+  /**
+   * The most privacy loss of the training: it ends, with the model so far, before a round that would exceed it. What was spent
+   * is in the metrics of training of each round, as `privacy-epsilon` and `privacy-delta`. Needs what an accountant needs, and
+   * takes its place.
+   */
+  readonly budget?: PrivacyBudget
   /** @internal Where the noise comes from, by default a cryptographic generator; for tests. */
   readonly gaussian?: Gaussian
+}
+
+/** The privacy that a training may spend. */
+export interface PrivacyBudget {
+  /** The bound on what receivers of the models can learn of one node. */
+  readonly epsilon: number | bigint
+  /** The probability that the protection fails, much less than one divided by the number of nodes. */
+  readonly delta: number
+  /**
+   * By default `no-amplification`. With `without-replacement` it counts that a node is in some rounds only: epsilon is smaller
+   * if `numSampledClients` is a small part of `populationSize`. It bounds what changes if a node has other data, instead of
+   * none, so half of the noise counts.
+   */
+  readonly samplingMethod?: 'no-amplification' | 'without-replacement'
+  /** How many nodes are online at least when nodes are sampled. Needed with `without-replacement`. */
+  readonly populationSize?: number | bigint
 }
 
 /**
@@ -33,6 +61,8 @@ export abstract class DpWrapper extends StrategyWrapper {
   readonly numSampledClients: number
   abstract readonly noiseMultiplier: number
   protected readonly gaussian: Gaussian
+  #accounting: Accounting | undefined
+  #budget: PrivacyBudget | undefined
 
   constructor(strategy: Strategy, options: DpOptions) {
     super(strategy)
@@ -46,19 +76,68 @@ export abstract class DpWrapper extends StrategyWrapper {
   /** The longest update of a node, to which the noise is in proportion. */
   protected abstract get noiseNorm(): number
 
-  /** Whether the model of these replies may be made. */
-  protected isAccountable(_replies: Replies): boolean {
-    return true
+  /** Starts the accounting of releases with this noise, if the options ask for it. Called by the constructors. */
+  protected account({ accountant, budget }: DpOptions, noiseMultiplier: number): void {
+    if (accountant && budget) throw new UsageError(`${this.constructor.name}: set either accountant or budget.`)
+    const used = accountant ?? (budget && this.#accountantFor(budget))
+    this.#budget = budget
+    const event = { noiseMultiplier, sampleSize: this.numSampledClients }
+    this.#accounting = used && new Accounting(used, this.strategy, event)
+  }
+
+  #accountantFor({ epsilon, delta, samplingMethod, populationSize }: PrivacyBudget): RdpAccountant {
+    const maxEpsilon = this.check('budget.epsilon', epsilon, { above: 0 })
+    const targetDelta = this.check('budget.delta', delta, { above: 0, below: 1 })
+    if (samplingMethod === 'without-replacement' && populationSize === undefined)
+      throw new UsageError(`${this.constructor.name}: budget.samplingMethod needs budget.populationSize.`)
+    return new RdpAccountant({
+      targetDelta,
+      maxEpsilon,
+      populationSize: populationSize ?? this.numSampledClients,
+      samplingMethod: samplingMethod ?? 'no-amplification',
+    })
+  }
+
+  /** What was spent so far, if there is an accountant. */
+  get privacySpent(): PrivacySpent | undefined {
+    return this.#accounting?.spent
+  }
+
+  override endsBefore(round: number): string | undefined {
+    if (!this.#budget || !this.#accounting?.isExhausted) return super.endsBefore(round)
+    const { epsilon, delta } = this.#accounting.spent
+    return `the privacy budget of epsilon ${this.#budget.epsilon} at delta ${delta} would be exceeded (spent: ${epsilon.toFixed(4)}).`
+  }
+
+  override async configureTrain(
+    round: number,
+    arrays: ArrayRecord,
+    config: ConfigRecord,
+    grid: Grid,
+  ): Promise<Iterable<Message>> {
+    const messages = await super.configureTrain(round, arrays, config, grid)
+    return this.#accounting ? this.#accounting.admitted(messages, grid) : messages
+  }
+
+  override storeState(): void {
+    if (this.#accounting) this.state.set('privacy-loss', this.#accounting.accountant.toRecord())
+  }
+
+  override restoreState(): void {
+    this.#accounting?.accountant.restore(this.state.config('privacy-loss'))
+  }
+
+  override summary(): void {
+    this.#accounting?.summary()
+    super.summary()
   }
 
   /** Whether the model that was made may be released. Without an accountant a mean of fewer nodes is only a warning. */
-  protected isReleasable(): boolean {
+  #isReleasable(): boolean {
+    if (this.#accounting) return this.#accounting.isReleasable()
     if (this.strategy instanceof SecureAggregation) this.#warnUnlessSampled(this.strategy.nodesInMean)
     return true
   }
-
-  /** Called when a model has been made. */
-  protected released(): void {}
 
   /** Returns an option as a number, or throws a UsageError. */
   protected check(name: string, value: number | bigint, bounds: Bounds): number {
@@ -66,13 +145,21 @@ export abstract class DpWrapper extends StrategyWrapper {
   }
 
   async aggregateTrain(phase: TrainPhase): Promise<Aggregate> {
-    if (!this.#isComplete(phase.replies) || !this.isAccountable(phase.replies)) return {}
-    const aggregate = await this.aggregateClipped(phase)
-    if (!aggregate.arrays) return aggregate
-    if (!this.isReleasable()) return {}
-    const arrays = this.#hidden(aggregate.arrays)
-    this.released()
-    return { ...aggregate, arrays }
+    const isAccountable = this.#isComplete(phase.replies) && (this.#accounting?.isAccountable(phase.replies) ?? true)
+    const aggregate = isAccountable ? await this.aggregateClipped(phase) : {}
+    const isReleased = aggregate.arrays !== undefined && this.#isReleasable()
+    const arrays = aggregate.arrays && isReleased ? this.#hidden(aggregate.arrays) : undefined
+    if (isReleased) this.#accounting?.release()
+    return this.#withSpent(aggregate.arrays && !isReleased ? {} : { ...aggregate, arrays })
+  }
+
+  /** The metrics with what the budget has spent. The share of clipped updates is secret: only with noise it is accounted for. */
+  #withSpent(aggregate: Aggregate): Aggregate {
+    if (!this.#budget || !this.#accounting) return aggregate
+    const { epsilon, delta } = this.#accounting.spent
+    const metrics = aggregate.metrics?.copy() ?? new MetricRecord()
+    metrics.delete(normBitKey)
+    return { ...aggregate, metrics: metrics.set('privacy-epsilon', float(epsilon)).set('privacy-delta', float(delta)) }
   }
 
   /** Logs what came. Returns whether no node failed; that fewer nodes replied than were sampled is only a warning. */

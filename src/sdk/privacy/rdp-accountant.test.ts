@@ -6,17 +6,23 @@ import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
 import { ClientApp } from '../client-app.ts'
 import { InMemoryGrid } from '../in-memory-grid.ts'
+import { all } from '../selection/policies.ts'
 import { FedAvg } from '../strategy/fed-avg.ts'
 import { FedMedian } from '../strategy/fed-median.ts'
 import type { Strategy } from '../strategy/strategy.ts'
+import {
+  DifferentialPrivacyClientSideAdaptiveClipping,
+  DifferentialPrivacyServerSideAdaptiveClipping,
+} from './dp-adaptive-clipping.ts'
 import { DifferentialPrivacyServerSideFixedClipping } from './dp-fixed-clipping.ts'
-import { RdpAccountant } from './rdp-accountant.ts'
+import { RdpAccountant, type SamplingMethod } from './rdp-accountant.ts'
 import { logHalfErfc } from './renyi.ts'
 
 let lines: string[] = []
 mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
 
 interface AccountingCase {
+  readonly method?: SamplingMethod
   readonly noise: number
   readonly count: number
   readonly rate: number | null
@@ -27,8 +33,8 @@ interface AccountingCase {
 test('epsilons and deltas are those of Google’s dp-accounting to 1e-9', () => {
   const file = readFileSync(join(import.meta.dirname, '../../../test/wire/accounting.jsonl'), 'utf8')
   for (const line of file.trimEnd().split('\n')) {
-    const { noise, count, rate, epsilons, deltas } = JSON.parse(line) as AccountingCase
-    const samplingMethod = rate === null ? 'no-amplification' : 'poisson'
+    const { method = 'poisson', noise, count, rate, epsilons, deltas } = JSON.parse(line) as AccountingCase
+    const samplingMethod = rate === null ? 'no-amplification' : method
     const accountant = new RdpAccountant({ targetDelta: 1e-5, populationSize: 10_000, samplingMethod })
     accountant.compose({ noiseMultiplier: noise, sampleSize: Math.round((rate ?? 1) * 10_000) }, count)
     for (const [delta, epsilon, order] of epsilons) {
@@ -121,8 +127,71 @@ test('what the accountant cannot account for is refused', async () => {
   const three = new InMemoryGrid([1, 2, 3].map(() => ({ app: replying(1) })))
   await assert.rejects(wrapped(new RdpAccountant(config)).start(three, model), /3 nodes were sampled/)
   const poisson = new RdpAccountant({ ...config, samplingMethod: 'poisson' })
-  assert.throws(() => wrapped(poisson), /samplingMethod must be no-amplification/)
+  assert.throws(() => wrapped(poisson), /samplingMethod must be no-amplification or without-replacement/)
   const median = new FedMedian({ fractionEvaluate: 0 })
   assert.throws(() => wrapped(new RdpAccountant(config), median), /must aggregate as FedAvg does/)
   assert.throws(() => new RdpAccountant({ targetDelta: 0, populationSize: 1 }), /targetDelta must be a number above 0/)
+})
+
+const clipping = new ClientApp().train((message) =>
+  message.reply(new RecordDict({ a: model, m: new MetricRecord({ 'num-examples': 1, norm_bit: 1 }) })),
+)
+
+test('a budget of adaptive clipping counts model and clipped share as one release, and hides the share', async () => {
+  const options = { noiseMultiplier: 0.5, numSampledClients: 10, budget: { epsilon: 30, delta: 1e-5 } }
+  for (const Wrapper of [
+    DifferentialPrivacyServerSideAdaptiveClipping,
+    DifferentialPrivacyClientSideAdaptiveClipping,
+  ]) {
+    const strategy = new Wrapper(new FedAvg({ fractionEvaluate: 0, minTrainNodes: 10, minAvailableNodes: 10 }), options)
+    const grid = new InMemoryGrid(Array.from({ length: 10 }, () => ({ app: clipping })))
+    const { trainMetricsClientapp } = await strategy.start(grid, model, { numRounds: 99 })
+    const expected = new RdpAccountant({ targetDelta: 1e-5, populationSize: 10 })
+    expected.compose({ noiseMultiplier: 0.5, sampleSize: 10 }, trainMetricsClientapp.size)
+    assert.equal(strategy.privacySpent?.epsilon, expected.epsilon())
+    assert.ok(expected.epsilon() <= 30)
+    expected.compose({ noiseMultiplier: 0.5, sampleSize: 10 })
+    assert.ok(expected.epsilon() > 30, 'the training ended as late as it could')
+    assert.deepEqual(
+      [...(trainMetricsClientapp.get(1) ?? [])].map(([name]) => name),
+      ['privacy-epsilon', 'privacy-delta'],
+    )
+  }
+})
+
+const fixedSample = (budget: object, minAvailableNodes: number) =>
+  new DifferentialPrivacyServerSideFixedClipping(
+    new FedAvg({ fractionTrain: 0.01, fractionEvaluate: 0, minTrainNodes: 5, minAvailableNodes }),
+    {
+      noiseMultiplier: 2,
+      clippingNorm: 1,
+      numSampledClients: 5,
+      budget: { epsilon: 9, delta: 1e-5, samplingMethod: 'without-replacement', ...budget },
+    },
+  )
+
+test('a fixed sample is amplified by its share of the nodes, with half of the noise; without it, or if nodes are missing, it is refused', async () => {
+  const grid = () => new InMemoryGrid(Array.from({ length: 50 }, () => ({ app: replying(1) })))
+  const strategy = fixedSample({ populationSize: 50 }, 50)
+  await strategy.start(grid(), model, { numRounds: 3 })
+  const expected = new RdpAccountant({
+    targetDelta: 1e-5,
+    populationSize: 50,
+    samplingMethod: 'without-replacement',
+  })
+  expected.compose({ noiseMultiplier: 1, sampleSize: 5 }, 3)
+  assert.equal(strategy.privacySpent?.epsilon, expected.epsilon())
+  const unsampled = new RdpAccountant({ targetDelta: 1e-5, populationSize: 50 })
+  unsampled.compose({ noiseMultiplier: 1, sampleSize: 5 }, 3)
+  assert.ok(expected.epsilon() < unsampled.epsilon())
+
+  await assert.rejects(
+    fixedSample({ populationSize: 51 }, 50).start(grid(), model),
+    /sampled from 50, but .* populationSize 51: set minAvailableNodes/,
+  )
+  await assert.rejects(
+    fixedSample({ populationSize: 50 }, 50).start(grid(), model, { select: all() }),
+    /leave select out, or use no-amplification/,
+  )
+  assert.throws(() => fixedSample({}, 50), /needs budget\.populationSize/)
 })

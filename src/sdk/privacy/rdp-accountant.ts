@@ -3,12 +3,16 @@ import { ConfigRecord } from '../../message/records.ts'
 import { float } from '../../message/value.ts'
 import { checkedNumber } from '../strategy/option-checks.ts'
 import { gaussianRdp, sampledGaussianRdp } from './renyi.ts'
+import { fixedSampleRdps } from './sampled-without-replacement.ts'
 
 /**
- * How the nodes of a round are chosen. `no-amplification` counts every node in every round, and holds for any choice;
- * `poisson` lets each node take part by chance, with probability sampleSize / populationSize.
+ * How the nodes of a round are chosen. `no-amplification` counts every node in every round, and holds for any choice.
+ * `without-replacement` draws `sampleSize` of `populationSize` nodes, each set as likely as any other. `poisson` lets each node
+ * take part by chance, with probability sampleSize / populationSize.
  */
-export type SamplingMethod = 'no-amplification' | 'poisson'
+export type SamplingMethod = (typeof samplingMethods)[number]
+
+const samplingMethods = ['no-amplification', 'without-replacement', 'poisson'] as const
 
 /** The mechanism whose privacy loss an {@link RdpAccountant} adds up. */
 export interface PrivacyConfig {
@@ -24,6 +28,7 @@ export interface PrivacyConfig {
 
 /** One release of a model with noise. */
 export interface GaussianPrivacyEvent {
+  /** Standard deviation of the noise, in units of how far neighbouring data sets can be apart. */
   readonly noiseMultiplier: number
   readonly sampleSize: number
 }
@@ -49,7 +54,9 @@ const orders: readonly number[] = [
 
 /**
  * Adds up the privacy loss of releases by Rényi divergences, with the results of Google's `dp-accounting`, which Flower's
- * accountant uses. Two data sets are neighbours if one has a node more.
+ * accountant uses. With the sampling method `without-replacement` two data sets are neighbours if one node has other data in
+ * one of them, which changes a sum of clipped updates by twice the clipping norm; with the other methods, if the updates of one
+ * node count as zero in one of them, which changes the sum by the clipping norm.
  *
  * @example
  * const accountant = new RdpAccountant({ targetDelta: 1e-5, populationSize: 1000, maxEpsilon: 8 })
@@ -62,6 +69,8 @@ export class RdpAccountant {
   readonly maxEpsilon: number | undefined
   #losses = orders.map(() => 0)
   #releases = 0
+  /** The divergences of the last event: most releases of a training are the same. */
+  #last: { readonly key: string; readonly losses: readonly number[] } | undefined
 
   constructor(config: PrivacyConfig) {
     const { samplingMethod = 'no-amplification', maxEpsilon } = config
@@ -70,8 +79,10 @@ export class RdpAccountant {
     this.targetDelta = check('targetDelta', config.targetDelta, { above: 0, below: 1 })
     this.populationSize = check('populationSize', config.populationSize, { isWhole: true, above: 0 })
     this.maxEpsilon = maxEpsilon === undefined ? undefined : check('maxEpsilon', maxEpsilon, { above: 0 })
-    if (samplingMethod !== 'no-amplification' && samplingMethod !== 'poisson')
-      throw new UsageError(`RdpAccountant: samplingMethod must be no-amplification or poisson, not ${samplingMethod}.`)
+    if (!samplingMethods.includes(samplingMethod))
+      throw new UsageError(
+        `RdpAccountant: samplingMethod must be ${samplingMethods.join(', ')}, not ${samplingMethod}.`,
+      )
     this.samplingMethod = samplingMethod
   }
 
@@ -122,9 +133,21 @@ export class RdpAccountant {
     const noise = checkedNumber('RdpAccountant', 'noiseMultiplier', noiseMultiplier, { above: 0 })
     const bounds = { isWhole: true, above: 0, atMost: this.populationSize } as const
     const rate = checkedNumber('RdpAccountant', 'sampleSize', sampleSize, bounds) / this.populationSize
-    const lossOf = (order: number): number =>
-      this.samplingMethod === 'poisson' ? sampledGaussianRdp(order, noise, rate) : gaussianRdp(order, noise)
-    return orders.map((order, index) => (this.#losses[index] as number) + count * lossOf(order))
+    const losses = this.#lossesOf(noise, rate)
+    return this.#losses.map((loss, index) => loss + count * (losses[index] as number))
+  }
+
+  #lossesOf(noise: number, rate: number): readonly number[] {
+    const key = `${noise} ${rate}`
+    if (this.#last?.key === key) return this.#last.losses
+    const losses =
+      this.samplingMethod === 'without-replacement'
+        ? fixedSampleRdps(orders, noise, rate)
+        : orders.map((order) =>
+            this.samplingMethod === 'poisson' ? sampledGaussianRdp(order, noise, rate) : gaussianRdp(order, noise),
+          )
+    this.#last = { key, losses }
+    return losses
   }
 }
 

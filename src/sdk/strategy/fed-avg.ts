@@ -67,6 +67,8 @@ export class FedAvg extends Strategy {
   readonly #trainMetricsAggrFn: AggregateMetricsFn | undefined
   readonly #evaluateMetricsAggrFn: AggregateMetricsFn | undefined
 
+  #nodesToSample = 0
+
   /** Throws a UsageError for a fraction outside of 0 to 1, and a minimum that is no count. */
   constructor(options: FedAvgOptions = {}) {
     super()
@@ -123,6 +125,11 @@ export class FedAvg extends Strategy {
     return this.#trainMetricsAggrFn !== undefined
   }
 
+  /** @internal From how many nodes those of the last training round were sampled. */
+  get nodesToSample(): number {
+    return this.#nodesToSample
+  }
+
   /** The metrics of some replies put together, by weight or by the app's own function. */
   protected trainMetricsOf(replies: readonly WeightedReply[]): MetricRecord {
     const contents = replies.map(({ content }) => content)
@@ -152,6 +159,7 @@ export class FedAvg extends Strategy {
     const minNodes = this.minimumFor(grid, phase === 'train' ? 'minTrainNodes' : 'minEvaluateNodes')
     const sizeOf = (online: number): number => Math.max(Math.floor(online * share), minNodes)
     const { sampled, online } = await sampleNodes(grid, this.minimumFor(grid, 'minAvailableNodes'), sizeOf)
+    if (phase === 'train') this.#nodesToSample = online.length
     log.info(`configure_${phase}: Sampled ${sampled.length} nodes (out of ${online.length})`)
     // After the caller's own entries, as in Flower: the order is part of the record's id.
     const content = new RecordDict([
