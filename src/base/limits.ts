@@ -268,6 +268,9 @@ export const limits = {
   freeSpaceLookEveryMs: 60_000,
   /** It is reported again only after there was so many times the low mark in between. */
   freeSpaceRecovery: 1.2,
+  /** How often the SuperLink removes finished runs that it does not keep, and how many rows of one in a statement. */
+  retentionLookEveryMs: 60_000,
+  rowsPerRemoval: 50,
   /** How often the SuperLink looks what its runs wait for, and for how many missing replies it looks at the node. */
   waitLookEveryMs: 5_000,
   waitNodesMax: 200,

@@ -144,4 +144,8 @@ export const migrations: readonly string[] = [
   `
   ALTER TABLE node ADD COLUMN tags TEXT;
   `,
+  `
+  CREATE INDEX task_finished ON task (finished_at) WHERE status = 'finished' AND type = 'flwr-serverapp';
+  CREATE INDEX run_fab ON run (fab_hash);
+  `,
 ]

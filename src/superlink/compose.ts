@@ -58,6 +58,7 @@ import { Uploads } from './nodes/uploads.ts'
 import { prepareRestart } from './runs/checkpoints.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
+import { watchRetention } from './runs/retention.ts'
 import { Traffic } from './runs/traffic.ts'
 import { watchWaits } from './runs/watch-waits.ts'
 import { byTaskType, createVirtualBackend } from './simulation/client-backend.ts'
@@ -236,6 +237,7 @@ export async function startSuperlink(
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
     runJob(ctx, 'wait watch', () => watchWaits(ctx, stop.signal)),
+    runJob(ctx, 'removal of old runs', () => watchRetention(ctx, config.keepRuns, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
   ]
   const { clients, ocsp } = credentials

@@ -48,6 +48,10 @@ test('flags and files that cannot work together refuse the start with what would
   const refused: readonly [args: () => string[], sentence: RegExp][] = [
     [() => [], /Certificates are required: .* or --insecure/],
     [() => ['--ssl-certfile', file('server.pem')], /Give all three of/],
+    ...['0d', '-1', '5 weeks', ''].map((kept): [args: () => string[], sentence: RegExp] => [
+      () => ['--insecure', '--keep-runs', kept],
+      /--keep-runs must be a number of runs, such as 500, a number of days, such as 30d, or all/,
+    ]),
     [
       () => ['--insecure', '--ssl-require-client-auth'],
       /--ssl-require-client-auth and --insecure contradict each other/,

@@ -7,6 +7,7 @@ import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
 import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
 import { memoryName, rows } from './options.ts'
+import type { Retention } from './runs/retention.ts'
 
 /** Everything that `flower-superlink` can be told. */
 export interface SuperlinkConfig extends SuperexecConfig {
@@ -22,6 +23,7 @@ export interface SuperlinkConfig extends SuperexecConfig {
   /** How long ServerApps wait for the next start of this SuperLink; 0: they end with it. */
   readonly keepAppsMinutes: number
   readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
+  readonly keepRuns: Retention
   readonly supernodeAuth: boolean
   /** SuperNodes may join without a certificate or the signature of a key, as over Flower's REST transport. */
   readonly unprovenNodes: boolean
@@ -99,6 +101,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
       path: memory ? inMemory : database.replace(/^sqlite:\/\/\//, ''),
       storageDirectory: text('storageDir'),
     },
+    keepRuns: readKeepRuns(text('keepRuns') as string),
     supernodeAuth,
     unprovenNodes,
     simulation,
@@ -186,4 +189,15 @@ function readKeepApps(
 function readIdle(minutes: string | undefined): number | undefined {
   const count = wholeNumber(minutes, '--end-when-idle', { min: 1, max: 10_000 })
   return count === undefined ? undefined : count * 60_000
+}
+
+function readKeepRuns(text: string): Retention {
+  if (text === 'all') return undefined
+  const [, count, unit] = /^(\d{1,9})(d?)$/.exec(text) ?? []
+  if (count === undefined || (unit === 'd' && Number(count) === 0))
+    throw new UsageError(
+      `--keep-runs must be a number of runs, such as 500, a number of days, such as 30d, or all, not '${text}'.`,
+      { exitStatus: 2 },
+    )
+  return unit === 'd' ? { days: Number(count) } : { runs: Number(count) }
 }

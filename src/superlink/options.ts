@@ -63,6 +63,11 @@ export const rows: readonly OptionRow[] = [
     help: 'SQLite file for the state; by default the state is lost at the end',
     default: memoryName,
   },
+  {
+    flags: '--keep-runs <runs>',
+    help: 'how many finished runs to keep, e.g. 500, or for how long, e.g. 30d; older ones are removed with their logs, events and checkpoints',
+    default: 'all',
+  },
   { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the database' },
   {
     flags: '--enable-supernode-auth',

@@ -233,7 +233,18 @@ async function fill(core: SuperlinkCore): Promise<Values> {
   const needsDatabase = { needsDatabase: true }
   return {
     ...{ nodeId, runId, taskId, messageId, objectId, now, ids, id: objectId, objectIds: ids, seriesId: 7n },
-    ...{ limit: 5, cursor: 0, afterId: 0n, busy: [nodeId], makeRoom: undefined, name: 'apps', value: '1', bytes: 1 },
+    ...{
+      limit: 5,
+      finishedBefore: 1,
+      butNewest: 0,
+      cursor: 0,
+      afterId: 0n,
+      busy: [nodeId],
+      makeRoom: undefined,
+      name: 'apps',
+      value: '1',
+      bytes: 1,
+    },
     ...{
       publicKey: 'node',
       identity: 'name',

@@ -108,6 +108,32 @@ export async function remove(tx: Db, taskId: TaskId): Promise<void> {
   await tx.deleteFrom('task').where('task_id', '=', taskId).execute()
 }
 
+export async function removeOfRun(tx: Db, runId: RunId): Promise<void> {
+  await tx.deleteFrom('task').where('run_id', '=', runId).execute()
+}
+
+/** Literally the condition of the index of finished runs. */
+const isFinishedRun = sql<boolean>`status = 'finished' AND type = 'flwr-serverapp'`
+
+export const finishedRunsPerLook = 100
+
+/** Some of the runs that have finished before this instant, but for the newest of them. */
+export async function listFinishedRuns(
+  db: Db,
+  { finishedBefore, butNewest }: { finishedBefore: number; butNewest: number },
+): Promise<RunId[]> {
+  const rows = await db
+    .selectFrom('task')
+    .select('run_id')
+    .where(isFinishedRun)
+    .where('finished_at', '<', finishedBefore)
+    .orderBy('finished_at', 'desc')
+    .limit(sql.lit(finishedRunsPerLook))
+    .offset(butNewest)
+    .execute()
+  return rows.map((row) => row.run_id as RunId)
+}
+
 export async function update(
   tx: Db,
   taskId: TaskId,

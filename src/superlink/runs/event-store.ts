@@ -1,5 +1,7 @@
+import { sql } from 'kysely'
 import { isoTimestamp } from '../../base/clock.ts'
 import type { RunId, TaskId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { RunEvent } from './events.ts'
@@ -42,4 +44,15 @@ export async function listAfter(db: Db, runId: RunId, afterId: bigint): Promise<
     event: row.event,
     data: row.data,
   }))
+}
+
+/** Removes some of the events of a run; returns whether there were any. */
+export async function removeSome(tx: Db, runId: RunId): Promise<boolean> {
+  const some = tx
+    .selectFrom('task_event')
+    .select('id')
+    .where('run_id', '=', runId)
+    .limit(sql.lit(limits.rowsPerRemoval))
+  const { numDeletedRows } = await tx.deleteFrom('task_event').where('id', 'in', some).executeTakeFirstOrThrow()
+  return numDeletedRows > 0
 }

@@ -5,7 +5,7 @@ import type { RunId, TaskId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as eventStore from './event-store.ts'
-import { ensureRunOpen, findRun } from './run.ts'
+import { ensureRunOpen, findRun, hasFinished } from './run.ts'
 
 /** What the SuperLink itself reports on the progress of a run. */
 export const repliesEvent = 'trellis.replies'
@@ -69,7 +69,7 @@ export async function* followEvents(
   while (!signal.aborted) {
     const look = async (): Promise<{ finished: boolean; events: RunEvent[]; counts: string } | undefined> => {
       check()
-      const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
+      const finished = await hasFinished(ctx.db.read, runId)
       const events = await eventStore.listAfter(ctx.db.read, runId, id)
       const counts = JSON.stringify(repliesOf(ctx, runId))
       return finished || events.length > 0 || counts !== lastCounts ? { finished, events, counts } : undefined

@@ -1,5 +1,6 @@
 import { sql } from 'kysely'
 import type { RunId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
@@ -64,3 +65,10 @@ export async function listAfter(
 }
 
 const rowsPerQuery = 100
+
+/** Removes some of the log; returns whether there was any. */
+export async function removeSome(tx: Db, runId: RunId): Promise<boolean> {
+  const some = tx.selectFrom('run_log').select('id').where('run_id', '=', runId).limit(sql.lit(limits.rowsPerRemoval))
+  const { numDeletedRows } = await tx.deleteFrom('run_log').where('id', 'in', some).executeTakeFirstOrThrow()
+  return numDeletedRows > 0
+}

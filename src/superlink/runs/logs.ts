@@ -6,7 +6,7 @@ import type { MakeRoom } from '../../base/make-room.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as logStore from './log-store.ts'
-import { ensureRunOpen, findRun } from './run.ts'
+import { ensureRunOpen, findRun, hasFinished } from './run.ts'
 import * as runStore from './run-store.ts'
 import { keyOf, type Wait } from './waits.ts'
 import { findNotice, noticeText } from './watch-waits.ts'
@@ -69,7 +69,7 @@ export async function* followLog(
     const look = async (): Promise<News | undefined> => {
       check()
       const { isFull } = ctx.room
-      const finished = (await findRun(ctx.db.read, runId))?.task.status === 'finished'
+      const finished = await hasFinished(ctx.db.read, runId)
       const part = await readLog(ctx, runId, cursor, makeRoom)
       const notice = findNotice(ctx, runId)
       const isNew = isFull !== wasFull || keyOf(notice) !== keyOf(lastNotice)

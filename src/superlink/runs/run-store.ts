@@ -94,6 +94,20 @@ export async function list(
   return query.execute()
 }
 
+/** Removes a run and its series. */
+export async function remove(tx: Db, run: { readonly runId: RunId; readonly seriesId: SeriesId }): Promise<void> {
+  const series = await selectContext(tx, run.seriesId).executeTakeFirst()
+  await forgetParts(tx, series?.parts)
+  await tx.deleteFrom('series').where('series_id', '=', run.seriesId).execute()
+  await tx.deleteFrom('run').where('run_id', '=', run.runId).execute()
+}
+
+/** Whether any run has this FAB. */
+export async function hasFab(db: Db, fabHash: string): Promise<boolean> {
+  const run = await db.selectFrom('run').select('run_id').where('fab_hash', '=', fabHash).executeTakeFirst()
+  return run !== undefined
+}
+
 export async function addTraffic(
   tx: Db,
   runId: RunId,

@@ -61,6 +61,11 @@ export async function isRunOpen(tx: Db, runId: RunId): Promise<boolean> {
   return task !== undefined && task.status !== 'finished'
 }
 
+/** Whether a run has ended. One that was removed has, too. */
+export async function hasFinished(db: Db, runId: RunId): Promise<boolean> {
+  return !(await isRunOpen(db, runId))
+}
+
 async function findTaskStatus(db: Db, runId: RunId): Promise<Pick<Task, 'status' | 'subStatus'> | undefined> {
   const row = await runStore.findStatus(db, runId)
   return row && { status: row.status as TaskStatus, subStatus: row.sub_status as TaskSubStatus }

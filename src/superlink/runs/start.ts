@@ -45,8 +45,8 @@ export async function startRun(
     toBinary(ContextSchema, create(ContextSchema, { runId, nodeId: superlinkNodeId, seriesId, state: {} })),
   )
   await using checkpoint = request.checkpoint && (await prepareCheckpoint(ctx.db, request.checkpoint))
-  await ctx.db.transaction(async (tx, afterCommit) => {
-    await keepFab(tx, fabHash, fab)
+  const isStarted = await ctx.db.transaction(async (tx, afterCommit) => {
+    if (!(await keepFab(tx, fabHash, fab))) return false
     const taskId = await ctx.tasks.create(tx, afterCommit, {
       runId,
       type: 'flwr-serverapp',
@@ -78,7 +78,10 @@ export async function startRun(
     })
     if (checkpoint) await inheritCheckpoint(ctx, tx, runId, checkpoint)
     afterCommit(() => ctx.progress.appLoads.started(runId))
+    return true
   })
+  // The last run with this FAB was removed a moment ago, and the FAB with it.
+  if (!isStarted) return startRun(ctx, request)
   ctx.log.info(simulation ? 'Created simulation run' : 'Created serverapp run', {
     run: runId,
     app: manifest.fabId,
