@@ -75,3 +75,14 @@ export function wholeNumber(
     { exitStatus: 2 },
   )
 }
+
+/** How long a program that has been told to end by SIGTERM may complete work under way. */
+export const drainRow: OptionRow = {
+  flags: '--drain-timeout <seconds>',
+  help: 'time for work under way to complete after SIGTERM; a second SIGTERM ends the program at once',
+  default: '30',
+}
+
+export function readDrainMs({ drainTimeout }: OptionValues): number {
+  return (wholeNumber(drainTimeout, '--drain-timeout', { min: 0, max: 3600 }) as number) * 1000
+}

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto'
+import { once } from 'node:events'
 import { Bell } from '../base/bell.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
@@ -29,6 +30,7 @@ import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { SuperexecGate } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
+import { completeWork } from './complete-work.ts'
 import type { SupernodeConfig } from './config.ts'
 import type { SupernodeContext } from './context.ts'
 import { FleetClient, isNodeForgotten } from './fleet.ts'
@@ -56,7 +58,7 @@ export async function startSupernode(
 ): Promise<Supernode> {
   const clock = overrides.clock ?? systemClock
   const stop = new AbortController()
-  const running = AbortSignal.any([signal, stop.signal])
+  const running = stop.signal
   await using stack = new AsyncDisposableStack()
 
   const metrics = new Metrics()
@@ -117,7 +119,9 @@ export async function startSupernode(
     work: new WorkBook(),
     room: new Bell(),
     signal: running,
+    receiving: AbortSignal.any([signal, running]),
   }
+  stack.defer(endAfterWork(ctx, signal, () => stop.abort()))
 
   const runtimeTls =
     config.runtimeTls && stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, around))
@@ -140,7 +144,7 @@ export async function startSupernode(
 
   const children = gate.ownSecret ? runSuperexec(ctx, runtime, gate.ownSecret) : Promise.resolve()
   const jobs = [
-    staysJoined(ctx, receiveInstructions),
+    staysJoined(ctx, receive),
     staysJoined(ctx, sendHeartbeats),
     ctx.tasks.watchLeases(running),
     disk.watch(async () => {}, running),
@@ -156,6 +160,17 @@ export async function startSupernode(
   })
   const owned = stack.move()
   return { nodeId: fleet.nodeId, runtime, done, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+}
+
+/** Calls `stop` after the signal: at once, or when the instructions under way are replied to if the signal is SIGTERM. */
+function endAfterWork(ctx: SupernodeContext, signal: AbortSignal, stop: () => void): () => void {
+  const end = (): void => {
+    const isPlanned = signal.reason === 'SIGTERM' && ctx.config.drainMs > 0
+    void (isPlanned ? completeWork(ctx) : Promise.resolve()).finally(stop)
+  }
+  signal.addEventListener('abort', end, { once: true })
+  if (signal.aborted) end()
+  return () => signal.removeEventListener('abort', end)
 }
 
 async function listen(ctx: SupernodeContext, gate: SuperexecGate, tls: TlsSource | undefined): Promise<Listener> {
@@ -187,6 +202,14 @@ function runSuperexec(
   const { python, dependencyInstallation, runtimeTls, log: logSettings } = config
   const about = { address, caFile: runtimeTls?.caFile.path, secret, python, keepImports: false, dependencyInstallation }
   return runOwnSuperexec({ ...about, logSettings, clock, log, signal })
+}
+
+/** When no more instructions are received, those under way go on until the program stops. */
+async function receive(ctx: SupernodeContext): Promise<void> {
+  await receiveInstructions(ctx).catch((error: unknown) => {
+    if (!ctx.receiving.aborted) throw error
+  })
+  if (!ctx.signal.aborted) await once(ctx.signal, 'abort')
 }
 
 /** A SuperLink that lost its state does not know this node any more: it joins again, as a new node if need be. */

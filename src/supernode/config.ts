@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { UsageError } from '../base/errors.ts'
 import { type LogSettings, logRows, readLogSettings } from '../base/log-options.ts'
 import type { NodeTags } from '../base/node-tags.ts'
-import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
+import { drainRow, type OptionRow, type OptionValues, parseOptions, readDrainMs, wholeNumber } from '../base/options.ts'
 import type { UserConfig } from '../base/user-config.ts'
 import type { AppLanguage } from '../fab/app-components.ts'
 import { parseConfigPairs } from '../fab/config-pairs.ts'
@@ -45,6 +45,8 @@ export interface SupernodeConfig {
   readonly maxRetries: number | undefined
   readonly maxWaitMs: number | undefined
   readonly healthAddress: string | undefined
+  /** How long instructions under way may complete after SIGTERM. */
+  readonly drainMs: number
   readonly dependencyInstallation: boolean
   readonly python: string | undefined
   /** Which ClientApp runs where an app has one in both languages. */
@@ -118,6 +120,7 @@ export const rows: readonly OptionRow[] = [
     help: 'file with the secret that SuperExecs must have, with --isolation process',
   },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
+  drainRow,
   {
     flags: '--allow-runtime-dependency-installation',
     help: 'install the dependencies of Python apps with uv when they start',
@@ -174,6 +177,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     maxRetries: wholeNumber(text('maxRetries'), '--max-retries', { min: 0 }),
     maxWaitMs: maxWaitSeconds === undefined ? undefined : maxWaitSeconds * 1000,
     healthAddress,
+    drainMs: readDrainMs(values),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),
     apps: text('apps') as AppLanguage,

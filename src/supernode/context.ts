@@ -22,5 +22,8 @@ export interface SupernodeContext {
   readonly work: WorkBook
   /** Rung when an instruction has been answered: there is room for another. */
   readonly room: Bell<'room'>
+  /** Aborted when the program stops. */
   readonly signal: AbortSignal
+  /** Aborted when no more instructions are taken or started: those under way may still complete. */
+  readonly receiving: AbortSignal
 }

@@ -132,13 +132,13 @@ export class FleetClient {
       await channel.call(fleet.unregisterNode, request, await options()).catch(() => {})
   }
 
-  /** Throws an RpcError that waiting would not mend. */
+  /** Throws an RpcError that waiting would not mend. The signal takes the call back; that of this client by default. */
   async call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
-    options: { waitMs?: number } = {},
+    { signal = this.#options.signal, ...options }: { waitMs?: number; signal?: AbortSignal } = {},
   ): Promise<{ message: MessageShape<O>; waited: boolean }> {
-    const { clock, config, channel, signal } = this.#options
+    const { clock, config, channel } = this.#options
     const pauses = backoffMs()
     const startedAt = clock.now()
     for (let tries = 0; ; tries++) {

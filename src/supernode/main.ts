@@ -8,9 +8,10 @@ import { parseSupernodeConfig } from './config.ts'
 import { explainRefusal } from './refusals.ts'
 
 /** `flower-supernode` */
-export const main: Main = async (argv, signal) => {
+export const main: Main = async (argv, signal, ending) => {
   const config = parseSupernodeConfig(argv)
   if (!config) return 0
+  if (ending) ending.drainMs = config.drainMs
   const log = createProgramLogger(config.log)
   const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperNode')

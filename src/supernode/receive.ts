@@ -22,9 +22,9 @@ const waitMs = 25_000
 /** What upstream's SuperNode pauses between two questions, for a SuperLink that does not hold them. */
 const pollMs = 3000
 
-/** Takes one instruction after the other until the signal. Throws what no waiting would mend. */
+/** Takes one instruction after the other until no more are received. Throws what no waiting would mend. */
 export async function receiveInstructions(ctx: SupernodeContext): Promise<void> {
-  const { clock, log, signal, work } = ctx
+  const { clock, log, receiving: signal, work } = ctx
   let endedRunsSeen = 0n
   let polls = false
   while (!signal.aborted) {
@@ -50,10 +50,10 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
 }
 
 /** What a SuperLink forbids now it may allow later: upstream's SuperNodes ask again too. */
-async function pullMessages({ fleet: client, log }: SupernodeContext, endedRunsSeen: bigint) {
+async function pullMessages({ fleet: client, log, receiving }: SupernodeContext, endedRunsSeen: bigint) {
   try {
     const request = { node: { nodeId: client.nodeId }, endedRunsSeen, objectsBytesMax: limits.carriedBytesMax }
-    return await client.call(fleet.pullMessages, request, { waitMs })
+    return await client.call(fleet.pullMessages, request, { waitMs, signal: receiving })
   } catch (error) {
     if (!isRunEnded(error)) throw error
     log.info(`The SuperLink has no instructions for this node now: ${errorText(error)}`)
@@ -115,7 +115,10 @@ async function announceObjects(ctx: SupernodeContext, work: Work): Promise<void>
  * after it gets its turn. Throws what no reply would mend; the waiting instructions of the run may come again then.
  */
 export async function startNext(ctx: SupernodeContext, runId: RunId): Promise<void> {
-  for (let work = ctx.work.startNext(runId); work; work = ctx.work.startNext(runId)) {
+  for (;;) {
+    // What is not started stays at the SuperLink, for the next start of this node.
+    const work = ctx.receiving.aborted ? undefined : ctx.work.startNext(runId)
+    if (!work) return
     try {
       if (await start(ctx, work)) return
     } catch (error) {

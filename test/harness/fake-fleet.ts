@@ -84,7 +84,11 @@ export class FakeFleet {
     throw new Error(`${this.replies.length} of ${count} replies have arrived. ${this.#progress()}`)
   }
 
-  async call(method: DescMethodUnary, request: FleetRequest): Promise<{ message: unknown; waited: boolean }> {
+  async call(
+    method: DescMethodUnary,
+    request: FleetRequest,
+    { signal = this.#signal }: { signal?: AbortSignal } = {},
+  ): Promise<{ message: unknown; waited: boolean }> {
     this.calls.set(method.localName, (this.calls.get(method.localName) ?? 0) + 1)
     const { runId = 0n, messageObjectId = '' } = request
     if (this.ended.has(runId)) throw new RpcError('permission-denied', 'Run ended', { kind: 'peer' })
@@ -96,7 +100,8 @@ export class FakeFleet {
           const instruction = this.#queue.shift()
           return instruction || this.#news.length > 0 ? { instruction } : undefined
         }
-        const next = await lookAgain(this.#bell, 'fleet', look, { waitMs: 60_000, signal: this.#signal })
+        const next = await lookAgain(this.#bell, 'fleet', look, { waitMs: 60_000, signal })
+        signal.throwIfAborted()
         const instruction = next?.instruction
         const message = create(PullMessagesResponseSchema, {
           messagesList: instruction ? [instruction.wire] : [],

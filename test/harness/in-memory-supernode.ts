@@ -62,6 +62,7 @@ export class InMemorySupernode implements AsyncDisposable {
       work: new WorkBook(),
       room: new Bell(),
       signal: stop.signal,
+      receiving: stop.signal,
     }
     const job = receiveInstructions(ctx).catch((error: unknown) => {
       if (!stop.signal.aborted) throw error

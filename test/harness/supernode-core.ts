@@ -38,13 +38,15 @@ export class SupernodeCore implements AsyncDisposable {
   readonly ctx: SupernodeContext
   readonly backend: RuntimeBackend
   readonly lines: string[]
+  /** As after SIGTERM: no more instructions are received. */
+  readonly leave: () => void
   readonly #stack: AsyncDisposableStack
   readonly #folder: string
   #messages = 0
 
   private constructor(
     stack: AsyncDisposableStack,
-    parts: Pick<SupernodeCore, 'fleet' | 'ctx' | 'backend' | 'lines'>,
+    parts: Pick<SupernodeCore, 'fleet' | 'ctx' | 'backend' | 'lines' | 'leave'>,
     folder: string,
   ) {
     this.#stack = stack
@@ -53,6 +55,7 @@ export class SupernodeCore implements AsyncDisposable {
     this.ctx = parts.ctx
     this.backend = parts.backend
     this.lines = parts.lines
+    this.leave = parts.leave
   }
 
   static async create(): Promise<SupernodeCore> {
@@ -60,7 +63,7 @@ export class SupernodeCore implements AsyncDisposable {
     const { file } = stack.use(temporaryDirectory())
     const source = 'export const app = 1\n'
     const fab = buildFab(writeApp(file('app'), { server: source, client: source }))
-    const stop = new AbortController()
+    const [stop, leave] = [new AbortController(), new AbortController()]
     // Replies to a message take their age from the clock of the system.
     const clock = new FakeClock(Date.now())
     const client = new FakeFleet(fab, stop.signal, () => progressOf(ctx, client))
@@ -68,7 +71,7 @@ export class SupernodeCore implements AsyncDisposable {
     const db = stack.use(openDatabase({ path: inMemory }))
     const folder = file('objects')
     const ctx: SupernodeContext = {
-      config: {} as SupernodeContext['config'],
+      config: { drainMs: 30_000 } as SupernodeContext['config'],
       db,
       objects: await createObjectStore({ db, directory: folder, durable: false }),
       tasks: new Tasks({
@@ -84,15 +87,17 @@ export class SupernodeCore implements AsyncDisposable {
       work: new WorkBook(),
       room: new Bell(),
       signal: stop.signal,
+      receiving: AbortSignal.any([stop.signal, leave.signal]),
     }
     const receiving = receiveInstructions(ctx).catch((error) => {
-      if (!stop.signal.aborted) throw error
+      if (!ctx.receiving.aborted) throw error
     })
     stack.defer(async () => {
       stop.abort()
       await receiving
     })
-    return new SupernodeCore(stack.move(), { fleet: client, ctx, backend: createSupernodeBackend(ctx), lines }, folder)
+    const parts = { fleet: client, ctx, backend: createSupernodeBackend(ctx), lines, leave: () => leave.abort() }
+    return new SupernodeCore(stack.move(), parts, folder)
   }
 
   /** Queues an instruction of this run at the SuperLink, and returns its id. */
