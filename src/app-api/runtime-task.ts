@@ -18,12 +18,13 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
     get objectsBytesMax() {
       return objectsBytesMax
     },
-    async pullInput() {
-      const { context, run, fab, taskId, ...server } = await calls.call(runtime.pullTaskInput, {})
+    async pullInput(wishes = {}) {
+      const { context, run, fab, taskId, ...server } = await calls.call(runtime.pullTaskInput, wishes)
       if (!context || !run) throw new Error('The server sent no run.')
       runId = run.runId
       objectsBytesMax = Math.min(server.objectsBytesMax, limits.carriedPerCallBytesMax)
-      return { context, run, fab, taskId, wantsLogs: server.wantsLogs }
+      const { message: wire, messageObjectTree: tree, objects, wantsLogs } = server
+      return { context, run, fab, taskId, wantsLogs, ...(wire && tree ? { message: { wire, tree, objects } } : {}) }
     },
     sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
     // Servers read `messageIds` up to 1.42 and the other field since 1.43; each skips the field that it does not know.
@@ -51,6 +52,9 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
         throw error
       }
     },
-    finish: async (outcome) => void (await calls.call(runtime.pushTaskOutput, outcome)),
+    async finish({ reply, ...outcome }) {
+      const along = reply && { reply: reply.wire, replyObjectTree: reply.tree, objects: [...reply.objects] }
+      await calls.call(runtime.pushTaskOutput, { ...outcome, ...along })
+    },
   }
 }

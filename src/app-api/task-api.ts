@@ -28,6 +28,23 @@ export interface TaskInput {
   readonly wantsLogs?: boolean
   /** Absent where the server knows runs only. */
   readonly taskId: bigint | undefined
+  /** The message of a ClientApp, if the server sent it along. It need not be confirmed. */
+  readonly message?: WholeMessage
+}
+
+/** A small message with all its objects. */
+export interface WholeMessage {
+  readonly wire: MessageShape<typeof MessageSchema>
+  readonly tree: ObjectTree
+  readonly objects: readonly Uint8Array[]
+}
+
+/** What a ClientApp wants with its input; servers of Flower do not know this. */
+export interface InputWishes {
+  /** How many bytes the objects of a message may have that comes along. */
+  readonly objectsBytesMax?: number
+  /** An app that this program has. */
+  readonly fabHash?: string
 }
 
 /** How a task ended. */
@@ -39,6 +56,8 @@ export interface TaskOutcome {
   readonly processLost?: boolean
   /** Seconds that a ClientApp took. */
   readonly clientappRuntime?: number
+  /** The reply of a ClientApp, if its objects have no more bytes than `objectsBytesMax`. */
+  readonly reply?: WholeMessage
 }
 
 export interface OutgoingMessages {
@@ -60,11 +79,11 @@ export interface TaskApi {
   /** Aborted when this process stops or the task was ended. */
   readonly signal: AbortSignal
   /**
-   * How many bytes of objects may travel with messages, once the input has come; 0 at servers of Flower. Servers that take
-   * objects along also take several confirmations in one call.
+   * How many bytes of objects may travel with messages, or with the output of a ClientApp, once the input has come; 0 at
+   * servers of Flower. Servers that take objects along also take several confirmations in one call.
    */
   readonly objectsBytesMax: number
-  pullInput(): Promise<TaskInput>
+  pullInput(wishes?: InputWishes): Promise<TaskInput>
   /** Returns whether the task still goes on. */
   sendHeartbeat(options: { waitMs: number }): Promise<Held<{ success: boolean }>>
   /**

@@ -47,6 +47,32 @@ test('a ClientApp replies, and what it keeps is handed over with how long it too
   assert.equal(stateOf(server).get('seen')?.get('count'), 1)
 })
 
+test('between our own programs a small message costs one call down and its reply one call up', async () => {
+  const { server, run } = setUp()
+  server.objectsBytesMax = limits.carriedBytesMax
+  const id = server.offer(instructionFor())
+  await run()
+  assert.deepEqual(server.calls, ['pullInput', 'finish'])
+  assert.equal(server.pushed[0]?.metadata.replyToMessageId, id)
+  assert.equal(server.outcome?.subStatus, 'completed')
+})
+
+test('a message or reply that is too large for one call goes in parts', async () => {
+  const { server, run } = setUp()
+  server.objectsBytesMax = limits.carriedBytesMax
+  const blob = new ConfigRecord({ blob: new Uint8Array(limits.carriedBytesMax) })
+  server.offer(instructionFor(new RecordDict({ blob })))
+  await run(new ClientApp().query((message) => message.reply(new RecordDict({ blob }))))
+  assert.deepEqual(
+    [...new Set(server.calls)],
+    [
+      ...['pullInput', 'pullMessages', 'pullObject', 'confirmMessageReceived'],
+      ...['pushMessages', 'pushObject', 'finish'],
+    ],
+  )
+  assert.equal(server.pushed.length, 1)
+})
+
 test('a state that is too large is an error reply at once, and the state before is kept', async () => {
   const { server, run } = setUp()
   server.state = new RecordDict({ before: new ConfigRecord({ kept: true }) })

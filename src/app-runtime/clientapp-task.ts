@@ -1,14 +1,17 @@
 import { inspect } from 'node:util'
 import { writeLastWords } from '../app-api/last-words.ts'
-import { type TaskApi, TaskEndedError, type TaskInput } from '../app-api/task-api.ts'
+import { type TaskApi, TaskEndedError, type TaskInput, type WholeMessage } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
+import { limits } from '../base/limits.ts'
 import { type DeflatedMessage, deflateMessage } from '../message/deflate.ts'
 import { errorCodes, Message } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, metadataFromWire } from '../message/wire.ts'
+import { byHash, selectCarried } from '../objects/carried-objects.ts'
 import type { ClientApp } from '../sdk/client-app.ts'
 import { errorWithPlace } from './error-place.ts'
 import { AppLoadError, appFolders } from './load-app.ts'
+import type { LoadClientApp } from './loaded-apps.ts'
 import { LogForwarder } from './log-forwarder.ts'
 import { fetchMessage, findOversize, findOversizeState, sendMessages, type TaskRoute } from './task-messages.ts'
 import { ensureGoesOn, type TaskContext } from './task-run.ts'
@@ -20,25 +23,20 @@ type WireContext = TaskInput['context']
  * the runtime, an error reply with the reason is sent at once, and the state stays as it was. A reply is sent only if its
  * state can be kept: else a success would hide a loss.
  */
-export async function runClientApp(
-  task: TaskContext,
-  load: (task: TaskContext, input: TaskInput) => Promise<ClientApp>,
-): Promise<void> {
+export async function runClientApp(task: TaskContext, load: LoadClientApp): Promise<void> {
   const { api } = task
-  const input = await api.pullInput()
+  const fabHash = load.loadedHash?.()
+  const input = await api.pullInput({ objectsBytesMax: limits.carriedBytesMax, ...(fabHash ? { fabHash } : {}) })
   const { nodeId, runId } = input.context
   const route = { api, nodeId, runId }
   // The app loads while its message arrives, unless its death would be reported in its own words.
   const early = task.leaveLastWords ? undefined : load(task, input)
   early?.catch(() => {})
-  const { messagesList, messageObjectTrees } = await api.pullMessages(undefined)
-  const [wire] = messagesList
-  const [tree] = messageObjectTrees
-  if (!wire || !tree) throw new Error('The server has no message for this task.')
+  const { wire, tree, objects } = input.message ?? (await pullMessage(api))
   const instruction = new Message(metadataFromWire(wire.metadata), { content: new RecordDict() })
   await task.leaveLastWords?.(lastWordsFor(instruction, input))
   try {
-    const message = await fetchMessage(route, tree)
+    const message = await fetchMessage(route, tree, objects && { atHand: byHash(objects), confirm: async () => {} })
     const context = contextFromWire(input.context, input.run.fabId)
     const startedAt = performance.now()
     const reply = await loggedIf(input.wantsLogs, api, () =>
@@ -51,6 +49,15 @@ export async function runClientApp(
     await ensureGoesOn(api, error)
     await reportFailure(task, route, { instruction, input, error })
   }
+}
+
+/** The message of the task, without its objects. */
+async function pullMessage(api: TaskApi): Promise<Pick<WholeMessage, 'wire' | 'tree'> & { objects?: undefined }> {
+  const { messagesList, messageObjectTrees } = await api.pullMessages(undefined)
+  const [wire] = messagesList
+  const [tree] = messageObjectTrees
+  if (!wire || !tree) throw new Error('The server has no message for this task.')
+  return { wire, tree }
 }
 
 /** Sends what the app prints to the log of the run, if that is wanted. */
@@ -76,8 +83,11 @@ async function report(
     ? message.replyError({ code: errorCodes.clientAppRaisedException, reason: tooLarge })
     : work.reply
   if (reply.error) log.error(`The ClientApp failed: ${reply.error.reason}`)
-  await sendReply(route, deflateReply(reply, message))
+  const deflated = deflateReply(reply, message)
+  const along = replyAlong(deflated, api.objectsBytesMax)
+  if (!along) await sendReply(route, deflated)
   await api.finish({
+    ...(along ? { reply: along } : {}),
     context: tooLarge ? input.context : work.context,
     subStatus: reply.error ? 'failed' : 'completed',
     details: reply.error?.reason ?? '',
@@ -96,6 +106,12 @@ async function reportFailure(
   // A server that refuses this as well is told by the end of this task: see `task-run.ts`.
   await sendReply(route, deflateMessage(instruction.replyError({ code: errorCodes.unknown, reason })))
   await api.finish({ context: input.context, subStatus: 'failed', details: reason })
+}
+
+/** A small reply travels with the end of its task. */
+function replyAlong(reply: DeflatedMessage, bytesMax: number): WholeMessage | undefined {
+  const { objects } = selectCarried([reply], bytesMax)
+  return objects.length === 0 ? undefined : { wire: reply.wire, tree: reply.tree, objects }
 }
 
 async function sendReply(route: TaskRoute, reply: DeflatedMessage): Promise<void> {

@@ -1,8 +1,14 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import type { Clock } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import type { TaskId } from '../base/ids.ts'
+import { limits } from '../base/limits.ts'
+import type { MakeRoom } from '../base/make-room.ts'
 import type { Database, Db } from '../db/database.ts'
 import type { Context as WireContext } from '../gen/flwr/proto/message_pb.ts'
+import type { PullTaskInputResponseSchema, PushTaskOutputRequest } from '../gen/flwr/proto/runtime_pb.ts'
+import type { Metadata } from '../message/message.ts'
+import { CarriedRoom, readCarried } from '../objects/carried-objects.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import { flattenTree, isInTree } from '../objects/object-tree.ts'
 import { pulledObject } from '../rpc/object-content.ts'
@@ -11,7 +17,7 @@ import { readClientReply } from '../tasks/client-reply.ts'
 import type { RuntimeBackend } from '../tasks/runtime-service.ts'
 import type { Task } from '../tasks/task.ts'
 import type { Tasks } from '../tasks/tasks.ts'
-import type { Execution } from './execution.ts'
+import type { ClientReply, Execution } from './execution.ts'
 
 /** What differs between the ClientApps of a SuperNode and those of virtual nodes. */
 export interface ClientAppHost<E extends Execution> extends Pick<RuntimeBackend, 'component' | 'findRun'> {
@@ -22,10 +28,11 @@ export interface ClientAppHost<E extends Execution> extends Pick<RuntimeBackend,
   readonly tasks: Tasks
   readonly clock: Clock
   findExecution(taskId: TaskId): E | undefined
+  /** `isKnownFab` says which app the caller has: its content is left out. */
   taskInput(
     task: Task,
     execution: E,
-    makeRoom: Parameters<RuntimeBackend['taskInput']>[1],
+    options: { makeRoom: MakeRoom | undefined; isKnownFab: (fabHash: string) => boolean },
   ): ReturnType<RuntimeBackend['taskInput']>
   /** All objects of the instruction are at the app. */
   confirmReceived(execution: E): Promise<void>
@@ -48,7 +55,14 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
   return {
     component: (task) => host.component(task),
     findRun: (runId) => host.findRun(runId),
-    taskInput: async (task, makeRoom) => host.taskInput(task, executionOf(task), makeRoom),
+    async taskInput(task, makeRoom, wishes) {
+      const execution = executionOf(task)
+      const along = await messageAlong(objects, execution, wishes?.objectsBytesMax ?? 0)
+      if (wishes?.messageRequired && !along) return {}
+      const isKnownFab = (fabHash: string): boolean => fabHash === wishes?.fabHash
+      const input = await host.taskInput(task, execution, { makeRoom, isKnownFab })
+      return { ...input, ...along, objectsBytesMax: limits.carriedBytesMax }
+    },
     async maySend(task, objectId) {
       const { reply } = executionOf(task)
       return reply !== undefined && isInTree(reply.tree, objectId)
@@ -92,15 +106,22 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
     pushLogs: async (task, { logs }) => host.takeLogs?.(task, executionOf(task), logs),
     pushTaskEvents: async () => {},
     saveCheckpoint: async () => notHere(),
-    async pushTaskOutput(task, { subStatus, details, context, clientappRuntime }) {
+    async pushTaskOutput(task, request) {
+      const { subStatus, details, context, clientappRuntime } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')
         throw new DomainError('invalid-request', `Unknown sub status '${subStatus}'.`)
       // Absent if the execution is over, or began before a restart.
       const execution = host.findExecution(task.taskId)
+      const reply = execution && (await readReply(execution.metadata, request))
       await using kept = execution && context && (await host.prepareContext(execution, context))
       try {
         await db.transaction(async (tx, afterCommit) => {
           if (execution) {
+            if (reply) {
+              await tasks.ensureOpen(tx, task.taskId)
+              if (execution.reply) await objects.release(tx, afterCommit, [execution.reply.tree.objectId])
+              execution.reply = reply
+            }
             execution.runtimeSeconds = clientappRuntime ?? secondsOf(task, clock.now())
             // The end of the task looks at this.
             execution.isFinal = true
@@ -116,6 +137,38 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       }
     },
   }
+}
+
+/** The instruction with all its objects, if they have no more bytes than this and are all here. */
+async function messageAlong(
+  objects: ObjectStore,
+  { wire, tree }: Execution,
+  bytesMax: number,
+): Promise<
+  Pick<MessageInitShape<typeof PullTaskInputResponseSchema>, 'message' | 'messageObjectTree' | 'objects'> | undefined
+> {
+  if (bytesMax === 0) return undefined
+  const ids = flattenTree(tree)
+  if (ids.length > limits.carriedObjectsMax) return undefined
+  const sizes = await objects.sizesOf(ids)
+  const room = new CarriedRoom(Math.min(bytesMax, limits.carriedBytesMax))
+  if (sizes.size < ids.length || room.take(sizes) !== 'fits') return undefined
+  const contents = await objects.contentsOf(ids)
+  if (contents.size < ids.length) return undefined
+  return { message: wire, messageObjectTree: tree, objects: [...contents.values()] }
+}
+
+/** The reply that came with the end of a task, or `undefined`. Throws `invalid-request` unless all its objects came along. */
+async function readReply(
+  instruction: Metadata,
+  { reply, replyObjectTree, objects }: Pick<PushTaskOutputRequest, 'reply' | 'replyObjectTree' | 'objects'>,
+): Promise<ClientReply | undefined> {
+  if (!reply || !replyObjectTree) return undefined
+  const read = readClientReply(instruction, { messagesList: [reply], messageObjectTrees: [replyObjectTree] })
+  const carried = await readCarried(objects, [read.tree], limits.carriedBytesMax)
+  if (flattenTree(read.tree).some((id) => !carried.has(id)))
+    throw new DomainError('invalid-request', 'A reply that comes with the end of its task brings all its objects.')
+  return { ...read, missing: new Set(), carried }
 }
 
 function notHere(): never {

@@ -1,6 +1,7 @@
 import type { RunId } from '../base/ids.ts'
 import type { Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import type { Metadata } from '../message/message.ts'
+import type { CarriedObjects } from '../objects/carried-objects.ts'
 import type { ObjectTree } from '../objects/object-tree.ts'
 import type { Task } from '../tasks/task.ts'
 
@@ -27,6 +28,8 @@ export interface ClientReply {
   readonly tree: ObjectTree
   /** Objects of the reply that the app has not handed over yet. */
   readonly missing: Set<string>
+  /** All objects of a small reply, which the app has handed over with it. They are not in the object store. */
+  readonly carried?: CarriedObjects
 }
 
 /** `onExpired` is called when the instruction expires. */

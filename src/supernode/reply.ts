@@ -30,11 +30,18 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
   return send(ctx, work, {
     ...{ wire: reply.wire, tree: reply.tree, runtimeSeconds: work.runtimeSeconds },
     async read(id) {
+      const inMemory = reply.carried?.get(id)
+      if (inMemory) return inMemory.bytes
       const object = await ctx.objects.open(id)
       if (!object?.content) throw new DomainError('internal', `Object ${id} of a reply is gone`)
       return object.content
     },
     async readAll(bytesMax) {
+      if (reply.carried)
+        return withinBytes(
+          [...reply.carried.values()].map(({ bytes }) => bytes),
+          bytesMax,
+        )
       const ids = flattenTree(reply.tree)
       if (ids.length > limits.carriedObjectsMax) return []
       const sizes = await ctx.objects.sizesOf(ids)
@@ -42,6 +49,10 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
       return isSmall ? [...(await ctx.objects.contentsOf(ids)).values()] : []
     },
   })
+}
+
+function withinBytes(objects: readonly Uint8Array[], bytesMax: number): readonly Uint8Array[] {
+  return objects.reduce((sum, { length }) => sum + length, 0) <= bytesMax ? objects : []
 }
 
 /** Replies to an instruction with an error that gives the reason. Drops the instruction if it has expired. */

@@ -12,9 +12,14 @@ export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
     component: async (task) => (await ctx.runs.get(task.runId)).component,
     findRun: async (runId) => (await ctx.runs.get(runId)).wire,
     findExecution: (taskId) => ctx.work.ofTask(taskId),
-    async taskInput(task) {
+    async taskInput(task, _work, { isKnownFab }) {
       const run = await ctx.runs.get(task.runId)
-      return { context: contextToWire(run.context), run: run.wire, fab: run.fab }
+      const { hashStr } = run.fab
+      return {
+        context: contextToWire(run.context),
+        run: run.wire,
+        fab: isKnownFab(hashStr) ? { hashStr } : run.fab,
+      }
     },
     // The instruction is kept until its reply has reached the SuperLink.
     confirmReceived: async () => {},

@@ -58,6 +58,7 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
           $typeName: 'flwr.proto.PushTaskOutputRequest',
           subStatus,
           details,
+          objects: [],
           ...(context ? { context } : {}),
         })
         return {}
@@ -88,6 +89,7 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
           $typeName: 'flwr.proto.PushTaskOutputRequest',
           subStatus: 'completed',
           details: '',
+          objects: [],
           ...(context ? { context } : {}),
         })
         return {}

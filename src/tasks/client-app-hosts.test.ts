@@ -2,8 +2,11 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { type ClientAppHost, clientAppHosts, PlayedApp } from '../../test/harness/app-hosts.ts'
 import { nothing, type OwnMessage, settled } from '../../test/harness/superlink-core.ts'
+import { limits } from '../base/limits.ts'
+import type { Context } from '../gen/flwr/proto/message_pb.ts'
 import { MetricRecord, RecordDict } from '../message/records.ts'
 import { recordDictToWire } from '../message/wire.ts'
+import { byHash } from '../objects/carried-objects.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 
 const clean = { message_object: 0, object: 0, virtual_node: 0, task: 0 }
@@ -25,6 +28,16 @@ async function ask(host: ClientAppHost, bytes = 50_000): Promise<OwnMessage> {
 
 const replies = (host: ClientAppHost, { messageId }: OwnMessage) =>
   host.superlink.collect(host.runId, [messageId], { waitMs: 60_000 })
+
+/** A reply with all its objects, for the end of its task. */
+function wholeReply({ deflated }: OwnMessage) {
+  const objects = [...deflated.objects.values()].map((read) => read())
+  return { reply: deflated.wire, replyObjectTree: deflated.tree, objects }
+}
+
+function outputOf({ context }: { context?: Context | undefined }) {
+  return { subStatus: 'completed', ...(context ? { context } : {}) }
+}
 
 for (const [name, start] of Object.entries(clientAppHosts)) {
   test(`${name} gives a ClientApp its app, instruction and objects, and its reply reaches the ServerApp`, async () => {
@@ -55,6 +68,71 @@ for (const [name, start] of Object.entries(clientAppHosts)) {
       (await replies(host, asked)).map(({ metadata }) => metadata.messageId),
       [reply.messageId],
     )
+  })
+
+  test(`${name} gives a small instruction with the input of its task, and takes the reply with the output`, async () => {
+    await using host = await start()
+    const along = { objectsBytesMax: limits.carriedBytesMax, messageRequired: true }
+    let known = {}
+    for (const round of [1, 2]) {
+      const asked = await ask(host, 50_000)
+      const app = await PlayedApp.launch(host)
+      let input = await app.call('pullTaskInput', { ...along, ...known })
+      // A SuperNode may still be receiving the objects.
+      for (let turn = 0; turn < 1000 && !input.message; turn++) {
+        await settled(1)
+        input = await app.call('pullTaskInput', { ...along, ...known })
+      }
+      assert.equal(input.message?.metadata?.messageId, asked.messageId)
+      assert.deepEqual([...byHash(input.objects).keys()].toSorted(), flattenTree(asked.deflated.tree).toSorted())
+      // The app that the process has is not sent again.
+      assert.equal(input.fab?.hashStr, input.run?.fabHash)
+      assert.equal((input.fab?.content.length ?? 0) > 0, round === 1)
+      known = { fabHash: input.fab?.hashStr }
+      const reply = host.superlink.replyTo(asked, { bytes: 50_000 })
+      await app.call('pushTaskOutput', { ...outputOf(input), ...wholeReply(reply) })
+      const [received] = await replies(host, asked)
+      assert.deepEqual([received?.metadata.messageId, received?.error], [reply.messageId, undefined])
+    }
+    await host.superlink.stop(host.runId)
+    await ensureClean(host)
+    assert.deepEqual(await host.superlink.leftovers(), nothing)
+  })
+
+  test(`${name} starts no task whose message must come along and is too large`, async () => {
+    await using host = await start()
+    await ask(host, limits.carriedBytesMax)
+    const app = await PlayedApp.launch(host)
+    const along = { objectsBytesMax: 2 ** 32 - 1, messageRequired: true }
+    const none = await app.call('pullTaskInput', along)
+    assert.deepEqual([none.context, none.run, none.fab, none.message, none.objects], [...Array(4), []])
+    // Another program can run the task.
+    const input = await app.call('pullTaskInput', { objectsBytesMax: limits.carriedBytesMax })
+    assert.notEqual(input.context, undefined)
+    assert.equal(input.message, undefined)
+  })
+
+  test(`${name} refuses a reply with the output that is not whole or not the reply of its app`, async () => {
+    await using host = await start()
+    const asked = await ask(host)
+    const foreign = host.superlink.instruction(host.runId, host.nodeId)
+    const app = await PlayedApp.launch(host)
+    const output = outputOf(await app.call('pullTaskInput', {}))
+    const whole = wholeReply(host.superlink.replyTo(asked))
+    const push = (fields: object) => app.call('pushTaskOutput', { ...output, ...whole, ...fields })
+    await assert.rejects(push({ objects: whole.objects.slice(1) }), { code: 'invalid-request' })
+    const stray = host.superlink.replyTo(asked).deflated.objects.values().next().value as () => Uint8Array
+    await assert.rejects(push({ objects: [...whole.objects, stray()] }), { code: 'invalid-request' })
+    await assert.rejects(push(wholeReply(host.superlink.replyTo(foreign))), { code: 'invalid-request' })
+    await assert.rejects(push(wholeReply(host.superlink.replyTo(asked, { bytes: limits.carriedBytesMax }))), {
+      code: 'invalid-request',
+    })
+    await app.reply(host, host.superlink.replyTo(asked))
+    await push({})
+    const [reply] = await replies(host, asked)
+    assert.equal(reply?.metadata.messageId, whole.reply.metadata?.messageId)
+    await host.superlink.stop(host.runId)
+    await ensureClean(host)
   })
 
   test(`${name} hands what a ClientApp keeps to the next one of its node and run`, async () => {

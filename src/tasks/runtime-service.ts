@@ -21,12 +21,18 @@ type Methods = typeof Runtime.method
 type Request<K extends keyof Methods> = MessageShape<Methods[K]['input']>
 type Response<K extends keyof Methods> = MessageInitShape<Methods[K]['output']>
 
+/** What programs of ours want to have with the input of a task. */
+export type InputWishes = Pick<Request<'pullTaskInput'>, 'objectsBytesMax' | 'fabHash' | 'messageRequired'>
+
 /** What differs between a SuperLink (ServerApps) and a SuperNode (ClientApps) behind the same Runtime service. */
 export interface RuntimeBackend {
   /** The component reference of the task's app, for the launcher. */
   component(task: Task): Promise<string | undefined>
-  /** Makes room for the context and the FAB before it reads them. */
-  taskInput(task: Task, makeRoom?: MakeRoom): Promise<Response<'pullTaskInput'>>
+  /**
+   * Makes room for the context and the FAB before it reads them. Returns nothing if the wishes require the message of the
+   * task to come along and it cannot.
+   */
+  taskInput(task: Task, makeRoom?: MakeRoom, wishes?: InputWishes): Promise<Response<'pullTaskInput'>>
   /** For launchers of Flower 1.29, which ask for a run by its id. */
   findRun(runId: RunId): Promise<MessageInitShape<typeof RunSchema> | undefined>
   /** Whether the object is part of a message that the app sends. */
@@ -105,8 +111,9 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
         const wait = { waitMs: call.waitMs ?? 0, signal: call.signal }
         return { success: await tasks.heartbeat(task.taskId, wait) }
       },
-      async pullTaskInput(_request, { makeRoom }, task) {
-        const input = await backend.taskInput(task, makeRoom)
+      async pullTaskInput(request, { makeRoom }, task) {
+        const input = await backend.taskInput(task, makeRoom, request)
+        if (request.messageRequired && !input.message) return {}
         if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', 'The task has started already.')
         return { ...input, taskId: task.taskId }
       },

@@ -1,6 +1,6 @@
 import { create } from '@bufbuild/protobuf'
-import type { TaskApi, TaskOutcome } from '../../src/app-api/task-api.ts'
-import type { ObjectTree } from '../../src/gen/flwr/proto/message_pb.ts'
+import type { InputWishes, TaskApi, TaskInput, TaskOutcome } from '../../src/app-api/task-api.ts'
+import { MessageSchema, type ObjectTree } from '../../src/gen/flwr/proto/message_pb.ts'
 import { NodeInfoSchema } from '../../src/gen/flwr/proto/node_pb.ts'
 import { deflateMessage } from '../../src/message/deflate.ts'
 import { inflateMessage } from '../../src/message/inflate.ts'
@@ -76,8 +76,9 @@ export class FakeTaskServer {
       get objectsBytesMax() {
         return server.objectsBytesMax
       },
-      pullInput: () =>
+      pullInput: ({ objectsBytesMax = 0 }: InputWishes = {}) =>
         call('pullInput', () => ({
+          ...this.#messageAlong(objectsBytesMax),
           context: contextToWire({ ...run, seriesId: 0n, nodeConfig: {}, runConfig: {}, state: this.state }),
           run: { runId: run.runId },
           fab: { hashStr: 'fab', content: new Uint8Array() },
@@ -140,12 +141,24 @@ export class FakeTaskServer {
       getNodes: () => call('getNodes', () => [create(NodeInfoSchema, { nodeId: run.nodeId })]),
       pushLogs: () => call('pushLogs', () => {}),
       pushEvent: () => call('pushEvent', () => {}),
-      finish: (outcome: TaskOutcome) =>
+      finish: ({ reply, ...outcome }: TaskOutcome) =>
         call('finish', () => {
           this.outcome = outcome
+          for (const bytes of reply?.objects ?? []) this.#objects.set(objectId(bytes), bytes)
+          if (reply) this.#pushed.push({ id: reply.tree.objectId, tree: reply.tree })
         }),
     }
     return api as unknown as TaskApi
+  }
+
+  /** The first message, as our servers send it with the input of a ClientApp. */
+  #messageAlong(bytesMax: number): Pick<TaskInput, 'message'> {
+    const [first] = this.#outgoing
+    if (!first || this.objectsBytesMax === 0) return {}
+    const objects = this.#contentsOf(first.tree)
+    const bytes = objects.reduce((sum, { length }) => sum + length, 0)
+    if (bytes > bytesMax) return {}
+    return { message: { wire: create(MessageSchema, first.wire), tree: first.tree, objects } }
   }
 
   #contentsOf(tree: ObjectTree): Uint8Array[] {

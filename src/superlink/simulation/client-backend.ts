@@ -22,7 +22,7 @@ export function createVirtualBackend(ctx: SuperlinkContext, fleet: VirtualFleet)
     component: async (task) => (await fleet.runs.get(task.runId)).component,
     findRun: async () => undefined,
     findExecution: (taskId) => fleet.workOf(taskId),
-    async taskInput(task, { nodeId }, makeRoom) {
+    async taskInput(task, { nodeId }, { makeRoom, isKnownFab }) {
       const virtual = await fleet.runs.get(task.runId)
       const run = await findRun(ctx.db.read, task.runId)
       if (!run) throw new DomainError('task-state', 'The run of this task is gone.')
@@ -38,7 +38,10 @@ export function createVirtualBackend(ctx: SuperlinkContext, fleet: VirtualFleet)
         },
         run: runToWire(run),
         wantsLogs: true,
-        fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, makeRoom) },
+        fab: {
+          hashStr: run.fabHash,
+          ...(isKnownFab(run.fabHash) ? {} : { content: await getFab(ctx.db.read, run.fabHash, makeRoom) }),
+        },
       }
     },
     async takeLogs({ runId }, { nodeId }, logs) {
@@ -67,7 +70,7 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
   const of = (task: Task): RuntimeBackend => (task.type === 'flwr-clientapp' ? client : server)
   return {
     component: (task) => of(task).component(task),
-    taskInput: (task, makeRoom) => of(task).taskInput(task, makeRoom),
+    taskInput: (task, makeRoom, wishes) => of(task).taskInput(task, makeRoom, wishes),
     findRun: (runId) => server.findRun(runId),
     maySend: (task, objectId) => of(task).maySend(task, objectId),
     mayRead: (task, objectId) => of(task).mayRead(task, objectId),

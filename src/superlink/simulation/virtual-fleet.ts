@@ -5,6 +5,7 @@ import { noTags } from '../../base/node-tags.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import {
   beginExecution,
+  type ClientReply,
   type Execution,
   expiredDetails,
   lostReplyReason,
@@ -33,7 +34,10 @@ export interface VirtualWork extends Execution {
   readonly share: number
 }
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'objects' | 'tasks' | 'clock' | 'log' | 'bells' | 'progress' | 'traffic'>
+type Ctx = Pick<
+  SuperlinkContext,
+  'db' | 'objects' | 'tasks' | 'clock' | 'log' | 'bells' | 'progress' | 'traffic' | 'checkedReplies'
+>
 
 /**
  * The nodes of simulations: they exist as numbers, and as ClientApp tasks while they work. A SuperExec runs these tasks as
@@ -96,9 +100,7 @@ export class VirtualFleet implements RunNodes {
     if (!instruction) return
     const { dstNodeId } = instruction.metadata
     const reply = work && wholeReplyOf(work)
-    const outcome =
-      reply &&
-      (await takeReply(ctx, tx, afterCommit, dstNodeId as NodeId, messageStore.fromWire(reply.wire, reply.tree)))
+    const outcome = reply && (await this.#takeReply(tx, afterCommit, dstNodeId as NodeId, reply))
     if (!outcome?.accepted || outcome.objectsToPush.length > 0) {
       if (work?.reply) await ctx.objects.release(tx, afterCommit, [work.reply.tree.objectId])
       const reason = reply ? 'The reply of the ClientApp was refused.' : lostReplyReason(task)
@@ -110,6 +112,18 @@ export class VirtualFleet implements RunNodes {
       this.#works.delete(task.taskId)
       this.wake(task.runId)
     })
+  }
+
+  /** A reply that came whole confirms its instruction. */
+  async #takeReply(tx: Db, afterCommit: AfterCommit, nodeId: NodeId, { wire, tree, carried }: ClientReply) {
+    const ctx = this.#ctx()
+    const reply = messageStore.fromWire(wire, tree)
+    const outcome = await takeReply(ctx, tx, afterCommit, nodeId, reply, carried)
+    if (!carried || !outcome.accepted) return outcome
+    await life.letGo(ctx, tx, afterCommit, reply.metadata.replyToMessageId)
+    // Its objects are in memory now. Otherwise they would be read again before it is handed out.
+    afterCommit(() => void ctx.checkedReplies.noteCarried(reply, carried).catch(() => {}))
+    return outcome
   }
 
   /** The run is over: what its nodes still do ends, and what they kept goes. */
