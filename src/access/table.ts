@@ -55,6 +55,7 @@ export const controlAccess = {
   unregisterNode: { caller: 'account', of: 'node', changes: true, body: 'small' },
   setNodeAdmission: { caller: 'account', of: 'any-node', changes: true, body: 'small' },
   showSecurity: { caller: 'account', of: 'caller', changes: false, body: 'small' },
+  showCaller: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   listNodes: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   listFederations: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   showFederation: { caller: 'account', of: 'runs', changes: false, body: 'small' },

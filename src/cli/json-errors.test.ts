@@ -49,9 +49,24 @@ function leaves(command: Command, path: readonly string[]): { command: Command; 
 
 /** Options without which a command stops at its arguments. */
 const needed: Readonly<Record<string, readonly string[]>> = {
+  // The name of an app begins with a letter.
+  new: ['7'],
   build: ['--app', 'absent'],
+  'pki init': ['/dev/null'],
   'federation simulation-config': ['--num-supernodes', '2'],
 }
+
+/** Commands whose output is a screen, a page or a server until they are ended, and those that our SuperLink refuses. */
+const withoutDocument = ['top', 'dashboard', 'login', 'pull', 'app publish', 'app review', 'chat', 'pki ocsp']
+
+test('every command that ends by itself has --format json', async () => {
+  const program = await createProgram({ signal: new AbortController().signal, status: 0 })
+  const without = leaves(program, []).filter(({ command }) => command.options.every(({ long }) => long !== '--format'))
+  assert.deepEqual(
+    without.map(({ path }) => path.join(' ')),
+    withoutDocument,
+  )
+})
 
 test('an error of any command with --format json is one document, and its status is 1', async () => {
   const program = await createProgram({ signal: new AbortController().signal, status: 0 })

@@ -37,7 +37,7 @@ export function readCa(directory: string, file: string): { issued: Issued; certi
   return { issued: { certificatePem: readTextFile(certfile), keyPem }, certificate }
 }
 
-/** Writes a certificate and its key, for its owner alone. Nothing that is there is replaced without `force`. */
+/** Writes a certificate and its key, for its owner alone. Nothing that is there is replaced without `force`. It is the last step of a command. */
 export function writePair(
   output: Output,
   directory: string,
@@ -60,6 +60,7 @@ export function writePair(
     throw new UsageError(`${path} cannot be written (${code}): choose another folder.`, { cause })
   }
   output.say(`Wrote ${paths.certificate} and ${paths.key}`)
+  output.answer({ success: true, ...paths })
 }
 
 /** From five minutes ago, because clocks differ. */

@@ -28,7 +28,7 @@ export function elapsedSeconds(run: Run, now: string): number {
 }
 
 export function changedAt(run: Run): string {
-  return instantText(run.finishedAt || run.runningAt || run.startingAt || run.pendingAt)
+  return run.finishedAt || run.runningAt || run.startingAt || run.pendingAt
 }
 
 /** What the run waits for, in one sentence and a remedy; `undefined` if it waits for nothing. */

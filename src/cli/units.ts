@@ -1,3 +1,5 @@
+import { agoText } from '../web/words.ts'
+
 /** Lengths of time, sizes and instants as people read them. */
 
 /** `55s`, `2m 5s`, `3h 20m`, `1d 4h`. */
@@ -24,6 +26,15 @@ export function bytesText(bytes: number): string {
 /** `2026-11-25 10:20:30Z`, or `N/A` for an instant that has not come. */
 export function instantText(iso: string | undefined): string {
   return iso ? `${iso.slice(0, 19).replace('T', ' ')}Z` : 'N/A'
+}
+
+/**
+ * Returns how long ago an instant was: `3 min ago`. In a table of unbounded width, for a file or with `--wide`, it returns the
+ * instant itself. Empty for an instant that has not come.
+ */
+export function sinceText(iso: string | undefined, now: string, width: number): string {
+  if (!iso || width === Number.POSITIVE_INFINITY) return instantText(iso)
+  return agoText(iso, Date.parse(now))
 }
 
 /** Seconds from one instant to another; 0 when either has not come. */

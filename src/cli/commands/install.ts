@@ -4,7 +4,7 @@ import { basename } from 'node:path'
 import { Command } from 'commander'
 import { DomainError, UsageError } from '../../base/errors.ts'
 import { installFab } from '../../fab/install-fab.ts'
-import type { CreateCommand } from '../command.ts'
+import { type CreateCommand, formatOption } from '../command.ts'
 import { flwrHome } from '../home.ts'
 import { runCommand } from '../output.ts'
 
@@ -12,8 +12,9 @@ export const installCommand: CreateCommand = (context) =>
   new Command('install')
     .description('check a FAB and unpack it below FLWR_HOME')
     .argument('<fab>', 'FAB file, created by flwr build')
-    .action(async (path: string) => {
-      context.status = await runCommand(context, 'default', async (output) => {
+    .addOption(formatOption())
+    .action(async (path: string, options: { format: string }) => {
+      context.status = await runCommand(context, options.format, async (output) => {
         const bytes = readFab(path)
         const { directory, manifest, installed } = await installFab(bytes, flwrHome()).catch((error: unknown) => {
           throw error instanceof DomainError ? new UsageError(`${basename(path)}: ${error.message}`) : error
@@ -23,6 +24,7 @@ export const installCommand: CreateCommand = (context) =>
             ? `Successfully installed ${manifest.name} to ${directory}.`
             : `${manifest.name} is installed already, in ${directory}.`,
         )
+        output.answer({ success: true, name: manifest.name, directory, 'newly-installed': installed })
         return undefined
       })
     })

@@ -1,7 +1,6 @@
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { wholeNumber } from '../../base/options.ts'
-import { oneLine } from '../../base/printable.ts'
 import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Run } from '../../gen/flwr/proto/run_pb.ts'
 import type { Client } from '../../rpc/channel.ts'
@@ -17,10 +16,10 @@ import {
 import { openControl } from '../connect.ts'
 import { runCommand } from '../output.ts'
 import { findRunNodes, runNodesTable, runNodesToJson } from '../run-nodes.ts'
-import { appText, changedAt, elapsedSeconds, runStyle, runToJson, statusText, waitText } from '../run-view.ts'
+import { runDetails, runTable } from '../run-table.ts'
+import { runToJson } from '../run-view.ts'
 import { findRunId } from '../short-ids.ts'
-import { details, table, tableWidth } from '../table.ts'
-import { bytesText, durationText, instantText } from '../units.ts'
+import { tableWidth } from '../table.ts'
 
 interface Options {
   readonly runId?: string
@@ -68,67 +67,4 @@ async function findRuns(
   if (runId === undefined && limit === undefined) return listAllRuns(client)
   const { runDict, now } = await client.listRuns(runId === undefined ? { limit: BigInt(limit ?? 0) } : { runId })
   return { runs: Object.values(runDict), now }
-}
-
-/** Reasons of so many failed runs are shown, the newest first. */
-const reasonsMax = 3
-
-function runTable(runs: readonly Run[], now: string, width: number): string {
-  if (runs.length === 0) return 'There are no runs yet: start one with flwr run.'
-  const waits = runs.flatMap((run) => {
-    const text = waitText(run)
-    return text === undefined ? [] : [`Run ${run.runId} ${text}`]
-  })
-  const failures = runs.filter((run) => run.status?.subStatus === 'failed' && run.status.details !== '')
-  const list = table(
-    [
-      { title: 'Run ID', isId: true },
-      { title: 'Federation', rank: 3 },
-      { title: 'App', rank: 1 },
-      { title: 'Status', styleOf: runStyle },
-      { title: 'Elapsed', rank: 2 },
-      { title: 'Status Changed @', rank: 4 },
-    ],
-    runs.map((run) => [
-      run.runId.toString(),
-      run.federation,
-      appText(run),
-      statusText(run),
-      durationText(elapsedSeconds(run, now)),
-      changedAt(run),
-    ]),
-    width,
-  )
-  const reasons = failures
-    .slice(0, reasonsMax)
-    .map((run) => `Run ${run.runId} failed: ${oneLine(run.status?.details ?? '')}`)
-  return [list, ...waits, ...reasons].join('\n')
-}
-
-function runDetails(run: Run, now: string): string {
-  const elapsed = elapsedSeconds(run, now)
-  const why = run.status?.details
-  const wait = waitText(run)
-  return details([
-    ['Run ID', run.runId.toString()],
-    ['Federation', run.federation],
-    ['App', appText(run)],
-    ['FAB Hash', `${run.fabHash.slice(0, 8)}...${run.fabHash.slice(-8)}`],
-    ...(run.flwrAid.startsWith('<') ? [] : ([['Account', oneLine(run.accountName || run.flwrAid)]] as const)),
-    ...(run.organization ? ([['Organization', oneLine(run.organization)]] as const) : []),
-    ['Status', statusText(run)],
-    ...(why ? ([['Details', why]] as const) : []),
-    ...(wait ? ([['Waiting', `It ${wait}`]] as const) : []),
-    ['Elapsed', durationText(elapsed)],
-    ['Pending At', instantText(run.pendingAt)],
-    ['Starting At', instantText(run.startingAt)],
-    ['Running At', instantText(run.runningAt)],
-    ['Finished At', instantText(run.finishedAt)],
-    ['Network traffic (inbound)', bytesText(Number(run.bytesRecv))],
-    ['Network traffic (outbound)', bytesText(Number(run.bytesSent))],
-    ['Network Traffic (total)', bytesText(Number(run.bytesRecv + run.bytesSent))],
-    ['Compute Time (ServerApp)', durationText(elapsed)],
-    ['Compute Time (ClientApp)', durationText(run.clientappRuntime)],
-    ['Compute Time (total)', durationText(elapsed + run.clientappRuntime)],
-  ])
 }

@@ -1,8 +1,9 @@
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
 import { type CliContext, type CreateCommand, connectionArgument, federationConfigOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { endText, followRun } from '../follow.ts'
 import { runCommand, writeLine } from '../output.ts'
+import { statusText } from '../run-view.ts'
 import { findRunId } from '../short-ids.ts'
 
 const showMs = 5000
@@ -15,29 +16,44 @@ export const logCommand: CreateCommand = (context) =>
     .addOption(federationConfigOption())
     .option('--stream', 'follow the log until the run ends (default)')
     .option('--show', 'print the log so far and end')
-    .action(async (runIdText: string, connectionName: string | undefined, options: { show?: boolean }) => {
-      const given = parseId(runIdText, 'RUN_ID')
-      context.status = await runCommand(context, 'default', async (output) => {
-        using control = await openControl(context, connectionName, output)
-        const runId = await findRunId(control.client, given, 'RUN_ID')
-        if (options.show) return await showLog(context, control.client, runId)
-        const ended = await followRun(context, control, runId, output, { milestones: false })
-        // Standard output is the log and nothing else.
-        if (ended) output.note(endText(ended))
-        return 0
-      })
-    })
+    .addOption(
+      new Option('--format <format>', 'default or json; json prints the log so far in one document').default('default'),
+    )
+    .action(
+      async (runIdText: string, connectionName: string | undefined, options: { show?: boolean; format: string }) => {
+        const given = parseId(runIdText, 'RUN_ID')
+        context.status = await runCommand(context, options.format, async (output) => {
+          using control = await openControl(context, connectionName, output)
+          const runId = await findRunId(control.client, given, 'RUN_ID')
+          if (output.format === 'json') {
+            const { runDict } = await control.client.listRuns({ runId })
+            const run = Object.values(runDict)[0]
+            const log = await readLog(context, control.client, runId)
+            output.answer({ success: true, 'run-id': runId.toString(), status: run ? statusText(run) : null, log })
+            return 0
+          }
+          if (options.show) {
+            const log = await readLog(context, control.client, runId)
+            if (log !== '') writeLine(process.stdout, log.replace(/\n$/, ''))
+            return 0
+          }
+          const ended = await followRun(context, control, runId, output, { milestones: false })
+          // Standard output is the log and nothing else.
+          if (ended) output.note(endText(ended))
+          return 0
+        })
+      },
+    )
 
-/** The first part of the stream is everything that is there. */
-async function showLog(context: CliContext, client: ControlClient, runId: bigint): Promise<number> {
+/** Returns the log so far: the first part of the stream is everything that is there. */
+async function readLog(context: CliContext, client: ControlClient, runId: bigint): Promise<string> {
   const signal = AbortSignal.any([context.signal, AbortSignal.timeout(showMs)])
   try {
     for await (const part of client.streamLogs({ runId, afterTimestamp: 0 }, { signal })) {
-      writeLine(process.stdout, part.logOutput.replace(/\n$/, ''))
-      break
+      return part.logOutput
     }
   } catch (error) {
     if (!signal.aborted || context.signal.aborted) throw error
   }
-  return 0
+  return ''
 }

@@ -1,10 +1,10 @@
 import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname, join, resolve } from 'node:path'
 import { createInterface } from 'node:readline/promises'
 import { Command, Option } from 'commander'
 import { UsageError } from '../../base/errors.ts'
-import type { CliContext, CreateCommand } from '../command.ts'
+import { type CliContext, type CreateCommand, formatOption } from '../command.ts'
 import { newAppFiles, type TemplateName, templates } from '../new-app.ts'
 import { runCommand } from '../output.ts'
 
@@ -18,22 +18,26 @@ export const newCommand: CreateCommand = (context) =>
         .choices(Object.keys(templates))
         .default('typescript' satisfies TemplateName),
     )
+    .addOption(formatOption())
     .addOption(removed('--framework', 'apps of Trellis need no framework: leave it out.'))
     .addOption(removed('--username', 'use --publisher.'))
-    .action(async (given: string | undefined, options: { publisher?: string; template: TemplateName }) => {
-      context.status = await runCommand(context, 'default', async (output) => {
-        const name = given ?? (await askName(context))
-        const publisher = options.publisher ?? userName()
-        ensureNames(name, publisher)
-        if (existsSync(name))
-          throw new UsageError(`There is a '${name}' here already: choose another name or move it away.`)
-        writeFiles(name, newAppFiles(name, publisher, options.template))
-        output.say(
-          `Created the app '${name}'. Run it on your default connection, or on virtual SuperNodes of this machine:\n\n  flwr run ${name} --stream\n  flwr run ${name} :local: --stream\n\nTo change it, with types and a test: npm install, npx tsc and npm test in its folder.\n`,
-        )
-        return undefined
-      })
-    })
+    .action(
+      async (given: string | undefined, options: { publisher?: string; template: TemplateName; format: string }) => {
+        context.status = await runCommand(context, options.format, async (output) => {
+          const name = given ?? (await askName(context))
+          const publisher = options.publisher ?? userName()
+          ensureNames(name, publisher)
+          if (existsSync(name))
+            throw new UsageError(`There is a '${name}' here already: choose another name or move it away.`)
+          writeFiles(name, newAppFiles(name, publisher, options.template))
+          output.say(
+            `Created the app '${name}'. Run it on your default connection, or on virtual SuperNodes of this machine:\n\n  flwr run ${name} --stream\n  flwr run ${name} :local: --stream\n\nTo change it, with types and a test: npm install, npx tsc and npm test in its folder.\n`,
+          )
+          output.answer({ success: true, name, folder: resolve(name), template: options.template })
+          return undefined
+        })
+      },
+    )
 
 const listed = Object.entries(templates)
   .map(([name, { about }]) => `${name} ${about}`)

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { issue, purposes } from '../../identity/pki.ts'
 import { readCertificates } from '../../identity/tls-files.ts'
-import type { CliContext } from '../command.ts'
+import { type CliContext, formatOption } from '../command.ts'
 import { runCommand } from '../output.ts'
 import { readCa, validFor, writePair } from '../pki-files.ts'
 
@@ -11,6 +11,7 @@ interface Options {
   readonly directory: string
   readonly ca: string
   readonly days: string
+  readonly format: string
 }
 
 /** `flwr pki renew NAME`: the same names with a new key, as controllers renew; the programs that use the files reload them. */
@@ -21,9 +22,10 @@ export function renewCommand(context: CliContext): Command {
     .option('--directory <path>', 'folder of the CA and the certificate', 'certificates')
     .option('--ca <name>', 'name of the files of the CA', 'ca')
     .option('--days <count>', 'validity in days', '90')
-    .action(async (name: string, { directory, ca: caName, days }: Options) => {
+    .addOption(formatOption())
+    .action(async (name: string, { directory, ca: caName, days, format }: Options) => {
       const validity = validFor(days)
-      context.status = await runCommand(context, 'default', async (output) => {
+      context.status = await runCommand(context, format, async (output) => {
         const path = join(directory, `${name}.pem`)
         const [{ subject, names, extendedKeyUsages, ocspUrls, isCa }] = readCertificates({
           flag: 'flwr pki renew',

@@ -6,7 +6,7 @@ import { wholeNumber } from '../../base/options.ts'
 import { issueCrl } from '../../identity/pki-crl.ts'
 import { readCertificates } from '../../identity/tls-files.ts'
 import { isIssuer } from '../../identity/trust.ts'
-import type { CliContext } from '../command.ts'
+import { type CliContext, formatOption } from '../command.ts'
 import { type Output, runCommand } from '../output.ts'
 import { readCa } from '../pki-files.ts'
 import { type Register, readRegister, registerPath } from '../pki-register.ts'
@@ -25,6 +25,7 @@ interface Options {
   readonly ca: string
   readonly days: string
   readonly reason: string
+  readonly format: string
 }
 
 /** `flwr pki revoke NAME`: the list is written at once, for a SuperLink reads it again by itself. */
@@ -36,8 +37,9 @@ export function revokeCommand(context: CliContext): Command {
     .option('--ca <name>', 'name of the files of the CA', 'ca')
     .option('--reason <word>', Object.keys(reasons).join(', '), 'unspecified')
     .option('--days <count>', 'days until the next list is due', '7')
+    .addOption(formatOption())
     .action(async (name: string, options: Options) => {
-      context.status = await runCommand(context, 'default', async (output) => {
+      context.status = await runCommand(context, options.format, async (output) => {
         const reason = reasons[options.reason]
         if (reason === undefined)
           throw new UsageError(`--reason: '${options.reason}' is none of ${Object.keys(reasons).join(', ')}.`)
@@ -68,8 +70,9 @@ export function crlCommand(context: CliContext): Command {
     .option('--directory <path>', 'folder of the CA', 'certificates')
     .option('--ca <name>', 'name of the files of the CA', 'ca')
     .option('--days <count>', 'days until the next list is due', '7')
+    .addOption(formatOption())
     .action(async (options: Options) => {
-      context.status = await runCommand(context, 'default', async (output) => {
+      context.status = await runCommand(context, options.format, async (output) => {
         const { issued } = readCa(options.directory, options.ca)
         await writeList(output, options, issued, readRegister(options))
         return undefined
@@ -100,6 +103,7 @@ async function writeList(
   replaceFile(registerPath(directory, ca), `${JSON.stringify(next, undefined, 2)}\n`)
   replaceFile(path, pem)
   output.say(`Wrote ${path}: list ${next.number}, ${next.revoked.length} revoked, the next is due in ${days} days`)
+  output.answer({ success: true, list: path, number: next.number, revoked: next.revoked.length, 'due-in-days': days })
 }
 
 /** A SuperLink that looks at this moment sees the old file or the new one. */

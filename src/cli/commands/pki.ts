@@ -4,7 +4,7 @@ import { isHttpUrl } from '../../base/bounded-fetch.ts'
 import { UsageError } from '../../base/errors.ts'
 import { parseTag } from '../../base/node-tags.ts'
 import { issue } from '../../identity/pki.ts'
-import { type CliContext, type CreateCommand, collect, group } from '../command.ts'
+import { type CliContext, type CreateCommand, collect, formatOption, group } from '../command.ts'
 import { runCommand } from '../output.ts'
 import { readCa, validFor, writePair } from '../pki-files.ts'
 import { ocspCommand } from './pki-ocsp.ts'
@@ -31,6 +31,7 @@ interface InitOptions {
   readonly days: string
   readonly file: string
   readonly force?: boolean
+  readonly format: string
 }
 
 function init(context: CliContext): Command {
@@ -42,9 +43,10 @@ function init(context: CliContext): Command {
     .option('--file <name>', 'name of its files, for example client-ca for a separate CA for clients', 'ca')
     .option('--days <count>', 'validity in days', '365')
     .option('--force', 'replace existing files')
+    .addOption(formatOption())
     .action(async (directory: string, options: InitOptions) => {
       const validity = validFor(options.days)
-      context.status = await runCommand(context, 'default', async (output) => {
+      context.status = await runCommand(context, options.format, async (output) => {
         const { name, organization } = options
         const made = await issue({ commonName: name, ...optional({ organization }), ca: true, ...validity })
         writePair(
@@ -72,6 +74,7 @@ interface IssueOptions {
   readonly ocspUrl?: string
   readonly days: string
   readonly force?: boolean
+  readonly format: string
 }
 
 function issueCommand(context: CliContext): Command {
@@ -89,9 +92,10 @@ function issueCommand(context: CliContext): Command {
     .option('--ocsp-url <url>', 'address of the OCSP responder to name in the certificate, see flwr pki ocsp')
     .option('--days <count>', 'validity in days', '90')
     .option('--force', 'replace existing files')
+    .addOption(formatOption())
     .action(async (name: string, options: IssueOptions) => {
       const validity = validFor(options.days)
-      context.status = await runCommand(context, 'default', async (output) => {
+      context.status = await runCommand(context, options.format, async (output) => {
         if (!/^[A-Za-z0-9._-]+$/.test(name))
           throw new UsageError(`'${name}' cannot name a file: use letters, digits, points, hyphens and underscores.`)
         const { directory, server, organization, uri, ocspUrl } = options

@@ -3,7 +3,7 @@ import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import type { RunEventView } from '../../web/model.ts'
 import { emptySeries, withEvents } from '../../web/run-series.ts'
-import { type CreateCommand, connectionArgument, parseId } from '../command.ts'
+import { type CreateCommand, connectionArgument, formatOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { reportPage } from '../dashboard/report-page.ts'
 import { eventView, runView } from '../dashboard/views.ts'
@@ -19,21 +19,25 @@ export const reportCommand: CreateCommand = (context) =>
     .argument('<run-id>')
     .argument(...connectionArgument)
     .option('-o, --output <file>', 'file to write (default: run-RUN_ID.html)')
-    .action(async (runIdText: string, connectionName: string | undefined, options: { output?: string }) => {
-      const given = parseId(runIdText, 'RUN_ID')
-      context.status = await runCommand(context, 'default', async (output) => {
-        using control = await openControl(context, connectionName, output)
-        const runId = await findRunId(control.client, given, 'RUN_ID')
-        const { runDict, now } = await control.client.listRuns({ runId })
-        const run = Object.values(runDict)[0]
-        if (!run) throw new UsageError('The run was not found: see flwr ls.')
-        const events = await readEvents(control.client, runId, context.signal)
-        const file = options.output ?? `run-${runId}.html`
-        write(file, reportPage(runView(run), withEvents(emptySeries(), events), now))
-        output.say(`Wrote ${file}.`)
-        return 0
-      })
-    })
+    .addOption(formatOption())
+    .action(
+      async (runIdText: string, connectionName: string | undefined, options: { output?: string; format: string }) => {
+        const given = parseId(runIdText, 'RUN_ID')
+        context.status = await runCommand(context, options.format, async (output) => {
+          using control = await openControl(context, connectionName, output)
+          const runId = await findRunId(control.client, given, 'RUN_ID')
+          const { runDict, now } = await control.client.listRuns({ runId })
+          const run = Object.values(runDict)[0]
+          if (!run) throw new UsageError('The run was not found: see flwr ls.')
+          const events = await readEvents(control.client, runId, context.signal)
+          const file = options.output ?? `run-${runId}.html`
+          write(file, reportPage(runView(run), withEvents(emptySeries(), events), now))
+          output.say(`Wrote ${file}.`)
+          output.answer({ success: true, 'run-id': runId.toString(), file })
+          return 0
+        })
+      },
+    )
 
 /** What there is now. Our SuperLinks say how many replies there are when they have sent the events so far. */
 async function readEvents(client: ControlClient, runId: bigint, signal: AbortSignal): Promise<RunEventView[]> {

@@ -8,6 +8,7 @@ import {
   openConnection,
   SuperlinkCore,
 } from '../../../test/harness/superlink-core.ts'
+import { isoTimestamp } from '../../base/clock.ts'
 import { limits } from '../../base/limits.ts'
 import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import { generateNodeKey } from '../../identity/node-key.ts'
@@ -39,6 +40,35 @@ test('a run is started, listed, followed and stopped', async () => {
   const { runDict } = await client.call(control.listRuns, { runId })
   assert.deepEqual(runDict[runId.toString()]?.status?.subStatus, 'stopped')
   await assert.rejects(client.call(control.stopRun, { runId }), { code: 'run-finished' })
+})
+
+test('a caller is told its identity, permissions and certificate; without certificates all callers are one account', async () => {
+  await using world = await setUp()
+  const certificate = certificatePeer('alice', {
+    roles: new Set(['cli']),
+    runs: 'organization',
+    organization: 'Hospital A',
+  })
+  const alice = new InMemoryClient([createControlService(world.core.ctx)], {
+    connection: openConnection(2, certificate).connection,
+  })
+  const { now, ...told } = await alice.call(control.showCaller, {})
+  assert.equal(now, isoTimestamp(world.core.clock.now()))
+  assert.deepEqual(
+    { ...told, $typeName: undefined },
+    {
+      $typeName: undefined,
+      authMethod: 'certificate',
+      accountName: 'alice',
+      organization: 'Hospital A',
+      roles: ['cli'],
+      runScope: 'organization',
+      certificateSerial: certificate.serial,
+      certificateNotAfter: certificate.notAfter / 1000,
+    },
+  )
+  const { authMethod, runScope, roles } = await world.client.call(control.showCaller, {})
+  assert.deepEqual({ authMethod, runScope, roles }, { authMethod: 'none', runScope: 'all', roles: ['cli', 'admin'] })
 })
 
 test('runs are listed newest first, as many as are asked for', async () => {

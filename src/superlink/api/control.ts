@@ -24,6 +24,7 @@ import * as runStore from '../runs/run-store.ts'
 import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
 import { type ControlCallers, controlCallers, ensureStillSees } from './authenticate.ts'
+import { callerToWire } from './caller-wire.ts'
 import { nodeToWire } from './node-wire.ts'
 import { describeRunNodes } from './run-nodes-wire.ts'
 import { securityToWire } from './security-wire.ts'
@@ -120,6 +121,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         return {}
       },
       showSecurity: async (_request, _call, caller) => securityToWire(ctx.security, caller, ctx.clock.now()),
+      showCaller: (_request, _call, caller) => callerToWire(caller, ctx.clock.now()),
       async listNodes(_request, _call, caller) {
         await expireNodes(ctx)
         // Under mutual TLS nodes own themselves: every user of the Control API sees the fleet.

@@ -1,0 +1,125 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { stripVTControlCharacters } from 'node:util'
+import { create } from '@bufbuild/protobuf'
+import { StandInControl } from '../../test/harness/stand-in-control.ts'
+import { ShowCallerResponseSchema } from '../gen/flwr/proto/control_pb.ts'
+import { RunSchema } from '../gen/flwr/proto/run_pb.ts'
+import { callerText } from './commands/whoami.ts'
+import { nodeTable } from './node-table.ts'
+import { runTable } from './run-table.ts'
+
+/** The screens of the commands as their users see them, in terminals of 60, 80 and 160 columns, and in a file. */
+
+const now = '2026-11-29T09:00:00.000Z'
+const inFile = Number.POSITIVE_INFINITY
+const screen = (text: string): string => `\n${stripVTControlCharacters(text)}\n`
+
+const run = (runId: bigint, fabId: string, rest: object) =>
+  create(RunSchema, { runId, federation: '@none/default', fabId, fabVersion: '1.0.0', ...rest })
+const runs = [
+  run(11584445009128230339n, 'lab/xgboost', {
+    status: { status: 'running' },
+    pendingAt: '2026-11-29T08:56:00.000Z',
+    runningAt: '2026-11-29T08:57:00.000Z',
+    waitingFor: '1 of 5 replies: node-2 works on it',
+    waitingSince: '2026-11-29T08:59:00.000Z',
+    waitingRemedy: 'Look at its log.',
+  }),
+  run(7771750300813711026n, 'lab/digits', {
+    status: { status: 'finished', subStatus: 'failed', details: 'ValueError: no data at node-3' },
+    runningAt: '2026-11-28T08:00:00.000Z',
+    finishedAt: '2026-11-28T09:00:00.000Z',
+  }),
+]
+
+test('flwr ls shows status and age of runs in a narrow terminal, and exact instants in a file', () => {
+  assert.equal(screen(runTable(runs, now, 60)), screen60)
+  assert.equal(screen(runTable(runs, now, 80)), screen80)
+  assert.equal(screen(runTable(runs, now, 160)), screen160)
+  assert.match(runTable(runs, now, inFile), /11584445009128230339.*2026-11-29 08:57:00Z/)
+})
+
+test('flwr supernode ls shows status and expiry of SuperNodes in a narrow terminal, and exact instants in a file', async () => {
+  const { nodesInfo } = await new StandInControl({ nodes: 3, markup: false }).client.listNodes({})
+  assert.equal(screen(nodeTable(nodesInfo, now, 60)), nodes60)
+  assert.equal(screen(nodeTable(nodesInfo, now, 80)), nodes80)
+  assert.equal(screen(nodeTable(nodesInfo, now, 160)), nodes160)
+  assert.match(nodeTable(nodesInfo, now, inFile), /2026-11-29 08:01:00Z.*2026-12-01 08:00:30Z \(in 1d 23h\)/)
+})
+
+test('flwr whoami shows identity, permissions and what is left of the certificate', () => {
+  const caller = create(ShowCallerResponseSchema, {
+    authMethod: 'certificate',
+    accountName: 'alice',
+    organization: 'Hospital A',
+    roles: ['cli', 'admin'],
+    runScope: 'organization',
+    certificateSerial: '5F0C',
+    certificateNotAfter: Date.parse('2026-12-09T10:30:00Z') / 1000,
+    now,
+  })
+  assert.equal(screen(callerText(caller, 'fleet')), whoami)
+  assert.match(
+    callerText(create(ShowCallerResponseSchema, { authMethod: 'none', now }), 'local'),
+    /none: this SuperLink requires no client certificate/,
+  )
+})
+
+const screen60 = `
+Run ID     App                   Status            Changed
+────────────────────────────────────────────────────────────
+11584445   @lab/xgboost==1.0.0   running           3 min ago
+77717503   @lab/digits==1.0.0    finished:failed   1 d ago
+2 columns are hidden: --wide shows all.
+Run 11584445009128230339 waits for 1 of 5 replies: node-2 works on it, since 2026-11-29 08:59:00Z. Look at its log.
+Run 7771750300813711026 failed: ValueError: no data at node-3
+`
+const screen80 = `
+Run ID     App                   Status            Elapsed   Changed
+──────────────────────────────────────────────────────────────────────
+11584445   @lab/xgboost==1.0.0   running           3m 0s     3 min ago
+77717503   @lab/digits==1.0.0    finished:failed   1h 0m     1 d ago
+One column is hidden: --wide shows all.
+Run 11584445009128230339 waits for 1 of 5 replies: node-2 works on it, since 2026-11-29 08:59:00Z. Look at its log.
+Run 7771750300813711026 failed: ValueError: no data at node-3
+`
+const screen160 = `
+Run ID                 Federation      App                   Status            Elapsed   Changed
+──────────────────────────────────────────────────────────────────────────────────────────────────
+11584445009128230339   @none/default   @lab/xgboost==1.0.0   running           3m 0s     3 min ago
+7771750300813711026    @none/default   @lab/digits==1.0.0    finished:failed   1h 0m     1 d ago
+Run 11584445009128230339 waits for 1 of 5 replies: node-2 works on it, since 2026-11-29 08:59:00Z. Look at its log.
+Run 7771750300813711026 failed: ValueError: no data at node-3
+`
+const whoami = `
+Connection     fleet
+Identity       alice
+Organization   Hospital A
+Role           cli, admin
+Runs           those of its organization
+Certificate    serial 5F0C, expires in 10d 1h, on 2026-12-09 10:30:00Z
+`
+const nodes60 = `
+Node ID   Status    Identity   Certificate Expires
+──────────────────────────────────────────────────
+1000      online    node-0     in 1d 23h
+1001      offline   node-1     in 1d 23h
+1002      online    node-2     in 4h 0m
+6 columns are hidden: --wide shows all.
+`
+const nodes80 = `
+Node ID   Status    Elapsed   Changed      Identity   Certificate Expires
+─────────────────────────────────────────────────────────────────────────
+1000      online    59m 0s    59 min ago   node-0     in 1d 23h
+1001      offline             30 min ago   node-1     in 1d 23h
+1002      online    59m 0s    59 min ago   node-2     in 4h 0m
+4 columns are hidden: --wide shows all.
+`
+const nodes160 = `
+Node ID   Owner   Status    Elapsed   Changed      Identity   Organization   Auth          Serial   Certificate Expires
+───────────────────────────────────────────────────────────────────────────────────────────────────────────────────────
+1000              online    59m 0s    59 min ago   node-0     Hospital A     certificate            in 1d 23h
+1001              offline             30 min ago   node-1     Hospital B     certificate            in 1d 23h
+1002              online    59m 0s    59 min ago   node-2     Hospital A     certificate            in 4h 0m
+`
