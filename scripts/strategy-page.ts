@@ -1,23 +1,8 @@
-import { readdirSync, readFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import * as sdk from '../src/sdk/index.ts'
+import { ensureTest, exportsOf, optionsText, parentOf, plain, root, sourceOf, summaryOf } from './sdk-source.ts'
 
 /** The page of strategies and mods, from the doc comments of the SDK and from the recorded cases. */
-
-const root = join(import.meta.dirname, '..')
-const sources = [
-  'strategy',
-  'selection',
-  'privacy',
-  'secure-aggregation',
-  'secagg-plus',
-  'compression',
-  'mods',
-].flatMap((folder) =>
-  readdirSync(join(root, 'src/sdk', folder))
-    .filter((name) => name.endsWith('.ts') && !name.endsWith('.test.ts'))
-    .map((name) => readFileSync(join(root, 'src/sdk', folder, name), 'utf8')),
-)
 
 interface Entry {
   /** The interface with its options. */
@@ -50,7 +35,7 @@ const strategies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>([
   of('MultiKrumOptions')('MultiKrum', 'multikrum'),
   of('BulyanOptions')('Bulyan', 'bulyan'),
   of('FedAvgOptions')('FedXgbBagging', 'fedxgb_bagging'),
-  of('FedAvgOptions', 'src/sdk/strategy/fed-xgb-cyclic.test.ts')('FedXgbCyclic', 'fedxgb_cyclic'),
+  of('FedXgbCyclicOptions', 'src/sdk/strategy/fed-xgb-cyclic.test.ts')('FedXgbCyclic', 'fedxgb_cyclic'),
   of('DpFixedClippingOptions', dpTest)('DifferentialPrivacyServerSideFixedClipping', 'dp_fixed_clipping'),
   of('DpFixedClippingOptions')('DifferentialPrivacyClientSideFixedClipping', 'dp_fixed_clipping'),
   of('DpAdaptiveClippingOptions', dpTest)('DifferentialPrivacyServerSideAdaptiveClipping', 'dp_adaptive_clipping'),
@@ -87,7 +72,10 @@ const accountants: Readonly<Record<string, Entry>> = {
 }
 
 /** Options within options. */
-const nested: Readonly<Record<string, Entry>> = { budget: { options: 'PrivacyBudget' } }
+const nested: Readonly<Record<string, Entry>> = {
+  budget: { options: 'PrivacyBudget' },
+  keepBest: { options: 'KeepBest' },
+}
 
 const policies: Readonly<Record<string, Entry>> = Object.fromEntries<Entry>(
   [
@@ -113,38 +101,53 @@ const starts: Readonly<Record<string, Entry>> = {
 
 const documented = { ...strategies, ...mods, ...policies, ...starts, ...accountants, ...nested }
 
-/** The paragraphs of the page. Throws if the SDK exports a strategy that is not in the table above. */
+/** What authors use beside strategies, mods, policies and accountants: bases, parts and errors. */
+const notListed = [
+  ...['Strategy', 'FedOpt', 'ScaffoldNode', 'Training', 'Result', 'RoundMetrics', 'NodeHistory', 'sampleNodes'],
+  ...['collect', 'Replies', 'WeightedReplies', 'WeightedSum', 'meanOfArrays', 'meanOfMetrics'],
+  ...['AggregationError', 'InconsistentRepliesError', 'PrivacyBudgetExhaustedError'],
+]
+
+/** Throws if the SDK exports something that the tables do not list, or if an entry has no proof. */
+function ensureComplete(options: ReadonlySet<string>): void {
+  const exported = exportsOf()
+  const listed = { ...strategies, ...mods, ...policies, ...accountants }
+  const missing = [
+    ...exported.values.filter((name) => !(name in listed) && !notListed.includes(name)),
+    ...exported.options.filter((name) => !options.has(name)),
+  ]
+  if (missing.length > 0) throw new Error(`scripts/strategy-page.ts does not list ${missing.join(', ')}.`)
+  for (const { test } of Object.values(listed)) if (test) ensureTest(test)
+}
+
+/** Returns the paragraphs of the page. Throws if it would not be complete. */
 export function strategyPage(table: (head: string[], lines: string[][]) => string): string[] {
-  const isBase = (name: string): boolean => name === 'Strategy' || name === 'FedOpt'
-  const missing = Object.entries(sdk)
-    .filter(([name, value]) => typeof value === 'function' && value.prototype instanceof sdk.Strategy && !isBase(name))
-    .filter(([name]) => !(name in strategies))
-  if (missing.length > 0) throw new Error(`scripts/strategy-page.ts does not list ${missing.map(([name]) => name)}.`)
   const interfaces = new Set(Object.values(documented).flatMap(({ options }) => options ?? []))
-  const parents = [...interfaces].flatMap((name) => parentOf(name) ?? [])
+  const parents = [...interfaces].flatMap((name) => ancestors(name))
+  ensureComplete(new Set([...parents, ...interfaces]))
   return [
     '# Strategies and mods of the SDK',
     "Made from the code by `npm run gen`. Names and options are those of Flower in the spelling of TypeScript (`server_momentum` is `serverMomentum`). *Recorded runs* are those of Flower's Python package: each of Flower 1.29, 1.41 and 1.42 must make them, and ours must send the same messages, make the same models bit by bit and write the same log lines. Where Trellis differs on purpose is in [differences](differences.md).",
     '## Strategies',
     table(
-      ['strategy', 'what it does', 'in Flower', 'options', 'proof'],
+      ['strategy', 'what it does', 'in Flower', 'options', 'source', 'proof'],
       Object.entries(strategies).map(([name, entry]) => row(name, entry, runs('strategy-runs', name))),
     ),
     "Bits that numpy itself leaves to the processor cannot be equal everywhere. Sums of squares in Krum's distances and in clipping norms come from the BLAS library: ours are computed in double precision. Means over partitioned columns (FedTrimmedAvg, Bulyan) add from the smallest to the largest, as numpy does with AVX2. Powers, exponentials and logarithms are rounded correctly, from which the C library differs once in many thousand numbers. Noise comes from a cryptographic generator and is never the same.",
     '## Mods',
     table(
-      ['mod', 'what it does', 'in Flower', 'options', 'proof'],
+      ['mod', 'what it does', 'in Flower', 'options', 'source', 'proof'],
       Object.entries(mods).map(([name, entry]) => row(name, entry, runs('mods', entry.flower?.[0] ?? ''))),
     ),
     '## Selection of nodes',
     'Policies for the option `select` of `start`. A policy is a function of the online nodes, the round and the history of the nodes, and `.and(…)` chooses among the nodes that another policy chose.',
     table(
-      ['policy', 'which nodes', 'in Flower', 'options', 'proof'],
+      ['policy', 'which nodes', 'in Flower', 'options', 'source', 'proof'],
       Object.entries(policies).map(([name, entry]) => row(name, entry, '')),
     ),
     '## Privacy accountant',
     table(
-      ['class', 'what it does', 'in Flower', 'options', 'proof'],
+      ['class', 'what it does', 'in Flower', 'options', 'source', 'proof'],
       Object.entries(accountants).map(([name, entry]) => row(name, entry, '')),
     ),
     "Its results agree with those of Google's `dp-accounting` 0.6.0, which are recorded, to 1e-9. The wrappers sample a fixed number of nodes. By default they count every node in every round, as Flower does; neighbours are then two data sets of which one has no updates of some node. With `without-replacement` neighbours differ in the data of one node, the number of nodes is public, and the wrappers count half of the noise multiplier, because one node can then change a sum by twice the clipping norm. Nodes must be sampled at random from at least `populationSize` that are online; otherwise the round is refused.",
@@ -157,12 +160,14 @@ export function strategyPage(table: (head: string[], lines: string[][]) => strin
 
 function row(name: string, { options, flower, test }: Entry, recorded: string): string[] {
   const proof = [recorded, test ? `\`${test}\`` : ''].filter(Boolean).join('; ')
+  if (proof === '') throw new Error(`${name} has no test on the page of strategies.`)
   const chain = options ? [options, ...ancestors(options)].map((one) => `[${one}](#${one.toLowerCase()})`) : []
   return [
     `\`${name}\``,
     summaryOf(name),
     flower ? `\`${flower[0]}\` of \`${flower[1]}\`` : 'not there',
     chain.join(', '),
+    `\`${sourceOf(name)}\``,
     proof,
   ]
 }
@@ -183,17 +188,6 @@ function ancestors(name: string): string[] {
   return parent ? [parent, ...ancestors(parent)] : []
 }
 
-function interfaceText(name: string): { parent: string | undefined; body: string } {
-  const pattern = new RegExp(`export interface ${name}(?: extends (\\w+))? \\{\\n([\\s\\S]*?)\\n\\}`)
-  const found = sources.map((text) => pattern.exec(text)).find((match) => match)
-  if (!found) throw new Error(`There is no interface ${name} in src/sdk.`)
-  return { parent: found[1], body: found[2] as string }
-}
-
-function parentOf(name: string): string | undefined {
-  return interfaceText(name).parent
-}
-
 /** Options that Flower does not have, beside those of strategies that it does not have. */
 const ours = [
   ...['budget', 'normRule', 'roundDeadline', 'minReplies', 'select', 'selectEvaluate'],
@@ -208,31 +202,13 @@ function isOurs(name: string, option: string): boolean {
 /** Each option with its comment. */
 function optionsOf(name: string): string[][] {
   const pattern = /(?:\/\*\*([\s\S]*?)\*\/\s*)?readonly (\w+)\??:/g
-  return [...interfaceText(name).body.matchAll(pattern)]
+  return [...optionsText(name).body.matchAll(pattern)]
     .filter(([, comment = '']) => !comment.includes('@internal'))
     .map(([, comment = '', option = '']) => [
       `\`${option}\``,
       isOurs(name, option) ? 'not there' : `\`${snakeCase(option)}\``,
       plain(comment).split(' @example')[0] || 'the same for evaluation',
     ])
-}
-
-/** The first sentence of the comment of a class, function or constant. */
-function summaryOf(name: string): string {
-  const pattern = new RegExp(`/\\*\\*((?:(?!\\*/)[\\s\\S])*)\\*/\\nexport (?:class|function|const) ${name}\\b`)
-  const found = sources.map((text) => pattern.exec(text)).find((match) => match)
-  if (!found) throw new Error(`${name} has no comment.`)
-  const [text = ''] = plain(found[1] as string).split(' @example')
-  return text
-}
-
-function plain(comment: string): string {
-  return comment
-    .replace(/^\s*\* ?/gm, '')
-    .replace(/\{@link ([\w.]+)\}/g, '`$1`')
-    .replace(/\s+/g, ' ')
-    .replaceAll('|', '\\|')
-    .trim()
 }
 
 function snakeCase(name: string): string {
