@@ -15,10 +15,10 @@ import { countingClient, countingServer } from '../harness/apps.ts'
 import { TestCa, validFor } from '../harness/certificates.ts'
 import { constraints, dnsName } from '../harness/chains.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { freePort } from '../harness/free-port.ts'
 import { MutualTlsSuperlink, somePublicKey } from '../harness/mutual-tls.ts'
 import { startResponder } from '../harness/ocsp-responder.ts'
 import { eventually, run } from '../harness/program.ts'
-import { freePort } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
 const heartbeatInterval = 30

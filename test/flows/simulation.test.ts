@@ -4,10 +4,11 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
+import { freePort } from '../harness/free-port.ts'
 import { LocalSimulation } from '../harness/local-simulation.ts'
 import { eventually, isAlive, run } from '../harness/program.ts'
 import { countingClientPython, countingServerPython } from '../harness/python-apps.ts'
-import { freePort, pythonEnvironment, startPython, withoutPython } from '../harness/python-flower.ts'
+import { pythonEnvironment, startPython, withoutPython } from '../harness/python-flower.ts'
 
 /** Says when each of its messages began and ended to be worked on, and which part of the data the node has. */
 const watchedClient = `

@@ -2,7 +2,8 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
-import { processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
+import { freePort } from './free-port.ts'
+import { endProcessesWith, processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
 import { type AppSources, writeApp } from './write-app.ts'
 
 export interface DeploymentOptions {
@@ -13,7 +14,7 @@ export interface DeploymentOptions {
 }
 
 /**
- * A SuperLink, its SuperNodes and `flwr` as real processes in a folder of their own, on ports that the system chose. What
+ * A SuperLink, its SuperNodes and `flwr` as real processes in a folder of their own, on ports that no other test has. What
  * was started last ends first.
  */
 export class Deployment implements AsyncDisposable {
@@ -35,13 +36,15 @@ export class Deployment implements AsyncDisposable {
   }
 
   static async create(options: DeploymentOptions = {}): Promise<Deployment> {
-    const deployment = new Deployment(options)
+    await using onFailure = new AsyncDisposableStack()
+    const deployment = onFailure.use(new Deployment(options))
     if (options.mutualTls) {
       deployment.#ca = await TestCa.create(deployment.directory.path)
       await deployment.#ca.server()
       await deployment.#ca.issue('cli')
     }
     await deployment.startSuperlink()
+    onFailure.move()
     return deployment
   }
 
@@ -52,13 +55,14 @@ export class Deployment implements AsyncDisposable {
 
   /** Starts it, or starts it again: then on the same addresses and, with a database file, with the same state. */
   async startSuperlink(): Promise<void> {
-    const address = (known: string): string => known || '127.0.0.1:0'
+    const address = async (known: string): Promise<string> => known || `127.0.0.1:${await freePort()}`
     const { superlinkArguments = [], superlinkEnvironment: env = {} } = this.#options
     const more = typeof superlinkArguments === 'function' ? await superlinkArguments(this) : superlinkArguments
     const args = [
       ...this.#superlinkTls(),
-      ...['--fleet-api-address', address(this.fleetAddress), '--control-api-address', address(this.controlAddress)],
-      ...['--port', this.mainAddress.split(':')[1] ?? '0'],
+      ...['--fleet-api-address', await address(this.fleetAddress)],
+      ...['--control-api-address', await address(this.controlAddress)],
+      ...['--port', (await address(this.mainAddress)).split(':')[1] as string],
       ...['--database', this.directory.file('state.db')],
       // Its default is one port for all of this machine.
       ...(!this.#ca && more.includes('process') ? ['--serverappio-api-address', '127.0.0.1:0'] : []),
@@ -107,9 +111,12 @@ export class Deployment implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    const wasKilled = this.superlink?.child.signalCode === 'SIGKILL'
     // A ServerApp that a failed test has left under way would wait for its SuperLink.
     this.superlink?.kill('SIGINT')
     await this.#stack.disposeAsync()
+    // That of a killed SuperLink waits, as it should, for one that never comes.
+    if (wasKilled) endProcessesWith(this.environment.FLWR_HOME as string)
   }
 
   #superlinkTls(): string[] {

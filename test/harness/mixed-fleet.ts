@@ -3,10 +3,10 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
-import { eventually, processesWith, run, start, type TestProgram } from './program.ts'
+import { freePort } from './free-port.ts'
+import { endProcessesWith, eventually, processesWith, run, start, type TestProgram } from './program.ts'
 import {
   type AppEnvironment,
-  freePort,
   isHttpGeneration,
   type Maker,
   runningPython,
@@ -186,6 +186,8 @@ export class MixedFleet implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     const { path } = this.directory
+    // After SIGTERM a ServerApp that a failed test has left under way would wait half an hour for the next start.
+    if (this.superlinkMaker === 'trellis') this.superlink?.kill('SIGINT')
     await this.#stack.disposeAsync()
     await endLeftovers(path)
   }
@@ -241,20 +243,16 @@ export class MixedFleet implements AsyncDisposable {
 
 /** Ends what Python's programs leave behind; ours leave nothing, or the test fails. */
 async function endLeftovers(directory: string): Promise<void> {
-  const left = (): { pid: number; command: string }[] => processesWith(directory)
   const ours = (): string[] =>
-    left()
+    processesWith(directory)
       .filter(({ command }) => command.includes('start.mjs'))
       .map(({ command }) => command.replaceAll('\0', ' '))
-  await eventually('The end of our programs', () => ours().length === 0).catch((error) => {
-    throw new Error(`${error.message}: ${ours().join('; ')}`)
-  })
-  for (const { pid } of left()) {
-    try {
-      process.kill(pid, 'SIGKILL')
-    } catch {
-      // It has ended by itself.
-    }
+  try {
+    await eventually('The end of our programs', () => ours().length === 0)
+  } catch (error) {
+    throw new Error(`${(error as Error).message}: ${ours().join('; ')}`)
+  } finally {
+    endProcessesWith(directory)
   }
 }
 

@@ -168,3 +168,13 @@ export function processesWith(text: string): { pid: number; command: string }[] 
       }
     })
 }
+
+export function endProcessesWith(text: string): void {
+  for (const { pid } of processesWith(text)) {
+    try {
+      process.kill(pid, 'SIGKILL')
+    } catch {
+      // It has ended by itself.
+    }
+  }
+}

@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { FlowerPrograms, type Outcome } from './flower-programs.ts'
 import { type StartOptions, start, type TestProgram } from './program.ts'
@@ -124,14 +123,4 @@ function required(maker: AppEnvironment): string {
   const environment = pythonEnvironment(maker)
   if (!environment) throw new Error(`${environmentVariables[maker]} names no environment with flwr ${maker}`)
   return environment
-}
-
-/** A port that was free a moment ago: Python's servers do not say which one the system chose. */
-export async function freePort(): Promise<number> {
-  const server = createServer()
-  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  const address = server.address()
-  await new Promise((resolve) => server.close(resolve))
-  if (typeof address !== 'object' || !address) throw new Error('The system gave no port')
-  return address.port
 }

@@ -6,8 +6,8 @@ import { request } from 'node:https'
 import { join } from 'node:path'
 import { type Issued, issue } from '../../src/identity/pki.ts'
 import { validFor } from './certificates.ts'
+import { freePort } from './free-port.ts'
 import { TestProgram } from './program.ts'
-import { freePort } from './python-flower.ts'
 
 const program = process.env.TRELLIS_STEP_CA
 

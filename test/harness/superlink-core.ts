@@ -330,7 +330,8 @@ export class SuperlinkCore implements AsyncDisposable {
     const listFiles = () =>
       readdirSync(this.#objects, { recursive: true, withFileTypes: true }).filter((entry) => entry.isFile())
     const object = await count('object')
-    for (let turn = 0; turn < 1000 && listFiles().length > object; turn++) await settled(1)
+    const endsAt = performance.now() + 120_000
+    while (listFiles().length > object && performance.now() < endsAt) await settled(1)
     return {
       message: await count('message'),
       message_object: await count('message_object'),

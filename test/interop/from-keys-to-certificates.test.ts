@@ -6,8 +6,9 @@ import { test } from 'node:test'
 import { expectedDigest, writeBilingualApp } from '../harness/bilingual-app.ts'
 import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { freePort } from '../harness/free-port.ts'
 import { eventually, run, start, type TestProgram } from '../harness/program.ts'
-import { freePort, pythonOf, startPython, withoutPython } from '../harness/python-flower.ts'
+import { pythonOf, startPython, withoutPython } from '../harness/python-flower.ts'
 import { startStunnel, withoutStunnel } from '../harness/stunnel.ts'
 
 const guidePath = join(import.meta.dirname, '..', '..', 'docs', 'guides', 'from-keys-to-certificates.md')

@@ -4,10 +4,11 @@ import { writeFileSync } from 'node:fs'
 import { join as joinPath } from 'node:path'
 import { describe, test } from 'node:test'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { freePort } from '../harness/free-port.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
 import type { TestProgram } from '../harness/program.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
-import { freePort, type Release, withoutPython } from '../harness/python-flower.ts'
+import { type Release, withoutPython } from '../harness/python-flower.ts'
 
 const startMs = 180_000
 const clock = joinPath(import.meta.dirname, '..', 'harness', 'python-clock')

@@ -4,8 +4,9 @@ import { dirname, join } from 'node:path'
 import { test } from 'node:test'
 import { countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
+import { freePort } from '../harness/free-port.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
-import { freePort, pythonOf, startPython, withoutPython } from '../harness/python-flower.ts'
+import { pythonOf, startPython, withoutPython } from '../harness/python-flower.ts'
 
 test("Flower 1.29's SuperExecs and apps work for our SuperLink and SuperNode, and a stop reaches them", {
   skip: withoutPython,
