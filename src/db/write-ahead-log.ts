@@ -116,9 +116,13 @@ class SqliteLog implements WriteAheadLog {
     this.#onCopied = action
   }
 
-  /** While transactions go on. */
+  /** While transactions go on. If the connection is broken, the next restart of the log reports it: no caller waits here. */
   async #copy(): Promise<void> {
-    await this.#inOtherThread(() => this.#checkpoints.copy())
+    try {
+      await this.#inOtherThread(() => this.#checkpoints.copy())
+    } catch {
+      // The log is to be copied once more, by the restart.
+    }
     this.isCopied = true
     this.#onCopied()
   }
