@@ -6,10 +6,9 @@ import { RpcError } from '../rpc/channel.ts'
 import { createAppioTask } from './appio-task.ts'
 import { superexecHeaders } from './superexec-headers.ts'
 import type { AppProgram } from './task-api.ts'
-import { type Acquired, answerMs, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
+import { answerMs, noTask, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
 
 const services = { 'flwr-serverapp': ServerAppIo.method, 'flwr-clientapp': ClientAppIo.method } as const
-const nothing: Acquired = { task: undefined, endedRunIds: [], waited: false }
 
 /**
  * The work of a SuperLink or SuperNode of Flower 1.29: runs that wait for a token. `program` says which of the two the
@@ -50,8 +49,9 @@ export function createAppioSource(
 
   return {
     generation: 'appio',
-    async acquire(signal) {
+    async acquire(signal, { programs } = {}) {
       const { runIds, program } = await list(signal)
+      if (programs && !programs.includes(program)) return noTask
       const service = services[program]
       for (const runId of runIds) {
         // A simulation is a run too; its program is not ours to start.
@@ -62,9 +62,9 @@ export function createAppioSource(
         const { token } = await call(service.requestToken, { runId }, signal)
         if (token === '') continue
         log.debug('A token was granted', { run: runId })
-        return { ...nothing, task: { taskId: undefined, runId, program, component: undefined, token } }
+        return { ...noTask, task: { taskId: undefined, runId, program, component: undefined, token } }
       }
-      return nothing
+      return noTask
     },
     open: (task, how) => createAppioTask(task.program, { ...how, channel, token: task.token, runId: task.runId }),
     needsLastWords: true,

@@ -9,7 +9,7 @@ import { superexecHeaders } from './superexec-headers.ts'
 import type { AppProgram } from './task-api.ts'
 import { type AcquiredTask, answerMs, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
 
-const supportedTaskTypes: readonly AppProgram[] = ['flwr-serverapp', 'flwr-clientapp']
+const allPrograms: readonly AppProgram[] = ['flwr-serverapp', 'flwr-clientapp']
 const holdMs = 25_000
 
 /** Tasks of the Runtime API, of SuperLinks and SuperNodes alike. */
@@ -18,10 +18,10 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
   let isOurs = false
   return {
     generation: 'runtime',
-    async acquire(signal, { hold = true } = {}) {
+    async acquire(signal, { hold = true, programs = allPrograms } = {}) {
       const waitMs = hold ? holdMs : 0
       const method = Runtime.method.acquireTask
-      const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: [...supportedTaskTypes], endedRunsSeen })
+      const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: [...programs], endedRunsSeen })
       const headers = superexecHeaders(secret, method, request)
       const { message, waited } = await channel
         .call(method, request, { signal, waitMs, headers, timeoutMs: waitMs + answerMs })

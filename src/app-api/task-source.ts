@@ -23,11 +23,19 @@ export interface Acquired {
   readonly waited: boolean
 }
 
+export const noTask: Acquired = { task: undefined, endedRunIds: [], waited: false }
+
 /** Where a SuperExec gets its tasks. */
 export interface TaskSource {
   readonly generation: AppGeneration
-  /** Takes the next task if there is one; a server that can do so holds the call for one unless `hold` is false. Throws an RpcError. */
-  acquire(signal: AbortSignal, options?: { readonly hold?: boolean }): Promise<Acquired>
+  /**
+   * Takes the next task of these programs, or of both, if there is one. A server that can do so holds the call for one unless
+   * `hold` is false. Throws an RpcError.
+   */
+  acquire(
+    signal: AbortSignal,
+    options?: { readonly hold?: boolean; readonly programs?: readonly AppProgram[] },
+  ): Promise<Acquired>
   /** Speaks for a task that was taken here. */
   open(task: AcquiredTask, options: Omit<TaskCallsOptions, 'channel' | 'token'>): TaskApi
   /** Whether the server waits for a reply when it is told that a ClientApp has failed without one: Python's do. */

@@ -223,6 +223,9 @@ export const limits = {
   /** Error replies to message ids that no run has, of all runs, until their apps have fetched them. */
   passingRepliesMax: 100_000,
   taskLaunchesMax: 5,
+  /** App processes of one SuperExec, and the ServerApps among them: their ClientApps may need the other half. */
+  appProcessesMax: 1024,
+  serverAppsMax: 512,
   /** One message of an app process to its SuperExec, and one that holds a reply and the context of its task. */
   appMessageBytesMax: 64 * 1024,
   lastWordsBytesMax: 96 * MiB,

@@ -271,6 +271,30 @@ test('ServerApps outlast their server until the last has ended, or until no serv
   }
 })
 
+test('there is room for a bounded number of apps, half of which may be ServerApps, and idle processes make room', async (t) => {
+  const { launcher, launch, apps, lines } = setUp(t)
+  const both = ['flwr-serverapp', 'flwr-clientapp']
+  let runs = 0n
+  const fill = (count: number, program: AcquiredTask['program']): void => {
+    for (let one = 0; one < count; one++) launch(`${++runs}`, runs, { program })
+  }
+  fill(limits.serverAppsMax - 1, 'flwr-serverapp')
+  assert.deepEqual(launcher.programsWithRoom(), both)
+  fill(1, 'flwr-serverapp')
+  assert.deepEqual(launcher.programsWithRoom(), ['flwr-clientapp'])
+  fill(limits.appProcessesMax - limits.serverAppsMax, 'flwr-clientapp')
+  assert.deepEqual(launcher.programsWithRoom(), [])
+  assert.equal(lines.filter((line) => line.includes('As many apps run')).length, 1)
+  await settle()
+  at(apps, limits.serverAppsMax).sayIdle()
+  at(apps, 0).end(0)
+  await settle()
+  assert.deepEqual(launcher.programsWithRoom(), both)
+  fill(1, 'flwr-serverapp')
+  assert.deepEqual(launcher.programsWithRoom(), [])
+  assert.deepEqual(at(apps, limits.serverAppsMax).signals, ['SIGTERM'])
+})
+
 test('a process that the system cannot start fails its task, and the next task is launched', async (t) => {
   const broken = new EventEmitter()
   const starts: (() => FakeApp)[] = [
@@ -375,7 +399,7 @@ test('last words that the server does not need are not taken', async (t) => {
 test('a Python app at a site without Python fails with a sentence', async (t) => {
   const { launch, told } = setUp(t)
   launch('one', 1n, { component: 'app.client:app', program: 'flwr-serverapp' })
-  for (let turn = 0; turn < 100_000 && !told.one; turn++) await new Promise((resolve) => setImmediate(resolve))
+  while (!told.one) await new Promise((resolve) => setImmediate(resolve))
   assert.match(told.one?.details ?? '', /Python/)
 })
 
@@ -383,7 +407,7 @@ test('where the server does not tell the language of an app, the configuration d
   const { launch, apps, told } = setUp(t, { apps: 'python' })
   launch('unknown', 1n, { component: undefined, program: 'flwr-serverapp' })
   launch('known')
-  for (let turn = 0; turn < 100_000 && !told.unknown; turn++) await new Promise((resolve) => setImmediate(resolve))
+  while (!told.unknown) await new Promise((resolve) => setImmediate(resolve))
   assert.match(told.unknown?.details ?? '', /Python/)
   assert.deepEqual(
     apps.map(({ tokens }) => tokens),

@@ -1,7 +1,7 @@
 import type { ChildProcess } from 'node:child_process'
 import type { Duplex } from 'node:stream'
 import { LauncherChannel } from '../app-api/app-channel.ts'
-import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
+import type { AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { startProgram } from '../base/child-program.ts'
 import type { Clock } from '../base/clock.ts'
@@ -9,10 +9,11 @@ import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import { componentLanguage } from '../fab/component.ts'
 import { AppConsole } from './app-console.ts'
+import { AppRoom } from './app-room.ts'
 import type { LauncherConfig } from './config.ts'
 import { keepLastLine } from './last-line.ts'
 import { PythonApps } from './python-apps.ts'
-import { endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
+import { addressFlag, endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
 import { TaskGuard } from './task-guard.ts'
 
 /** How long a warm process waits for the next task of its run. */
@@ -48,7 +49,8 @@ export class Launcher {
   readonly #started = new Set<StartedApp>()
   readonly #apps = new Set<AppProcess>()
   /** Of the ServerApps under way. */
-  readonly #serverGuards = new Set<TaskGuard>()
+  readonly #serverGuards = new Map<StartedApp, TaskGuard>()
+  readonly #room: AppRoom
   readonly #idle: AppProcess[] = []
   /** Tasks that wait a moment for a process that is about to be idle. */
   readonly #waiting = new Map<AcquiredTask, NodeJS.Timeout>()
@@ -60,6 +62,7 @@ export class Launcher {
     this.#config = config
     this.#startApp = startApp
     this.#console = new AppConsole(log)
+    this.#room = new AppRoom(log)
     this.#python = new PythonApps(config, this.#console)
     this.#source = source
     this.#log = log
@@ -113,10 +116,18 @@ export class Launcher {
   #guard(task: AcquiredTask, app: StartedApp | undefined): TaskGuard {
     const guard = new TaskGuard({ source: this.#source, task, log: this.#log, kill: () => app && endApp(app) })
     if (app && task.program === 'flwr-serverapp') {
-      this.#serverGuards.add(guard)
-      void app.ended.then(() => this.#serverGuards.delete(guard))
+      this.#serverGuards.set(app, guard)
+      void app.ended.then(() => this.#serverGuards.delete(app))
     }
     return guard
+  }
+
+  /** The programs of which another process may start. If there is room for none, a process that waits for a task ends. */
+  programsWithRoom(): readonly AppProgram[] {
+    const apps = this.#started.size + this.#waiting.size
+    const programs = this.#room.programs({ apps, serverApps: this.#serverGuards.size })
+    if (programs.length === 0 && this.#idle[0]) this.#endIdle(this.#idle[0])
+    return programs
   }
 
   /** Processes that wait for the next task of these runs wait in vain, and those at work will. */
@@ -136,20 +147,20 @@ export class Launcher {
    */
   async outlast({ clock, keepMs, signal }: { clock: Clock; keepMs: number; signal: AbortSignal }): Promise<void> {
     this.#cancelWaiting()
-    for (const app of this.#apps) if (app.program !== 'flwr-serverapp') endApp(app.started)
+    for (const app of this.#started) if (!this.#serverGuards.has(app)) endApp(app)
     // Python's ServerApps prolong their leases too, but too late for this.
-    for (const guard of this.#serverGuards) guard.keepAlive()
+    for (const guard of this.#serverGuards.values()) guard.keepAlive()
     const startedAt = clock.now()
     if (this.#serverGuards.size > 0)
       this.#log.info('The server is gone: ServerApps wait for its next start', {
         apps: this.#serverGuards.size,
         minutes: keepMs / 60_000,
       })
-    while (this.#started.size > 0 && !signal.aborted) {
-      const heardAt = Math.max(startedAt, ...[...this.#serverGuards].map((guard) => guard.heardAt))
+    while (this.#serverGuards.size > 0 && !signal.aborted) {
+      const heardAt = Math.max(startedAt, ...[...this.#serverGuards.values()].map((guard) => guard.heardAt))
       if (clock.now() - heardAt > keepMs)
         return this.#log.warn('The server did not come back: its ServerApps are ended')
-      const ended = Promise.all([...this.#started].map((app) => app.ended))
+      const ended = Promise.all([...this.#serverGuards.keys()].map((app) => app.ended))
       await Promise.race([ended, clock.sleep(lookEveryMs, signal).catch(() => {})])
     }
   }
@@ -280,10 +291,4 @@ function channelOf(child: ChildProcess): Duplex {
   const pipe = child.stdio?.[3]
   if (!pipe) throw new Error('the system has no descriptors left')
   return pipe as Duplex
-}
-
-/** How an app process is told where its server is, in the words of the server's generation. */
-function addressFlag(generation: AppGeneration, program: AppProgram): string {
-  if (generation === 'runtime') return '--runtime-api-address'
-  return program === 'flwr-serverapp' ? '--serverappio-api-address' : '--clientappio-api-address'
 }

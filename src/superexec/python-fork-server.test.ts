@@ -94,8 +94,12 @@ const run = (args: string[], alone: () => StartedApp = never, runId = 1n) => ({
 const never = () => {
   throw new Error('It should have forked')
 }
-const open = ({ program = 'flwr-clientapp', keepImports = false } = {}): PythonForkServer & Disposable => {
-  const options = { interpreter: 'python3', program: join(folder, program), keepImports, idleMs: 60_000 }
+const open = ({
+  interpreter = 'python3',
+  program = 'flwr-clientapp',
+  keepImports = false,
+} = {}): PythonForkServer & Disposable => {
+  const options = { interpreter, program: join(folder, program), keepImports, idleMs: 60_000 }
   const server = new PythonForkServer(options, new AppConsole(log), { app: 'Python', runId: undefined })
   return Object.assign(server, { [Symbol.dispose]: () => server.close() })
 }
@@ -204,6 +208,18 @@ test('a fork that does not listen is ended', { skip }, async () => {
   endApp(app)
   assert.match(await app.ended, /ended by signal (9|15)/)
   assert.equal(app.isOver, true)
+})
+
+test('an app whose environment is still being imported can be ended', async () => {
+  const interpreter = join(folder, 'slow-python')
+  writeFileSync(interpreter, '#!/bin/sh\nexec cat >/dev/null\n', { mode: 0o755 })
+  using server = open({ interpreter })
+  const app = server.start(run([]))
+  assert.ok(app)
+  app.kill('SIGTERM')
+  assert.equal(app.isOver, false)
+  app.kill('SIGKILL')
+  assert.equal(await app.ended, 'ended before it was started')
 })
 
 test('an environment that cannot be used like that starts each program by itself', { skip }, async () => {

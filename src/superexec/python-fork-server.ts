@@ -153,9 +153,10 @@ class Fork implements StartedApp {
     this.#resolve = resolve
   }
 
+  /** A fork that was given up before may come all the same. */
   born(pid: number): void {
     this.pid = pid
-    if (this.#wanted) this.kill(this.#wanted)
+    if (this.#wanted) this.#signal(pid, this.#wanted)
   }
 
   startAlone(): void {
@@ -169,10 +170,16 @@ class Fork implements StartedApp {
   }
 
   kill(signal: 'SIGTERM' | 'SIGKILL'): void {
+    if (this.isOver) return
     this.#wanted = signal
-    if (this.pid === undefined || this.isOver) return
+    if (this.pid !== undefined) this.#signal(this.pid, signal)
+    // The server does not fork, for instance because it still imports: nothing is left to wait for.
+    else if (signal === 'SIGKILL') this.end('ended before it was started')
+  }
+
+  #signal(pid: number, signal: 'SIGTERM' | 'SIGKILL'): void {
     try {
-      process.kill(this.pid, signal)
+      process.kill(pid, signal)
     } catch {
       // It has ended; that is told in a moment.
     }

@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask } from '../app-api/task-source.ts'
 import { ended } from '../base/child-program.ts'
 
@@ -35,4 +36,10 @@ export function endApp(app: StartedApp): void {
   app.kill('SIGTERM')
   const timer = setTimeout(() => app.kill('SIGKILL'), killAfterMs)
   void app.ended.then(() => clearTimeout(timer))
+}
+
+/** How an app process is told where its server is, in the words of the server's generation. */
+export function addressFlag(generation: AppGeneration, program: AppProgram): string {
+  if (generation === 'runtime') return '--runtime-api-address'
+  return program === 'flwr-serverapp' ? '--serverappio-api-address' : '--clientappio-api-address'
 }
