@@ -107,10 +107,11 @@ test('a training as the HTTP generation does it: sessions, series, trees, and ca
   const begin = () => call(address, Control.method.startRun, { fab: { hashStr: hash, content: bytes } })
   const launcher = call(address, Runtime.method.acquireTask, { supportedTaskTypes: ['flwr-serverapp'] })
   await delay(300)
-  const startedAt = performance.now()
   const first = await begin()
+  const begunAt = performance.now()
   const { task, token = '' } = await launcher
-  assert.ok(performance.now() - startedAt < 3000, 'the launcher was told late')
+  // Not when the call would have ended without a task.
+  assert.ok(performance.now() - begunAt < 4000, 'the launcher was told late')
   assert.deepEqual([task?.type, token.length], ['flwr-serverapp', 256])
   const second = await begin()
   assert.ok(first.seriesId && second.seriesId && first.seriesId !== second.seriesId)

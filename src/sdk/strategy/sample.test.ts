@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FakeClock } from '../../../test/harness/fake-clock.ts'
+import { randomFrom } from '../../../test/harness/random.ts'
 import { sampleNodes } from './sample.ts'
 
 const ids = (count: number): bigint[] => Array.from({ length: count }, (_, index) => BigInt(index))
@@ -16,15 +17,17 @@ test('a sample has the size that was asked for, and no node twice', async () => 
 })
 
 test('every set of nodes is as likely as any other', async () => {
+  const below = randomFrom(1)
+  const random = (): number => below(2 ** 32) / 2 ** 32
   const counts = new Map<string, number>()
   const draws = 12_000
   for (let draw = 0; draw < draws; draw++) {
-    const { sampled } = await sampleNodes(online(4), 0, () => 2)
+    const { sampled } = await sampleNodes(online(4), 0, () => 2, { random })
     const key = sampled.toSorted().join()
     counts.set(key, (counts.get(key) ?? 0) + 1)
   }
   assert.equal(counts.size, 6)
-  // Six standard deviations: fails by chance once in hundreds of millions of runs.
+  // Six standard deviations.
   for (const count of counts.values()) assert.ok(Math.abs(count - draws / 6) < 6 * Math.sqrt((draws * 5) / 36))
 })
 

@@ -92,7 +92,8 @@ async function play(seed: number): Promise<void> {
   const open = asked.filter(({ metadata }) => metadata.runId === runId).map(({ messageId }) => messageId)
   const quietly = (move: () => Promise<void>) =>
     move().catch((error: unknown) => assert.ok(error instanceof DomainError))
-  for (let turn = 0; turn < 1000 && (await core.collect(runId, open)).length < open.length; turn++) {
+  const endsAt = performance.now() + 120_000
+  while ((await core.collect(runId, open)).length < open.length && performance.now() < endsAt) {
     await quietly(launch)
     await quietly(end)
     await settled(2)
