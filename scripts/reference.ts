@@ -1,5 +1,5 @@
-import { readFileSync, writeFileSync } from 'node:fs'
-import { join } from 'node:path'
+import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import type { Command } from 'commander'
 import { rows as appRows } from '../src/app-runtime/config.ts'
 import { refusalRow } from '../src/base/error-catalog.ts'
@@ -13,13 +13,14 @@ import { rows as superexecRows } from '../src/superexec/config.ts'
 import { rows as storedStateRows } from '../src/superlink/maintenance/stored-state.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
+import { listPrograms } from './command-tree.ts'
+import { completions } from './completions.ts'
+import { manPage } from './man-pages.ts'
 import { strategyPage } from './strategy-page.ts'
 
 /**
- * Writes `docs/reference/options.md` and `docs/reference/flwr.md` from what the programs parse by; with `--check` it only
- * compares.
+ * Writes the reference pages, man pages and completions from what the programs parse by; with `--check` it only compares.
  */
-const folder = join(import.meta.dirname, '..', 'docs', 'reference')
 const programs = {
   'flower-superlink': superlinkRows,
   'flower-superlink check': storedStateRows,
@@ -85,12 +86,22 @@ const pages = {
   ],
 }
 
-for (const [name, parts] of Object.entries(pages)) {
-  const path = join(folder, name)
-  const text = `${parts.join('\n\n')}\n`
-  if (!process.argv.includes('--check')) writeFileSync(path, text)
-  else if (readFileSync(path, 'utf8') !== text) {
-    process.stderr.write(`docs/reference/${name} is not what the programs know: run npm run gen.\n`)
+const all = await listPrograms()
+const files: Readonly<Record<string, string>> = {
+  ...Object.fromEntries(
+    Object.entries(pages).map(([name, parts]) => [`docs/reference/${name}`, `${parts.join('\n\n')}\n`]),
+  ),
+  ...Object.fromEntries(all.map((program) => [`share/man/man1/${program.path}.1`, manPage(program, all)])),
+  ...Object.fromEntries(Object.entries(completions(all)).map(([name, text]) => [`share/completions/${name}`, text])),
+}
+const root = join(import.meta.dirname, '..')
+for (const [name, text] of Object.entries(files)) {
+  const path = join(root, name)
+  if (!process.argv.includes('--check')) {
+    mkdirSync(dirname(path), { recursive: true })
+    writeFileSync(path, text)
+  } else if (!existsSync(path) || readFileSync(path, 'utf8') !== text) {
+    process.stderr.write(`${name} is not what the programs know: run npm run gen.\n`)
     process.exitCode = 1
   }
 }
