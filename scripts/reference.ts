@@ -10,16 +10,18 @@ import { refusalReasons } from '../src/identity/caller.ts'
 import { refusalSentence } from '../src/identity/refusal-sentence.ts'
 import { callFailures } from '../src/rpc/call-failures.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
+import { eventSchema } from '../src/superlink/events/event-catalog.ts'
 import { rows as storedStateRows } from '../src/superlink/maintenance/stored-state.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
 import { listPrograms } from './command-tree.ts'
 import { completions } from './completions.ts'
+import { eventPage } from './event-page.ts'
 import { manPage } from './man-pages.ts'
 import { strategyPage } from './strategy-page.ts'
 
 /**
- * Writes the reference pages, man pages and completions from what the programs parse by; with `--check` it only compares.
+ * Writes the reference pages, the schema of events, man pages and completions from what the programs parse by; with `--check` it only compares.
  */
 const programs = {
   'flower-superlink': superlinkRows,
@@ -71,6 +73,7 @@ const pages = {
       ],
     ),
   ],
+  'events.md': eventPage(table),
   'strategies.md': strategyPage(table),
   'refusals.md': [
     '# Why a peer is refused',
@@ -91,6 +94,7 @@ const files: Readonly<Record<string, string>> = {
   ...Object.fromEntries(
     Object.entries(pages).map(([name, parts]) => [`docs/reference/${name}`, `${parts.join('\n\n')}\n`]),
   ),
+  'docs/reference/events.schema.json': `${JSON.stringify(eventSchema(), undefined, 2)}\n`,
   ...Object.fromEntries(all.map((program) => [`share/man/man1/${program.path}.1`, manPage(program, all)])),
   ...Object.fromEntries(Object.entries(completions(all)).map(([name, text]) => [`share/completions/${name}`, text])),
 }

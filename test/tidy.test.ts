@@ -54,6 +54,7 @@ const withoutText: readonly (readonly [path: string, count: number])[] = [
   ['src/objects/message-parts.ts', 1],
   ['src/objects/object-rows.ts', 2],
   ['src/superlink/delivery/participant-store.ts', 2],
+  ['src/superlink/events/outbox-store.ts', 1],
   ['src/superlink/nodes/node-store.ts', 1],
   ['src/superlink/runs/run-store.ts', 2],
 ]

@@ -54,6 +54,7 @@ export const controlAccess = {
   registerNode: { caller: 'account', of: 'fleet', changes: true, body: 'small' },
   unregisterNode: { caller: 'account', of: 'node', changes: true, body: 'small' },
   setNodeAdmission: { caller: 'account', of: 'any-node', changes: true, body: 'small' },
+  streamEvents: { caller: 'account', of: 'runs', changes: false, body: 'small' },
   showSecurity: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   showCaller: { caller: 'account', of: 'caller', changes: false, body: 'small' },
   listNodes: { caller: 'account', of: 'caller', changes: false, body: 'small' },

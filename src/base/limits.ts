@@ -1,3 +1,5 @@
+import { bodyLimits } from './body-limits.ts'
+
 /** Every bound of the system in one place. Over a limit there is a refusal that names it. */
 const KiB = 1024
 const MiB = 1024 * KiB
@@ -142,6 +144,9 @@ export const limits = {
   runEventsMax: 10_000,
   eventBytesMax: 16 * 1024,
   eventNameBytesMax: 200,
+  /** Events of a SuperLink: how many are kept and for how long, one of them, and those that wait for the webhook. */
+  ...{ eventsKeptMax: 100_000, eventKeptMs: 30 * 24 * 60 * 60_000, eventRecordBytesMax: 96 * KiB },
+  ...{ webhookWaitingMax: 100_000, webhookPatienceMs: 3 * 24 * 60 * 60_000 },
   /** Texts that are kept, by what they are; `column-limits.ts` names one of them for every column. */
   wordBytesMax: 128,
   hashBytesMax: 64,
@@ -176,24 +181,7 @@ export const limits = {
   /** How long a call is held for a caller that asked for it, and for one that did not. */
   heldCallMsMax: 30_000,
   heldStrangerCallMs: 5_000,
-  /**
-   * The classes of request bodies; the access table names one for each method. `elementsMax` counts fields and list items.
-   * A decoded request may take three times the size of its body, or `decodedBytesMin`; four times up to `fourTimesUpTo`.
-   */
-  bodies: {
-    small: { bytesMax: 64 * KiB, elementsMax: 1_000, decodedBytesMin: 256 * KiB },
-    /** Lists of ids, and short records. */
-    list: { bytesMax: 4 * MiB, elementsMax: 60_000, decodedBytesMin: 256 * KiB },
-    logs: { bytesMax: 16 * MiB, elementsMax: 200_000, decodedBytesMin: 1 * MiB },
-    /** One message with its object tree. */
-    tree: { bytesMax: 16 * MiB, elementsMax: 41_000, decodedBytesMin: 1 * MiB },
-    /** Ten thousand messages of few objects are mostly ids and fields: what they become may take four times their size. */
-    messages: { bytesMax: 64 * MiB, elementsMax: 1_500_000, decodedBytesMin: 1 * MiB, fourTimesUpTo: 32 * MiB },
-    /** The context of an app: records with their contents, e.g. lists of small numbers. */
-    context: { bytesMax: 64 * MiB, elementsMax: 300_000, decodedBytesMin: 16 * MiB },
-    /** One object, or one FAB. */
-    content: { bytesMax: 64 * MiB, elementsMax: 10_000, decodedBytesMin: 256 * KiB },
-  },
+  bodies: bodyLimits,
   /** One record of a reply: lists of numbers, texts, and bytes. */
   records: { elementsMax: 2_000_000, decodedBytesMin: 16 * MiB, stringBytesMax: 60 * MiB },
   /** One object that names the parts of a message: an array, or the arrays of a record. */

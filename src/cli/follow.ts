@@ -178,7 +178,7 @@ class Follower {
  * Follows again from where it was when the connection breaks, with growing pauses. `onOutage` is told why once an outage,
  * and `undefined` when it is over. Returns `undefined` if the signal was aborted.
  */
-async function keepFollowing<T>(
+export async function keepFollowing<T>(
   signal: AbortSignal,
   patienceMs: number,
   follow: (onAnswer: () => void) => Promise<T>,

@@ -45,6 +45,7 @@ const commands: Readonly<Record<string, () => Promise<CreateCommand>>> = {
   log: async () => (await import('./commands/log.ts')).logCommand,
   list: async () => (await import('./commands/list.ts')).listCommand,
   whoami: async () => (await import('./commands/whoami.ts')).whoamiCommand,
+  events: async () => (await import('./commands/events.ts')).eventsCommand,
   top: async () => (await import('./commands/top.ts')).topCommand,
   dashboard: async () => (await import('./commands/dashboard.ts')).dashboardCommand,
   report: async () => (await import('./commands/report.ts')).reportCommand,

@@ -57,6 +57,14 @@ export const columnLimits = {
     message_id: 'hashBytesMax',
   },
   task_event: { event: 'eventNameBytesMax', data: 'eventBytesMax' },
+  event: {
+    event_id: 'wordBytesMax',
+    type: 'wordBytesMax',
+    owner_aid: 'identityBytesMax',
+    owner_organization: 'identityBytesMax',
+    data: 'eventRecordBytesMax',
+  },
+  outbox: { event_id: 'wordBytesMax', body: 'eventRecordBytesMax' },
   message: {
     message_id: 'hashBytesMax',
     state: 'wordBytesMax',

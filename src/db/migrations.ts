@@ -148,4 +148,18 @@ export const migrations: readonly string[] = [
   CREATE INDEX task_finished ON task (finished_at) WHERE status = 'finished' AND type = 'flwr-serverapp';
   CREATE INDEX run_fab ON run (fab_hash);
   `,
+  `
+  CREATE TABLE event (
+    position INTEGER PRIMARY KEY, event_id TEXT NOT NULL, at REAL NOT NULL, type TEXT NOT NULL, owner_aid TEXT,
+    owner_organization TEXT, data TEXT NOT NULL
+  ) STRICT;
+  CREATE INDEX event_age ON event (at);
+  CREATE TABLE outbox (
+    position INTEGER PRIMARY KEY, event_id TEXT NOT NULL, body TEXT NOT NULL, attempts INTEGER NOT NULL,
+    queued_at REAL NOT NULL, due_at REAL NOT NULL
+  ) STRICT;
+  CREATE INDEX outbox_due ON outbox (due_at, position);
+  CREATE INDEX outbox_age ON outbox (queued_at);
+  CREATE INDEX node_certificate_end ON node (certificate_not_after) WHERE certificate_not_after IS NOT NULL;
+  `,
 ]

@@ -14,6 +14,8 @@ export interface Tables {
   part: PartTable
   task: TaskTable
   task_event: TaskEventTable
+  event: EventTable
+  outbox: OutboxTable
   message: MessageTable
   message_object: MessageObjectTable
   participant: ParticipantTable
@@ -154,6 +156,33 @@ export interface TaskEventTable {
   at: Instant
   event: string
   data: string
+}
+
+/** What happened in the federation. */
+export interface EventTable {
+  position: Generated<number>
+  /** UUID */
+  event_id: string
+  at: Instant
+  type: string
+  /** The account of the run that the event is about; null if it is about no run. */
+  owner_aid: string | null
+  owner_organization: string | null
+  /** JSON */
+  data: string
+}
+
+/** Events that the receiver of the webhook has not accepted yet. */
+export interface OutboxTable {
+  /** Of the event. */
+  position: number
+  event_id: string
+  /** JSON, as it is sent. */
+  body: string
+  attempts: number
+  queued_at: Instant
+  /** When the next attempt may be made. */
+  due_at: Instant
 }
 
 export interface MessageTable {

@@ -1,6 +1,4 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { dirname, join } from 'node:path'
+import { dirname } from 'node:path'
 import { leaveChild } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
@@ -47,14 +45,16 @@ import { complete } from './delivery/life.ts'
 import { PassingReplies } from './delivery/passing-replies.ts'
 import { recoverDelivery } from './delivery/recover.ts'
 import { watchStalledReplies } from './delivery/stalled-replies.ts'
+import { EventLog } from './events/event-log.ts'
+import { openEventSources } from './events/event-sources.ts'
 import { IdleWatch } from './idle.ts'
 import { createListen } from './listen.ts'
-import { besideDatabase } from './maintenance/stored-state.ts'
 import { KnownNodes } from './nodes/known-nodes.ts'
 import { LiveNodes } from './nodes/live-nodes.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
 import { Uploads } from './nodes/uploads.ts'
+import { objectDirectory } from './object-directory.ts'
 import { prepareRestart } from './runs/checkpoints.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
@@ -138,6 +138,7 @@ export async function startSuperlink(
       onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
     }),
     bells,
+    events: new EventLog({ db, clock, bells, hasWebhook: config.webhook !== undefined }),
     traffic: new Traffic(db, work.observer),
     progress: new RunProgress(work.observer),
     passingReplies: new PassingReplies(),
@@ -194,9 +195,12 @@ export async function startSuperlink(
     for (const { kind } of ctx.progress.waits.known.values()) metrics.runsWaiting.inc({ reason: kind })
   })
   ctx.security.certificates = () => certificatesInUse(credentials)
+  const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
+  const eventSources = openEventSources(ctx, { webhook: config.webhook, metrics, troubles })
   const listen = createListen(config, credentials, ctx, metrics, {
     audit(entry) {
       ctx.security.note(entry)
+      eventSources.noteRefusal(entry)
       audit.write(entry)
     },
     bodyBudget,
@@ -226,7 +230,6 @@ export async function startSuperlink(
     work.watch(db, { path, clock })
     tellFiles(metrics, [credentials.server, credentials.clients])
     const unreadiness = () => databaseFailure ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())
-    const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
     const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
@@ -239,6 +242,7 @@ export async function startSuperlink(
     runJob(ctx, 'wait watch', () => watchWaits(ctx, stop.signal)),
     runJob(ctx, 'removal of old runs', () => watchRetention(ctx, config.keepRuns, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
+    ...eventSources.start(stop.signal),
   ]
   const { clients, ocsp } = credentials
   const doors = [...new Set(Object.values(listeners))]
@@ -267,15 +271,6 @@ export async function startSuperlink(
 async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
   await ctx.tasks.recover('paused')
   await prolongOnline(ctx)
-}
-
-async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableStack): Promise<string> {
-  const { path, storageDirectory } = config.database
-  if (storageDirectory !== undefined) return storageDirectory
-  if (path !== inMemory) return besideDatabase(path)
-  const directory = await mkdtemp(join(tmpdir(), 'trellis-superlink-'))
-  stack.defer(() => rm(directory, { recursive: true, force: true }))
-  return directory
 }
 
 function runSuperexec(

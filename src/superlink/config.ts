@@ -6,6 +6,8 @@ import { readCertificates, readServerTls, type ServerTlsFiles } from '../identit
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
 import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
+import { readWebhook } from './config-webhook.ts'
+import type { WebhookConfig } from './events/webhook.ts'
 import { memoryName, rows } from './options.ts'
 import type { Retention } from './runs/retention.ts'
 
@@ -33,6 +35,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly python: string | undefined
   readonly log: LogSettings
   readonly auditFile: string | undefined
+  /** Where events are sent. */
+  readonly webhook: WebhookConfig | undefined
   /** Where the address of the Control API is written. */
   readonly addressFile: string | undefined
   /** Ends when no program has used it for this long. */
@@ -110,6 +114,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     python: text('python'),
     log: readLogSettings(values),
     auditFile: text('auditLog'),
+    webhook: readWebhook(values),
     addressFile: text('addressFile'),
     idleMs: readIdle(text('endWhenIdle')),
     warnings,

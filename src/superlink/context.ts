@@ -11,6 +11,7 @@ import type { SecurityView } from './access/security-view.ts'
 import type { CheckedReplies } from './delivery/checked-replies.ts'
 import type { PassingReplies } from './delivery/passing-replies.ts'
 import { ReplyWaiters } from './delivery/reply-waiters.ts'
+import type { EventLog } from './events/event-log.ts'
 import type { KnownNodes } from './nodes/known-nodes.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
@@ -30,6 +31,8 @@ export interface SuperlinkContext {
   readonly clock: Clock
   readonly log: Logger
   readonly bells: Bells
+  /** What happens, for programs outside. */
+  readonly events: EventLog
   readonly traffic: Traffic
   readonly progress: RunProgress
   readonly passingReplies: PassingReplies
@@ -68,6 +71,8 @@ export interface Bells {
   readonly runs: Bell<RunId>
   /** A reply whose objects have not all come. */
   readonly incomplete: Bell<'incomplete'>
+  /** Something was recorded for programs that follow the events of the SuperLink. */
+  readonly events: Bell<'events'>
   /** The next deadline of a node or message may have changed. */
   readonly deadlines: Bell<'deadlines'>
 }
@@ -79,6 +84,7 @@ export function createBells(): Bells {
     nodes: new Bell(),
     runs: new Bell(),
     incomplete: new Bell(),
+    events: new Bell(),
     deadlines: new Bell(),
   }
 }

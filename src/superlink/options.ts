@@ -90,6 +90,18 @@ export const rows: readonly OptionRow[] = [
     help: 'file for the audit log, one JSON object per line: connections, rejections and changes',
   },
   {
+    flags: '--webhook <url>',
+    help: 'send events (runs, SuperNodes, certificates, refusals) to this https URL by POST, signed; needs --webhook-secret-file',
+  },
+  {
+    flags: '--webhook-secret-file <path>',
+    help: 'file with the secret that signs events: whsec_ and 24 to 64 bytes in base64',
+  },
+  {
+    flags: '--webhook-ca-certfile <path>',
+    help: 'PEM file with the CA of the certificate of the webhook, beside the public ones',
+  },
+  {
     flags: '--address-file <path>',
     help: 'write the address of the Control API and a secret to this file, and accept only clients that know the secret',
   },

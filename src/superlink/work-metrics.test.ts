@@ -7,6 +7,7 @@ import { SuperlinkCore } from '../../test/harness/superlink-core.ts'
 import { Metrics } from '../base/metrics.ts'
 import { inMemory } from '../db/database.ts'
 import { errorCodes } from '../message/message.ts'
+import { createWebhookMetrics } from './events/webhook.ts'
 import { appendEvents } from './runs/events.ts'
 import { WorkMetrics } from './work-metrics.ts'
 
@@ -100,6 +101,7 @@ test('every metric and label is in the reference page, and nothing else is', () 
   const rows = [...page.matchAll(/^\| `(\w+_\w+)` \| (.*?) \|/gm)]
   const metrics = new Metrics()
   new WorkMetrics(metrics)
+  createWebhookMetrics(metrics)
   assert.deepEqual(rows.map(([, name]) => name).sort(), metrics.names().sort())
   const labels = rows.flatMap(([, , cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, label]) => label as string))
   assert.deepEqual([...new Set(labels)].sort(), metrics.labels().sort())

@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { parser } from '@prometheus-io/lezer-promql'
 import { Metrics } from '../../src/base/metrics.ts'
+import { createWebhookMetrics } from '../../src/superlink/events/webhook.ts'
 import { WorkMetrics } from '../../src/superlink/work-metrics.ts'
 import { helmTemplate, kustomize, type Resource, withoutTools } from './rendered.ts'
 
@@ -30,6 +31,7 @@ interface Rule {
 async function everything(): Promise<{ series: ReadonlySet<string>; labels: ReadonlySet<string>; body: string }> {
   const metrics = new Metrics()
   new WorkMetrics(metrics)
+  createWebhookMetrics(metrics)
   metrics.watchProcess()
   const { body } = await metrics.text()
   const series = new Set(metrics.names())
@@ -95,6 +97,9 @@ const notInDashboard = [
   'trellis_storage_full',
   'trellis_tls_files_good',
   'trellis_tls_reloads_total',
+  'trellis_webhook_attempts_total',
+  'trellis_webhook_dead_total',
+  'trellis_webhook_waiting',
 ]
 
 test('chart and overlay bring the same dashboard', { skip: withoutTools }, () => {

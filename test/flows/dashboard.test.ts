@@ -236,6 +236,16 @@ test('flwr dashboard and flwr report show what their certificate may see', async
   )
   const top = await deployment.flwr('top')
   assert.match(top.stdout, /^test {2}1 of 1 SuperNodes online · 0 runs under way · /)
+  const events = await deployment.flwr('events', '--format', 'json')
+  const types = events.stdout
+    .trim()
+    .split('\n')
+    .map((line) => (JSON.parse(line) as { type: string; data: { run?: string } }).data.run === runId)
+  // The account of this certificate is no admin: it sees its run, and no SuperNode.
+  assert.deepEqual(types, [true, true], events.said)
+  const [started = '', finished = ''] = (await deployment.flwr('events')).stdout.trim().split('\n')
+  assert.match(started, /^20\S+Z {2}run\.started {18}\S+ has started run \d+ of /)
+  assert.match(finished, /^20\S+Z {2}run\.finished {17}Run \d+ has completed\.$/)
   const unknown = await deployment.flwr('report', '7')
   assert.equal(unknown.status, 1)
   assert.match(unknown.said, /not found/)

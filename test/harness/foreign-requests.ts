@@ -71,6 +71,8 @@ const harmless: readonly string[] = [
     'processLost',
     // All messages of the caller's own run.
     'wantsAll',
+    'afterSequence',
+    'follow',
   ],
   // The token of the header counts, and that of the body is not read.
   ...['token', 'runStatus'],

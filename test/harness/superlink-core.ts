@@ -28,6 +28,7 @@ import { PassingReplies } from '../../src/superlink/delivery/passing-replies.ts'
 import { recoverDelivery } from '../../src/superlink/delivery/recover.ts'
 import { acceptReply } from '../../src/superlink/delivery/replies.ts'
 import { acceptUnprompted } from '../../src/superlink/delivery/unprompted.ts'
+import { EventLog } from '../../src/superlink/events/event-log.ts'
 import { KnownNodes } from '../../src/superlink/nodes/known-nodes.ts'
 import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
 import { activateNode, heartbeat, registerNode } from '../../src/superlink/nodes/nodes.ts'
@@ -155,6 +156,7 @@ export class SuperlinkCore implements AsyncDisposable {
         onFinished: (...end) => onTaskFinished(ctx, ...end),
       }),
       bells,
+      events: new EventLog({ db, clock, bells, hasWebhook: false }),
       traffic: new Traffic(db, observer),
       progress: new RunProgress(observer),
       passingReplies: new PassingReplies(),

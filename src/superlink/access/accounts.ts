@@ -3,6 +3,7 @@ import type { RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import type { CertificatePeer, RunScope } from '../../identity/caller.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
+import type { EventScope } from '../events/event-store.ts'
 import { type Node, noAccount } from '../nodes/node.ts'
 import { findRun, type Run } from '../runs/run.ts'
 import type { RunOwners } from '../runs/run-store.ts'
@@ -30,6 +31,11 @@ export function runOwnersOf({ id, organization, certificate }: Account): RunOwne
   if (scope === 'all') return 'all'
   const own = { ownerAid: id, organization: certificate?.identityOrganization }
   return scope === 'organization' && organization !== '' ? { own, colleaguesIn: organization } : { own }
+}
+
+/** Which events the account sees: those of the runs that it sees; admins see also those that are about no run. */
+export function eventScopeOf(account: Account): EventScope {
+  return isAdmin(account) ? 'everything' : runOwnersOf(account)
 }
 
 function sees(account: Account, run: Pick<Run, 'ownerAid' | 'ownerOrganization'>): boolean {

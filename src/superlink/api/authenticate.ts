@@ -102,7 +102,7 @@ async function findNode(
 /** Identifies an account by certificate if certificates are required; otherwise there is only one account. */
 export function controlCallers(ctx: SuperlinkContext): CallerKinds<ControlCallers> {
   return {
-    account: callerKind(async (head) => accountOf(requireRole(ctx, head, 'cli'))),
+    account: callerKind(async (head) => accountOfCall(ctx, head)),
   }
 }
 
@@ -111,7 +111,12 @@ export function controlCallers(ctx: SuperlinkContext): CallerKinds<ControlCaller
  * the call began.
  */
 export function ensureStillSees(ctx: SuperlinkContext, call: CallHead, run: Run): void {
-  ensureSees(accountOf(requireRole(ctx, call, 'cli')), run)
+  ensureSees(accountOfCall(ctx, call), run)
+}
+
+/** The account of a call that is still open, by what is known of its certificate now. Throws if it has none any more. */
+export function accountOfCall(ctx: SuperlinkContext, call: CallHead): Account {
+  return accountOf(requireRole(ctx, call, 'cli'))
 }
 
 function requireRole(ctx: SuperlinkContext, head: CallHead, role: Role): CertificatePeer | undefined {

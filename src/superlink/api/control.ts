@@ -7,14 +7,15 @@ import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import { isNistPublicKey } from '../../identity/node-key.ts'
 import { userConfigFromWire } from '../../message/wire.ts'
 import { defineService, type Service } from '../../rpc/service.ts'
-import { getRunOf } from '../access/accounts.ts'
+import { eventScopeOf, getRunOf } from '../access/accounts.ts'
 import { type ControlOwned, controlOwners } from '../access/owners.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { followEvents } from '../events/follow-events.ts'
 import { defaultFederation, describeFederation } from '../federations/federation.ts'
 import { parseAdmission, setAdmission } from '../nodes/admission.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import { expireNodes, registerKey, unregisterNode } from '../nodes/nodes.ts'
-import { followEvents } from '../runs/events.ts'
+import { followRunEvents } from '../runs/events.ts'
 import { findWait } from '../runs/find-wait.ts'
 import { stopRun } from '../runs/finish.ts'
 import { followLog } from '../runs/logs.ts'
@@ -23,7 +24,7 @@ import { findRun, runToWire, toRun } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
 import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
-import { type ControlCallers, controlCallers, ensureStillSees } from './authenticate.ts'
+import { accountOfCall, type ControlCallers, controlCallers, ensureStillSees } from './authenticate.ts'
 import { callerToWire } from './caller-wire.ts'
 import { nodeToWire } from './node-wire.ts'
 import { describeRunNodes } from './run-nodes-wire.ts'
@@ -81,7 +82,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
       async *streamRunEvents(request, call, _caller, run) {
         const afterId = request.afterTaskEventId ?? 0n
         const check = (): void => ensureStillSees(ctx, call, run)
-        for await (const taskEvent of followEvents(ctx, run.runId, afterId, call.signal, check)) yield { taskEvent }
+        for await (const taskEvent of followRunEvents(ctx, run.runId, afterId, call.signal, check)) yield { taskEvent }
       },
       showRunNodes: (_request, _call, _caller, run) => describeRunNodes(ctx, run.runId),
       async listRuns(request, _call, _caller, { owners, runId }) {
@@ -119,6 +120,15 @@ export function createControlService(ctx: SuperlinkContext): Service {
       async setNodeAdmission(request, _call, _caller, node) {
         await setAdmission(ctx, node, parseAdmission(request.admission))
         return {}
+      },
+      async *streamEvents(request, call) {
+        // Asked again before each page: the policy may have changed since the call began.
+        const scope = () => eventScopeOf(accountOfCall(ctx, call))
+        const options = { after: Number(request.afterSequence), follows: request.follow, scope }
+        for await (const { oldest, events } of followEvents(ctx, options, call.signal)) {
+          const shown = events.map(({ position, json }) => ({ sequence: BigInt(position), json }))
+          yield { oldestSequence: BigInt(oldest), events: shown }
+        }
       },
       showSecurity: async (_request, _call, caller) => securityToWire(ctx.security, caller, ctx.clock.now()),
       showCaller: (_request, _call, caller) => callerToWire(caller, ctx.clock.now()),

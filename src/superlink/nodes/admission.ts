@@ -3,6 +3,7 @@ import type { Db } from '../../db/database.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { type Admission, type Node, type NodeCredential, provenKeyOf } from './node.ts'
+import { recordAdmission, recordOffline } from './node-events.ts'
 import * as nodeStore from './node-store.ts'
 import { wakeWaiters } from './nodes.ts'
 
@@ -27,12 +28,15 @@ export async function setAdmission(ctx: SuperlinkContext, node: Node, admission:
   const nodes = await ctx.db.transaction(async (tx, afterCommit) => {
     const now = ctx.clock.now()
     const nodes = await nodeStore.listSameIdentity(tx, node)
-    for (const { nodeId, status } of nodes) {
+    for (const one of nodes) {
+      const { nodeId, status } = one
       const isCutOff = admission === 'blocked' && status === 'online'
       await ctx.knownNodes.update(tx, afterCommit, nodeId, {
         admission,
         ...(isCutOff ? { status: 'offline', lastDeactivatedAt: now, onlineUntil: now } : {}),
       })
+      if (isCutOff) await recordOffline(ctx, tx, afterCommit, one, 'blocked')
+      if (one.admission !== admission) await recordAdmission(ctx, tx, afterCommit, one, admission)
     }
     afterCommit(() =>
       wakeWaiters(

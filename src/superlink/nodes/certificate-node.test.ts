@@ -4,6 +4,8 @@ import { FakeClock } from '../../../test/harness/fake-clock.ts'
 import { recordingLogger } from '../../../test/harness/recording-logger.ts'
 import { inMemory, openDatabase } from '../../db/database.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
+import { createBells } from '../context.ts'
+import { EventLog } from '../events/event-log.ts'
 import { noteRenewal } from './certificate-node.ts'
 import { KnownNodes } from './known-nodes.ts'
 import { newNode } from './node.ts'
@@ -22,7 +24,8 @@ test('a renewal is logged once, however many calls show the new certificate at t
   } as const
   await db.transaction((tx) => nodeStore.insert(tx, node))
   const renewed = { identity: 'site-a', organization: '', serial: '02', notAfter: 2000 } as CertificatePeer
-  const ctx = { db, clock, log, knownNodes: new KnownNodes(db) }
+  const events = new EventLog({ db, clock, bells: createBells(), hasWebhook: false })
+  const ctx = { db, clock, log, events, knownNodes: new KnownNodes(db) }
   await Promise.all(Array.from({ length: 4 }, () => noteRenewal(ctx, node, renewed)))
   assert.equal(lines.filter((line) => JSON.stringify(line).includes('shows a new certificate')).length, 1)
   // A call over the connection with the former certificate.

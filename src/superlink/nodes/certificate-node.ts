@@ -2,11 +2,12 @@ import type { AfterCommit, Db } from '../../db/database.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { type Node, type NodeCredential, newNode } from './node.ts'
+import { recordRegistered } from './node-events.ts'
 import * as nodeStore from './node-store.ts'
 
 /** Nodes that are known by the identity in their certificate. A renewed certificate is the same node. */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'log' | 'knownNodes'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'log' | 'knownNodes' | 'events'>
 
 /** Returns the node of an identity: a known one, one known so far by the key that the caller proves too, or a new one. */
 export async function ensureCertificateNode(
@@ -22,6 +23,7 @@ export async function ensureCertificateNode(
       ? await nodeStore.findByIdentityAndKey(tx, peer, publicKey)
       : await nodeStore.findOldestByIdentity(tx, peer)
   if (known) {
+    if (isNewer(known, peer)) await recordRenewal(ctx, tx, afterCommit, known, peer)
     await ctx.knownNodes.update(tx, afterCommit, known.nodeId, {
       publicKey,
       organization: peer.organization,
@@ -42,6 +44,7 @@ export async function ensureCertificateNode(
     certificateNotAfter: peer.notAfter,
   }
   await nodeStore.insert(tx, node)
+  await recordRegistered(ctx, tx, afterCommit, node)
   return node
 }
 
@@ -58,15 +61,35 @@ export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): 
     if (!change) return
     await ctx.knownNodes.update(tx, afterCommit, node.nodeId, change)
     if (change.certificateSerial === undefined) return
+    await recordRenewal(ctx, tx, afterCommit, now, peer)
     const shown = { node: node.nodeId, identity: peer.identity, serial: peer.serial }
     afterCommit(() => ctx.log.info('A SuperNode shows a new certificate', shown))
   })
 }
 
+/** While a node moves from one connection to the next, both certificates come in. */
+function isNewer(node: Node, peer: CertificatePeer): boolean {
+  return node.certificateSerial !== peer.serial && peer.notAfter >= (node.certificateNotAfter ?? 0)
+}
+
+function recordRenewal(
+  { events }: Pick<Ctx, 'events'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  node: Node,
+  { identity, organization, serial, notAfter }: CertificatePeer,
+): Promise<void> {
+  const expires = new Date(notAfter).toISOString()
+  return events.record(tx, afterCommit, 'certificate.renewed', {
+    sentence: `SuperNode ${node.name ?? identity} has a new certificate, until ${expires}.`,
+    ...{ kind: 'node', subject: identity, serial, expires, node: String(node.nodeId) },
+    ...(organization === '' ? {} : { organization }),
+  })
+}
+
 /** Returns what changes of a node that shows this certificate; `undefined` if nothing does. */
 function findChange(node: Node, peer: CertificatePeer): nodeStore.NodeChange | undefined {
-  // While a node moves from one connection to the next, both certificates come in.
-  const isNew = node.certificateSerial !== peer.serial && peer.notAfter >= (node.certificateNotAfter ?? 0)
+  const isNew = isNewer(node, peer)
   const losesOwnTags = peer.allowsOwnTags === false && Object.keys(node.tags.own).length > 0
   if (!isNew && !losesOwnTags) return undefined
   const own = losesOwnTags ? {} : node.tags.own

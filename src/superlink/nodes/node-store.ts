@@ -147,6 +147,26 @@ function selectOnline(db: Db) {
   return db.selectFrom('node').where('status', '=', sql.lit('online'))
 }
 
+/** The SuperNodes whose certificate ends before an instant, unregistered ones left out. */
+export async function listEnding(
+  db: Db,
+  at: number,
+): Promise<(Pick<Node, 'nodeId' | 'name' | 'identity'> & { serial: string; at: number })[]> {
+  const rows = await db
+    .selectFrom('node')
+    .select(['node_id', 'name', 'identity', 'certificate_serial', 'certificate_not_after'])
+    .where('certificate_not_after', '<', at)
+    .where('status', '!=', sql.lit('unregistered'))
+    .execute()
+  return rows.map((row) => ({
+    nodeId: row.node_id as NodeId,
+    name: row.name ?? undefined,
+    identity: row.identity ?? undefined,
+    serial: row.certificate_serial ?? '',
+    at: row.certificate_not_after ?? 0,
+  }))
+}
+
 /** Nodes in one statement, so that other work goes on between statements. */
 const prolongedAtOnce = 500
 

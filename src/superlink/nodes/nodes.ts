@@ -11,6 +11,8 @@ import { failConfirmed, forgetIncomplete } from '../delivery/replies.ts'
 import { ensureCertificateNode } from './certificate-node.ts'
 import type { Speaker } from './live-nodes.ts'
 import { heartbeatIntervalMs, heartbeatPatience, type Node, type NodeCredential, newNode, noAccount } from './node.ts'
+import { recordOffline, recordOnline, recordRegistered, recordUnregistered } from './node-events.ts'
+import { ensureLabel, type NodeLabel } from './node-label.ts'
 import * as nodeStore from './node-store.ts'
 
 /**
@@ -27,7 +29,7 @@ export async function registerNode(ctx: Ctx, credential: NodeCredential, publicK
   return ctx.db.transaction(async (tx, afterCommit) => {
     if (credential.kind === 'certificate')
       return (await ensureCertificateNode(ctx, tx, afterCommit, credential, publicKey)).nodeId
-    return (await insertKeyNode(ctx, tx, publicKey, noAccount, { authMethod: credential.kind })).nodeId
+    return (await insertKeyNode(ctx, tx, afterCommit, publicKey, noAccount, { authMethod: credential.kind })).nodeId
   })
 }
 
@@ -38,32 +40,12 @@ export async function registerKey(
   owner: { id: string; name: string },
   label: NodeLabel = {},
 ): Promise<NodeId> {
-  if (label.location !== undefined) ensureLocation(label.location)
-  if (label.name !== undefined && label.name.length > limits.nodeNameCharactersMax)
-    throw new DomainError(
-      'node-label-invalid',
-      `The name of a SuperNode has at most ${limits.nodeNameCharactersMax} characters.`,
-    )
-  return ctx.db.transaction(async (tx) => {
+  ensureLabel(label)
+  return ctx.db.transaction(async (tx, afterCommit) => {
     const intervalMs = heartbeatIntervalMs.registeredByCli
-    return (await insertKeyNode(ctx, tx, publicKey, owner, { ...label, heartbeatIntervalMs: intervalMs })).nodeId
+    return (await insertKeyNode(ctx, tx, afterCommit, publicKey, owner, { ...label, heartbeatIntervalMs: intervalMs }))
+      .nodeId
   })
-}
-
-interface NodeLabel {
-  readonly location?: string | undefined
-  readonly name?: string | undefined
-}
-
-function ensureLocation(location: string): void {
-  const parts = location.split(',').map((part) => (part.trim() === '' ? Number.NaN : Number(part)))
-  const [latitude = Number.NaN, longitude = Number.NaN] = parts
-  const isPlace = location.length <= 64 && parts.length === 2 && Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180
-  if (!isPlace)
-    throw new DomainError(
-      'node-label-invalid',
-      `'${location.slice(0, 64)}' is no location: give LATITUDE,LONGITUDE in degrees, within 90 and 180.`,
-    )
 }
 
 export async function activateNode(
@@ -139,6 +121,7 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
       lastDeactivatedAt: now,
       onlineUntil: now,
     })
+    await recordOffline(ctx, tx, afterCommit, node, 'left')
     afterCommit(() => wakeWaiters(ctx, [nodeId]))
   })
   ctx.liveNodes.forget(nodeId)
@@ -155,6 +138,7 @@ export async function cutOffNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
       lastDeactivatedAt: now,
       onlineUntil: now,
     })
+    await recordOffline(ctx, tx, afterCommit, node, 'certificate-refused')
     ctx.log.warn('A SuperNode was cut off, for its certificate is refused now', {
       node: nodeId,
       identity: node.identity,
@@ -173,6 +157,8 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
       unregisteredAt: now,
       ...(node.onlineUntil === undefined ? {} : { onlineUntil: Math.min(node.onlineUntil, now) }),
     })
+    if (node.status === 'online') await recordOffline(ctx, tx, afterCommit, node, 'unregistered')
+    await recordUnregistered(ctx, tx, afterCommit, node)
     afterCommit(() => wakeWaiters(ctx, [nodeId]))
   })
   ctx.liveNodes.forget(nodeId)
@@ -195,6 +181,7 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
           lastDeactivatedAt: ctx.knownNodes.onlineUntil(node),
         })
         await forgetIncomplete(ctx, tx, afterCommit, nodeId)
+        await recordOffline(ctx, tx, afterCommit, node, 'silent')
         ctx.log.warn('A SuperNode went silent and is offline', { node: nodeId, identity: node.identity })
       }
       afterCommit(() =>
@@ -239,6 +226,7 @@ async function findKeyNode(db: Db, { kind }: NodeCredential, publicKey: string):
 async function insertKeyNode(
   ctx: Ctx,
   tx: Db,
+  afterCommit: AfterCommit,
   publicKey: string,
   owner: { id: string; name: string },
   fields: NodeLabel & Partial<Pick<Node, 'authMethod' | 'heartbeatIntervalMs'>>,
@@ -246,6 +234,7 @@ async function insertKeyNode(
   if (await nodeStore.findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
   const node: Node = { ...newNode(owner, ctx.clock.now()), location: undefined, name: undefined, ...fields, publicKey }
   await nodeStore.insert(tx, node)
+  await recordRegistered(ctx, tx, afterCommit, node)
   return node
 }
 
@@ -263,6 +252,7 @@ async function bringOnline(
     heartbeatIntervalMs: intervalMs,
     ...(tags ? { tags } : {}),
   })
+  if (node.status !== 'online') await recordOnline(ctx, tx, afterCommit, node)
   afterCommit(() => {
     // Calls that wait for replies need not look again: a node that comes makes none.
     if (node.status !== 'online') ctx.bells.nodes.ringAll()

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { limits } from '../../base/limits.ts'
-import { appendEvents, followEvents, repliesEvent } from './events.ts'
+import { appendEvents, followRunEvents, repliesEvent } from './events.ts'
 import { lookAtWaits } from './watch-waits.ts'
 
 const never = new AbortController().signal
@@ -13,7 +13,7 @@ test('a program that watches a run sees what its app reports and how many replie
   const { runId, taskId } = await core.run()
   const seen: string[] = []
   const watching = (async () => {
-    for await (const { event, data } of followEvents(core.ctx, runId, 0n, never)) seen.push(`${event} ${data}`)
+    for await (const { event, data } of followRunEvents(core.ctx, runId, 0n, never)) seen.push(`${event} ${data}`)
   })()
   const next = async (): Promise<void> => {
     await settled(10)
@@ -43,7 +43,7 @@ test('a program that watches a run sees which nodes are late, until they reply',
   const { runId } = await core.run()
   const asked = core.instruction(runId, nodeId)
   await core.push(runId, [asked])
-  const events = followEvents(core.ctx, runId, 0n, never)
+  const events = followRunEvents(core.ctx, runId, 0n, never)
   const nextReplies = async (): Promise<unknown> => JSON.parse((await events.next()).value?.data ?? '')
   assert.deepEqual(await nextReplies(), { asked: 1, replied: 0, failed: 0 })
   const second = nextReplies()
@@ -68,8 +68,8 @@ test('a watcher that comes back gets the events after the last that it saw', asy
     ['a', 'b', 'c'].map((event) => ({ event, data: '{}' })),
   )
   await core.stop(runId)
-  const all = await Array.fromAsync(followEvents(core.ctx, runId, 0n, never))
-  const rest = await Array.fromAsync(followEvents(core.ctx, runId, all[0]?.id ?? 0n, never))
+  const all = await Array.fromAsync(followRunEvents(core.ctx, runId, 0n, never))
+  const rest = await Array.fromAsync(followRunEvents(core.ctx, runId, all[0]?.id ?? 0n, never))
   assert.deepEqual(
     [all, rest].map((events) => events.map(({ event }) => event)),
     [

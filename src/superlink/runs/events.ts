@@ -55,7 +55,7 @@ export async function appendEvents(
  *
  * @param check called before each event: throws if the follower may not see the run any more.
  */
-export async function* followEvents(
+export async function* followRunEvents(
   ctx: Ctx,
   runId: RunId,
   afterId: bigint,

@@ -12,7 +12,16 @@ import { findRun } from './run.ts'
 export async function onTaskFinished(
   ctx: Pick<
     SuperlinkContext,
-    'objects' | 'bells' | 'log' | 'clock' | 'tasks' | 'progress' | 'participants' | 'passingReplies' | 'simulation'
+    | 'objects'
+    | 'bells'
+    | 'log'
+    | 'clock'
+    | 'tasks'
+    | 'progress'
+    | 'participants'
+    | 'passingReplies'
+    | 'simulation'
+    | 'events'
   >,
   tx: Db,
   afterCommit: AfterCommit,
@@ -25,6 +34,7 @@ export async function onTaskFinished(
   await forgetRunMessages(ctx, tx, afterCommit, task.runId)
   await fleet?.endRun(tx, afterCommit, task.runId)
   await forgetCheckpoints(ctx, tx, task)
+  await recordEnd(ctx, tx, afterCommit, task)
   afterCommit(() => {
     ctx.log.info('Run finished', {
       run: task.runId,
@@ -40,6 +50,25 @@ export async function onTaskFinished(
     ctx.bells.replies.ended(task.runId)
     ctx.bells.nodes.ring(task.runId)
   })
+}
+
+async function recordEnd(
+  { events }: Pick<SuperlinkContext, 'events'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  { runId, subStatus, details }: Task,
+): Promise<void> {
+  const run = await findRun(tx, runId)
+  const result = subStatus || 'stopped'
+  const verb = { completed: 'has completed', failed: 'has failed', stopped: 'was stopped' }[result]
+  const data = {
+    sentence: `Run ${runId} ${verb}${details === '' ? '.' : `: ${details}`}`,
+    run: String(runId),
+    result,
+    ...(details === '' ? {} : { details }),
+  }
+  const owner = run && { aid: run.ownerAid, organization: run.ownerOrganization }
+  await events.record(tx, afterCommit, 'run.finished', data, owner)
 }
 
 /** Stops a run that has not finished. Throws `run-not-found` or `run-finished`. */

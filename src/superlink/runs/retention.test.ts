@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { emptyFab, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
-import { appendEvents, followEvents } from './events.ts'
+import { appendEvents, followRunEvents } from './events.ts'
 import { appendLog, followLog } from './logs.ts'
 import { removeOldRuns } from './retention.ts'
 import { startRun } from './start.ts'
@@ -77,7 +77,7 @@ test('a program that follows a run whose record is removed sees its end', async 
   await using core = await SuperlinkCore.start()
   const { runId } = await finishedRun(core)
   const log = followLog(core.ctx, runId, 0, never)
-  const events = followEvents(core.ctx, runId, 0n, never)
+  const events = followRunEvents(core.ctx, runId, 0n, never)
   await log.next()
   await events.next()
   await removeOldRuns(core.ctx, { runs: 0 })

@@ -30,7 +30,7 @@ export interface NewRun {
 
 /** Starts a run: the app is checked first, then run, series, context and primary task appear together. */
 export async function startRun(
-  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'simulation' | 'progress'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'simulation' | 'progress' | 'events'>,
   request: NewRun,
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
   const { manifest } = await readFab(request.fab)
@@ -77,6 +77,22 @@ export async function startRun(
       simulation: simulation ? encodeSettings(simulation) : null,
     })
     if (checkpoint) await inheritCheckpoint(ctx, tx, runId, checkpoint)
+    const { owner } = request
+    await ctx.events.record(
+      tx,
+      afterCommit,
+      'run.started',
+      {
+        sentence: `${owner.name} has started run ${runId} of ${manifest.fabId} ${manifest.version}.`,
+        run: String(runId),
+        app: manifest.fabId,
+        version: manifest.version,
+        federation: request.federation,
+        account: owner.name,
+        organization: owner.organization,
+      },
+      { aid: owner.id, organization: owner.organization },
+    )
     afterCommit(() => ctx.progress.appLoads.started(runId))
     return true
   })

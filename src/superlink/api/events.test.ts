@@ -1,0 +1,216 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { Ajv2020 } from 'ajv/dist/2020.js'
+import { InMemoryClient } from '../../../test/harness/in-memory-client.ts'
+import { certificatePeer, openConnection, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import { limits } from '../../base/limits.ts'
+import { Control } from '../../gen/flwr/proto/control_pb.ts'
+import type { PeerIdentity } from '../../identity/caller.ts'
+import type { Certificate } from '../../identity/certificate.ts'
+import { CertificateEvents } from '../events/certificate-events.ts'
+import { type EventType, eventTypes } from '../events/event-catalog.ts'
+import * as eventStore from '../events/event-store.ts'
+import { forgetOldEvents } from '../events/forget-events.ts'
+import { RefusalEvents } from '../events/refusal-events.ts'
+import { setAdmission } from '../nodes/admission.ts'
+import { noteRenewal } from '../nodes/certificate-node.ts'
+import type { Node } from '../nodes/node.ts'
+import * as nodeStore from '../nodes/node-store.ts'
+import { activateNode, deactivateNode, expireNodes, unregisterNode } from '../nodes/nodes.ts'
+import { createControlService } from './control.ts'
+
+const { streamEvents } = Control.method
+const dayMs = 24 * 3_600_000
+const schemaFile = join(import.meta.dirname, '../../../docs/reference/events.schema.json')
+
+interface Received {
+  readonly sequence: string
+  readonly type: EventType
+  readonly data: Readonly<Record<string, unknown>>
+}
+
+/** The events that an account sees, from one on. */
+async function read(core: SuperlinkCore, peer?: PeerIdentity, afterSequence = 0n): Promise<Received[]> {
+  const { connection } = openConnection(2, peer)
+  const client = new InMemoryClient([createControlService(core.ctx)], { connection })
+  const pages = await Array.fromAsync(client.stream(streamEvents, { afterSequence }))
+  return pages.flatMap(({ events }) => events.map(({ json }) => JSON.parse(json) as Received))
+}
+
+const typesOf = (events: readonly Received[]): EventType[] => events.map(({ type }) => type)
+
+test('what happens to runs, SuperNodes and certificates is an event each, as the schema says', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const { runId } = await core.run({ owner: 'alice' })
+  await core.stop(runId)
+  const byKey = await core.join('key')
+  clock.advance(61_000)
+  await expireNodes(ctx)
+  await core.join('key')
+  await deactivateNode(ctx, byKey)
+  const peer = certificatePeer('site-a', { organization: 'Hospital A', notAfter: clock.now() + 20 * dayMs })
+  const speaker = { connection: openConnection(3, peer).connection, process: undefined }
+  const credential = { kind: 'certificate', peer, provenKey: undefined } as const
+  const nodeId = await activateNode(ctx, credential, { publicKey: 'a', heartbeatIntervalMs: 30_000, speaker })
+  const certificates = new CertificateEvents(ctx, () => [
+    'The server certificate in use is not the one in its files: no',
+  ])
+  const server = (serial: string) =>
+    ({ serial, fingerprint: serial, subject: { text: 'CN=server' }, notAfter: clock.now() + 8 * dayMs }) as Certificate
+  const kept = server('01')
+  ctx.security.certificates = () => ({ own: [kept], cas: [], crls: [] })
+  await certificates.lookAtFiles()
+  await certificates.lookAtEnds()
+  clock.advance(7 * dayMs)
+  await certificates.lookAtEnds()
+  const renewed = server('02')
+  ctx.security.certificates = () => ({ own: [renewed], cas: [], crls: [] })
+  await certificates.lookAtFiles()
+  const node = (await nodeStore.find(ctx.db.read, nodeId)) as Node
+  await noteRenewal(ctx, node, { ...peer, serial: '0B', notAfter: peer.notAfter + dayMs })
+  await activateNode(ctx, credential, { publicKey: 'a', heartbeatIntervalMs: 30_000, speaker }).catch(() => {})
+  await setAdmission(ctx, (await nodeStore.find(ctx.db.read, nodeId)) as Node, 'blocked')
+  await unregisterNode(ctx, nodeId)
+  const refusals = new RefusalEvents(clock)
+  refusals.note(refusal('revoked-by-crl', 'site-q'))
+  await refusals.record(ctx.events)
+  const events = await read(core)
+  assert.deepEqual(typesOf(events), [
+    ...['run.started', 'run.finished', 'node.registered', 'node.online', 'node.offline', 'node.online', 'node.offline'],
+    ...[
+      'node.registered',
+      'node.online',
+      'certificate.renewal-failing',
+      'certificate.expiring',
+      'certificate.expiring',
+    ],
+    ...['certificate.renewed', 'certificate.renewed', 'node.offline', 'node.admission', 'node.unregistered'],
+    ...['certificate.revoked', 'peer.refused'],
+  ])
+  const isValid = new Ajv2020({ strict: false }).compile(JSON.parse(readFileSync(schemaFile, 'utf8')) as object)
+  for (const event of events) assert.ok(isValid(event), `${JSON.stringify(event)} ${JSON.stringify(isValid.errors)}`)
+  // Each type was seen, with no field that the schema does not name.
+  assert.deepEqual([...new Set(typesOf(events))].sort(), Object.keys(eventTypes).sort())
+  for (const { type, data } of events) {
+    const { required, optional = [] }: { required: readonly string[]; optional?: readonly string[] } = eventTypes[type]
+    for (const name of Object.keys(data)) assert.ok([...required, ...optional].includes(name), `${type}: ${name}`)
+  }
+  assert.ok(!isValid({ ...events[0], data: {} }))
+  assert.equal(events.at(-1)?.data.count, 1)
+})
+
+function refusal(reason: 'revoked-by-crl' | 'unknown-ca', identity: string, port = 4000) {
+  const peer = { kind: 'refused', reason, sentence: `${identity} is refused.`, identity, serial: '0C' } as const
+  return {
+    listener: 'Fleet API',
+    method: 'connect',
+    peerAddress: `10.8.0.7:${port}`,
+    peer,
+    decision: 'refuse',
+  } as const
+}
+
+test('an account sees the events of its runs, an admin all of them, and a cursor resumes after an event', async () => {
+  await using core = await SuperlinkCore.start()
+  await core.join('node')
+  await core.run({ owner: 'alice' })
+  await core.run({ owner: 'bob' })
+  const mine = await read(core, certificatePeer('alice'))
+  assert.deepEqual(
+    mine.map(({ type, data }) => [type, data.account]),
+    [['run.started', 'alice']],
+  )
+  const roles = new Set(['cli', 'admin'] as const)
+  const everything = await read(core, certificatePeer('root', { roles, runs: 'all' }))
+  assert.deepEqual(typesOf(everything), ['node.registered', 'node.online', 'run.started', 'run.started'])
+  // An account that sees all runs is no admin: SuperNodes and refusals are not shown to it.
+  assert.deepEqual(typesOf(await read(core, certificatePeer('eve', { runs: 'all' }))), ['run.started', 'run.started'])
+  const resumed = await read(core, undefined, BigInt(everything[1]?.sequence ?? 0))
+  assert.deepEqual(resumed, everything.slice(2))
+})
+
+test('a follower gets each event once as it happens, until its certificate is refused', async () => {
+  await using core = await SuperlinkCore.start()
+  const { connection } = openConnection(2, certificatePeer('alice'))
+  const client = new InMemoryClient([createControlService(core.ctx)], { connection })
+  const stream = client.stream(streamEvents, { follow: true })
+  assert.deepEqual((await stream.next()).value?.events, [])
+  const next = stream.next()
+  const { runId } = await core.run({ owner: 'alice' })
+  assert.match((await next).value?.events[0]?.json ?? '', /"run.started"/)
+  const last = stream.next()
+  await core.stop(runId)
+  assert.match((await last).value?.events[0]?.json ?? '', /"run.finished"/)
+  // Listened to from the start: it rejects while the run is being started.
+  const refused = assert.rejects(stream.next(), { code: 'certificate-refused' })
+  const { peer } = refusal('revoked-by-crl', 'alice')
+  Object.assign(connection, { peer })
+  await core.run({ owner: 'alice' })
+  await refused
+})
+
+test('old events are forgotten by age and number, and their sequence never starts again', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  for (let run = 0; run < 3; run++) await core.run()
+  clock.advance(limits.eventKeptMs + 1)
+  await core.run()
+  await forgetOldEvents(ctx)
+  assert.deepEqual(
+    (await read(core)).map(({ sequence }) => sequence),
+    ['4'],
+  )
+  clock.advance(limits.eventKeptMs + 1)
+  await forgetOldEvents(ctx)
+  assert.deepEqual(await eventStore.range(ctx.db.read), { first: 4, last: 4 })
+  await core.run()
+  assert.deepEqual(await eventStore.range(ctx.db.read), { first: 4, last: 5 })
+  await forgetOldEvents(ctx)
+  assert.deepEqual(await eventStore.range(ctx.db.read), { first: 5, last: 5 })
+})
+
+test('a peer that is refused without end makes one event a minute, and many peers make few', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const refusals = new RefusalEvents(clock)
+  const look = async (): Promise<unknown[]> => {
+    const before = (await eventStore.range(ctx.db.read)).last
+    await refusals.record(ctx.events)
+    return (await read(core, undefined, BigInt(before))).map(({ data }) => [data.reason, data.identity, data.count])
+  }
+  refusals.note(refusal('unknown-ca', 'site-q'))
+  assert.deepEqual(await look(), [['unknown-ca', 'site-q', 1]])
+  for (let count = 0; count < 1000; count++) refusals.note(refusal('unknown-ca', 'site-q', 4000 + count))
+  assert.deepEqual(await look(), [])
+  clock.advance(60_000)
+  assert.deepEqual(await look(), [['unknown-ca', 'site-q', 1000]])
+  for (let peer = 0; peer < 5000; peer++) refusals.note(refusal('unknown-ca', `site-${peer}`))
+  const found = await look()
+  assert.ok(found.length < 300, String(found.length))
+  assert.deepEqual(found.at(-1), ['unknown-ca', undefined, 5000 - 256])
+})
+
+test('a certificate that lives for a day makes no event at each renewal', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const certificates = new CertificateEvents(ctx, () => [])
+  for (let day = 0; day < 5; day++) {
+    const own = {
+      serial: `0${day}`,
+      fingerprint: `${day}`,
+      subject: { text: 'CN=server' },
+      notAfter: clock.now() + dayMs,
+    }
+    ctx.security.certificates = () => ({ own: [own as Certificate], cas: [], crls: [] })
+    await certificates.lookAtEnds()
+    clock.advance(dayMs / 2)
+    await certificates.lookAtEnds()
+  }
+  assert.deepEqual(await read(core), [])
+  clock.advance(dayMs)
+  await certificates.lookAtEnds()
+  assert.match(String((await read(core))[0]?.data.sentence), /has expired .*: renew it/)
+})
