@@ -121,7 +121,8 @@ test('new apps have their types and their test from the SDK package, which bring
   assert.ok(!existsSync(join(modules, 'node')), 'Node is among the packages')
   assert.ok(!readdirSync(join(modules, '.bin')).some((name) => /^fl(wr|ower)/.test(name)), 'programs are installed')
   assert.deepEqual(readdirSync(join(installed, 'dist')).sort(), ['base', 'gen', 'message', 'objects', 'sdk'])
-  assert.ok(existsSync(join(installed, 'docs', 'reference', 'strategies.md')), 'the documentation is missing')
+  for (const page of ['reference/strategies.md', 'api/index.html'])
+    assert.ok(existsSync(join(installed, 'docs', page)), `${page} is missing`)
 
   mkdirSync(join(modules, '@types'), { recursive: true })
   symlinkSync(join(root, 'node_modules', '@types', 'node'), join(modules, '@types', 'node'))

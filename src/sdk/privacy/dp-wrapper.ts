@@ -76,7 +76,7 @@ export abstract class DpWrapper extends StrategyWrapper {
   /** The longest update of a node, to which the noise is in proportion. */
   protected abstract get noiseNorm(): number
 
-  /** Starts the accounting of releases with this noise, if the options ask for it. Called by the constructors. */
+  /** @internal Starts the accounting of releases with this noise, if the options ask for it. Called by the constructors. */
   protected account({ accountant, budget }: DpOptions, noiseMultiplier: number): void {
     if (accountant && budget) throw new UsageError(`${this.constructor.name}: set either accountant or budget.`)
     const used = accountant ?? (budget && this.#accountantFor(budget))

@@ -10,9 +10,9 @@ import { fixedSampleRdps } from './sampled-without-replacement.ts'
  * `without-replacement` draws `sampleSize` of `populationSize` nodes, each set as likely as any other. `poisson` lets each node
  * take part by chance, with probability sampleSize / populationSize.
  */
-export type SamplingMethod = (typeof samplingMethods)[number]
+export type SamplingMethod = 'no-amplification' | 'without-replacement' | 'poisson'
 
-const samplingMethods = ['no-amplification', 'without-replacement', 'poisson'] as const
+const samplingMethods: readonly SamplingMethod[] = ['no-amplification', 'without-replacement', 'poisson']
 
 /** The mechanism whose privacy loss an {@link RdpAccountant} adds up. */
 export interface PrivacyConfig {
