@@ -1,10 +1,13 @@
-import { spawn } from 'node:child_process'
-import { once } from 'node:events'
+import { globSync } from 'node:fs'
 import { join } from 'node:path'
+import { run } from 'node:test'
+import { spec } from 'node:test/reporters'
 import { prepare } from './prepare.ts'
+import { slowestFirst } from './slow-tests.ts'
 import { TestGroups } from './test-groups.ts'
 
 /** Runs the tests: all but the matrix with Python Flower (`npm run test:interop`), or those of the patterns that are given. */
+const root = join(import.meta.dirname, '..')
 const patterns = process.argv.slice(2)
 const isAll = patterns.length === 0
 const interop = patterns.some((pattern) => pattern.includes('interop'))
@@ -13,20 +16,23 @@ const needed = await prepare({
   deploy: isAll || patterns.some((pattern) => pattern.includes('deploy')),
   browser: isAll || patterns.some((pattern) => /flows|dashboard/.test(pattern)),
 })
-const args = ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test']
-// More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
-const atOnce = interop ? 5 : 3
 // Without it every start of a program, and every test file, would strip and compile the same modules again.
-const compiled = { NODE_COMPILE_CACHE: join(import.meta.dirname, '..', '.cache', 'node-compile') }
-// A test that hangs fails by itself, before a person or CI gives up.
-const limits = [`--test-concurrency=${atOnce}`, '--test-timeout=300000']
+Object.assign(process.env, { NODE_COMPILE_CACHE: join(root, '.cache', 'node-compile') }, needed)
 using groups = isAll
   ? new TestGroups(['src/**/*.test.ts', 'examples/**/*.test.ts', 'templates/!(tensorflow)/**/*.test.ts'])
   : undefined
-const files = groups ? [...groups.files, 'test/*.test.ts', 'test/{deploy,faults,flows,wire}/**/*.test.ts'] : patterns
-const tests = spawn(process.execPath, [...args, ...limits, ...files], {
-  stdio: 'inherit',
-  env: { ...process.env, ...compiled, ...needed },
+const wanted = isAll ? ['test/*.test.ts', 'test/{deploy,faults,flows,wire}/**/*.test.ts'] : patterns
+const files = wanted.flatMap((pattern) => globSync(pattern, { cwd: root })).map((path) => join(root, path))
+if (files.length === 0) throw new Error(`No file fits ${patterns.join(' ')}`)
+const tests = run({
+  // No long one is left to run alone at the end. `node --test` would sort them by name.
+  files: [...slowestFirst(files), ...(groups?.files ?? [])],
+  // More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
+  concurrency: interop ? 7 : 4,
+  // A test that hangs fails by itself, before a person or CI gives up.
+  execArgv: ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test-timeout=300000'],
 })
-const [status] = (await once(tests, 'exit')) as [number | null]
-process.exitCode = status ?? 1
+tests.on('test:summary', ({ success }) => {
+  if (!success) process.exitCode = 1
+})
+for await (const text of tests.compose(spec)) process.stdout.write(text as string)

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { readdirSync, readFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { slowest } from '../scripts/slow-tests.ts'
 import { withoutTemplateText } from './harness/source-code.ts'
 
 /** The rules for tests that a machine can check. */
@@ -124,6 +125,13 @@ test('tests wait for what they are about, not for a time', () => {
     return count === allowed ? [] : [`${path} sleeps ${count} times; allowed are ${allowed}`]
   })
   assert.deepEqual(counted, [])
+})
+
+test('the files that start first exist', () => {
+  assert.deepEqual(
+    slowest.filter((name) => !existsSync(join(root, 'test', `${name}.test.ts`))),
+    [],
+  )
 })
 
 test('what is drawn by chance in tests can be drawn again', () => {

@@ -1,0 +1,53 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { MixedFleet } from '../harness/mixed-fleet.ts'
+import { withoutPython } from '../harness/python-flower.ts'
+import { writeApp } from '../harness/write-app.ts'
+
+const startMs = 180_000
+
+/** A model of 100 MB that every round makes larger by one in each weight. */
+const server = `
+import { ArrayRecord, FedAvg, log, NdArray, ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(async (grid) => {
+  const strategy = new FedAvg({ fractionEvaluate: 0, minAvailableNodes: 1, minTrainNodes: 1 })
+  const initial = new ArrayRecord({ w: NdArray.from(Float32Array.from({ length: 25e6 }, (_, index) => index % 1000)) })
+  const { arrays } = await strategy.start(grid, initial, { numRounds: 1 })
+  const values = [...arrays.get('w').values()]
+  log.info(\`right: \${values.filter((value, index) => value === (index % 1000) + 1).length}\`)
+})
+`
+const client = `
+import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
+export const app = new ClientApp().train((message) => {
+  const arrays = message.content.arrays('arrays')
+  const w = Float32Array.from(arrays.get('w').values(), (value) => value + 1)
+  const metrics = new MetricRecord({ 'num-examples': 1 })
+  return message.reply(new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(w) }), metrics }))
+})
+`
+
+for (const release of ['1.29', '1.41'] as const) {
+  test(`Python ${release}'s SuperLink is killed while our SuperNode gets and while it sends 100 MB, and the run goes on`, {
+    skip: withoutPython,
+  }, async () => {
+    await using fleet = await MixedFleet.create({ superlink: release, isolation: 'process', getsSignals: true })
+    fleet.startSuperexec(fleet.appAddress, 'serverapp')
+    const node = await fleet.startSupernode('trellis')
+    const app = writeApp(fleet.directory.file('app'), { server, client })
+    const started = await fleet.flwr('trellis', ['run', app, '--format', 'json'])
+    const runId = String(JSON.parse(started.stdout)['run-id'])
+    for (const line of [/\[Fleet\.GetFab\]/, /\[Fleet\.PushMessages\]/]) {
+      await fleet.superlink.line(line, startMs)
+      fleet.superlink.kill('SIGKILL')
+      await fleet.superlink.end()
+      await node.line(/Waiting for the SuperLink/)
+      await fleet.startSuperlink()
+      await node.line(/The SuperLink responds again/, startMs)
+    }
+    const log = await fleet.flwr('trellis', ['log', runId, '--stream'])
+    assert.match(log.said, /right: 25000000/)
+    assert.match(log.said, /finished:completed/)
+    assert.equal(node.said.match(/SuperNode ID: /g)?.length, 1)
+  })
+}
