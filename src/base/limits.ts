@@ -188,11 +188,11 @@ export const limits = {
   descriptionBytesMax: 4 * MiB,
   /** How deep messages nest; object trees have a bound of their own. */
   messageDepthMax: 32,
-  /** One string of a request. */
   stringBytesMax: 1 * MiB,
   objectTreeNodesMax: 20_000,
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
+  messagesPerTransactionMax: 100,
   /** Finished instructions that a SuperNode remembers, so that it never executes one again. */
   finishedInstructionsMax: 4096,
   /** How long a SuperNode may upload nothing before its announced reply is given up. */

@@ -100,3 +100,22 @@ export class CarriedRoom {
 export function byHash(objects: readonly Uint8Array[]): ReadonlyMap<string, Uint8Array> {
   return new Map(objects.map((bytes) => [objectId(bytes), bytes]))
 }
+
+/** Cuts objects into pieces for one statement each, so that other work goes on between statements. */
+export function* inPieces(objects: readonly CarriedObject[]): Generator<readonly CarriedObject[]> {
+  let piece: CarriedObject[] = []
+  let bytes = 0
+  for (const object of objects) {
+    const isFull = piece.length === limits.carriedObjectsMax || bytes + object.bytes.length > pieceBytes
+    if (isFull && piece.length > 0) {
+      yield piece
+      piece = []
+      bytes = 0
+    }
+    piece.push(object)
+    bytes += object.bytes.length
+  }
+  if (piece.length > 0) yield piece
+}
+
+const pieceBytes = 1024 * 1024

@@ -1,28 +1,19 @@
 import { sql } from 'kysely'
 import type { Db } from '../db/database.ts'
-import { type IdList, idsOf, idTable } from '../db/id-list.ts'
+import { type IdList, idsOf } from '../db/id-list.ts'
+import { rowInserter } from '../db/insert-rows.ts'
 import type { Row } from '../db/schema.ts'
 import { statement } from '../db/statement.ts'
 
 /** Which objects messages name. */
 
-const insertParts = statement<{ messageId: string; ids: IdList }, never>(
-  (db, value) =>
-    db
-      .insertInto('message_object')
-      .columns(['message_id', 'object_id'])
-      .expression(
-        db
-          .selectFrom(idTable(value('ids')).as('ids'))
-          .select([sql<string>`${value('messageId')}`.as('message_id'), 'ids.value'])
-          // Otherwise SQLite would read ON CONFLICT as the condition of a join.
-          .where(sql<boolean>`true`),
-      )
-      .onConflict((conflict) => conflict.doNothing()) as never,
+const insertParts = rowInserter('message_object', ['message_id', 'object_id'], (insert) =>
+  insert.onConflict((conflict) => conflict.doNothing()),
 )
 
-export async function addParts(tx: Db, messageId: string, ids: IdList): Promise<void> {
-  await insertParts(tx, { messageId, ids })
+/** Messages name objects. In the order of the keys, so that each page of the table is changed once. */
+export async function addParts(tx: Db, parts: readonly Row<'message_object'>[]): Promise<void> {
+  await insertParts(tx, parts)
 }
 
 /** A message can name a hundred thousand objects: they are deleted so many at a time, and other work goes on in between. */

@@ -1,11 +1,11 @@
 import { sql } from 'kysely'
 import { fitting } from '../db/column-limits.ts'
 import type { Db } from '../db/database.ts'
-import { type IdList, idList, idsOf, idTable, jsonField, jsonTable } from '../db/id-list.ts'
+import { type IdList, idList, idsOf, idTable } from '../db/id-list.ts'
+import { rowInserter } from '../db/insert-rows.ts'
 import type { Row } from '../db/schema.ts'
 import { statement } from '../db/statement.ts'
 import type { CarriedObject } from './carried-objects.ts'
-import { addParts } from './message-parts.ts'
 
 /** Queries of the `object` table, compiled once. Only the object store writes the table. */
 
@@ -109,48 +109,26 @@ async function findAvailability(db: Db, ids: IdList): Promise<ReadonlyMap<string
   return new Map((await listKnown(db, { ids })).rows.map((row) => [row.object_id, row.available === 1]))
 }
 
-const insertContents = statement<{ heads: string; contents: Uint8Array }, never>(
-  (db, value) =>
-    db
-      .insertInto('object')
-      .columns(['object_id', 'available', 'size', 'type', 'content'])
-      .expression(
-        db
-          .selectFrom(jsonTable(value('heads')).as('head'))
-          .select([jsonField('head', 'id').as('object_id'), sql.lit(1).as('available')])
-          .select([jsonField('head', 'size').as('size'), jsonField('head', 'type').as('type')])
-          .select(
-            sql`substr(${value('contents')}, ${jsonField('head', 'start')}, ${jsonField('head', 'size')})`.as(
-              'content',
-            ),
-          )
-          // Otherwise SQLite would read ON CONFLICT as the condition of a join.
-          .where(sql<boolean>`true`),
-      )
-      .onConflict((conflict) =>
-        conflict
-          .column('object_id')
-          .doUpdateSet(({ ref }) => ({
-            available: ref('excluded.available'),
-            size: ref('excluded.size'),
-            type: ref('excluded.type'),
-            content: ref('excluded.content'),
-          }))
-          .where('object.available', '=', sql.lit(0)),
-      ) as never,
+const insertContents = rowInserter('object', ['object_id', 'available', 'size', 'type', 'content'], (insert) =>
+  insert.onConflict((conflict) =>
+    conflict
+      .column('object_id')
+      .doUpdateSet(({ ref }) => ({
+        available: ref('excluded.available'),
+        size: ref('excluded.size'),
+        type: ref('excluded.type'),
+        content: ref('excluded.content'),
+      }))
+      .where('object.available', '=', sql.lit(0)),
+  ),
 )
 
-/** Stores objects with their contents in one statement, whether they were announced before or not. */
+/** Stores objects with their contents, whether they were announced before or not. */
 async function storeContents(tx: Db, objects: readonly CarriedObject[]): Promise<void> {
-  let start = 1
-  const heads = objects.map(({ id, type, bytes }) => {
-    fitting('object', { object_id: id, type, content: bytes })
-    const head = { id, type, size: bytes.length, start }
-    start += bytes.length
-    return head
-  })
-  const contents = Buffer.concat(objects.map(({ bytes }) => bytes))
-  await insertContents(tx, { heads: JSON.stringify(heads), contents })
+  const rows = objects.map(({ id, type, bytes }) => ({
+    ...{ object_id: id, available: 1, size: bytes.length, type, content: bytes },
+  }))
+  await insertContents(tx, rows)
 }
 
 const listContents = statement<{ ids: IdList }, { object_id: string; content: Uint8Array | null }>((db, value) =>
@@ -179,16 +157,11 @@ export async function findSizes(db: Db, ids: IdList): Promise<ReadonlyMap<string
   return new Map((await listSizes(db, { ids })).rows.map((row) => [row.object_id, row.size]))
 }
 
-/**
- * Stores objects that came with their message, and that the message names them. Returns those that were announced before and
- * whose content was missing.
- */
-export async function storeCarried(tx: Db, messageId: string, came: readonly CarriedObject[]): Promise<string[]> {
-  const ids = idList(came.map(({ id }) => id).toSorted())
-  const known = await findAvailability(tx, ids)
+/** Stores objects that came with their messages. Returns those that were announced before and whose content was missing. */
+export async function storeCarried(tx: Db, came: readonly CarriedObject[]): Promise<string[]> {
+  const known = await findAvailability(tx, idList(came.map(({ id }) => id).toSorted()))
   const absent = came.filter(({ id }) => known.get(id) !== true)
   if (absent.length > 0) await storeContents(tx, absent)
-  await addParts(tx, messageId, ids)
   return absent.flatMap(({ id }) => (known.has(id) ? id : []))
 }
 

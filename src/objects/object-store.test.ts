@@ -159,10 +159,12 @@ test('objects that come with their message are stored in its transaction, or not
   )
   const ids = [...carried.keys(), objectId(chunk(10, 9))]
   const keep = (message: string) =>
-    db.transaction((tx, effect) => store.announceWith(tx, effect, message, ids, carried))
+    db.transaction(async (tx, effect) => [
+      ...(await store.announceAll(tx, effect, [{ messageId: message, objectIds: ids }], carried)),
+    ])
   await assert.rejects(
     db.transaction(async (tx, afterCommit) => {
-      await store.announceWith(tx, afterCommit, 'm', ids, carried)
+      await store.announceAll(tx, afterCommit, [{ messageId: 'm', objectIds: ids }], carried)
       throw new Error('no')
     }),
     /no/,
@@ -247,7 +249,8 @@ test('the file of an object goes although the object comes again along with a me
   assert.equal(filesBelow(folder).length, 1)
   await db.transaction(async (tx, afterCommit) => {
     await store.release(tx, afterCommit, ['m1'])
-    await store.announceWith(tx, afterCommit, 'm2', [id], new Map([[id, { id, type: 'ArrayChunk', bytes }]]))
+    const carried = new Map([[id, { id, type: 'ArrayChunk', bytes }]])
+    await store.announceAll(tx, afterCommit, [{ messageId: 'm2', objectIds: [id] }], carried)
   })
   // Takes its turn after the deletion.
   assert.equal(await store.put(id, bytes), 'stored')

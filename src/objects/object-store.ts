@@ -7,12 +7,12 @@ import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import { type IdList, inBatches } from '../db/id-list.ts'
-import type { CarriedObjects } from './carried-objects.ts'
-import { addParts, deleteParts, listParts, mayHaveMore } from './message-parts.ts'
+import { type CarriedObject, type CarriedObjects, inPieces, nothingCarried } from './carried-objects.ts'
+import { deleteParts, listParts, mayHaveMore } from './message-parts.ts'
+import { announceNamed } from './named-objects.ts'
 import { ObjectFiles } from './object-files.ts'
 import { parseObject } from './object-format.ts'
 import {
-  announceObjects,
   deleteUnnamed,
   findContents,
   findObject,
@@ -25,9 +25,9 @@ import {
   storeContent,
 } from './object-rows.ts'
 import { SharedContents } from './shared-contents.ts'
-import type { ObjectKind, ObjectStore, ObjectWait, SentObject, StoredObject } from './stored-objects.ts'
+import type { NamedObjects, ObjectKind, ObjectStore, ObjectWait, SentObject, StoredObject } from './stored-objects.ts'
 
-export type { ObjectKind, ObjectStore, ObjectWait, StoredObject } from './stored-objects.ts'
+export type { NamedObjects, ObjectKind, ObjectStore, ObjectWait, StoredObject } from './stored-objects.ts'
 
 export interface ObjectStoreOptions {
   readonly db: Database
@@ -70,12 +70,7 @@ class FileObjectStore implements ObjectStore {
   }
 
   async announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]> {
-    const missing = new Set<string>()
-    // In the order of the keys: each page of the tables is changed once, however many objects there are.
-    for (const ids of inBatches(objectIds.toSorted())) {
-      for (const id of await announceObjects(tx, ids)) missing.add(id)
-      await addParts(tx, messageId, ids)
-    }
+    const missing = await announceNamed(tx, [{ messageId, objectIds }], nothingCarried)
     return objectIds.filter((id) => missing.has(id))
   }
 
@@ -113,21 +108,30 @@ class FileObjectStore implements ObjectStore {
     })
   }
 
-  async announceWith(
+  async announceAll(
     tx: Db,
     afterCommit: AfterCommit,
-    messageId: string,
-    objectIds: readonly string[],
+    messages: readonly NamedObjects[],
     carried: CarriedObjects,
-  ): Promise<string[]> {
-    const came = objectIds.flatMap((id) => carried.get(id) ?? [])
-    if (came.length === 0) return this.announce(tx, messageId, objectIds)
-    for (let start = 0; start < came.length; start += limits.carriedObjectsMax) {
-      const expected = await storeCarried(tx, messageId, came.slice(start, start + limits.carriedObjectsMax))
+    options: { readonly manyWillAsk?: boolean } = {},
+  ): Promise<ReadonlySet<string>> {
+    const came = new Map<string, CarriedObject>()
+    for (const { objectIds } of messages) {
+      for (const id of objectIds) {
+        const object = carried.get(id)
+        if (object) came.set(id, object)
+      }
+    }
+    for (const some of inPieces([...came.values()])) {
+      const expected = await storeCarried(tx, some)
       if (expected.length > 0) await this.#tellStored(tx, afterCommit, expected)
     }
-    const others = objectIds.filter((id) => !carried.has(id))
-    return others.length === 0 ? [] : this.announce(tx, messageId, others)
+    if (options.manyWillAsk)
+      afterCommit(() => {
+        // A copy: these bytes are part of the body of a request.
+        for (const { id, bytes } of came.values()) this.#shared.keep(id, bytes.slice(), this.#shared.deletions)
+      })
+    return announceNamed(tx, messages, carried)
   }
 
   #markStored(
@@ -209,14 +213,15 @@ class FileObjectStore implements ObjectStore {
 
   async sizesOf(objectIds: readonly string[]): Promise<ReadonlyMap<string, number>> {
     const sizes = new Map<string, number>()
-    for (const ids of inBatches(objectIds))
+    for (const [id, { length }] of this.#shared.findAll(objectIds)) sizes.set(id, length)
+    for (const ids of inBatches(objectIds.filter((id) => !sizes.has(id))))
       for (const [id, size] of await findSizes(this.#db.read, ids)) sizes.set(id, size)
     return sizes
   }
 
   async contentsOf(objectIds: readonly string[]): Promise<ReadonlyMap<string, Uint8Array>> {
-    const contents = new Map<string, Uint8Array>()
-    for (const ids of inBatches(objectIds)) {
+    const contents = new Map(this.#shared.findAll(objectIds))
+    for (const ids of inBatches(objectIds.filter((id) => !contents.has(id)))) {
       for (const [id, inRow] of await findContents(this.#db.read, ids)) {
         const content = inRow ?? (await this.#files.read(id))
         if (content) contents.set(id, content)

@@ -24,6 +24,13 @@ export class SharedContents {
     return content
   }
 
+  *findAll(objectIds: Iterable<string>): Generator<[string, Uint8Array]> {
+    for (const id of objectIds) {
+      const content = this.find(id)
+      if (content) yield [id, content]
+    }
+  }
+
   /** Keeps the content, unless objects were deleted since its row was read: it may be one of them. */
   keep(objectId: string, content: Uint8Array, deletions: number): void {
     const isLarge = content.length > limits.sharedContentsBytesMax / 8

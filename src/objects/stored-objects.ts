@@ -10,14 +10,19 @@ import type { CarriedObjects } from './carried-objects.ts'
 export interface ObjectStore {
   /** Announces the objects of a message, within a transaction; returns those whose content is missing, in the order given. */
   announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]>
-  /** As `announce`. Those of the objects that came with the message are stored in the same transaction. */
-  announceWith(
+  /**
+   * As `announce`, for several messages. Those of the objects that came with them are stored in the same transaction. Returns
+   * those whose content is missing.
+   *
+   * @param options.manyWillAsk whether the objects are asked for right after the commit: then they stay in memory for a while.
+   */
+  announceAll(
     tx: Db,
     afterCommit: AfterCommit,
-    messageId: string,
-    objectIds: readonly string[],
+    messages: readonly NamedObjects[],
     carried: CarriedObjects,
-  ): Promise<string[]>
+    options?: { readonly manyWillAsk?: boolean },
+  ): Promise<ReadonlySet<string>>
   /**
    * Stores the content of an announced object and returns when it is durable. `unknown`: no message names the object (any
    * more). `mismatch`: the bytes have another hash. Throws `object-malformed` if they are no object or too large.
@@ -44,6 +49,12 @@ export interface ObjectStore {
   listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */
   release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
+}
+
+/** A message and the objects that it is made of. */
+export interface NamedObjects {
+  readonly messageId: string
+  readonly objectIds: readonly string[]
 }
 
 export interface ObjectWait {

@@ -40,10 +40,12 @@ import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { certificatesInUse, openCredentials, watchPeers, watchResponders } from './credentials.ts'
 import { CheckedReplies } from './delivery/checked-replies.ts'
+import { Claims } from './delivery/claims.ts'
 import { watchDeadlines } from './delivery/deadlines.ts'
 import { complete } from './delivery/life.ts'
 import { PassingReplies } from './delivery/passing-replies.ts'
 import { recoverDelivery } from './delivery/recover.ts'
+import { ReplyIntake } from './delivery/replies.ts'
 import { watchStalledReplies } from './delivery/stalled-replies.ts'
 import { EventLog } from './events/event-log.ts'
 import { openEventSources } from './events/event-sources.ts'
@@ -141,6 +143,8 @@ export async function startSuperlink(
     events: new EventLog({ db, clock, bells, hasWebhook: config.webhook !== undefined }),
     traffic: new Traffic(db, work.observer),
     progress: new RunProgress(work.observer),
+    claims: new Claims({ db, clock }),
+    replyIntake: new ReplyIntake(() => ctx),
     passingReplies: new PassingReplies(),
     checkedReplies: new CheckedReplies(),
     runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells, knownNodes }),

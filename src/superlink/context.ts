@@ -9,7 +9,9 @@ import type { Tasks } from '../tasks/tasks.ts'
 import type { Participants } from './access/participants.ts'
 import type { SecurityView } from './access/security-view.ts'
 import type { CheckedReplies } from './delivery/checked-replies.ts'
+import type { Claims } from './delivery/claims.ts'
 import type { PassingReplies } from './delivery/passing-replies.ts'
+import type { ReplyIntake } from './delivery/replies.ts'
 import { ReplyWaiters } from './delivery/reply-waiters.ts'
 import type { EventLog } from './events/event-log.ts'
 import type { KnownNodes } from './nodes/known-nodes.ts'
@@ -35,6 +37,8 @@ export interface SuperlinkContext {
   readonly events: EventLog
   readonly traffic: Traffic
   readonly progress: RunProgress
+  readonly claims: Claims
+  readonly replyIntake: ReplyIntake
   readonly passingReplies: PassingReplies
   readonly checkedReplies: CheckedReplies
   /** The nodes that runs may use. */

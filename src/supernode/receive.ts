@@ -90,11 +90,11 @@ async function keepObjects(ctx: SupernodeContext, work: Work, objects: readonly 
     const carried = await readCarried(objects, [work.tree], limits.carriedBytesMax)
     const missing = await ctx.db.transaction(async (tx, afterCommit) => {
       // Its objects have been let go of: those that are stored now would stay.
-      if (work.state === 'ended') return []
-      const ids = flattenTree(work.tree)
-      return ctx.objects.announceWith(tx, afterCommit, work.metadata.messageId, ids, carried)
+      if (work.state === 'ended') return new Set<string>()
+      const named = { messageId: work.metadata.messageId, objectIds: flattenTree(work.tree) }
+      return ctx.objects.announceAll(tx, afterCommit, [named], carried)
     })
-    if (missing.length === 0) work.arrival = logged(ctx, work, confirmHeld(ctx, work))
+    if (missing.size === 0) work.arrival = logged(ctx, work, confirmHeld(ctx, work))
   } catch (error) {
     ctx.log.debug('The objects that came with an instruction are fetched', {
       run: work.runId,

@@ -19,6 +19,7 @@ import { Participants } from '../../src/superlink/access/participants.ts'
 import { SecurityView } from '../../src/superlink/access/security-view.ts'
 import { createBells, type SuperlinkContext } from '../../src/superlink/context.ts'
 import { CheckedReplies } from '../../src/superlink/delivery/checked-replies.ts'
+import { Claims } from '../../src/superlink/delivery/claims.ts'
 import { collectReplies } from '../../src/superlink/delivery/collect-replies.ts'
 import { confirmInstruction, confirmReceived } from '../../src/superlink/delivery/confirm.ts'
 import { claimInstruction, pushInstructions } from '../../src/superlink/delivery/instructions.ts'
@@ -26,7 +27,7 @@ import { complete } from '../../src/superlink/delivery/life.ts'
 import { find, type NewMessage, type StoredMessage } from '../../src/superlink/delivery/message-store.ts'
 import { PassingReplies } from '../../src/superlink/delivery/passing-replies.ts'
 import { recoverDelivery } from '../../src/superlink/delivery/recover.ts'
-import { acceptReply } from '../../src/superlink/delivery/replies.ts'
+import { acceptReply, ReplyIntake } from '../../src/superlink/delivery/replies.ts'
 import { acceptUnprompted } from '../../src/superlink/delivery/unprompted.ts'
 import { EventLog } from '../../src/superlink/events/event-log.ts'
 import { KnownNodes } from '../../src/superlink/nodes/known-nodes.ts'
@@ -159,6 +160,8 @@ export class SuperlinkCore implements AsyncDisposable {
       events: new EventLog({ db, clock, bells, hasWebhook: false }),
       traffic: new Traffic(db, observer),
       progress: new RunProgress(observer),
+      claims: new Claims({ db, clock }),
+      replyIntake: new ReplyIntake(() => ctx),
       passingReplies: new PassingReplies(),
       checkedReplies: new CheckedReplies(),
       runNodes: simulation?.fleet ?? joinedNodes({ db, room, bells, knownNodes }),

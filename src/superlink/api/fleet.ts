@@ -101,7 +101,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         return {
           reconnect: { reconnect: 5n },
           results: { [accepted ? metadata.messageId : 'None']: 0 },
-          objectsToPush,
+          objectsToPush: [...objectsToPush],
           sessionId: sessionOf(metadata),
         }
       },

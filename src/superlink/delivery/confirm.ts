@@ -4,6 +4,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { failInstruction, type TakingCtx } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
+import { findReplyTo } from './replies-to.ts'
 
 /** Receivers confirm that they have everything of a message. That the caller is the receiver was checked before. */
 
@@ -20,7 +21,7 @@ export async function confirmInstruction(ctx: TakingCtx, messageId: string): Pro
     const wasReceived = instruction.deliveredAt !== undefined || instruction.state === 'answered'
     const [whole] = wasReceived ? await messageStore.listWhole(tx, [messageId]) : []
     if (whole !== undefined) return life.hold(ctx, tx, afterCommit, messageId)
-    if (await messageStore.findReplyTo(tx, messageId)) return
+    if (await findReplyTo(tx, messageId)) return
     const { dstNodeId: node, runId: run } = instruction.metadata
     ctx.log.warn('A SuperNode confirmed an instruction that it cannot have received', { node, run })
     await failInstruction(ctx, tx, afterCommit, instruction, confirmedEarly)

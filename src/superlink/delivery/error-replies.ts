@@ -7,6 +7,7 @@ import { isRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
 import type { NewMessage, SentMessage, StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
+import { findReplyTo } from './replies-to.ts'
 
 /** Replies that the SuperLink makes itself, because the one of the node will not come. */
 
@@ -36,7 +37,7 @@ export async function failInstruction(
   const { messageId } = instruction.metadata
   const runId = instruction.metadata.runId as RunId
   if (!(await isRunOpen(tx, runId)) || !(await messageStore.find(tx, messageId))) return undefined
-  const earlier = await messageStore.findReplyTo(tx, messageId)
+  const earlier = await findReplyTo(tx, messageId)
   if (earlier && earlier.state !== 'announced') return undefined
   if (earlier) await withdraw(ctx, tx, afterCommit, [earlier])
   const { reply, content } = createErrorReply(ctx, runId, messageId, instruction, error, srcNodeId)

@@ -8,7 +8,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
 import type { NewMessage, StoredMessage } from './message-store.ts'
-import { findWaiting, isAnyWaiting } from './node-messages.ts'
+import { sendAll } from './sending.ts'
 import { findFault } from './validate.ts'
 
 /**
@@ -40,22 +40,14 @@ export async function pushInstructions(
   }
   return ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, runId)
-    const messageIds: string[] = []
-    const missing = new Set<string>()
-    const receivers: NodeId[] = []
-    const taken: string[] = []
-    for (const message of messages) {
-      const nodeId = message.metadata.dstNodeId as NodeId
-      if (!(await ctx.runNodes.takes(tx, runId, nodeId))) {
-        messageIds.push('')
-        continue
-      }
-      const { objectsToPush } = await life.send(ctx, tx, afterCommit, message, carried)
-      for (const id of objectsToPush) missing.add(id)
-      messageIds.push(message.metadata.messageId)
-      receivers.push(nodeId)
-      taken.push(message.metadata.messageId)
-    }
+    const receiverOf = ({ metadata }: NewMessage): NodeId => metadata.dstNodeId as NodeId
+    const accepting = await ctx.runNodes.listAccepting(tx, runId, [...new Set(messages.map(receiverOf))])
+    const accepted = messages.filter((message) => accepting.has(receiverOf(message)))
+    const sent = await sendAll(ctx, tx, afterCommit, accepted, carried)
+    const missing = new Set(sent.flatMap(({ objectsToPush }) => objectsToPush))
+    const receivers = accepted.map(receiverOf)
+    const taken = accepted.map(({ metadata }) => metadata.messageId)
+    const messageIds = messages.map((message) => (accepting.has(receiverOf(message)) ? message.metadata.messageId : ''))
     afterCommit(() => {
       ctx.runNodes.wake(runId, receivers)
       ctx.progress.asked(runId, receivers.length)
@@ -73,12 +65,12 @@ export async function pushInstructions(
  * the end of (`endedAfter`, a position among the ended runs).
  */
 export async function claimInstruction(
-  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'tasks' | 'log'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'bells' | 'tasks' | 'log'>,
   nodeId: NodeId,
   wait: { waitMs: number; signal: AbortSignal; endedAfter: bigint | undefined },
 ): Promise<StoredMessage | undefined> {
   const look = async (): Promise<{ message: StoredMessage | undefined } | undefined> => {
-    const message = await claim(ctx, nodeId)
+    const message = await ctx.claims.next(nodeId)
     const news = wait.endedAfter !== undefined && ctx.tasks.endedRuns.since(wait.endedAfter, nodeId).length > 0
     return message || news ? { message } : undefined
   }
@@ -98,18 +90,6 @@ export async function claimInstruction(
 function logNotGivenBack({ log }: Pick<SuperlinkContext, 'log'>, node: NodeId): (error: unknown) => void {
   return (error) =>
     log.warn('An instruction whose delivery was cut off is not offered again', { node, error: errorText(error) })
-}
-
-async function claim(ctx: Pick<SuperlinkContext, 'db' | 'clock'>, nodeId: NodeId): Promise<StoredMessage | undefined> {
-  const now = ctx.clock.now()
-  if (!(await isAnyWaiting(ctx.db.read, nodeId, now))) return undefined
-  return ctx.db.transaction(async (tx) => {
-    // Look again in the transaction: another call of the node may have been faster.
-    const message = await findWaiting(tx, nodeId, now)
-    if (!message) return undefined
-    await life.handOut(tx, message, now)
-    return { ...message, state: 'fetched', deliveredAt: now }
-  })
 }
 
 async function giveBack(ctx: Pick<SuperlinkContext, 'db' | 'bells'>, message: StoredMessage): Promise<void> {

@@ -1,13 +1,12 @@
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { Metadata } from '../../message/message.ts'
-import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
-import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
 import type { MessageState, NewMessage, StoredMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
 import * as participantStore from './participant-store.ts'
+import { findReplyTo } from './replies-to.ts'
 import * as runMessages from './run-messages.ts'
 
 /**
@@ -63,30 +62,7 @@ function move(tx: Db, ids: readonly string[], to: MessageState, deliveredAt?: nu
   return messageStore.move(tx, ids, from, { state: to, ...(deliveredAt === undefined ? {} : { deliveredAt }) })
 }
 
-/**
- * Stores a message with the objects that came along, `announced` or `offered`. Returns whether it is new, and the objects
- * whose content is missing: none if its receiver has it already. Throws `invalid-request` if its id belongs to another message.
- */
-export async function send(
-  ctx: Ctx,
-  tx: Db,
-  afterCommit: AfterCommit,
-  message: NewMessage,
-  carried: CarriedObjects = nothingCarried,
-): Promise<{ isNew: boolean; objectsToPush: string[] }> {
-  const { metadata, tree } = message
-  const stored = await messageStore.find(tx, metadata.messageId)
-  if (stored) messageStore.ensureSameMessage(stored, message)
-  if (stored && letGoOfObjects.includes(stored.state)) return { isNew: false, objectsToPush: [] }
-  const ids = await flattenTreeInTurns(tree)
-  const objectsToPush = await ctx.objects.announceWith(tx, afterCommit, metadata.messageId, ids, carried)
-  if (stored) return { isNew: false, objectsToPush }
-  await store(ctx, tx, afterCommit, message, objectsToPush.length === 0)
-  return { isNew: true, objectsToPush }
-}
-
-/** Its objects may be gone: they must not be asked for again. */
-const letGoOfObjects: readonly MessageState[] = ['held', 'answered', 'taken']
+const idOf = ({ metadata }: Pick<NewMessage, 'metadata'>): string => metadata.messageId
 
 /** Stores a message of the SuperLink's own, whose one object is this. */
 export async function sendWhole(
@@ -98,23 +74,33 @@ export async function sendWhole(
 ): Promise<void> {
   const { messageId: id } = message.metadata
   const carried = new Map([[id, { id, type: 'Message', bytes: content }]])
-  await ctx.objects.announceWith(tx, afterCommit, id, [id], carried)
-  await store(ctx, tx, afterCommit, message, true)
+  await ctx.objects.announceAll(tx, afterCommit, [{ messageId: id, objectIds: [id] }], carried)
+  await storeNew(ctx, tx, afterCommit, [message], true)
 }
 
-async function store(
+/** Stores new messages, which are whole or not. */
+export async function storeNew(
   ctx: Pick<Ctx, 'bells'>,
   tx: Db,
   afterCommit: AfterCommit,
-  message: NewMessage,
+  messages: readonly NewMessage[],
   isWhole: boolean,
 ): Promise<void> {
-  const { metadata } = message
-  await messageStore.insert(tx, message, isWhole ? 'offered' : 'announced')
-  if (metadata.dstNodeId !== superlinkNodeId) return participantStore.insert(tx, metadata)
-  if (isWhole) await arrive(ctx, tx, afterCommit, metadata)
+  if (messages.length === 0) return
+  await messageStore.insertAll(tx, messages, isWhole ? 'offered' : 'announced')
+  const sent = messages.map(({ metadata }) => metadata)
+  await participantStore.insertAll(
+    tx,
+    sent.filter(({ dstNodeId }) => dstNodeId !== superlinkNodeId),
+  )
+  const toApp = sent.filter(({ dstNodeId }) => dstNodeId === superlinkNodeId)
+  if (isWhole) await arrive(ctx, tx, afterCommit, toApp)
   // A node replies to what it has, although it may have received that in a former life.
-  else if (metadata.replyToMessageId !== '') await move(tx, [metadata.replyToMessageId], 'fetched')
+  else await move(tx, answeredBy(toApp), 'fetched')
+}
+
+function answeredBy(replies: readonly Metadata[]): string[] {
+  return replies.flatMap(({ replyToMessageId }) => (replyToMessageId === '' ? [] : [replyToMessageId]))
 }
 
 /** Objects were stored: messages that they complete become `offered`. Called within the transaction that stores them. */
@@ -132,24 +118,26 @@ export async function complete(
     'offered',
   )
   // Nodes that wait for a message were notified when it was announced.
-  for (const metadata of completed)
-    if (metadata.dstNodeId === superlinkNodeId) await arrive(ctx, tx, afterCommit, metadata)
+  const toApp = completed.filter(({ dstNodeId }) => dstNodeId === superlinkNodeId)
+  await arrive(ctx, tx, afterCommit, toApp)
 }
 
-/** A message to the ServerApp is whole. */
+/** Messages to ServerApps are whole. */
 async function arrive(
   ctx: Pick<Ctx, 'bells'>,
   tx: Db,
   afterCommit: AfterCommit,
-  { runId, replyToMessageId }: StoredMessage['metadata'],
+  messages: readonly Metadata[],
 ): Promise<void> {
-  if (replyToMessageId !== '') await move(tx, [replyToMessageId], 'answered')
-  afterCommit(() => ctx.bells.replies.arrived(runId as RunId, replyToMessageId))
+  await move(tx, answeredBy(messages), 'answered')
+  afterCommit(() => {
+    for (const { runId, replyToMessageId } of messages) ctx.bells.replies.arrived(runId as RunId, replyToMessageId)
+  })
 }
 
-/** A node or a virtual node receives a message. The caller has found it waiting in this transaction. */
-export function handOut(tx: Db, { metadata }: StoredMessage, now: number): Promise<void> {
-  return move(tx, [metadata.messageId], 'fetched', now)
+/** Nodes or virtual nodes receive messages. The caller has found them waiting in this transaction. */
+export function handOut(tx: Db, messages: readonly StoredMessage[], now: number): Promise<void> {
+  return move(tx, messages.map(idOf), 'fetched', now)
 }
 
 /** The receiver hung up before it had the response: the message waits again, unless it has moved on since. */
@@ -161,7 +149,7 @@ export async function giveBack(
 ): Promise<boolean> {
   const stored = await messageStore.find(tx, metadata.messageId)
   const isSame = stored?.state === 'fetched' && stored.deliveredAt === deliveredAt
-  if (!isSame || (await messageStore.findReplyTo(tx, metadata.messageId))) return false
+  if (!isSame || (await findReplyTo(tx, metadata.messageId))) return false
   await offerAgain(tx, [metadata.messageId])
   afterCommit(() => ctx.bells.instructions.ring(metadata.dstNodeId as NodeId))
   return true
@@ -209,15 +197,14 @@ export async function hold(
   await move(tx, [messageId], 'held')
 }
 
-/** Its node has replied to a message that was here whole: the node has everything, so the message lets go of its objects. */
+/** Nodes have replied to messages. Of one that was here whole its node has everything, so it lets go of its objects. */
 export async function letGo(
   ctx: Pick<Ctx, 'objects'>,
   tx: Db,
   afterCommit: AfterCommit,
-  messageId: string,
+  ids: readonly string[],
 ): Promise<void> {
-  const whole = await messageStore.listWhole(tx, [messageId])
-  await ctx.objects.release(tx, afterCommit, whole)
+  await ctx.objects.release(tx, afterCommit, await messageStore.listWhole(tx, ids))
 }
 
 /** The ServerApp has a message that replies to nothing. */

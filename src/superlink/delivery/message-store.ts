@@ -7,6 +7,7 @@ import { shortened } from '../../base/printable.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
+import { rowInserter } from '../../db/insert-rows.ts'
 import { notIndexed } from '../../db/planner.ts'
 import type { NewRow, Row, Tables } from '../../db/schema.ts'
 import { type Statement, statement } from '../../db/statement.ts'
@@ -79,14 +80,17 @@ const columns = [
 
 type MessageValues = Required<Pick<NewRow<'message'>, (typeof columns)[number]>>
 
-const insertRow = statement<MessageValues, never>((db, value) => {
-  const row = Object.fromEntries(columns.map((column) => [column, value(column)])) as unknown as MessageValues
-  return db.insertInto('message').values(fitting('message', row)) as never
-})
+const insertRows = rowInserter('message', columns)
 
-/** Stores a message whose id is not stored yet. */
-export async function insert(tx: Db, { metadata, error, tree }: NewMessage, state: MessageState): Promise<void> {
-  await insertRow(tx, {
+/** Stores messages whose ids are not stored yet, in their order. */
+export async function insertAll(tx: Db, messages: readonly NewMessage[], state: MessageState): Promise<void> {
+  const rows: MessageValues[] = []
+  for (const message of messages) rows.push(await toRow(message, state))
+  await insertRows(tx, rows)
+}
+
+async function toRow({ metadata, error, tree }: NewMessage, state: MessageState): Promise<MessageValues> {
+  return {
     message_id: metadata.messageId,
     state,
     run_id: metadata.runId,
@@ -103,7 +107,7 @@ export async function insert(tx: Db, { metadata, error, tree }: NewMessage, stat
     error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
     object_tree: await bytesInTurns(ObjectTreeSchema, tree),
     delivered_at: null,
-  })
+  }
 }
 
 type MovedTo = { readonly state: MessageState; readonly deliveredAt?: number }
@@ -153,7 +157,7 @@ export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
 }
 
 /** Throws `invalid-request` if the id of the new message belongs to one of another run, sender or receiver. */
-export function ensureSameMessage(stored: NewMessage, { metadata }: NewMessage): void {
+export function ensureSameMessage(stored: Pick<NewMessage, 'metadata'>, { metadata }: NewMessage): void {
   if (isSameMessage(stored.metadata, metadata)) return
   throw new DomainError('invalid-request', `The id ${metadata.messageId} belongs to another message.`)
 }
@@ -180,9 +184,19 @@ const selectMetadata = statement<{ ids: IdList }, Omit<Row<'message'>, 'object_t
 
 /** Those of these messages that are stored, without their object trees. */
 export async function listMetadata(db: Db, ids: readonly string[]): Promise<Metadata[]> {
-  const found: Metadata[] = []
-  for (const some of inBatches(ids)) found.push(...(await selectMetadata(db, { ids: some })).rows.map(toMetadata))
+  return (await listSent(db, ids)).map(({ metadata }) => metadata)
+}
+
+/** The same, with their states. */
+export async function listSent(db: Db, ids: readonly string[]): Promise<(SentMessage & { state: MessageState })[]> {
+  const found: (SentMessage & { state: MessageState })[] = []
+  for (const some of inBatches(ids))
+    for (const row of (await selectMetadata(db, { ids: some })).rows) found.push(toSent(row))
   return found
+}
+
+function toSent(row: Omit<Row<'message'>, 'object_tree'>): SentMessage & { state: MessageState } {
+  return { metadata: toMetadata(row), deliveredAt: row.delivered_at ?? undefined, state: row.state as MessageState }
 }
 
 const selectInstructions = statement<{ ids: IdList; runId: bigint }, Omit<Row<'message'>, 'object_tree'>>((db, value) =>
@@ -198,24 +212,8 @@ const selectInstructions = statement<{ ids: IdList; runId: bigint }, Omit<Row<'m
 export async function listInstructions(db: Db, runId: RunId, ids: readonly string[]): Promise<SentMessage[]> {
   const found: SentMessage[] = []
   for (const some of inBatches(ids))
-    for (const row of (await selectInstructions(db, { ids: some, runId })).rows)
-      found.push({ metadata: toMetadata(row), deliveredAt: row.delivered_at ?? undefined })
+    for (const row of (await selectInstructions(db, { ids: some, runId })).rows) found.push(toSent(row))
   return found
-}
-
-const selectReply = statement<{ messageId: string }, Row<'message'>>((db, value) =>
-  db
-    .selectFrom('message')
-    .selectAll()
-    .where('reply_to', '=', value('messageId'))
-    .where('reply_to', '<>', sql.lit(''))
-    .orderBy('position'),
-)
-
-/** The reply to a message, announced or whole. There is one at most. */
-export async function findReplyTo(db: Db, messageId: string): Promise<StoredMessage | undefined> {
-  const [row] = (await selectReply(db, { messageId })).rows
-  return row && toMessage(row)
 }
 
 const selectWhole = statement<{ ids: IdList }, { message_id: string }>((db, value) =>

@@ -1,9 +1,10 @@
 import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
+import { type IdList, idList, idsOf, numberList, numberTable } from '../../db/id-list.ts'
 import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
-import { inState, inStates, serverApp, toMessage, toMessages } from './message-rows.ts'
+import { inState, inStates, serverApp, toMessages } from './message-rows.ts'
 import type { MessageState, StoredMessage } from './message-store.ts'
 
 /** Queries of the `message` table by node. */
@@ -11,27 +12,67 @@ import type { MessageState, StoredMessage } from './message-store.ts'
 /** Messages that no node has. */
 export const waiting = inStates(['announced', 'offered'])
 
-const selectWaiting = statement<{ nodeId: bigint; nowSeconds: number }, Row<'message'>>((db, value) =>
+const selectWaiting = statement<
+  { nodes: IdList; nowSeconds: number },
+  { dst_node_id: bigint; message_id: string; bytes: number }
+>((db, value) =>
+  db
+    .selectFrom(numberTable(value('nodes')).as('node'))
+    .innerJoin('message', (join) =>
+      join.on('message.position', '=', ({ selectFrom }) =>
+        selectFrom('message as first')
+          .select('first.position')
+          .whereRef('first.dst_node_id', '=', 'node.value')
+          .where('first.state', 'in', waiting)
+          .where(({ eb }) => eb(eb('first.created_at', '+', eb.ref('first.ttl')), '>', value('nowSeconds')))
+          .orderBy('first.position')
+          .limit(sql.lit(1)),
+      ),
+    )
+    .select(['message.dst_node_id', 'message.message_id'])
+    .select(sql<number>`length(message.object_tree)`.as('bytes')),
+)
+
+/** Returns for each node the oldest message that waits for it and has not expired, if there is one. */
+export async function listWaiting(db: Db, nodeIds: readonly NodeId[], now: number): Promise<WaitingMessage[]> {
+  const { rows } = await selectWaiting(db, { nodes: numberList(nodeIds), nowSeconds: now / 1000 })
+  return rows.map((row) => ({ nodeId: row.dst_node_id as NodeId, messageId: row.message_id, bytes: row.bytes }))
+}
+
+/** A message that waits for its node, and the size of its object tree. */
+export interface WaitingMessage {
+  readonly nodeId: NodeId
+  readonly messageId: string
+  readonly bytes: number
+}
+
+const selectRows = statement<{ ids: IdList }, Row<'message'>>((db, value) =>
   db
     .selectFrom('message')
     .selectAll()
-    .where('dst_node_id', '=', value('nodeId'))
-    .where('state', 'in', waiting)
-    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', value('nowSeconds')))
-    .orderBy('position')
-    .limit(sql.lit(1)),
+    .where('message_id', 'in', idsOf(value('ids'))),
 )
 
-/** Returns the oldest message to a node that waits for it and has not expired. */
-export async function findWaiting(db: Db, nodeId: NodeId, now: number): Promise<StoredMessage | undefined> {
-  const [row] = (await selectWaiting(db, { nodeId, nowSeconds: now / 1000 })).rows
-  return row && toMessage(row)
+/** Reads messages, in statements that return no more than some megabytes each. */
+export async function readWaiting(db: Db, waiting: readonly WaitingMessage[]): Promise<StoredMessage[]> {
+  const messages: StoredMessage[] = []
+  let some: string[] = []
+  let bytes = 0
+  const read = async (): Promise<void> => {
+    if (some.length > 0) messages.push(...(await toMessages((await selectRows(db, { ids: idList(some) })).rows)))
+    some = []
+    bytes = 0
+  }
+  for (const one of waiting) {
+    if (bytes + one.bytes > treeBytesAtOnce) await read()
+    some.push(one.messageId)
+    bytes += one.bytes
+  }
+  await read()
+  return messages
 }
 
-/** Whether a message waits for the node that has not expired. */
-export async function isAnyWaiting(db: Db, nodeId: NodeId, now: number): Promise<boolean> {
-  return (await selectWaiting(db, { nodeId, nowSeconds: now / 1000 })).rows.length > 0
-}
+const treeBytesAtOnce = 1024 * 1024
 
 /** Ids of messages that the node received and did not confirm. */
 export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {

@@ -1,23 +1,32 @@
 import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
-import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
+import { type IdList, numberList, numberTable } from '../../db/id-list.ts'
 import { statement } from '../../db/statement.ts'
 import type { Metadata } from '../../message/message.ts'
 
 /** Queries of the `participant` table, which no other file writes: the nodes that a run has asked for something. */
 
-const insertAsked = statement<{ runId: bigint; nodeId: bigint }, never>(
+const insertAsked = statement<{ runId: bigint; nodes: IdList }, never>(
   (db, value) =>
     db
       .insertInto('participant')
-      .values(fitting('participant', { run_id: value('runId'), node_id: value('nodeId') }))
+      .columns(['run_id', 'node_id'])
+      .expression(
+        db
+          .selectFrom(numberTable(value('nodes')).as('node'))
+          .select([sql<bigint>`${value('runId')}`.as('run_id'), 'node.value'])
+          // Otherwise SQLite would read ON CONFLICT as the condition of a join.
+          .where(sql<boolean>`true`),
+      )
       .onConflict((conflict) => conflict.doNothing()) as never,
 )
 
-/** The run has asked the node for something. */
-export async function insert(tx: Db, { runId, dstNodeId }: Metadata): Promise<void> {
-  await insertAsked(tx, { runId, nodeId: dstNodeId })
+/** Runs have asked nodes for something. */
+export async function insertAll(tx: Db, sent: readonly Metadata[]): Promise<void> {
+  const nodesOf = Map.groupBy(sent, ({ runId }) => runId)
+  for (const [runId, ofRun] of nodesOf)
+    await insertAsked(tx, { runId, nodes: numberList(ofRun.map(({ dstNodeId }) => dstNodeId)) })
 }
 
 /** The node has uploaded so many bytes of messages that reply to nothing. */

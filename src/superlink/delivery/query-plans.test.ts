@@ -15,7 +15,7 @@ test('no query of messages reads the whole table, and those of the hot paths use
   const { read } = core.ctx.db
   const { start, plans } = observeQueries(core.ctx.db)
   const expected: readonly (readonly [RegExp, (db: typeof read) => Promise<unknown>])[] = [
-    [/USING INDEX message_waiting \(dst_node_id=\?\)$/, (db) => nodeMessages.findWaiting(db, nodeId, 0)],
+    [/USING INDEX message_waiting \(dst_node_id=\?\)$/, (db) => nodeMessages.listWaiting(db, [nodeId], 0)],
     [/INDEX message_announced \(src_node_id=\?\)$/, (db) => nodeMessages.listAnnouncedBy(db, nodeId)],
     [/INDEX message_receiver \(dst_node_id=\?\)$/, (db) => nodeMessages.listHeld(db, nodeId)],
     [/INDEX message_reply \(reply_to=\?\)/, (db) => listOfferedRepliesTo(db, runId, ['a', 'b'])],

@@ -1,4 +1,6 @@
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
+import { Together } from '../../base/together.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { errorCodes, type Metadata } from '../../message/message.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
@@ -7,8 +9,10 @@ import { isRunOpen } from '../runs/run.ts'
 import { failInstruction, type TakingCtx, withdraw } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
-import { expiresAt, type NewMessage, type StoredMessage } from './message-store.ts'
+import { expiresAt, type NewMessage, type SentMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
+import { listReplyIds } from './replies-to.ts'
+import { type Sent, sendAll } from './sending.ts'
 import { findFault } from './validate.ts'
 
 /**
@@ -22,7 +26,7 @@ const ttlToleranceSeconds = 0.1
 /** What became of a message that a node has sent. */
 export interface Acceptance {
   readonly accepted: boolean
-  readonly objectsToPush: string[]
+  readonly objectsToPush: readonly string[]
 }
 
 /**
@@ -31,44 +35,103 @@ export interface Acceptance {
  * that is whole with these objects confirms its instruction.
  */
 export async function acceptReply(
-  ctx: TakingCtx & Pick<SuperlinkContext, 'checkedReplies'>,
+  ctx: Pick<SuperlinkContext, 'replyIntake' | 'checkedReplies'>,
   nodeId: NodeId,
   reply: NewMessage,
   carried: CarriedObjects = nothingCarried,
 ): Promise<Acceptance> {
-  const { isNew, ...taken } = await ctx.db.transaction(async (tx, afterCommit) => {
-    const outcome = await takeReply(ctx, tx, afterCommit, nodeId, reply, carried)
-    const isWhole = outcome.accepted && outcome.objectsToPush.length === 0
-    if (isWhole && carried.size > 0) await life.letGo(ctx, tx, afterCommit, reply.metadata.replyToMessageId)
-    return { ...outcome, isNew: outcome.isNew && isWhole }
-  })
+  const { accepted, objectsToPush, isNew } = await ctx.replyIntake.accept({ nodeId, reply, carried })
+  const isWhole = accepted && objectsToPush.length === 0
   // Its objects are in memory now. Otherwise they would be read again before it is handed out.
-  if (isNew && carried.size > 0) await ctx.checkedReplies.noteCarried(reply, carried)
-  return taken
+  if (isNew && isWhole && carried.size > 0) await ctx.checkedReplies.noteCarried(reply, carried)
+  return { accepted, objectsToPush }
 }
 
-/** As `acceptReply`, within a transaction. */
-export async function takeReply(
+/** A reply on its way from its node, with the objects that came along. */
+export interface SentReply {
+  readonly nodeId: NodeId
+  readonly reply: NewMessage
+  readonly carried: CarriedObjects
+}
+
+/** Stores the replies of a crowd of nodes in common transactions. */
+export class ReplyIntake {
+  readonly #together: Together<SentReply, Acceptance & { isNew: boolean }>
+
+  /** The context is asked for late: it holds the intake. */
+  constructor(ctx: () => TakingCtx) {
+    this.#together = new Together({
+      work: (sent) => ctx().db.transaction((tx, afterCommit) => acceptAll(ctx(), tx, afterCommit, sent)),
+      // Which of two replies to one message is accepted depends on the other one.
+      keysOf: ({ reply: { metadata } }) => [metadata.messageId, metadata.replyToMessageId],
+      atOnce: limits.messagesPerTransactionMax,
+    })
+  }
+
+  accept(sent: SentReply): Promise<Acceptance & { isNew: boolean }> {
+    return this.#together.do(sent)
+  }
+}
+
+async function acceptAll(
   ctx: TakingCtx,
   tx: Db,
   afterCommit: AfterCommit,
-  nodeId: NodeId,
-  reply: NewMessage,
-  carried?: CarriedObjects,
-): Promise<Acceptance & { isNew: boolean }> {
-  const judged = await judgeReply(ctx, tx, nodeId, reply)
-  if ('fault' in judged) return { ...refuseReply(ctx, nodeId, reply.metadata, judged.fault), isNew: false }
-  const { isNew, objectsToPush } = await life.send(ctx, tx, afterCommit, reply, carried)
-  const runId = reply.metadata.runId as RunId
-  afterCommit(() => {
-    const { deliveredAt: fetchedAt, metadata } = judged.instruction
-    const askedAt = metadata.createdAt * 1000
-    const answered = { nodeId, messageId: metadata.messageId, askedAt, fetchedAt, repliedAt: ctx.clock.now() }
-    if (isNew) ctx.progress.nodeReplied(runId, reply.error, answered)
-    if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
-    ctx.bells.runs.ring(runId)
+  sent: readonly SentReply[],
+): Promise<(Acceptance & { isNew: boolean })[]> {
+  const outcomes = await takeReplies(ctx, tx, afterCommit, sent)
+  const confirmed = sent.flatMap(({ reply, carried }, index) => {
+    const { accepted = false, objectsToPush = [] } = outcomes[index] ?? {}
+    return accepted && objectsToPush.length === 0 && carried.size > 0 ? [reply.metadata.replyToMessageId] : []
   })
-  return { accepted: true, objectsToPush, isNew }
+  await life.letGo(ctx, tx, afterCommit, confirmed)
+  return outcomes
+}
+
+/** As `acceptReply`, for replies to different messages and within a transaction. Does not confirm what they reply to. */
+export async function takeReplies(
+  ctx: TakingCtx,
+  tx: Db,
+  afterCommit: AfterCommit,
+  sent: readonly SentReply[],
+): Promise<(Acceptance & { isNew: boolean })[]> {
+  const judge = await readForJudgement(tx, sent)
+  const judged = sent.map((one) => ({ ...one, judgement: judge(one, ctx.clock.now()) }))
+  const good = judged.filter(({ judgement }) => 'instruction' in judgement)
+  const replies = good.map(({ reply }) => reply)
+  const stored = await sendAll(ctx, tx, afterCommit, replies, carriedByAll(good))
+  const outcomes = new Map(replies.map((reply, index) => [reply, stored[index] as Sent]))
+  return judged.map(({ nodeId, reply, judgement }) => {
+    const outcome = outcomes.get(reply)
+    if ('fault' in judgement || !outcome) {
+      const fault = 'fault' in judgement ? judgement.fault : undefined
+      return { ...refuseReply(ctx, nodeId, reply.metadata, fault), isNew: false }
+    }
+    afterCommit(() => noteReply(ctx, nodeId, reply, judgement.instruction, outcome))
+    return { accepted: true, objectsToPush: outcome.objectsToPush, isNew: outcome.isNew }
+  })
+}
+
+function carriedByAll(sent: readonly SentReply[]): CarriedObjects {
+  const [first] = sent
+  if (sent.length === 1 && first) return first.carried
+  return new Map(sent.flatMap(({ carried }) => [...carried]))
+}
+
+function noteReply(
+  ctx: TakingCtx,
+  nodeId: NodeId,
+  { metadata, error }: NewMessage,
+  instruction: SentMessage,
+  { isNew, objectsToPush }: Sent,
+): void {
+  const runId = metadata.runId as RunId
+  const { deliveredAt: fetchedAt, metadata: asked } = instruction
+  const askedAt = asked.createdAt * 1000
+  const answered = { nodeId, messageId: asked.messageId, askedAt, fetchedAt, repliedAt: ctx.clock.now() }
+  if (isNew) ctx.progress.nodeReplied(runId, error, answered)
+  if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
+  ctx.bells.runs.ring(runId)
 }
 
 /** Takes nothing of a reply. Of a reply to the instruction of another node no more is said than of one to none. */
@@ -84,30 +147,40 @@ export function refuseReply(
 
 const instructionUnknown = 'its instruction is unknown or has expired'
 
-/** Returns the instruction that the reply is for, or why the reply is refused. */
-async function judgeReply(
-  ctx: Pick<TakingCtx, 'clock'>,
+type Judgement = { readonly instruction: SentMessage } | { readonly fault: string }
+
+/** Reads what decides about these replies. Returns a function that says what a reply is for, or why it is refused. */
+async function readForJudgement(
   tx: Db,
-  nodeId: NodeId,
-  reply: NewMessage,
-): Promise<{ readonly instruction: StoredMessage } | { readonly fault: string }> {
-  const { metadata } = reply
-  const no = (fault: string) => ({ fault })
-  if (!(await isRunOpen(tx, metadata.runId as RunId))) return no('its run has ended')
-  const fault = findFault('reply', metadata, reply.tree, ctx.clock.now())
-  if (fault) return no(fault)
-  const instruction = await messageStore.find(tx, metadata.replyToMessageId)
-  if (!instruction || expiresAt(instruction) <= ctx.clock.now()) return no(instructionUnknown)
-  if (instruction.metadata.dstNodeId !== nodeId || metadata.srcNodeId !== nodeId)
-    return no('its instruction was for another node')
-  if (instruction.metadata.runId !== metadata.runId) return no('its instruction is of another run')
-  const restSeconds = instruction.metadata.createdAt + instruction.metadata.ttl - metadata.createdAt
-  if (metadata.ttl > restSeconds + ttlToleranceSeconds) return no('it would outlive its instruction')
-  const earlier = await messageStore.findReplyTo(tx, metadata.replyToMessageId)
-  if (earlier && earlier.metadata.messageId !== metadata.messageId) return no('there is another reply already')
-  const stored = await messageStore.find(tx, metadata.messageId)
-  if (stored && !messageStore.isSameMessage(stored.metadata, metadata)) return no('its id belongs to another message')
-  return { instruction }
+  sent: readonly SentReply[],
+): Promise<(one: SentReply, now: number) => Judgement> {
+  const replies = sent.map(({ reply }) => reply.metadata)
+  const open = new Set<bigint>()
+  for (const runId of new Set(replies.map(({ runId }) => runId as RunId)))
+    if (await isRunOpen(tx, runId)) open.add(runId)
+  const ids = replies.flatMap(({ messageId, replyToMessageId }) => [messageId, replyToMessageId])
+  const stored = new Map((await messageStore.listSent(tx, ids)).map((one) => [one.metadata.messageId, one]))
+  const asked = replies.map(({ replyToMessageId }) => replyToMessageId)
+  const replyIds = await listReplyIds(tx, asked)
+  return ({ nodeId, reply }, now) => {
+    const { metadata } = reply
+    const no = (fault: string) => ({ fault })
+    if (!open.has(metadata.runId)) return no('its run has ended')
+    const fault = findFault('reply', metadata, reply.tree, now)
+    if (fault) return no(fault)
+    const instruction = stored.get(metadata.replyToMessageId)
+    if (!instruction || expiresAt(instruction) <= now) return no(instructionUnknown)
+    if (instruction.metadata.dstNodeId !== nodeId || metadata.srcNodeId !== nodeId)
+      return no('its instruction was for another node')
+    if (instruction.metadata.runId !== metadata.runId) return no('its instruction is of another run')
+    const restSeconds = instruction.metadata.createdAt + instruction.metadata.ttl - metadata.createdAt
+    if (metadata.ttl > restSeconds + ttlToleranceSeconds) return no('it would outlive its instruction')
+    const earlier = replyIds.get(metadata.replyToMessageId)
+    if (earlier !== undefined && earlier !== metadata.messageId) return no('there is another reply already')
+    const same = stored.get(metadata.messageId)
+    if (same && !messageStore.isSameMessage(same.metadata, metadata)) return no('its id belongs to another message')
+    return { instruction }
+  }
 }
 
 /**

@@ -12,6 +12,7 @@ import { expiresAt, type NewMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
 import * as participantStore from './participant-store.ts'
 import { listOfferedUnprompted } from './run-messages.ts'
+import { send } from './sending.ts'
 import { findFault } from './validate.ts'
 
 /**
@@ -28,7 +29,7 @@ export async function acceptUnprompted(
   ctx: TakingCtx,
   nodeId: NodeId,
   message: NewMessage,
-): Promise<{ accepted: true; objectsToPush: string[] }> {
+): Promise<{ accepted: true; objectsToPush: readonly string[] }> {
   const { metadata } = message
   const runId = metadata.runId as RunId
   return ctx.db.transaction(async (tx, afterCommit) => {
@@ -52,7 +53,7 @@ export async function acceptUnprompted(
       const ids = [...done].map(({ messageId }) => messageId)
       await life.forgetUnprompted(ctx, tx, afterCommit, metadata, ids)
     }
-    const { objectsToPush } = await life.send(ctx, tx, afterCommit, message)
+    const { objectsToPush } = await send(ctx, tx, afterCommit, message)
     if (objectsToPush.length > 0) afterCommit(() => ctx.bells.incomplete.ring('incomplete'))
     return { accepted: true, objectsToPush }
   })

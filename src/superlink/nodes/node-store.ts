@@ -3,6 +3,7 @@ import type { NodeId } from '../../base/ids.ts'
 import { noTags, type TagsBySource } from '../../base/node-tags.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
+import { type IdList, numberList, numbersOf } from '../../db/id-list.ts'
 import { toSqlite } from '../../db/row.ts'
 import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
@@ -142,6 +143,25 @@ export async function nextSilence(db: Db, now: number): Promise<number> {
   return row?.at ?? Number.POSITIVE_INFINITY
 }
 
+const selectOpen = statement<{ nodes: IdList }, { node_id: bigint }>((db, value) =>
+  db
+    .selectFrom('node')
+    .select('node_id')
+    .where('node_id', 'in', numbersOf(value('nodes')))
+    .where('status', 'in', [sql.lit('online'), sql.lit('offline')])
+    .where('admission', '=', sql.lit('open')),
+)
+
+/** Those of these nodes that have joined, and that an operator lets work. */
+export async function listOpen(db: Db, nodeIds: readonly NodeId[]): Promise<NodeId[]> {
+  const open: NodeId[] = []
+  for (let start = 0; start < nodeIds.length; start += nodesPerStatement) {
+    const nodes = numberList(nodeIds.slice(start, start + nodesPerStatement))
+    for (const row of (await selectOpen(db, { nodes })).rows) open.push(row.node_id as NodeId)
+  }
+  return open
+}
+
 /** A literal, as the partial index over online nodes has it. */
 function selectOnline(db: Db) {
   return db.selectFrom('node').where('status', '=', sql.lit('online'))
@@ -168,7 +188,7 @@ export async function listEnding(
 }
 
 /** Nodes in one statement, so that other work goes on between statements. */
-const prolongedAtOnce = 500
+const nodesPerStatement = 500
 
 const prolongSome = statement<{ beats: string }, never>(
   (db, value) =>
@@ -189,8 +209,8 @@ const prolongSome = statement<{ beats: string }, never>(
 
 /** Writes until when these nodes are online, unless they have gone offline since. */
 export async function prolong(tx: Db, nodes: readonly Node[]): Promise<void> {
-  for (let start = 0; start < nodes.length; start += prolongedAtOnce) {
-    const some = nodes.slice(start, start + prolongedAtOnce)
+  for (let start = 0; start < nodes.length; start += nodesPerStatement) {
+    const some = nodes.slice(start, start + nodesPerStatement)
     // Ids have 64 bits, and SQLite reads them as such from JSON.
     const beats = some.map(({ nodeId, onlineUntil }) => `[${toSqlite(nodeId)},${onlineUntil}]`)
     await prolongSome(tx, { beats: `[${beats.join()}]` })

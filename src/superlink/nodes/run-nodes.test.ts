@@ -49,7 +49,7 @@ for (const [name, start] of Object.entries(fleets)) {
     assert.deepEqual(await list(), nodeIds)
     const ask = (nodeId: NodeId) =>
       Promise.all([
-        db.transaction((tx) => runNodes.takes(tx, run.runId, nodeId)),
+        db.transaction(async (tx) => (await runNodes.listAccepting(tx, run.runId, [nodeId])).has(nodeId)),
         runNodes.isReachable(run.runId, nodeId),
       ])
     for (const nodeId of nodeIds) assert.deepEqual(await ask(nodeId), [true, true])

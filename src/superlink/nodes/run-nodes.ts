@@ -8,8 +8,8 @@ import * as nodeStore from './node-store.ts'
 export interface RunNodes {
   /** Those that messages can reach now, in a fixed order. */
   listReachable(runId: RunId): Promise<readonly Node[]>
-  /** Whether messages to this node are taken, be it there now or not. */
-  takes(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean>
+  /** Those of these nodes that messages are accepted for, whether they are online or not. */
+  listAccepting(db: Db, runId: RunId, nodeIds: readonly NodeId[]): Promise<ReadonlySet<NodeId>>
   isReachable(runId: RunId, nodeId: NodeId): Promise<boolean>
   /** There are instructions of the run for these nodes. Called after commit. */
   wake(runId: RunId, nodeIds: readonly NodeId[]): void
@@ -24,9 +24,8 @@ export function joinedNodes(ctx: Pick<SuperlinkContext, 'db' | 'room' | 'bells' 
         (node) => node.admission === 'open' && ctx.knownNodes.onlineUntil(node) > now,
       )
     },
-    async takes(db, _runId, nodeId) {
-      const node = await nodeStore.find(db, nodeId)
-      return (node?.status === 'online' || node?.status === 'offline') && node.admission === 'open'
+    async listAccepting(db, _runId, nodeIds) {
+      return new Set(await nodeStore.listOpen(db, nodeIds))
     },
     async isReachable(_runId, nodeId) {
       const node = await ctx.knownNodes.find(nodeId)

@@ -12,13 +12,14 @@ import {
   wholeReplyOf,
 } from '../../execution/execution.ts'
 import { errorCodes } from '../../message/message.ts'
+import { nothingCarried } from '../../objects/carried-objects.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction } from '../delivery/error-replies.ts'
 import * as life from '../delivery/life.ts'
 import type { StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
-import { takeReply } from '../delivery/replies.ts'
+import { takeReplies } from '../delivery/replies.ts'
 import * as runMessages from '../delivery/run-messages.ts'
 import { type Node, noAccount } from '../nodes/node.ts'
 import type { RunNodes } from '../nodes/run-nodes.ts'
@@ -62,12 +63,13 @@ export class VirtualFleet implements RunNodes {
     return (await this.runs.get(runId)).nodeIds.map(toNode)
   }
 
-  async takes(db: Db, runId: RunId, nodeId: NodeId): Promise<boolean> {
-    return (await this.runs.partitions(db, runId)).has(nodeId)
+  async listAccepting(db: Db, runId: RunId, nodeIds: readonly NodeId[]): Promise<ReadonlySet<NodeId>> {
+    const partitions = await this.runs.partitions(db, runId)
+    return new Set(nodeIds.filter((nodeId) => partitions.has(nodeId)))
   }
 
-  isReachable(runId: RunId, nodeId: NodeId): Promise<boolean> {
-    return this.takes(this.#ctx().db.read, runId, nodeId)
+  async isReachable(runId: RunId, nodeId: NodeId): Promise<boolean> {
+    return (await this.runs.partitions(this.#ctx().db.read, runId)).has(nodeId)
   }
 
   wake(runId: RunId): void {
@@ -118,9 +120,9 @@ export class VirtualFleet implements RunNodes {
   async #takeReply(tx: Db, afterCommit: AfterCommit, nodeId: NodeId, { wire, tree, carried }: ClientReply) {
     const ctx = this.#ctx()
     const reply = messageStore.fromWire(wire, tree)
-    const outcome = await takeReply(ctx, tx, afterCommit, nodeId, reply, carried)
-    if (!carried || !outcome.accepted) return outcome
-    await life.letGo(ctx, tx, afterCommit, reply.metadata.replyToMessageId)
+    const [outcome] = await takeReplies(ctx, tx, afterCommit, [{ nodeId, reply, carried: carried ?? nothingCarried }])
+    if (!carried || !outcome?.accepted) return outcome
+    await life.letGo(ctx, tx, afterCommit, [reply.metadata.replyToMessageId])
     // Its objects are in memory now. Otherwise they would be read again before it is handed out.
     afterCommit(() => void ctx.checkedReplies.noteCarried(reply, carried).catch(() => {}))
     return outcome
@@ -161,7 +163,7 @@ export class VirtualFleet implements RunNodes {
           return 'nothing to do'
         }
         const { messageId } = instruction.metadata
-        await life.handOut(tx, instruction, clock.now())
+        await life.handOut(tx, [instruction], clock.now())
         const taskId = await tasks.create(tx, afterCommit, { runId, type: 'flwr-clientapp', fabHash, messageId })
         afterCommit(() => this.#works.set(taskId, this.#begin(taskId, instruction, share)))
         return 'started'
