@@ -36,6 +36,7 @@ function serverAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
       runId = input.run.runId
       return input
     },
+    pullWholeInput: async () => undefined,
     sendHeartbeat: (how) => calls.call(server.sendAppHeartbeat, { token }, how),
     pullMessages: (messageIds = [], how) => calls.call(server.pullMessages, { runId, messageIds }, how),
     pushMessages: ({ objects: _none, ...messages }) => calls.call(server.pushMessages, { runId, ...messages }),
@@ -64,6 +65,7 @@ function clientAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
       runId = input.run.runId
       return input
     },
+    pullWholeInput: async () => undefined,
     sendHeartbeat: (how) => calls.call(client.sendAppHeartbeat, { token }, how),
     pullMessages: (_messageIds, how) => calls.call(client.pullMessage, { token }, how),
     pushMessages: ({ objects: _none, ...messages }) => calls.call(client.pushMessage, { token, ...messages }),

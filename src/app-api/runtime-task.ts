@@ -1,7 +1,8 @@
+import type { MessageShape } from '@bufbuild/protobuf'
 import { limits } from '../base/limits.ts'
-import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import { type PullTaskInputResponseSchema, Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
-import type { TaskApi } from './task-api.ts'
+import type { TaskApi, TaskInput } from './task-api.ts'
 import { TaskCalls, type TaskCallsOptions } from './task-calls.ts'
 
 const runtime = Runtime.method
@@ -13,18 +14,30 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
   let runId = 0n
   let objectsBytesMax = 0
   const calls = new TaskCalls(options, { tokenHeader: 'flwr-task-token', endedBy: ['unauthenticated'] })
+  const inputOf = (response: MessageShape<typeof PullTaskInputResponseSchema>): TaskInput | undefined => {
+    const { context, run, fab, taskId, ...server } = response
+    if (!context || !run) return undefined
+    runId = run.runId
+    objectsBytesMax = Math.min(server.objectsBytesMax, limits.carriedPerCallBytesMax)
+    const { message: wire, messageObjectTree: tree, objects, wantsLogs } = server
+    return { context, run, fab, taskId, wantsLogs, ...(wire && tree ? { message: { wire, tree, objects } } : {}) }
+  }
   return {
     signal: calls.signal,
     get objectsBytesMax() {
       return objectsBytesMax
     },
     async pullInput(wishes = {}) {
-      const { context, run, fab, taskId, ...server } = await calls.call(runtime.pullTaskInput, wishes)
-      if (!context || !run) throw new Error('The server sent no run.')
-      runId = run.runId
-      objectsBytesMax = Math.min(server.objectsBytesMax, limits.carriedPerCallBytesMax)
-      const { message: wire, messageObjectTree: tree, objects, wantsLogs } = server
-      return { context, run, fab, taskId, wantsLogs, ...(wire && tree ? { message: { wire, tree, objects } } : {}) }
+      const input = inputOf(await calls.call(runtime.pullTaskInput, wishes))
+      if (!input) throw new Error('The server sent no run.')
+      return input
+    },
+    async pullWholeInput(wishes) {
+      const input = inputOf(await calls.call(runtime.pullTaskInput, { ...wishes, messageRequired: true }))
+      if (!input) return undefined
+      const { message } = input
+      if (!message) throw new Error('The server sent the input of a task without its message.')
+      return { ...input, message }
     },
     sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
     // Servers read `messageIds` up to 1.42 and the other field since 1.43; each skips the field that it does not know.

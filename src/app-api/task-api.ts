@@ -39,6 +39,9 @@ export interface WholeMessage {
   readonly objects: readonly Uint8Array[]
 }
 
+/** The input of a ClientApp with its message. */
+export type WholeInput = TaskInput & { readonly message: WholeMessage }
+
 /** What a ClientApp wants with its input; servers of Flower do not know this. */
 export interface InputWishes {
   /** How many bytes the objects of a message may have that comes along. */
@@ -84,6 +87,11 @@ export interface TaskApi {
    */
   readonly objectsBytesMax: number
   pullInput(wishes?: InputWishes): Promise<TaskInput>
+  /**
+   * Returns the input with the message of a ClientApp, or `undefined` if the message cannot come along: then the task has not
+   * started. Only for servers of ours.
+   */
+  pullWholeInput(wishes: InputWishes): Promise<WholeInput | undefined>
   /** Returns whether the task still goes on. */
   sendHeartbeat(options: { waitMs: number }): Promise<Held<{ success: boolean }>>
   /**

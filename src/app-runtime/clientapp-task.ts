@@ -1,19 +1,26 @@
 import { inspect } from 'node:util'
 import { writeLastWords } from '../app-api/last-words.ts'
 import { type TaskApi, TaskEndedError, type TaskInput, type WholeMessage } from '../app-api/task-api.ts'
+import {
+  fetchMessage,
+  findOversize,
+  findOversizeState,
+  sendOutput,
+  sendReply,
+  type TaskRoute,
+} from '../app-api/task-messages.ts'
 import { errorText } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { type DeflatedMessage, deflateMessage } from '../message/deflate.ts'
 import { errorCodes, Message } from '../message/message.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, metadataFromWire } from '../message/wire.ts'
-import { byHash, selectCarried } from '../objects/carried-objects.ts'
+import { byHash } from '../objects/carried-objects.ts'
 import type { ClientApp } from '../sdk/client-app.ts'
 import { errorWithPlace } from './error-place.ts'
 import { AppLoadError, appFolders } from './load-app.ts'
 import type { LoadClientApp } from './loaded-apps.ts'
 import { LogForwarder } from './log-forwarder.ts'
-import { fetchMessage, findOversize, findOversizeState, sendMessages, type TaskRoute } from './task-messages.ts'
 import { ensureGoesOn, type TaskContext } from './task-run.ts'
 
 type WireContext = TaskInput['context']
@@ -83,11 +90,7 @@ async function report(
     ? message.replyError({ code: errorCodes.clientAppRaisedException, reason: tooLarge })
     : work.reply
   if (reply.error) log.error(`The ClientApp failed: ${reply.error.reason}`)
-  const deflated = deflateReply(reply, message)
-  const along = replyAlong(deflated, api.objectsBytesMax)
-  if (!along) await sendReply(route, deflated)
-  await api.finish({
-    ...(along ? { reply: along } : {}),
+  await sendOutput(route, deflateReply(reply, message), {
     context: tooLarge ? input.context : work.context,
     subStatus: reply.error ? 'failed' : 'completed',
     details: reply.error?.reason ?? '',
@@ -106,18 +109,6 @@ async function reportFailure(
   // A server that refuses this as well is told by the end of this task: see `task-run.ts`.
   await sendReply(route, deflateMessage(instruction.replyError({ code: errorCodes.unknown, reason })))
   await api.finish({ context: input.context, subStatus: 'failed', details: reason })
-}
-
-/** A small reply travels with the end of its task. */
-function replyAlong(reply: DeflatedMessage, bytesMax: number): WholeMessage | undefined {
-  const { objects } = selectCarried([reply], bytesMax)
-  return objects.length === 0 ? undefined : { wire: reply.wire, tree: reply.tree, objects }
-}
-
-async function sendReply(route: TaskRoute, reply: DeflatedMessage): Promise<void> {
-  const [id] = await sendMessages(route, [reply])
-  // SuperNodes of Flower 1.29 name no ids.
-  if (id === '') throw new Error('The server refused the reply.')
 }
 
 function lastWordsFor(instruction: Message, { context }: TaskInput) {

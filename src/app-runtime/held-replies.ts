@@ -1,3 +1,4 @@
+import { fetchMessage, fetchObjects, noObjects, type ObjectsAtHand, type TaskRoute } from '../app-api/task-messages.ts'
 import { systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import { superlinkNodeId } from '../base/ids.ts'
@@ -11,7 +12,6 @@ import { flattenTree } from '../objects/object-tree.ts'
 import { ObjectsUnavailableError } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/channel.ts'
 import { type ArrayPiece, type HeldReply, LostReplyError } from '../sdk/held-reply.ts'
-import { fetchMessage, fetchObjects, noObjects, type ObjectsAtHand, type TaskRoute } from './task-messages.ts'
 
 /** A reply as a server offers it: what is known of it before any of its objects is fetched. */
 export interface OfferedReply {

@@ -1,5 +1,6 @@
 import { inspect } from 'node:util'
 import { TaskEndedError, type TaskInput, type TaskOutcome } from '../app-api/task-api.ts'
+import { findOversizeState } from '../app-api/task-messages.ts'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { createContext } from '../message/context.ts'
 import { RecordDict } from '../message/records.ts'
@@ -10,7 +11,6 @@ import { AppLoadError, appFolders, installApp, loadComponent, runConfigOf } from
 import { LogForwarder } from './log-forwarder.ts'
 import { sdkUrl } from './sdk-url.ts'
 import { TaskGrid } from './task-grid.ts'
-import { findOversizeState } from './task-messages.ts'
 import { appMain, type TaskContext } from './task-run.ts'
 
 /** `flwr-serverapp`: runs one ServerApp to its end. What it writes is the log of the run. */

@@ -1,4 +1,5 @@
 import type { TaskApi } from '../app-api/task-api.ts'
+import { sendMessages } from '../app-api/task-messages.ts'
 import { forEachAtOnce } from '../base/at-once.ts'
 import { isoTimestamp, systemClock } from '../base/clock.ts'
 import { superlinkNodeId } from '../base/ids.ts'
@@ -13,7 +14,6 @@ import { log } from '../sdk/log.ts'
 import { Confirmations } from './confirmations.ts'
 import { holdReply, type OfferedReply, offeredReplies, takeReply } from './held-replies.ts'
 import { nodeFromWire } from './node-info.ts'
-import { sendMessages } from './task-messages.ts'
 
 /** What upstream's clients pause between two questions, for servers that do not hold them. */
 const pollMs = 3000

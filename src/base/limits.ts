@@ -217,6 +217,8 @@ export const limits = {
   /** One message of an app process to its SuperExec, and one that holds a reply and the context of its task. */
   appMessageBytesMax: 64 * 1024,
   lastWordsBytesMax: 96 * MiB,
+  /** The reply of a Python worker to one message, with its context. */
+  workerFrameBytesMax: 1024 * MiB,
   /** Messages of an app process that are not understood, before the process is ended. */
   appNonsenseMax: 100,
   /** The rest of a longer line of an app is not shown in the log of the program that launched it. */

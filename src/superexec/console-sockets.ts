@@ -1,11 +1,10 @@
 import { mkdtempSync, rmSync } from 'node:fs'
-import { createServer } from 'node:net'
+import { createServer, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import type { Readable } from 'node:stream'
 
 /** A process connects its standard output, then its standard error. */
-const connectionsMax = 2
+const outputs = 2
 /** How long a connection of a process that has ended may still be waiting to be accepted. */
 const graceMs = 1000
 
@@ -17,8 +16,11 @@ export class ConsoleSockets implements Disposable {
   readonly #folder = mkdtempSync(join(tmpdir(), 'trellis-out-'))
   #count = 0
 
-  /** Returns the path of a new socket. If it cannot be opened, the process keeps the output that it was started with. */
-  open(show: (stream: Readable) => void, ended: Promise<unknown>): string {
+  /**
+   * Returns the path of a new socket for so many connections. If it cannot be opened, the process keeps the output that it
+   * was started with.
+   */
+  open(show: (socket: Socket) => void, ended: Promise<unknown>, connectionsMax = outputs): string {
     const path = join(this.#folder, String(++this.#count))
     let connections = 0
     const server = createServer((socket) => {

@@ -1,5 +1,3 @@
-import type { ChildProcess } from 'node:child_process'
-import type { Duplex } from 'node:stream'
 import { LauncherChannel } from '../app-api/app-channel.ts'
 import type { AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
@@ -13,7 +11,8 @@ import { AppRoom } from './app-room.ts'
 import type { LauncherConfig } from './config.ts'
 import { keepLastLine } from './last-line.ts'
 import { PythonApps } from './python-apps.ts'
-import { addressFlag, endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
+import { RelayedMessages } from './relayed-messages.ts'
+import { addressFlag, channelOf, endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
 import { TaskGuard } from './task-guard.ts'
 
 /** How long a warm process waits for the next task of its run. */
@@ -55,6 +54,7 @@ export class Launcher {
   /** Tasks that wait a moment for a process that is about to be idle. */
   readonly #waiting = new Map<AcquiredTask, NodeJS.Timeout>()
   readonly #python: PythonApps
+  readonly #relayed: RelayedMessages
   readonly #console: AppConsole
 
   /** `startApp` starts one of our programs; tests replace it. */
@@ -66,13 +66,21 @@ export class Launcher {
     this.#python = new PythonApps(config, this.#console)
     this.#source = source
     this.#log = log
+    this.#relayed = new RelayedMessages({
+      source,
+      log,
+      startWorker: (task, onConnection) => this.#python.startWorker(task, onConnection),
+      guard: (task, app) => this.#guard(task, app),
+      own: (app, onEnd) => this.#own(app, onEnd),
+      launchAlone: (task) => this.#attempt(task, () => this.#launchPython(task)),
+    })
   }
 
   launch(task: AcquiredTask): void {
     this.#log.info('Launching an app', { type: task.program, run: task.runId, task: task.taskId })
     const language = task.component === undefined ? this.#config.apps : componentLanguage(task.component)
     if (language === 'python') {
-      this.#attempt(task, () => this.#launchPython(task))
+      if (!this.#relayed.take(task)) this.#attempt(task, () => this.#launchPython(task))
       return
     }
     const idle = this.#takeIdle(task)
@@ -126,12 +134,15 @@ export class Launcher {
   programsWithRoom(): readonly AppProgram[] {
     const apps = this.#started.size + this.#waiting.size
     const programs = this.#room.programs({ apps, serverApps: this.#serverGuards.size })
-    if (programs.length === 0 && this.#idle[0]) this.#endIdle(this.#idle[0])
+    if (programs.length > 0) return programs
+    if (this.#idle[0]) this.#endIdle(this.#idle[0])
+    else this.#relayed.endOneIdle()
     return programs
   }
 
   /** Processes that wait for the next task of these runs wait in vain, and those at work will. */
   endRuns(runIds: readonly bigint[]): void {
+    this.#relayed.endRuns(runIds)
     this.#python.endRuns(runIds)
     for (const app of this.#apps) {
       if (!runIds.includes(app.runId)) continue
@@ -168,6 +179,7 @@ export class Launcher {
   /** Ends every app that was launched here. */
   async close(): Promise<void> {
     this.#cancelWaiting()
+    this.#relayed.close()
     const all = [...this.#started]
     for (const app of all) endApp(app)
     await Promise.all(all.map((app) => app.ended))
@@ -284,11 +296,4 @@ export class Launcher {
 
 function serves(app: AppProcess, task: AcquiredTask): boolean {
   return app.runId === task.runId && app.program === task.program
-}
-
-/** Throws if the system could not start the process: then it has no pipes. */
-function channelOf(child: ChildProcess): Duplex {
-  const pipe = child.stdio?.[3]
-  if (!pipe) throw new Error('the system has no descriptors left')
-  return pipe as Duplex
 }

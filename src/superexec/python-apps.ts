@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import type { Duplex } from 'node:stream'
 import type { AppGeneration } from '../app-api/task-api.ts'
 import type { AcquiredTask } from '../app-api/task-source.ts'
 import type { AppConsole, ConsoleOwner } from './app-console.ts'
@@ -59,6 +60,19 @@ export class PythonApps {
     const app = this.#launch(task, [...trusted, '--token-file', token.file, ...common])
     void app.ended.then(() => rmSync(token.directory, { recursive: true, force: true }))
     return app
+  }
+
+  /**
+   * Starts a process that executes messages which it receives over a connection of its own. Returns `undefined` where this
+   * program starts Flower's own instead: outside of simulations, and where processes cannot be forked.
+   */
+  startWorker(task: AcquiredTask, onConnection: (pipe: Duplex) => void): StartedApp | undefined {
+    const { python, keepImports, dependencyInstallation } = this.#config
+    if (!keepImports || dependencyInstallation) return undefined
+    this.#environment ??= findPythonEnvironment(python)
+    if (!this.#environment || generationOf(this.#environment) === undefined) return undefined
+    const { runId } = task
+    return this.#fork(task, { runId, args: [], again: false, owner: { app: 'ClientApp', runId }, onConnection })
   }
 
   /** The program that runs a task. */

@@ -1,7 +1,9 @@
+import { pythonWorkerScript } from './python-worker-script.ts'
+
 /**
  * Reads a task from each line: its run, its arguments, and a socket for its output. Forks for it, or hands it to a process
  * that has ended a task of the same run well and waits. Reports each task's process, and the end of the task, on descriptor
- * 3. A line can also name a run that has ended: processes that wait for its next task end. Ends with its input.
+ * 3. A line that names a socket for frames starts a worker (`python-worker-script.ts`). A line can also name a run that has ended: processes that wait for its next task end. Ends with its input.
  * What runs in a fork is the program of the environment, as it is. Three things are taken from it in a process that may
  * wait: the timer that ends a process some seconds after its program has ended, a second watch over the SuperExec, and
  * signal handlers of tasks that are over.
@@ -10,7 +12,7 @@
  * never modules of the app itself.
  */
 export const forkServerScript = `
-import atexit, gc, importlib, json, os, select, signal, socket, sys, sysconfig, time, types
+import atexit, gc, importlib, json, os, select, signal, socket, struct, sys, sysconfig, time, types
 from importlib.metadata import entry_points
 
 # How long a process waits for the next task of its run, and how many tasks it runs at most.
@@ -75,7 +77,7 @@ def serve():
                     if worker.run in task['ended'] and not worker.busy:
                         forget(workers, worker)
                 continue
-            worker = hand_over(workers, task, line)
+            worker = None if 'frames' in task else hand_over(workers, task, line)
             if worker is None:
                 ours, its = socket.socketpair()
                 pid = os.fork()
@@ -246,6 +248,7 @@ def run_tasks(task, line):
         task = json.loads(request)
         args = without_parent(task['args'])
 
+${pythonWorkerScript}
 program, keep = sys.argv[1], sys.argv[2] == 'keep'
 entries = [one for one in entry_points(group='console_scripts') if one.name == os.path.basename(program)]
 if not entries:
@@ -256,5 +259,7 @@ gc.collect()
 gc.freeze()
 first, line = serve()
 seed()
+if 'frames' in first:
+    run_messages(first, line)
 run_tasks(first, line)
 `

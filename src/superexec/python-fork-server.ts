@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import type { Readable } from 'node:stream'
+import type { Duplex, Readable } from 'node:stream'
 import { ended } from '../base/child-program.ts'
 import { readJsonLines } from '../base/json-lines.ts'
 import type { AppConsole, ConsoleOwner } from './app-console.ts'
@@ -26,8 +26,10 @@ export interface ForkedProgram {
   /** Whether its process may run further tasks of the run, if the program lets it. */
   readonly again: boolean
   readonly owner: ConsoleOwner
-  /** Starts the program without a fork server, if that ends before it has forked. */
-  readonly alone: () => StartedApp
+  /** Starts the program without a fork server, if that ends before it has forked; absent for a worker. */
+  readonly alone?: () => StartedApp
+  /** Set for a worker: takes its connection for frames. */
+  readonly onConnection?: (pipe: Duplex) => void
 }
 
 /**
@@ -74,13 +76,17 @@ export class PythonForkServer {
   }
 
   /** Returns `undefined` if this server has ended or is ending: then another one has to be started. */
-  start({ runId, args, again, owner, alone }: ForkedProgram): StartedApp | undefined {
+  start({ runId, args, again, owner, alone, onConnection }: ForkedProgram): StartedApp | undefined {
     if (!this.#open) return undefined
     clearTimeout(this.#idleTimer)
     const fork = new Fork(alone)
     this.#unborn.push(fork)
     const console = this.#sockets.open(this.#console.open(owner), fork.ended)
-    this.#write({ run: String(runId), args, again, console })
+    const worker = onConnection && {
+      frames: this.#sockets.open(onConnection, fork.ended, 1),
+      parent: process.pid,
+    }
+    this.#write({ run: String(runId), args, again, console, ...worker })
     return fork
   }
 
@@ -144,9 +150,9 @@ class Fork implements StartedApp {
   pid: number | undefined
   isOver = false
   #wanted: 'SIGTERM' | 'SIGKILL' | undefined
-  readonly #alone: () => StartedApp
+  readonly #alone: (() => StartedApp) | undefined
 
-  constructor(alone: () => StartedApp) {
+  constructor(alone: (() => StartedApp) | undefined) {
     this.#alone = alone
     const { promise, resolve } = Promise.withResolvers<string>()
     this.ended = promise
@@ -160,7 +166,7 @@ class Fork implements StartedApp {
   }
 
   startAlone(): void {
-    if (this.#wanted) {
+    if (this.#wanted || !this.#alone) {
       this.end('ended before it was started')
       return
     }

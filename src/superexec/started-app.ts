@@ -1,4 +1,5 @@
 import type { ChildProcess } from 'node:child_process'
+import type { Duplex } from 'node:stream'
 import type { AppGeneration, AppProgram } from '../app-api/task-api.ts'
 import type { AcquiredTask } from '../app-api/task-source.ts'
 import { ended } from '../base/child-program.ts'
@@ -42,4 +43,11 @@ export function endApp(app: StartedApp): void {
 export function addressFlag(generation: AppGeneration, program: AppProgram): string {
   if (generation === 'runtime') return '--runtime-api-address'
   return program === 'flwr-serverapp' ? '--serverappio-api-address' : '--clientappio-api-address'
+}
+
+/** Throws if the system could not start the process: then it has no pipes. */
+export function channelOf(child: ChildProcess): Duplex {
+  const pipe = child.stdio?.[3]
+  if (!pipe) throw new Error('the system has no descriptors left')
+  return pipe as Duplex
 }

@@ -35,8 +35,14 @@ export class TaskGuard {
     this.#options = options
   }
 
-  keepAlive(): void {
-    if (!this.#beating) void this.#beat()
+  /** Aborted when the task is over for this program. */
+  get signal(): AbortSignal {
+    return this.#stop.signal
+  }
+
+  /** A short task needs no heartbeat: `afterMs` is how long the first one waits. */
+  keepAlive({ afterMs = 0 } = {}): void {
+    if (!this.#beating) void this.#beat(afterMs)
     this.#beating = true
   }
 
@@ -84,8 +90,10 @@ export class TaskGuard {
     }
   }
 
-  async #beat(): Promise<void> {
+  async #beat(afterMs: number): Promise<void> {
     const { signal } = this.#stop
+    if (afterMs > 0) await systemClock.sleep(afterMs, signal).catch(() => {})
+    if (signal.aborted) return
     const api = this.#open(signal)
     let pauses = backoffMs()
     while (!signal.aborted) {

@@ -1,7 +1,10 @@
 import { create } from '@bufbuild/protobuf'
 import type { InputWishes, TaskApi, TaskInput, TaskOutcome } from '../../src/app-api/task-api.ts'
+import { FabSchema } from '../../src/gen/flwr/proto/fab_pb.ts'
 import { MessageSchema, type ObjectTree } from '../../src/gen/flwr/proto/message_pb.ts'
 import { NodeInfoSchema } from '../../src/gen/flwr/proto/node_pb.ts'
+import { RunSchema } from '../../src/gen/flwr/proto/run_pb.ts'
+import { createContext } from '../../src/message/context.ts'
 import { deflateMessage } from '../../src/message/deflate.ts'
 import { inflateMessage } from '../../src/message/inflate.ts'
 import { Message } from '../../src/message/message.ts'
@@ -26,9 +29,13 @@ export class FakeTaskServer {
   /** Every call in its order. */
   readonly calls: Method[] = []
   readonly confirmed: string[] = []
+  /** Called when the task has ended. */
+  onFinished = (): void => {}
   /** How the task ended, once it has. */
   outcome: TaskOutcome | undefined
   state = new RecordDict()
+  /** What the task runs. */
+  app = { fabId: 'test/app', fabVersion: '1.0.0', hashStr: 'fab', content: Buffer.from('the app') }
   /** How many bytes of objects may travel with messages: none at servers of Flower. */
   objectsBytesMax = 0
   /** The ids that the server names for pushed messages; Flower 1.29's SuperNode names none. */
@@ -58,6 +65,13 @@ export class FakeTaskServer {
       .map(({ id }) => inflateMessage(id, (part) => this.#objects.get(part) as Uint8Array))
   }
 
+  /** A message was replied to: the next one is handed out. */
+  forget(message: Message): void {
+    const { messageId } = deflateMessage(message, { ...message.metadata, ...run })
+    const index = this.#outgoing.findIndex(({ tree }) => tree.objectId === messageId)
+    if (index >= 0) this.#outgoing.splice(index, 1)
+  }
+
   stop(): void {
     this.#stop.abort()
   }
@@ -77,13 +91,12 @@ export class FakeTaskServer {
         return server.objectsBytesMax
       },
       pullInput: ({ objectsBytesMax = 0 }: InputWishes = {}) =>
-        call('pullInput', () => ({
-          ...this.#messageAlong(objectsBytesMax),
-          context: contextToWire({ ...run, seriesId: 0n, nodeConfig: {}, runConfig: {}, state: this.state }),
-          run: { runId: run.runId },
-          fab: { hashStr: 'fab', content: new Uint8Array() },
-          taskId: 1n,
-        })),
+        call('pullInput', () => ({ ...this.#input(), ...this.#messageAlong(objectsBytesMax) })),
+      pullWholeInput: ({ objectsBytesMax = 0, fabHash }: InputWishes) =>
+        call('pullWholeInput', () => {
+          const along = this.#messageAlong(objectsBytesMax)
+          return along.message ? { ...this.#input(fabHash), ...along } : undefined
+        }),
       sendHeartbeat: () => call('sendHeartbeat', () => ({ success: true, waited: false })),
       pullMessages: (
         ids: string[] | undefined,
@@ -146,9 +159,20 @@ export class FakeTaskServer {
           this.outcome = outcome
           for (const bytes of reply?.objects ?? []) this.#objects.set(objectId(bytes), bytes)
           if (reply) this.#pushed.push({ id: reply.tree.objectId, tree: reply.tree })
+          this.onFinished()
         }),
     }
     return api as unknown as TaskApi
+  }
+
+  #input(knownFab = ''): TaskInput {
+    const { fabId, fabVersion, hashStr, content } = this.app
+    return {
+      context: contextToWire(createContext({ ...run, seriesId: 0n, state: this.state })),
+      run: create(RunSchema, { runId: run.runId, fabId, fabVersion }),
+      fab: create(FabSchema, { hashStr, ...(knownFab === hashStr ? {} : { content }) }),
+      taskId: 1n,
+    }
   }
 
   /** The first message, as our servers send it with the input of a ClientApp. */

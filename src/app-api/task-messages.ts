@@ -1,5 +1,4 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
-import type { TaskApi } from '../app-api/task-api.ts'
 import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { ContextSchema, type ObjectTree } from '../gen/flwr/proto/message_pb.ts'
@@ -10,6 +9,7 @@ import { selectCarried } from '../objects/carried-objects.ts'
 import { objectId } from '../objects/object-format.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects, pushObjects } from '../objects/transfer.ts'
+import type { TaskApi, TaskOutcome } from './task-api.ts'
 
 /** Moves whole messages between an app and its server: their objects, each once, and what goes before and after. */
 
@@ -114,6 +114,24 @@ async function sendTogether(
     isStored: async (id) => (await api.pullObject({ node, runId, objectId: id }, { waitMs: 0 })).objectAvailable,
   })
   return messageIds
+}
+
+/**
+ * Ends the task of a ClientApp with its reply: in one call if the reply is small and the server takes it along. Throws if the
+ * server refuses the reply.
+ */
+export async function sendOutput(route: TaskRoute, reply: DeflatedMessage, outcome: TaskOutcome): Promise<void> {
+  const { api } = route
+  const { objects } = selectCarried([reply], api.objectsBytesMax)
+  if (objects.length > 0) return api.finish({ ...outcome, reply: { wire: reply.wire, tree: reply.tree, objects } })
+  await sendReply(route, reply)
+  await api.finish(outcome)
+}
+
+export async function sendReply(route: TaskRoute, reply: DeflatedMessage): Promise<void> {
+  const [id] = await sendMessages(route, [reply])
+  // SuperNodes of Flower 1.29 name no ids.
+  if (id === '') throw new Error('The server refused the reply.')
 }
 
 /** What makes a message too large to be sent, as a sentence, or `undefined`. */

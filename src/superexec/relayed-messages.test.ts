@@ -1,0 +1,201 @@
+import assert from 'node:assert/strict'
+import { type Duplex, duplexPair } from 'node:stream'
+import { test } from 'node:test'
+import { fromBinary, toBinary } from '@bufbuild/protobuf'
+import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
+import { recordingLogger } from '../../test/harness/recording-logger.ts'
+import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
+import { limits } from '../base/limits.ts'
+import { MessageSchema } from '../gen/flwr/proto/message_pb.ts'
+import { Message } from '../message/message.ts'
+import { ConfigRecord, RecordDict } from '../message/records.ts'
+import { metadataFromWire, metadataToWire, recordDictFromWire, recordDictToWire } from '../message/wire.ts'
+import { RelayedMessages } from './relayed-messages.ts'
+import type { StartedApp } from './started-app.ts'
+import { TaskGuard } from './task-guard.ts'
+import { readFrames, writeFrame } from './worker-frames.ts'
+
+/** A worker in this process. It replies with what it received, as a Python worker would. */
+class FakeWorker implements StartedApp {
+  readonly pid = 1
+  isOver = false
+  readonly #end = Promise.withResolvers<string>()
+  readonly ended = this.#end.promise
+  readonly #pipe: Duplex
+  /** The parts of each message. */
+  readonly received: Buffer[][] = []
+  readonly #onMessage: (worker: FakeWorker) => void
+
+  constructor(
+    connect: (pipe: Duplex) => void,
+    first: object,
+    onMessage = (worker: FakeWorker): void => worker.reply(),
+  ) {
+    this.#onMessage = onMessage
+    const [theirs, own] = duplexPair()
+    this.#pipe = own
+    own.on('error', () => {})
+    readFrames(own, { partsMax: 4, bytesMax: 1e6 }, (parts = []) => {
+      this.received.push(parts.map((part) => Buffer.from(part)))
+      this.#onMessage(this)
+    })
+    connect(theirs)
+    writeFrame(own, [json(first)])
+  }
+
+  reply(content?: RecordDict): void {
+    const [, context = Buffer.alloc(0), bytes = Buffer.alloc(0)] = this.received.at(-1) ?? []
+    const { metadata, content: got } = fromBinary(MessageSchema, bytes)
+    const instruction = new Message(metadataFromWire(metadata), { content: recordDictFromWire(got) })
+    const reply = instruction.reply(content ?? instruction.content)
+    const wire = { metadata: metadataToWire(reply.metadata), content: recordDictToWire(reply.content) }
+    const message = { $typeName: 'flwr.proto.Message', ...wire } as const
+    writeFrame(this.#pipe, [json({ details: '', seconds: 2 }), context, toBinary(MessageSchema, message)])
+  }
+
+  fail(details: string): void {
+    writeFrame(this.#pipe, [json({ details, seconds: 0 }), this.received.at(-1)?.[1] as Buffer, Buffer.from([0xff])])
+  }
+
+  kill(): void {
+    this.end('ended by a signal')
+  }
+
+  end(outcome: string): void {
+    this.isOver = true
+    this.#pipe.destroy()
+    this.#end.resolve(outcome)
+  }
+}
+
+const json = (value: object): Buffer => Buffer.from(JSON.stringify(value))
+
+function setUp(options: { first?: object; onMessage?: (worker: FakeWorker) => void; needsLastWords?: boolean } = {}) {
+  const { first = { ready: true }, onMessage, needsLastWords = false } = options
+  const server = new FakeTaskServer()
+  server.objectsBytesMax = limits.carriedBytesMax
+  const { log, lines } = recordingLogger()
+  const source = { needsLastWords, open: () => server.api } as unknown as TaskSource
+  const workers: FakeWorker[] = []
+  const alone: AcquiredTask[] = []
+  const relayed = new RelayedMessages({
+    source,
+    log,
+    startWorker(_task, connect) {
+      const worker = new FakeWorker(connect, first, onMessage)
+      workers.push(worker)
+      return worker
+    },
+    guard: (task, app) => new TaskGuard({ source, task, log, kill: () => app.kill('SIGTERM') }),
+    own: (app, onEnd) => void app.ended.then(onEnd),
+    launchAlone: (task) => alone.push(task),
+  })
+  /** Runs a task with this message. Resolves when it has ended, or was left to Flower's program. */
+  const run = async (message = instructionFor(), runId = 5n): Promise<void> => {
+    server.outcome = undefined
+    server.offer(message)
+    const before = alone.length
+    const task = { taskId: 1n, runId, program: 'flwr-clientapp', component: undefined, token: 't' } as const
+    if (!relayed.take(task)) return void alone.push(task)
+    while (!server.outcome && alone.length === before) await new Promise((resolve) => setImmediate(resolve))
+    server.forget(message)
+  }
+  return { server, relayed, workers, alone, lines, run, [Symbol.dispose]: () => relayed.close() }
+}
+
+const said = (text: string): RecordDict => new RecordDict({ c: new ConfigRecord({ text }) })
+
+test('messages of a run go to one worker, each costs two calls, and the app is sent once', async () => {
+  using relay = setUp()
+  const { server, run, workers } = relay
+  server.state = said('state')
+  for (const text of ['one', 'two', 'three']) {
+    server.calls.length = 0
+    await run(instructionFor(said(text)))
+    assert.deepEqual(server.calls, ['pullWholeInput', 'finish'])
+    assert.equal(server.pushed.at(-1)?.content.config('c').get('text'), text)
+    const { subStatus, context, clientappRuntime } = server.outcome ?? {}
+    assert.deepEqual([subStatus, clientappRuntime], ['completed', 2])
+    assert.equal(
+      recordDictFromWire(context?.state as never)
+        .config('c')
+        .get('text'),
+      'state',
+    )
+  }
+  assert.equal(workers.length, 1)
+  assert.deepEqual(
+    workers[0]?.received.map(([about, , , fab]) => [JSON.parse(String(about)).fab_hash, String(fab)]),
+    ['the app', '', ''].map((fab) => ['fab', fab]),
+  )
+})
+
+test('workers are not shared between runs and end with their run', async () => {
+  using relay = setUp()
+  const { relayed, run, workers } = relay
+  await run(instructionFor(), 5n)
+  await run(instructionFor(), 6n)
+  relayed.endRuns([5n])
+  assert.deepEqual(
+    workers.map(({ isOver }) => isOver),
+    [true, false],
+  )
+  await run(instructionFor(), 6n)
+  assert.equal(workers.length, 2)
+  // Another process needs the room.
+  relayed.endOneIdle()
+  assert.equal(workers[1]?.isOver, true)
+})
+
+test('a message that is too large is left to the program of Flower, before its task starts', async () => {
+  using relay = setUp()
+  const { server, run, alone, workers } = relay
+  await run(instructionFor(new RecordDict({ c: new ConfigRecord({ blob: new Uint8Array(limits.carriedBytesMax) }) })))
+  assert.equal(alone.length, 1)
+  assert.deepEqual([server.calls, workers[0]?.received], [['pullWholeInput'], []])
+  await run()
+  assert.equal(workers.length, 1)
+})
+
+test('an environment that workers do not know, and servers of Flower, are left to the program of Flower', async () => {
+  using unknown = setUp({ first: { unsupported: 'no such name' } })
+  await unknown.run()
+  await unknown.run()
+  assert.equal(unknown.alone.length, 2)
+  assert.deepEqual([unknown.server.calls, unknown.workers.length], [[], 1])
+  using theirs = setUp({ needsLastWords: true })
+  await theirs.run()
+  assert.deepEqual([theirs.alone.length, theirs.workers.length], [1, 0])
+})
+
+test('a worker that ends with its message fails the task, and the next message gets another worker', async () => {
+  let ends = true
+  using relay = setUp({
+    onMessage: (worker) => {
+      if (ends) worker.end('exit status 3')
+      else worker.reply()
+      ends = false
+    },
+  })
+  const { server, run, workers } = relay
+  await run()
+  assert.equal(server.outcome?.subStatus, 'failed')
+  assert.match(server.outcome?.details ?? '', /exit status 3/)
+  assert.equal(server.outcome?.processLost, true)
+  await run()
+  assert.equal(server.outcome?.subStatus, 'completed')
+  assert.equal(workers.length, 2)
+})
+
+test('what a worker sends is checked: nonsense, and a reply that is too large, fail the message alone', async () => {
+  const blob = new ConfigRecord({ blob: new Uint8Array(limits.objectBytesMax) })
+  for (const [act, reason] of [
+    [(worker: FakeWorker) => worker.fail(''), /could not be executed/],
+    [(worker: FakeWorker) => worker.reply(new RecordDict({ blob })), /too large/],
+  ] as const) {
+    using relay = setUp({ onMessage: act })
+    await relay.run()
+    assert.equal(relay.server.outcome?.subStatus, 'failed')
+    assert.match(relay.server.outcome?.details ?? '', reason)
+  }
+})
