@@ -23,7 +23,8 @@ import { benchWaterfall } from './waterfall/main.ts'
 
 /**
  * `npm run bench [-- TABLE…] [--repeats N] [--quick] [--json FILE] [--page]`: figures of Trellis beside those of Python Flower
- * 1.29, both taken in this run, one after the other, on this machine: read the ratios. Each is the median of three. `scale`,
+ * 1.29, both taken in this run, one after the other, on this machine: read the ratios. Each is the median of three, but of
+ * large models, which are measured once. `scale`,
  * `bad-days` and `waterfall` have options of their own, and `all` measures everything for `docs/benchmarks.md`. Loads are
  * bounded in count and time, and stay on the loopback interface.
  */
@@ -49,10 +50,12 @@ const tables: Readonly<Record<string, Table>> = {
       theirs: python ? await measureTraining(pythonFlower(python), 'Flower 1.29', freshFolder()) : undefined,
     }
   }),
-  large: table(async () => {
-    const python = await python129()
-    return measureLarge({ ours: trellis(), theirs: python ? pythonFlower(python) : undefined }, freshFolder())
-  }),
+  // Once where others are measured three times: it takes minutes, and its figures are totals of many objects.
+  large: (times) =>
+    repeat(Math.ceil(times / 3), async () => {
+      const python = await python129()
+      return measureLarge({ ours: trellis(), theirs: python ? pythonFlower(python) : undefined }, freshFolder())
+    }),
   mean: table(async () => measureMeans(await python129())),
   simulation: table(async () => {
     const python = await python129()
