@@ -29,8 +29,8 @@ const tests = run({
   files: [...slowestFirst(files), ...(groups?.files ?? [])],
   // More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
   concurrency: interop ? 7 : 4,
-  // A test that hangs fails by itself, before a person or CI gives up.
-  execArgv: ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test-timeout=300000'],
+  // A test that hangs fails by itself. Those that wait for Python's pauses take up to four minutes, and more on a busy machine.
+  execArgv: ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test-timeout=600000'],
 })
 tests.on('test:summary', ({ success }) => {
   if (!success) process.exitCode = 1

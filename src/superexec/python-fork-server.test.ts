@@ -105,6 +105,7 @@ const open = ({
 }
 
 test('tasks run in forks of one process that has imported the program, and their ends are told', { skip }, async () => {
+  rmSync(notes, { force: true })
   using server = open()
   const outcomes = ['good', 'fail', 'good'].map((what) => server.start(run([what, notes]))?.ended)
   assert.deepEqual(await Promise.all(outcomes), ['exit status 0', 'exit status 3', 'exit status 0'])
