@@ -34,6 +34,16 @@ export function isFlowerKey(publicKey: Uint8Array): boolean {
   }
 }
 
+/** Whether they are a pair; `false` for bytes that are no private key. */
+export function isFlowerPair(privateKey: Uint8Array, publicKey: Uint8Array): boolean {
+  try {
+    const own = createPublicKey(createPrivateKey(Buffer.from(privateKey)))
+    return own.equals(createPublicKey(Buffer.from(publicKey)))
+  } catch {
+    return false
+  }
+}
+
 /** The secret of two nodes as Flower uses it: base64 text, of which also the masks are made. */
 export function flowerSecret(privateKey: Uint8Array, publicKey: Uint8Array): Uint8Array {
   const shared = diffieHellman({

@@ -81,14 +81,36 @@ test('a node whose reply does not fit is left out of SecAgg+, with the reason', 
   }
 })
 
-test('shares that are not of one secret end SecAgg+ with an error that says so', async () => {
-  const wrong = replyingWith('unmask', (record) => {
-    record.set(
-      'shares',
-      (record.get('shares') as Uint8Array[]).map(() => new Uint8Array(2)),
-    )
-  })
-  const apps = [1, 2, 3].map((number) => nodeAdding(number, [wrong]))
+const sendingWrong = replyingWith('unmask', (record) => {
+  const shares = record.get('shares') as Uint8Array[]
+  record.set(
+    'shares',
+    shares.map((share) => share.map((byte, index) => (index < 4 ? byte : byte ^ 1))),
+  )
+})
+
+test('a node that sends wrong shares is left out of SecAgg+ and named, and its update counts', async () => {
+  for (const wrong of [1, 2, 3, 4]) {
+    lines = []
+    const apps = [1, 2, 3, 4].map((number) => nodeAdding(number, number === wrong ? [sendingWrong] : []))
+    assert.equal(await trained(apps), 2.5)
+    // With three of four nodes, the shares of the last are not needed.
+    if (wrong < 4)
+      assert.match(lines.join(''), new RegExp(`Node ${wrong + 1} is left out of SecAgg\\+ \\(unmask\\): its shares`))
+  }
+})
+
+test('a wrong share of the key of a lost node is left out of SecAgg+ too', async () => {
+  const silent: Mod = async (message, context, next) => {
+    if (message.content.config(flowerRecordKey).get('stage') === 'collect_masked_vectors') throw new Error('gone')
+    return next(message, context)
+  }
+  const mods = [[], [], [sendingWrong], [], [silent]]
+  assert.equal(await trained(mods.map((own, index) => nodeAdding(index + 1, own))), 2.5)
+})
+
+test('if too few nodes are left to do without wrong shares, SecAgg+ ends with an error that says so', async () => {
+  const apps = [1, 2, 3].map((number) => nodeAdding(number, [sendingWrong]))
   await assert.rejects(trained(apps), { name: 'AggregationError', message: /shares of node 2 do not fit together/ })
   assert.throws(() => joinForFlower([]), /not of one secret/)
 })

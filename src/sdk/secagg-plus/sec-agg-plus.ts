@@ -6,6 +6,7 @@ import { float } from '../../message/value.ts'
 import { arrayOf, isFloat, newValues, tensorOf } from '../arithmetic/tensor.ts'
 import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
+import { fittingShares, thresholdOf } from '../secure-aggregation/fitting-shares.ts'
 import { needingOnlyMean } from '../secure-aggregation/mean-only.ts'
 import { waitForThreshold } from '../selection/selecting-grid.ts'
 import { AggregationError } from '../strategy/aggregation-error.ts'
@@ -15,7 +16,7 @@ import { inNodeOrder } from '../strategy/replies.ts'
 import { Replies } from '../strategy/reply-stream.ts'
 import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
 import { StrategyWrapper } from '../strategy/strategy-wrapper.ts'
-import { flowerSecret } from './flower-keys.ts'
+import { flowerSecret, isFlowerPair } from './flower-keys.ts'
 import { flowerMask } from './flower-masks.ts'
 import { keysIn, maskedIn, secretsOf, sharesFor } from './flower-replies.ts'
 import { flowerRecordKey } from './flower-round.ts'
@@ -36,6 +37,7 @@ export interface SecAggPlusOptions {
 }
 
 const modulus = 2 ** 32
+const seedBytes = 32
 
 /** For each sender, by the node that it is for: the encrypted share. */
 type Shares = ReadonlyMap<bigint, ReadonlyMap<bigint, Uint8Array>>
@@ -93,7 +95,7 @@ export class SecAggPlus extends StrategyWrapper<FedAvg> {
     const messages = await this.strategy.configureTrain(round, arrays, config, grid)
     if (messages.length === 0) return []
     const nodes = messages.map(({ metadata }) => metadata.dstNodeId)
-    this.#threshold = Math.max(Math.ceil(this.reconstructionThreshold * nodes.length), Math.floor(nodes.length / 2) + 1)
+    this.#threshold = thresholdOf(this.reconstructionThreshold, nodes.length)
     if (nodes.length < 2)
       throw new UsageError(`SecAggPlus: ${nodes.length} nodes were sampled, but a round needs 2 or more: sample more.`)
     waitForThreshold(grid, this.#threshold)
@@ -167,18 +169,13 @@ export class SecAggPlus extends StrategyWrapper<FedAvg> {
     const dead = this.#senders.filter((node) => !active.includes(node))
     const record = new ConfigRecord({ active_nids: [...active], dead_nids: [...dead] })
     const shares = await this.#exchange('unmask', active, record, (own) => secretsOf([...active, ...dead], own))
-    const chosen = [...shares.values()].slice(0, this.#threshold)
-    const secretOf = <T>(node: bigint, read: (secret: Uint8Array) => T): T => {
-      try {
-        return read(joinForFlower(chosen.map((own) => own.get(node) as Uint8Array)))
-      } catch (cause) {
-        const error = new AggregationError(
-          `The shares of node ${node} do not fit together: a node has sent a wrong one. The round cannot be unmasked.`,
-        )
-        error.cause = cause
-        throw error
-      }
-    }
+    const { secrets, wrong } = fittingShares([...shares.keys()], this.#threshold, (chosen) => {
+      const own = chosen.map((node) => shares.get(node) as ReadonlyMap<bigint, Uint8Array>)
+      return new Map(
+        [...active, ...dead].map((node) => [node, this.#secretOf(node, own, dead.includes(node))] as const),
+      )
+    })
+    for (const node of wrong) log.warn(`\t> Node ${node} is left out of SecAgg+ (unmask): its shares are wrong.`)
     const lengths = sum.map(({ length }) => length)
     const apply = (secret: Uint8Array, sign: 1 | -1): void => {
       flowerMask(secret, modulus, lengths).forEach((mask, index) => {
@@ -186,15 +183,27 @@ export class SecAggPlus extends StrategyWrapper<FedAvg> {
         for (let at = 0; at < part.length; at++) part[at] = (part[at] as number) + sign * (mask[at] as number)
       })
     }
-    for (const node of active)
-      apply(
-        secretOf(node, (secret) => secret),
-        -1,
-      )
+    for (const node of active) apply(secrets.get(node) as Uint8Array, -1)
     for (const node of dead) {
       const keyOf = (other: bigint): Uint8Array => (this.#keys.get(other) as readonly [Uint8Array, Uint8Array])[0]
-      const secrets = secretOf(node, (key) => active.map((other) => flowerSecret(key, keyOf(other))))
-      for (const [index, other] of active.entries()) apply(secrets[index] as Uint8Array, node > other ? 1 : -1)
+      const key = secrets.get(node) as Uint8Array
+      for (const other of active) apply(flowerSecret(key, keyOf(other)), node > other ? 1 : -1)
+    }
+  }
+
+  /** Returns the seed of a node, or the private key of a node that is lost. Throws if the shares are not of it. */
+  #secretOf(node: bigint, shares: readonly ReadonlyMap<bigint, Uint8Array>[], isLost: boolean): Uint8Array {
+    try {
+      const secret = joinForFlower(shares.map((own) => own.get(node) as Uint8Array))
+      const [publicKey] = this.#keys.get(node) as readonly [Uint8Array, Uint8Array]
+      if (isLost ? isFlowerPair(secret, publicKey) : secret.length === seedBytes) return secret
+      throw new RangeError('The shares are not of its secret.')
+    } catch (cause) {
+      const error = new AggregationError(
+        `The shares of node ${node} do not fit together, and too few nodes are left to do without wrong ones. The round cannot be unmasked.`,
+      )
+      error.cause = cause
+      throw error
     }
   }
 

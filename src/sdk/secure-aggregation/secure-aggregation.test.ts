@@ -436,3 +436,27 @@ test('a node refuses each stage of a round the second time', async () => {
   assert.equal(refusals.length, 8)
   for (const refusal of refusals) assert.match(refusal, /refuses the stage '\w+' .* is done/)
 })
+
+test('a node that sends wrong shares of the key of a lost node is named, and the other shares are used', async () => {
+  lines = []
+  const all = replies(5, 31)
+  const wrong: Mod = async (message, context, next) => {
+    const reply = await next(message, context)
+    if (stageOf(message) !== 'unmask') return reply
+    const record = reply.content.config(recordKey)
+    const shares = record.get('shares') as Uint8Array[]
+    // The last share is of the node that was lost.
+    record.set(
+      'shares',
+      shares.map((share, index) => (index === shares.length - 1 ? share.map((byte) => byte ^ 1) : share)),
+    )
+    return reply
+  }
+  const mods = [[wrong], [], [], [], [losing('masked')]]
+  const { result } = await train(
+    secure(),
+    all.map((reply, place) => nodeReplying(reply, [...(mods[place] as Mod[]), secureAggregation()])),
+  )
+  assertClose(result.arrays, all.slice(0, 4), 1e-3)
+  assert.match(lines.join(''), /Node \d+ is left out of the unmasking: its shares are wrong/)
+})

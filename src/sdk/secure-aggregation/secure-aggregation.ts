@@ -12,6 +12,7 @@ import { checkedNumber } from '../strategy/option-checks.ts'
 import { Replies } from '../strategy/reply-stream.ts'
 import type { Aggregate, Strategy, TrainPhase } from '../strategy/strategy.ts'
 import { StrategyWrapper } from '../strategy/strategy-wrapper.ts'
+import { thresholdOf } from './fitting-shares.ts'
 import { valueCount } from './fixed-point.ts'
 import { needingOnlyMean } from './mean-only.ts'
 import { ServerRound } from './server-round.ts'
@@ -111,7 +112,7 @@ export class SecureAggregation extends StrategyWrapper<FedAvg> {
     if (messages.length === 0) return []
     this.#checkCount(messages.length)
     // More than half, so that no two groups of nodes can give different secrets of the same node.
-    const threshold = Math.max(Math.ceil(this.threshold * messages.length), Math.floor(messages.length / 2) + 1)
+    const threshold = thresholdOf(this.threshold, messages.length)
     waitForThreshold(grid, threshold)
     const secure = new ServerRound(grid, {
       threshold,

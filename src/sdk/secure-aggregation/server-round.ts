@@ -7,6 +7,7 @@ import { log } from '../log.ts'
 import { AggregationError } from '../strategy/aggregation-error.ts'
 import { inNodeOrder } from '../strategy/replies.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
+import { fittingShares } from './fitting-shares.ts'
 import { decodeMean, decodeMetrics, type MetricLayout, metricOf, type Scale, valueCount } from './fixed-point.ts'
 import { commonLayout, maskedIn } from './masked-reply.ts'
 import { MaskedVector } from './masked-vector.ts'
@@ -163,11 +164,20 @@ export class ServerRound {
       if (list.length === owners.length) return list
       throw new WireError('There must be a share of each node.')
     })
-    const chosen = [...shares].slice(0, this.#options.threshold)
-    const places = chosen.map(([nodeId]) => this.#members.findIndex((member) => member.nodeId === nodeId))
-    const join = secretJoiner(places.map((place) => place + 1))
+    const { secrets, wrong } = fittingShares([...shares.keys()], this.#options.threshold, (chosen) => {
+      const join = secretJoiner(
+        chosen.map((node) => 1 + this.#members.findIndex(({ nodeId: member }) => member === node)),
+      )
+      return owners.map((place, index) => {
+        const secret = this.#joined(place, () => join(chosen.map((node) => shares.get(node)?.[index] as Uint8Array)))
+        const isKey = index >= survivors.length
+        if (isKey && !isSame(publicKeyOf(secret), this.#memberAt(place).maskKey)) throw this.#wrongShares(place)
+        return secret
+      })
+    })
+    for (const node of wrong) log.warn(`\t> Node ${node} is left out of the unmasking: its shares are wrong.`)
     for (const [index, place] of owners.entries()) {
-      const secret = this.#joined(place, () => join(chosen.map(([, list]) => list[index] as Uint8Array)))
+      const secret = secrets[index] as Uint8Array
       if (index < survivors.length) await this.#removeOwnMask(sum, place, secret)
       else await this.#removePairMasks(sum, place, secret, survivors)
     }
@@ -193,7 +203,6 @@ export class ServerRound {
     survivors: readonly number[],
   ): Promise<void> {
     const lost = this.#memberAt(place)
-    if (!isSame(publicKeyOf(maskKey), lost.maskKey)) throw this.#wrongShares(place)
     const secretWith = sharedSecrets(maskKey)
     for (const survivor of survivors.map((each) => this.#memberAt(each))) {
       const pair = inOrder(survivor.id, lost.id)
@@ -204,7 +213,7 @@ export class ServerRound {
 
   #wrongShares(place: number, cause?: unknown): AggregationError {
     const error = new AggregationError(
-      `The shares of node ${this.#memberAt(place).nodeId} do not fit together: a node has sent a wrong one. The round cannot be unmasked.`,
+      `The shares of node ${this.#memberAt(place).nodeId} do not fit together, and too few nodes are left to do without wrong ones. The round cannot be unmasked.`,
     )
     error.cause = cause
     return error
