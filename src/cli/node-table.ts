@@ -8,6 +8,7 @@ export function nodeTable(nodes: readonly NodeInfo[], now: string, width: number
   if (nodes.length === 0) return 'There are no SuperNodes.'
   const certificates = nodes.some((node) => node.authMethod === 'certificate')
   const named = nodes.some((node) => node.name)
+  const tagged = nodes.some((node) => Object.keys(node.tags).length > 0)
   const header: Column[] = [
     { title: 'Node ID', isId: true },
     ...(named ? [{ title: 'Name' }] : []),
@@ -24,6 +25,7 @@ export function nodeTable(nodes: readonly NodeInfo[], now: string, width: number
       { title: 'Serial', rank: 8 },
       { title: 'Certificate Expires', rank: 1 },
     )
+  if (tagged) header.push({ title: 'Tags', rank: 9 })
   const rows = nodes.map((node) => [
     node.nodeId.toString(),
     ...(named ? [node.name ?? ''] : []),
@@ -40,6 +42,7 @@ export function nodeTable(nodes: readonly NodeInfo[], now: string, width: number
           expiryText(node, now, width),
         ]
       : []),
+    ...(tagged ? [tagsText(node)] : []),
   ])
   return table(header, rows, width)
 }
@@ -47,6 +50,14 @@ export function nodeTable(nodes: readonly NodeInfo[], now: string, width: number
 function nodeStyle(status: string): 'green' | 'red' | 'yellow' {
   if (/blocked|unregistered/.test(status)) return 'red'
   return status === 'online' ? 'green' : 'yellow'
+}
+
+/** E.g. `gpu=a100, region=eu`. */
+function tagsText({ tags }: NodeInfo): string {
+  return Object.entries(tags)
+    .map(([key, value]) => `${key}=${value}`)
+    .toSorted()
+    .join(', ')
 }
 
 /** E.g. `online (draining)`. */
@@ -94,6 +105,7 @@ export function nodeToJson(node: NodeInfo, now: string): Json {
     name: node.name ?? null,
     admission: node.admission ?? null,
     location: node.location ?? null,
+    tags: { ...node.tags },
     identity: node.identity ?? null,
     organization: node.organization ?? null,
     'auth-method': node.authMethod ?? null,

@@ -4,9 +4,10 @@ import { stripVTControlCharacters } from 'node:util'
 import { create } from '@bufbuild/protobuf'
 import { StandInControl } from '../../test/harness/stand-in-control.ts'
 import { ShowCallerResponseSchema } from '../gen/flwr/proto/control_pb.ts'
+import type { NodeInfo } from '../gen/flwr/proto/node_pb.ts'
 import { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { callerText } from './commands/whoami.ts'
-import { nodeTable } from './node-table.ts'
+import { nodeTable, nodeToJson } from './node-table.ts'
 import { runTable } from './run-table.ts'
 
 /** The screens of the commands as their users see them, in terminals of 60, 80 and 160 columns, and in a file. */
@@ -46,6 +47,19 @@ test('flwr supernode ls shows status and expiry of SuperNodes in a narrow termin
   assert.equal(screen(nodeTable(nodesInfo, now, 80)), nodes80)
   assert.equal(screen(nodeTable(nodesInfo, now, 160)), nodes160)
   assert.match(nodeTable(nodesInfo, now, inFile), /2026-11-29 08:01:00Z.*2026-12-01 08:00:30Z \(in 1d 23h\)/)
+})
+
+test('flwr supernode ls shows tags if a SuperNode has some, and always in JSON', async () => {
+  const { nodesInfo } = await new StandInControl({ nodes: 2, markup: false }).client.listNodes({})
+  const [first, second] = nodesInfo as [NodeInfo, NodeInfo]
+  assert.doesNotMatch(nodeTable([first, second], now, inFile), /Tags/)
+  const tagged = { ...first, tags: { region: 'eu', gpu: 'a100' } }
+  assert.match(nodeTable([tagged, second], now, inFile), /Tags[\s\S]*gpu=a100, region=eu/)
+  assert.doesNotMatch(nodeTable([tagged, second], now, 60), /Tags/)
+  assert.deepEqual(
+    [tagged, second].map((node) => JSON.stringify((nodeToJson(node, now) as { tags: unknown }).tags)),
+    ['{"region":"eu","gpu":"a100"}', '{}'],
+  )
 })
 
 test('flwr whoami shows identity, permissions and what is left of the certificate', () => {

@@ -18,7 +18,7 @@ export function addedKeys(command: string): string[] {
     ...['identity', 'organization', 'auth-method', 'certificate-serial', 'certificate-expires-at'],
     ...['certificate-days-left', 'certificate-renewal'],
   ]
-  if (command.startsWith('supernode ls')) return ['name', 'location', 'admission', ...certificate]
+  if (command.startsWith('supernode ls')) return ['name', 'location', 'tags', 'admission', ...certificate]
   return /^ls .*--run-id/.test(command) ? [...newer, 'nodes'] : newer
 }
 
