@@ -45,9 +45,9 @@ const pages = {
     ...flwr.commands.flatMap((command) => commandSections(command, 'flwr')),
   ],
   'failures.md': [
-    '# What ends a program, and what it waits for',
-    'Made from the table in `src/rpc/call-failures.ts` by `npm run gen`. SuperNodes, SuperExecs and app processes decide by this table alone whether they try again. What a program waits for is in its log: a line at the first failure, one for each new reason, one for each reason every 30 seconds, and one when it is over.',
-    'The pauses between tries are random, up to 1, 2, 4 … 20 seconds; while the address refuses connections or its name is unknown, one second at most, and two at most for SuperNodes. If a server says how long to wait (`trellis-retry-after-ms` over gRPC and HTTP, `Retry-After` in seconds over HTTP), the pause is that long, and up to half as long again at random. `--max-retries` and `--max-wait-time` of the SuperNode bound its tries; an app process gives up after 30 minutes.',
+    '# Which failures end a program, and which it waits out',
+    'Made from the table in `src/rpc/call-failures.ts` by `npm run gen`. SuperNodes, SuperExecs and app processes use this table to decide whether they try again. While a program waits, its log has a line at the first failure, at each new reason, every 30 seconds for each reason, and at the end of the wait.',
+    'The pauses between tries are random and at most 1, 2, 4 … 20 seconds long. If the address refuses connections or its name is unknown, they are at most one second long (two seconds for SuperNodes). If the server says how long to wait (`trellis-retry-after-ms` over gRPC and HTTP, `Retry-After` in seconds over HTTP), the pause is between that time and one and a half times that time. `--max-retries` and `--max-wait-time` of the SuperNode bound its tries; an app process gives up after 30 minutes.',
     table(
       ['failure', 'what the program sees', 'does waiting help?'],
       Object.entries(callFailures).map(([failure, { seen, waiting }]) => [code(failure), seen, waiting]),
@@ -58,26 +58,30 @@ const pages = {
     table(
       ['what happens', 'program', 'exit status'],
       [
-        ['a flag, a file or a certificate of its own is wrong', 'all, at their start', '1, with one sentence'],
+        ['one of its options, files or certificates is wrong', 'all, at their start', '1, with one sentence'],
         ['its address is in use, or cannot be opened', 'SuperLink, SuperNode, SuperExec, at their start', '1'],
-        ['its database cannot be opened, or is of a newer release', 'SuperLink, at its start', '1'],
+        ['its database cannot be opened, or was written by a newer release', 'SuperLink, at its start', '1'],
         ['SIGINT, SIGTERM, SIGQUIT', 'all', '0; a second signal ends it at once'],
         [
-          'its parent is gone',
+          'its parent process has ended',
           'app processes, and a SuperExec when its ServerApps have ended (--keep-apps of the SuperLink)',
           '0',
         ],
-        ['a replaced file is wrong while it runs', 'all', 'none: the last good set stays, and the log says why'],
-        ['a SuperExec that it started ends', 'SuperLink, SuperNode', 'none: it is started again'],
-        ['a fault of ours', 'all', '1, with the request to report it'],
+        [
+          'a file that was changed while it runs is invalid',
+          'all',
+          'none: the last valid files stay in use, and the log says why',
+        ],
+        ['a SuperExec that it started has ended', 'SuperLink, SuperNode', 'none: it is started again'],
+        ['a bug in Trellis', 'all', '1, with the request to report it'],
       ],
     ),
   ],
   'events.md': eventPage(table),
   'strategies.md': strategyPage(table),
   'refusals.md': [
-    '# Why a peer is refused',
-    'Made from the code by `npm run gen`. The code travels with the refusal as `trellis-refusal-reason`, over gRPC and HTTP, is the label `reason` of `trellis_peer_refusals_total`, and the `reason` in the [audit log](audit-log.md). The sentence reaches the peer, and the log of the SuperLink; in the place of … it names what it is about. The order is the order of the checks.',
+    '# Why a peer is rejected',
+    'Made from the code by `npm run gen`. The code is sent to the peer as `trellis-refusal-reason`, over gRPC and HTTP. It is also the label `reason` of `trellis_peer_refusals_total` and the field `reason` of the [audit log](audit-log.md). The sentence is sent to the peer and written to the log of the SuperLink, with a name in the place of …. The order is the order of the checks.',
     table(
       ['code', 'gRPC', 'HTTP', 'sentence'],
       refusalReasons.map((reason) => {
