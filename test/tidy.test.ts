@@ -201,7 +201,26 @@ test('links between documents lead somewhere', () => {
       .map((target) => `${path} links to ${target}`),
   )
   assert.deepEqual(broken, [])
+  const headings = pages.flatMap((path) =>
+    [...textOf(path).matchAll(/\]\((?!https?:)([^)#\s]*)#([^)\s]+)/g)]
+      .filter(([, target = '']) => target === '' || target.endsWith('.md'))
+      .filter(([, target = '', id = '']) => !headingIds(target === '' ? path : join(dirname(path), target)).has(id))
+      .map(([link]) => `${path}: no heading ${link.slice(2)}`),
+  )
+  assert.deepEqual(headings, [])
 })
+
+/** The ids of the headings of a page, as GitHub makes them. */
+function headingIds(path: string): Set<string> {
+  const headings = textOf(path).matchAll(/^#+ (.+)$/gm)
+  const idOf = (heading: string): string =>
+    heading
+      .trim()
+      .toLowerCase()
+      .replace(/[^\p{L}\p{N}\s_-]/gu, '')
+      .replace(/\s/g, '-')
+  return new Set([...headings].map(([, heading = '']) => idOf(heading)))
+}
 
 test('everything that the SDK exports is documented, and links in comments lead to something that it exports', () => {
   const exports = [...textOf('src/sdk/index.ts').matchAll(/export (?:type )?\{([^}]*)\} from '\.(\S+)'/g)].flatMap(
