@@ -95,15 +95,16 @@ function fractionDone({ round, rounds, phase, asked, replied }: RunSeries): numb
 }
 
 /**
- * Returns the line that this change is worth if nothing can be redrawn: a phase has all its replies, nodes are late, or a round is
- * over, then with its metrics. Empty if it is worth none.
+ * Returns the line that this change is worth if nothing can be redrawn: nodes are late, a round is over (with its metrics), or, in
+ * an app without rounds, all replies have come. Empty if it is worth none, and if the log of the app says the same.
  */
 export function milestoneText(before: RunSeries, now: RunSeries): string {
   if (now.phase === 'round-end') {
     const isNew = before.phase !== 'round-end' || before.round !== now.round
     return isNew ? [progressText(now), metricsText(now)].filter((text) => text !== '').join(' · ') : ''
   }
-  const isComplete = now.asked > 0 && now.replied >= now.asked
+  // A strategy with rounds logs itself how many replies it received.
+  const isComplete = now.rounds === 0 && now.asked > 0 && now.replied >= now.asked
   const wasComplete = before.replied >= before.asked && before.asked === now.asked
   const isLate = now.late.length > 0 && before.late.length === 0
   return isLate || (isComplete && !wasComplete) ? progressText(now) : ''
