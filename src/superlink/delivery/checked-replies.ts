@@ -11,16 +11,30 @@ import { findMessageFault } from './reply-check.ts'
  * of the others.
  */
 export class CheckedReplies {
-  /** Ids of good replies, the oldest first. */
-  readonly #good = new Set<string>()
+  /** Ids of good replies, the oldest first, until the ServerApp confirms them or their run ends. */
+  readonly #good = new Map<string, bigint>()
+
+  /** Of all runs together. */
+  get count(): number {
+    return this.#good.size
+  }
+
+  /** The ServerApp has these replies. */
+  forget(messageIds: readonly string[]): void {
+    for (const id of messageIds) this.#good.delete(id)
+  }
+
+  /** The run has ended. */
+  forgetRun(runId: bigint): void {
+    for (const [id, run] of this.#good) if (run === runId) this.#good.delete(id)
+  }
 
   /** What is wrong with a complete reply, or `undefined`. */
   async findFault(objects: SuperlinkContext['objects'], reply: StoredMessage): Promise<string | undefined> {
-    const { messageId } = reply.metadata
-    if (this.#good.has(messageId)) return undefined
+    if (this.#good.has(reply.metadata.messageId)) return undefined
     const kinds = await objects.listKinds(await flattenTreeInTurns(reply.tree))
     const fault = await findMessageFault(reply, kinds, async (id) => (await objects.get(id))?.content)
-    if (fault === undefined) this.#note(messageId)
+    if (fault === undefined) this.#note(reply)
     return fault
   }
 
@@ -31,12 +45,12 @@ export class CheckedReplies {
     if (!ids.every((id) => carried.has(id))) return
     const kinds = new Map([...carried].map(([id, { type }]) => [id, kindOf(type)]))
     const fault = await findMessageFault(reply, kinds, async (id) => carried.get(id)?.bytes)
-    if (fault === undefined) this.#note(reply.metadata.messageId)
+    if (fault === undefined) this.#note(reply)
   }
 
-  #note(messageId: string): void {
+  #note({ metadata: { messageId, runId } }: NewMessage): void {
     if (this.#good.size >= limits.repliesPerPullMax) this.#good.delete(this.#good.keys().next().value as string)
-    this.#good.add(messageId)
+    this.#good.set(messageId, runId)
   }
 }
 

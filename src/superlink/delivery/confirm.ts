@@ -38,12 +38,13 @@ const confirmedEarly: MessageError = {
  * nothing its row remains, so that its node cannot send it again. Unknown ids are ignored.
  */
 export async function confirmReceived(
-  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'passingReplies'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'passingReplies' | 'checkedReplies'>,
   runId: RunId,
   messageIds: readonly string[],
 ): Promise<void> {
   for (const id of messageIds) ctx.passingReplies.remove(runId, id)
   await ctx.db.transaction(async (tx, afterCommit) => {
+    afterCommit(() => ctx.checkedReplies.forget(messageIds))
     const messages = await messageStore.listMetadata(tx, messageIds)
     const replies = messages.filter(({ replyToMessageId }) => replyToMessageId !== '')
     const ids = replies.flatMap(({ messageId, replyToMessageId }) => [messageId, replyToMessageId])

@@ -20,6 +20,7 @@ export async function onTaskFinished(
     | 'progress'
     | 'participants'
     | 'passingReplies'
+    | 'checkedReplies'
     | 'simulation'
     | 'events'
   >,
@@ -44,6 +45,7 @@ export async function onTaskFinished(
     ctx.progress.finished(task.runId, task.subStatus)
     ctx.participants.forget(task.runId)
     ctx.passingReplies.forget(task.runId)
+    ctx.checkedReplies.forgetRun(task.runId)
     ctx.tasks.endRun(task.runId, nodes)
     for (const nodeId of nodes) ctx.bells.instructions.ring(nodeId)
     ctx.bells.runs.ring(task.runId)
