@@ -6,6 +6,7 @@ import { type ScaleRow, scaleRows, scaleTable, targetOf } from '../scale/rows.ts
 import type { Spread, Spreads } from '../spread.ts'
 import { spreadText } from '../spread.ts'
 import { markdownTable } from './markdown.ts'
+import { missedRows } from './missed-rows.ts'
 import type { Plot, PlotLine } from './plot.ts'
 
 export function scaleSection(report: ScaleReport): string[] {
@@ -15,7 +16,7 @@ export function scaleSection(report: ScaleReport): string[] {
   const failures = columns.filter(({ figures }) => figures.failure)
   return [
     '## Fleets of SuperNodes',
-    `What a fleet of simulated SuperNodes costs a SuperLink, up to ${largest} nodes. \`npm run bench -- scale --page\` measures it again and writes this page; \`--quick\` leaves out the largest fleet, and its fleets stop after 200 s.`,
+    `What a fleet of simulated SuperNodes costs a SuperLink, up to ${largest} nodes. \`npm run bench -- scale --page\` measures it again and writes this page; \`--quick\` leaves out the largest fleet, and its fleets stop after 200 s; \`--minutes 15\` begins no fleet after that time.`,
     `**Machine:** ${machineText(machine)}. The SuperLink, its ServerApp and the load generator share it, so seconds depend on it; compare rows and ratios. Figures are medians of ${repeats}${repeats > 1 ? ', with the smallest and the largest in brackets (10,000 SuperNodes: one measurement)' : ''}.`,
     `**Fleet:** each node has its own certificate, TLS connection and heartbeat every 30 s, holds \`PullMessages\`, and replies with one float32 array of 4 KB and \`num-examples\`. Ours receive an instruction in one call and send the reply in another; where a column says "Flower's calls", they move each object by a call of its own and confirm, as Flower's SuperNodes do. The ServerApp is FedAvg over all nodes. The SuperLink requires client certificates and keeps its state in a database file. Flower 1.29 runs the same load in Python, with TLS and registered keys; its SuperNodes ask every 3 s, as they do.`,
     '### Cost against the number of nodes',
@@ -30,6 +31,7 @@ export function scaleSection(report: ScaleReport): string[] {
     `The limit of a row is what this machine needs at least for it, measured in the same run with a bare server of Node: ${bareText(limits)}. The last column says how many times as much we need.`,
     ...trellis.map((figures) => limitSection(figures, 'whole', report)),
     ...inParts.map((figures) => limitSection(figures, 'in-parts', report)),
+    ...missedRows(report),
   ]
 }
 

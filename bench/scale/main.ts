@@ -36,10 +36,10 @@ const quick = { sizes: [10, 100, 1000], rounds: 2, idleSeconds: 5, limitSeconds:
 const python = { nodes: 100, rounds: 2, quickRounds: 1 }
 
 /**
- * `npm run bench -- scale [NODES…] [--quick] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]
+ * `npm run bench -- scale [NODES…] [--quick] [--minutes N] [--repeats N] [--rounds N] [--idle SECONDS] [--limit SECONDS] [--json FILE] [--page]
  * [--messages whole|in-parts|both]`
  * measures fleets of so many simulated SuperNodes, and Flower 1.29 with 100. With `--quick` the fleets stop after 200 s.
- * `--page` writes `docs/benchmarks.md`.
+ * With `--minutes` no fleet begins after that time; Python is measured once. `--page` writes `docs/benchmarks.md`.
  */
 export async function benchScale(
   directory: string,
@@ -53,6 +53,7 @@ export async function benchScale(
       quick: { type: 'boolean', default: false },
       page: { type: 'boolean', default: false },
       repeats: { type: 'string' },
+      minutes: { type: 'string' },
       rounds: { type: 'string' },
       idle: { type: 'string' },
       limit: { type: 'string' },
@@ -64,12 +65,14 @@ export async function benchScale(
   })
   const repeats = Number(values.repeats ?? (values.quick ? 1 : 3))
   const sizes = positionals.length > 0 ? positionals.map(Number) : values.quick ? quick.sizes : [10, 100, 1000, 10_000]
+  const beginsUntil = performance.now() + (values.minutes ? Number(values.minutes) * 60_000 : Number.POSITIVE_INFINITY)
   const endsAt = performance.now() + (values.quick ? quick.totalSeconds * 1000 : Number.POSITIVE_INFINITY)
   const inPartsMax = values.quick ? 100 : 1000
   let measurements = 0
   const measure = async (name: string, system: ScaleSystem, nodes: number): Promise<Spreads<ScaleFigures>> => {
     const usual = values.quick ? quick : effortFor(nodes)
-    return repeat(nodes >= 10_000 ? 1 : repeats, async (index) => {
+    const times = nodes >= 10_000 || (values.minutes && !system.isObserved) ? 1 : repeats
+    return repeat(times, async (index) => {
       process.stderr.write(`${name}: a fleet of ${nodes} simulated SuperNodes, measurement ${index + 1}\n`)
       const folder = join(directory, `scale-${++measurements}`)
       const figures = await measureScale({
@@ -96,16 +99,19 @@ export async function benchScale(
     if (values.json) writeFileSync(values.json, `${JSON.stringify(report, null, 1)}\n`)
     if (values.page) await keepForPage('scale', withoutStatements(report))
   }
+  const isTimeOver = (): boolean => performance.now() > beginsUntil
   const measureOurs = (messages: MessageTransport, nodes: number): Promise<Spreads<ScaleFigures>> =>
     measure(`Trellis, messages ${messages}`, trellisSystem(bin, messages), nodes)
   const { messages } = values
   if (messages !== 'in-parts')
-    for (const nodes of sizes) await keep({ trellis: [...report.trellis, await measureOurs('whole', nodes)] })
+    for (const nodes of sizes)
+      if (!isTimeOver()) await keep({ trellis: [...report.trellis, await measureOurs('whole', nodes)] })
   const environment = values['no-python'] ? undefined : await prepare.python()
-  if (environment) await keep({ python: await measure('Flower 1.29', pythonSystem(environment), python.nodes) })
+  if (environment && !isTimeOver())
+    await keep({ python: await measure('Flower 1.29', pythonSystem(environment), python.nodes) })
   if (messages !== 'whole')
     for (const nodes of messages === 'in-parts' ? sizes : sizes.filter((nodes) => nodes >= 100 && nodes <= inPartsMax))
-      await keep({ inParts: [...report.inParts, await measureOurs('in-parts', nodes)] })
+      if (!isTimeOver()) await keep({ inParts: [...report.inParts, await measureOurs('in-parts', nodes)] })
   printTable(scaleTable(columnsOf(report)))
 }
 
