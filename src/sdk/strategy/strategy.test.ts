@@ -10,7 +10,8 @@ import { float } from '../../message/value.ts'
 import { ClientApp } from '../client-app.ts'
 import type { Grid } from '../grid.ts'
 import { InMemoryGrid } from '../in-memory-grid.ts'
-import { type Aggregate, Strategy, type TrainPhase } from './strategy.ts'
+import { collect } from './reply-stream.ts'
+import { type Aggregate, Strategy, type TrainPhase, type TrainRound } from './strategy.ts'
 
 let lines: string[] = []
 mock.method(process.stderr, 'write', (line: string) => lines.push(line) > 0)
@@ -78,6 +79,36 @@ test('a follower of the run sees each step, with its metrics', async () => {
     { ...at, phase: 'train', metrics: { replies: 1 } },
     { ...at, phase: 'round-end', metrics: { accuracy: 0.5, 'num-examples': 10 } },
   ])
+})
+
+/** Asks all nodes for their loss, and lets only the node with the largest loss train. */
+class WorstFirst extends Counting {
+  override async trainRound({ round, current, config, grid, ask }: TrainRound): Promise<Aggregate> {
+    const questions = [...(await this.configureTrain(round, current, config.copy().set('stage', 'loss'), grid))]
+    const [worst] = await (await ask(questions)).aggregated(async (replies) =>
+      (await collect(replies)).toSorted((a, b) => lossOf(b) - lossOf(a)),
+    )
+    const orders = await this.configureTrain(round, current, config.copy().set('stage', 'train'), grid)
+    const replies = await ask([...orders].filter(({ metadata }) => metadata.dstNodeId === worst?.metadata.srcNodeId))
+    return replies.aggregated(async (held) => ({ arrays: (await collect(held))[0]?.content.arrays('arrays') }))
+  }
+}
+
+const lossOf = ({ content }: Message): number => content.metrics('m').getNumber('loss')
+
+test('a strategy may exchange messages with the nodes more than once in a round', async () => {
+  const asked: string[] = []
+  const nodeWith = (loss: number): ClientApp =>
+    new ClientApp().train((message) => {
+      const stage = message.content.config('config').getString('stage')
+      asked.push(`${stage} ${loss}`)
+      const content = stage === 'loss' ? { m: new MetricRecord({ loss }) } : { arrays: modelOf(loss) }
+      return message.reply(new RecordDict(content))
+    })
+  const grid = new InMemoryGrid([1, 3, 2].map((loss) => ({ app: nodeWith(loss) })))
+  const { arrays } = await new WorstFirst().start(grid, modelOf(0), { numRounds: 1 })
+  assert.equal(weightOf(arrays), 3)
+  assert.deepEqual(asked.toSorted(), ['loss 1', 'loss 2', 'loss 3', 'train 3'])
 })
 
 test('nodes that do not reply in time are named, and the round goes on without them', async () => {
