@@ -2,6 +2,7 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { prepareEnvironment } from '../scripts/python.ts'
 import { eventually, processesWith, start } from '../test/harness/program.ts'
+import { cpuSecondsOf } from './processes.ts'
 
 /** Ten virtual nodes that train a small model: what the user of `flwr run` waits for. */
 const [nodes, floats] = [10, 1000]
@@ -10,11 +11,18 @@ const roundCounts = [3, 20]
 
 export interface SimulationFigures {
   readonly rounds: number
-  readonly ours: number
+  readonly ours: SimulationCost
   /** The Python app on our programs, in an environment of Flower 1.29; absent without one. */
-  readonly oursWithPythonApp: number | undefined
+  readonly oursWithPythonApp: SimulationCost | undefined
   /** Flower 1.29 with Ray; absent where that cannot be installed. */
-  readonly theirs: number | undefined
+  readonly theirs: SimulationCost | undefined
+}
+
+export interface SimulationCost {
+  /** Of the whole `flwr run`. */
+  readonly seconds: number
+  /** Processor time of all programs together. */
+  readonly cpuSeconds: number
 }
 
 interface Simulator {
@@ -50,7 +58,7 @@ async function measureRounds(rounds: number, options: SimulationOptions): Promis
   const ray = await prepareEnvironment('Ray', { folder: 'python-1.29-ray', packages: ['flwr[simulation]==1.29.0'] })
   return {
     rounds,
-    ours: await secondsOf(typescript, {
+    ours: await costOf(typescript, {
       bin: ourBin,
       environment: {},
       app: options.writeOurApp(typescript, { floats, rounds }),
@@ -58,7 +66,7 @@ async function measureRounds(rounds: number, options: SimulationOptions): Promis
     oursWithPythonApp:
       python129 === undefined
         ? undefined
-        : await secondsOf(withPython, {
+        : await costOf(withPython, {
             bin: ourBin,
             environment: { PATH: `${join(python129, 'bin')}:${process.env.PATH}` },
             app: options.writePythonApp(withPython, { floats, rounds }),
@@ -75,17 +83,21 @@ async function measureRounds(rounds: number, options: SimulationOptions): Promis
   }
 }
 
-function measureRay(folder: string, environment: string, writeApp: (directory: string) => string): Promise<number> {
+function measureRay(
+  folder: string,
+  environment: string,
+  writeApp: (directory: string) => string,
+): Promise<SimulationCost> {
   const bin = join(environment, 'bin')
-  return secondsOf(folder, {
+  return costOf(folder, {
     bin,
     environment: { PATH: `${bin}:${process.env.PATH}`, FLWR_LOCAL_CONTROL_API_PORT: '39793' },
     app: writeApp(folder),
   })
 }
 
-/** Seconds of a whole `flwr run`; an earlier one has started the local SuperLink. */
-async function secondsOf(folder: string, { bin, environment, app }: Simulator): Promise<number> {
+/** What a whole `flwr run` costs; an earlier one has started the local SuperLink. */
+async function costOf(folder: string, { bin, environment, app }: Simulator): Promise<SimulationCost> {
   const home = join(folder, 'home')
   mkdirSync(home)
   writeFileSync(
@@ -93,12 +105,13 @@ async function secondsOf(folder: string, { bin, environment, app }: Simulator): 
     `[superlink.bench]\naddress = ":local:"\noptions.num-supernodes = ${nodes}\noptions.backend.client-resources.num-cpus = 1\n`,
   )
   const env = { FLWR_HOME: home, FLWR_TELEMETRY_ENABLED: '0', FLWR_DISABLE_UPDATE_CHECK: '1', ...environment }
-  const once = async (): Promise<number> => {
+  const once = async (): Promise<SimulationCost> => {
+    using cpu = new ProcessorTime(home)
     const startedAt = performance.now()
     await using run = start('flwr', ['run', app, 'bench', '--stream'], { bin, cwd: folder, env })
     await run.end(300_000)
     if (!/Strategy execution finished/.test(run.said)) throw new Error(`The run did not finish:\n${run.said}`)
-    return (performance.now() - startedAt) / 1000
+    return { seconds: (performance.now() - startedAt) / 1000, cpuSeconds: cpu.seconds() }
   }
   try {
     await once()
@@ -109,5 +122,42 @@ async function secondsOf(folder: string, { bin, environment, app }: Simulator): 
     await eventually('the end of the local SuperLink', () => left().length === 0).catch(() => {
       for (const pid of left()) process.kill(pid, 'SIGKILL')
     })
+  }
+}
+
+/** How often the processes are looked at. What one uses after the last look is missed. */
+const lookEveryMs = 50
+
+/** The processor time that all processes of a home folder have used since this was made. */
+class ProcessorTime implements Disposable {
+  readonly #home: string
+  readonly #atStart: ReadonlyMap<number, number>
+  readonly #last = new Map<number, number>()
+  readonly #timer: NodeJS.Timeout
+
+  constructor(home: string) {
+    this.#home = home
+    this.#look()
+    this.#atStart = new Map(this.#last)
+    this.#timer = setInterval(() => this.#look(), lookEveryMs)
+  }
+
+  seconds(): number {
+    this.#look()
+    return [...this.#last].reduce((sum, [pid, seconds]) => sum + seconds - (this.#atStart.get(pid) ?? 0), 0)
+  }
+
+  [Symbol.dispose](): void {
+    clearInterval(this.#timer)
+  }
+
+  #look(): void {
+    for (const { pid } of processesWith(`FLWR_HOME=${this.#home}`)) {
+      try {
+        this.#last.set(pid, cpuSecondsOf(pid))
+      } catch {
+        // It has ended in the meantime.
+      }
+    }
   }
 }

@@ -3,7 +3,7 @@ import type { Machine } from './machine.ts'
 import { gigabytesPerSecond, type MeanFigures } from './mean.ts'
 import type { FleetFigures } from './python-fleets.ts'
 import type { SecureFigures } from './secagg.ts'
-import type { SimulationFigures } from './simulation.ts'
+import type { SimulationCost, SimulationFigures } from './simulation.ts'
 import { type Spread, type Spreads, spreadText } from './spread.ts'
 import type { ModeFigures, TlsFigures } from './tls.ts'
 import type { TrainingFigures } from './training.ts'
@@ -93,20 +93,28 @@ function peakText(peak: Spread, modelMegabytes: number): string {
 }
 
 function simulationsTables(figures: Spreads<readonly SimulationFigures[]>): Rows[] {
-  return figures.map(({ rounds, ours, oursWithPythonApp, theirs }) => {
-    const row = (what: string, seconds: Spread): string[] => [
-      what,
-      spreadText(seconds, 2),
-      theirs ? spreadText(theirs, 2) : 'no Ray',
-      ratioText(seconds, theirs, 'less'),
-    ]
-    return [
-      [`s for flwr run, simulated: 10 virtual nodes, ${rounds.median} rounds`, 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
-      row('a TypeScript app, beside the same in Python', ours),
-      ...(oursWithPythonApp ? [row('the Python app of Flower on our programs', oursWithPythonApp)] : []),
-    ]
-  })
+  return figures.flatMap(({ rounds, ours, oursWithPythonApp, theirs }) =>
+    simulationUnits.map(([key, unit]) => {
+      const row = (what: string, { [key]: cost }: Spreads<SimulationCost>): string[] => [
+        what,
+        spreadText(cost, 2),
+        theirs ? spreadText(theirs[key], 2) : 'no Ray',
+        ratioText(cost, theirs?.[key], 'less'),
+      ]
+      const title = `${unit} for flwr run, simulated: 10 virtual nodes, ${rounds.median} rounds`
+      return [
+        [title, 'Trellis', 'Flower 1.29 (Ray)', 'ratio'],
+        row('a TypeScript app, beside the same in Python', ours),
+        ...(oursWithPythonApp ? [row('the Python app of Flower on our programs', oursWithPythonApp)] : []),
+      ]
+    }),
+  )
 }
+
+const simulationUnits = [
+  ['seconds', 's'],
+  ['cpuSeconds', 'CPU s'],
+] as const satisfies readonly (readonly [keyof SimulationCost, string])[]
 
 function meansTables({ ours, numpy, copies }: Spreads<MeanFigures>): Rows[] {
   const row = (what: string, seconds: Spread | undefined): string[] => [

@@ -13,7 +13,7 @@ import { keepLastLine } from './last-line.ts'
 import { PythonApps } from './python-apps.ts'
 import { RelayedMessages } from './relayed-messages.ts'
 import { addressFlag, channelOf, endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
-import { TaskGuard } from './task-guard.ts'
+import { clientAppHeartbeatMs, TaskGuard } from './task-guard.ts'
 
 /** How long a warm process waits for the next task of its run. */
 const idleMs = 60_000
@@ -91,7 +91,7 @@ export class Launcher {
 
   #handOver(task: AcquiredTask, app: AppProcess): void {
     app.guard = this.#guard(task, app.started)
-    app.guard.keepAlive()
+    app.guard.keepAlive(task.program === 'flwr-clientapp' ? { afterMs: clientAppHeartbeatMs } : {})
     app.channel.send({ token: task.token, wantsLastWords: app.guard.wantsLastWords })
   }
 

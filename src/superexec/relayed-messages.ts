@@ -13,10 +13,7 @@ import { metadataFromWire, metadataToWire, recordDictFromWire, recordDictToWire 
 import { byHash } from '../objects/carried-objects.ts'
 import { IdleWorkers, PythonWorker, readAbout, type StartWorker, WorkerEndedError } from './python-workers.ts'
 import type { StartedApp } from './started-app.ts'
-import type { TaskGuard } from './task-guard.ts'
-
-/** How long a worker executes a message before the SuperExec prolongs its lease: most have ended before. */
-const firstHeartbeatMs = 250
+import { clientAppHeartbeatMs, type TaskGuard } from './task-guard.ts'
 
 export interface RelayOptions {
   readonly source: TaskSource
@@ -96,7 +93,7 @@ export class RelayedMessages {
     }
     const guard = createGuard(task, worker.started)
     this.#guards.set(worker, guard)
-    guard.keepAlive({ afterMs: firstHeartbeatMs })
+    guard.keepAlive({ afterMs: clientAppHeartbeatMs })
     const api = source.open(task, { log: undefined, signal: guard.signal })
     const release = (): void => {
       this.#guards.delete(worker)

@@ -11,6 +11,9 @@ import { pauseMsAfter } from '../rpc/server-wait.ts'
 /** How long the server may hold a heartbeat, and how often one is sent to a server that does not. */
 const intervalMs = 20_000
 
+/** How long a ClientApp works before its lease is prolonged: most have ended before, without a heartbeat. */
+export const clientAppHeartbeatMs = 250
+
 export interface TaskGuardOptions {
   readonly source: TaskSource
   readonly task: AcquiredTask
