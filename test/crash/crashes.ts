@@ -1,95 +1,127 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
-import { countingClient, savingServer } from '../harness/apps.ts'
-import { Deployment } from '../harness/deployment.ts'
-import { eventually, run, type TestProgram } from '../harness/program.ts'
-import { randomFrom } from '../harness/random.ts'
+import { eventually, run } from '../harness/program.ts'
+import { CrashFleet } from './crash-fleet.ts'
+import { findFaults, findLogFaults, readLedger } from './ledger.ts'
+import { describeKill, type Kill } from './plan.ts'
+import { type ActiveRun, startRuns } from './workload.ts'
 
-const rounds = 8
-const app = { server: savingServer, client: countingClient, config: `rounds = ${rounds}\npause-ms = 200` }
-
-/** What is killed; each by SIGKILL unless it says otherwise. */
-const victims = ['SuperLink', 'SuperLink by SIGTERM', 'SuperNode', 'SuperExec', 'ServerApp'] as const
-type Victim = (typeof victims)[number]
-
-interface Options {
+export interface CrashOptions {
   readonly kills: number
-  readonly seed: number
+  /** What is killed, one after the other. */
+  readonly plan: Iterator<Kill>
+  /** The environment of Python apps; without it there are none. */
+  readonly python: string | undefined
   readonly say: (line: string) => void
 }
 
+export interface CrashOutcome {
+  readonly history: readonly Kill[]
+  /** Sentences on what was not as promised. */
+  readonly faults: readonly string[]
+}
+
 /**
- * Kills programs of a small fleet while a run is active, one at a time, each at a random moment after some progress. Every
- * run that was acknowledged must complete with the right weights and repeat no round that was saved. In the end the state
- * must be without a fault and no app may be left over. The order of the victims depends on the seed alone.
+ * Kills programs of a small fleet while several runs are active, one program at a time, each after some progress, at a random
+ * moment or at a point that matters, such as before a commit. All that was acknowledged must be there afterwards, nothing may
+ * reach an app twice, and the state must be without a fault.
  */
-export async function runCrashes({ kills, seed, say }: Options): Promise<{ survived: number; history: string[] }> {
-  const random = randomFrom(seed)
-  const history: string[] = []
-  let survived = 0
-  await using deployment = await Deployment.create({ mutualTls: true })
-  const node = { program: await deployment.startSupernode('node') }
-  deployment.writeApp(app)
-  while (history.length < kills) {
-    const runId = await startRun(deployment)
-    await using follower = deployment.start('flwr', ['log', runId, '--stream'])
+export async function runCrashes({ kills, plan, python, say }: CrashOptions): Promise<CrashOutcome> {
+  const history: Kill[] = []
+  const faults: string[] = []
+  await using fleet = await CrashFleet.start(python)
+  const ledger = fleet.deployment.directory.file('ledger')
+  const ended: ActiveRun[] = []
+  while (history.length < kills && faults.length === 0) {
+    const active = await startRuns(fleet.deployment, { ledger, python: python !== undefined })
     const before = history.length
-    while (history.length < kills && (await hasProgressed(follower))) {
-      await new Promise((resolve) => setTimeout(resolve, random(400)))
-      const victim = victims[random(victims.length)] as Victim
-      history.push(victim)
-      say(`${history.length}: run ${runId}, ${victim}`)
-      await kill(deployment, victim, node)
+    let seen = -1
+    while (history.length < kills && (await hasProgress(ledger, seen, active))) {
+      const kill = plan.next().value
+      history.push(kill)
+      say(`${history.length}: ${describeKill(kill)}`)
+      const progress = () => readLedger(ledger).length
+      await fleet.kill(kill, () => active.every(({ follower }) => follower.hasEnded))
+      if (history.length === before + 2) await stopOne(fleet, active)
+      seen = progress()
     }
-    await checkRun(deployment, runId, follower)
-    survived += history.length - before
+    for (const one of active) faults.push(...(await checkRun(fleet, one, history.slice(before), ledger)))
+    ended.push(...active)
+    for (const fault of faults) say(`FAULT: ${fault}`)
   }
+  faults.push(...(await checkEnd(fleet, ended)))
+  return { history, faults }
+}
+
+/** Waits until an app has noted something new. Returns false when all runs but the endless one have ended. */
+async function hasProgress(ledger: string, seen: number, active: readonly ActiveRun[]): Promise<boolean> {
+  const finite = active.filter(({ isEndless }) => !isEndless)
+  return eventually(
+    'progress of the runs',
+    () => {
+      if (finite.every(({ follower }) => follower.hasEnded)) return 'over'
+      return readLedger(ledger).length > seen && 'progress'
+    },
+    240_000,
+  ).then((found) => found === 'progress')
+}
+
+/** A stop that was acknowledged must last. */
+async function stopOne({ deployment }: CrashFleet, active: readonly ActiveRun[]): Promise<void> {
+  const endless = active.find(({ isEndless }) => isEndless) as ActiveRun
+  const { status, said } = await deployment.flwr('stop', endless.runId)
+  assert.equal(status, 0, said)
+  endless.isStopped = true
+}
+
+async function checkRun(
+  { deployment }: CrashFleet,
+  active: ActiveRun,
+  kills: readonly Kill[],
+  ledger: string,
+): Promise<string[]> {
+  const { runId, follower, isEndless, expected } = active
+  if (isEndless && !active.isStopped) await stopOne({ deployment } as CrashFleet, [active])
+  const status = await follower.end(240_000)
+  const shown = (await deployment.flwr('log', runId, '--show')).stdout
+  const state = await statusOf({ deployment }, runId)
+  // A ServerApp in Python saves nothing: if its process is lost, its run fails.
+  const mayFail = active.language === 'python' && kills.some(({ victim }) => /SuperExec|ServerApp/.test(victim))
+  const faults: string[] = []
+  const fault = (sentence: string): void => void faults.push(`run ${runId} (${active.name}): ${sentence}`)
+  if (status !== 0 && !mayFail && !isEndless) fault(`flwr log ended with ${status}: ${follower.said.slice(-1500)}`)
+  if (isEndless) {
+    if (state !== 'finished:stopped') fault(`it was stopped, and is ${state}`)
+  } else if (state === 'finished:completed') {
+    if (!shown.includes(`weights: ${expected}`)) fault(`its weights are not ${expected}: ${shown.slice(-500)}`)
+  } else if (!(mayFail && state === 'finished:failed')) fault(`it is ${state}: ${shown.slice(-1500)}`)
+  const lines = follower.said.match(/\bline \d+ \d+/g) ?? []
+  for (const line of new Set(lines)) if (!shown.includes(line)) fault(`"${line}" was shown and is gone`)
+  if (new Set(lines).size < lines.length) fault('a line was shown twice')
+  const nodeKills = kills.filter(({ victim }) => victim.startsWith('SuperNode')).length
+  return [...faults, ...findFaults(readLedger(ledger), runId, nodeKills), ...findLogFaults(shown, runId)]
+}
+
+async function statusOf({ deployment }: Pick<CrashFleet, 'deployment'>, runId: string): Promise<string> {
+  const { stdout, said } = await deployment.flwr('ls', '--run-id', runId, '--format', 'json')
+  assert.match(stdout, /"runs"/, said)
+  return JSON.parse(stdout).runs[0].status
+}
+
+/** What must be so after all of it: no run is forgotten or changed, no app is left over, the state is whole. */
+async function checkEnd(fleet: CrashFleet, ended: readonly ActiveRun[]): Promise<string[]> {
+  const { deployment } = fleet
+  const faults: string[] = []
   await eventually('the end of all ServerApps', () => deployment.children('flwr-serverapp').length === 0)
-  const checked = await run('flower-superlink', ['check', '--database', deployment.directory.file('state.db')])
-  assert.equal(checked.status, 0, checked.said)
-  return { survived, history }
-}
-
-async function startRun(deployment: Deployment): Promise<string> {
-  const { stdout, said } = await deployment.flwr('run', 'testapp', '--format', 'json')
-  assert.match(stdout, /run-id/, said)
-  return JSON.parse(stdout)['run-id']
-}
-
-/** Waits until the run has begun another round. Returns false when it begins no more. */
-async function hasProgressed(follower: TestProgram): Promise<boolean> {
-  const begun = (follower.said.match(/begins round/g) ?? []).length
-  const more = new RegExp(`(?:begins round[\\s\\S]*){${begun + 1}}|weights: `)
-  await follower.line(more)
-  return !follower.said.includes('weights: ') && !follower.said.includes(`begins round ${rounds}`)
-}
-
-async function kill(deployment: Deployment, victim: Victim, node: { program: TestProgram }): Promise<void> {
-  if (victim.startsWith('SuperLink')) {
-    deployment.superlink.kill(victim.endsWith('SIGTERM') ? 'SIGTERM' : 'SIGKILL')
-    await deployment.superlink.end()
-    await deployment.startSuperlink()
-  } else if (victim === 'SuperNode') {
-    node.program.kill('SIGKILL')
-    await node.program.end()
-    node.program = await deployment.startSupernode('node')
-  } else {
-    const program = victim === 'ServerApp' ? 'flwr-serverapp' : 'flower-superexec'
-    for (const pid of deployment.children(program))
-      if (victim === 'ServerApp' || parentOf(pid) === deployment.superlink.pid) process.kill(pid, 'SIGKILL')
+  const { stdout } = await deployment.flwr('ls', '--format', 'json')
+  const known = new Map<string, string>(
+    JSON.parse(stdout).runs.map((one: { 'run-id': string; status: string }) => [one['run-id'], one.status]),
+  )
+  for (const { runId, isStopped } of ended) {
+    if (!known.has(runId)) faults.push(`run ${runId} is forgotten`)
+    if (isStopped && known.get(runId) !== 'finished:stopped')
+      faults.push(`run ${runId} was stopped: ${known.get(runId)}`)
   }
-}
-
-function parentOf(pid: number): number {
-  return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-}
-
-async function checkRun(deployment: Deployment, runId: string, follower: TestProgram): Promise<void> {
-  assert.equal(await follower.end(), 0, follower.said)
-  assert.match(follower.said, new RegExp(`weights: ${rounds} ${10 + rounds}`))
-  const begun = [...follower.said.matchAll(/begins round (\d+)/g)].map(([, round]) => Number(round))
-  for (const [index, round] of begun.entries())
-    assert.ok(round >= (begun[index - 1] ?? 1) && round <= (begun[index - 1] ?? 0) + 1, `rounds ${begun}`)
-  const { stdout } = await deployment.flwr('ls', '--run-id', runId, '--format', 'json')
-  assert.equal(JSON.parse(stdout).runs[0].status, 'finished:completed')
+  const checked = await run('flower-superlink', ['check', '--database', deployment.directory.file('state.db')])
+  if (checked.status !== 0) faults.push(checked.said)
+  return [...faults, ...fleet.faults]
 }

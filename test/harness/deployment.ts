@@ -11,6 +11,8 @@ export interface DeploymentOptions {
   readonly mutualTls?: boolean
   readonly superlinkArguments?: readonly string[] | ((deployment: Deployment) => Promise<readonly string[]>)
   readonly superlinkEnvironment?: Readonly<Record<string, string>>
+  /** Of every program. */
+  readonly environment?: Readonly<Record<string, string>>
 }
 
 /**
@@ -20,10 +22,7 @@ export interface DeploymentOptions {
 export class Deployment implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack()
   readonly directory = this.#stack.use(temporaryDirectory())
-  readonly environment: Readonly<Record<string, string>> = {
-    FLWR_HOME: join(this.directory.path, 'home'),
-    NO_COLOR: '1',
-  }
+  readonly environment: Readonly<Record<string, string>>
   readonly #options: DeploymentOptions
   #ca: TestCa | undefined
   superlink!: TestProgram
@@ -33,6 +32,7 @@ export class Deployment implements AsyncDisposable {
 
   private constructor(options: DeploymentOptions) {
     this.#options = options
+    this.environment = { FLWR_HOME: join(this.directory.path, 'home'), NO_COLOR: '1', ...options.environment }
   }
 
   static async create(options: DeploymentOptions = {}): Promise<Deployment> {

@@ -1,0 +1,66 @@
+import assert from 'node:assert/strict'
+import type { Deployment } from '../harness/deployment.ts'
+import type { TestProgram } from '../harness/program.ts'
+import { writeMixedApp } from '../harness/python-apps.ts'
+import { ledgerClient, ledgerClientPython, ledgerServer, ledgerServerPython } from './apps.ts'
+
+/** A run that was acknowledged. */
+export interface ActiveRun {
+  readonly name: string
+  readonly runId: string
+  readonly language: 'typescript' | 'python'
+  /** Every weight of its model at the end. */
+  readonly expected: number
+  /** It would go on for ever; it is stopped. */
+  readonly isEndless: boolean
+  isStopped: boolean
+  /** Follows its log. */
+  readonly follower: TestProgram
+}
+
+interface Load {
+  readonly name: string
+  readonly language: 'typescript' | 'python'
+  readonly floats: number
+  readonly rounds: number
+  readonly pauseMs: number
+  readonly isEndless?: true
+}
+
+const KiB = 1024
+const loads: readonly Load[] = [
+  { name: 'small', language: 'typescript', floats: 1 * KiB, rounds: 8, pauseMs: 150 },
+  { name: 'large', language: 'typescript', floats: 5 * KiB * KiB, rounds: 3, pauseMs: 100 },
+  { name: 'python', language: 'python', floats: 1 * KiB, rounds: 6, pauseMs: 150 },
+  { name: 'endless', language: 'typescript', floats: 16, rounds: 1_000_000, pauseMs: 500, isEndless: true },
+]
+
+/** Starts a run of each load: models of 4 KB and of 20 MB, apps in both languages. */
+export async function startRuns(
+  deployment: Deployment,
+  { ledger, python }: { ledger: string; python: boolean },
+): Promise<ActiveRun[]> {
+  const runs: ActiveRun[] = []
+  for (const load of loads) {
+    if (load.language === 'python' && !python) continue
+    const { name, language, rounds: expected, isEndless = false } = load
+    const runId = await startRun(deployment, load, ledger)
+    const follower = deployment.start('flwr', ['log', runId, '--stream'])
+    runs.push({ name, runId, language, expected, isEndless, isStopped: false, follower })
+  }
+  return runs
+}
+
+async function startRun(deployment: Deployment, load: Load, ledger: string): Promise<string> {
+  const { name, language, floats, rounds, pauseMs } = load
+  const [server, client] =
+    language === 'python' ? [ledgerServerPython, ledgerClientPython] : [ledgerServer, ledgerClient]
+  writeMixedApp(deployment.directory.file(name), {
+    server: { language, source: server },
+    client: { language, source: client },
+    config: `ledger = ${JSON.stringify(ledger)}\nfloats = ${floats}\nrounds = ${rounds}\npause-ms = ${pauseMs}`,
+  })
+  const { stdout, said } = await deployment.flwr('run', name, '--format', 'json')
+  assert.match(stdout, /run-id/, said)
+  return JSON.parse(stdout)['run-id']
+}
