@@ -13,6 +13,8 @@ const nodesWaitMs = 25_000
 export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
   let runId = 0n
   let objectsBytesMax = 0
+  let logBatch = 0n
+  let eventBatch = 0n
   const calls = new TaskCalls(options, { tokenHeader: 'flwr-task-token', endedBy: ['unauthenticated'] })
   const inputOf = (response: MessageShape<typeof PullTaskInputResponseSchema>): TaskInput | undefined => {
     const { context, run, fab, taskId, ...server } = response
@@ -54,8 +56,14 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
       const how = knownNodes === undefined ? {} : { waitMs: nodesWaitMs }
       return (await calls.call(runtime.getNodes, question, how)).nodes
     },
-    pushLogs: async (logs) => void (await calls.call(runtime.pushLogs, { node: {}, runId, logs })),
-    pushEvent: async (event) => void (await calls.call(runtime.pushTaskEvents, { events: [event] })),
+    async pushLogs(logs) {
+      logBatch += 1n
+      await calls.call(runtime.pushLogs, { node: {}, runId, logs, batch: logBatch })
+    },
+    async pushEvent(event) {
+      eventBatch += 1n
+      await calls.call(runtime.pushTaskEvents, { events: [event], batch: eventBatch })
+    },
     async saveCheckpoint(context) {
       try {
         await calls.call(runtime.saveCheckpoint, { context })

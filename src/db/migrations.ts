@@ -162,4 +162,8 @@ export const migrations: readonly string[] = [
   CREATE INDEX outbox_age ON outbox (queued_at);
   CREATE INDEX node_certificate_end ON node (certificate_not_after) WHERE certificate_not_after IS NOT NULL;
   `,
+  `
+  ALTER TABLE task ADD COLUMN log_batch INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE task ADD COLUMN event_batch INTEGER NOT NULL DEFAULT 0;
+  `,
 ]

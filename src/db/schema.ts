@@ -147,6 +147,9 @@ export interface TaskTable {
   launches: number
   /** SuperNode: the instruction to which this task replies. */
   message_id: string | null
+  /** Of this launch, the last requests with lines of the log and with events. */
+  log_batch: Generated<number>
+  event_batch: Generated<number>
 }
 
 export interface TaskEventTable {

@@ -240,6 +240,8 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     ...{ nodeId, runId, taskId, messageId, objectId, now, ids, id: objectId, objectIds: ids, seriesId: 7n },
     ...{
       limit: 5,
+      column: 'log_batch',
+      batch: 1,
       finishedBefore: 1,
       butNewest: 0,
       cursor: 0,

@@ -115,6 +115,31 @@ export async function removeOfRun(tx: Db, runId: RunId): Promise<void> {
 /** Literally the condition of the index of finished runs. */
 const isFinishedRun = sql<boolean>`status = 'finished' AND type = 'flwr-serverapp'`
 
+/**
+ * Notes that a request of the app was stored. Returns false if it was stored before: the app sends it again when the response
+ * was lost. A launch of the app counts its requests from 1; those without a number are always new.
+ */
+export async function noteBatch(
+  tx: Db,
+  taskId: TaskId,
+  column: 'log_batch' | 'event_batch',
+  batch: number,
+): Promise<boolean> {
+  if (batch === 0) return true
+  const { numUpdatedRows } = await tx
+    .updateTable('task')
+    .set({ [column]: batch })
+    .where('task_id', '=', taskId)
+    .where(column, '<', batch)
+    .executeTakeFirstOrThrow()
+  return numUpdatedRows > 0
+}
+
+/** A new launch counts from the beginning. */
+export async function forgetBatches(tx: Db, taskId: TaskId): Promise<void> {
+  await tx.updateTable('task').set({ log_batch: 0, event_batch: 0 }).where('task_id', '=', taskId).execute()
+}
+
 export const finishedRunsPerLook = 100
 
 /** Some of the runs that have finished before this instant, but for the newest of them. */
@@ -168,7 +193,10 @@ export async function update(
     .execute()
 }
 
-export function toTask(row: Row<'task'>): Task {
+/** What a task is read from. */
+export type TaskRow = Omit<Row<'task'>, 'log_batch' | 'event_batch'>
+
+export function toTask(row: TaskRow): Task {
   return {
     taskId: row.task_id as TaskId,
     runId: row.run_id as RunId,

@@ -122,6 +122,7 @@ export class Tasks {
         leaseUntil: now + leaseMs.starting,
         launches: task.launches + 1,
       })
+      if (task.launches > 0) await taskStore.forgetBatches(tx, task.taskId)
       afterCommit(() => this.#leases.changed())
       return { task, token }
     })

@@ -101,8 +101,9 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const nodes = (await lookAgain(ctx.bells.nodes, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
       return { nodes: nodes.map((node) => nodeToWire(node, { lastSeenAt: ctx.knownNodes.lastSeenAt(node) })) }
     },
-    pushLogs: (task, request) => endsWithRun(() => appendLog(ctx, task.runId, request.logs)),
-    pushTaskEvents: (task, request) => endsWithRun(() => appendEvents(ctx, task, request.events)),
+    pushLogs: (task, { logs, batch }) =>
+      endsWithRun(() => appendLog(ctx, task.runId, logs, { taskId: task.taskId, batch })),
+    pushTaskEvents: (task, request) => endsWithRun(() => appendEvents(ctx, task, request.events, request.batch)),
     async saveCheckpoint(task, { context }) {
       if (!context) throw new DomainError('invalid-request', 'SaveCheckpoint needs a context.')
       await saveCheckpoint(ctx, task, context)

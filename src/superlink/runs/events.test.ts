@@ -93,3 +93,18 @@ test('events that are no JSON objects, too large or too many are left out, and t
     ['good'],
   )
 })
+
+test('events that an app sends again, because the response was lost, are kept once', async () => {
+  await using core = await SuperlinkCore.start()
+  const run = await core.run()
+  const send = (batch: bigint, round: number) =>
+    appendEvents(core.ctx, run, [{ event: 'trellis.progress', data: JSON.stringify({ round }) }], batch)
+  await send(1n, 1)
+  await send(2n, 2)
+  await send(2n, 2)
+  await core.stop(run.runId)
+  const rounds: number[] = []
+  for await (const { data } of followEvents(core.ctx, run.runId, 0n, new AbortController().signal))
+    rounds.push(JSON.parse(data).round)
+  assert.deepEqual(rounds, [1, 2])
+})

@@ -3,6 +3,7 @@ import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId, TaskId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import * as taskStore from '../../tasks/task-store.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as eventStore from './event-store.ts'
 import { ensureRunOpen, findRun, hasFinished } from './run.ts'
@@ -27,12 +28,13 @@ type Ctx = Pick<SuperlinkContext, 'db' | 'bells' | 'clock' | 'progress'>
 
 /**
  * Keeps what an app reports. Events that are too large, no JSON objects, or too many are left out: they only inform. Throws
- * `run-not-running` if the run has ended.
+ * `run-not-running` if the run has ended. `batch` is the number of the request, so that it is kept once.
  */
 export async function appendEvents(
   ctx: Ctx,
   task: { runId: RunId; taskId: TaskId },
   events: readonly { event: string; data: string }[],
+  batch = 0n,
 ): Promise<void> {
   const good = events.filter(
     ({ event, data }) => Buffer.byteLength(event) <= limits.eventNameBytesMax && isJsonObject(data),
@@ -40,6 +42,7 @@ export async function appendEvents(
   if (good.length === 0) return
   await ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, task.runId)
+    if (!(await taskStore.noteBatch(tx, task.taskId, 'event_batch', Number(batch)))) return
     if ((await eventStore.count(tx, task.runId)) + good.length > limits.runEventsMax) return
     for (const { event, data } of good) await eventStore.insert(tx, { ...task, at: ctx.clock.now(), event, data })
     afterCommit(() => {

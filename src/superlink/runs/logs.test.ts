@@ -3,6 +3,8 @@ import { test } from 'node:test'
 import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { backToPending } from '../../tasks/task.ts'
+import * as taskStore from '../../tasks/task-store.ts'
 import { appendLog, followLog } from './logs.ts'
 
 const never = new AbortController().signal
@@ -54,4 +56,31 @@ test('there is no log of a run that never was, and readers that hang up wait no 
   const next = followLog(core.ctx, runId, 0, hangUp.signal).next()
   hangUp.abort()
   assert.equal((await next).done, true)
+})
+
+test('lines that an app sends again, because the response was lost, are in the log once', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx } = core
+  const { runId, taskId } = await core.run()
+  const send = (batch: bigint, line: string) => appendLog(ctx, runId, [line], { taskId, batch })
+  await send(1n, 'one\n')
+  await send(2n, 'two\n')
+  await send(2n, 'two\n')
+  await send(3n, 'three\n')
+  await send(0n, 'from a program that does not count\n')
+  await send(0n, 'from a program that does not count\n')
+  const { value } = await followLog(ctx, runId, 0, never).next()
+  assert.equal(value?.logOutput, `one\ntwo\nthree\n${'from a program that does not count\n'.repeat(2)}`)
+})
+
+test('each launch of an app counts its lines from the beginning', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx } = core
+  const { runId, taskId } = await core.run({ starts: false })
+  await appendLog(ctx, runId, ['one\n'], { taskId, batch: 1n })
+  await ctx.db.transaction((tx) => taskStore.update(tx, taskId, backToPending))
+  assert.ok(await ctx.tasks.acquireOfRun('flwr-serverapp', runId))
+  await appendLog(ctx, runId, ['two\n'], { taskId, batch: 1n })
+  const { value } = await followLog(ctx, runId, 0, never).next()
+  assert.equal(value?.logOutput, 'one\ntwo\n')
 })

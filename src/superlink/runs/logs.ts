@@ -1,9 +1,10 @@
 import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { RunId } from '../../base/ids.ts'
+import type { RunId, TaskId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
+import * as taskStore from '../../tasks/task-store.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as logStore from './log-store.ts'
 import { ensureRunOpen, findRun, hasFinished } from './run.ts'
@@ -16,13 +17,22 @@ import { findNotice, noticeText } from './watch-waits.ts'
 type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room' | 'progress'>
 
 /**
- * Appends text as it came. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
+ * Appends text as it came, unless `from` shows that it was stored before. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
  * ended: programs that follow its log have seen its end.
  */
-export async function appendLog(ctx: Ctx, runId: RunId, fragments: readonly string[]): Promise<void> {
+export async function appendLog(
+  ctx: Ctx,
+  runId: RunId,
+  fragments: readonly string[],
+  from?: { readonly taskId: TaskId; readonly batch: bigint },
+): Promise<void> {
   const text = fragments.map(cutLine).join('')
   if (text === '') return
-  await ctx.db.transaction((tx, afterCommit) => appendNote(ctx, tx, afterCommit, runId, text))
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    if (from && !(await taskStore.noteBatch(tx, from.taskId, 'log_batch', Number(from.batch))))
+      return ensureRunOpen(tx, runId)
+    await appendNote(ctx, tx, afterCommit, runId, text)
+  })
 }
 
 /** As `appendLog`, within a transaction. */

@@ -5,10 +5,11 @@ import type { Db } from '../../db/database.ts'
 import { findValue, forgetParts, keepValue, type PreparedValue } from '../../db/large-values.ts'
 import type { NewRow, Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
+import type { TaskRow } from '../../tasks/task-store.ts'
 
 /** Queries of the `run` and `series` tables, which no other file writes. A run is read together with its primary task. */
 
-export type RunRow = Row<'run'> & Omit<Row<'task'>, 'task_id' | 'run_id' | 'fab_hash'>
+export type RunRow = Row<'run'> & Omit<TaskRow, 'task_id' | 'run_id' | 'fab_hash'>
 
 const taskColumns = [
   'task.type',

@@ -15,7 +15,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/log.proto.
  */
 export const file_flwr_proto_log: GenFile = /*@__PURE__*/
-  fileDesc("ChRmbHdyL3Byb3RvL2xvZy5wcm90bxIKZmx3ci5wcm90byJPCg9QdXNoTG9nc1JlcXVlc3QSHgoEbm9kZRgBIAEoCzIQLmZsd3IucHJvdG8uTm9kZRIOCgZydW5faWQYAiABKAQSDAoEbG9ncxgDIAMoCSISChBQdXNoTG9nc1Jlc3BvbnNlYgZwcm90bzM", [file_flwr_proto_node]);
+  fileDesc("ChRmbHdyL3Byb3RvL2xvZy5wcm90bxIKZmx3ci5wcm90byJfCg9QdXNoTG9nc1JlcXVlc3QSHgoEbm9kZRgBIAEoCzIQLmZsd3IucHJvdG8uTm9kZRIOCgZydW5faWQYAiABKAQSDAoEbG9ncxgDIAMoCRIOCgViYXRjaBjpByABKAQiEgoQUHVzaExvZ3NSZXNwb25zZWIGcHJvdG8z", [file_flwr_proto_node]);
 
 /**
  * @generated from message flwr.proto.PushLogsRequest
@@ -35,6 +35,13 @@ export type PushLogsRequest = Message<"flwr.proto.PushLogsRequest"> & {
    * @generated from field: repeated string logs = 3;
    */
   logs: string[];
+
+  /**
+   * Trellis only: counts the requests of one launch of an app, so that one that is sent again is not stored again.
+   *
+   * @generated from field: uint64 batch = 1001;
+   */
+  batch: bigint;
 };
 
 /**
