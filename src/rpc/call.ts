@@ -1,6 +1,7 @@
 import { limits } from '../base/limits.ts'
 import type { MakeRoom } from '../base/make-room.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
+import type { ServedCall } from './drain.ts'
 
 /**
  * One connection of a listener. The peer was judged before the first call, and is judged again when trust, revocation
@@ -64,9 +65,11 @@ export interface IncomingCall {
 export class ReceivedCall implements Call {
   readonly #head: CallHead
   readonly requestBytes: Uint8Array
+  readonly #served: ServedCall | undefined
 
-  constructor(head: CallHead, requestBytes: Uint8Array) {
+  constructor(head: CallHead, requestBytes: Uint8Array, served?: ServedCall) {
     this.#head = head
+    this.#served = served
     this.requestBytes = requestBytes
   }
 
@@ -79,7 +82,7 @@ export class ReceivedCall implements Call {
   }
 
   get signal(): AbortSignal {
-    return this.#head.signal
+    return this.#served?.signalOf(this.#head) ?? this.#head.signal
   }
 
   get waitMs(): number | undefined {

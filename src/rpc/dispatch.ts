@@ -6,6 +6,7 @@ import { scanBody } from './body-scan.ts'
 import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
 import { createInTurns } from './create-in-turns.ts'
 import { decodeInTurns } from './decode-in-turns.ts'
+import type { Drain, ServedCall } from './drain.ts'
 import { encodeInTurns, lengthOf } from './encode-in-turns.ts'
 import type { Interceptor } from './interceptor.ts'
 import { contentOf, followedBy, type Outgoing } from './outgoing.ts'
@@ -40,9 +41,13 @@ interface Begun {
 }
 
 /** Flattens services into their methods. The doors look them up by path or by route. */
-export function methodsOf(services: readonly Service[], interceptors: readonly Interceptor[] = []): Method[] {
+export function methodsOf(
+  services: readonly Service[],
+  interceptors: readonly Interceptor[] = [],
+  drain?: Drain,
+): Method[] {
   return services.flatMap((service) => [
-    ...service.desc.methods.map((desc) => toMethod(service, desc, interceptors)),
+    ...service.desc.methods.map((desc) => toMethod(service, desc, { interceptors, drain })),
     ...Object.entries(service.unserved ?? {}).map(([name, refusal]) => toRefusal(service.desc, name, refusal)),
   ])
 }
@@ -55,7 +60,11 @@ function toRefusal(parent: DescService, name: string, refusal: () => DomainError
   return { path, route: routeOf({ parent, name }), streams: false, unary: async () => refuse(), stream: refuse }
 }
 
-function toMethod(service: Service, desc: DescMethod, interceptors: readonly Interceptor[]): Method {
+function toMethod(
+  service: Service,
+  desc: DescMethod,
+  { interceptors, drain }: { readonly interceptors: readonly Interceptor[]; readonly drain: Drain | undefined },
+): Method {
   const handler = service.handlers[desc.localName] as AnyHandler
   const row = service.access[desc.localName]
   const kind: CallerKind<unknown> | undefined = row && service.callers[row.caller]
@@ -65,7 +74,7 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
   const method: CalledMethod = { service: service.desc.typeName, name: desc.localName, row }
 
   /** Everything before the handler: a caller that may not call is refused before its body is received. */
-  async function begin(incoming: IncomingCall): Promise<Begun> {
+  async function begin(incoming: IncomingCall, served: ServedCall | undefined): Promise<Begun> {
     const { head } = incoming
     for (const interceptor of interceptors) interceptor.onHead?.(head, method)
     const identified = await (kind as CallerKind<unknown>).identify(head, method)
@@ -73,7 +82,7 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     const bounds = limits.bodies[method.row.body]
     const requestBytes = await incoming.receive(bounds.bytesMax)
     const request = await decode(desc, requestBytes, bounds)
-    const call = new ReceivedCall(head, requestBytes)
+    const call = new ReceivedCall(head, requestBytes, served)
     const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
     const owned = await owner?.(caller, request)
     for (const interceptor of interceptors) await interceptor.onRequest?.(call, method, caller, request)
@@ -92,9 +101,10 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
     route: routeOf(desc),
     streams: desc.methodKind === 'server_streaming',
     async unary(incoming) {
+      using served = drain?.enter(desc.name)
       let step: 'before' | 'handler' = 'before'
       try {
-        const { call, caller, request, owned } = await begin(incoming)
+        const { call, caller, request, owned } = await begin(incoming, served)
         step = 'handler'
         const response = await handler(request, call, caller, owned)
         const encoded = await encode(response)
@@ -107,12 +117,15 @@ function toMethod(service: Service, desc: DescMethod, interceptors: readonly Int
       }
     },
     async *stream(incoming) {
+      using served = drain?.enter(desc.name)
       let step: 'before' | 'handler' = 'before'
       try {
-        const { call, caller, request, owned } = await begin(incoming)
+        const { call, caller, request, owned } = await begin(incoming, served)
         step = 'handler'
         for await (const response of handler(request, call, caller, owned) as AsyncIterable<unknown>)
           yield await encode(response)
+        // Otherwise the client would take this end for the end of what it follows.
+        if (drain?.hasBegun) throw new DomainError('unavailable', 'The server is about to end. Call again.')
       } catch (error) {
         for (const interceptor of interceptors) interceptor.onError?.(incoming.head, method, error, step)
         throw error

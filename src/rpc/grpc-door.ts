@@ -6,6 +6,7 @@ import type { BodyBudget } from './body-budget.ts'
 import type { Connection } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
 import type { Method } from './dispatch.ts'
+import { within } from './drain.ts'
 import { type GrpcCallOptions, serveGrpcCall } from './grpc-call.ts'
 
 /**
@@ -15,6 +16,8 @@ import { type GrpcCallOptions, serveGrpcCall } from './grpc-call.ts'
 export interface GrpcDoor {
   accept(socket: Duplex, connection: Connection): void
   /** Takes no more calls; those that are open have `graceMs` to end. */
+  /** Closes each connection after its last call; returns whether all were closed in this time. */
+  drain(graceMs: number): Promise<boolean>
   close(graceMs: number): Promise<void>
 }
 
@@ -70,6 +73,7 @@ export function createGrpcDoor({ methods, log, budget, bounds }: GrpcDoorOptions
         connection.cutOff.removeEventListener('abort', onCutOff)
       })
     },
+    drain: (graceMs) => within(graceMs, Promise.all([...sessions].map(ended))),
     async close(graceMs) {
       const timer = setTimeout(() => {
         for (const session of sessions) session.destroy()

@@ -7,6 +7,7 @@ import type { BodyBudget } from './body-budget.ts'
 import type { Connection } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
 import type { Method } from './dispatch.ts'
+import { within } from './drain.ts'
 import { serveHttpCall } from './http-call.ts'
 import { sendError, sendJson } from './http-response.ts'
 import { isRestPath, servedPaths } from './route.ts'
@@ -15,6 +16,8 @@ import { refusalError } from './translate-errors.ts'
 /** Serves protobuf over HTTP/1.1 (Flower's HTTP generation, and the REST transport of 1.29) and plain pages, on sockets that a listener has judged. */
 export interface HttpDoor {
   accept(socket: Duplex, connection: Connection): void
+  /** Closes each connection after its last call; returns whether all were closed in this time. */
+  drain(graceMs: number): Promise<boolean>
   close(): void
 }
 
@@ -34,6 +37,8 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
   const busy = new WeakMap<Connection, number>()
   const routes = new Map(methods.flatMap((method) => servedPaths(method.route).map((path) => [path, method])))
   const { requestHeadMs } = bounds
+  const open = new Set<Promise<unknown>>()
+  let isDraining = false
   const server = createServer(
     {
       ...{ maxHeaderSize: limits.headerBytesMax, keepAliveTimeout: 75_000, noDelay: true },
@@ -44,10 +49,16 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
       const connection = connections.get(request.socket)
       if (!connection) return response.destroy()
       busy.set(connection, (busy.get(connection) ?? 0) + 1)
+      const { promise: ended, resolve: end } = Promise.withResolvers<void>()
+      open.add(ended)
+      response.once('close', () => {
+        open.delete(ended)
+        end()
+      })
       response.once('close', () => {
         busy.set(connection, (busy.get(connection) ?? 1) - 1)
         // A refused peer has its reason now.
-        if (connection.peer.kind === 'refused') connection.close()
+        if (connection.peer.kind === 'refused' || isDraining) connection.close()
         else discardRest(request, bounds.discardedMsMax)
       })
       serve(request, response, connection).catch((error: unknown) => {
@@ -101,6 +112,11 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
       connection.cutOff.addEventListener('abort', onCutOff, { once: true })
       socket.once('close', () => connection.cutOff.removeEventListener('abort', onCutOff))
       server.emit('connection', socket)
+    },
+    drain(graceMs) {
+      isDraining = true
+      server.closeIdleConnections()
+      return within(graceMs, Promise.all(open))
     },
     close() {
       server.closeAllConnections()

@@ -9,6 +9,7 @@ import { BodyBudget } from './body-budget.ts'
 import type { Connection } from './call.ts'
 import { type ConnectionBounds, usualBounds } from './connection-bounds.ts'
 import { type Method, methodsOf } from './dispatch.ts'
+import type { Drain } from './drain.ts'
 import { Entrance, type Serve } from './entrance.ts'
 import { createGrpcDoor } from './grpc-door.ts'
 import { createHttpDoor, type Page } from './http-door.ts'
@@ -29,6 +30,11 @@ export interface Listener {
    * the reason, and returned. Other work goes on meanwhile, however many connections there are.
    */
   judgeAgain(isConcerned?: (connection: Connection) => boolean): Promise<readonly Connection[]>
+  /**
+   * Accepts no more connections, closes each one after its last call, and returns whether all were closed in this time. To be
+   * called after the calls have been told to end; see `Drain`.
+   */
+  drain(graceMs: number): Promise<boolean>
   close(graceMs?: number): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -40,6 +46,8 @@ export interface ListenerOptions {
   readonly services: readonly Service[]
   /** Observe every call of the services, in this order. */
   readonly interceptors?: readonly Interceptor[]
+  /** Tells calls that the program is about to end. */
+  readonly drain?: Drain
   /** Methods without a service description of ours. */
   readonly rawMethods?: readonly Method[]
   readonly pages?: readonly Page[]
@@ -69,9 +77,14 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
   await listen(server, wanted, options)
   const replaced = options.tls?.subscribe(() => entrance.replaceTls())
 
+  let closed: Promise<unknown> | undefined
+  const stopListening = (): Promise<unknown> => {
+    closed ??= new Promise((resolve) => server.close(resolve))
+    return closed
+  }
   const close = async (graceMs = 1000): Promise<void> => {
     replaced?.[Symbol.dispose]()
-    const closed = new Promise((resolve) => server.close(resolve))
+    const closed = stopListening()
     await doors.close(graceMs)
     entrance.close()
     await closed
@@ -80,21 +93,32 @@ export async function startListener(options: ListenerOptions): Promise<Listener>
     address: boundAddress(server, wanted),
     connections: () => [...entrance.open],
     judgeAgain: (isConcerned = () => true) => judgeAgain(entrance, isConcerned, options),
+    drain(graceMs) {
+      void stopListening()
+      return doors.drain(graceMs)
+    },
     close,
     [Symbol.asyncDispose]: () => close(),
   }
 }
 
+interface Doors {
+  readonly serve: Serve
+  drain(graceMs: number): Promise<boolean>
+  close(graceMs: number): Promise<void>
+}
+
 /** Creates both doors to the services; they share one budget for bodies. */
-function createDoors(options: ListenerOptions): { serve: Serve; close(graceMs: number): Promise<void> } {
+function createDoors(options: ListenerOptions): Doors {
   const { log, pages = [] } = options
-  const methods = [...methodsOf(options.services, options.interceptors), ...(options.rawMethods ?? [])]
+  const methods = [...methodsOf(options.services, options.interceptors, options.drain), ...(options.rawMethods ?? [])]
   const bounds = { ...usualBounds, ...options.bounds }
   const budget = options.bodyBudget ?? new BodyBudget(bounds)
   const grpc = createGrpcDoor({ methods, log, budget, bounds })
   const http = createHttpDoor({ methods, pages, log, budget, bounds })
   return {
     serve: (wire, socket, connection) => ({ grpc, http })[wire].accept(socket, connection),
+    drain: async (graceMs) => !(await Promise.all([grpc.drain(graceMs), http.drain(graceMs)])).includes(false),
     async close(graceMs) {
       await grpc.close(graceMs)
       http.close()

@@ -16,12 +16,12 @@ import { ownCertificateFault } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { BodyBudget } from '../rpc/body-budget.ts'
+import { Drain } from '../rpc/drain.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, startListener } from '../rpc/listener.ts'
 import type { Service } from '../rpc/service.ts'
 import { tellFiles } from '../rpc/tls-metrics.ts'
 import { createClientAppIoService, createServerAppIoService } from '../tasks/appio-service.ts'
-import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { SuperexecGate } from '../tasks/superexec-auth.ts'
 import { Tasks } from '../tasks/tasks.ts'
@@ -35,7 +35,9 @@ import { logControlCalls } from './api/log-control-calls.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import { listenForApps } from './apps/app-listener.ts'
 import { noteAppsEnded, takeAppsOfLastStart } from './apps/kept-apps.ts'
+import { runSuperexec } from './apps/run-superexec.ts'
 import { runJob } from './background-job.ts'
+import { completeCalls } from './complete-calls.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { createBells, type SuperlinkContext } from './context.ts'
 import { certificatesInUse, openCredentials, watchPeers, watchResponders } from './credentials.ts'
@@ -76,6 +78,8 @@ export interface Superlink {
   readonly main: Listener
   /** Resolves when no program uses this SuperLink any more, if it shall end then; else never. */
   readonly idle: Promise<void>
+  /** Takes no more calls, and lets those under way complete, for at most `--drain-timeout`. */
+  drain(): Promise<void>
   /** Leaves the ServerApps under way to the next start of this SuperLink, if it can keep them. */
   leaveApps(): void
   [Symbol.asyncDispose](): Promise<void>
@@ -192,6 +196,7 @@ export async function startSuperlink(
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const bodyBudget = new BodyBudget(limits)
+  const drain = new Drain()
   metrics.onRead(() => {
     metrics.bodyBytes.set(bodyBudget.requests.bytesTaken)
     metrics.responseBytes.set(bodyBudget.responses.bytesTaken)
@@ -208,6 +213,7 @@ export async function startSuperlink(
       audit.write(entry)
     },
     bodyBudget,
+    drain,
     interceptors: [
       ...(addressFile ? [addressFile.guard(Control.typeName)] : []),
       ...(idleWatch ? [idleWatch.interceptor(Control.typeName)] : []),
@@ -223,7 +229,7 @@ export async function startSuperlink(
   const main = stack.use(await listen('API', config.address, [fleet, control, ...appsAt(config.address)], undefined))
   // Without TLS, which the apps of Flower 1.29 do not speak: on this machine alone, unless an address was given.
   const listenPlain = (address: string) =>
-    startListener({ name: 'ServerAppIo API', address, services: appsAt(address), bodyBudget, log })
+    startListener({ name: 'ServerAppIo API', address, services: appsAt(address), bodyBudget, drain, log })
   const ownApps = config.isolation === 'subprocess' && config.tls ? () => listenForApps(ctx, listenPlain) : undefined
   const { appioAddress } = config
   const plainApps = stack.use(await (appioAddress === undefined ? ownApps?.() : listenPlain(appioAddress)))
@@ -233,7 +239,8 @@ export async function startSuperlink(
     metrics.watchProcess()
     work.watch(db, { path, clock })
     tellFiles(metrics, [credentials.server, credentials.clients])
-    const unreadiness = () => databaseFailure ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())
+    const unreadiness = () =>
+      drain.trouble ?? databaseFailure ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())
     const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
     log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
@@ -268,25 +275,13 @@ export async function startSuperlink(
   const leaveApps = (): void => {
     keepsApps = config.keepAppsMinutes > 0
   }
-  return { ...listeners, idle, leaveApps, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  const all = [...doors, ...(plainApps ? [plainApps] : [])]
+  const drainCalls = (): Promise<void> => completeCalls(ctx, drain, all, config.drainMs)
+  return { ...listeners, idle, drain: drainCalls, leaveApps, [Symbol.asyncDispose]: () => owned.disposeAsync() }
 }
 
 /** Nothing was prolonged while the disk was full. */
 async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
   await ctx.tasks.recover('paused')
   await prolongOnline(ctx)
-}
-
-function runSuperexec(
-  config: SuperlinkConfig,
-  { clock, log, tasks }: SuperlinkContext,
-  /** Without TLS. */
-  apps: Listener,
-  secret: Uint8Array,
-  signal: AbortSignal,
-): Promise<void> {
-  const { python, simulation: keepImports, dependencyInstallation, keepAppsMinutes } = config
-  const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
-  const onEnd = (startedAt: number): Promise<void> => tasks.loseLaunchedSince(startedAt, 'its SuperExec has ended')
-  return runOwnSuperexec({ ...about, keepAppsMinutes, logSettings: config.log, clock, log, signal, onEnd })
 }

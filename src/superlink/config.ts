@@ -1,6 +1,6 @@
 import { UsageError } from '../base/errors.ts'
 import { type LogSettings, readLogSettings } from '../base/log-options.ts'
-import { type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
+import { type OptionValues, parseOptions, readDrainMs, wholeNumber } from '../base/options.ts'
 import { inMemory } from '../db/database.ts'
 import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
@@ -22,6 +22,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly address: string
   readonly healthAddress: string | undefined
   readonly isolation: 'subprocess' | 'process'
+  /** How long calls under way may complete after SIGTERM. */
+  readonly drainMs: number
   /** How long ServerApps wait for the next start of this SuperLink; 0: they end with it. */
   readonly keepAppsMinutes: number
   readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
@@ -100,6 +102,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     clients,
     ...addresses,
     isolation,
+    drainMs: readDrainMs(values),
     keepAppsMinutes: readKeepApps(values, { isolation, simulation, memory }),
     database: {
       path: memory ? inMemory : database.replace(/^sqlite:\/\/\//, ''),

@@ -6,6 +6,7 @@ import { tlsSourceOf } from '../identity/tls-reload.ts'
 import { formatAddress } from '../rpc/address.ts'
 import type { BodyBudget } from '../rpc/body-budget.ts'
 import { countRefusedRequests } from '../rpc/count-refused-requests.ts'
+import type { Drain } from '../rpc/drain.ts'
 import type { Interceptor } from '../rpc/interceptor.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
 import type { Service } from '../rpc/service.ts'
@@ -22,7 +23,7 @@ export function createListen(
   { server, staple, clients: trusted, ocsp }: Credentials,
   ctx: SuperlinkContext,
   metrics: Metrics,
-  { audit, ...shared }: { audit: AuditLog; interceptors: readonly Interceptor[]; bodyBudget: BodyBudget },
+  { audit, ...shared }: { audit: AuditLog; interceptors: readonly Interceptor[]; bodyBudget: BodyBudget; drain: Drain },
 ) {
   const throttle = new LogThrottle(ctx.clock)
   const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
@@ -39,6 +40,7 @@ export function createListen(
       address,
       services,
       bodyBudget: shared.bodyBudget,
+      drain: shared.drain,
       interceptors: [auditCalls(name, audit), countRefusedRequests(metrics, name), ...shared.interceptors],
       log: ctx.log,
       ...(server ? { tls: tlsSourceOf(server) } : {}),

@@ -18,11 +18,12 @@ const commands: Readonly<Record<string, Main>> = {
 }
 
 /** `flower-superlink` */
-export const main: Main = async (argv, signal) => {
+export const main: Main = async (argv, signal, ending) => {
   const command = commands[argv[0] ?? '']
   if (command) return command(argv.slice(1), signal)
   const config = parseSuperlinkConfig(argv)
   if (!config) return 0
+  if (ending) ending.drainMs = config.drainMs
   const log = createProgramLogger(config.log)
   const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperLink')
@@ -39,7 +40,10 @@ export const main: Main = async (argv, signal) => {
   serviceManager.stopping()
   if (!signal.aborted) log.info('No program has used this SuperLink for a while: it ends.')
   // SIGINT comes from a person at a terminal: nothing must stay behind.
-  if (signal.reason === 'SIGTERM') superlink.leaveApps()
+  if (signal.reason === 'SIGTERM') {
+    await superlink.drain()
+    superlink.leaveApps()
+  }
   log.info('SuperLink terminated gracefully.')
   return 0
 }

@@ -1,5 +1,5 @@
 import { logRows, rotationRows } from '../base/log-options.ts'
-import type { OptionRow } from '../base/options.ts'
+import { drainRow, type OptionRow } from '../base/options.ts'
 
 /** The value of `--database` for a state in memory. */
 export const memoryName = ':flwr-in-memory:'
@@ -46,6 +46,7 @@ export const rows: readonly OptionRow[] = [
   { flags: '--host <host>', help: 'host of the address that serves all APIs', default: '127.0.0.1' },
   { flags: '--port <port>', help: 'port of the address that serves all APIs', default: '8000' },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
+  drainRow,
   { flags: '--simulation', help: 'run apps on virtual nodes of this machine instead of SuperNodes' },
   {
     flags: '--isolation <mode>',

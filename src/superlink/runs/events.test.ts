@@ -104,7 +104,7 @@ test('events that an app sends again, because the response was lost, are kept on
   await send(2n, 2)
   await core.stop(run.runId)
   const rounds: number[] = []
-  for await (const { data } of followEvents(core.ctx, run.runId, 0n, new AbortController().signal))
+  for await (const { data } of followRunEvents(core.ctx, run.runId, 0n, new AbortController().signal))
     rounds.push(JSON.parse(data).round)
   assert.deepEqual(rounds, [1, 2])
 })
