@@ -111,7 +111,8 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'src/rpc/listener-bounds.test.ts': [2, 'clients that are slow'],
   'test/faults/crowd.test.ts': [3, 'a SuperLink that is stopped, and runs and pauses in turns'],
   'test/faults/http-peers.test.ts': [4, 'calls that are held before what they wait for happens'],
-  'test/crash/crashes.ts': [1, 'kills come at random moments'],
+  'test/crash/crash-fleet.ts': [1, 'kills come at random moments'],
+  'test/crash/apps.ts': [2, 'apps: one works for a while, one looks for nodes again after a pause'],
   'test/soak/soak.ts': [1, 'a federation that lives for a set time'],
   'test/flows/tls-reload.test.ts': [1, 'renewals that come one after the other'],
 }

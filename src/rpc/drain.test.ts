@@ -65,7 +65,7 @@ test('a call that is held also ends when its caller hangs up', async () => {
   const caller = new AbortController()
   const call = method.unary(incomingWith(caller.signal))
   caller.abort()
-  await call
+  await assert.doesNotReject(call)
 })
 
 /** A listener whose calls respond when the test says so. */

@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict'
 import { eventually, run } from '../harness/program.ts'
 import { CrashFleet } from './crash-fleet.ts'
-import { findFaults, findLogFaults, readLedger } from './ledger.ts'
+import { appLines, findFaults, findLogFaults, readLedger } from './ledger.ts'
 import { describeKill, type Kill } from './plan.ts'
-import { type ActiveRun, startRuns } from './workload.ts'
+import { type ActiveRun, type LoadName, loadNames, startRuns } from './workload.ts'
 
 export interface CrashOptions {
   readonly kills: number
@@ -11,6 +11,7 @@ export interface CrashOptions {
   readonly plan: Iterator<Kill>
   /** The environment of Python apps; without it there are none. */
   readonly python: string | undefined
+  readonly loads?: readonly LoadName[]
   readonly say: (line: string) => void
 }
 
@@ -25,24 +26,24 @@ export interface CrashOutcome {
  * moment or at a point that matters, such as before a commit. All that was acknowledged must be there afterwards, nothing may
  * reach an app twice, and the state must be without a fault.
  */
-export async function runCrashes({ kills, plan, python, say }: CrashOptions): Promise<CrashOutcome> {
+export async function runCrashes({ kills, plan, python, loads = loadNames, say }: CrashOptions): Promise<CrashOutcome> {
   const history: Kill[] = []
   const faults: string[] = []
   await using fleet = await CrashFleet.start(python)
   const ledger = fleet.deployment.directory.file('ledger')
   const ended: ActiveRun[] = []
+  const names = loads.filter((name) => python !== undefined || name !== 'python')
   while (history.length < kills && faults.length === 0) {
-    const active = await startRuns(fleet.deployment, { ledger, python: python !== undefined })
+    const active = await startRuns(fleet.deployment, { ledger, names })
     const before = history.length
     let seen = -1
     while (history.length < kills && (await hasProgress(ledger, seen, active))) {
       const kill = plan.next().value
       history.push(kill)
       say(`${history.length}: ${describeKill(kill)}`)
-      const progress = () => readLedger(ledger).length
       await fleet.kill(kill, () => active.every(({ follower }) => follower.hasEnded))
       if (history.length === before + 2) await stopOne(fleet, active)
-      seen = progress()
+      seen = readLedger(ledger).length
     }
     for (const one of active) faults.push(...(await checkRun(fleet, one, history.slice(before), ledger)))
     ended.push(...active)
@@ -84,8 +85,10 @@ async function checkRun(
   const status = await follower.end(240_000)
   const shown = (await deployment.flwr('log', runId, '--show')).stdout
   const state = await statusOf({ deployment }, runId)
-  // A ServerApp in Python saves nothing: if its process is lost, its run fails.
-  const mayFail = active.language === 'python' && kills.some(({ victim }) => /SuperExec|ServerApp/.test(victim))
+  const entries = readLedger(ledger)
+  // A ServerApp that is lost before it has saved anything cannot start again. Those in Python save nothing.
+  const hasSaved = entries.some((entry) => entry.run === runId && entry.saved !== undefined)
+  const mayFail = !hasSaved && kills.some(({ victim }) => /SuperExec|ServerApp/.test(victim))
   const faults: string[] = []
   const fault = (sentence: string): void => void faults.push(`run ${runId} (${active.name}): ${sentence}`)
   if (status !== 0 && !mayFail && !isEndless) fault(`flwr log ended with ${status}: ${follower.said.slice(-1500)}`)
@@ -94,11 +97,11 @@ async function checkRun(
   } else if (state === 'finished:completed') {
     if (!shown.includes(`weights: ${expected}`)) fault(`its weights are not ${expected}: ${shown.slice(-500)}`)
   } else if (!(mayFail && state === 'finished:failed')) fault(`it is ${state}: ${shown.slice(-1500)}`)
-  const lines = follower.said.match(/\bline \d+ \d+/g) ?? []
+  const lines = follower.stdout.match(appLines) ?? []
   for (const line of new Set(lines)) if (!shown.includes(line)) fault(`"${line}" was shown and is gone`)
   if (new Set(lines).size < lines.length) fault('a line was shown twice')
   const nodeKills = kills.filter(({ victim }) => victim.startsWith('SuperNode')).length
-  return [...faults, ...findFaults(readLedger(ledger), runId, nodeKills), ...findLogFaults(shown, runId)]
+  return [...faults, ...findFaults(entries, runId, nodeKills), ...findLogFaults(shown, runId)]
 }
 
 async function statusOf({ deployment }: Pick<CrashFleet, 'deployment'>, runId: string): Promise<string> {

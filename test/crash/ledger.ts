@@ -55,11 +55,14 @@ function countBy(entries: readonly Entry[], keyOf: (entry: Entry) => string | un
   return counts
 }
 
+/** A line of an app. Notes on its end may repeat the last one. */
+export const appLines = /^INFO :\s+line (\d+) (\d+)$/gm
+
 /** Lines of a log that are missing, out of order or there twice. Each process numbers its lines from the first to the last. */
 export function findLogFaults(log: string, run: string): string[] {
   const faults: string[] = []
   const last = new Map<string, number>()
-  for (const [, pid = '', number] of log.matchAll(/\bline (\d+) (\d+)/g)) {
+  for (const [, pid = '', number] of log.matchAll(appLines)) {
     const before = last.get(pid)
     if (before !== undefined && Number(number) !== before + 1)
       faults.push(`run ${run}: in its log, line ${number} of process ${pid} follows line ${before}`)

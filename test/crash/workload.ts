@@ -18,8 +18,12 @@ export interface ActiveRun {
   readonly follower: TestProgram
 }
 
+/** Models of 4 KB in apps of each language, one of 20 MB, and a run that would go on for ever. */
+export const loadNames = ['small', 'large', 'python', 'endless'] as const
+export type LoadName = (typeof loadNames)[number]
+
 interface Load {
-  readonly name: string
+  readonly name: LoadName
   readonly language: 'typescript' | 'python'
   readonly floats: number
   readonly rounds: number
@@ -35,14 +39,14 @@ const loads: readonly Load[] = [
   { name: 'endless', language: 'typescript', floats: 16, rounds: 1_000_000, pauseMs: 500, isEndless: true },
 ]
 
-/** Starts a run of each load: models of 4 KB and of 20 MB, apps in both languages. */
+/** Starts a run of each of these loads. */
 export async function startRuns(
   deployment: Deployment,
-  { ledger, python }: { ledger: string; python: boolean },
+  { ledger, names }: { ledger: string; names: readonly LoadName[] },
 ): Promise<ActiveRun[]> {
   const runs: ActiveRun[] = []
   for (const load of loads) {
-    if (load.language === 'python' && !python) continue
+    if (!names.includes(load.name)) continue
     const { name, language, rounds: expected, isEndless = false } = load
     const runId = await startRun(deployment, load, ledger)
     const follower = deployment.start('flwr', ['log', runId, '--stream'])
