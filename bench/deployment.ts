@@ -58,13 +58,13 @@ export async function withDeployment<T>(
     ...flower.runtimeAddress(runtime),
     ...['--database', join(directory, 'state.db')],
   ])
-  await superlink.line(flower.ready, 60_000)
+  await superlink.line(flower.ready, 300_000)
   for (let node = 1; node <= nodes; node++) {
     const supernode = launch('flower-supernode', [
       ...(await flower.supernodeArguments(ca, `node-${node}`)),
       ...['--superlink', `127.0.0.1:${fleet}`, '--clientappio-api-address', `127.0.0.1:${++lastPort}`],
     ])
-    await supernode.line(/SuperNode ID/, 60_000)
+    await supernode.line(/SuperNode ID/, 300_000)
   }
   return await body({
     flower,
@@ -75,7 +75,7 @@ export async function withDeployment<T>(
       const folder = flower.writeApp(directory, app)
       await writeConfig(environment.FLWR_HOME, `127.0.0.1:${control}`, await flower.connection(ca))
       const run = launch('flwr', ['run', folder, 'bench', '--stream'])
-      await run.end(600_000)
+      await run.end(1_800_000)
       const seconds = /Strategy execution finished in ([\d.]+)s/.exec(run.said)?.[1]
       if (seconds === undefined) throw new Error(`The run did not finish:\n${run.said}`)
       return Number(seconds)

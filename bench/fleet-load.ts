@@ -19,7 +19,7 @@ export async function countFleetCalls(deployment: Deployment): Promise<number> {
   const tls = fixedTlsSource({ rootsPem: ca.issued.certificatePem, ...(certificate ? { certificate } : {}) })
   using channel = createChannel({ address: fleetAddress, tls, transport: 'grpc', component: 'load' })
   const publicKey = key.publicKeyPem
-  const options: CallOptions = { ...(flower.signsCalls ? await signNodeCall(key, Date.now()) : {}), timeoutMs: 20_000 }
+  const options: CallOptions = { ...(flower.signsCalls ? await signNodeCall(key, Date.now()) : {}), timeoutMs: 60_000 }
   await channel.call(Fleet.method.registerNode, { publicKey }, options)
   const { message } = await channel.call(Fleet.method.activateNode, { publicKey, heartbeatInterval }, options)
   const node = { nodeId: message.nodeId }

@@ -1,7 +1,8 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { prepareEnvironment } from '../scripts/python.ts'
-import { eventually, processesWith, start } from '../test/harness/program.ts'
+import { freePort } from '../test/harness/free-port.ts'
+import { endProcessesWith, eventually, processesWith, start } from '../test/harness/program.ts'
 import { cpuSecondsOf } from './processes.ts'
 
 /** Ten virtual nodes that train a small model: what the user of `flwr run` waits for. */
@@ -83,7 +84,7 @@ async function measureRounds(rounds: number, options: SimulationOptions): Promis
   }
 }
 
-function measureRay(
+async function measureRay(
   folder: string,
   environment: string,
   writeApp: (directory: string) => string,
@@ -91,7 +92,7 @@ function measureRay(
   const bin = join(environment, 'bin')
   return costOf(folder, {
     bin,
-    environment: { PATH: `${bin}:${process.env.PATH}`, FLWR_LOCAL_CONTROL_API_PORT: '39793' },
+    environment: { PATH: `${bin}:${process.env.PATH}`, FLWR_LOCAL_CONTROL_API_PORT: String(await freePort()) },
     app: writeApp(folder),
   })
 }
@@ -109,7 +110,7 @@ async function costOf(folder: string, { bin, environment, app }: Simulator): Pro
     using cpu = new ProcessorTime(home)
     const startedAt = performance.now()
     await using run = start('flwr', ['run', app, 'bench', '--stream'], { bin, cwd: folder, env })
-    await run.end(300_000)
+    await run.end(900_000)
     if (!/Strategy execution finished/.test(run.said)) throw new Error(`The run did not finish:\n${run.said}`)
     return { seconds: (performance.now() - startedAt) / 1000, cpuSeconds: cpu.seconds() }
   }
@@ -117,11 +118,10 @@ async function costOf(folder: string, { bin, environment, app }: Simulator): Pro
     await once()
     return await once()
   } finally {
-    const left = (): number[] => processesWith(home).map(({ pid }) => pid)
-    for (const pid of left()) process.kill(pid, 'SIGTERM')
-    await eventually('the end of the local SuperLink', () => left().length === 0).catch(() => {
-      for (const pid of left()) process.kill(pid, 'SIGKILL')
-    })
+    endProcessesWith(home, 'SIGTERM')
+    await eventually('the end of the local SuperLink', () => processesWith(home).length === 0).catch(() =>
+      endProcessesWith(home),
+    )
   }
 }
 

@@ -97,7 +97,7 @@ async function startSuperlink(
     ...['--fleet-api-address', '127.0.0.1:0', '--control-api-address', '127.0.0.1:0', '--port', '0'],
     ...['--isolation', 'process', ...args],
   ])
-  const [, address = ''] = await program.line(/Starting Fleet API on (\S+)/, 120_000)
+  const [, address = ''] = await program.line(/Starting Fleet API on (\S+)/, 300_000)
   return { program, address }
 }
 

@@ -169,10 +169,10 @@ export function processesWith(text: string): { pid: number; command: string }[] 
     })
 }
 
-export function endProcessesWith(text: string): void {
+export function endProcessesWith(text: string, signal: NodeJS.Signals = 'SIGKILL'): void {
   for (const { pid } of processesWith(text)) {
     try {
-      process.kill(pid, 'SIGKILL')
+      process.kill(pid, signal)
     } catch {
       // It has ended by itself.
     }
