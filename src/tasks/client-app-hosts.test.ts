@@ -78,7 +78,8 @@ for (const [name, start] of Object.entries(clientAppHosts)) {
       const app = await PlayedApp.launch(host)
       let input = await app.call('pullTaskInput', { ...along, ...known })
       // A SuperNode may still be receiving the objects.
-      for (let turn = 0; turn < 1000 && !input.message; turn++) {
+      const endsAt = performance.now() + 120_000
+      while (!input.message && performance.now() < endsAt) {
         await settled(1)
         input = await app.call('pullTaskInput', { ...along, ...known })
       }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from 'node:fs'
+import { lstatSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 
 /** What a long run of a SuperLink and its SuperNodes must not use more and more of. */
@@ -56,9 +56,15 @@ function handlesOf(pid: number): number {
 
 /** Of a file, or of all files below a folder. What goes away meanwhile has no size. */
 function sizeOf(path: string): number {
-  const stat = statSync(path, { throwIfNoEntry: false })
+  const stat = lstatSync(path, { throwIfNoEntry: false })
   if (!stat?.isDirectory()) return stat?.size ?? 0
-  return readdirSync(path, { recursive: true, withFileTypes: true })
-    .filter((entry) => entry.isFile())
-    .reduce((sum, { parentPath, name }) => sum + sizeOf(join(parentPath, name)), 0)
+  return namesIn(path).reduce((sum, name) => sum + sizeOf(join(path, name)), 0)
+}
+
+function namesIn(folder: string): string[] {
+  try {
+    return readdirSync(folder)
+  } catch {
+    return []
+  }
 }
