@@ -22,6 +22,7 @@ import { CheckedReplies } from '../delivery/checked-replies.ts'
 import { collectReplies } from '../delivery/collect-replies.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import { PassingReplies } from '../delivery/passing-replies.ts'
+import { EventLog } from '../events/event-log.ts'
 import { onTaskFinished, stopRun } from '../runs/finish.ts'
 import { RunProgress } from '../runs/progress.ts'
 import { startRun } from '../runs/start.ts'
@@ -43,12 +44,14 @@ async function setUp() {
   const { log } = recordingLogger()
   const fleet = new VirtualFleet(() => ctx, db.read, machine)
   const onFinished: ConstructorParameters<typeof Tasks>[0]['onFinished'] = (...end) => onTaskFinished(ctx, ...end)
+  const bells = createBells()
   const ctx = {
     ...{
       db,
       clock,
       log,
-      bells: createBells(),
+      bells,
+      events: new EventLog({ db, clock, bells, hasWebhook: false }),
       progress: new RunProgress(),
       passingReplies: new PassingReplies(),
       participants: new Participants(db),
