@@ -153,13 +153,15 @@ export abstract class DpWrapper extends StrategyWrapper {
     return this.#withSpent(aggregate.arrays && !isReleased ? {} : { ...aggregate, arrays })
   }
 
-  /** The metrics with what the budget has spent. The share of clipped updates is secret: only with noise it is accounted for. */
+  /** Returns the metrics with what the budget has spent. The share of clipped updates is secret: only its noisy form is accounted for. */
   #withSpent(aggregate: Aggregate): Aggregate {
-    if (!this.#budget || !this.#accounting) return aggregate
+    if (!this.#accounting) return aggregate
+    const metrics = aggregate.metrics?.copy()
+    metrics?.delete(normBitKey)
+    if (!this.#budget) return { ...aggregate, metrics }
     const { epsilon, delta } = this.#accounting.spent
-    const metrics = aggregate.metrics?.copy() ?? new MetricRecord()
-    metrics.delete(normBitKey)
-    return { ...aggregate, metrics: metrics.set('privacy-epsilon', float(epsilon)).set('privacy-delta', float(delta)) }
+    const shown = metrics ?? new MetricRecord()
+    return { ...aggregate, metrics: shown.set('privacy-epsilon', float(epsilon)).set('privacy-delta', float(delta)) }
   }
 
   /** Logs what came. Returns whether no node failed; that fewer nodes replied than were sampled is only a warning. */
