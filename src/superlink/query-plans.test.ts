@@ -273,7 +273,7 @@ async function fill(core: SuperlinkCore): Promise<Values> {
       task,
     },
     ...{ messages: [{ metadata, error: undefined, tree: deflated.tree }], sent: [instruction.metadata] },
-    ...{ metadata, state: 'offered', owners: 'all', savedAt: 0, launch: 1 },
+    ...{ metadata, state: 'offered', states: ['offered'], owners: 'all', savedAt: 0, launch: 1 },
     ...{ nodeIds: [nodeId], waiting: [{ nodeId, messageId, bytes: 1 }] },
     ...{ prepared: { context: await prepareValue(db, new Uint8Array(1)), sha256: '' }, upTo: 9, parts: fabValue.parts },
     ...{ content: new Uint8Array(1), event: { runId, taskId, at: 0, event: 'e', data: '' }, fab: fabValue },

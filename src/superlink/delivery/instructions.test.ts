@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { type OwnMessage, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { readCarried } from '../../objects/carried-objects.ts'
 import { unregisterNode } from '../nodes/nodes.ts'
 import { claimInstruction, pushInstructions } from './instructions.ts'
 
@@ -139,4 +140,24 @@ test('the same push again, after its response was lost, changes nothing and asks
   )
   await core.claim(nodeId)
   assert.equal(await core.claim(nodeId), undefined)
+})
+
+test('a node receives the messages of one push in their order, whether or not their objects are here', async () => {
+  await using core = await SuperlinkCore.start()
+  const nodeId = await core.join('node')
+  const { runId } = await core.run()
+  const sent = Array.from({ length: 3 }, () => core.instruction(runId, nodeId))
+  const second = sent[1] as OwnMessage
+  const carried = await readCarried(
+    [...second.deflated.objects.values()].map((read) => read()),
+    [second.deflated.tree],
+    1e6,
+  )
+  await pushInstructions(core.ctx, runId, sent.map(asStored), carried)
+  const received: (string | undefined)[] = []
+  for (let index = 0; index < 3; index++) received.push((await core.claim(nodeId))?.metadata.messageId)
+  assert.deepEqual(
+    received,
+    sent.map(({ messageId }) => messageId),
+  )
 })

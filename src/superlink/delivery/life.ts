@@ -75,28 +75,30 @@ export async function sendWhole(
   const { messageId: id } = message.metadata
   const carried = new Map([[id, { id, type: 'Message', bytes: content }]])
   await ctx.objects.announceAll(tx, afterCommit, [{ messageId: id, objectIds: [id] }], carried)
-  await storeNew(ctx, tx, afterCommit, [message], true)
+  await storeNew(ctx, tx, afterCommit, [message], () => true)
 }
 
-/** Stores new messages, which are whole or not. */
+/** Stores new messages in their order: a node receives the oldest one first. */
 export async function storeNew(
   ctx: Pick<Ctx, 'bells'>,
   tx: Db,
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
-  isWhole: boolean,
+  isWhole: (message: NewMessage) => boolean,
 ): Promise<void> {
   if (messages.length === 0) return
-  await messageStore.insertAll(tx, messages, isWhole ? 'offered' : 'announced')
+  const states = messages.map((message) => (isWhole(message) ? 'offered' : 'announced'))
+  await messageStore.insertAll(tx, messages, states)
   const sent = messages.map(({ metadata }) => metadata)
   await participantStore.insertAll(
     tx,
     sent.filter(({ dstNodeId }) => dstNodeId !== superlinkNodeId),
   )
-  const toApp = sent.filter(({ dstNodeId }) => dstNodeId === superlinkNodeId)
-  if (isWhole) await arrive(ctx, tx, afterCommit, toApp)
+  const toApp = (state: MessageState): Metadata[] =>
+    sent.filter(({ dstNodeId }, index) => dstNodeId === superlinkNodeId && states[index] === state)
+  await arrive(ctx, tx, afterCommit, toApp('offered'))
   // A node replies to what it has, although it may have received that in a former life.
-  else await move(tx, answeredBy(toApp), 'fetched')
+  await move(tx, answeredBy(toApp('announced')), 'fetched')
 }
 
 function answeredBy(replies: readonly Metadata[]): string[] {

@@ -82,10 +82,14 @@ type MessageValues = Required<Pick<NewRow<'message'>, (typeof columns)[number]>>
 
 const insertRows = rowInserter('message', columns)
 
-/** Stores messages whose ids are not stored yet, in their order. */
-export async function insertAll(tx: Db, messages: readonly NewMessage[], state: MessageState): Promise<void> {
+/** Stores messages whose ids are not stored yet, in their order, each in its state. */
+export async function insertAll(
+  tx: Db,
+  messages: readonly NewMessage[],
+  states: readonly MessageState[],
+): Promise<void> {
   const rows: MessageValues[] = []
-  for (const message of messages) rows.push(await toRow(message, state))
+  for (const [index, message] of messages.entries()) rows.push(await toRow(message, states[index] as MessageState))
   await insertRows(tx, rows)
 }
 

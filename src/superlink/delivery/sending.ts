@@ -85,12 +85,9 @@ async function sendDistinct(
       isNew: !known.has(idOf(message)),
       objectsToPush: missing.size === 0 ? [] : objectIds.filter((id) => missing.has(id)),
     })
-  const isNewAndWhole = (isWhole: boolean) => (message: NewMessage) => {
-    const { isNew, objectsToPush } = sent.get(message) as Sent
-    return isNew && isWhole === (objectsToPush.length === 0)
-  }
-  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNewAndWhole(true)), true)
-  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNewAndWhole(false)), false)
+  const isNew = (message: NewMessage): boolean => !known.has(idOf(message))
+  const isWhole = (message: NewMessage): boolean => sent.get(message)?.objectsToPush.length === 0
+  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNew), isWhole)
   return sent
 }
 
