@@ -44,7 +44,7 @@ test('with a SuperLink that is not what config.toml says, one sentence tells wha
     ],
     ['unreachable', 'address = "127.0.0.1:9"\ninsecure = true', /No server listens on 127\.0\.0\.1:9/],
     ['no-host', 'address = "nothing.invalid:9093"\ninsecure = true', /host name of nothing\.invalid:9093/],
-    ['fleet', `address = "${fleetAddress}"\n${trust}\n${mine}`, /is not the Control API: correct 'address'/],
+    ['fleet', `address = "${fleetAddress}"\n${trust}\n${mine}`, /does not serve the Control API: correct 'address'/],
     [
       'missing-ca',
       `address = "${controlAddress}"\nroot-certificates = "/nothing.crt"`,

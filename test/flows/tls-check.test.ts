@@ -29,7 +29,7 @@ test('flwr tls check names the first broken link of a connection, and ends with 
   const at = (address: string, ...lines: string[]): string => [`address = "${address}"`, ...lines].join('\n')
   const cases: readonly (readonly [name: string, lines: string, link: string | null, said: RegExp])[] = [
     ['good', at(controlAddress, trust, pair('cli')), null, /The SuperLink lets you in; it has 1 federation/],
-    ['no server', at('127.0.0.1:9', trust, pair('cli')), 'address', /No server listens on 127\.0\.0\.1:9/],
+    ['vacant', at('127.0.0.1:9', trust, pair('cli')), 'address', /No server listens on 127\.0\.0\.1:9/],
     ['no-host', at('nothing.invalid:9093', trust), 'address', /cannot be resolved/],
     ['plain', at(open.controlAddress, trust), 'handshake', /does not speak TLS/],
     [
@@ -42,7 +42,12 @@ test('flwr tls check names the first broken link of a connection, and ends with 
     ['no-certificate', at(controlAddress, trust), 'answer', /requires a client certificate and none was presented/],
     ['foreign', at(controlAddress, trust, pair('foreign')), 'answer', /not signed by a CA that this SuperLink trusts/],
     ['no-role', at(controlAddress, trust, pair('ada')), 'answer', /does not grant that role/],
-    ['fleet', at(fleetAddress, trust, pair('cli')), 'answer', /is not the Control API|does not grant that role/],
+    [
+      'fleet',
+      at(fleetAddress, trust, pair('cli')),
+      'answer',
+      /does not serve the Control API|does not grant that role/,
+    ],
     ['no-file', at(controlAddress, 'root-certificates = "/nothing.crt"'), 'file', /does not point to a file/],
   ]
   const home = environment.FLWR_HOME as string
