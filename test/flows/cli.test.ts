@@ -32,6 +32,12 @@ test('what flwr new writes runs as it is, and every command tells of it', async 
   assert.doesNotMatch(log.stdout, /finished:|>> /)
   assert.match(log.said, /finished:completed/)
   assert.equal((await deployment.flwr('log', runId, 'test', '--show')).stdout, log.stdout)
+  const document = JSON.parse((await deployment.flwr('log', runId, '--format', 'json')).stdout)
+  assert.deepEqual(document, { success: true, 'run-id': runId, status: 'finished:completed', log: log.stdout })
+  assert.match(
+    (await deployment.flwr('whoami')).stdout,
+    /^Identity +none: this SuperLink requires no client certificate/m,
+  )
 
   const table = await deployment.flwr('ls')
   assert.match(table.stdout, new RegExp(`^${runId} +@none/default +@someone/my-app==1.0.0 +finished:completed`, 'm'))
@@ -58,6 +64,8 @@ test('what flwr new writes runs as it is, and every command tells of it', async 
   const [, folder = ''] = /Successfully installed my-app to (\S+)\.\n/.exec(installed.stdout) ?? []
   assert.ok(existsSync(join(folder, 'my-app', 'server-app.ts')), installed.said)
   assert.match((await run('flwr', ['install', fab], elsewhere)).stdout, /is installed already/)
+  const again = JSON.parse((await run('flwr', ['install', fab, '--format', 'json'], elsewhere)).stdout)
+  assert.deepEqual(again, { success: true, name: 'my-app', directory: folder, 'newly-installed': false })
   renameSync(deployment.directory.file(fab), deployment.directory.file('a.b.1-0-0.01234567.fab'))
   const exchanged = await deployment.flwr('install', 'a.b.1-0-0.01234567.fab')
   assert.equal(exchanged.status, 1)

@@ -1,4 +1,5 @@
 import { Command, Option } from 'commander'
+import { printableLines } from '../../base/printable.ts'
 import { type CliContext, type CreateCommand, connectionArgument, federationConfigOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { endText, followRun } from '../follow.ts'
@@ -28,7 +29,7 @@ export const logCommand: CreateCommand = (context) =>
           if (output.format === 'json') {
             const { runDict } = await control.client.listRuns({ runId })
             const run = Object.values(runDict)[0]
-            const log = await readLog(context, control.client, runId)
+            const log = printableLines(await readLog(context, control.client, runId), { colors: false })
             output.answer({ success: true, 'run-id': runId.toString(), status: run ? statusText(run) : null, log })
             return 0
           }
