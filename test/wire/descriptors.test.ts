@@ -40,8 +40,10 @@ const ownNumbersFrom = 1001
 /** Methods of ours alone: no program of Flower calls them. */
 const ownMethods = [
   'flwr.proto.Control.ShowSecurity',
+  'flwr.proto.Control.ShowCaller',
   'flwr.proto.Control.ShowRunNodes',
   'flwr.proto.Control.SetNodeAdmission',
+  'flwr.proto.Control.StreamEvents',
   'flwr.proto.Runtime.SaveCheckpoint',
 ]
 /** Names are not on the wire: if releases use one name for two things, or two names for one, ours differ from theirs. */
