@@ -10,6 +10,7 @@ const counts = {
   runsFailed: 0,
   nodesStarted: 9,
   nodesKilled: 4,
+  nodesEndedLate: 0,
   certificatesRenewed: 59,
 }
 
