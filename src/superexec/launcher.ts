@@ -67,10 +67,9 @@ export class Launcher {
     this.#source = source
     this.#log = log
     this.#relayed = new RelayedMessages({
-      source,
-      log,
+      ...{ source, log },
       startWorker: (task, onConnection) => this.#python.startWorker(task, onConnection),
-      guard: (task, app) => this.#guard(task, app),
+      guard: (task, kill) => new TaskGuard({ source, task, log, kill }),
       own: (app, onEnd) => this.#own(app, onEnd),
       launchAlone: (task) => this.#attempt(task, () => this.#launchPython(task)),
     })
@@ -158,6 +157,7 @@ export class Launcher {
    */
   async outlast({ clock, keepMs, signal }: { clock: Clock; keepMs: number; signal: AbortSignal }): Promise<void> {
     this.#cancelWaiting()
+    this.#relayed.close()
     for (const app of this.#started) if (!this.#serverGuards.has(app)) endApp(app)
     // Python's ServerApps prolong their leases too, but too late for this.
     for (const guard of this.#serverGuards.values()) guard.keepAlive()

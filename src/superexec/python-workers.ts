@@ -7,6 +7,7 @@ import { readFrames, writeFrame } from './worker-frames.ts'
 /** How long a worker waits for the next message of its run, and how many messages it executes at most. */
 const idleMs = 60_000
 const messagesMax = 1000
+const closingMs = 2000
 
 /** Starts a process that will open a connection for frames. Returns `undefined` if none can be started. */
 export type StartWorker = (task: AcquiredTask, onConnection: (pipe: Duplex) => void) => StartedApp | undefined
@@ -15,8 +16,8 @@ export type StartWorker = (task: AcquiredTask, onConnection: (pipe: Duplex) => v
 export class PythonWorker {
   readonly runId: bigint
   readonly started: StartedApp
-  /** Whether the worker knows all that it needs of the Flower of its environment; settles also if its process ends. */
-  readonly ready: Promise<boolean>
+  /** Settles when the worker can execute messages, does not know the Flower of its environment, or its process has ended. */
+  readonly ready: Promise<'ready' | 'unsupported' | 'ended'>
   /** The hash of the app that it was given. */
   fabHash: string | undefined
   messages = 0
@@ -25,14 +26,14 @@ export class PythonWorker {
 
   constructor(task: AcquiredTask, start: StartWorker) {
     this.runId = task.runId
-    const ready = Promise.withResolvers<boolean>()
+    const ready = Promise.withResolvers<'ready' | 'unsupported' | 'ended'>()
     const started = start(task, (pipe) => {
       this.#pipe = pipe
       readFrames(pipe, { partsMax: framePartsMax, bytesMax: limits.workerFrameBytesMax }, (parts) => {
         const waiting = this.#waiting
         // Its reply is too large, so that nothing more can be read.
         if (!parts) return endApp(this.started)
-        if (!waiting) return ready.resolve('ready' in readAbout(parts[0]))
+        if (!waiting) return ready.resolve('ready' in readAbout(parts[0]) ? 'ready' : 'unsupported')
         this.#waiting = undefined
         waiting.resolve(parts)
       })
@@ -41,7 +42,7 @@ export class PythonWorker {
     this.started = started
     this.ready = ready.promise
     void started.ended.then((outcome) => {
-      ready.resolve(false)
+      ready.resolve('ended')
       this.#waiting?.reject(new WorkerEndedError(outcome))
       this.#waiting = undefined
       this.#pipe?.destroy()
@@ -57,10 +58,11 @@ export class PythonWorker {
     return this.#waiting.promise
   }
 
-  /** It ends by itself once it has nothing to do. */
+  /** Lets a worker that waits end by itself, with what its app has registered for its end. */
   close(): void {
     this.#pipe?.end()
-    endApp(this.started)
+    const timer = setTimeout(() => endApp(this.started), closingMs)
+    void this.started.ended.then(() => clearTimeout(timer))
   }
 }
 

@@ -4,12 +4,14 @@ import { test } from 'node:test'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
+import type { TaskApi } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { limits } from '../base/limits.ts'
 import { MessageSchema } from '../gen/flwr/proto/message_pb.ts'
 import { Message } from '../message/message.ts'
 import { ConfigRecord, RecordDict } from '../message/records.ts'
 import { metadataFromWire, metadataToWire, recordDictFromWire, recordDictToWire } from '../message/wire.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
 import { RelayedMessages } from './relayed-messages.ts'
 import type { StartedApp } from './started-app.ts'
 import { TaskGuard } from './task-guard.ts'
@@ -28,19 +30,20 @@ class FakeWorker implements StartedApp {
 
   constructor(
     connect: (pipe: Duplex) => void,
-    first: object,
+    first: object | undefined,
     onMessage = (worker: FakeWorker): void => worker.reply(),
   ) {
     this.#onMessage = onMessage
     const [theirs, own] = duplexPair()
     this.#pipe = own
     own.on('error', () => {})
+    own.on('end', () => this.end('exit status 0'))
     readFrames(own, { partsMax: 4, bytesMax: 1e6 }, (parts = []) => {
       this.received.push(parts.map((part) => Buffer.from(part)))
       this.#onMessage(this)
     })
     connect(theirs)
-    writeFrame(own, [json(first)])
+    if (first) writeFrame(own, [json(first)])
   }
 
   reply(content?: RecordDict): void {
@@ -70,12 +73,17 @@ class FakeWorker implements StartedApp {
 
 const json = (value: object): Buffer => Buffer.from(JSON.stringify(value))
 
-function setUp(options: { first?: object; onMessage?: (worker: FakeWorker) => void; needsLastWords?: boolean } = {}) {
-  const { first = { ready: true }, onMessage, needsLastWords = false } = options
+function setUp(
+  options: { first?: object | undefined; onMessage?: (worker: FakeWorker) => void; needsLastWords?: boolean } = {},
+) {
+  const { onMessage, needsLastWords = false } = options
+  const first = 'first' in options ? options.first : { ready: true }
   const server = new FakeTaskServer()
   server.objectsBytesMax = limits.carriedBytesMax
   const { log, lines } = recordingLogger()
-  const source = { needsLastWords, open: () => server.api } as unknown as TaskSource
+  let finish: TaskApi['finish'] = (outcome) => server.api.finish(outcome)
+  const api = (): TaskApi => Object.assign(Object.create(server.api) as TaskApi, { finish })
+  const source = { needsLastWords, open: api } as unknown as TaskSource
   const workers: FakeWorker[] = []
   const alone: AcquiredTask[] = []
   const relayed = new RelayedMessages({
@@ -86,7 +94,7 @@ function setUp(options: { first?: object; onMessage?: (worker: FakeWorker) => vo
       workers.push(worker)
       return worker
     },
-    guard: (task, app) => new TaskGuard({ source, task, log, kill: () => app.kill('SIGTERM') }),
+    guard: (task, kill) => new TaskGuard({ source, task, log, kill }),
     own: (app, onEnd) => void app.ended.then(onEnd),
     launchAlone: (task) => alone.push(task),
   })
@@ -95,13 +103,23 @@ function setUp(options: { first?: object; onMessage?: (worker: FakeWorker) => vo
     server.outcome = undefined
     server.offer(message)
     const before = alone.length
-    const task = { taskId: 1n, runId, program: 'flwr-clientapp', component: undefined, token: 't' } as const
-    if (!relayed.take(task)) return void alone.push(task)
+    const task = taskOf(runId)
+    if (!relayed.take(task)) {
+      alone.push(task)
+      return
+    }
     while (!server.outcome && alone.length === before) await new Promise((resolve) => setImmediate(resolve))
     server.forget(message)
   }
-  return { server, relayed, workers, alone, lines, run, [Symbol.dispose]: () => relayed.close() }
+  const replaceFinish = (other: TaskApi['finish']): void => {
+    finish = other
+  }
+  return { server, relayed, workers, alone, lines, run, replaceFinish, [Symbol.dispose]: () => relayed.close() }
 }
+
+const taskOf = (runId: bigint): AcquiredTask => ({
+  ...{ taskId: 1n, runId, program: 'flwr-clientapp', component: undefined, token: 't' },
+})
 
 const said = (text: string): RecordDict => new RecordDict({ c: new ConfigRecord({ text }) })
 
@@ -130,12 +148,59 @@ test('messages of a run go to one worker, each costs two calls, and the app is s
   )
 })
 
+test('the next message begins while the reply is sent, and does not suffer if the server refuses the reply', async () => {
+  const gate = Promise.withResolvers<void>()
+  const second = Promise.withResolvers<void>()
+  using relay = setUp({
+    onMessage(worker) {
+      if (worker.received.length === 1) worker.reply()
+      else second.resolve()
+    },
+  })
+  const { run, replaceFinish, server, workers } = relay
+  replaceFinish(async () => {
+    await gate.promise
+    throw new RpcError('resource-exhausted', 'no room', { kind: 'peer' })
+  })
+  const first = run(instructionFor(said('one')))
+  while (!workers[0]?.received[0]) await new Promise((resolve) => setImmediate(resolve))
+  replaceFinish((outcome) => server.api.finish(outcome))
+  // The first one waits for its worker, which is free again.
+  const next = run(instructionFor(said('two')))
+  await second.promise
+  assert.equal(workers.length, 1)
+  gate.resolve()
+  await first
+  assert.equal(server.outcome?.subStatus, 'failed')
+  server.outcome = undefined
+  workers[0]?.reply()
+  while (!server.outcome) await new Promise((resolve) => setImmediate(resolve))
+  assert.equal((server.outcome as { subStatus: string }).subStatus, 'completed')
+  await next
+})
+
+test('a worker that ends before it is ready leaves its message to the program of Flower, unless all is closed', async () => {
+  using relay = setUp({ first: undefined })
+  const { relayed, run, alone, workers } = relay
+  const first = run()
+  workers[0]?.end('ended by a signal')
+  await first
+  assert.equal(alone.length, 1)
+  assert.ok(relayed.take(taskOf(5n)))
+  assert.equal(workers.length, 2)
+  relayed.close()
+  await workers[1]?.ended
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(alone.length, 1)
+})
+
 test('workers are not shared between runs and end with their run', async () => {
   using relay = setUp()
   const { relayed, run, workers } = relay
   await run(instructionFor(), 5n)
   await run(instructionFor(), 6n)
   relayed.endRuns([5n])
+  await workers[0]?.ended
   assert.deepEqual(
     workers.map(({ isOver }) => isOver),
     [true, false],
@@ -144,7 +209,7 @@ test('workers are not shared between runs and end with their run', async () => {
   assert.equal(workers.length, 2)
   // Another process needs the room.
   relayed.endOneIdle()
-  assert.equal(workers[1]?.isOver, true)
+  assert.equal(await workers[1]?.ended, 'exit status 0')
 })
 
 test('a message that is too large is left to the program of Flower, before its task starts', async () => {

@@ -12,14 +12,14 @@ import { errorCodes, Message } from '../message/message.ts'
 import { metadataFromWire, metadataToWire, recordDictFromWire, recordDictToWire } from '../message/wire.ts'
 import { byHash } from '../objects/carried-objects.ts'
 import { IdleWorkers, PythonWorker, readAbout, type StartWorker, WorkerEndedError } from './python-workers.ts'
-import type { StartedApp } from './started-app.ts'
+import { endApp, type StartedApp } from './started-app.ts'
 import { clientAppHeartbeatMs, type TaskGuard } from './task-guard.ts'
 
 export interface RelayOptions {
   readonly source: TaskSource
   readonly log: Logger
   readonly startWorker: StartWorker
-  readonly guard: (task: AcquiredTask, app: StartedApp) => TaskGuard
+  readonly guard: (task: AcquiredTask, kill: () => void) => TaskGuard
   /** Notes a process that this program has started. */
   readonly own: (app: StartedApp, onEnd: (outcome: string) => void) => void
   /** Runs a task in the program of Flower. */
@@ -38,6 +38,7 @@ export class RelayedMessages {
   readonly #guards = new Map<PythonWorker, TaskGuard>()
   readonly #fabs = new Map<bigint, { readonly hashStr: string; readonly content: Uint8Array }>()
   #unsupported = false
+  #closed = false
 
   constructor(options: RelayOptions) {
     this.#options = options
@@ -62,8 +63,9 @@ export class RelayedMessages {
     this.#idle.endOne()
   }
 
-  /** Ends all workers. */
+  /** Ends all workers. No message that waits for one is left to the program of Flower. */
   close(): void {
+    this.#closed = true
     for (const worker of this.#workers) worker.close()
   }
 
@@ -87,15 +89,20 @@ export class RelayedMessages {
 
   async #run(task: AcquiredTask, worker: PythonWorker): Promise<void> {
     const { source, guard: createGuard, launchAlone } = this.#options
-    if (!(await worker.ready)) {
-      this.#unsupported = true
-      return launchAlone(task)
-    }
-    const guard = createGuard(task, worker.started)
-    this.#guards.set(worker, guard)
+    /** After that the worker may execute another message, which neither the end nor a failure of this one may disturb. */
+    let isHeld = true
+    const guard = createGuard(task, () => isHeld && endApp(worker.started))
     guard.keepAlive({ afterMs: clientAppHeartbeatMs })
+    const state = await worker.ready
+    if (state !== 'ready') {
+      guard.release()
+      this.#unsupported ||= state === 'unsupported'
+      return this.#closed ? undefined : launchAlone(task)
+    }
+    this.#guards.set(worker, guard)
     const api = source.open(task, { log: undefined, signal: guard.signal })
     const release = (): void => {
+      isHeld = false
       this.#guards.delete(worker)
       this.#idle.park(worker)
     }
@@ -113,7 +120,10 @@ export class RelayedMessages {
       guard.release()
     } catch (error) {
       if (error instanceof WorkerEndedError) return
-      if (this.#guards.delete(worker)) worker.close()
+      if (isHeld) {
+        this.#guards.delete(worker)
+        endApp(worker.started)
+      }
       if (error instanceof TaskEndedError || guard.signal.aborted) return guard.release()
       const details = `The message could not be executed: ${errorText(error)}`
       this.#options.log.warn(details, { run: task.runId })

@@ -10,7 +10,7 @@ import { recordDictFromWire } from '../../src/message/wire.ts'
 import { AppConsole } from '../../src/superexec/app-console.ts'
 import { PythonApps } from '../../src/superexec/python-apps.ts'
 import { RelayedMessages } from '../../src/superexec/relayed-messages.ts'
-import { endApp, type StartedApp } from '../../src/superexec/started-app.ts'
+import type { StartedApp } from '../../src/superexec/started-app.ts'
 import { TaskGuard } from '../../src/superexec/task-guard.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { FakeTaskServer, instructionFor } from '../harness/fake-task-server.ts'
@@ -107,7 +107,7 @@ function setUp(release: Release, { file }: { file: (name: string) => string }) {
     source,
     log,
     startWorker: (task, onConnection) => apps.startWorker(task, onConnection),
-    guard: (task, app) => new TaskGuard({ source, task, log, kill: () => endApp(app) }),
+    guard: (task, kill) => new TaskGuard({ source, task, log, kill }),
     own(app, onEnd) {
       started.push(app)
       void app.ended.then(onEnd)
