@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Deployment } from '../harness/deployment.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { eventually, type TestProgram } from '../harness/program.ts'
+import { eventually, killIfAlive, type TestProgram } from '../harness/program.ts'
 import type { Kill } from './plan.ts'
 
 const hook = pathToFileURL(join(import.meta.dirname, 'fault-points.mjs')).href
@@ -64,14 +64,14 @@ export class CrashFleet implements AsyncDisposable {
     } else {
       const found = this.#childrenOf(victim)
       const pid = found[kill.which % Math.max(1, found.length)]
-      if (pid !== undefined) process.kill(pid, 'SIGKILL')
+      if (pid !== undefined) killIfAlive(pid)
     }
   }
 
   async #end(program: TestProgram, signal: 'SIGTERM' | 'SIGKILL', kill: Kill, isOver: () => boolean): Promise<void> {
     if (kill.point) {
       writeFileSync(join(this.#faultFolder, String(program.pid)), JSON.stringify(kill))
-      process.kill(program.pid, 'SIGUSR2')
+      killIfAlive(program.pid, 'SIGUSR2')
       await eventually('the fault point', () => program.hasEnded || isOver(), pointPatienceMs).catch(() => {})
     }
     program.kill(signal)

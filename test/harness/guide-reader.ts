@@ -4,7 +4,7 @@ import { appendFileSync, mkdirSync, mkdtempSync } from 'node:fs'
 import { homedir, tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { type Block, blocksOf, commandBlock, fileOf, foregroundProgram, isCommands } from './guide.ts'
-import { isAlive } from './program.ts'
+import { killIfAlive } from './program.ts'
 
 /**
  * A program that follows a guide as its reader does: it saves files, pastes each block into a shell, and has a terminal for
@@ -67,7 +67,7 @@ class Terminal {
   /** Ends what runs in the foreground, and asks what runs in the background to end, as closing the terminal does. */
   async stop(): Promise<void> {
     const group = -(this.child.pid as number)
-    if (isAlive(group)) process.kill(group, 'SIGTERM')
+    killIfAlive(group, 'SIGTERM')
     await this.end()
   }
 }

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import { temporaryDirectory } from './directory.ts'
-import { eventually, isAlive, processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
+import { eventually, killIfAlive, processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
 import { type MixedAppSources, writeMixedApp } from './python-apps.ts'
 import { type AppSources, writeApp } from './write-app.ts'
 
@@ -48,10 +48,10 @@ export class LocalSimulation implements AsyncDisposable {
 
   /** The local SuperLink outlives every command: here it ends with the test, and with it everything that it started. */
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const pid of this.processes('flower-superlink')) process.kill(pid, 'SIGTERM')
+    for (const pid of this.processes('flower-superlink')) killIfAlive(pid, 'SIGTERM')
     await eventually('the end of all programs', () => processesWith(this.#directory.path).length === 0).catch(
       (error) => {
-        for (const { pid } of processesWith(this.#directory.path)) if (isAlive(pid)) process.kill(pid, 'SIGKILL')
+        for (const { pid } of processesWith(this.#directory.path)) killIfAlive(pid)
         throw error
       },
     )

@@ -154,6 +154,15 @@ export function isAlive(pid: number): boolean {
   }
 }
 
+/** Sends a signal to a process that may have ended since it was found. */
+export function killIfAlive(pid: number, signal: NodeJS.Signals = 'SIGKILL'): void {
+  try {
+    process.kill(pid, signal)
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'ESRCH') throw error
+  }
+}
+
 /** Processes with this text in their environment: programs that our programs start are not our children. */
 export function processesWith(text: string): { pid: number; command: string }[] {
   return readdirSync('/proc')
@@ -170,11 +179,5 @@ export function processesWith(text: string): { pid: number; command: string }[] 
 }
 
 export function endProcessesWith(text: string, signal: NodeJS.Signals = 'SIGKILL'): void {
-  for (const { pid } of processesWith(text)) {
-    try {
-      process.kill(pid, signal)
-    } catch {
-      // It has ended by itself.
-    }
-  }
+  for (const { pid } of processesWith(text)) killIfAlive(pid, signal)
 }

@@ -5,7 +5,7 @@ import { describe, test } from 'node:test'
 import { parse } from 'smol-toml'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
-import { eventually, run } from '../harness/program.ts'
+import { eventually, killIfAlive, run } from '../harness/program.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
 import { type Maker, runPythonFlwr, withoutPython } from '../harness/python-flower.ts'
 
@@ -46,7 +46,7 @@ describe('as Flower tries it', { concurrency: true, skip: withoutPython }, () =>
         const pid = Number(readFileSync(sign, 'utf8'))
         process.kill(pid, signal)
         const { status, said } = await running
-        if (signal === 'SIGSTOP') process.kill(pid, 'SIGKILL')
+        if (signal === 'SIGSTOP') killIfAlive(pid)
         assert.equal(status, 1, said)
         const { stdout } = await fleet.flwr('trellis', ['ls', '--format', 'json'])
         const [ended] = JSON.parse(stdout).runs.filter(({ 'fab-name': name }: Record<string, string>) =>

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
+import { eventually } from '../harness/program.ts'
 import { withoutPython } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
@@ -37,13 +38,16 @@ for (const release of ['1.29', '1.41'] as const) {
     const app = writeApp(fleet.directory.file('app'), { server, client })
     const started = await fleet.flwr('trellis', ['run', app, '--format', 'json'])
     const runId = String(JSON.parse(started.stdout)['run-id'])
-    for (const line of [/\[Fleet\.GetFab\]/, /\[Fleet\.PushMessages\]/]) {
+    // Everything that the SuperNode has said counts: the second outage needs a second sentence.
+    const said = (sentence: RegExp, times: number): Promise<unknown> =>
+      eventually(`${sentence}, ${times} times`, () => (node.said.match(sentence)?.length ?? 0) >= times, startMs)
+    for (const [index, line] of [/\[Fleet\.GetFab\]/, /\[Fleet\.PushMessages\]/].entries()) {
       await fleet.superlink.line(line, startMs)
       fleet.superlink.kill('SIGKILL')
       await fleet.superlink.end()
-      await node.line(/Waiting for the SuperLink/)
+      await said(/Waiting for the SuperLink/g, index + 1)
       await fleet.startSuperlink()
-      await node.line(/The SuperLink responds again/, startMs)
+      await said(/The SuperLink responds again/g, index + 1)
     }
     const log = await fleet.flwr('trellis', ['log', runId, '--stream'])
     assert.match(log.said, /right: 25000000/)
