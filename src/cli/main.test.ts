@@ -53,6 +53,7 @@ test('a command of flwr loads its own module, and none that reads certificates w
     const modules = modulesOf('flwr', name, '--help')
     assert.deepEqual(commandsOf(modules), [file])
     assert.ok(!packagesOf(modules).includes('pkijs'), name)
+    assert.ok(!packagesOf(modules).some((path) => path.startsWith('@opentelemetry/')), name)
   }
 })
 

@@ -7,6 +7,7 @@ import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
 import { StorageRoom } from '../base/storage-room.ts'
+import { openTraces } from '../base/trace-export.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import { forgetPendingValues } from '../db/large-values.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
@@ -63,6 +64,7 @@ import { prepareRestart } from './runs/checkpoints.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
 import { watchRetention } from './runs/retention.ts'
+import { traceRuns } from './runs/run-traces.ts'
 import { Traffic } from './runs/traffic.ts'
 import { watchWaits } from './runs/watch-waits.ts'
 import { byTaskType, createVirtualBackend } from './simulation/client-backend.ts'
@@ -100,6 +102,9 @@ export async function startSuperlink(
   const room = new StorageRoom({ clock, log, onChange: () => bells.runs.ringAll() })
   const metrics = new Metrics()
   const work = new WorkMetrics(metrics)
+  const traces = stack.use(await openTraces(config.traceEndpoint, 'flower-superlink', { log, clock }))
+  const { ended, ...traced } = traceRuns(traces)
+  const observer = { ...work.observer, ...traced }
   const { path } = config.database
   let databaseFailure: string | undefined
   const db = stack.use(
@@ -141,12 +146,15 @@ export async function startSuperlink(
       log,
       leaseNow: () => room.leaseNow(),
       mayGoOn: (tx, afterCommit, lost) => prepareRestart(ctx, tx, afterCommit, lost),
-      onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
+      onFinished: (tx, afterCommit, task) => {
+        afterCommit(() => ended(task))
+        return onTaskFinished(ctx, tx, afterCommit, task)
+      },
     }),
     bells,
     events: new EventLog({ db, clock, bells, hasWebhook: config.webhook !== undefined }),
-    traffic: new Traffic(db, work.observer),
-    progress: new RunProgress(work.observer),
+    traffic: new Traffic(db, observer),
+    progress: new RunProgress(observer),
     claims: new Claims({ db, clock }),
     replyIntake: new ReplyIntake(() => ctx),
     passingReplies: new PassingReplies(),

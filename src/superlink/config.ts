@@ -1,6 +1,7 @@
 import { UsageError } from '../base/errors.ts'
 import { type LogSettings, readLogSettings } from '../base/log-options.ts'
 import { type OptionValues, parseOptions, readDrainMs, wholeNumber } from '../base/options.ts'
+import { readTraceEndpoint } from '../base/trace-export.ts'
 import { inMemory } from '../db/database.ts'
 import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
@@ -37,6 +38,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly python: string | undefined
   readonly log: LogSettings
   readonly auditFile: string | undefined
+  /** The OpenTelemetry collector that gets traces. */
+  readonly traceEndpoint: string | undefined
   /** Where events are sent. */
   readonly webhook: WebhookConfig | undefined
   /** Where the address of the Control API is written. */
@@ -117,6 +120,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     python: text('python'),
     log: readLogSettings(values),
     auditFile: text('auditLog'),
+    traceEndpoint: readTraceEndpoint(values),
     webhook: readWebhook(values),
     addressFile: text('addressFile'),
     idleMs: readIdle(text('endWhenIdle')),

@@ -4,7 +4,7 @@ import { type Database, inMemory } from '../db/database.ts'
 import * as taskStore from '../tasks/task-store.ts'
 import * as openMessages from './delivery/open-messages.ts'
 import * as nodeStore from './nodes/node-store.ts'
-import type { RunObserver } from './runs/progress.ts'
+import { type RunObserver, unobserved } from './runs/progress.ts'
 
 const replyBuckets = [0.1, 0.5, 1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600]
 const roundBuckets = [1, 5, 10, 30, 60, 120, 300, 600, 1800, 3600, 4 * 3600]
@@ -30,6 +30,7 @@ export class WorkMetrics {
     this.#gauges = createGauges(metrics)
     const { finished, replies, rounds, bytes, commits } = createCounts(metrics)
     this.observer = {
+      ...unobserved,
       replied: (seconds, result) => replies.observe({ result }, seconds),
       roundEnded: (seconds) => rounds.observe(seconds),
       finished: (result) => finished.inc({ result: result || 'stopped' }),

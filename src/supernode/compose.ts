@@ -10,6 +10,7 @@ import { LogThrottle } from '../base/log-throttle.ts'
 import { Metrics } from '../base/metrics.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
+import { openTraces } from '../base/trace-export.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import {
   openClientTls,
@@ -39,6 +40,7 @@ import { receiveInstructions } from './receive.ts'
 import { Runs } from './runs.ts'
 import { createSupernodeBackend } from './runtime-backend.ts'
 import { onTaskFinished } from './task-end.ts'
+import { traceTask } from './task-trace.ts'
 import { WorkBook } from './work.ts'
 
 export interface Supernode {
@@ -62,6 +64,7 @@ export async function startSupernode(
   await using stack = new AsyncDisposableStack()
 
   const metrics = new Metrics()
+  const traces = stack.use(await openTraces(config.traceEndpoint, 'flower-supernode', { log, clock }))
   metrics.onRead(() => metrics.tellStorage(disk, space.disks))
   const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
   const around = { clock, log, onReload }
@@ -102,7 +105,10 @@ export async function startSupernode(
       db,
       clock,
       log,
-      onFinished: (tx, afterCommit, task) => onTaskFinished(ctx, tx, afterCommit, task),
+      onFinished: (tx, afterCommit, task) => {
+        afterCommit(() => traceTask(traces, task))
+        return onTaskFinished(ctx, tx, afterCommit, task)
+      },
     }),
     clock,
     log,

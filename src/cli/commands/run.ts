@@ -1,9 +1,11 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { Command } from 'commander'
+import { Command, Option } from 'commander'
+import { systemClock } from '../../base/clock.ts'
 import { UsageError } from '../../base/errors.ts'
 import { oneLine } from '../../base/printable.ts'
+import { openTraces, readTraceEndpoint, traceRow } from '../../base/trace-export.ts'
 import { type BuiltFab, buildFab } from '../../fab/bundle.ts'
 import { userConfigToWire } from '../../message/wire.ts'
 import { type CliContext, type CreateCommand, collect, connectionArgument, formatOption, parseId } from '../command.ts'
@@ -25,7 +27,11 @@ interface Options {
   readonly runConfig: readonly string[]
   readonly federationConfig: readonly string[]
   readonly format: string
+  readonly otlpEndpoint?: string
 }
+
+/** Options of a command whose run is traced. */
+type Started = Options & { readonly onStarted: (runId: bigint) => void }
 
 export const runCommand: CreateCommand = (context) =>
   new Command('run')
@@ -42,12 +48,15 @@ export const runCommand: CreateCommand = (context) =>
       [],
     )
     .option('--federation-config <pairs>', 'settings of a simulation, as key=value pairs', collect, [])
+    .addOption(new Option(traceRow.flags, traceRow.help))
     .addOption(formatOption())
     .action(async (app: string, connectionName: string | undefined, options: Options) => {
       context.status = await runWithOutput(context, options.format, (output) =>
-        options.resume === undefined
-          ? run(context, app, connectionName, options, output)
-          : resume(context, app === '.' ? undefined : app, { ...options, resume: options.resume }, output),
+        traced(options, output, (onStarted) =>
+          options.resume === undefined
+            ? run(context, app, connectionName, { ...options, onStarted }, output)
+            : resume(context, app === '.' ? undefined : app, { ...options, onStarted, resume: options.resume }, output),
+        ),
       )
     })
 
@@ -55,7 +64,7 @@ async function run(
   context: CliContext,
   app: string,
   connectionName: string | undefined,
-  options: Options,
+  options: Started,
   output: Output,
 ): Promise<number> {
   if (app.startsWith('@'))
@@ -80,6 +89,7 @@ async function run(
     'fab-hash': fab.hash.slice(0, 8),
     'fab-filename': fab.filename,
   })
+  options.onStarted(runId)
   return await follow(context, control, runId, options, output)
 }
 
@@ -87,7 +97,7 @@ async function run(
 async function resume(
   context: CliContext,
   connectionName: string | undefined,
-  options: Options & { readonly resume: string },
+  options: Started & { readonly resume: string },
   output: Output,
 ): Promise<number> {
   if (options.runConfig.length + options.federationConfig.length > 0 || options.federation !== undefined)
@@ -106,6 +116,7 @@ async function resume(
     'federation-id': federation,
     'resumed-run-id': String(resumeRunId),
   })
+  options.onStarted(runId)
   return await follow(context, control, runId, options, output)
 }
 
@@ -124,6 +135,27 @@ async function follow(
   if (!ended) return 0
   output.say(endText(ended))
   return statusText(ended) === 'finished:failed' ? 1 : 0
+}
+
+/** Makes the command a part of the trace of the run that it starts. */
+async function traced(
+  { otlpEndpoint }: Options,
+  output: Output,
+  command: (onStarted: (runId: bigint) => void) => Promise<number>,
+): Promise<number> {
+  const startedAt = systemClock.now()
+  const log = { warn: (text: string) => output.note(`Warning: ${text}`) }
+  await using traces = await openTraces(readTraceEndpoint({ otlpEndpoint }), 'flwr', { log })
+  let runId: bigint | undefined
+  try {
+    return await command((started) => {
+      runId = started
+    })
+  } finally {
+    const endedAt = systemClock.now()
+    if (runId !== undefined)
+      traces.record({ name: 'flwr run', runId, parent: `run ${runId}`, startedAt, endedAt, attributes: {} })
+  }
 }
 
 /** `flwr run NAME` takes the name for a folder, which is easily forgotten. */

@@ -18,17 +18,34 @@ const noPhase = { count: 0, label: '' } as const
 /** When a node was asked, fetched the message, and replied. */
 type Answered = Pick<WorkSpan, 'nodeId' | 'messageId' | 'askedAt' | 'fetchedAt' | 'repliedAt'>
 
-/** Hears of what happens in runs, for metrics. */
+export interface TracedRound {
+  readonly round: number
+  readonly startedAt: number
+  readonly endedAt: number
+}
+
+/** Hears of what happens in runs, for metrics and traces. */
 export interface RunObserver {
   /** A node has replied, so many seconds after it had received the message. */
   readonly replied: (seconds: number, result: 'content' | 'error') => void
   readonly roundEnded: (seconds: number) => void
+  /** A node, or the SuperLink in its place, has replied to a message. */
+  readonly worked: (runId: RunId, span: WorkSpan) => void
+  /** As `roundEnded`, with the round; instants are epoch milliseconds. */
+  readonly roundTraced: (runId: RunId, round: TracedRound) => void
   readonly finished: (result: TaskSubStatus) => void
   /** So many bytes were sent to nodes and received from them. */
   readonly moved: (sent: number, received: number) => void
 }
 
-export const unobserved: RunObserver = { replied() {}, roundEnded() {}, finished() {}, moved() {} }
+export const unobserved: RunObserver = {
+  replied() {},
+  roundEnded() {},
+  worked() {},
+  roundTraced() {},
+  finished() {},
+  moved() {},
+}
 
 /**
  * Counts the replies that the messages of a run have, for programs that watch it. Messages that are pushed when all earlier ones have
@@ -84,7 +101,9 @@ export class RunProgress {
 
   #note(runId: RunId, error: MessageError | undefined, answered: Answered): void {
     const { count: phase, label } = this.#phases.get(runId) ?? noPhase
-    this.work.answered(runId, { ...answered, phase, label, failed: error !== undefined })
+    const span = { ...answered, phase, label, failed: error !== undefined }
+    this.work.answered(runId, span)
+    this.#observer.worked(runId, span)
   }
 
   /** The app says where it is. A round that began before this SuperLink was started is not measured. */
@@ -94,6 +113,7 @@ export class RunProgress {
     this.#phases.set(runId, { count, label: `round ${round} ${phase.slice(0, limits.workPhaseCharactersMax)}` })
     if (known?.round === round && phase === 'round-end') {
       this.#observer.roundEnded(Math.max(0, now - known.startedAt) / 1000)
+      this.#observer.roundTraced(runId, { ...known, endedAt: now })
       this.#rounds.delete(runId)
     } else if (known?.round !== round && phase === 'configure') this.#rounds.set(runId, { round, startedAt: now })
   }
