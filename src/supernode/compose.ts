@@ -11,6 +11,7 @@ import { Metrics } from '../base/metrics.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { openTraces } from '../base/trace-export.ts'
+import { trellisVersion } from '../base/version.ts'
 import { inMemory, openDatabase } from '../db/database.ts'
 import {
   openClientTls,
@@ -71,7 +72,7 @@ export async function startSupernode(
   const tls =
     config.tls === 'insecure' ? undefined : stack.use(await openClientTls('client certificate', config.tls, around))
   // Tells this start of the program from another with the same certificate, over all its connections.
-  const self = { 'trellis-process': randomUUID() }
+  const self = { 'trellis-process': randomUUID(), 'trellis-release': trellisVersion }
   const channel = stack.use(
     createChannel({
       address: config.superlinkAddress,

@@ -14,6 +14,12 @@ export interface NodeView {
   readonly since: string
   readonly certificateEnds: string
   readonly renewalFails: boolean
+  /** Name and release of its program; empty if it does not say. */
+  readonly release: string
+  /** Its last heartbeat; ISO 8601, or empty. */
+  readonly lastContact: string
+  /** How long the last reply took; 0 if that is not known. */
+  readonly lastReplySeconds: number
 }
 
 export interface RunView {

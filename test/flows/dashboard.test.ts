@@ -61,6 +61,9 @@ test('the fleet shows names, organisations and certificates, what needs attentio
     '<b>Hospital B</b>',
     'certificate, 1 d 23 h left',
     '30 min ago',
+    '30 min ago',
+    'took 42 s',
+    'Trellis 0.1.0',
     '1001',
   ])
   assert.match((await page.locator('nav').textContent()) ?? '', /2 online, 1 offline/)
@@ -224,6 +227,7 @@ test('flwr dashboard and flwr report show what their certificate may see', async
     if (text.includes('"identity":"node-1"')) break
   }
   assert.match(text, /^event: fleet\ndata: \{"superlink":"test"/)
+  assert.match(text, /"release":"Trellis \d+\.\d+\.\d+","lastContact":"20\d\d-/)
   assert.match(text, /"certificates":\[\{"kind":"own","subject":"[^"]+","ends":"20/)
   assert.match(text, /\{"kind":"ca","subject":"/)
   const ran = await deployment.flwr('run', deployment.writeApp({ server: reportingServer, client: '' }), '--stream')

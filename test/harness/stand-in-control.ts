@@ -117,6 +117,9 @@ export class StandInControl {
         admission: 'open',
         registeredAt: minutesLater(0),
         lastActivatedAt: minutesLater(1),
+        lastSeenAt: Date.parse(minutesLater(offline ? 30 : 59)) / 1000,
+        release: index === 0 ? 'Flower 1.41.0' : 'Trellis 0.1.0',
+        ...(index === 1 ? { lastReplySeconds: 42 } : {}),
         ...(offline ? { lastDeactivatedAt: minutesLater(30) } : {}),
       })
     })

@@ -30,6 +30,9 @@ export function nodeView(node: NodeInfo): NodeView {
     since: oneLine(since ?? ''),
     certificateEnds: ends === undefined ? '' : instantOf(ends * 1000),
     renewalFails: node.renewalFailing === true,
+    release: oneLine(node.release ?? ''),
+    lastContact: node.lastSeenAt === undefined ? '' : instantOf(node.lastSeenAt * 1000),
+    lastReplySeconds: node.lastReplySeconds ?? 0,
   }
 }
 

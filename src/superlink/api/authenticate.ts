@@ -9,7 +9,7 @@ import { type Account, accountOf, ensureSees } from '../access/accounts.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureMayJoin, ensureNotBlocked } from '../nodes/admission.ts'
 import { noteRenewal } from '../nodes/certificate-node.ts'
-import { processOf, type Speaker } from '../nodes/live-nodes.ts'
+import { processOf, releaseOf, type Speaker } from '../nodes/live-nodes.ts'
 import { type NodeCredential, provenKeyOf } from '../nodes/node.ts'
 import { findCredentialNode } from '../nodes/nodes.ts'
 import type { Run } from '../runs/run.ts'
@@ -55,7 +55,9 @@ async function identifyNode(ctx: SuperlinkContext, head: CallHead): Promise<Join
   const certificate = requireRole(ctx, head, 'supernode')
   const credential = await readCredential(ctx, head, certificate)
   const renewalFails = head.header('trellis-renewal')[0] === 'failing'
-  const speaker = { connection: head.connection, process: processOf(head.header('trellis-process')), renewalFails }
+  const release = releaseOf((name) => head.header(name))
+  const process = processOf(head.header('trellis-process'))
+  const speaker = { connection: head.connection, process, renewalFails, release }
   return { credential, speaker }
 }
 

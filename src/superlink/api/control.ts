@@ -136,7 +136,16 @@ export function createControlService(ctx: SuperlinkContext): Service {
         await expireNodes(ctx)
         // Under mutual TLS nodes own themselves: every user of the Control API sees the fleet.
         const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
-        return { nodesInfo: nodes.map((node) => nodeToWire(node, { live: ctx.liveNodes })), now: now() }
+        return {
+          nodesInfo: nodes.map((node) =>
+            nodeToWire(node, {
+              live: ctx.liveNodes,
+              lastSeenAt: ctx.knownNodes.lastSeenAt(node),
+              lastReplySeconds: ctx.progress.work.lastReplySecondsOf(node.nodeId),
+            }),
+          ),
+          now: now(),
+        }
       },
       listFederations: async () => ({ federations: [await describeFederation(ctx)] }),
       async showFederation(request, _call, caller, { owners }) {

@@ -5,10 +5,17 @@ import type { NodeInfoSchema } from '../../gen/flwr/proto/node_pb.ts'
 import type { LiveNodes } from '../nodes/live-nodes.ts'
 import type { Node } from '../nodes/node.ts'
 
+/** What is known of a node beside its row. */
+interface NodeFacts {
+  readonly live?: LiveNodes
+  readonly lastSeenAt?: number | undefined
+  readonly lastReplySeconds?: number | undefined
+}
+
 /** A node as both generations show it, with what a certificate adds. */
 export function nodeToWire(
   node: Node,
-  { live, lastSeenAt }: { live?: LiveNodes; lastSeenAt?: number | undefined } = {},
+  { live, lastSeenAt, lastReplySeconds }: NodeFacts = {},
 ): MessageInitShape<typeof NodeInfoSchema> {
   return {
     nodeId: node.nodeId,
@@ -32,6 +39,8 @@ export function nodeToWire(
     ...(node.certificateSerial === undefined ? {} : { certificateSerial: node.certificateSerial }),
     ...(node.certificateNotAfter === undefined ? {} : { certificateNotAfter: node.certificateNotAfter / 1000 }),
     ...(lastSeenAt === undefined ? {} : { lastSeenAt: lastSeenAt / 1000 }),
+    ...(lastReplySeconds === undefined ? {} : { lastReplySeconds }),
+    ...(live?.releaseOf(node.nodeId) === undefined ? {} : { release: live.releaseOf(node.nodeId) as string }),
     ...(live?.isRenewalFailing(node.nodeId) ? { renewalFailing: true } : {}),
   }
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { NodeId } from '../../base/ids.ts'
 import type { Connection } from '../../rpc/call.ts'
-import { LiveNodes, processOf } from './live-nodes.ts'
+import { LiveNodes, processOf, releaseOf } from './live-nodes.ts'
 
 const node = 7n as NodeId
 
@@ -72,4 +72,14 @@ test('a connection that speaks for one node after another remembers none that it
 test('the name of a process is short and plain, or none', () => {
   assert.equal(processOf(['abc-1']), 'abc-1')
   for (const values of [[], [''], ['a b'], ['x'.repeat(65)], ['a', 'b']]) assert.equal(processOf(values), undefined)
+})
+
+test('the release of a program is told by its headers, and nonsense is not shown', () => {
+  const headersOf = (headers: Readonly<Record<string, string>>) => (name: string) =>
+    headers[name] === undefined ? [] : [headers[name]]
+  const flower = { 'flwr-package-version': '1.41.0' }
+  assert.equal(releaseOf(headersOf(flower)), 'Flower 1.41.0')
+  assert.equal(releaseOf(headersOf({ ...flower, 'trellis-release': '0.1.0' })), 'Trellis 0.1.0')
+  assert.equal(releaseOf(headersOf({ 'flwr-package-version': '<b>\u001b[2J' })), undefined)
+  assert.equal(releaseOf(headersOf({})), undefined)
 })

@@ -8,12 +8,15 @@ export interface Speaker {
   readonly process: string | undefined
   /** It says that its files hold a certificate that it cannot use. */
   readonly renewalFails?: boolean
+  /** Name and release of the program, if it says. */
+  readonly release?: string | undefined
 }
 
 /** Remembers the speaker of each node, so that one identity is one SuperNode. */
 export class LiveNodes {
   readonly #speakers = new Map<NodeId, { process: string | undefined; connections: Set<Connection> }>()
   readonly #failing = new Set<NodeId>()
+  readonly #releases = new Map<NodeId, string>()
   readonly #nodes = new WeakMap<Connection, Set<NodeId>>()
 
   /** Returns whether another speaker of the node has a connection that is still open. */
@@ -36,7 +39,14 @@ export class LiveNodes {
     return this.#failing.has(nodeId)
   }
 
-  note(nodeId: NodeId, { connection, process, renewalFails = false }: Speaker): void {
+  /** Name and release of the program that speaks for the node; `undefined` if it does not say. */
+  releaseOf(nodeId: NodeId): string | undefined {
+    return this.#releases.get(nodeId)
+  }
+
+  note(nodeId: NodeId, { connection, process, renewalFails = false, release }: Speaker): void {
+    if (release === undefined) this.#releases.delete(nodeId)
+    else this.#releases.set(nodeId, release)
     if (renewalFails) this.#failing.add(nodeId)
     else this.#failing.delete(nodeId)
     const known = this.#speakers.get(nodeId)
@@ -68,6 +78,7 @@ export class LiveNodes {
 
   forget(nodeId: NodeId): void {
     this.#failing.delete(nodeId)
+    this.#releases.delete(nodeId)
     this.#leave(nodeId)
     this.#speakers.delete(nodeId)
   }
@@ -98,4 +109,14 @@ export class LiveNodes {
 export function processOf(values: readonly string[]): string | undefined {
   const [value] = values
   return values.length === 1 && value !== undefined && /^[A-Za-z0-9-]{1,64}$/.test(value) ? value : undefined
+}
+
+const releaseForm = /^[0-9A-Za-z][0-9A-Za-z.+-]{0,39}$/
+
+/** Name and release of a program by the headers of its calls; `undefined` if they tell none, or nonsense. */
+export function releaseOf(header: (name: string) => readonly string[]): string | undefined {
+  const [ours] = header('trellis-release')
+  const release = ours ?? header('flwr-package-version')[0]
+  if (release === undefined || !releaseForm.test(release)) return undefined
+  return `${ours === undefined ? 'Flower' : 'Trellis'} ${release}`
 }

@@ -59,6 +59,12 @@ export class NodeWork {
     if (run && span) subtractFromTotals(run, span)
   }
 
+  /** From the fetch of a message to its reply, in the newest run that has one of this node. */
+  lastReplySecondsOf(nodeId: NodeId): number | undefined {
+    const newestFirst = [...this.#runs.values()].reverse()
+    return newestFirst.map(({ totals }) => totals.get(nodeId)?.lastSeconds).find((seconds) => seconds !== undefined)
+  }
+
   of(runId: RunId): { readonly spans: readonly WorkSpan[]; readonly totals: ReadonlyMap<NodeId, NodeTotals> } {
     return this.#runs.get(runId) ?? { spans: [], totals: new Map() }
   }

@@ -3,6 +3,7 @@ import { Component, type VNode } from 'preact'
 import { useMemo, useState } from 'preact/hooks'
 import { csv } from '../csv.ts'
 import type { NodeView } from '../model.ts'
+import { secondsText } from '../waterfall.ts'
 import { agoText, certificateText, signOf } from '../words.ts'
 import { download } from './download.ts'
 
@@ -15,6 +16,9 @@ const columns = [
   ['organization', 'Organisation'],
   ['auth', 'Authentication'],
   ['since', 'Since'],
+  ['lastContact', 'Last contact'],
+  ['lastReplySeconds', 'Last reply'],
+  ['release', 'Release'],
   ['id', 'Node ID'],
 ] as const
 type Column = (typeof columns)[number][0]
@@ -31,7 +35,7 @@ export function FleetView({ nodes, now }: { nodes: readonly NodeView[]; now: num
       (status === '' ? node.status !== 'unregistered' : stateOf(node) === status) &&
       words.every((word) => textOf(node).includes(word))
     const sign = order.down ? -1 : 1
-    const key = (node: NodeView): string =>
+    const key = (node: NodeView): string | number =>
       order.by === 'name' ? nameOf(node) : order.by === 'status' ? ranked(node) : node[order.by]
     return nodes.filter(matches).sort((a, b) => sign * (key(a) < key(b) ? -1 : key(a) > key(b) ? 1 : 0))
   }, [nodes, filter, status, order])
@@ -78,6 +82,9 @@ class NodeRow extends Component<{ node: NodeView; minute: number }> {
       <td>${node.organization}</td>
       <td class=${certificate.level}>${certificate.text}</td>
       <td title=${node.since}>${agoText(node.since, now)}</td>
+      <td title=${node.lastContact}>${agoText(node.lastContact, now)}</td>
+      <td>${node.lastReplySeconds > 0 ? `took ${secondsText(node.lastReplySeconds * 1000)}` : ''}</td>
+      <td>${node.release}</td>
       <td class="id">${node.id}</td>
     </tr>` as VNode
   }
@@ -111,7 +118,7 @@ function ranked(node: NodeView): string {
 }
 
 function textOf(node: NodeView): string {
-  return `${node.name} ${node.identity} ${node.organization} ${node.auth} ${node.id} ${stateText(node)}`.toLowerCase()
+  return `${node.name} ${node.identity} ${node.organization} ${node.auth} ${node.id} ${node.release} ${stateText(node)}`.toLowerCase()
 }
 
 function nodesCsv(nodes: readonly NodeView[]): string {
@@ -124,6 +131,9 @@ function nodesCsv(nodes: readonly NodeView[]): string {
     'admission',
     'auth',
     'since',
+    'lastContact',
+    'lastReplySeconds',
+    'release',
     'certificateEnds',
   ] as const
   return csv([header, ...nodes.map((node) => header.map((key) => node[key]))])

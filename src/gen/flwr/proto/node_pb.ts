@@ -13,7 +13,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/node.proto.
  */
 export const file_flwr_proto_node: GenFile = /*@__PURE__*/
-  fileDesc("ChVmbHdyL3Byb3RvL25vZGUucHJvdG8SCmZsd3IucHJvdG8iFwoETm9kZRIPCgdub2RlX2lkGAEgASgEIv8GCghOb2RlSW5mbxIPCgdub2RlX2lkGAEgASgEEhEKCW93bmVyX2FpZBgCIAEoCRISCgpvd25lcl9uYW1lGAMgASgJEg4KBnN0YXR1cxgEIAEoCRIVCg1yZWdpc3RlcmVkX2F0GAUgASgJEh4KEWxhc3RfYWN0aXZhdGVkX2F0GAYgASgJSACIAQESIAoTbGFzdF9kZWFjdGl2YXRlZF9hdBgHIAEoCUgBiAEBEhwKD3VucmVnaXN0ZXJlZF9hdBgIIAEoCUgCiAEBEhkKDG9ubGluZV91bnRpbBgJIAEoAUgDiAEBEhoKEmhlYXJ0YmVhdF9pbnRlcnZhbBgKIAEoARISCgpwdWJsaWNfa2V5GAsgASgMEhUKCGxvY2F0aW9uGAwgASgJSASIAQESEQoEbmFtZRgNIAEoCUgFiAEBEhYKCGlkZW50aXR5GOkHIAEoCUgGiAEBEhoKDG9yZ2FuaXphdGlvbhjqByABKAlIB4gBARIZCgthdXRoX21ldGhvZBjrByABKAlICIgBARIgChJjZXJ0aWZpY2F0ZV9zZXJpYWwY7AcgASgJSAmIAQESIwoVY2VydGlmaWNhdGVfbm90X2FmdGVyGO0HIAEoAUgKiAEBEh0KD3JlbmV3YWxfZmFpbGluZxjuByABKAhIC4gBARIXCglhZG1pc3Npb24Y7wcgASgJSAyIAQESLQoEdGFncxjwByADKAsyHi5mbHdyLnByb3RvLk5vZGVJbmZvLlRhZ3NFbnRyeRIaCgxsYXN0X3NlZW5fYXQY8QcgASgBSA2IAQEaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFAoSX2xhc3RfYWN0aXZhdGVkX2F0QhYKFF9sYXN0X2RlYWN0aXZhdGVkX2F0QhIKEF91bnJlZ2lzdGVyZWRfYXRCDwoNX29ubGluZV91bnRpbEILCglfbG9jYXRpb25CBwoFX25hbWVCCwoJX2lkZW50aXR5Qg8KDV9vcmdhbml6YXRpb25CDgoMX2F1dGhfbWV0aG9kQhUKE19jZXJ0aWZpY2F0ZV9zZXJpYWxCGAoWX2NlcnRpZmljYXRlX25vdF9hZnRlckISChBfcmVuZXdhbF9mYWlsaW5nQgwKCl9hZG1pc3Npb25CDwoNX2xhc3Rfc2Vlbl9hdGIGcHJvdG8z");
+  fileDesc("ChVmbHdyL3Byb3RvL25vZGUucHJvdG8SCmZsd3IucHJvdG8iFwoETm9kZRIPCgdub2RlX2lkGAEgASgEItsHCghOb2RlSW5mbxIPCgdub2RlX2lkGAEgASgEEhEKCW93bmVyX2FpZBgCIAEoCRISCgpvd25lcl9uYW1lGAMgASgJEg4KBnN0YXR1cxgEIAEoCRIVCg1yZWdpc3RlcmVkX2F0GAUgASgJEh4KEWxhc3RfYWN0aXZhdGVkX2F0GAYgASgJSACIAQESIAoTbGFzdF9kZWFjdGl2YXRlZF9hdBgHIAEoCUgBiAEBEhwKD3VucmVnaXN0ZXJlZF9hdBgIIAEoCUgCiAEBEhkKDG9ubGluZV91bnRpbBgJIAEoAUgDiAEBEhoKEmhlYXJ0YmVhdF9pbnRlcnZhbBgKIAEoARISCgpwdWJsaWNfa2V5GAsgASgMEhUKCGxvY2F0aW9uGAwgASgJSASIAQESEQoEbmFtZRgNIAEoCUgFiAEBEhYKCGlkZW50aXR5GOkHIAEoCUgGiAEBEhoKDG9yZ2FuaXphdGlvbhjqByABKAlIB4gBARIZCgthdXRoX21ldGhvZBjrByABKAlICIgBARIgChJjZXJ0aWZpY2F0ZV9zZXJpYWwY7AcgASgJSAmIAQESIwoVY2VydGlmaWNhdGVfbm90X2FmdGVyGO0HIAEoAUgKiAEBEh0KD3JlbmV3YWxfZmFpbGluZxjuByABKAhIC4gBARIXCglhZG1pc3Npb24Y7wcgASgJSAyIAQESLQoEdGFncxjwByADKAsyHi5mbHdyLnByb3RvLk5vZGVJbmZvLlRhZ3NFbnRyeRIaCgxsYXN0X3NlZW5fYXQY8QcgASgBSA2IAQESFQoHcmVsZWFzZRjyByABKAlIDogBARIgChJsYXN0X3JlcGx5X3NlY29uZHMY8wcgASgBSA+IAQEaKwoJVGFnc0VudHJ5EgsKA2tleRgBIAEoCRINCgV2YWx1ZRgCIAEoCToCOAFCFAoSX2xhc3RfYWN0aXZhdGVkX2F0QhYKFF9sYXN0X2RlYWN0aXZhdGVkX2F0QhIKEF91bnJlZ2lzdGVyZWRfYXRCDwoNX29ubGluZV91bnRpbEILCglfbG9jYXRpb25CBwoFX25hbWVCCwoJX2lkZW50aXR5Qg8KDV9vcmdhbml6YXRpb25CDgoMX2F1dGhfbWV0aG9kQhUKE19jZXJ0aWZpY2F0ZV9zZXJpYWxCGAoWX2NlcnRpZmljYXRlX25vdF9hZnRlckISChBfcmVuZXdhbF9mYWlsaW5nQgwKCl9hZG1pc3Npb25CDwoNX2xhc3Rfc2Vlbl9hdEIKCghfcmVsZWFzZUIVChNfbGFzdF9yZXBseV9zZWNvbmRzYgZwcm90bzM");
 
 /**
  * @generated from message flwr.proto.Node
@@ -156,11 +156,25 @@ export type NodeInfo = Message<"flwr.proto.NodeInfo"> & {
   tags: { [key: string]: string };
 
   /**
-   * Epoch seconds of the last heartbeat; to apps only.
+   * Epoch seconds of the last heartbeat.
    *
    * @generated from field: optional double last_seen_at = 1009;
    */
   lastSeenAt?: number | undefined;
+
+  /**
+   * Of the program that speaks for the node now, e.g. "Trellis 0.1.0" or "Flower 1.41.0"; absent if it does not say.
+   *
+   * @generated from field: optional string release = 1010;
+   */
+  release?: string | undefined;
+
+  /**
+   * From the fetch of a message to its reply, the last time; absent if that is not known.
+   *
+   * @generated from field: optional double last_reply_seconds = 1011;
+   */
+  lastReplySeconds?: number | undefined;
 };
 
 /**
