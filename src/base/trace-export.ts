@@ -59,6 +59,7 @@ export async function openTraces(
   })
   const tracer = provider.getTracer('trellis')
   return {
+    isOn: true,
     record({ name, runId, key, parent, startedAt, endedAt, attributes, fault }: TraceSpan) {
       const trace = traceId(runId)
       next = { trace, span: key === undefined ? randomBytes(8).toString('hex') : spanId(key) }

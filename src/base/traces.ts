@@ -25,10 +25,12 @@ export type SpanKey = `run ${bigint}` | `round ${number} of ${bigint}` | `messag
 
 /** Where the spans of a program go. */
 export interface Traces {
+  /** Whether spans are sent; if not, no caller needs to make one. */
+  readonly isOn: boolean
   record(span: TraceSpan): void
 }
 
-export const noTraces: Traces = { record() {} }
+export const noTraces: Traces = { isOn: false, record() {} }
 
 /** The id of the trace of a run, hexadecimal. */
 export function traceId(runId: bigint): string {

@@ -8,7 +8,7 @@ import { traceRuns } from './run-traces.ts'
 
 test('a message is a part of its round, and a round of its run', async () => {
   const spans: TraceSpan[] = []
-  const traced = traceRuns({ record: (span) => spans.push(span) })
+  const traced = traceRuns({ isOn: true, record: (span) => spans.push(span) })
   await using core = await SuperlinkCore.start({ observer: { ...unobserved, ...traced } })
   const nodeId = await core.join('one')
   const { runId, taskId } = await core.run()

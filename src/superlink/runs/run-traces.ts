@@ -4,6 +4,7 @@ import type { RunObserver } from './progress.ts'
 
 /** The trace of a run: the run, its rounds, and in them the messages from when they were sent until their reply. */
 export function traceRuns(traces: Traces): Pick<RunObserver, 'worked' | 'roundTraced'> & { ended(task: Task): void } {
+  if (!traces.isOn) return { worked() {}, roundTraced() {}, ended() {} }
   return {
     worked(runId, { nodeId, messageId, label, askedAt, fetchedAt, repliedAt, failed }) {
       const round = /^round (\d+) /.exec(label)?.[1]
