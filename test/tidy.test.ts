@@ -182,7 +182,7 @@ test('packages are pinned, and each is imported somewhere', () => {
   for (const [name, version] of Object.entries({ ...packages, ...devDependencies }))
     assert.match(String(version), /^\d+\.\d+\.\d+$/, name)
   const text = [...sources, ...walk('src/gen')].map(textOf).join('\n')
-  const unused = Object.keys(packages).filter((name) => !new RegExp(`from ['"]${name}['"/]`).test(text))
+  const unused = Object.keys(packages).filter((name) => !new RegExp(`(?:from |import\\()['"]${name}['"/]`).test(text))
   // Node itself is no import.
   assert.deepEqual(unused, ['node'])
 })
