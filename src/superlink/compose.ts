@@ -103,8 +103,7 @@ export async function startSuperlink(
   const metrics = new Metrics()
   const work = new WorkMetrics(metrics)
   const traces = stack.use(await openTraces(config.traceEndpoint, 'flower-superlink', { log, clock }))
-  const { ended, ...traced } = traceRuns(traces)
-  const observer = { ...work.observer, ...traced }
+  const observer = { ...work.observer, ...traceRuns(traces) }
   const { path } = config.database
   let databaseFailure: string | undefined
   const db = stack.use(
@@ -147,7 +146,7 @@ export async function startSuperlink(
       leaseNow: () => room.leaseNow(),
       mayGoOn: (tx, afterCommit, lost) => prepareRestart(ctx, tx, afterCommit, lost),
       onFinished: (tx, afterCommit, task) => {
-        afterCommit(() => ended(task))
+        afterCommit(() => observer.ended(task))
         return onTaskFinished(ctx, tx, afterCommit, task)
       },
     }),

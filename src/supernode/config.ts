@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs'
 import { UsageError } from '../base/errors.ts'
 import { type LogSettings, logRows, readLogSettings } from '../base/log-options.ts'
 import type { NodeTags } from '../base/node-tags.ts'
@@ -7,8 +6,7 @@ import { readTraceEndpoint, traceRow } from '../base/trace-export.ts'
 import type { UserConfig } from '../base/user-config.ts'
 import type { AppLanguage } from '../fab/app-components.ts'
 import { parseConfigPairs } from '../fab/config-pairs.ts'
-import { generateNodeKey, type NodeKey, toNodeKey } from '../identity/node-key.ts'
-import { readOpensshPrivateKey } from '../identity/openssh-key.ts'
+import { generateNodeKey, type NodeKey } from '../identity/node-key.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
 import {
   type ClientTlsFiles,
@@ -19,6 +17,7 @@ import {
 } from '../identity/tls-files.ts'
 import { readTrustedEntities, type TrustedEntities } from '../identity/trusted-entities.ts'
 import { formatAddress, isLoopback, parseAddress } from '../rpc/address.ts'
+import { readKey } from './key-file.ts'
 import { readTags } from './tag-option.ts'
 
 /** Everything that `flower-supernode` can be told. */
@@ -232,16 +231,6 @@ function readTls(values: OptionValues, warnings: string[]): Pick<SupernodeConfig
   const tls: ClientTlsFiles = { roots, certfile, keyfile }
   warnings.push(...readClientTls({ ...tls, now: Date.now() }).warnings)
   return { tls, hasCertificate: certfile !== undefined }
-}
-
-function readKey(path: string): NodeKey {
-  let text: string
-  try {
-    text = readFileSync(path, 'utf8')
-  } catch (cause) {
-    throw new UsageError(`--auth-supernode-private-key: ${path} cannot be read.`, { flowerCode: 302, cause })
-  }
-  return toNodeKey(readOpensshPrivateKey(text, `--auth-supernode-private-key: ${path}`))
 }
 
 /** All three files or none, as for a SuperLink. */

@@ -8,7 +8,7 @@ import { joinFleet, MutualTlsSuperlink, refusalOf } from '../harness/mutual-tls.
 const policy =
   '[[allow]]\nidentity = "*"\nroles = ["cli", "supernode"]\n[[allow]]\nidentity = "root"\nroles = ["admin"]\n'
 
-test('an admin who follows events hears of a SuperNode that joins and of a peer whose certificate is revoked', async () => {
+test('events tell an admin of a SuperNode that joins, and of a peer whose certificate is revoked', async () => {
   const revoked: Issued[] = []
   await using superlink = await MutualTlsSuperlink.start(async (file, ca) => {
     const { issued } = await ca.issue('site-q')
