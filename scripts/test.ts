@@ -28,7 +28,7 @@ const tests = run({
   // No long one is left to run alone at the end. `node --test` would sort them by name.
   files: [...slowestFirst(files), ...(groups?.files ?? [])],
   // More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
-  concurrency: interop ? 7 : 4,
+  concurrency: interop ? 5 : 4,
   // A test that hangs fails by itself. Those that wait for Python's pauses take up to four minutes, and more on a busy machine.
   execArgv: ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test-timeout=600000'],
 })
