@@ -11,6 +11,7 @@ import type { PeerIdentity } from '../../identity/caller.ts'
 import type { Certificate } from '../../identity/certificate.ts'
 import { CertificateEvents } from '../events/certificate-events.ts'
 import { type EventType, eventTypes } from '../events/event-catalog.ts'
+import type { EventLog } from '../events/event-log.ts'
 import * as eventStore from '../events/event-store.ts'
 import { forgetOldEvents } from '../events/forget-events.ts'
 import { RefusalEvents } from '../events/refusal-events.ts'
@@ -190,7 +191,50 @@ test('a peer that is refused without end makes one event a minute, and many peer
   for (let peer = 0; peer < 5000; peer++) refusals.note(refusal('unknown-ca', `site-${peer}`))
   const found = await look()
   assert.ok(found.length < 300, String(found.length))
-  assert.deepEqual(found.at(-1), ['unknown-ca', undefined, 5000 - 256])
+  assert.deepEqual(found.at(-1), ['unknown-ca', undefined, 5000 - 255])
+})
+
+test('a peer that takes a new name for each connection can neither fill the event log nor hide how often it comes', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const refusals = new RefusalEvents(clock)
+  for (let pass = 0; pass < 5; pass++) {
+    for (let peer = 0; peer < 5000; peer++) refusals.note(refusal('unknown-ca', `site-${pass}-${peer}`))
+    await refusals.record(ctx.events)
+    clock.advance(1000)
+  }
+  assert.ok((await eventStore.range(ctx.db.read)).last < 300)
+  clock.advance(60_000)
+  await refusals.record(ctx.events)
+  const counts = (await read(core)).map(({ data }) => Number(data.count))
+  assert.equal(
+    counts.reduce((sum, count) => sum + count, 0),
+    25_000,
+  )
+})
+
+test('refusals that cannot be stored are stored later, with those that came meanwhile', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const refusals = new RefusalEvents(clock)
+  const failing = (type: EventType): Pick<EventLog, 'recordAlone'> => ({
+    recordAlone: async (...event) => {
+      if (event[0] !== type) return ctx.events.recordAlone(...event)
+      refusals.note(refusal('revoked-by-crl', 'site-q'))
+      throw new Error('The disk is full.')
+    },
+  })
+  refusals.note(refusal('revoked-by-crl', 'site-q'))
+  await assert.rejects(refusals.record(failing('certificate.revoked')), /disk is full/)
+  await assert.rejects(refusals.record(failing('peer.refused')), /disk is full/)
+  await refusals.record(ctx.events)
+  assert.deepEqual(
+    (await read(core)).map(({ type, data }) => [type, data.count]),
+    [
+      ['certificate.revoked', undefined],
+      ['peer.refused', 3],
+    ],
+  )
 })
 
 test('a certificate that lives for a day makes no event at each renewal', async () => {

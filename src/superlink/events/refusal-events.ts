@@ -17,7 +17,7 @@ interface Group {
 
 /** Further refusals of the same peer for the same reason are counted for so long. */
 const quietMs = 60_000
-/** One more group is counted with the others of its reason. */
+/** Of groups that wait or were recorded within the last minute. One more is counted with the others of its reason. */
 const groupsMax = 256
 const serialsMax = 10_000
 /** Refusals that come together make one event. */
@@ -50,7 +50,7 @@ export class RefusalEvents {
     const key = JSON.stringify([reason, organization, identity || address])
     const group = this.#groups.get(key)
     if (group) group.count += 1
-    else if (this.#groups.size < groupsMax) this.#groups.set(key, { ...found, count: 1 })
+    else if (this.#hasPlaceFor(key)) this.#groups.set(key, { ...found, count: 1 })
     else this.#countWithOthers(reason)
     if (reason === 'revoked-by-crl' || reason === 'revoked-by-ocsp') this.#noteRevoked(found, serial)
     this.#news.ring('news')
@@ -65,24 +65,36 @@ export class RefusalEvents {
       await subscription.wait(this.#groups.size > 0 ? quietMs : 3_600_000, signal)
       await this.#clock.sleep(gatherMs, signal).catch(() => {})
     }
-    await this.record(events)
+    // Nothing reads the events of a SuperLink that cannot store its last ones; the audit log has them.
+    await this.record(events).catch(() => {})
   }
 
   /** Records what was gathered, but for groups that were recorded within the last minute. */
   async record(events: Pick<EventLog, 'recordAlone'>): Promise<void> {
-    for (let found = this.#revoked.shift(); found; found = this.#revoked.shift())
+    // What could not be stored stays for the next time.
+    for (let found = this.#revoked[0]; found; found = this.#revoked[0]) {
       await events.recordAlone('certificate.revoked', found)
+      this.#revoked.shift()
+    }
     const now = this.#clock.now()
     for (const [key, at] of this.#recordedAt) if (Math.abs(now - at) >= quietMs) this.#recordedAt.delete(key)
-    for (const [key, { identity, organization, ...group }] of this.#groups) {
+    for (const [key, group] of this.#groups) {
       if (this.#recordedAt.has(key)) continue
-      this.#groups.delete(key)
+      const { identity, organization, ...facts } = group
+      await events.recordAlone('peer.refused', { ...facts, ...namesOf(identity, organization) })
       this.#recordedAt.set(key, now)
-      await events.recordAlone('peer.refused', { ...group, ...namesOf(identity, organization) })
+      // Further refusals may have been counted while this one was stored.
+      group.count -= facts.count
+      if (group.count === 0) this.#groups.delete(key)
     }
   }
 
-  /** Of peers beyond the bound only the reason and their number is told. */
+  /** A peer chooses its own names: a new name gets no event of its own while the last minute is full of others. */
+  #hasPlaceFor(key: string): boolean {
+    return this.#recordedAt.has(key) || this.#groups.size + this.#recordedAt.size < groupsMax
+  }
+
+  /** Counts peers beyond the bound by reason. */
   #countWithOthers(reason: RefusalReason): void {
     const key = JSON.stringify([reason])
     const group = this.#groups.get(key)
