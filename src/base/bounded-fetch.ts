@@ -16,6 +16,8 @@ export interface FetchRequest {
   readonly deadlineMs: number
   /** Trusted beside the public CAs; PEM. */
   readonly ca?: readonly string[]
+  /** Ends the request before its deadline. */
+  readonly signal?: AbortSignal
 }
 
 export interface FetchedBody {
@@ -33,7 +35,7 @@ export function isHttpUrl(text: string): boolean {
 export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
   const { url, body, bytesMax, deadlineMs } = asked
   return new Promise((resolve, reject) => {
-    const signal = AbortSignal.timeout(deadlineMs)
+    const deadline = AbortSignal.timeout(deadlineMs)
     const secure = url.toLowerCase().startsWith('https:')
     const request = (secure ? requestHttps : requestHttp)(url, {
       method: body ? 'POST' : 'GET',
@@ -41,12 +43,12 @@ export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
         ...asked.headers,
         ...(body ? { 'content-type': body.type, 'content-length': body.bytes.length } : {}),
       },
-      signal,
+      signal: asked.signal ? AbortSignal.any([deadline, asked.signal]) : deadline,
       // A connection that was left open may be one that has died: each request gets its own.
       ...(secure ? { createConnection: (to: ClientRequestArgs) => openTls(to, asked) } : { agent: false }),
     })
     const fail = (error: NodeJS.ErrnoException): void =>
-      reject(signal.aborted ? new Error(`did not answer in ${deadlineMs / 1000} s`) : explain(error))
+      reject(deadline.aborted ? new Error(`did not answer in ${deadlineMs / 1000} s`) : explain(error))
     request.once('error', fail)
     request.once('response', (response) => {
       const chunks: Buffer[] = []

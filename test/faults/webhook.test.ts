@@ -33,6 +33,8 @@ class Receiver implements AsyncDisposable {
   readonly got: Got[] = []
   /** Of the next requests. */
   respond: (got: Got) => number = () => 204
+  /** Takes requests in and does not respond. */
+  hangs = false
   readonly url: string
   readonly #close: () => Promise<void>
 
@@ -48,6 +50,7 @@ class Receiver implements AsyncDisposable {
       for await (const chunk of request) chunks.push(chunk as Buffer)
       const got = { body: Buffer.concat(chunks).toString(), headers: request.headers }
       receiver?.got.push(got)
+      if (receiver?.hangs) return
       response.writeHead(receiver?.respond(got) ?? 500, { location: '/elsewhere' }).end()
     }
     const server = tls ? createServer(tls, listener) : createPlain(listener)
@@ -78,14 +81,14 @@ function startSender(config: Partial<WebhookConfig> & { url: string }, path = in
   const webhook = new Webhook({ secret, ca: undefined, ...config }, { db, clock, log, bells }, metrics)
   const stop = new AbortController()
   const done = webhook.run(stop.signal)
-  stack.defer(async () => {
+  const end = async (): Promise<void> => {
     stop.abort()
-    bells.events.ringAll()
     await done
-  })
+  }
+  stack.defer(end)
   const record = (run: number) =>
     events.recordAlone('run.finished', { sentence: `Run ${run} has completed.`, run: String(run), result: 'completed' })
-  return { record, db, clock, lines, metrics, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  return { record, end, db, clock, lines, metrics, [Symbol.asyncDispose]: () => stack.disposeAsync() }
 }
 
 const runOf = ({ body }: Got): unknown => (JSON.parse(body) as { data: { run: string } }).data.run
@@ -120,6 +123,36 @@ test('an event that is refused comes again later, others are not held up, and th
   const text = JSON.stringify(sender.lines)
   assert.match(text, /responds with status 500/)
   assert.doesNotMatch(text, /private/)
+})
+
+test('a new event does not wait for one that the receiver rejects again and again, and the log does not call that a return', async () => {
+  await using receiver = await Receiver.start()
+  await using sender = startSender(receiver)
+  receiver.respond = (got) => (runOf(got) === '1' ? 400 : 200)
+  await sender.record(1)
+  const attemptsOf = (run: string): number => receiver.got.filter((got) => runOf(got) === run).length
+  await letPass(sender.clock, 'many attempts', () => attemptsOf('1') >= 9)
+  // The pause after an attempt; the next attempt is minutes away.
+  const before = sender.clock.now()
+  await sender.record(2)
+  await letPass(sender.clock, 'the new event', () => attemptsOf('2') === 1, 2000)
+  assert.ok(sender.clock.now() - before <= 2000, String(sender.clock.now() - before))
+  await sender.record(3)
+  await letPass(sender.clock, 'the next event', () => attemptsOf('3') === 1, 0)
+  assert.equal(attemptsOf('1'), 9)
+  assert.doesNotMatch(JSON.stringify(sender.lines), /accepts events again/)
+})
+
+test('a receiver that does not respond does not hold up the end of the SuperLink, and gets the event at the next start', async () => {
+  await using receiver = await Receiver.start()
+  receiver.hangs = true
+  await using sender = startSender(receiver)
+  await sender.record(1)
+  await letPass(sender.clock, 'the request', () => receiver.got.length === 1, 0)
+  await sender.end()
+  const waiting = await outboxStore.findNext(sender.db.read)
+  // The attempt was given up with the SuperLink, not for its deadline.
+  assert.deepEqual([waiting?.position, waiting?.attempts], [1, 0])
 })
 
 test('events wait on disk while the receiver is away and while the SuperLink is down', async () => {

@@ -1,5 +1,5 @@
 import { createHmac } from 'node:crypto'
-import { lookAgain } from '../../base/bell.ts'
+import type { Subscription } from '../../base/bell.ts'
 import { fetchBounded } from '../../base/bounded-fetch.ts'
 import { errorText } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
@@ -33,7 +33,8 @@ export class Webhook {
   readonly #ctx: Ctx
   readonly #throttle: LogThrottle
   readonly #metrics: ReturnType<typeof createWebhookMetrics>
-  #failures = 0
+  /** Events that failed since the receiver accepted one, as many as make the pauses longer. */
+  readonly #failed = new Set<number>()
   #gaveUpAt = 0
 
   constructor(config: WebhookConfig, ctx: Ctx, metrics: Metrics) {
@@ -47,38 +48,49 @@ export class Webhook {
   /** Background job. */
   async run(signal: AbortSignal): Promise<void> {
     const { db, clock, bells } = this.#ctx
+    using news = bells.events.subscribe('events')
     while (!signal.aborted) {
       await this.#giveUpOld()
-      const look = () => outboxStore.findNext(db.read)
-      const next = await lookAgain(bells.events, 'events', look, { waitMs: lookMs, signal })
-      if (!next || signal.aborted) continue
-      const waitMs = next.dueAt - clock.now()
-      if (waitMs > 0) await clock.sleep(Math.min(waitMs, lookMs), signal).catch(() => {})
+      const next = await outboxStore.findNext(db.read)
+      const waitMs = next && next.dueAt - clock.now()
+      if (signal.aborted) return
+      if (next === undefined || waitMs === undefined) await news.wait(lookMs, signal)
+      else if (waitMs > 0) await this.#waitFor(news, Math.min(waitMs, lookMs), signal)
       else await this.#deliver(next, signal)
     }
+  }
+
+  /** Waits until an event is due again; a new event is due at once. */
+  async #waitFor(news: Subscription, ms: number, signal: AbortSignal): Promise<void> {
+    const over = new AbortController()
+    const either = AbortSignal.any([signal, over.signal])
+    await Promise.race([this.#ctx.clock.sleep(ms, either).catch(() => {}), news.wait(lookMs, either)])
+    over.abort()
   }
 
   async #deliver(delivery: outboxStore.Delivery, signal: AbortSignal): Promise<void> {
     const { db, clock, log } = this.#ctx
     const { position, attempts } = delivery
-    const failure = await this.#post(delivery)
+    const failure = await this.#post(delivery, signal)
+    // The next start of the SuperLink sends it again.
+    if (failure !== undefined && signal.aborted) return
     this.#metrics.attempts.inc({ result: failure === undefined ? 'accepted' : 'failed' })
     if (failure === undefined) {
-      if (this.#failures > 0) log.info('The webhook accepts events again')
-      this.#failures = 0
+      if (this.#failed.has(position) || this.#failed.size > 1) log.info('The webhook accepts events again')
+      this.#failed.clear()
       await db.transaction((tx) => outboxStore.remove(tx, position))
       return
     }
-    this.#failures += 1
+    if (this.#failed.size < pausesBetweenMax) this.#failed.add(position)
     const fields = this.#throttle.admit('webhook')
     if (fields) log.warn(`The webhook ${originOf(this.#config.url)} ${failure}: events wait`, fields)
     await db.transaction((tx) => outboxStore.postpone(tx, position, clock.now() + pauseMs(attempts + 1)))
-    // An event that the receiver does not like does not hold up the others for long; a receiver that is away is left alone.
-    await clock.sleep(pauseMs(Math.min(this.#failures, pausesBetweenMax)), signal).catch(() => {})
+    // An event that the receiver rejects does not hold up the others for long; a receiver that is away is left alone.
+    await clock.sleep(pauseMs(this.#failed.size), signal).catch(() => {})
   }
 
   /** Returns why the receiver has not accepted it, as the rest of a sentence. */
-  async #post({ eventId, body }: outboxStore.Delivery): Promise<string | undefined> {
+  async #post({ eventId, body }: outboxStore.Delivery, signal: AbortSignal): Promise<string | undefined> {
     const { url, secret, ca } = this.#config
     try {
       const { status } = await fetchBounded({
@@ -87,6 +99,7 @@ export class Webhook {
         headers: signedHeaders(secret, { id: eventId, at: this.#ctx.clock.now(), body }),
         bytesMax: responseBytesMax,
         deadlineMs,
+        signal,
         ...(ca === undefined ? {} : { ca: [ca] }),
       })
       if (status >= 200 && status < 300) return undefined
