@@ -7,9 +7,9 @@ const root = join(import.meta.dirname, '..')
 /** Enough groups that none is the last to end, few enough that their members share most of the modules. */
 const groupCount = 12
 
-/** Tests that change their process, or have hooks for every test in it: these get a process of their own. */
+/** Tests that change their process, count all of its objects, or have hooks for every test in it get a process of their own. */
 const needsOwnProcess =
-  /^mock\.|\b(before|after|beforeEach|afterEach)\(|process\.(chdir|exitCode)|delete process\.env|process\.env(\.\w+|\[[^\]]*\])? \W*=[^=]/m
+  /^mock\.|queryObjects\(|\b(before|after|beforeEach|afterEach)\(|process\.(chdir|exitCode)|delete process\.env|process\.env(\.\w+|\[[^\]]*\])? \W*=[^=]/m
 
 /**
  * Files that each import a part of the tests that match the patterns. For tests without programs the start of a process and
