@@ -1,4 +1,5 @@
 import { sql } from 'kysely'
+import { DomainError } from '../base/errors.ts'
 import type { RunId, TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import { shortened } from '../base/printable.ts'
@@ -118,19 +119,23 @@ const isFinishedRun = sql<boolean>`status = 'finished' AND type = 'flwr-serverap
 /**
  * Notes that a request of the app was stored. Returns false if it was stored before: the app sends it again when the response
  * was lost. A launch of the app counts its requests from 1; those without a number are always new.
+ * Throws `invalid-request` for a number that the database cannot keep.
  */
 export async function noteBatch(
   tx: Db,
   taskId: TaskId,
   column: 'log_batch' | 'event_batch',
-  batch: number,
+  batch: bigint,
 ): Promise<boolean> {
-  if (batch === 0) return true
+  if (batch === 0n) return true
+  const count = Number(batch)
+  if (!Number.isSafeInteger(count))
+    throw new DomainError('invalid-request', `The request has the number ${batch}, which is too large: count from 1.`)
   const { numUpdatedRows } = await tx
     .updateTable('task')
-    .set({ [column]: batch })
+    .set({ [column]: count })
     .where('task_id', '=', taskId)
-    .where(column, '<', batch)
+    .where(column, '<', count)
     .executeTakeFirstOrThrow()
   return numUpdatedRows > 0
 }

@@ -42,7 +42,7 @@ export async function appendEvents(
   if (good.length === 0) return
   await ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, task.runId)
-    if (!(await taskStore.noteBatch(tx, task.taskId, 'event_batch', Number(batch)))) return
+    if (!(await taskStore.noteBatch(tx, task.taskId, 'event_batch', batch))) return
     if ((await eventStore.count(tx, task.runId)) + good.length > limits.runEventsMax) return
     for (const { event, data } of good) await eventStore.insert(tx, { ...task, at: ctx.clock.now(), event, data })
     afterCommit(() => {

@@ -5,6 +5,7 @@ import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { backToPending } from '../../tasks/task.ts'
 import * as taskStore from '../../tasks/task-store.ts'
+import { appendEvents } from './events.ts'
 import { appendLog, followLog } from './logs.ts'
 
 const never = new AbortController().signal
@@ -71,6 +72,23 @@ test('lines that an app sends again, because the response was lost, are in the l
   await send(0n, 'from a program that does not count\n')
   const { value } = await followLog(ctx, runId, 0, never).next()
   assert.equal(value?.logOutput, `one\ntwo\nthree\n${'from a program that does not count\n'.repeat(2)}`)
+})
+
+test('lines and events whose number no database can keep are invalid, and so none of them counts as another', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx } = core
+  const run = await core.run()
+  const { runId, taskId } = run
+  const send = (batch: bigint) => appendLog(ctx, runId, [`${batch}\n`], { taskId, batch })
+  const report = (batch: bigint) => appendEvents(ctx, run, [{ event: 'trellis.progress', data: '{}' }], batch)
+  const last = BigInt(Number.MAX_SAFE_INTEGER)
+  await send(last)
+  await report(last)
+  for (const batch of [last + 1n, 2n ** 63n, 2n ** 64n - 1n]) {
+    await assert.rejects(send(batch), { code: 'invalid-request' })
+    await assert.rejects(report(batch), { code: 'invalid-request' })
+  }
+  assert.equal((await followLog(ctx, runId, 0, never).next()).value?.logOutput, `${last}\n`)
 })
 
 test('each launch of an app counts its lines from the beginning', async () => {

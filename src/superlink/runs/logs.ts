@@ -17,8 +17,10 @@ import { findNotice, noticeText } from './watch-waits.ts'
 type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room' | 'progress'>
 
 /**
- * Appends text as it came, unless `from` shows that it was stored before. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
+ * Appends text as it came. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
  * ended: programs that follow its log have seen its end.
+ *
+ * @param from names the task and the number of its request: the text of a number that was stored already is left out.
  */
 export async function appendLog(
   ctx: Ctx,
@@ -29,8 +31,7 @@ export async function appendLog(
   const text = fragments.map(cutLine).join('')
   if (text === '') return
   await ctx.db.transaction(async (tx, afterCommit) => {
-    if (from && !(await taskStore.noteBatch(tx, from.taskId, 'log_batch', Number(from.batch))))
-      return ensureRunOpen(tx, runId)
+    if (from && !(await taskStore.noteBatch(tx, from.taskId, 'log_batch', from.batch))) return ensureRunOpen(tx, runId)
     await appendNote(ctx, tx, afterCommit, runId, text)
   })
 }
