@@ -2,6 +2,7 @@ import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
+import { pathToFileURL } from 'node:url'
 import { prepare } from './prepare.ts'
 import { slowestFirst } from './slow-tests.ts'
 import { TestGroups } from './test-groups.ts'
@@ -29,8 +30,13 @@ const tests = run({
   files: [...slowestFirst(files), ...(groups?.files ?? [])],
   // More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
   concurrency: interop ? 5 : 4,
-  // A test that hangs fails by itself. Those that wait for Python's pauses take up to four minutes, and more on a busy machine.
-  execArgv: ['--conditions=source', '--disable-warning=ExperimentalWarning', '--test-timeout=600000'],
+  execArgv: [
+    ...['--conditions=source', '--disable-warning=ExperimentalWarning'],
+    // A test that hangs fails by itself. Tests that wait for Python's pauses take up to four minutes.
+    '--test-timeout=600000',
+    // So does a file that does not end after its tests.
+    `--import=${pathToFileURL(join(import.meta.dirname, 'test-file-limit.ts')).href}`,
+  ],
 })
 tests.on('test:summary', ({ success }) => {
   if (!success) process.exitCode = 1

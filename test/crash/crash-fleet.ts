@@ -33,19 +33,21 @@ export class CrashFleet implements AsyncDisposable {
 
   /** `python`: the environment of Python apps. */
   static async start(python: string | undefined): Promise<CrashFleet> {
-    const stack = new AsyncDisposableStack()
-    const faultFolder = stack.use(temporaryDirectory()).path
+    await using onFailure = new AsyncDisposableStack()
+    const faultFolder = onFailure.use(temporaryDirectory()).path
     mkdirSync(faultFolder, { recursive: true })
     const args = python === undefined ? [] : ['--python', join(python, 'bin', 'python')]
-    const deployment = stack.use(
+    const deployment = onFailure.use(
       await Deployment.create({
         mutualTls: true,
         superlinkArguments: args,
         environment: { NODE_OPTIONS: `--import=${hook}`, TRELLIS_FAULT_FOLDER: faultFolder },
       }),
     )
+    const stack = new AsyncDisposableStack()
     const fleet = new CrashFleet(deployment, faultFolder, args, stack)
     for (const [index] of nodeNames.entries()) await fleet.#startNode(index)
+    stack.use(onFailure.move())
     return fleet
   }
 
