@@ -22,14 +22,20 @@ export function receiveChunks(
     let received = 0
     let waits = false
     let windows = 0
-    const timer = setInterval(() => {
+    const judge = (): void => {
       windows += 1
       if (windows * pace.bodyWindowMs >= pace.bodyMsMax) end(tooLong(pace.bodyMsMax))
       else if (!waits && received < limits.bodyBytesPerWindowMin) end(tooSlow(pace.bodyWindowMs))
       received = 0
+    }
+    let judging: NodeJS.Immediate | undefined
+    // After a stall of this process the timer fires before any socket is read: bytes that have arrived must count.
+    const timer = setInterval(() => {
+      judging = setImmediate(judge)
     }, pace.bodyWindowMs)
     const end = (error?: unknown): void => {
       clearInterval(timer)
+      clearImmediate(judging)
       source.off('data', onData).off('end', onEnd).off('close', onGone).off('aborted', onGone).off('error', onGone)
       source.pause()
       if (error === undefined) resolve()
