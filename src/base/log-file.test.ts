@@ -105,15 +105,32 @@ test('sizes have units, and the names of Flower count too', () => {
   assert.equal(read('--log-max-size', '500k').fileBytesMax, 500 * 1024)
   assert.equal(read('--log-keep', '3').filesKept, 3)
   assert.equal(read('--log-rotation-backup-count', '9').filesKept, 9)
-  for (const size of ['0', '10', '1T', 'K', '-1M', '1.5M', ''])
+  for (const size of ['0', '10', '1T', '1025G', 'K', '-1M', '1.5M', ''])
     assert.throws(() => read('--log-max-size', size), /--log-max-size must be a number with K, M or G behind it/)
   assert.throws(() => read('--log-keep', '0'), /--log-keep must be a whole number of at least 1/)
+  assert.throws(
+    () => read('--log-rotation-backup-count', '1001'),
+    /--log-rotation-backup-count must be .* at most 1000/,
+  )
 })
 
 test('the SuperExec of a server writes a file of its own beside the log of the server', () => {
   assert.deepEqual(logArguments(read('--log-file', 'logs/superlink.log', '--log-time')), [
     ...['--log-format', 'text', '--log-time', '--log-file', 'logs/superlink.superexec.log'],
-    ...['--log-max-size', '20480K', '--log-keep', '7'],
+    ...['--log-max-size', String(20 * 1024 ** 2), '--log-keep', '7'],
   ])
   assert.deepEqual(logArguments(read()), ['--log-format', 'text'])
+})
+
+test('the SuperExec of a server understands each size and count that the server accepts', () => {
+  for (const options of [
+    ['--log-max-size', '1G'],
+    ['--log-max-size', '1024G'],
+    ['--log-max-size', '999999K'],
+    ['--log-rotation-backup-count', '1000'],
+  ]) {
+    const { fileBytesMax, filesKept } = read('--log-file', 'a.log', ...options)
+    const passedOn = read(...logArguments(read('--log-file', 'a.log', ...options)))
+    assert.deepEqual([passedOn.fileBytesMax, passedOn.filesKept], [fileBytesMax, filesKept])
+  }
 })

@@ -42,13 +42,14 @@ const hourMs = 3_600_000
 const unitBytes: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }
 /** Smaller files would be rotated for almost every line. */
 const fileBytesMin = 1024
+const fileBytesLimit = 1024 ** 4
 
 /** Throws a UsageError (status 2) that names the wrong option. */
 export function readLogSettings(values: OptionValues): LogSettings {
   const { logRotationIntervalHours: hours, logRotationBackupCount: backups } = values
   const age = wholeNumber(hours, '--log-rotation-interval-hours', { min: 1 })
   const kept =
-    wholeNumber(backups, '--log-rotation-backup-count', { min: 1 }) ??
+    wholeNumber(backups, '--log-rotation-backup-count', { min: 1, max: filesKeptMax }) ??
     wholeNumber(values.logKeep, '--log-keep', { min: 1, max: filesKeptMax })
   return {
     format: values.logFormat as LogFormat,
@@ -64,11 +65,11 @@ export function readLogSettings(values: OptionValues): LogSettings {
 const filesKeptMax = 1000
 
 function readSize(text: string): number {
-  const [, digits, unit = ''] = /^(\d{1,6})([KMG]?)$/i.exec(text) ?? []
+  const [, digits, unit = ''] = /^(\d{1,13})([KMG]?)$/i.exec(text) ?? []
   const bytes = Number(digits) * (unitBytes[unit.toUpperCase()] as number)
-  if (bytes >= fileBytesMin) return bytes
+  if (bytes >= fileBytesMin && bytes <= fileBytesLimit) return bytes
   throw new UsageError(
-    `--log-max-size must be a number with K, M or G behind it, e.g. 20M, and at least 1K, not '${text}'.`,
+    `--log-max-size must be a number with K, M or G behind it, e.g. 20M, at least 1K and at most 1024G, not '${text}'.`,
     {
       exitStatus: 2,
     },
@@ -81,9 +82,7 @@ export function logArguments({ format, withTime, file, fileBytesMax, filesKept }
     ...['--log-format', format],
     ...(withTime ? ['--log-time'] : []),
     ...(file === undefined ? [] : ['--log-file', besideFile(file)]),
-    ...(file === undefined
-      ? []
-      : ['--log-max-size', `${Math.ceil(fileBytesMax / 1024)}K`, '--log-keep', String(filesKept)]),
+    ...(file === undefined ? [] : ['--log-max-size', String(fileBytesMax), '--log-keep', String(filesKept)]),
   ]
 }
 
