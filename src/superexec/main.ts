@@ -2,7 +2,7 @@ import { createAppioSource } from '../app-api/appio-source.ts'
 import { findGeneration } from '../app-api/generation.ts'
 import { createRuntimeSource } from '../app-api/runtime-source.ts'
 import type { AppGeneration } from '../app-api/task-api.ts'
-import { type Acquired, noTask, type TaskSource } from '../app-api/task-source.ts'
+import type { Acquired, TaskSource } from '../app-api/task-source.ts'
 import { systemClock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
@@ -13,6 +13,7 @@ import { createChannel } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { parseSuperexecConfig, type SuperexecConfig } from './config.ts'
 import { Launcher } from './launcher.ts'
+import { askForTask } from './next-task.ts'
 import { ServerTrouble } from './server-trouble.ts'
 
 /** `flower-superexec`: asks for tasks and launches an app process for each. */
@@ -38,11 +39,8 @@ export const main: Main = async (argv, signal) => {
   const source = stack.use(openSource(config, generation, log))
   const launcher = new Launcher(config, source, log)
   stack.defer(() => launcher.close())
-  const acquire = async ({ isRetry }: { isRetry: boolean }): Promise<Acquired> => {
-    const programs = launcher.programsWithRoom()
-    // While there is room for one program only, another question follows soon.
-    return programs.length > 0 ? source.acquire(stop, { hold: !isRetry && programs.length > 1, programs }) : noTask
-  }
+  const acquire = ({ isRetry }: { isRetry: boolean }): Promise<Acquired> =>
+    askForTask(source, { programs: launcher.programsWithRoom(), isRetry, signal: stop })
   while (!stop.aborted) {
     const acquired = await trouble.overcome(acquire).catch(async (error: unknown) => {
       // The next start of the server does not accept this program, and may be there before the end of the last is seen.
