@@ -4,6 +4,7 @@ import { DomainError } from '../base/errors.ts'
 import type { TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
 import type { MakeRoom } from '../base/make-room.ts'
+import { readSeconds } from '../base/read-seconds.ts'
 import type { Database, Db } from '../db/database.ts'
 import type { Context as WireContext } from '../gen/flwr/proto/message_pb.ts'
 import type { PullTaskInputResponseSchema, PushTaskOutputRequest } from '../gen/flwr/proto/runtime_pb.ts'
@@ -122,7 +123,7 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
               if (execution.reply) await objects.release(tx, afterCommit, [execution.reply.tree.objectId])
               execution.reply = reply
             }
-            execution.runtimeSeconds = clientappRuntime ?? secondsOf(task, clock.now())
+            execution.runtimeSeconds = readSeconds(clientappRuntime) ?? secondsOf(task, clock.now())
             // The end of the task looks at this.
             execution.isFinal = true
           }

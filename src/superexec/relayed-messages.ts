@@ -5,6 +5,7 @@ import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { errorText } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
+import { readSeconds } from '../base/read-seconds.ts'
 import { ContextSchema, MessageSchema } from '../gen/flwr/proto/message_pb.ts'
 import { type DeflatedMessage, deflateMessage } from '../message/deflate.ts'
 import { inflateMessage } from '../message/inflate.ts'
@@ -182,7 +183,7 @@ async function sendReply(api: TaskApi, input: WholeInput, [about, context, messa
     context: tooLarge ? input.context : left,
     subStatus: failure === '' ? 'completed' : 'failed',
     details: failure,
-    clientappRuntime: Number(seconds),
+    clientappRuntime: readSeconds(seconds) ?? 0,
   })
 }
 

@@ -1,5 +1,6 @@
 import type { MessageShape } from '@bufbuild/protobuf'
 import type { RunId } from '../../base/ids.ts'
+import { readSeconds } from '../../base/read-seconds.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { Call } from '../../rpc/call.ts'
 import type { CallResult, Interceptor } from '../../rpc/interceptor.ts'
@@ -36,7 +37,7 @@ const counters: Readonly<Record<string, Counter>> = {
     const { runId, messageId = '' } = request.messagesList[0]?.metadata ?? {}
     // A node must not run up the figures of a run that it does not work for.
     if (!(messageId in response.results)) return
-    const [clientappSeconds = 0] = request.clientappRuntimeList
+    const clientappSeconds = readSeconds(request.clientappRuntimeList[0]) ?? 0
     if (runId !== undefined)
       traffic.add(runId as RunId, { sent: bytes, received: call.requestBytes.length, clientappSeconds })
   },

@@ -107,6 +107,25 @@ test('a SuperNode joins with its key, gets app, instruction and objects, and its
   assert.deepEqual(await core.leftovers(), nothing)
 })
 
+test('a node that sends NaN as the time of its ClientApp leaves the figures of other runs alone', async () => {
+  await using world = await setUp()
+  const { core, keyNode } = world
+  const { call, nodeId, node } = await keyNode()
+  const { runId } = await core.run()
+  const { runId: otherId } = await core.run()
+  const asked = core.instruction(runId, nodeId)
+  await core.push(runId, [asked])
+  await call(fleet.pullMessages, { node })
+  const { wire, tree } = core.replyTo(asked).deflated
+  const about = { messagesList: [wire], messageObjectTrees: [tree], clientappRuntimeList: [Number.NaN] }
+  await call(fleet.pushMessages, { node, ...about })
+  core.ctx.traffic.add(otherId, { sent: 7 })
+  await core.ctx.traffic.flush()
+  const rows = await core.ctx.db.read.selectFrom('run').selectAll().orderBy('bytes_sent').execute()
+  assert.equal(rows[0]?.bytes_sent, 7)
+  assert.equal(rows[1]?.clientapp_runtime, 0)
+})
+
 test('a large object that is sent from its file counts in the traffic of its run', async () => {
   using folder = temporaryDirectory()
   await using world = await setUp({ folder: folder.path })
