@@ -25,7 +25,7 @@ export function eventPage(table: Table): string[] {
     'Accounts see the events of the runs that they see in `flwr ls`. Events about SuperNodes, certificates and refusals are shown to admins.',
     '## To another program',
     'With `--webhook URL`, the SuperLink sends each event to that URL by POST, and again until the response has a status of 2xx: at least once. Use `id` to notice an event that comes again, and `sequence` for the order. Events wait in the database, so they survive a restart (with `--database`).',
-    'After a failure the next attempt follows after 1, 2, 4 … seconds, at most ten minutes. After 3 days, or if 100,000 events wait, the oldest are given up: `trellis_webhook_dead_total` counts them. Redirects are not followed. The receiver needs a certificate of a public CA, or of `--webhook-ca-certfile`.',
+    'After a failure the next attempt follows after 1, 2, 4 … seconds, at most ten minutes. After 3 days, or if 100,000 events wait, the oldest are given up: `trellis_webhook_dead_total` counts them. Redirects are not followed. Other users of the machine can see the URL in `ps`: if it holds a secret of the receiver, give the SuperLink a machine or container of its own, or send events to a proxy that knows the secret. The receiver needs a certificate of a public CA, or of `--webhook-ca-certfile`.',
     'Requests are signed as [Standard Webhooks](https://www.standardwebhooks.com) describes: `webhook-signature` is `v1,` and the HMAC-SHA256, in base64, of `webhook-id`, `webhook-timestamp` and the body, joined by dots. The key is the base64 after `whsec_` in `--webhook-secret-file`. Reject requests whose `webhook-timestamp` is older than five minutes.',
   ]
 }

@@ -27,7 +27,11 @@ export async function runProgram(main: Main, argv: readonly string[]): Promise<n
     process.on(name, () => {
       if (controller.signal.aborted) process.exit(128 + constants.signals[name])
       controller.abort(name)
-      setTimeout(() => process.exit(1), gracefulMs + (name === 'SIGTERM' ? ending.drainMs : 0)).unref()
+      const patienceMs = gracefulMs + (name === 'SIGTERM' ? ending.drainMs : 0)
+      setTimeout(() => {
+        write(`The program did not end within ${patienceMs / 1000} s of ${name} and was ended.`)
+        process.exit(1)
+      }, patienceMs).unref()
     })
   }
   try {
@@ -38,9 +42,11 @@ export async function runProgram(main: Main, argv: readonly string[]): Promise<n
   }
 }
 
+function write(text: string): void {
+  process.stderr.write(`${printableLines(text.trimEnd(), { colors: false })}\n`)
+}
+
 function report(error: unknown): number {
-  const write = (text: string): void =>
-    void process.stderr.write(`${printableLines(text.trimEnd(), { colors: false })}\n`)
   if (error instanceof UsageError) {
     if (error.flowerCode !== undefined) write(`Exit Code: ${error.flowerCode}`)
     write(error.message)

@@ -38,6 +38,14 @@ test('a report shows no password in a URL, whatever characters it has, and no qu
   }
 })
 
+test('a report shows only the host of a webhook, because receivers have secrets in the path', async () => {
+  for (const url of ['https://user:s3cr3t@hooks.example:8443/services/T0/s3cr3t?key=s3cr3t', 'hooks.example/s3cr3t']) {
+    const report = await reportOf(['--insecure', '--webhook', url])
+    assert.match(report, /^--webhook (https:\/\/hooks\.example:8443|\*\*\*)\/\*\*\*$/m)
+    assert.doesNotMatch(report, /s3cr3t/)
+  }
+})
+
 test('a report of a SuperLink that cannot start says why, and shows no password and no key', async () => {
   using home = temporaryDirectory()
   writeFileSync(home.file('key.pem'), '-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n')

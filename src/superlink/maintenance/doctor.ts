@@ -66,15 +66,20 @@ function openFilesMax(): string {
   }
 }
 
-/** Returns the options that were given: names of files, addresses and modes. */
+/** Returns the options that were given: names of files, addresses and modes. The path of a webhook is often its secret. */
 function optionLines(values: OptionValues): string[] {
   const flagOf = new Map(rows.map((row) => [attributeOf(row), row.flags.split(' ')[0] ?? '']))
   return Object.entries(values)
     .filter(([name, value]) => value !== undefined && rows.find((row) => attributeOf(row) === name)?.default !== value)
     .map(([name, value]) => {
       const flag = flagOf.get(name) ?? name
+      if (name === 'webhook') return `${flag} ${originOf(String(value))}/***`
       return value === true ? flag : `${flag} ${value}`
     })
+}
+
+function originOf(url: string): string {
+  return URL.canParse(url) ? new URL(url).origin : '***'
 }
 
 function attributeOf({ flags }: OptionRow): string {
