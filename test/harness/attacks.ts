@@ -1,6 +1,6 @@
 import { connect as connectHttp2 } from 'node:http2'
 import { connect as connectTcp, type Socket } from 'node:net'
-import { setPriority } from 'node:os'
+import { getPriority, setPriority } from 'node:os'
 import { type ConnectionOptions, connect as connectTls, type TLSSocket } from 'node:tls'
 import { isMainThread, parentPort, workerData } from 'node:worker_threads'
 
@@ -185,7 +185,7 @@ async function overHttp2(
 
 if (!isMainThread) {
   // Attackers have machines of their own: here they yield to the measured programs, and take what is left of the cores.
-  setPriority(10)
+  setPriority(Math.min(19, getPriority() + 10))
   const { name, target } = workerData as { name: AttackName; target: Target }
   const stop = new AbortController()
   parentPort?.once('message', () => stop.abort())
