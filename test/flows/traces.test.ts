@@ -47,12 +47,14 @@ const serverApp = `
 import { Message, RecordDict, ServerApp } from 'trellis-fl'
 export const app = new ServerApp().main(async (grid) => {
   const [dstNodeId] = await grid.getNodeIds()
-  await grid.sendAndReceive([Message.create({ content: new RecordDict(), messageType: 'train', dstNodeId })])
+  const message = Message.create({ content: new RecordDict(), messageType: 'train', dstNodeId })
+  const [reply] = await grid.sendAndReceive([message])
+  if (reply.hasError()) throw new Error(String(reply.error.reason))
 })
 `
 const clientApp = `
-import { ClientApp, Message, RecordDict } from 'trellis-fl'
-export const app = new ClientApp().train((message) => Message.reply(message, new RecordDict()))
+import { ClientApp, RecordDict } from 'trellis-fl'
+export const app = new ClientApp().train((message) => message.reply(new RecordDict()))
 `
 
 test('a run is one trace, from flwr run to the ClientApp of each message', async () => {

@@ -71,8 +71,8 @@ test('an app whose run has ended is told that its token is void, whatever it was
     messageObjectTrees: [deflated.tree],
   })
   const calls = [
-    backend.pushLogs(ended, { logs: ['late\n'] } as Parameters<typeof backend.pushLogs>[1]),
-    backend.pushTaskEvents(ended, { events: [{ event: 'e', data: '{}' }] } as Parameters<
+    backend.pushLogs(ended, { logs: ['late\n'], batch: 0n } as Parameters<typeof backend.pushLogs>[1]),
+    backend.pushTaskEvents(ended, { events: [{ event: 'e', data: '{}' }], batch: 0n } as Parameters<
       typeof backend.pushTaskEvents
     >[1]),
     backend.pushMessages(ended, messages),
