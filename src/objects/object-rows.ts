@@ -125,9 +125,9 @@ const insertContents = rowInserter('object', ['object_id', 'available', 'size', 
 
 /** Stores objects with their contents, whether they were announced before or not. */
 async function storeContents(tx: Db, objects: readonly CarriedObject[]): Promise<void> {
-  const rows = objects.map(({ id, type, bytes }) => ({
-    ...{ object_id: id, available: 1, size: bytes.length, type, content: bytes },
-  }))
+  const rows = objects.map(({ id, type, bytes }) => {
+    return { object_id: id, available: 1, size: bytes.length, type, content: bytes }
+  })
   await insertContents(tx, rows)
 }
 

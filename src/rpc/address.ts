@@ -31,3 +31,8 @@ export function loopbackAddress({ host, port }: Address): Address {
   if (host === '0.0.0.0') return { host: '127.0.0.1', port }
   return host === '::' ? { host: '::1', port } : { host, port }
 }
+
+/** The host of an address with a port. */
+export function hostOf(address: string): string {
+  return address.slice(0, address.lastIndexOf(':'))
+}

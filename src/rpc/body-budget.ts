@@ -1,5 +1,6 @@
 import { DomainError } from '../base/errors.ts'
 import { identityKey } from '../identity/caller.ts'
+import { hostOf } from './address.ts'
 import { type ByteRoom, ByteShares } from './byte-shares.ts'
 import type { Connection } from './call.ts'
 
@@ -61,9 +62,7 @@ export class BodyBudget {
 
 /** The identity in the certificate; else the address, for IPv6 the network of one customer. */
 function payerOf({ peer, remoteAddress }: Pick<Connection, 'peer' | 'remoteAddress'>): string {
-  return peer.kind === 'certificate'
-    ? identityKey(peer)
-    : networkOf(remoteAddress.slice(0, remoteAddress.lastIndexOf(':')))
+  return peer.kind === 'certificate' ? identityKey(peer) : networkOf(hostOf(remoteAddress))
 }
 
 /** An IPv4 address as it is, the first 64 bits of an IPv6 address. */

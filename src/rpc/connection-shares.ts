@@ -1,5 +1,6 @@
 import { type CertificatePeer, identityKey, type PeerIdentity, type RefusedPeer } from '../identity/caller.ts'
 import { refusalSentence } from '../identity/refusal-sentence.ts'
+import { hostOf } from './address.ts'
 import { networkOf } from './body-budget.ts'
 import type { Connection } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
@@ -27,7 +28,7 @@ export class ConnectionShares {
 
   /** Counts a connection; the returned function ends that. */
   enter({ peer, remoteAddress }: Pick<Connection, 'peer' | 'remoteAddress'>): () => void {
-    const key = keyOf(peer, remoteAddress.slice(0, remoteAddress.lastIndexOf(':')))
+    const key = keyOf(peer, hostOf(remoteAddress))
     if (key === undefined) return () => {}
     this.#open.set(key, (this.#open.get(key) ?? 0) + 1)
     return () => {

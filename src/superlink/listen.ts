@@ -3,7 +3,7 @@ import type { Metrics } from '../base/metrics.ts'
 import type { AuditLog } from '../identity/audit.ts'
 import type { Role } from '../identity/caller.ts'
 import { tlsSourceOf } from '../identity/tls-reload.ts'
-import { formatAddress } from '../rpc/address.ts'
+import { formatAddress, hostOf } from '../rpc/address.ts'
 import type { BodyBudget } from '../rpc/body-budget.ts'
 import { countRefusedRequests } from '../rpc/count-refused-requests.ts'
 import type { Drain } from '../rpc/drain.ts'
@@ -26,7 +26,6 @@ export function createListen(
   { audit, ...shared }: { audit: AuditLog; interceptors: readonly Interceptor[]; bodyBudget: BodyBudget; drain: Drain },
 ) {
   const throttle = new LogThrottle(ctx.clock)
-  const hostOf = (address: string): string => address.slice(0, address.lastIndexOf(':'))
   const { clients } = config
   return async (
     name: string,

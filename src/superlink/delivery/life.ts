@@ -62,7 +62,7 @@ function move(tx: Db, ids: readonly string[], to: MessageState, deliveredAt?: nu
   return messageStore.move(tx, ids, from, { state: to, ...(deliveredAt === undefined ? {} : { deliveredAt }) })
 }
 
-const idOf = ({ metadata }: Pick<NewMessage, 'metadata'>): string => metadata.messageId
+export const idOf = ({ metadata }: Pick<NewMessage, 'metadata'>): string => metadata.messageId
 
 /** Stores a message of the SuperLink's own, whose one object is this. */
 export async function sendWhole(

@@ -68,24 +68,24 @@ async function sendDistinct(
   messages: readonly NewMessage[],
   carried: CarriedObjects,
 ): Promise<Map<NewMessage, Sent>> {
-  const known = new Map((await messageStore.listSent(tx, messages.map(idOf))).map((one) => [idOf(one), one]))
+  const known = new Map((await messageStore.listSent(tx, messages.map(life.idOf))).map((one) => [life.idOf(one), one]))
   const sent = new Map<NewMessage, Sent>()
   const named: { message: NewMessage; messageId: string; objectIds: readonly string[] }[] = []
   for (const message of messages) {
-    const stored = known.get(idOf(message))
+    const stored = known.get(life.idOf(message))
     if (stored) messageStore.ensureSameMessage(stored, message)
     if (stored && letGoOfObjects.includes(stored.state)) sent.set(message, { isNew: false, objectsToPush: [] })
-    else named.push({ message, messageId: idOf(message), objectIds: await flattenTreeInTurns(message.tree) })
+    else named.push({ message, messageId: life.idOf(message), objectIds: await flattenTreeInTurns(message.tree) })
   }
   // The nodes fetch their messages as soon as they are stored.
   const manyWillAsk = messages.some(({ metadata }) => metadata.dstNodeId !== superlinkNodeId)
   const missing = await ctx.objects.announceAll(tx, afterCommit, named, carried, { manyWillAsk })
   for (const { message, objectIds } of named)
     sent.set(message, {
-      isNew: !known.has(idOf(message)),
+      isNew: !known.has(life.idOf(message)),
       objectsToPush: missing.size === 0 ? [] : objectIds.filter((id) => missing.has(id)),
     })
-  const isNew = (message: NewMessage): boolean => !known.has(idOf(message))
+  const isNew = (message: NewMessage): boolean => !known.has(life.idOf(message))
   const isWhole = (message: NewMessage): boolean => sent.get(message)?.objectsToPush.length === 0
   await life.storeNew(ctx, tx, afterCommit, messages.filter(isNew), isWhole)
   return sent
@@ -93,5 +93,3 @@ async function sendDistinct(
 
 /** Its objects may be gone: they must not be asked for again. */
 const letGoOfObjects: readonly MessageState[] = ['held', 'answered', 'taken']
-
-const idOf = ({ metadata }: Pick<NewMessage, 'metadata'>): string => metadata.messageId

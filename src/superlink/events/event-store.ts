@@ -2,7 +2,7 @@ import { sql } from 'kysely'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
-import type { RunOwners } from '../runs/run-store.ts'
+import { isOwnedBy, type RunOwners } from '../runs/run-store.ts'
 
 /** Queries of the `event` table. No other file writes it. */
 
@@ -70,15 +70,7 @@ export async function list(
     .orderBy('position')
     .limit(sql.lit(eventsPerPage))
   if (scope === 'all') query = query.where('owner_aid', 'is not', null)
-  else if (scope !== 'everything') {
-    const { own, colleaguesIn } = scope
-    query = query.where((row) => {
-      const isOwner = row('owner_aid', '=', own.ownerAid)
-      const isOwn =
-        own.organization === undefined ? isOwner : row.and([isOwner, row('owner_organization', '=', own.organization)])
-      return colleaguesIn === undefined ? isOwn : row.or([isOwn, row('owner_organization', '=', colleaguesIn)])
-    })
-  }
+  else if (scope !== 'everything') query = query.where(isOwnedBy('event', scope))
   return (await query.execute()).map(toEvent)
 }
 

@@ -3,6 +3,7 @@ import type { Clock } from '../../base/clock.ts'
 import type { AuditEntry } from '../../identity/audit.ts'
 import { isRefusalReason, type RefusalReason } from '../../identity/caller.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
+import { hostOf } from '../../rpc/address.ts'
 import type { EventData } from './event-catalog.ts'
 import type { EventLog } from './event-log.ts'
 
@@ -119,8 +120,4 @@ export class RefusalEvents {
 
 function namesOf(identity: string, organization: string): { identity?: string; organization?: string } {
   return { ...(identity === '' ? {} : { identity }), ...(organization === '' ? {} : { organization }) }
-}
-
-function hostOf(address: string): string {
-  return address.slice(0, address.lastIndexOf(':'))
 }

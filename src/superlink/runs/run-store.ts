@@ -1,9 +1,10 @@
+import { type ExpressionWrapper, expressionBuilder, type SqlBool } from 'kysely'
 import type { RunId, SeriesId } from '../../base/ids.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { findValue, forgetParts, keepValue, type PreparedValue } from '../../db/large-values.ts'
-import type { NewRow, Row } from '../../db/schema.ts'
+import type { NewRow, Row, Tables } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
 import type { TaskRow } from '../../tasks/task-store.ts'
 
@@ -71,23 +72,25 @@ export type RunOwners =
     }
   | 'all'
 
+/** What decides which rows a caller sees: those of runs that these owners started. */
+export function isOwnedBy(
+  table: 'run' | 'event',
+  { own, colleaguesIn }: Exclude<RunOwners, 'all'>,
+): ExpressionWrapper<Tables, typeof table, SqlBool> {
+  const row = expressionBuilder<Tables, typeof table>()
+  const isOf = (organization: string) => row(`${table}.owner_organization`, '=', organization)
+  const isOwner = row(`${table}.owner_aid`, '=', own.ownerAid)
+  const isOwn = own.organization === undefined ? isOwner : row.and([isOwner, isOf(own.organization)])
+  return colleaguesIn === undefined ? isOwn : row.or([isOwn, isOf(colleaguesIn)])
+}
+
 /** Newest first. */
 export async function list(
   db: Db,
   filter: { owners: RunOwners; limit?: number | undefined; skip?: number | undefined },
 ): Promise<RunRow[]> {
   let query = selectRuns(db).orderBy('task.pending_at', 'desc')
-  if (filter.owners !== 'all') {
-    const { own, colleaguesIn } = filter.owners
-    query = query.where((row) => {
-      const isOwner = row('run.owner_aid', '=', own.ownerAid)
-      const isOwn =
-        own.organization === undefined
-          ? isOwner
-          : row.and([isOwner, row('run.owner_organization', '=', own.organization)])
-      return colleaguesIn === undefined ? isOwn : row.or([isOwn, row('run.owner_organization', '=', colleaguesIn)])
-    })
-  }
+  if (filter.owners !== 'all') query = query.where(isOwnedBy('run', filter.owners))
   // SQLite skips only where there is a limit.
   if (filter.limit !== undefined || filter.skip !== undefined)
     query = query.limit(filter.limit ?? Number.MAX_SAFE_INTEGER)
