@@ -40,12 +40,16 @@ function incomingWith(signal: AbortSignal): IncomingCall {
   return { head: { method: 'GetRun', signal } as CallHead, receive: async () => body }
 }
 
-test('calls that are held return when the server begins to drain, and are named until then', async () => {
-  const drain = new Drain()
-  const method = methodWith(async ({ signal }) => {
+/** Its calls last until their signal is aborted. */
+const heldMethod = (drain: Drain) =>
+  methodWith(async ({ signal }) => {
     await untilAborted(signal)
     return {}
   }, drain)
+
+test('calls that are held return when the server begins to drain, and are named until then', async () => {
+  const drain = new Drain()
+  const method = heldMethod(drain)
   const caller = new AbortController()
   const calls = [method.unary(incomingWith(caller.signal)), method.unary(incomingWith(caller.signal))]
   assert.equal(drain.describe(), 'GetRun (2)')
@@ -58,10 +62,7 @@ test('calls that are held return when the server begins to drain, and are named 
 
 test('a call that is held also ends when its caller hangs up', async () => {
   const drain = new Drain()
-  const method = methodWith(async ({ signal }) => {
-    await untilAborted(signal)
-    return {}
-  }, drain)
+  const method = heldMethod(drain)
   const caller = new AbortController()
   const call = method.unary(incomingWith(caller.signal))
   caller.abort()
