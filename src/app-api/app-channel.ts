@@ -18,6 +18,8 @@ export interface TaskToken {
   readonly token: string
   /** The SuperExec reports the death of the app in the app's name. */
   readonly wantsLastWords: boolean
+  /** `TRACEPARENT` of the app; absent if traces are off. */
+  readonly traceParent?: string | undefined
 }
 
 export interface AppMessages {
@@ -80,8 +82,10 @@ export class AppChannel {
       lineBytesMax: () => limits.appMessageBytesMax,
       onNonsense: () => {},
       onValue: (value) => {
-        const { token, wantsLastWords } = recordOf(value)
-        if (typeof token === 'string') events.onToken({ token, wantsLastWords: wantsLastWords === true })
+        const { token, wantsLastWords, traceParent } = recordOf(value)
+        if (typeof token !== 'string') return
+        const trace = typeof traceParent === 'string' ? { traceParent } : {}
+        events.onToken({ token, wantsLastWords: wantsLastWords === true, ...trace })
       },
     })
     pipe.once('close', events.onClose)

@@ -13,6 +13,16 @@ export interface AcquiredTask {
   readonly token: string
   /** The task is the ServerApp of a simulation. */
   readonly simulates?: boolean
+  /** The trace that the task is a part of; absent if traces are off. */
+  readonly trace?: TaskTrace
+}
+
+/** What a SuperExec does for the trace of a task. */
+export interface TaskTrace {
+  /** For the app, as W3C Trace Context writes it. */
+  readonly parent: string
+  /** The task is over for the SuperExec. Only the first call counts. */
+  ended(): void
 }
 
 export interface Acquired {

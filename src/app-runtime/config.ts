@@ -58,6 +58,11 @@ export async function parseAppConfig(program: AppProgram, argv: readonly string[
   }
 }
 
+/** Lets an app with OpenTelemetry continue the trace of its task, as if a shell had given it that trace. */
+export function joinTrace(traceParent: string | undefined): void {
+  if (traceParent !== undefined) process.env.TRACEPARENT = traceParent
+}
+
 /** Each program has one API of the older generation, whose flag Flower 1.29 gives it. */
 function readAddress(program: AppProgram, values: OptionValues): Pick<AppConfig, 'generation' | 'serverAddress'> {
   const [own, other] = program === 'flwr-serverapp' ? ['serverappio', 'clientappio'] : ['clientappio', 'serverappio']

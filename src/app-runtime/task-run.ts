@@ -7,7 +7,7 @@ import type { Main } from '../base/program.ts'
 import { ObjectsUnavailableError } from '../objects/transfer.ts'
 import { createChannel } from '../rpc/channel.ts'
 import { type AppLog, createAppLog } from './app-log.ts'
-import { type AppConfig, parseAppConfig } from './config.ts'
+import { type AppConfig, joinTrace, parseAppConfig } from './config.ts'
 import { guardParent } from './guard.ts'
 import { startHeartbeats } from './heartbeats.ts'
 import { assignedTasks } from './tokens.ts'
@@ -37,7 +37,8 @@ export function appMain(program: AppProgram, runTask: (task: TaskContext) => Pro
       transport: config.generation === 'runtime' ? 'http' : 'grpc',
       component: program,
     })
-    for await (const { token, leaveLastWords } of assignedTasks(config.token, signal)) {
+    for await (const { token, leaveLastWords, traceParent } of assignedTasks(config.token, signal)) {
+      joinTrace(traceParent)
       const ended = new AbortController()
       const options = { channel, token, log, signal: AbortSignal.any([signal, ended.signal]) }
       const api = config.generation === 'runtime' ? createRuntimeTask(options) : createAppioTask(program, options)

@@ -6,6 +6,8 @@ export interface AssignedTask {
   readonly token: string
   /** Leaves with the SuperExec what it shall say if this process dies; absent if it would say nothing. */
   readonly leaveLastWords: ((words: LastWords) => Promise<void>) | undefined
+  /** `TRACEPARENT` of the app; absent if its SuperExec sends no traces. */
+  readonly traceParent?: string | undefined
 }
 
 /**
@@ -37,7 +39,7 @@ export async function* assignedTasks(fixed: string | undefined, signal: AbortSig
       const next = queue.shift()
       if (next) {
         const leaveLastWords = next.wantsLastWords ? (words: LastWords) => channel.leave(words) : undefined
-        yield { token: next.token, leaveLastWords }
+        yield { token: next.token, leaveLastWords, traceParent: next.traceParent }
         // The task is over: the SuperExec may assign the next.
         channel.sayIdle()
       } else if (open) await new Promise<void>((resolve) => (wake = resolve))

@@ -1,5 +1,5 @@
-import { type ClientRequestArgs, request as requestHttp } from 'node:http'
-import { request as requestHttps } from 'node:https'
+import { type ClientRequestArgs, Agent as HttpAgent, request as requestHttp } from 'node:http'
+import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
 import { rootCertificates } from 'node:tls'
@@ -68,8 +68,16 @@ export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
   })
 }
 
-/** Without an agent Node does not name the server in the handshake, so this does. */
-function openTls({ host, port }: Pick<ClientRequestArgs, 'host' | 'port'>, { ca }: FetchRequest): Duplex {
+/** Returns an agent for a library that sends requests by itself; its connections are made and checked as those of this file. */
+export function openAgent(protocol: string, ca?: readonly string[]): HttpAgent {
+  if (protocol === 'http:') return new HttpAgent()
+  return Object.assign(new HttpsAgent(), {
+    createConnection: (to: ClientRequestArgs) => openTls(to, ca ? { ca } : {}),
+  })
+}
+
+/** Connects to an HTTPS server. Without an agent Node does not name the server in the handshake, so this does. */
+function openTls({ host, port }: Pick<ClientRequestArgs, 'host' | 'port'>, { ca }: Pick<FetchRequest, 'ca'>): Duplex {
   const name = String(host)
   return connectTls({
     ...{ host: name, port: Number(port), ALPNProtocols: ['http/1.1'] },

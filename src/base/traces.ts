@@ -12,6 +12,8 @@ export interface TraceSpan {
   readonly key?: SpanKey
   /** Absent: the span is the root of its trace. */
   readonly parent?: SpanKey
+  /** A span of another program that started this one: the span becomes a part of that trace, with a link to `parent`. */
+  readonly outer?: OuterSpan | undefined
   /** Epoch milliseconds. */
   readonly startedAt: number
   readonly endedAt: number
@@ -20,8 +22,20 @@ export interface TraceSpan {
   readonly fault?: string | undefined
 }
 
-/** A run, one of its rounds, or a message. */
-export type SpanKey = `run ${bigint}` | `round ${number} of ${bigint}` | `message ${string}`
+/** A run, one of its rounds, a message, the work of an app on a task, or the process of that app. */
+export type SpanKey =
+  | `run ${bigint}`
+  | `round ${number} of ${bigint}`
+  | `message ${string}`
+  | `task ${bigint} of ${bigint}`
+  | `process of task ${bigint} of ${bigint}`
+
+/** What a `traceparent` of W3C Trace Context names. */
+export interface OuterSpan {
+  readonly traceId: string
+  readonly spanId: string
+  readonly traceFlags: number
+}
 
 /** Where the spans of a program go. */
 export interface Traces {
@@ -39,4 +53,18 @@ export function traceId(runId: bigint): string {
 
 export function spanId(key: SpanKey): string {
   return hash('sha256', `trellis span of ${key}`).slice(0, 16)
+}
+
+/** Returns the span as other programs name their parent: the `traceparent` of W3C Trace Context. */
+export function traceParent(runId: bigint, key: SpanKey): string {
+  return `00-${traceId(runId)}-${spanId(key)}-01`
+}
+
+const form = /^(?!ff)[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-(?!0{16})([0-9a-f]{16})-([0-9a-f]{2})(?:-.*)?$/
+
+/** Returns `undefined` for a text that is no `traceparent`: as the standard says, it is ignored. */
+export function parseTraceParent(text: string): OuterSpan | undefined {
+  const [, traceId, spanId, flags] = form.exec(text) ?? []
+  if (traceId === undefined || spanId === undefined) return undefined
+  return { traceId, spanId, traceFlags: Number.parseInt(flags ?? '', 16) & 1 }
 }

@@ -3,6 +3,7 @@ import type { AppProgram } from '../app-api/task-api.ts'
 import { UsageError } from '../base/errors.ts'
 import { type LogSettings, logRows, readLogSettings } from '../base/log-options.ts'
 import { type OptionRow, type OptionValues, parseOptions, wholeNumber } from '../base/options.ts'
+import { type TraceTarget, traceRows } from '../base/trace-export.ts'
 import { readSecretFile } from '../identity/secret-file.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 import { readTrust } from '../rpc/trust-arguments.ts'
@@ -28,6 +29,7 @@ export interface SuperexecConfig {
   /** The language of apps for which the server does not tell it, as Flower's servers never do. */
   readonly apps: 'python' | 'typescript'
   readonly log: LogSettings
+  readonly traceTarget: TraceTarget | undefined
 }
 
 /** What matters for the apps that are launched. */
@@ -73,6 +75,7 @@ export const rows: readonly OptionRow[] = [
     help: 'language of the apps at a server of Flower, which does not tell it; defaults to typescript, and to python if such a server starts this program',
     choices: ['python', 'typescript'],
   },
+  ...traceRows,
   ...logRows,
   { flags: '--executor <name>', help: '', hidden: true, choices: ['subprocess'] },
   {
@@ -102,6 +105,7 @@ export async function parseSuperexecConfig(argv: readonly string[]): Promise<Sup
     keepImports: values.keepImports === true,
     apps: readApps(values),
     log: readLogSettings(values),
+    traceTarget: await readTraces(values),
   }
 }
 
@@ -109,6 +113,13 @@ export async function parseSuperexecConfig(argv: readonly string[]): Promise<Sup
 function readApps({ apps, parentPid, superexecAuthSecretStdin }: OptionValues): SuperexecConfig['apps'] {
   if (apps !== undefined) return apps as SuperexecConfig['apps']
   return parentPid !== undefined && superexecAuthSecretStdin !== true ? 'python' : 'typescript'
+}
+
+/** The code that reads certificates is loaded only if it is needed. */
+async function readTraces(values: OptionValues): Promise<TraceTarget | undefined> {
+  if (values.otlpEndpoint === undefined && values.otlpCaCertfile === undefined) return undefined
+  const { readTraceTarget } = await import('../identity/trace-options.ts')
+  return readTraceTarget(values)
 }
 
 /** `simulation` is Flower's old word for the apps of a SuperLink. */

@@ -91,7 +91,7 @@ export class Launcher {
   #handOver(task: AcquiredTask, app: AppProcess): void {
     app.guard = this.#guard(task, app.started)
     app.guard.keepAlive(task.program === 'flwr-clientapp' ? { afterMs: clientAppHeartbeatMs } : {})
-    app.channel.send({ token: task.token, wantsLastWords: app.guard.wantsLastWords })
+    app.channel.send({ token: task.token, wantsLastWords: app.guard.wantsLastWords, traceParent: task.trace?.parent })
   }
 
   /** A machine without memory, descriptors or disk space for another process fails this task, not all. */

@@ -8,10 +8,12 @@ import type { Logger } from '../base/log.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
 import { watchParent } from '../base/parent-watch.ts'
 import type { Main } from '../base/program.ts'
+import { openTraces } from '../base/trace-export.ts'
 import { formatAddress } from '../rpc/address.ts'
 import { createChannel } from '../rpc/channel.ts'
 import { startHealthServer } from '../rpc/health.ts'
 import { parseSuperexecConfig, type SuperexecConfig } from './config.ts'
+import { withTrace } from './launch-trace.ts'
 import { Launcher } from './launcher.ts'
 import { askForTask } from './next-task.ts'
 import { ServerTrouble } from './server-trouble.ts'
@@ -37,6 +39,7 @@ export const main: Main = async (argv, signal) => {
       : 'runtime'
   if (generation === undefined) return 0
   const source = stack.use(openSource(config, generation, log))
+  const traces = stack.use(await openTraces(config.traceTarget, 'flower-superexec', { log, sendMs: traceSendMs }))
   const launcher = new Launcher(config, source, log)
   stack.defer(() => launcher.close())
   const acquire = ({ isRetry }: { isRetry: boolean }): Promise<Acquired> =>
@@ -49,7 +52,7 @@ export const main: Main = async (argv, signal) => {
     })
     if (!acquired) break
     launcher.endRuns(acquired.endedRunIds)
-    if (acquired.task) launcher.launch(acquired.task)
+    if (acquired.task) launcher.launch(withTrace(acquired.task, traces, systemClock))
     else if (!acquired.waited) await systemClock.sleep(pollMs, stop).catch(() => {})
   }
   if (parentGone.signal.aborted && config.keepAppsMs > 0) {
@@ -59,6 +62,9 @@ export const main: Main = async (argv, signal) => {
   }
   return 0
 }
+
+/** How long a collector of traces may hold up the end of this program. */
+const traceSendMs = 1000
 
 /** How long the end of the parent may remain unseen. */
 const parentSeenMs = 1000

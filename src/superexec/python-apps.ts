@@ -71,8 +71,8 @@ export class PythonApps {
     if (!keepImports || dependencyInstallation) return undefined
     this.#environment ??= findPythonEnvironment(python)
     if (!this.#environment || generationOf(this.#environment) === undefined) return undefined
-    const { runId } = task
-    return this.#fork(task, { runId, args: [], again: false, owner: { app: 'ClientApp', runId }, onConnection })
+    const { runId, trace } = task
+    return this.#fork(task, { runId, args: [], again: false, trace, owner: { app: 'ClientApp', runId }, onConnection })
   }
 
   /** The program that runs a task. */
@@ -101,16 +101,17 @@ export class PythonApps {
   }
 
   #launch(task: AcquiredTask, args: readonly string[]): StartedApp {
-    const owner: ConsoleOwner = { app: appNames[task.program], runId: task.runId }
+    const { runId, trace } = task
+    const owner: ConsoleOwner = { app: appNames[task.program], runId }
     const alone = (): StartedApp => {
       const [file, ...rest] = [...this.#commandOf(task), ...args]
-      const child = spawn(file as string, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: unbufferedPython() })
+      const child = spawn(file as string, rest, { stdio: ['ignore', 'pipe', 'pipe'], env: unbufferedPython(trace) })
       this.#console.show([child.stdout, child.stderr], owner)
       return startedApp(child)
     }
     // What is installed for one task is gone when it ends.
     const again = !this.#config.dependencyInstallation
-    return this.#fork(task, { runId: task.runId, args, again, owner, alone }) ?? alone()
+    return this.#fork(task, { runId, args, again, trace, owner, alone }) ?? alone()
   }
 
   /** A ServerApp comes once a run. Elsewhere than on Linux a process with the libraries of numpy cannot be forked safely. */

@@ -2,6 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { closeSync, existsSync, openSync, readSync } from 'node:fs'
 import { delimiter, dirname, join } from 'node:path'
 import type { AppProgram } from '../app-api/task-api.ts'
+import type { TaskTrace } from '../app-api/task-source.ts'
 
 /** The programs of a Python environment with Flower. */
 export interface PythonEnvironment {
@@ -27,9 +28,12 @@ export function findPythonEnvironment(
   return environment(folder, candidates.find(existsSync))
 }
 
-/** Python holds back output that does not go to a terminal; without that it is shown when it is written. */
-export function unbufferedPython(): NodeJS.ProcessEnv {
-  return { ...process.env, PYTHONUNBUFFERED: '1' }
+/**
+ * Python holds back output that does not go to a terminal; without that it is shown when it is written. An app with
+ * OpenTelemetry continues the trace of its task.
+ */
+export function unbufferedPython(trace?: TaskTrace): NodeJS.ProcessEnv {
+  return { ...process.env, PYTHONUNBUFFERED: '1', ...(trace ? { TRACEPARENT: trace.parent } : {}) }
 }
 
 function environment(folder: string, interpreter: string | undefined): PythonEnvironment {

@@ -211,7 +211,12 @@ def without_parent(args):
     at = args.index('--parent-pid') if '--parent-pid' in args else len(args)
     return args[:at] + args[at + 2:]
 
+def join_trace(task):
+    if 'trace' in task:
+        os.environ['TRACEPARENT'] = task['trace']
+
 def run_tasks(task, line):
+    join_trace(task)
     before = set(sys.modules), dict(os.environ)
     signals = signal.SIGINT, signal.SIGTERM, signal.SIGQUIT
     handlers = [signal.getsignal(number) for number in signals]
@@ -246,6 +251,7 @@ def run_tasks(task, line):
             atexit._run_exitfuncs()
             os._exit(0)
         task = json.loads(request)
+        join_trace(task)
         args = without_parent(task['args'])
 
 ${pythonWorkerScript}

@@ -28,6 +28,9 @@ def main():
     what, file = sys.argv[1], sys.argv[2]
     with open(file, 'a') as out:
         out.write(f'{os.getpid()} {os.getppid()} {imported} {random.random()} {os.path.basename(sys.argv[0])}\\n')
+    if 'TRACEPARENT' in os.environ:
+        with open(file + '-trace', 'a') as out:
+            out.write(f'{os.getpid()} ' + os.environ['TRACEPARENT'] + '\\n')
     if what == 'leave':
         import signal
         global loaded
@@ -163,6 +166,18 @@ test('a process that has ended a task well runs the next one of its run, and onl
   assert.ok(isAlive(otherPid))
   server.close()
   await eventually('the end of the other one', () => !isAlive(otherPid))
+})
+
+test('each task has a trace of its own, also in a process that has run another one', { skip }, async () => {
+  rmSync(`${notes}-trace`, { force: true })
+  using server = open()
+  for (const parent of ['first', 'second']) {
+    const trace = { parent, ended() {} }
+    assert.equal(await server.start({ ...run(leave(0)), trace })?.ended, 'exit status 0')
+  }
+  const [first, second] = readFileSync(`${notes}-trace`, 'utf8').trim().split('\n')
+  const [pid] = first?.split(' ') ?? []
+  assert.deepEqual([first, second], [`${pid} first`, `${pid} second`])
 })
 
 test('a process whose task failed, or that may run one task only, ends with it', { skip }, async () => {

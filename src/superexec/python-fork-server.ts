@@ -1,5 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import type { Duplex, Readable } from 'node:stream'
+import type { TaskTrace } from '../app-api/task-source.ts'
 import { ended } from '../base/child-program.ts'
 import { readJsonLines } from '../base/json-lines.ts'
 import type { AppConsole, ConsoleOwner } from './app-console.ts'
@@ -25,6 +26,7 @@ export interface ForkedProgram {
   readonly args: readonly string[]
   /** Whether its process may run further tasks of the run, if the program lets it. */
   readonly again: boolean
+  readonly trace?: TaskTrace | undefined
   readonly owner: ConsoleOwner
   /** Starts the program without a fork server, if that ends before it has forked; absent for a worker. */
   readonly alone?: () => StartedApp
@@ -76,7 +78,7 @@ export class PythonForkServer {
   }
 
   /** Returns `undefined` if this server has ended or is ending: then another one has to be started. */
-  start({ runId, args, again, owner, alone, onConnection }: ForkedProgram): StartedApp | undefined {
+  start({ runId, args, again, trace, owner, alone, onConnection }: ForkedProgram): StartedApp | undefined {
     if (!this.#open) return undefined
     clearTimeout(this.#idleTimer)
     const fork = new Fork(alone)
@@ -86,7 +88,7 @@ export class PythonForkServer {
       frames: this.#sockets.open(onConnection, fork.ended, 1),
       parent: process.pid,
     }
-    this.#write({ run: String(runId), args, again, console, ...worker })
+    this.#write({ run: String(runId), args, again, trace: trace?.parent, console, ...worker })
     return fork
   }
 

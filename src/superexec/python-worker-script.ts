@@ -62,6 +62,7 @@ class MessageRunner:
 
     def answer(self, about, context, message, fab=b''):
         about = json.loads(about)
+        join_trace(about)
         context = self.context_from(self.wire_context.FromString(context))
         message = self.message_from(self.wire_message.FromString(message))
         if self.identity is not None:
@@ -85,6 +86,7 @@ class MessageRunner:
         ]
 
 def run_messages(task, line):
+    join_trace(task)
     before = set(sys.modules), dict(os.environ)
     print_to(task['console'])
     sys.argv = [program]

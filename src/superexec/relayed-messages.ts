@@ -149,6 +149,7 @@ export class RelayedMessages {
       fab_version: run.fabVersion,
       fab_hash: known?.hashStr ?? '',
       task_id: String(taskId ?? 0n),
+      trace: task.trace?.parent,
     }
     const objects = byHash(message.objects)
     const whole = inflateMessage(message.tree.objectId, (id) => objects.get(id) as Uint8Array)

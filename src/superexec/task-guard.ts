@@ -36,6 +36,7 @@ export class TaskGuard {
 
   constructor(options: TaskGuardOptions) {
     this.#options = options
+    this.signal.addEventListener('abort', () => options.task.trace?.ended(), { once: true })
   }
 
   /** Aborted when the task is over for this program. */

@@ -102,7 +102,7 @@ export async function startSuperlink(
   const room = new StorageRoom({ clock, log, onChange: () => bells.runs.ringAll() })
   const metrics = new Metrics()
   const work = new WorkMetrics(metrics)
-  const traces = stack.use(await openTraces(config.traceEndpoint, 'flower-superlink', { log, clock }))
+  const traces = stack.use(await openTraces(config.traceTarget, 'flower-superlink', { log, clock }))
   const observer = { ...work.observer, ...traceRuns(traces) }
   const { path } = config.database
   let databaseFailure: string | undefined

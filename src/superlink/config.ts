@@ -1,9 +1,10 @@
 import { UsageError } from '../base/errors.ts'
 import { type LogSettings, readLogSettings } from '../base/log-options.ts'
 import { type OptionValues, parseOptions, readDrainMs, wholeNumber } from '../base/options.ts'
-import { readTraceEndpoint } from '../base/trace-export.ts'
+import type { TraceTarget } from '../base/trace-export.ts'
 import { inMemory } from '../db/database.ts'
 import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
+import { readTraceTarget } from '../identity/trace-options.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
 import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
@@ -38,8 +39,7 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly python: string | undefined
   readonly log: LogSettings
   readonly auditFile: string | undefined
-  /** The OpenTelemetry collector that gets traces. */
-  readonly traceEndpoint: string | undefined
+  readonly traceTarget: TraceTarget | undefined
   /** Where events are sent. */
   readonly webhook: WebhookConfig | undefined
   /** Where the address of the Control API is written. */
@@ -120,7 +120,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     python: text('python'),
     log: readLogSettings(values),
     auditFile: text('auditLog'),
-    traceEndpoint: readTraceEndpoint(values),
+    traceTarget: readTraceTarget(values),
     webhook: readWebhook(values),
     addressFile: text('addressFile'),
     idleMs: readIdle(text('endWhenIdle')),

@@ -1,6 +1,6 @@
 import { logRows, rotationRows } from '../base/log-options.ts'
 import { drainRow, type OptionRow } from '../base/options.ts'
-import { traceRow } from '../base/trace-export.ts'
+import { traceRows } from '../base/trace-export.ts'
 
 /** The value of `--database` for a state in memory. */
 export const memoryName = ':flwr-in-memory:'
@@ -91,7 +91,7 @@ export const rows: readonly OptionRow[] = [
     flags: '--audit-log <path>',
     help: 'file for the audit log, one JSON object per line: connections, rejections and changes',
   },
-  traceRow,
+  ...traceRows,
   {
     flags: '--webhook <url>',
     help: 'send events (runs, SuperNodes, certificates, refusals) to this https URL by POST, signed; needs --webhook-secret-file',

@@ -31,6 +31,7 @@ import { createClientAppIoService } from '../tasks/appio-service.ts'
 import { runOwnSuperexec } from '../tasks/own-superexec.ts'
 import { createRuntimeService } from '../tasks/runtime-service.ts'
 import { SuperexecGate } from '../tasks/superexec-auth.ts'
+import { traceTask } from '../tasks/task-trace.ts'
 import { Tasks } from '../tasks/tasks.ts'
 import { completeWork } from './complete-work.ts'
 import type { SupernodeConfig } from './config.ts'
@@ -41,7 +42,6 @@ import { receiveInstructions } from './receive.ts'
 import { Runs } from './runs.ts'
 import { createSupernodeBackend } from './runtime-backend.ts'
 import { onTaskFinished } from './task-end.ts'
-import { traceTask } from './task-trace.ts'
 import { WorkBook } from './work.ts'
 
 export interface Supernode {
@@ -65,7 +65,7 @@ export async function startSupernode(
   await using stack = new AsyncDisposableStack()
 
   const metrics = new Metrics()
-  const traces = stack.use(await openTraces(config.traceEndpoint, 'flower-supernode', { log, clock }))
+  const traces = stack.use(await openTraces(config.traceTarget, 'flower-supernode', { log, clock }))
   metrics.onRead(() => metrics.tellStorage(disk, space.disks))
   const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
   const around = { clock, log, onReload }
@@ -206,9 +206,9 @@ function runSuperexec(
   { address }: Listener,
   secret: Uint8Array,
 ): Promise<void> {
-  const { python, dependencyInstallation, runtimeTls, log: logSettings } = config
+  const { python, dependencyInstallation, runtimeTls, log: logSettings, traceTarget } = config
   const about = { address, caFile: runtimeTls?.caFile.path, secret, python, keepImports: false, dependencyInstallation }
-  return runOwnSuperexec({ ...about, logSettings, clock, log, signal })
+  return runOwnSuperexec({ ...about, logSettings, traceTarget, clock, log, signal })
 }
 
 /** When no more instructions are received, those under way go on until the program stops. */

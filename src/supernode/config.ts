@@ -2,7 +2,7 @@ import { UsageError } from '../base/errors.ts'
 import { type LogSettings, logRows, readLogSettings } from '../base/log-options.ts'
 import type { NodeTags } from '../base/node-tags.ts'
 import { drainRow, type OptionRow, type OptionValues, parseOptions, readDrainMs, wholeNumber } from '../base/options.ts'
-import { readTraceEndpoint, traceRow } from '../base/trace-export.ts'
+import { type TraceTarget, traceRows } from '../base/trace-export.ts'
 import type { UserConfig } from '../base/user-config.ts'
 import type { AppLanguage } from '../fab/app-components.ts'
 import { parseConfigPairs } from '../fab/config-pairs.ts'
@@ -15,6 +15,7 @@ import {
   readServerTls,
   type ServerTlsFiles,
 } from '../identity/tls-files.ts'
+import { readTraceTarget } from '../identity/trace-options.ts'
 import { readTrustedEntities, type TrustedEntities } from '../identity/trusted-entities.ts'
 import { formatAddress, isLoopback, parseAddress } from '../rpc/address.ts'
 import { readKey } from './key-file.ts'
@@ -45,8 +46,7 @@ export interface SupernodeConfig {
   readonly maxRetries: number | undefined
   readonly maxWaitMs: number | undefined
   readonly healthAddress: string | undefined
-  /** The OpenTelemetry collector that gets traces. */
-  readonly traceEndpoint: string | undefined
+  readonly traceTarget: TraceTarget | undefined
   /** How long instructions under way may complete after SIGTERM. */
   readonly drainMs: number
   readonly dependencyInstallation: boolean
@@ -122,7 +122,7 @@ export const rows: readonly OptionRow[] = [
     help: 'file with the secret that SuperExecs must have, with --isolation process',
   },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
-  traceRow,
+  ...traceRows,
   drainRow,
   {
     flags: '--allow-runtime-dependency-installation',
@@ -180,7 +180,7 @@ export function parseSupernodeConfig(argv: readonly string[]): SupernodeConfig |
     maxRetries: wholeNumber(text('maxRetries'), '--max-retries', { min: 0 }),
     maxWaitMs: maxWaitSeconds === undefined ? undefined : maxWaitSeconds * 1000,
     healthAddress,
-    traceEndpoint: readTraceEndpoint(values),
+    traceTarget: readTraceTarget(values),
     drainMs: readDrainMs(values),
     dependencyInstallation: values.allowRuntimeDependencyInstallation === true,
     python: text('python'),

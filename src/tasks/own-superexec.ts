@@ -2,6 +2,7 @@ import { keepRunning, startProgram } from '../base/child-program.ts'
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import { type LogSettings, logArguments } from '../base/log-options.ts'
+import { type TraceTarget, traceArguments } from '../base/trace-export.ts'
 import { type Address, formatAddress, loopbackAddress } from '../rpc/address.ts'
 
 const program = 'flower-superexec'
@@ -19,6 +20,7 @@ export interface OwnSuperexecOptions {
   /** How long ServerApps wait for the next start of this server; absent: they end with it. */
   readonly keepAppsMinutes?: number | undefined
   readonly logSettings: LogSettings
+  readonly traceTarget: TraceTarget | undefined
   /** Called when the SuperExec has ended by itself, with the instant of its start: its apps end with it. */
   readonly onEnd?: (startedAt: number) => Promise<void>
   readonly clock: Clock
@@ -46,12 +48,14 @@ export function runOwnSuperexec(options: OwnSuperexecOptions): Promise<void> {
 function superexecArguments(
   options: Omit<OwnSuperexecOptions, 'secret' | 'clock' | 'log' | 'signal' | 'onEnd'>,
 ): string[] {
-  const { address, caFile, python, keepImports, dependencyInstallation, keepAppsMinutes, logSettings } = options
+  const { address, caFile, python, keepImports, dependencyInstallation, keepAppsMinutes, logSettings, traceTarget } =
+    options
   return [
     ...(caFile === undefined ? ['--insecure'] : ['--root-certificates', caFile]),
     ...['--runtime-api-address', formatAddress(loopbackAddress(address))],
     ...['--parent-pid', String(process.pid), '--superexec-auth-secret-stdin'],
     ...logArguments(logSettings),
+    ...traceArguments(traceTarget),
     ...(keepAppsMinutes === undefined ? [] : ['--keep-apps', String(keepAppsMinutes)]),
     ...(python === undefined ? [] : ['--python', python]),
     ...(keepImports ? ['--keep-imports'] : []),

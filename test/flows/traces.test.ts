@@ -1,47 +1,11 @@
 import assert from 'node:assert/strict'
-import { once } from 'node:events'
-import { createServer } from 'node:http'
-import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { traceId } from '../../src/base/traces.ts'
+import { TestCa } from '../harness/certificates.ts'
 import { Deployment } from '../harness/deployment.ts'
-
-interface Span {
-  readonly name: string
-  readonly traceId: string
-  readonly spanId: string
-  readonly parentSpanId?: string
-  readonly startTimeUnixNano: string
-  readonly endTimeUnixNano: string
-}
-
-/** A collector that keeps the spans that come, with the program that sent each. */
-async function startCollector() {
-  const spans: (Span & { readonly service: string })[] = []
-  const server = createServer(async (request, response) => {
-    const chunks: Buffer[] = []
-    for await (const chunk of request) chunks.push(chunk as Buffer)
-    const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString()) as {
-      resourceSpans: {
-        resource: { attributes: { key: string; value: { stringValue?: string } }[] }
-        scopeSpans: { spans: Span[] }[]
-      }[]
-    }
-    for (const { resource, scopeSpans } of resourceSpans) {
-      const service = resource.attributes.find(({ key }) => key === 'service.name')?.value.stringValue ?? ''
-      spans.push(...scopeSpans.flatMap((scope) => scope.spans.map((span) => ({ ...span, service }))))
-    }
-    response.setHeader('content-type', 'application/json').end('{}')
-  })
-  server.listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const close = async (): Promise<void> => {
-    server.closeAllConnections()
-    await new Promise((resolve) => server.close(resolve))
-  }
-  const endpoint = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
-  return { spans, endpoint, [Symbol.asyncDispose]: close }
-}
+import { temporaryDirectory } from '../harness/directory.ts'
+import { eventually } from '../harness/program.ts'
+import { startTraceCollector } from '../harness/trace-collector.ts'
 
 const serverApp = `
 import { Message, RecordDict, ServerApp } from 'trellis-fl'
@@ -50,43 +14,58 @@ export const app = new ServerApp().main(async (grid) => {
   const message = Message.create({ content: new RecordDict(), messageType: 'train', dstNodeId })
   const [reply] = await grid.sendAndReceive([message])
   if (reply.hasError()) throw new Error(String(reply.error.reason))
+  console.log('ServerApp has ' + process.env.TRACEPARENT)
+  console.log('ClientApp has ' + reply.content.configRecords.get('app').get('trace'))
 })
 `
 const clientApp = `
-import { ClientApp, RecordDict } from 'trellis-fl'
-export const app = new ClientApp().train((message) => message.reply(new RecordDict()))
+import { ClientApp, ConfigRecord, RecordDict } from 'trellis-fl'
+export const app = new ClientApp().train((message) => {
+  const content = new RecordDict({ app: new ConfigRecord({ trace: String(process.env.TRACEPARENT) }) })
+  return message.reply(content)
+})
 `
 
-test('a run is one trace, from flwr run to the ClientApp of each message', async () => {
-  await using collector = await startCollector()
-  const flag = ['--otlp-endpoint', collector.endpoint]
+test('a run is one trace, from flwr run to the ClientApp of each message, and apps can continue it', async () => {
+  using directory = temporaryDirectory()
+  const ca = await TestCa.create(directory.path, 'collector-ca')
+  await using collector = await startTraceCollector((await ca.server()).issued)
+  const flags = ['--otlp-endpoint', collector.endpoint, '--otlp-ca-certfile', ca.certfile]
   let runId = 0n
+  let said = ''
   {
-    await using deployment = await Deployment.create({ superlinkArguments: flag })
-    await deployment.startSupernode('node-1', flag)
+    await using deployment = await Deployment.create({ superlinkArguments: flags })
+    await deployment.startSupernode('node-1', flags)
     const app = deployment.writeApp({ server: serverApp, client: clientApp })
-    const { said, status } = await deployment.flwr('run', app, '--stream', ...flag)
-    assert.equal(status, 0, said)
+    const ran = await deployment.flwr('run', app, '--stream', ...flags)
+    said = ran.said
+    assert.equal(ran.status, 0, said)
+    // A SuperExec that ends gives up after a second.
+    const isProcess = ({ name }: { name: string }): boolean => name === 'app process'
+    await eventually('the spans of both apps', () => collector.spans.filter(isProcess).length === 2)
     runId = BigInt(/Successfully started run (\d+)/.exec(said)?.[1] ?? 0)
   }
   const { spans } = collector
   assert.deepEqual([...new Set(spans.map((span) => span.traceId))], [traceId(runId)], JSON.stringify(spans))
-  const named = (name: string) => {
-    const found = spans.filter((span) => span.name === name)
+  const find = (name: string, parent?: string) => {
+    const found = spans.filter((span) => span.name === name && (!parent || span.parentSpanId === parent))
     assert.equal(found.length, 1, `${name}: ${spans.map((span) => span.name)}`)
     return found[0] as (typeof spans)[number]
   }
-  const run = named('run')
+  const run = find('run')
   assert.ok(!run.parentSpanId)
-  assert.equal(named('flwr run').parentSpanId, run.spanId)
-  assert.equal(named('ServerApp').parentSpanId, run.spanId)
-  const message = named('message')
-  assert.equal(message.parentSpanId, run.spanId)
-  const work = named('ClientApp')
-  assert.equal(work.parentSpanId, message.spanId)
+  assert.equal(find('flwr run').parentSpanId, run.spanId)
+  const server = find('ServerApp', run.spanId)
+  const message = find('message', run.spanId)
+  const client = find('ClientApp', message.spanId)
   assert.deepEqual(
-    ['run', 'flwr run', 'ClientApp'].map((name) => named(name).service),
+    ['run', 'flwr run', 'ClientApp'].map((name) => find(name).service),
     ['flower-superlink', 'flwr', 'flower-supernode'],
   )
-  assert.ok(BigInt(message.startTimeUnixNano) <= BigInt(work.startTimeUnixNano))
+  assert.ok(BigInt(message.startTimeUnixNano) <= BigInt(client.startTimeUnixNano))
+  for (const [name, { spanId }] of Object.entries({ ServerApp: server, ClientApp: client })) {
+    const process = find('app process', spanId)
+    assert.equal(process.service, 'flower-superexec')
+    assert.ok(said.includes(`${name} has 00-${traceId(runId)}-${process.spanId}-01`), said)
+  }
 })

@@ -1,18 +1,19 @@
 import { existsSync } from 'node:fs'
 import { homedir } from 'node:os'
 import { join, resolve } from 'node:path'
-import { Command, Option } from 'commander'
+import { Command } from 'commander'
 import { systemClock } from '../../base/clock.ts'
 import { UsageError } from '../../base/errors.ts'
+import type { OptionValues } from '../../base/options.ts'
 import { oneLine } from '../../base/printable.ts'
-import { openTraces, readTraceEndpoint, traceRow } from '../../base/trace-export.ts'
+import { openTraces, type TraceTarget, traceRows } from '../../base/trace-export.ts'
 import { type BuiltFab, buildFab } from '../../fab/bundle.ts'
 import { userConfigToWire } from '../../message/wire.ts'
 import { type CliContext, type CreateCommand, collect, connectionArgument, formatOption, parseId } from '../command.ts'
 import { type OpenControl, openControl } from '../connect.ts'
 import { isFederationName, readFlowerConfig } from '../flower-config.ts'
 import { endText, followRun } from '../follow.ts'
-import { flwrHome } from '../home.ts'
+import { flwrHome, outerSpan } from '../home.ts'
 import { movedText, moveLegacyConnections } from '../legacy-connections.ts'
 import { type Output, paint, runCommand as runWithOutput } from '../output.ts'
 import { readRunConfig } from '../run-config.ts'
@@ -28,6 +29,7 @@ interface Options {
   readonly federationConfig: readonly string[]
   readonly format: string
   readonly otlpEndpoint?: string
+  readonly otlpCaCertfile?: string
 }
 
 /** Options of a command whose run is traced. */
@@ -48,7 +50,8 @@ export const runCommand: CreateCommand = (context) =>
       [],
     )
     .option('--federation-config <pairs>', 'settings of a simulation, as key=value pairs', collect, [])
-    .addOption(new Option(traceRow.flags, traceRow.help))
+    .option(traceRows[0].flags, traceRows[0].help)
+    .option(traceRows[1].flags, traceRows[1].help)
     .addOption(formatOption())
     .action(async (app: string, connectionName: string | undefined, options: Options) => {
       context.status = await runWithOutput(context, options.format, (output) =>
@@ -137,15 +140,26 @@ async function follow(
   return statusText(ended) === 'finished:failed' ? 1 : 0
 }
 
-/** Makes the command a part of the trace of the run that it starts. */
+/** How long the command waits for a collector at its end. */
+const sendMs = 1000
+
+/** The code that reads certificates is loaded only if it is needed. */
+async function readTarget(options: OptionValues): Promise<TraceTarget | undefined> {
+  if (Object.values(options).every((value) => value === undefined)) return undefined
+  const { readTraceTarget } = await import('../../identity/trace-options.ts')
+  return readTraceTarget(options)
+}
+
+/** Makes the command a part of the trace of the run that it starts, or of the pipeline that started the command. */
 async function traced(
-  { otlpEndpoint }: Options,
+  { otlpEndpoint, otlpCaCertfile }: Options,
   output: Output,
   command: (onStarted: (runId: bigint) => void) => Promise<number>,
 ): Promise<number> {
   const startedAt = systemClock.now()
   const log = { warn: (text: string) => output.note(`Warning: ${text}`) }
-  await using traces = await openTraces(readTraceEndpoint({ otlpEndpoint }), 'flwr', { log })
+  const target = await readTarget({ otlpEndpoint, otlpCaCertfile })
+  await using traces = await openTraces(target, 'flwr', { log, sendMs })
   let runId: bigint | undefined
   try {
     return await command((started) => {
@@ -153,8 +167,10 @@ async function traced(
     })
   } finally {
     const endedAt = systemClock.now()
-    if (runId !== undefined)
-      traces.record({ name: 'flwr run', runId, parent: `run ${runId}`, startedAt, endedAt, attributes: {} })
+    if (runId !== undefined) {
+      const about = { name: 'flwr run', runId, parent: `run ${runId}` as const, outer: outerSpan() }
+      traces.record({ ...about, startedAt, endedAt, attributes: {} })
+    }
   }
 }
 

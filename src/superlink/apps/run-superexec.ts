@@ -12,8 +12,8 @@ export function runSuperexec(
   secret: Uint8Array,
   signal: AbortSignal,
 ): Promise<void> {
-  const { python, simulation: keepImports, dependencyInstallation, keepAppsMinutes } = config
+  const { python, simulation: keepImports, dependencyInstallation, keepAppsMinutes, traceTarget } = config
   const about = { address: apps.address, caFile: undefined, secret, python, keepImports, dependencyInstallation }
   const onEnd = (startedAt: number): Promise<void> => tasks.loseLaunchedSince(startedAt, 'its SuperExec has ended')
-  return runOwnSuperexec({ ...about, keepAppsMinutes, logSettings: config.log, clock, log, signal, onEnd })
+  return runOwnSuperexec({ ...about, keepAppsMinutes, logSettings: config.log, traceTarget, clock, log, signal, onEnd })
 }

@@ -1,5 +1,6 @@
 import type { Traces } from '../../base/traces.ts'
 import type { Task } from '../../tasks/task.ts'
+import { traceTask } from '../../tasks/task-trace.ts'
 import type { RunObserver } from './progress.ts'
 
 /** The trace of a run: the run, its rounds, and in them the messages from when they were sent until their reply. */
@@ -26,15 +27,17 @@ export function traceRuns(traces: Traces): Pick<RunObserver, 'worked' | 'roundTr
       const key = `round ${round} of ${runId}` as const
       traces.record({ name: `round ${round}`, runId, key, parent: `run ${runId}`, startedAt, endedAt, attributes: {} })
     },
-    ended({ runId, type, subStatus, details, pendingAt, runningAt, finishedAt = pendingAt }) {
-      if (type !== 'flwr-serverapp') return
+    ended(task) {
+      const { runId, taskId, type, subStatus, details, pendingAt, runningAt, finishedAt = pendingAt } = task
+      // The ClientApps of a simulation run here too.
+      if (type !== 'flwr-serverapp') return traceTask(traces, task)
       const key = `run ${runId}` as const
       const attributes = { 'trellis.result': subStatus }
       const fault = subStatus === 'failed' ? details : undefined
       traces.record({ name: 'run', runId, key, startedAt: pendingAt, endedAt: finishedAt, attributes, fault })
       if (runningAt === undefined) return
-      const app = { name: 'ServerApp', runId, parent: key, startedAt: runningAt, endedAt: finishedAt }
-      traces.record({ ...app, attributes: {}, fault })
+      const app = { name: 'ServerApp', runId, key: `task ${taskId} of ${runId}` as const, parent: key }
+      traces.record({ ...app, startedAt: runningAt, endedAt: finishedAt, attributes: {}, fault })
     },
   }
 }
