@@ -1,5 +1,6 @@
 import { prepareChromium } from './chromium.ts'
 import { prepareDeployTools } from './deploy-tools.ts'
+import { preparePostgres } from './postgres.ts'
 import { preparePython } from './python.ts'
 import { prepareStepCa } from './step-ca.ts'
 import { prepareStunnel } from './stunnel.ts'
@@ -19,7 +20,7 @@ export async function prepare({ interop, deploy, browser }: Prepared): Promise<R
   const tools = deploy ? await prepareDeployTools() : {}
   const chromium = browser ? prepareChromium() : {}
   const stunnel = interop ? prepareStunnel() : {}
-  return { ...python, ...tools, ...chromium, ...stunnel, ...(await building) }
+  return { ...preparePostgres(), ...python, ...tools, ...chromium, ...stunnel, ...(await building) }
 }
 
 if (import.meta.main) await prepare({ interop: true, deploy: true, browser: true })

@@ -22,7 +22,7 @@ Object.assign(process.env, { NODE_COMPILE_CACHE: join(root, '.cache', 'node-comp
 using groups = isAll
   ? new TestGroups(['src/**/*.test.ts', 'examples/**/*.test.ts', 'templates/!(tensorflow)/**/*.test.ts'])
   : undefined
-const wanted = isAll ? ['test/*.test.ts', 'test/{deploy,faults,flows,wire}/**/*.test.ts'] : patterns
+const wanted = isAll ? ['test/*.test.ts', 'test/{deploy,engines,faults,flows,wire}/**/*.test.ts'] : patterns
 const files = wanted.flatMap((pattern) => globSync(pattern, { cwd: root })).map((path) => join(root, path))
 if (files.length === 0) throw new Error(`No file fits ${patterns.join(' ')}`)
 const tests = run({

@@ -162,6 +162,7 @@ const mayReadEnvironment = [
   'src/cli/home.ts',
   'src/cli/live-lines.ts',
   'src/superexec/python-environment.ts',
+  'src/superlink/config-database.ts',
 ]
 
 test('TLS connections are opened where no certificate can crash the program', () => {

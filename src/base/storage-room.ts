@@ -18,7 +18,7 @@ export interface StorageRoomOptions {
 }
 
 /**
- * Knows whether the disks that a program stores on are full. Stores report it; the watch reports it to the operator once a
+ * Knows whether the disks that a program stores on are full, or its database server cannot be reached. Stores report it; the watch reports it to the operator once a
  * minute, tries every few seconds whether there is room again, and ends the outage. It does not stop writes: each is tried.
  */
 export class StorageRoom {
@@ -29,6 +29,8 @@ export class StorageRoom {
   /** Folders, and how many bytes must fit there before work goes on. */
   readonly #full = new Map<string, number>()
   #fullSince: number | undefined
+  /** Why a database server cannot be reached. */
+  #lost: string | undefined
   /** The last outage that ended: what was enough room then, by folder. */
   #before: { readonly endedAt: number; readonly enough: ReadonlyMap<string, number> } | undefined
 
@@ -38,23 +40,25 @@ export class StorageRoom {
     this.#throttle = new LogThrottle(options.clock)
   }
 
+  /** Whether nothing can be stored: a disk is full, or a database server cannot be reached. */
   get isFull(): boolean {
-    return this.#full.size > 0
+    return this.#fullSince !== undefined
   }
 
-  /** Since when; `undefined` while there is room. */
+  /** Since when nothing can be stored; `undefined` while all is well. */
   get fullSince(): number | undefined {
     return this.#fullSince
   }
 
   /** Why the program cannot do its work, with the remedy; `undefined` while it can. */
   get trouble(): string | undefined {
+    if (this.#lost !== undefined) return this.#lost
     const [folder] = this.#full.keys()
     return folder === undefined ? undefined : `The disk that holds ${folder} is full: free some space on it.`
   }
 
   /**
-   * The instant by which leases and heartbeats are judged. It stands still while a disk is full: they cannot be prolonged
+   * The instant by which leases and heartbeats are judged. It stands still while nothing can be stored: they cannot be prolonged
    * then, and no program should lose its work because of that.
    */
   leaseNow(): number {
@@ -63,8 +67,26 @@ export class StorageRoom {
 
   /** A write of so many bytes into the folder has failed. */
   noteFull(folder: string, bytes = 0): void {
+    this.#begin(() => {
+      this.#full.set(folder, Math.max(bytes, this.#full.get(folder) ?? this.#leastRoom(folder)))
+    })
+  }
+
+  /** The database server cannot be reached, for this reason. */
+  noteLost(reason: string): void {
+    this.#begin(() => {
+      this.#lost = reason
+    })
+  }
+
+  /** The database server can be reached again: the watch ends the outage. */
+  noteBack(): void {
+    this.#lost = undefined
+  }
+
+  #begin(note: () => void): void {
     const wasFull = this.isFull
-    this.#full.set(folder, Math.max(bytes, this.#full.get(folder) ?? this.#leastRoom(folder)))
+    note()
     this.#fullSince ??= this.#options.clock.now()
     this.#report()
     this.#changed.ring('full')
@@ -83,12 +105,14 @@ export class StorageRoom {
       await clock.sleep(limits.roomProbeEveryMs, signal).catch(() => {})
       if (signal.aborted) return
       this.#report()
+      if (this.#lost !== undefined) continue
       const folders = await this.#foldersWithRoom()
-      if (folders.length < this.#full.size || !(await succeeds(onRoom))) continue
+      if (folders.length < this.#full.size || !(await succeeds(onRoom)) || this.#lost !== undefined) continue
       this.#before = { endedAt: clock.now(), enough: new Map(this.#full) }
       this.#full.clear()
       this.#fullSince = undefined
-      log.info(`There is room again on the disk that holds ${folders.join(', ')}: work goes on`)
+      if (folders.length > 0) log.info(`There is room again on the disk that holds ${folders.join(', ')}: work goes on`)
+      else log.info('The database can be reached again: work goes on')
       onChange?.()
     }
   }

@@ -1,4 +1,3 @@
-import type { DatabaseSync } from 'node:sqlite'
 import { isDiskFull } from '../base/full-disk.ts'
 import { asTransaction } from './committed-reads.ts'
 import type { AfterCommit, Db } from './database.ts'
@@ -10,21 +9,36 @@ export interface Job {
   readonly reject: (error: unknown) => void
 }
 
+/** The connection that writes. */
+export interface Writer {
+  /** Whether a transaction is open. */
+  readonly isTransaction: boolean
+  /**
+   * Whether the first transaction is a savepoint too. In PostgreSQL a failed statement that the transaction overlooks spoils
+   * all others, and only the end of a savepoint reports it.
+   */
+  readonly savesFirst?: boolean
+  /** Runs statements that return nothing. */
+  exec(sql: string): void | Promise<void>
+}
+
 /**
  * Transactions that share a commit: each is a savepoint of the common transaction, which the caller begins and commits. A
  * transaction that fails does not disturb the others. All of them are settled when the commit is on disk, or has failed.
  */
 export class CommitGroup {
-  readonly #writer: DatabaseSync
+  readonly #writer: Writer
+  readonly #begin: string
   readonly #write: Db
   readonly #explain: (error: unknown) => Error
   readonly #jobs: Job[] = []
   readonly #effects: (() => void)[] = []
   readonly #settled: (() => void)[] = []
 
-  /** `explain` turns the error of a full disk into one for the caller. */
-  constructor(writer: DatabaseSync, write: Db, explain: (error: unknown) => Error) {
+  /** `explain` turns the error of a full disk into one for the caller; `begin` begins the common transaction. */
+  constructor(writer: Writer, write: Db, explain: (error: unknown) => Error, begin = 'BEGIN IMMEDIATE') {
     this.#writer = writer
+    this.#begin = begin
     this.#write = write
     this.#explain = explain
   }
@@ -37,17 +51,17 @@ export class CommitGroup {
   async run(job: Job): Promise<void> {
     this.#jobs.push(job)
     // If the first one fails, the transaction begins anew: for a savepoint SQLite keeps a copy of each changed page.
-    const isFirst = this.#jobs.length === 1
+    const isFirst = this.#jobs.length === 1 && !this.#writer.savesFirst
     const effects: (() => void)[] = []
-    if (!isFirst) this.#writer.exec('SAVEPOINT job')
+    if (!isFirst) await this.#writer.exec('SAVEPOINT job')
     try {
       const value = await asTransaction(() => job.body(this.#write, (effect) => effects.push(effect)))
-      if (!isFirst) this.#writer.exec('RELEASE job')
+      if (!isFirst) await this.#writer.exec('RELEASE job')
       this.#effects.push(...effects)
       this.#settled.push(() => job.resolve(value))
     } catch (error) {
       if (!this.#writer.isTransaction) throw error
-      this.#writer.exec(isFirst ? 'ROLLBACK; BEGIN IMMEDIATE' : 'ROLLBACK TO job; RELEASE job')
+      await this.#writer.exec(isFirst ? `ROLLBACK; ${this.#begin}` : 'ROLLBACK TO job; RELEASE job')
       const failure = isDiskFull(error) ? this.#explain(error) : error
       this.#settled.push(() => job.reject(failure))
     }

@@ -34,7 +34,7 @@ export interface Database {
 }
 
 export const inMemory = ':memory:'
-const jobsPerCommitMax = 128
+export const jobsPerCommitMax = 128
 
 /** What a committed transaction outlives: the end of this process, or also of the power. The latter costs a write to disk. */
 export type Survives = 'crash' | 'power-cut'
@@ -79,7 +79,7 @@ export function openDatabase(
   }
 }
 
-interface Notices {
+export interface Notices {
   /** Called after a write failed because the disk is full. */
   readonly onFull: () => void
   /** Called after each commit with the seconds until it was on disk, and the number of transactions that wait for the next one. */
@@ -91,7 +91,7 @@ interface Notices {
 }
 
 /** A failed effect is a fault of the program. */
-function throwLater(error: unknown): void {
+export function throwLater(error: unknown): void {
   queueMicrotask(() => {
     throw error
   })

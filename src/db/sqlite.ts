@@ -2,7 +2,7 @@ import type { DatabaseSync, SQLInputValue, StatementSync } from 'node:sqlite'
 import { Kysely, type SqliteDialectConfig } from 'kysely'
 import { unlessRunning, WaitingDialect } from './committed-reads.ts'
 import { QueryTurns } from './query-turns.ts'
-import { fromSqlite, toSqlite } from './row.ts'
+import { fromStored, toStored } from './row.ts'
 import type { Tables } from './schema.ts'
 
 /** Queries of the connection that writes, within the transaction that is open. */
@@ -51,7 +51,7 @@ class PreparedStatement {
   }
 
   all(parameters: readonly unknown[]): unknown[] {
-    return this.#statement.all(...bind(parameters)).map((row) => fromSqlite(row as Record<string, unknown>))
+    return this.#statement.all(...bind(parameters)).map((row) => fromStored(row as Record<string, unknown>))
   }
 
   run(parameters: readonly unknown[]): { changes: number | bigint; lastInsertRowid: number | bigint } {
@@ -59,10 +59,10 @@ class PreparedStatement {
   }
 
   *iterate(parameters: readonly unknown[]): IterableIterator<unknown> {
-    for (const row of this.#statement.iterate(...bind(parameters))) yield fromSqlite(row as Record<string, unknown>)
+    for (const row of this.#statement.iterate(...bind(parameters))) yield fromStored(row as Record<string, unknown>)
   }
 }
 
 function bind(parameters: readonly unknown[]): SQLInputValue[] {
-  return parameters.map(toSqlite) as SQLInputValue[]
+  return parameters.map(toStored) as SQLInputValue[]
 }

@@ -1,6 +1,6 @@
 import { sql } from 'kysely'
 import type { Db } from '../db/database.ts'
-import { type IdList, idsOf } from '../db/id-list.ts'
+import { type IdList, idsOf, jsonField, jsonTable } from '../db/id-list.ts'
 import { rowInserter } from '../db/insert-rows.ts'
 import type { Row } from '../db/schema.ts'
 import { statement } from '../db/statement.ts'
@@ -51,7 +51,7 @@ export async function deleteParts(tx: Db, messageIds: IdList, parts: readonly Ro
   await tx
     .deleteFrom('message_object')
     .where(
-      sql<boolean>`(message_id, object_id) IN (SELECT value ->> 0, value ->> 1 FROM json_each(${JSON.stringify(pairs)}))`,
+      sql<boolean>`(message_id, object_id) IN (SELECT ${jsonField('pair', 0)}, ${jsonField('pair', 1)} FROM ${jsonTable(JSON.stringify(pairs))} AS pair)`,
     )
     .execute()
 }

@@ -168,7 +168,7 @@ export async function storeCarried(tx: Db, came: readonly CarriedObject[]): Prom
 const listTypes = statement<{ ids: IdList }, { object_id: string; is_chunk: number }>((db, value) =>
   db
     .selectFrom('object')
-    .select(['object_id', sql<number>`type IS 'ArrayChunk'`.as('is_chunk')])
+    .select(['object_id', sql<number>`type IS NOT DISTINCT FROM 'ArrayChunk'`.as('is_chunk')])
     .where('object_id', 'in', idsOf(value('ids')))
     .where('available', '=', sql.lit(1)),
 )

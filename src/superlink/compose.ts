@@ -1,14 +1,12 @@
 import { dirname } from 'node:path'
 import { leaveChild } from '../base/child-program.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { errorText } from '../base/errors.ts'
 import { FreeSpace } from '../base/free-space.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { openTraces } from '../base/trace-export.ts'
-import { inMemory, openDatabase } from '../db/database.ts'
 import { forgetPendingValues } from '../db/large-values.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { createAuditLog } from '../identity/audit.ts'
@@ -60,6 +58,7 @@ import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
 import { Uploads } from './nodes/uploads.ts'
 import { objectDirectory } from './object-directory.ts'
+import { openState } from './open-state.ts'
 import { prepareRestart } from './runs/checkpoints.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
@@ -87,11 +86,14 @@ export interface Superlink {
   [Symbol.asyncDispose](): Promise<void>
 }
 
-/** Builds the whole SuperLink in order; what was built is taken down in reverse. `overrides` are for tests. */
+/**
+ * Builds the whole SuperLink in order; what was built is taken down in reverse. `signal` ends the wait for a database server;
+ * a clock is for tests.
+ */
 export async function startSuperlink(
   config: SuperlinkConfig,
   log: Logger,
-  overrides: { clock?: Clock } = {},
+  overrides: { clock?: Clock; signal?: AbortSignal } = {},
 ): Promise<Superlink> {
   const clock = overrides.clock ?? systemClock
   const stop = new AbortController()
@@ -104,23 +106,16 @@ export async function startSuperlink(
   const work = new WorkMetrics(metrics)
   const traces = stack.use(await openTraces(config.traceTarget, 'flower-superlink', { log, clock }))
   const observer = { ...work.observer, ...traceRuns(traces) }
-  const { path } = config.database
+  const { database } = config
   let databaseFailure: string | undefined
-  const db = stack.use(
-    openDatabase({
-      path,
-      survives: config.simulation ? 'crash' : 'power-cut',
-      onFull: () => room.noteFull(dirname(path)),
-      onCommit: work.onCommit,
-      onFailed: (reason) => {
-        databaseFailure = reason
-        log.error(reason)
-      },
-      onEffectFailed: (error) => log.error('What follows a commit failed', { error: errorText(error) }),
-    }),
-  )
+  const onFailed = (reason: string): void => {
+    databaseFailure = reason
+    log.error(reason)
+  }
+  const { signal } = overrides
+  const db = stack.use(await openState(config, { room, log, onCommit: work.onCommit, onFailed, signal }))
   // What is simulated can be simulated again.
-  const durable = path !== inMemory && !config.simulation
+  const durable = database.engine !== 'memory' && !config.simulation
   const directory = await objectDirectory(config, stack)
   const objects = await createObjectStore({
     db,
@@ -131,7 +126,11 @@ export async function startSuperlink(
   })
   const machine = thisMachine()
   const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined
-  const space = new FreeSpace({ clock, log, folders: [...(path === inMemory ? [] : [dirname(path)]), directory] })
+  const space = new FreeSpace({
+    clock,
+    log,
+    folders: [...(database.engine === 'sqlite' ? [dirname(database.path)] : []), directory],
+  })
   const knownNodes = new KnownNodes(db)
   const ctx: SuperlinkContext = {
     db,
@@ -244,7 +243,7 @@ export async function startSuperlink(
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
   if (config.healthAddress) {
     metrics.watchProcess()
-    work.watch(db, { path, clock })
+    work.watch(db, { path: database.engine === 'sqlite' ? database.path : undefined, clock })
     tellFiles(metrics, [credentials.server, credentials.clients])
     const unreadiness = () =>
       drain.trouble ?? databaseFailure ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())

@@ -2,15 +2,15 @@ import { UsageError } from '../base/errors.ts'
 import { type LogSettings, readLogSettings } from '../base/log-options.ts'
 import { type OptionValues, parseOptions, readDrainMs, wholeNumber } from '../base/options.ts'
 import type { TraceTarget } from '../base/trace-export.ts'
-import { inMemory } from '../db/database.ts'
 import { readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { readTraceTarget } from '../identity/trace-options.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
+import { type DatabaseConfig, readDatabase } from './config-database.ts'
 import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
 import { readWebhook } from './config-webhook.ts'
 import type { WebhookConfig } from './events/webhook.ts'
-import { memoryName, rows } from './options.ts'
+import { rows } from './options.ts'
 import type { Retention } from './runs/retention.ts'
 
 /** Everything that `flower-superlink` can be told. */
@@ -28,7 +28,7 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly drainMs: number
   /** How long ServerApps wait for the next start of this SuperLink; 0: they end with it. */
   readonly keepAppsMinutes: number
-  readonly database: { readonly path: string; readonly storageDirectory: string | undefined }
+  readonly database: DatabaseConfig
   readonly keepRuns: Retention
   readonly supernodeAuth: boolean
   /** SuperNodes may join without a certificate or the signature of a key, as over Flower's REST transport. */
@@ -93,8 +93,8 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
   parseAddress(addresses.fleetAddress, '--fleet-api-address')
   parseAddress(addresses.address, '--host and --port')
   if (addresses.healthAddress) parseAddress(addresses.healthAddress, '--health-server-address')
-  const database = text('database') as string
-  const memory = database === memoryName || database === inMemory || database.trim() === ''
+  const database = readDatabase(values)
+  const memory = database.engine === 'memory'
   if (memory)
     warnings.push(
       'The state is kept in memory and lost when the SuperLink stops: give a file with --database to keep it.',
@@ -107,10 +107,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     isolation,
     drainMs: readDrainMs(values),
     keepAppsMinutes: readKeepApps(values, { isolation, simulation, memory }),
-    database: {
-      path: memory ? inMemory : database.replace(/^sqlite:\/\/\//, ''),
-      storageDirectory: text('storageDir'),
-    },
+    database,
     keepRuns: readKeepRuns(text('keepRuns') as string),
     supernodeAuth,
     unprovenNodes,

@@ -4,7 +4,6 @@ import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
-import { inMemory } from '../db/database.ts'
 import { identityKey, type RefusedPeer } from '../identity/caller.ts'
 import type { Certificate } from '../identity/certificate.ts'
 import {
@@ -25,6 +24,7 @@ import { casOf, isIssuer, readTrustBundle } from '../identity/trust.ts'
 import type { Listener } from '../rpc/listener.ts'
 import { tellCertificates, tellCrls } from '../rpc/tls-metrics.ts'
 import type { SuperlinkConfig } from './config.ts'
+import { besideState, type DatabaseConfig } from './config-database.ts'
 import type { SuperlinkContext } from './context.ts'
 import { cutOffNode } from './nodes/nodes.ts'
 
@@ -52,7 +52,7 @@ export async function openCredentials(
     config.staplesOcsp && server && config.tls ? stack.use(openStaple(server, config.tls, around)) : undefined
   const { clients: choice } = config
   if (choice.mode === 'none') return { server, staple, clients: undefined, ocsp: undefined }
-  const files = await withFetchedLists(choice, config.database.path, around, stack)
+  const files = await withFetchedLists(choice, config.database, around, stack)
   let inUse: FileSet<ClientTrust> | undefined
   const read = () =>
     inUse ? readLiveClientTrust(files, clock.now(), inUse.current()) : readClientTrust(files, clock.now())
@@ -93,13 +93,14 @@ function openStaple(
 /** Lists that are fetched are kept beside the database, for a start while their server is not there. */
 async function withFetchedLists(
   { files, crlUrls: urls }: Exclude<SuperlinkConfig['clients'], { mode: 'none' }>,
-  database: string,
+  database: DatabaseConfig,
   { clock, log }: Pick<SuperlinkContext, 'clock' | 'log'>,
   stack: AsyncDisposableStack,
 ): Promise<ClientTrustFiles> {
   if (urls.length === 0) return files
-  const directory = database === inMemory ? mkdtempSync(join(tmpdir(), 'trellis-crl-')) : `${database}.crls`
-  if (database === inMemory) stack.defer(() => rmSync(directory, { recursive: true, force: true }))
+  const kept = besideState(database, 'crls')
+  const directory = kept ?? mkdtempSync(join(tmpdir(), 'trellis-crl-'))
+  if (kept === undefined) stack.defer(() => rmSync(directory, { recursive: true, force: true }))
   const flag = '--ssl-client-crl'
   const cas = (): Certificate[] => casOf(readTrustBundle(files.ca))
   const rootsPem = (): string => readCertificatesPem(files.ca)

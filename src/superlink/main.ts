@@ -6,6 +6,7 @@ import type { Main } from '../base/program.ts'
 import { takeServiceManager } from '../base/service-manager.ts'
 import { startSuperlink } from './compose.ts'
 import { parseSuperlinkConfig } from './config.ts'
+import { stateName } from './config-database.ts'
 import { backupCommand } from './maintenance/backup.ts'
 import { checkCommand } from './maintenance/check.ts'
 import { doctorCommand } from './maintenance/doctor.ts'
@@ -28,13 +29,19 @@ export const main: Main = async (argv, signal, ending) => {
   const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperLink')
   for (const warning of config.warnings) log.warn(warning)
-  await using superlink = await startSuperlink(config, log).catch((error) => {
+  await using superlink = await startSuperlink(config, log, { signal }).catch((error) => {
+    // It was told to end while it waited for its database.
+    if (signal.aborted) return undefined
     if (!isStorageFull(error) && !isDiskFull(error)) throw error
-    const { path, storageDirectory } = config.database
-    throw new UsageError(`The disk that holds ${storageDirectory ?? path} is full: free some space on it.`, {
-      cause: error,
-    })
+    const { database } = config
+    throw new UsageError(
+      `The disk that holds ${database.storageDirectory ?? stateName(database)} is full: free some space on it.`,
+      {
+        cause: error,
+      },
+    )
   })
+  if (!superlink) return 0
   serviceManager.ready()
   if (!signal.aborted) await Promise.race([once(signal, 'abort'), superlink.idle])
   serviceManager.stopping()

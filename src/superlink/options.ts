@@ -62,7 +62,7 @@ export const rows: readonly OptionRow[] = [
   },
   {
     flags: '--database <path>',
-    help: 'SQLite file for the state; by default the state is lost at the end',
+    help: 'SQLite file for the state, or postgres://USER@HOST/DATABASE; by default the state is lost at the end',
     default: memoryName,
   },
   {
@@ -70,7 +70,7 @@ export const rows: readonly OptionRow[] = [
     help: 'how many finished runs to keep, e.g. 500, or for how long, e.g. 30d; older ones are removed with their logs, events and checkpoints',
     default: 'all',
   },
-  { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the database' },
+  { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the SQLite file' },
   {
     flags: '--enable-supernode-auth',
     help: 'accept only SuperNodes whose key was registered with flwr supernode register',

@@ -1,6 +1,6 @@
 import { stat } from 'node:fs/promises'
 import type { Metrics } from '../base/metrics.ts'
-import { type Database, inMemory } from '../db/database.ts'
+import type { Database } from '../db/database.ts'
 import * as taskStore from '../tasks/task-store.ts'
 import * as openMessages from './delivery/open-messages.ts'
 import * as nodeStore from './nodes/node-store.ts'
@@ -46,7 +46,7 @@ export class WorkMetrics {
   }
 
   /** Lets read how many runs, nodes and messages there are now, and how large the database is. */
-  watch(db: Pick<Database, 'read'>, { path, clock }: { path: string; clock: { now(): number } }): void {
+  watch(db: Pick<Database, 'read'>, { path, clock }: { path: string | undefined; clock: { now(): number } }): void {
     const { runs, nodes, messages, oldest, queue, size } = this.#gauges
     this.#metrics.onRead(async () => {
       const counts = await taskStore.countOpen(db.read, 'flwr-serverapp')
@@ -59,7 +59,7 @@ export class WorkMetrics {
         oldest.set({ state }, oldestAt === undefined ? 0 : Math.max(0, clock.now() - oldestAt) / 1000)
       }
       queue.set(this.#queueLength)
-      if (path === inMemory) return
+      if (path === undefined) return
       size.set({ file: 'database' }, await sizeOf(path))
       size.set({ file: 'wal' }, await sizeOf(`${path}-wal`))
     })

@@ -15,7 +15,7 @@ const insertAsked = statement<{ runId: bigint; nodes: IdList }, never>(
       .expression(
         db
           .selectFrom(numberTable(value('nodes')).as('node'))
-          .select([sql<bigint>`${value('runId')}`.as('run_id'), 'node.value'])
+          .select([sql<bigint>`CAST(${value('runId')} AS bigint)`.as('run_id'), 'node.value'])
           // Otherwise SQLite would read ON CONFLICT as the condition of a join.
           .where(sql<boolean>`true`),
       )

@@ -6,13 +6,12 @@ import { type OptionRow, type OptionValues, parseOptions, versionText } from '..
 import { oneLine } from '../../base/printable.ts'
 import type { Main } from '../../base/program.ts'
 import type { Db } from '../../db/database.ts'
-import { inMemory } from '../../db/database.ts'
 import { openReadOnly } from '../../db/read-only.ts'
 import { readCertificates } from '../../identity/tls-files.ts'
 import { parseSuperlinkConfig, type SuperlinkConfig } from '../config.ts'
+import { besideState } from '../config-database.ts'
 import { rows } from '../options.ts'
 import { lastLines } from './last-lines.ts'
-import { besideDatabase } from './stored-state.ts'
 
 const summary =
   'Print what a bug report needs, without secrets: give the options of the SuperLink. It may run meanwhile.'
@@ -74,7 +73,8 @@ function optionLines(values: OptionValues): string[] {
     .map(([name, value]) => {
       const flag = flagOf.get(name) ?? name
       if (name === 'webhook') return `${flag} ${originOf(String(value))}/***`
-      return value === true ? flag : `${flag} ${value}`
+      // A password in a URL is rejected, and not repeated here.
+      return value === true ? flag : `${flag} ${String(value).replace(/(:\/\/[^/@]*):[^/@]*@/, '$1:…@')}`
     })
 }
 
@@ -126,9 +126,11 @@ function certificateLines(values: OptionValues): string[] {
   return lines
 }
 
-async function stateLines({ path, storageDirectory }: SuperlinkConfig['database']): Promise<string[]> {
-  if (path === inMemory) return ['In memory.']
-  const objects = storageDirectory ?? besideDatabase(path)
+async function stateLines(database: SuperlinkConfig['database']): Promise<string[]> {
+  const objects = besideState(database, 'objects')
+  if (database.engine === 'memory' || objects === undefined) return ['In memory.']
+  if (database.engine === 'postgres') return [`Database: ${database.target.label}`, `Objects: ${fileText(objects)}`]
+  const { path } = database
   const lines = [`Database: ${fileText(path)}`, `Log of changes: ${fileText(`${path}-wal`)}`]
   for (const place of [dirname(path), objects])
     if (existsSync(place)) lines.push(`Free where ${place} is: ${freeText(place)}`)

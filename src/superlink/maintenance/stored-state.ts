@@ -1,5 +1,6 @@
 import { UsageError } from '../../base/errors.ts'
 import { type OptionRow, parseOptions } from '../../base/options.ts'
+import { isPostgresUrl } from '../../db/postgres/target.ts'
 
 /** Options of the commands that look at the stored state of a SuperLink. */
 export const rows: readonly OptionRow[] = [
@@ -19,6 +20,10 @@ export function parseStoredState(name: string, summary: string, argv: readonly s
   if (!values) return undefined
   const path = values.database as string | undefined
   if (!path) throw new UsageError(`${name}: name the database of the SuperLink with --database.`, { exitStatus: 2 })
+  if (isPostgresUrl(path))
+    throw new UsageError(
+      `${name} is for SQLite files: of PostgreSQL, copy the database with pg_dump and the --storage-dir after it.`,
+    )
   return { path, objects: (values.storageDir as string | undefined) ?? besideDatabase(path) }
 }
 

@@ -3,8 +3,8 @@ import type { NodeId } from '../../base/ids.ts'
 import { noTags, type TagsBySource } from '../../base/node-tags.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
-import { type IdList, numberList, numbersOf } from '../../db/id-list.ts'
-import { toSqlite } from '../../db/row.ts'
+import { type IdList, jsonField, jsonTable, numberList, numbersOf } from '../../db/id-list.ts'
+import { toStored } from '../../db/row.ts'
 import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
@@ -94,7 +94,7 @@ export async function listSameIdentity(db: Db, { nodeId, identity, organization 
   const same =
     identity === undefined
       ? query.where('node_id', '=', nodeId)
-      : query.where('identity', '=', identity).where('organization', 'is', organization ?? null)
+      : query.where('identity', '=', identity).where('organization', 'is not distinct from', organization ?? null)
   return (await same.execute()).map(toNode)
 }
 
@@ -198,7 +198,9 @@ const prolongSome = statement<{ beats: string }, never>(
         sql<{
           id: bigint
           until: number
-        }>`(SELECT value ->> 0 AS id, value ->> 1 AS until FROM json_each(${value('beats')}))`.as('beat'),
+        }>`(SELECT ${jsonField('pair', 0, 'integer')} AS id, ${jsonField('pair', 1, 'real')} AS until FROM ${jsonTable(value('beats'))} AS pair)`.as(
+          'beat',
+        ),
       )
       .set((eb) => ({ online_until: eb.ref('beat.until') }))
       .whereRef('node.node_id', '=', 'beat.id')
@@ -211,8 +213,8 @@ const prolongSome = statement<{ beats: string }, never>(
 export async function prolong(tx: Db, nodes: readonly Node[]): Promise<void> {
   for (let start = 0; start < nodes.length; start += nodesPerStatement) {
     const some = nodes.slice(start, start + nodesPerStatement)
-    // Ids have 64 bits, and SQLite reads them as such from JSON.
-    const beats = some.map(({ nodeId, onlineUntil }) => `[${toSqlite(nodeId)},${onlineUntil}]`)
+    // Ids have 64 bits, and the engines read them as such from JSON.
+    const beats = some.map(({ nodeId, onlineUntil }) => `[${toStored(nodeId)},${onlineUntil}]`)
     await prolongSome(tx, { beats: `[${beats.join()}]` })
   }
 }

@@ -1,0 +1,234 @@
+import { setTimeout as sleep } from 'node:timers/promises'
+import pg from 'pg'
+import { DomainError, errorText, UsageError } from '../../base/errors.ts'
+import { isDiskFull } from '../../base/full-disk.ts'
+import { CommitGroup, type Job } from '../commit-group.ts'
+import { ensureOutsideTransaction } from '../committed-reads.ts'
+import { type AfterCommit, type Database, type Db, jobsPerCommitMax, type Notices, throwLater } from '../database.ts'
+import { isConnectionLoss, lossText } from './connect-errors.ts'
+import { createQueries } from './dialect.ts'
+import { serverLimits } from './server-limits.ts'
+import { clientConfig, prepareSession, query } from './session.ts'
+import type { PostgresTarget } from './target.ts'
+import { DatabaseInUse, WriterConnection } from './writer.ts'
+
+export interface PostgresNotices extends Notices {
+  /** Called with a sentence when the database cannot be reached, and at each further try at the start. */
+  readonly onLost: (reason: string) => void
+  /** Called when the database can be reached again. */
+  readonly onBack: () => void
+}
+
+/**
+ * Opens a PostgreSQL database; if its server cannot be reached yet, waits for it until the signal. Throws a UsageError with a
+ * remedy if the server refuses, or if another SuperLink uses the database.
+ */
+export async function openPostgres(
+  target: PostgresTarget,
+  notices: Partial<PostgresNotices> = {},
+  signal?: AbortSignal,
+): Promise<Database> {
+  const writer = new WriterConnection(target)
+  const { onLost = () => {} } = notices
+  for (;;) {
+    try {
+      await writer.connect()
+      return new PostgresDatabase(target, writer, notices)
+    } catch (error) {
+      await writer.end()
+      if (!isConnectionLoss(error)) throw error
+      onLost(absence(target, error))
+      await sleep(serverLimits.retryMs, undefined, signal ? { signal } : {})
+    }
+  }
+}
+
+function absence({ label }: PostgresTarget, error: unknown): string {
+  if (error instanceof UsageError) return error.message
+  return `The database ${label} cannot be reached (${lossText(error)}): start its server, or correct --database.`
+}
+
+/**
+ * PostgreSQL with one writer, like SQLite: transactions queue up, run one after the other on the connection that writes, and
+ * share commits, each as a savepoint of a common transaction. So they see each other in the order in which they were begun,
+ * next to the state in memory that they must agree with. Reads use connections of their own and see what is committed, which
+ * PostgreSQL shows when it is on disk.
+ *
+ * If the connection is lost, the transactions under way are refused and none of their effects happens; those that wait go on
+ * when there is a new one. A commit whose response is lost may have happened: callers try again with the same ids.
+ */
+class PostgresDatabase implements Database {
+  readonly read: Db
+  readonly #write: Db
+  readonly #target: PostgresTarget
+  readonly #writer: WriterConnection
+  readonly #readers: pg.Pool
+  readonly #notices: PostgresNotices
+  readonly #jobs: (Job & { readonly since: number })[] = []
+  #draining: Promise<void> | undefined
+  #isLost = false
+  #failure: DomainError | undefined
+  readonly #closing = new AbortController()
+
+  constructor(target: PostgresTarget, writer: WriterConnection, notices: Partial<PostgresNotices>) {
+    this.#target = target
+    this.#writer = writer
+    const nothing = (): void => {}
+    this.#notices = {
+      ...{ onFull: nothing, onCommit: nothing, onFailed: nothing, onEffectFailed: throwLater },
+      ...{ onLost: nothing, onBack: nothing },
+      ...notices,
+    }
+    this.#readers = new pg.Pool({
+      ...clientConfig(target),
+      max: serverLimits.readers,
+      onConnect: async (client: pg.ClientBase) => {
+        // The loss of a connection that is in use fails its query; without a listener it would end the process too.
+        client.on('error', nothing)
+        await prepareSession(client, target)
+        await client.query('SET default_transaction_read_only = on')
+      },
+    } as pg.PoolConfig)
+    this.#readers.on('error', nothing)
+    this.#write = createQueries((text, values) => writer.query(text, values))
+    this.read = createQueries((text, values) => this.#read(text, values))
+  }
+
+  transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T> {
+    ensureOutsideTransaction('another one')
+    return new Promise<T>((resolve, reject) => {
+      if (this.#closing.signal.aborted) return reject(new DomainError('unavailable', 'The database is closed.'))
+      if (this.#failure) return reject(this.#failure)
+      this.#jobs.push({ body, resolve: resolve as (value: unknown) => void, reject, since: performance.now() })
+      this.#draining ??= this.#drain()
+    })
+  }
+
+  async close(): Promise<void> {
+    this.#closing.abort()
+    await this.#draining
+    await this.#readers.end()
+    await this.#writer.end()
+  }
+
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close()
+  }
+
+  /** A read changes nothing, so it is done again after a lost connection. */
+  async #read(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+    ensureOutsideTransaction('a read of what is committed')
+    const endsAt = performance.now() + serverLimits.absentMs
+    for (;;) {
+      try {
+        return await this.#readOnce(text, values)
+      } catch (error) {
+        if (!isConnectionLoss(error)) throw error
+        if (performance.now() >= endsAt || this.#closing.signal.aborted) throw this.#unreachable(error)
+        await this.#pause()
+      }
+    }
+  }
+
+  async #readOnce(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
+    const client = await this.#readers.connect()
+    let failure: Error | undefined
+    try {
+      return await query(client, text, values)
+    } catch (error) {
+      failure = isConnectionLoss(error) ? (error as Error) : undefined
+      throw error
+    } finally {
+      client.release(failure)
+    }
+  }
+
+  async #drain(): Promise<void> {
+    // Callers that arrive in the same turn of the event loop share the first commit.
+    await new Promise((resolve) => setImmediate(resolve))
+    while (this.#jobs.length > 0 || this.#mustReconnect()) {
+      if (!this.#writer.isConnected) await this.#connect()
+      else if (this.#jobs.length > 0) await this.#commitTogether()
+    }
+    this.#draining = undefined
+  }
+
+  async #commitTogether(): Promise<void> {
+    const group = new CommitGroup(this.#writer, this.#write, (error) => this.#explain(error), 'BEGIN')
+    try {
+      await this.#writer.exec('BEGIN')
+    } catch (error) {
+      // No transaction was begun: all go on when there is a new connection.
+      this.#noteLost(error)
+      return
+    }
+    try {
+      for (let job = this.#jobs.shift(); job; job = group.size < jobsPerCommitMax ? this.#jobs.shift() : undefined)
+        await group.run(job)
+      const begunAt = performance.now()
+      await this.#writer.commit()
+      this.#notices.onCommit((performance.now() - begunAt) / 1000, this.#jobs.length)
+    } catch (error) {
+      if (this.#writer.isTransaction) await this.#writer.exec('ROLLBACK').catch(() => {})
+      group.reject(this.#explain(error))
+      return
+    }
+    group.settle(this.#notices.onEffectFailed)
+  }
+
+  /** A lost connection is restored without a transaction that waits for it: until then the SuperLink is not ready. */
+  #mustReconnect(): boolean {
+    return this.#isLost && !this.#failure && !this.#closing.signal.aborted
+  }
+
+  /** Tries once to connect again, and refuses transactions that have waited too long. */
+  async #connect(): Promise<void> {
+    try {
+      await this.#writer.connect()
+      this.#isLost = false
+      this.#notices.onBack()
+    } catch (error) {
+      // A password, for instance, may be corrected meanwhile.
+      if (error instanceof DatabaseInUse) this.#stop(error)
+      else this.#noteLost(error)
+      const isOver = this.#failure !== undefined || this.#closing.signal.aborted
+      const before = isOver ? Number.POSITIVE_INFINITY : performance.now() - serverLimits.absentMs
+      while (this.#jobs[0] && this.#jobs[0].since < before) this.#jobs.shift()?.reject(this.#unreachable(error))
+      await this.#pause()
+    }
+  }
+
+  #pause(): Promise<void> {
+    return sleep(serverLimits.retryMs, undefined, { signal: this.#closing.signal }).catch(() => {})
+  }
+
+  #noteLost(cause: unknown): void {
+    if (this.#isLost) return
+    this.#isLost = true
+    this.#notices.onLost(absence(this.#target, cause))
+  }
+
+  /** Another SuperLink has taken the database over: this one must not go on. */
+  #stop(cause: unknown): void {
+    this.#failure = new DomainError('unavailable', errorText(cause), { cause })
+    this.#notices.onFailed(`${errorText(cause)} This SuperLink stores nothing any more until it is restarted.`)
+  }
+
+  #unreachable(cause: unknown): DomainError {
+    return (
+      this.#failure ??
+      new DomainError('unavailable', 'The database of the server cannot be reached. Try again.', { cause })
+    )
+  }
+
+  #explain(cause: unknown): DomainError {
+    if (isConnectionLoss(cause)) {
+      this.#noteLost(cause)
+      return this.#unreachable(cause)
+    }
+    if (!isDiskFull(cause))
+      return new DomainError('unavailable', `The database cannot be written: ${errorText(cause)}.`, { cause })
+    this.#notices.onFull()
+    return new DomainError('storage-full', undefined, { cause })
+  }
+}

@@ -1,0 +1,40 @@
+import type pg from 'pg'
+import { UsageError } from '../../base/errors.ts'
+import { firstTables, firstVersion, postgresMigrations } from './postgres-migrations.ts'
+import type { PostgresTarget } from './target.ts'
+
+/** Any number that no other program is likely to use: two programs that start at once take turns. */
+const migrationLock = 7_226_815_001
+
+/** Brings the tables to this release. Throws a UsageError if a newer release or Flower itself has written them. */
+export async function prepareTables(client: pg.ClientBase, { label }: PostgresTarget): Promise<void> {
+  const newest = firstVersion + postgresMigrations.length
+  await client.query('BEGIN')
+  try {
+    await client.query(`SELECT pg_advisory_xact_lock(${migrationLock})`)
+    const { rows } = await client.query(
+      `SELECT to_regclass('alembic_version') IS NOT NULL AS flower, to_regclass('trellis_version') IS NOT NULL AS known`,
+    )
+    const { flower, known } = rows[0] as { flower: number; known: number }
+    if (flower === 1)
+      throw new UsageError(`The database ${label} belongs to Flower's own SuperLink: name another one with --database.`)
+    if (known === 0) {
+      await client.query(
+        `CREATE TABLE trellis_version (version bigint NOT NULL, writer text);
+        INSERT INTO trellis_version VALUES (${firstVersion});
+        ${firstTables}`,
+      )
+    }
+    const version = Number((await client.query('SELECT version FROM trellis_version')).rows[0]?.version)
+    if (version > newest)
+      throw new UsageError(
+        `The database ${label} was written by a newer release (version ${version}, this one knows ${newest}): upgrade this program or name another database.`,
+      )
+    for (const sql of postgresMigrations.slice(version - firstVersion)) await client.query(sql)
+    if (version < newest) await client.query(`UPDATE trellis_version SET version = ${newest}`)
+    await client.query('COMMIT')
+  } catch (error) {
+    await client.query('ROLLBACK').catch(() => {})
+    throw error
+  }
+}

@@ -1,0 +1,97 @@
+import type pg from 'pg'
+import { UsageError } from '../../base/errors.ts'
+import { fromStored, toStored } from '../row.ts'
+import { serverLimits } from './server-limits.ts'
+import { type PostgresTarget, readPassword, tlsOptions } from './target.ts'
+
+/** The oldest release of PostgreSQL that its makers still maintain. */
+const oldestVersion = 14
+
+/** Returns how a connection is made, and how its results are read. */
+export function clientConfig(target: PostgresTarget): pg.ClientConfig {
+  const { host, port, user, database } = target
+  const password = readPassword(target)
+  return {
+    ...{ host, port, user, database, ssl: tlsOptions(target) },
+    ...(password === undefined ? {} : { password }),
+    application_name: 'flower-superlink',
+    connectionTimeoutMillis: serverLimits.connectMs,
+    // Of a server that is not there any more nothing comes, not even the end of the connection.
+    query_timeout: serverLimits.statementMs + serverLimits.connectMs,
+    keepAlive: true,
+    types: { getTypeParser: (oid: number) => parsers.get(oid) ?? ((text: string) => text) },
+  } as pg.ClientConfig
+}
+
+/** By the number of the type: all that the tables have, and sums. Integers become what they are in `row.ts`. */
+const parsers = new Map<number, (text: string) => unknown>([
+  [16, (text) => (text === 't' ? 1 : 0)],
+  [17, bytesOf],
+  [20, BigInt],
+  [23, Number],
+  [701, Number],
+  [1700, Number],
+])
+
+/** As SQLite returns bytes. */
+function bytesOf(text: string): Uint8Array {
+  const bytes = Buffer.from(text.slice(2), 'hex')
+  return new Uint8Array(bytes.buffer, bytes.byteOffset, bytes.length)
+}
+
+/** Names of prepared statements: the set of queries is small and fixed, but for lists of values. */
+const names = new Map<string, string>()
+const statementsMax = 500
+
+function nameOf(text: string): string | undefined {
+  const known = names.get(text)
+  if (known || names.size >= statementsMax) return known
+  const name = `s${names.size}`
+  names.set(text, name)
+  return name
+}
+
+/** Runs a statement, prepared if its text is one of the many that return. */
+export async function query(
+  on: Pick<pg.ClientBase, 'query'>,
+  text: string,
+  values: readonly unknown[],
+): Promise<pg.QueryResult> {
+  const name = nameOf(text)
+  const result = await on.query({ ...(name === undefined ? {} : { name }), text, values: values.map(toBound) })
+  for (const row of result.rows) fromStored(row)
+  return result
+}
+
+/** PostgreSQL stores every character but NUL, which programs may print. */
+function toBound(value: unknown): unknown {
+  return typeof value === 'string' && value.includes('\0') ? value.replaceAll('\0', '\u2400') : toStored(value)
+}
+
+/**
+ * Prepares a new connection: it waits for no lock and no statement without a limit, and its commits are on disk. Throws a
+ * UsageError if the server or the database is not fit for a SuperLink.
+ */
+export async function prepareSession(client: pg.ClientBase, { label }: PostgresTarget): Promise<void> {
+  const { rows } = await client.query(
+    `SELECT current_setting('server_version_num')::integer / 10000 AS version, current_setting('server_encoding') AS encoding,
+      pg_is_in_recovery()::integer AS is_copy, current_setting('synchronous_commit') AS commits`,
+  )
+  const { version, encoding, is_copy: isCopy, commits } = rows[0] as Record<string, unknown>
+  if (Number(version) < oldestVersion)
+    throw new UsageError(
+      `The database ${label} is one of PostgreSQL ${version}: upgrade it to ${oldestVersion} or later.`,
+    )
+  if (encoding !== 'UTF8')
+    throw new UsageError(
+      `The database ${label} has the encoding ${encoding}: create another one with createdb --encoding UTF8 --template template0.`,
+    )
+  if (isCopy === 1)
+    throw new UsageError(`The database ${label} is a standby, which cannot be written: name the primary server.`)
+  await client.query(
+    `SET statement_timeout = ${serverLimits.statementMs}; SET lock_timeout = ${serverLimits.statementMs};
+    SET idle_in_transaction_session_timeout = ${serverLimits.statementMs};
+    ${commits === 'off' ? 'SET synchronous_commit = on;' : ''}
+    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3`,
+  )
+}

@@ -1,0 +1,50 @@
+import { UsageError } from '../base/errors.ts'
+import type { OptionValues } from '../base/options.ts'
+import { inMemory } from '../db/database.ts'
+import { isPostgresUrl, type PostgresTarget, parsePostgresUrl } from '../db/postgres/target.ts'
+import { memoryName } from './options.ts'
+
+/** Where the state is kept, and large objects. */
+export type DatabaseConfig =
+  | { readonly engine: 'memory'; readonly storageDirectory: string | undefined }
+  | { readonly engine: 'sqlite'; readonly path: string; readonly storageDirectory: string | undefined }
+  | { readonly engine: 'postgres'; readonly target: PostgresTarget; readonly storageDirectory: string }
+
+/** Throws a UsageError for a URL that is wrong, or a database server without a folder for large objects. */
+export function readDatabase(
+  { database, storageDir, simulation }: OptionValues,
+  environment: NodeJS.ProcessEnv = process.env,
+): DatabaseConfig {
+  const name = (database as string).trim()
+  const storageDirectory = storageDir as string | undefined
+  if (isPostgresUrl(name)) {
+    const target = parsePostgresUrl(name, environment)
+    if (storageDirectory === undefined)
+      throw new UsageError('--database postgres://… needs --storage-dir DIR: the folder for large objects.')
+    if (simulation === true)
+      throw new UsageError(
+        '--simulation keeps its state on this machine: name a file with --database, or leave it out.',
+      )
+    return { engine: 'postgres', target, storageDirectory }
+  }
+  if (/^\w+:\/\//.test(name) && !/^sqlite:\/\/\//.test(name))
+    throw new UsageError(
+      `--database: ${name.split(':')[0]} is not supported: name a file, or postgres://USER@HOST/DATABASE.`,
+    )
+  if (name === memoryName || name === inMemory || name === '') return { engine: 'memory', storageDirectory }
+  return { engine: 'sqlite', path: (database as string).replace(/^sqlite:\/\/\//, ''), storageDirectory }
+}
+
+/** The folder for what is kept beside the database; `undefined` if the state is in memory. */
+export function besideState(database: DatabaseConfig, what: 'objects' | 'crls'): string | undefined {
+  const { engine, storageDirectory } = database
+  if (what === 'objects' && storageDirectory !== undefined) return storageDirectory
+  if (engine === 'memory') return undefined
+  return `${engine === 'sqlite' ? database.path : storageDirectory}.${what}`
+}
+
+/** How messages name where the state is. */
+export function stateName(database: DatabaseConfig): string {
+  if (database.engine === 'memory') return inMemory
+  return database.engine === 'sqlite' ? database.path : database.target.label
+}

@@ -1,0 +1,288 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { createConnection as createConnectionTo, createServer, type Socket } from 'node:net'
+import { after, before, test } from 'node:test'
+import pg from 'pg'
+import { type Db, openDatabase } from '../../src/db/database.ts'
+import { migrations } from '../../src/db/migrations.ts'
+import { openPostgres, type PostgresNotices } from '../../src/db/postgres/postgres-database.ts'
+import { firstVersion, postgresMigrations } from '../../src/db/postgres/postgres-migrations.ts'
+import { parsePostgresUrl } from '../../src/db/postgres/target.ts'
+import { TestCa } from '../harness/certificates.ts'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { freePort } from '../harness/free-port.ts'
+import { PostgresServer, withoutPostgres } from '../harness/postgres.ts'
+
+const directory = temporaryDirectory()
+let server: PostgresServer
+let ca: TestCa
+
+before(async () => {
+  if (withoutPostgres) return
+  ca = await TestCa.create(directory.path)
+  const { certfile, keyfile } = await ca.server()
+  await ca.issue('flower')
+  server = await PostgresServer.start({
+    settings: ['ssl = on', "ssl_cert_file = 'server.crt'", "ssl_key_file = 'server.key'", "ssl_ca_file = 'ca.crt'"],
+    files: {
+      'server.crt': readFileSync(certfile, 'utf8'),
+      'server.key': readFileSync(keyfile, 'utf8'),
+      'ca.crt': readFileSync(ca.certfile, 'utf8'),
+    },
+    admits: [
+      'host all trellis 127.0.0.1/32 trust',
+      'host all flower 127.0.0.1/32 scram-sha-256',
+      'hostssl all certified 127.0.0.1/32 cert map=names',
+    ],
+  })
+  for (const sql of ["CREATE ROLE flower LOGIN PASSWORD 'secret'", 'CREATE DATABASE flower OWNER flower'])
+    await server.sql(sql)
+})
+after(async () => {
+  await server?.[Symbol.asyncDispose]()
+  directory[Symbol.dispose]()
+})
+
+const series = (id: bigint) => ({ series_id: id, federation: 'f', context: new Uint8Array([1]), parts: null })
+const insert = (id: bigint) => (tx: Db) => tx.insertInto('series').values(series(id)).execute()
+const ids = async (db: { read: Db }) =>
+  (await db.read.selectFrom('series').select('series_id').orderBy('series_id').execute()).map((row) => row.series_id)
+
+let databases = 0
+async function create(): Promise<string> {
+  const name = `own_${databases++}`
+  await server.sql(`CREATE DATABASE ${name}`)
+  return name
+}
+
+const open = (url: string, notices: Partial<PostgresNotices> = {}, environment: NodeJS.ProcessEnv = {}) =>
+  openPostgres(parsePostgresUrl(url, environment), notices)
+
+test('both engines have the same version, tables and columns', { skip: withoutPostgres }, async () => {
+  assert.equal(firstVersion + postgresMigrations.length, migrations.length)
+  const name = await create()
+  await using postgres = await open(server.url(name))
+  await using sqlite = openDatabase({ path: ':memory:' })
+  const listSqlite = `SELECT m.name || '.' || c.name AS name FROM sqlite_master m, pragma_table_info(m.name) c WHERE m.type = 'table' ORDER BY 1`
+  const listPostgres = `SELECT table_name || '.' || column_name AS name FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'trellis_version' ORDER BY 1`
+  const namesOf = async (db: Db, sql: string) => {
+    const { rows } = await db.executeQuery<{ name: string }>({
+      ...db.selectFrom('node').compile(),
+      sql,
+      parameters: [],
+    })
+    return rows.map((row) => row.name).toSorted()
+  }
+  assert.deepEqual(await namesOf(postgres.read, listPostgres), await namesOf(sqlite.read, listSqlite))
+})
+
+test('values come back as they were: ids beyond 2^63, doubles, bytes, texts', { skip: withoutPostgres }, async () => {
+  await using db = await open(server.url(await create()))
+  const context = Uint8Array.from({ length: 256 }, (_, byte) => byte)
+  const createdAt = 1_764_425_123.123_456_7
+  const loggedAt = 1_764_425_123_123_456
+  await db.transaction(async (tx) => {
+    await tx
+      .insertInto('series')
+      .values({ series_id: 2n ** 64n - 1n, federation: 'ü\u{1f338}', context, parts: null })
+      .execute()
+    await tx
+      .insertInto('run_log')
+      .values({ run_id: 2n ** 63n, logged_at_us: loggedAt, text: 'before\0after' })
+      .execute()
+    await tx.insertInto('nonce').values({ namespace: 'n', nonce: 'x', expires_at: createdAt }).execute()
+  })
+  const row = await db.read.selectFrom('series').selectAll().executeTakeFirstOrThrow()
+  assert.deepEqual(row, { series_id: 2n ** 64n - 1n, federation: 'ü\u{1f338}', context, parts: null })
+  const { id, ...log } = await db.read.selectFrom('run_log').selectAll().executeTakeFirstOrThrow()
+  assert.equal(typeof id, 'number')
+  // PostgreSQL has no NUL in texts.
+  assert.deepEqual(log, { run_id: 2n ** 63n, logged_at_us: loggedAt, text: 'before\u2400after' })
+  assert.equal((await db.read.selectFrom('nonce').select('expires_at').executeTakeFirstOrThrow()).expires_at, createdAt)
+})
+
+test('a failed transaction leaves nothing, also after a failed statement, and does not disturb those that share its commit', {
+  skip: withoutPostgres,
+}, async () => {
+  await using db = await open(server.url(await create()))
+  const effects: bigint[] = []
+  const attempt = (id: bigint, fail: (tx: Db) => Promise<unknown>) =>
+    db.transaction(async (tx, afterCommit) => {
+      afterCommit(() => effects.push(id))
+      await insert(id)(tx)
+      await fail(tx)
+    })
+  const nothing = async () => {}
+  const refuse = async () => {
+    throw new Error('no')
+  }
+  const results = await Promise.allSettled([
+    attempt(1n, (tx) => insert(1n)(tx).catch(nothing)),
+    attempt(2n, nothing),
+    attempt(3n, refuse),
+    attempt(4n, insert(4n)),
+    attempt(5n, nothing),
+  ])
+  assert.deepEqual(
+    results.map(({ status }) => status),
+    ['rejected', 'fulfilled', 'rejected', 'rejected', 'fulfilled'],
+  )
+  assert.deepEqual(effects, [2n, 5n])
+  assert.deepEqual(await ids(db), [2n, 5n])
+})
+
+test('readers see what is committed, and a transaction that would wait for itself says so', {
+  skip: withoutPostgres,
+}, async () => {
+  await using db = await open(server.url(await create()))
+  const { promise: written, resolve } = Promise.withResolvers<void>()
+  const { promise: seen, resolve: go } = Promise.withResolvers<void>()
+  const writing = db.transaction(async (tx) => {
+    await insert(1n)(tx)
+    resolve()
+    await seen
+  })
+  await written
+  assert.deepEqual(await ids(db), [])
+  go()
+  await writing
+  assert.deepEqual(await ids(db), [1n])
+  await assert.rejects(
+    db.transaction(() => ids(db)),
+    /must not start a read of what is committed/,
+  )
+  await assert.rejects(
+    db.transaction(() => db.transaction(async () => {})),
+    /must not start another one/,
+  )
+})
+
+test('what cannot be used is refused in one sentence with a remedy, without the password', {
+  skip: withoutPostgres,
+}, async () => {
+  const at = `127.0.0.1:${server.port}`
+  const trusted = `sslmode=verify-full&sslrootcert=${ca.certfile}`
+  const refusals: readonly (readonly [string, RegExp])[] = [
+    [`postgres://flower@${at}/flower`, /refuses the password of flower: correct it in the passfile or in PGPASSWORD/],
+    [`postgres://trellis@${at}/nowhere`, /nowhere does not exist: create it with createdb --owner trellis nowhere/],
+    [`postgres://stranger@${at}/flower`, /does not admit this user from here .*: add a line to its pg_hba.conf/],
+    [`postgres://trellis@${at}/postgres?sslmode=verify-full`, /not trusted .*: name its CA with \?sslrootcert=FILE/],
+    [
+      `postgres://certified@localhost:${server.port}/flower?${trusted}`,
+      /refuses the user certified .*certificate of sslcert/,
+    ],
+  ]
+  for (const [url, sentence] of refusals) {
+    const refused = open(url, {}, { PGPASSWORD: 'not this' })
+    await assert.rejects(refused, (error: Error) => {
+      assert.match(error.message, sentence)
+      assert.doesNotMatch(error.message, /not this|\n/)
+      return error.name === 'Error' || error.name === 'UsageError'
+    })
+  }
+  await using _ = await open(`postgres://trellis@localhost:${server.port}/flower?${trusted}`)
+})
+
+test('a second SuperLink is refused', { skip: withoutPostgres }, async () => {
+  const name = await create()
+  await using first = await open(server.url(name))
+  await first.transaction(insert(1n))
+  await assert.rejects(open(server.url(name)), /is in use by another SuperLink: stop that one or name another database/)
+})
+
+/** Passes on what goes to the server, until the network is cut. */
+async function startRelay() {
+  const sockets = new Set<Socket>()
+  const relay = createServer((client) => {
+    const upstream = createConnectionTo(server.port)
+    for (const socket of [client, upstream]) {
+      sockets.add(socket)
+      socket.on('error', () => {}).on('close', () => sockets.delete(socket))
+    }
+    client.pipe(upstream).pipe(client)
+  })
+  const listen = (port: number) => new Promise<void>((resolve) => relay.listen(port, '127.0.0.1', resolve))
+  const port = await freePort()
+  await listen(port)
+  const cut = () => {
+    relay.close()
+    for (const socket of sockets) socket.destroy()
+  }
+  return { port, cut, mend: () => listen(port), [Symbol.dispose]: cut }
+}
+
+test('a server that cannot be reached yet is waited for, and until then a sentence says so', {
+  skip: withoutPostgres,
+}, async () => {
+  using relay = await startRelay()
+  relay.cut()
+  const { promise: isLost, resolve } = Promise.withResolvers<string>()
+  const opening = open(`postgres://trellis@127.0.0.1:${relay.port}/${await create()}`, { onLost: resolve })
+  assert.match(await isLost, /^The database postgres:\S+ cannot be reached \(.+\): start its server, or correct/)
+  await relay.mend()
+  await using _ = await opening
+})
+
+test('a SuperLink that was cut off stores nothing if another one has written meanwhile', {
+  skip: withoutPostgres,
+}, async () => {
+  using relay = await startRelay()
+  const name = await create()
+  const { promise: hasFailed, resolve } = Promise.withResolvers<string>()
+  const url = `postgres://trellis@127.0.0.1:${relay.port}/${name}`
+  await using first = await open(url, { onFailed: resolve })
+  await first.transaction(insert(1n))
+  relay.cut()
+  await (await open(server.url(name))).close()
+  await relay.mend()
+  await assert.rejects(first.transaction(insert(2n)), { code: 'unavailable' })
+  assert.match(await hasFailed, /was taken over by another SuperLink .*stores nothing any more until it is restarted/)
+  assert.deepEqual(await ids(first), [1n])
+})
+
+test('a read that is under way when the connection is lost is done again', { skip: withoutPostgres }, async () => {
+  using relay = await startRelay()
+  const name = await create()
+  await using db = await open(`postgres://trellis@127.0.0.1:${relay.port}/${name}`)
+  const holder = new pg.Client({ connectionString: server.url(name) })
+  await holder.connect()
+  try {
+    await holder.query('SELECT pg_advisory_lock(5)')
+    const query = db.read.selectFrom('node').compile()
+    const reading = db.read.executeQuery({ ...query, sql: 'SELECT pg_advisory_lock_shared(5) AS lock', parameters: [] })
+    const waits = "SELECT 1 FROM pg_stat_activity WHERE wait_event = 'advisory' AND datname = current_database()"
+    for (let isWaiting = false; !isWaiting; ) isWaiting = (await holder.query(waits)).rows.length > 0
+    relay.cut()
+    await relay.mend()
+    await holder.query('SELECT pg_advisory_unlock(5)')
+    assert.equal((await reading).rows.length, 1)
+  } finally {
+    await holder.end()
+  }
+})
+
+test('a lost connection refuses what was under way, and the rest goes on when it is back', {
+  skip: withoutPostgres,
+}, async () => {
+  using relay = await startRelay()
+  const told: string[] = []
+  const url = `postgres://trellis@127.0.0.1:${relay.port}/${await create()}`
+  const notices = { onLost: (reason: string) => void told.push(reason), onBack: () => void told.push('back') }
+  await using db = await open(url, notices)
+  await db.transaction(insert(1n))
+  const underWay = db.transaction(async (tx) => {
+    await insert(2n)(tx)
+    relay.cut()
+    await insert(3n)(tx)
+  })
+  await assert.rejects(underWay, { code: 'unavailable' })
+  const waiting = [db.transaction(insert(4n)), ids(db)]
+  await relay.mend()
+  await waiting[0]
+  assert.deepEqual(await ids(db), [1n, 4n])
+  await waiting[1]
+  assert.deepEqual(
+    told.map((text) => text.replace(/ \(.*\)/, '').replace(/\S*postgres:\S*/, 'URL')),
+    ['The database URL cannot be reached: start its server, or correct --database.', 'back'],
+  )
+})
