@@ -28,7 +28,8 @@ export function prepareStunnel(): Record<string, string> {
   }
 }
 
-function isDebian12(): boolean {
+/** The system of CI, where all packages are available. */
+export function isDebian12(): boolean {
   const release = existsSync('/etc/os-release') ? readFileSync('/etc/os-release', 'utf8') : ''
   return process.arch === 'x64' && /VERSION_CODENAME=bookworm/.test(release)
 }
