@@ -176,6 +176,23 @@ test('an app that throws, cannot be loaded, or returns no reply sends an error t
   }
 })
 
+test('the stack of an error is written once a run, and every reply names the error', async (t) => {
+  const written: string[] = []
+  t.mock.method(process.stderr, 'write', (text: string) => written.push(text) > 0)
+  const app = new ClientApp().query(() => {
+    throw new RangeError('the same partition again')
+  })
+  for (let count = 0; count < 3; count++) {
+    const { server, run } = setUp()
+    server.offer(instructionFor())
+    await run(app)
+    assert.match(server.pushed[0]?.error?.reason ?? '', /RangeError: the same partition again/)
+  }
+  const stacks = written.filter((text) => text.includes('the same partition again'))
+  assert.equal(stacks.length, 1)
+  assert.match(stacks[0] ?? '', /^RangeError: the same partition again\n {4}at /)
+})
+
 test('last words are left before any code of the app runs', async () => {
   const order: string[] = []
   const { server } = setUp()

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util'
 import { writeLastWords } from '../app-api/last-words.ts'
 import { type TaskApi, TaskEndedError, type TaskInput, type WholeMessage } from '../app-api/task-api.ts'
 import {
@@ -17,6 +16,7 @@ import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, metadataFromWire } from '../message/wire.ts'
 import { byHash } from '../objects/carried-objects.ts'
 import type { ClientApp } from '../sdk/client-app.ts'
+import { appStack } from './app-stack.ts'
 import { errorWithPlace } from './error-place.ts'
 import { AppLoadError, appFolders } from './load-app.ts'
 import type { LoadClientApp } from './loaded-apps.ts'
@@ -80,7 +80,7 @@ async function loggedIf<T>(wantsLogs: boolean | undefined, api: TaskApi, work: (
 
 /** Sends the reply and hands over the context. */
 async function report(
-  { api, log }: TaskContext,
+  { log }: TaskContext,
   route: TaskRoute,
   work: { reply: Message; message: Message; context: WireContext; clientappRuntime: number; input: TaskInput },
 ): Promise<void> {
@@ -131,10 +131,23 @@ async function answer(
   try {
     return await handle(app)
   } catch (error) {
-    process.stderr.write(`${inspect(error)}\n`)
+    writeStackOnce(instruction.metadata.runId, error)
     return instruction.replyError({ code: errorCodes.clientAppRaisedException, reason: reasonOf(error) })
   }
 }
+
+/** The error reply names error and place each time; its stack is written once a run, because warm processes repeat it. */
+function writeStackOnce(runId: bigint, error: unknown): void {
+  const stack = appStack(error, appFolders)
+  const key = `${runId} ${stack}`
+  if (writtenStacks.has(key)) return
+  if (writtenStacks.size >= writtenStacksMax) writtenStacks.clear()
+  writtenStacks.add(key)
+  process.stderr.write(`${stack}\n`)
+}
+
+const writtenStacks = new Set<string>()
+const writtenStacksMax = 100
 
 /** A reply that is too large, or no reply at all, becomes an error that says so. */
 function deflateReply(reply: Message, instruction: Message): DeflatedMessage {

@@ -1,4 +1,3 @@
-import { inspect } from 'node:util'
 import { TaskEndedError, type TaskInput, type TaskOutcome } from '../app-api/task-api.ts'
 import { findOversizeState } from '../app-api/task-messages.ts'
 import { DomainError, errorText, UsageError } from '../base/errors.ts'
@@ -6,6 +5,7 @@ import { createContext } from '../message/context.ts'
 import { RecordDict } from '../message/records.ts'
 import { contextFromWire, contextToWire, userConfigFromWire } from '../message/wire.ts'
 import { ServerApp } from '../sdk/server-app.ts'
+import { appStack } from './app-stack.ts'
 import { textWithPlace } from './error-place.ts'
 import { AppLoadError, appFolders, installApp, loadComponent, runConfigOf } from './load-app.ts'
 import { LogForwarder } from './log-forwarder.ts'
@@ -49,7 +49,7 @@ async function runServerApp(task: TaskContext, input: TaskInput): Promise<TaskOu
     // A stack helps the author of the app; the faults that we found ourselves explain themselves.
     const known = [AppLoadError, DomainError, UsageError].some((kind) => error instanceof kind)
     const details = `ServerApp failed with exception: ${known ? errorText(error) : textWithPlace(error, appFolders)}`
-    process.stderr.write(`${known ? '' : `${inspect(error)}\n`}`)
+    if (!known) process.stderr.write(`${appStack(error, appFolders)}\n`)
     task.log.error(details)
     const left = contextToWire(context)
     const kept = findOversizeState(left) === undefined ? { context: left } : {}

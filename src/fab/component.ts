@@ -21,9 +21,17 @@ export function checkComponent(directory: string, reference: string, paths: read
   try {
     if (/\.m?ts$/.test(file)) stripTypeScriptTypes(source)
   } catch (error) {
-    throw new UsageError(`${file} does not parse: ${errorText(error).split('\n').join(' ').trim()}`, { cause: error })
+    const text = errorText(error).split('\n').join(' ').trim()
+    throw new UsageError(`${file} does not parse: ${text}${placeIn(error)}`, { cause: error })
   }
   return undefined
+}
+
+/** Returns e.g. ` (line 2, column 11)`: Node writes the place above the stack, with a mark below the column. */
+function placeIn(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : ''
+  const [, line, before] = /^[^\n]*:(\d+)\n[^\n]*\n( *)\^/.exec(stack) ?? []
+  return line === undefined ? '' : ` (line ${line}, column ${(before ?? '').length + 1})`
 }
 
 function checkPython(
