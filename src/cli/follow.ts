@@ -25,7 +25,7 @@ const barCells = 20
 const lastEventsMs = 2000
 
 export interface FollowOptions {
-  /** Where nothing can be redrawn: a line at each milestone too, or the log alone. */
+  /** If nothing can be redrawn: also print a line for facts that the log does not have, such as late nodes. */
   readonly milestones: boolean
   /** Writes nothing and only waits. */
   readonly silent?: boolean

@@ -23,13 +23,6 @@ export function progressText(series: RunSeries): string {
   return parts.join(' · ')
 }
 
-/** Returns e.g. `train loss 0.23 · evaluate accuracy 0.91`: the latest values of this round or phase. */
-export function metricsText(series: RunSeries): string {
-  return shownCurves(series)
-    .map(({ name, points }) => `${oneLine(name)} ${valueText(lastValue(points))}`)
-    .join(' · ')
-}
-
 /** Returns one line a metric, e.g. `train loss  █▆▃▂▁ 0.23`. `columns`: the width of the terminal. */
 export function metricLines(series: RunSeries, columns: number): string[] {
   const curves = shownCurves(series).map(({ name, points }) => ({
@@ -95,15 +88,10 @@ function fractionDone({ round, rounds, phase, asked, replied }: RunSeries): numb
 }
 
 /**
- * Returns the line that this change is worth if nothing can be redrawn: nodes are late, a round is over (with its metrics), or, in
- * an app without rounds, all replies have come. Empty if it is worth none, and if the log of the app says the same.
+ * Returns the line that this change is worth if nothing can be redrawn: nodes are late, or, in an app without rounds, all
+ * replies have come. Empty otherwise: strategies log their rounds, replies and metrics themselves, in order.
  */
 export function milestoneText(before: RunSeries, now: RunSeries): string {
-  if (now.phase === 'round-end') {
-    const isNew = before.phase !== 'round-end' || before.round !== now.round
-    return isNew ? [progressText(now), metricsText(now)].filter((text) => text !== '').join(' · ') : ''
-  }
-  // A strategy with rounds logs itself how many replies it received.
   const isComplete = now.rounds === 0 && now.asked > 0 && now.replied >= now.asked
   const wasComplete = before.replied >= before.asked && before.asked === now.asked
   const isLate = now.late.length > 0 && before.late.length === 0

@@ -97,7 +97,10 @@ export interface Grid {
    * await grid.saveState(context)
    */
   saveState(context: Context): Promise<void>
-  /** Tells the followers of the run (`flwr run --stream`) how far it is. Never fails the run. */
+  /**
+   * Tells the followers of the run (`flwr run --stream`, the dashboard) how far it is. Never fails the run. A stream that is
+   * not a terminal shows the log only: also print what belongs there.
+   */
   reportProgress(progress: Progress): void
 }
 

@@ -20,7 +20,10 @@ test('what flwr new writes runs as it is, and every command tells of it', async 
   const ran = await deployment.flwr('run', 'my-app', '--stream', '--run-config', 'num-server-rounds=2')
   assert.equal(ran.status, 0, ran.said)
   assert.match(ran.stdout, /Final line: slope = 2\.9/)
-  assert.match(ran.stdout, /^>> round 2\/2 · /m)
+  // Each fact once, in the order of the log.
+  const facts = ran.stdout.match(/\[ROUND \d\/2\]|aggregate_\w+: Received|>> .* done/g)
+  const round = ['aggregate_train: Received', 'aggregate_evaluate: Received']
+  assert.deepEqual(facts, ['[ROUND 1/2]', ...round, '[ROUND 2/2]', ...round])
   assert.match(ran.stdout, /^Run \d+ finished:completed$/m)
   // Not a terminal: nothing is redrawn or coloured.
   assert.equal(stripVTControlCharacters(ran.stdout).replaceAll('\r', ''), ran.stdout)

@@ -21,7 +21,7 @@ for (const withFlwrHome of [true, false]) {
 
   test(`the commands of the guide to simulation can be pasted into an empty folder, ${where}`, { skip }, async () => {
     const said = await readGuide({ guide: 'docs/guides/simulation.md', withFlwrHome })
-    assert.match(said, />> round 3\/3 · done · /)
+    assert.match(said, /\[ROUND 3\/3\]/)
     assert.match(said, /finished:completed/)
   })
 

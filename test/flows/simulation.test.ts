@@ -69,7 +69,7 @@ test('without a SuperLink an app runs on ten virtual SuperNodes, as many at a ti
   // Each round adds the mean of the partitions 0 to 9.
   const [, first, second] = /weights: (\S+) (\S+)/.exec(ran.stdout) ?? []
   assert.ok(Math.abs(Number(first) - 9) < 1e-4 && Math.abs(Number(second) - 19) < 1e-4, `${first} ${second}`)
-  assert.match(ran.stdout, />> round \d\/2 · /)
+  assert.match(ran.stdout, /\[ROUND 2\/2\]/)
   assert.match(ran.stdout, /finished:completed/)
 
   const seen = readNotes(notes)
