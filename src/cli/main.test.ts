@@ -4,6 +4,7 @@ import { join, relative } from 'node:path'
 import { test } from 'node:test'
 import { fileURLToPath } from 'node:url'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { createProgram } from './main.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 const hook = join(root, 'test', 'harness', 'loaded-modules.mjs')
@@ -74,4 +75,15 @@ test('an app process without TLS loads nothing that reads certificates', () => {
     modules.filter((path) => path.startsWith('src/identity/certificate')),
     [],
   )
+})
+
+test('help fits terminals of 60, 80 and 160 columns, and shows no empty default', async () => {
+  const program = await createProgram({ signal: new AbortController().signal, status: 0 })
+  for (const columns of [60, 80, 160])
+    for (const command of [program, ...program.commands]) {
+      const text = command.configureOutput({ getOutHelpWidth: () => columns }).helpInformation()
+      const wide = text.split('\n').filter((line) => line.length > columns)
+      assert.deepEqual(wide, [], `${command.name()} in ${columns} columns`)
+      assert.doesNotMatch(text, /default: \[\]/)
+    }
 })

@@ -1,4 +1,4 @@
-import { Command, CommanderError } from 'commander'
+import { Command, CommanderError, Help, type Option } from 'commander'
 import { errorText, UsageError } from '../base/errors.ts'
 import { versionText } from '../base/options.ts'
 import type { Main } from '../base/program.ts'
@@ -81,7 +81,6 @@ export async function createProgram(
   const program = new Command('flwr')
     .description('Builds apps and runs them on a SuperLink.')
     .version(versionText, versionFlags.join(', '), 'print the version')
-    .helpOption('-h, --help', 'print this help')
   for (const name of names) {
     const create = await commands[name]?.()
     if (create) program.addCommand(create(context))
@@ -89,9 +88,34 @@ export async function createProgram(
   return throwFaults(program, 'flwr')
 }
 
+/** Descriptions are wrapped in narrow terminals too, where the names of the commands leave them little of the line. */
+const helpWrapColumns = 15
+
+/** Nearly every command has options: a list of commands does not say so each time. Many arguments are left to its own help. */
+function subcommandTerm(command: Command): string {
+  const names = [command.name(), ...command.aliases()].join('|')
+  const args = command.registeredArguments.map((argument) => {
+    const name = `${argument.name()}${argument.variadic ? '...' : ''}`
+    return argument.required ? `<${name}>` : `[${name}]`
+  })
+  const term = [names, ...args].join(' ')
+  return term.length > termCharactersMax ? names : term
+}
+
+const termCharactersMax = 38
+
+/** An option that may be given several times has no default to show. */
+function optionDescription(option: Option): string {
+  const plain = new Help()
+  const { defaultValue } = option
+  return Array.isArray(defaultValue) && defaultValue.length === 0 ? option.description : plain.optionDescription(option)
+}
+
 /** Every level reports its faults by throwing, with the name of the command: one place writes them. */
 function throwFaults(command: Command, path: string): Command {
   command
+    .helpOption('-h, --help', 'print this help')
+    .configureHelp({ minWidthToWrap: helpWrapColumns, optionDescription, subcommandTerm })
     .exitOverride((error) => {
       if (error.exitCode === 0 || error.code === 'commander.help') throw error
       const fault = error.message.replace(/^error: /, '').replace(/\.$/, '')
@@ -113,6 +137,7 @@ function throwFaults(command: Command, path: string): Command {
       }
     })
   }
+  if (command.commands.length > 0) command.helpCommand('help [command]', 'print the help of a command')
   for (const sub of command.commands) throwFaults(sub, `${path} ${sub.name()}`)
   return command
 }

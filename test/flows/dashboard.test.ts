@@ -248,7 +248,7 @@ test('flwr dashboard and flwr report show what their certificate may see', async
   // The account of this certificate is no admin: it sees its run, and no SuperNode.
   assert.deepEqual(types, [true, true], events.said)
   const [started = '', finished = ''] = (await deployment.flwr('events')).stdout.trim().split('\n')
-  assert.match(started, /^20\S+Z {2}run\.started {18}\S+ has started run \d+ of /)
+  assert.match(started, /^20\S+Z {2}run\.started {18}.+ has started run \d+ of /)
   assert.match(finished, /^20\S+Z {2}run\.finished {17}Run \d+ has completed\.$/)
   const unknown = await deployment.flwr('report', '7')
   assert.equal(unknown.status, 1)

@@ -40,13 +40,14 @@ function list(context: CliContext): Command {
           using control = await openControl(context, connectionName, output)
           const { nodesInfo, now } = await control.client.listNodes({})
           const nodes = nodesInfo.toSorted((a, b) => (a.registeredAt < b.registeredAt ? -1 : 1))
-          output.say(
-            nodeTable(
-              nodes.filter((node) => options.verbose || node.status !== 'unregistered' || node.admission === 'blocked'),
-              now,
-              tableWidth(options.wide),
-            ),
+          const shown = nodes.filter(
+            (node) => options.verbose || node.status !== 'unregistered' || node.admission === 'blocked',
           )
+          output.say(nodeTable(shown, now, tableWidth(options.wide)))
+          if (nodes.length === 0 && control.connection.local)
+            output.note(
+              `The connection '${control.connection.name}' is a SuperLink on this machine that simulates the SuperNodes of each run. For another SuperLink: flwr supernode ls NAME.`,
+            )
           output.answer({ success: true, nodes: nodes.map((node) => nodeToJson(node, now)) })
           return undefined
         })

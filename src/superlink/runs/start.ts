@@ -10,6 +10,7 @@ import type { SimulationConfig } from '../../gen/flwr/proto/federation_config_pb
 import { ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { findFab, keepFab, prepareFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { noAccount } from '../nodes/node.ts'
 import { resolveSettings } from '../simulation/federation-settings.ts'
 import { encodeSettings } from '../simulation/settings-store.ts'
 import { prepare as prepareCheckpoint } from './checkpoint-store.ts'
@@ -83,7 +84,7 @@ export async function startRun(
       afterCommit,
       'run.started',
       {
-        sentence: `${owner.name} has started run ${runId} of ${manifest.fabId} ${manifest.version}.`,
+        sentence: `${owner.id === noAccount.id ? 'A user' : owner.name} has started run ${runId} of ${manifest.fabId} ${manifest.version}.`,
         run: String(runId),
         app: manifest.fabId,
         version: manifest.version,
