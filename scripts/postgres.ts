@@ -1,6 +1,6 @@
-import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
+import { libraryPath, unpackPackage } from './debian.ts'
 import { isDebian12 } from './stunnel.ts'
 
 const installed = '/usr/lib/postgresql'
@@ -16,10 +16,10 @@ export function preparePostgres(): Record<string, string> {
   try {
     const bin = findPrograms(installed)
     if (bin !== undefined) return { TRELLIS_POSTGRES: bin }
-    if (!existsSync(complete)) unpack()
+    if (!existsSync(complete)) unpackPackage('postgresql', complete, wanted)
     const unpacked = findPrograms(join(complete, 'usr', 'lib', 'postgresql'))
     if (unpacked === undefined) throw new Error('the packages hold no initdb of PostgreSQL 14 or later')
-    return { TRELLIS_POSTGRES: unpacked, TRELLIS_POSTGRES_LIBRARIES: libraryFolders().join(':') }
+    return { TRELLIS_POSTGRES: unpacked, TRELLIS_POSTGRES_LIBRARIES: libraryPath(complete) }
   } catch (error) {
     if (process.env.CI === 'true' && isDebian12()) throw error
     const reason = error instanceof Error ? error.message.split('\n')[0] : String(error)
@@ -37,34 +37,5 @@ function findPrograms(folder: string): string | undefined {
   return newest === undefined ? undefined : join(folder, newest, 'bin')
 }
 
-function libraryFolders(): string[] {
-  const libraries = join(complete, 'usr', 'lib')
-  return readdirSync(libraries)
-    .filter((name) => name.endsWith('-linux-gnu'))
-    .map((name) => join(libraries, name))
-}
-
 /** The server and libraries; what compiles queries is large, and not needed. */
 const wanted = /^(?:postgresql(?:-client)?-\d+|lib(?!llvm|perl|z3).*)$/
-
-/** Into a folder of another name, which is renamed when everything is there. */
-function unpack(): void {
-  const folder = `${complete}.${process.pid}`
-  mkdirSync(folder, { recursive: true })
-  const run = (command: string, args: readonly string[]): string =>
-    execFileSync(command, args, { cwd: folder, timeout: 240_000, stdio: ['ignore', 'pipe', 'pipe'] }).toString()
-  try {
-    if (spawnSync('apt-cache', ['show', 'postgresql']).status !== 0)
-      spawnSync('apt-get', ['update', '-qq'], { timeout: 120_000 })
-    const plan = run('apt-get', ['install', '--simulate', '--no-install-recommends', 'postgresql'])
-    const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, name]) => name as string)
-    run('apt-get', ['download', '-qq', ...missing.filter((name) => wanted.test(name))])
-    for (const file of readdirSync(folder).filter((name) => name.endsWith('.deb'))) {
-      run('dpkg-deb', ['-x', file, folder])
-      rmSync(join(folder, file))
-    }
-    renameSync(folder, complete)
-  } finally {
-    rmSync(folder, { recursive: true, force: true })
-  }
-}

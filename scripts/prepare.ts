@@ -1,5 +1,6 @@
 import { prepareChromium } from './chromium.ts'
 import { prepareDeployTools } from './deploy-tools.ts'
+import { prepareHaproxy } from './haproxy.ts'
 import { preparePostgres } from './postgres.ts'
 import { preparePython } from './python.ts'
 import { prepareStepCa } from './step-ca.ts'
@@ -20,7 +21,15 @@ export async function prepare({ interop, deploy, browser }: Prepared): Promise<R
   const tools = deploy ? await prepareDeployTools() : {}
   const chromium = browser ? prepareChromium() : {}
   const stunnel = interop ? prepareStunnel() : {}
-  return { ...preparePostgres(), ...python, ...tools, ...chromium, ...stunnel, ...(await building) }
+  return {
+    ...preparePostgres(),
+    ...prepareHaproxy(),
+    ...python,
+    ...tools,
+    ...chromium,
+    ...stunnel,
+    ...(await building),
+  }
 }
 
 if (import.meta.main) await prepare({ interop: true, deploy: true, browser: true })

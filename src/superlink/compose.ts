@@ -16,7 +16,6 @@ import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { BodyBudget } from '../rpc/body-budget.ts'
 import { Drain } from '../rpc/drain.ts'
-import { startHealthServer } from '../rpc/health.ts'
 import { type Listener, startListener } from '../rpc/listener.ts'
 import type { Service } from '../rpc/service.ts'
 import { tellFiles } from '../rpc/tls-metrics.ts'
@@ -69,6 +68,7 @@ import { watchWaits } from './runs/watch-waits.ts'
 import { byTaskType, createVirtualBackend } from './simulation/client-backend.ts'
 import { thisMachine } from './simulation/machine.ts'
 import { VirtualFleet } from './simulation/virtual-fleet.ts'
+import { SuperlinkHealth } from './superlink-health.ts'
 import { WorkMetrics } from './work-metrics.ts'
 
 export interface Superlink {
@@ -79,6 +79,8 @@ export interface Superlink {
   readonly main: Listener
   /** Resolves when no program uses this SuperLink any more, if it shall end then; else never. */
   readonly idle: Promise<void>
+  /** Resolves with a sentence when another SuperLink has taken the database over; else never. */
+  readonly takenOver: Promise<string>
   /** Takes no more calls, and lets those under way complete, for at most `--drain-timeout`. */
   drain(): Promise<void>
   /** Leaves the ServerApps under way to the next start of this SuperLink, if it can keep them. */
@@ -87,13 +89,13 @@ export interface Superlink {
 }
 
 /**
- * Builds the whole SuperLink in order; what was built is taken down in reverse. `signal` ends the wait for a database server;
- * a clock is for tests.
+ * Builds the whole SuperLink in order; what was built is taken down in reverse. `signal` ends the wait for a database server,
+ * or for another SuperLink, which `onStandby` notes; a clock is for tests.
  */
 export async function startSuperlink(
   config: SuperlinkConfig,
   log: Logger,
-  overrides: { clock?: Clock; signal?: AbortSignal } = {},
+  overrides: { clock?: Clock; signal?: AbortSignal; onStandby?: () => void } = {},
 ): Promise<Superlink> {
   const clock = overrides.clock ?? systemClock
   const stop = new AbortController()
@@ -107,13 +109,11 @@ export async function startSuperlink(
   const traces = stack.use(await openTraces(config.traceTarget, 'flower-superlink', { log, clock }))
   const observer = { ...work.observer, ...traceRuns(traces) }
   const { database } = config
-  let databaseFailure: string | undefined
-  const onFailed = (reason: string): void => {
-    databaseFailure = reason
-    log.error(reason)
-  }
-  const { signal } = overrides
-  const db = stack.use(await openState(config, { room, log, onCommit: work.onCommit, onFailed, signal }))
+  const health = stack.use(new SuperlinkHealth({ address: config.healthAddress, log, metrics }))
+  if (database.engine === 'postgres') await health.start()
+  const { promise: takenOver, resolve: onTakenOver } = Promise.withResolvers<string>()
+  const waiting = { onTakenOver, onStandby: overrides.onStandby, signal: overrides.signal }
+  const db = stack.use(await openState(config, { room, log, health, onCommit: work.onCommit, ...waiting }))
   // What is simulated can be simulated again.
   const durable = database.engine !== 'memory' && !config.simulation
   const directory = await objectDirectory(config, stack)
@@ -245,11 +245,10 @@ export async function startSuperlink(
     metrics.watchProcess()
     work.watch(db, { path: database.engine === 'sqlite' ? database.path : undefined, clock })
     tellFiles(metrics, [credentials.server, credentials.clients])
-    const unreadiness = () =>
-      drain.trouble ?? databaseFailure ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())
-    const health = stack.use(await startHealthServer(config.healthAddress, log, { metrics, unreadiness, troubles }))
-    log.info(`Starting gRPC health server on ${formatAddress(health.address)}`)
   }
+  const unreadiness = () => drain.trouble ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())
+  health.check({ unreadiness, troubles })
+  await health.start()
 
   const jobs = [
     runJob(ctx, 'storage watch', () => room.watch(() => prolongLeases(ctx), stop.signal)),
@@ -283,7 +282,14 @@ export async function startSuperlink(
   }
   const all = [...doors, ...(plainApps ? [plainApps] : [])]
   const drainCalls = (): Promise<void> => completeCalls(ctx, drain, all, config.drainMs)
-  return { ...listeners, idle, drain: drainCalls, leaveApps, [Symbol.asyncDispose]: () => owned.disposeAsync() }
+  return {
+    ...listeners,
+    idle,
+    takenOver,
+    drain: drainCalls,
+    leaveApps,
+    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  }
 }
 
 /** Nothing was prolonged while the disk was full. */

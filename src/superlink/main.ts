@@ -1,11 +1,12 @@
 import { once } from 'node:events'
-import { UsageError } from '../base/errors.ts'
+import { errorText, UsageError } from '../base/errors.ts'
 import { isDiskFull, isStorageFull } from '../base/full-disk.ts'
+import type { Logger } from '../base/log.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
 import type { Main } from '../base/program.ts'
 import { takeServiceManager } from '../base/service-manager.ts'
-import { startSuperlink } from './compose.ts'
-import { parseSuperlinkConfig } from './config.ts'
+import { type Superlink, startSuperlink } from './compose.ts'
+import { parseSuperlinkConfig, type SuperlinkConfig } from './config.ts'
 import { stateName } from './config-database.ts'
 import { backupCommand } from './maintenance/backup.ts'
 import { checkCommand } from './maintenance/check.ts'
@@ -29,28 +30,54 @@ export const main: Main = async (argv, signal, ending) => {
   const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperLink')
   for (const warning of config.warnings) log.warn(warning)
-  await using superlink = await startSuperlink(config, log, { signal }).catch((error) => {
-    // It was told to end while it waited for its database.
-    if (signal.aborted) return undefined
-    if (!isStorageFull(error) && !isDiskFull(error)) throw error
-    const { database } = config
-    throw new UsageError(
-      `The disk that holds ${database.storageDirectory ?? stateName(database)} is full: free some space on it.`,
-      {
-        cause: error,
-      },
-    )
-  })
-  if (!superlink) return 0
-  serviceManager.ready()
-  if (!signal.aborted) await Promise.race([once(signal, 'abort'), superlink.idle])
-  serviceManager.stopping()
-  if (!signal.aborted) log.info('No program has used this SuperLink for a while: it ends.')
-  // SIGINT comes from a person at a terminal: nothing must stay behind.
-  if (signal.reason === 'SIGTERM') {
-    await superlink.drain()
-    superlink.leaveApps()
+  while (!signal.aborted) {
+    await using superlink = await start(config, log, signal, () => serviceManager.ready())
+    if (!superlink) break
+    serviceManager.ready()
+    const end = signal.aborted
+      ? undefined
+      : await Promise.race([once(signal, 'abort'), superlink.idle, superlink.takenOver])
+    if (typeof end === 'string') {
+      log.error(`${end} This one stops serving and becomes its standby.`)
+      await stepDown(superlink, log)
+      continue
+    }
+    serviceManager.stopping()
+    if (!signal.aborted) log.info('No program has used this SuperLink for a while: it ends.')
+    // SIGINT comes from a person at a terminal: nothing must stay behind.
+    if (signal.reason === 'SIGTERM') {
+      await superlink.drain()
+      superlink.leaveApps()
+    }
+    break
   }
   log.info('SuperLink terminated gracefully.')
   return 0
+}
+
+/** Returns nothing if the signal came while the SuperLink waited for its database, or for another SuperLink. */
+async function start(
+  config: SuperlinkConfig,
+  log: Logger,
+  signal: AbortSignal,
+  onStandby: () => void,
+): Promise<Superlink | undefined> {
+  try {
+    return await startSuperlink(config, log, { signal, onStandby })
+  } catch (error) {
+    if (signal.aborted) return undefined
+    if (!isStorageFull(error) && !isDiskFull(error)) throw error
+    const { database } = config
+    const place = database.storageDirectory ?? stateName(database)
+    throw new UsageError(`The disk that holds ${place} is full: free some space on it.`, { cause: error })
+  }
+}
+
+/** What the end of a SuperLink would store belongs to the other one now: the database refuses it. */
+async function stepDown(superlink: Superlink, log: Logger): Promise<void> {
+  try {
+    await superlink[Symbol.asyncDispose]()
+  } catch (error) {
+    log.debug('Nothing was stored at the end', { error: errorText(error) })
+  }
 }

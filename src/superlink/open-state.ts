@@ -5,30 +5,42 @@ import type { StorageRoom } from '../base/storage-room.ts'
 import { type Database, inMemory, openDatabase } from '../db/database.ts'
 import { openPostgres } from '../db/postgres/postgres-database.ts'
 import type { SuperlinkConfig } from './config.ts'
+import type { SuperlinkHealth } from './superlink-health.ts'
 
 export interface StateNotices {
   readonly room: StorageRoom
   readonly log: Logger
   readonly onCommit: (seconds: number, waiting: number) => void
-  /** Called once with a sentence when nothing is stored any more until a restart. */
-  readonly onFailed: (reason: string) => void
-  /** Ends the wait for a database server that cannot be reached. */
+  readonly health: Pick<SuperlinkHealth, 'check' | 'fail'>
+  /** Called while this SuperLink waits until another one ends. */
+  readonly onStandby: (() => void) | undefined
+  /** Called once with a sentence when another SuperLink has taken over. */
+  readonly onTakenOver: (reason: string) => void
+  /** Ends the wait for a database server that cannot be reached, or for another SuperLink. */
   readonly signal: AbortSignal | undefined
 }
 
 /** Opens the database of the configuration. A database server that cannot be reached yet is waited for. */
 export async function openState(
   { database, simulation }: Pick<SuperlinkConfig, 'database' | 'simulation'>,
-  { room, log, onCommit, onFailed, signal }: StateNotices,
+  { room, log, health, onCommit, onStandby, onTakenOver, signal }: StateNotices,
 ): Promise<Database> {
   const onEffectFailed = (error: unknown): void =>
     log.error('What follows a commit failed', { error: errorText(error) })
-  const notices = { onCommit, onFailed, onEffectFailed }
+  const notices = { onCommit, onFailed: (reason: string) => health.fail(reason), onEffectFailed }
   if (database.engine === 'postgres') {
     const { target } = database
     const onFull = (): void => room.noteFull(target.label)
     const onLost = (reason: string): void => room.noteLost(reason)
-    return openPostgres(target, { ...notices, onFull, onLost, onBack: () => room.noteBack() }, signal)
+    let standbySince: string | undefined
+    const onWaiting = (reason: string): void => {
+      standbySince ??= new Date().toISOString()
+      log.info(reason)
+      health.check({ unreadiness: () => room.trouble ?? `${reason} It has waited since ${standbySince}.` })
+      onStandby?.()
+    }
+    const onBack = (): void => room.noteBack()
+    return openPostgres(target, { ...notices, onFull, onLost, onBack, onWaiting, onTakenOver }, signal)
   }
   const path = database.engine === 'sqlite' ? database.path : inMemory
   // What is simulated can be simulated again.

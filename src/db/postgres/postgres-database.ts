@@ -10,33 +10,42 @@ import { createQueries } from './dialect.ts'
 import { serverLimits } from './server-limits.ts'
 import { clientConfig, prepareSession, query } from './session.ts'
 import type { PostgresTarget } from './target.ts'
-import { DatabaseInUse, WriterConnection } from './writer.ts'
+import { TakenOver, WriterConnection } from './writer.ts'
 
 export interface PostgresNotices extends Notices {
   /** Called with a sentence when the database cannot be reached, and at each further try at the start. */
   readonly onLost: (reason: string) => void
   /** Called when the database can be reached again. */
   readonly onBack: () => void
+  /** Called with a sentence when another SuperLink uses the database, and this one waits for its end. */
+  readonly onWaiting: (reason: string) => void
+  /** Called once with a sentence when another SuperLink has taken over: this one must stop serving. */
+  readonly onTakenOver: (reason: string) => void
 }
 
 /**
- * Opens a PostgreSQL database; if its server cannot be reached yet, waits for it until the signal. Throws a UsageError with a
- * remedy if the server refuses, or if another SuperLink uses the database.
+ * Opens a PostgreSQL database. If its server cannot be reached yet, or another SuperLink uses it, waits until the signal.
+ * Throws a UsageError with a remedy if the server refuses.
  */
 export async function openPostgres(
   target: PostgresTarget,
   notices: Partial<PostgresNotices> = {},
   signal?: AbortSignal,
 ): Promise<Database> {
-  const writer = new WriterConnection(target)
-  const { onLost = () => {} } = notices
+  let database: PostgresDatabase | undefined
+  const { onLost = () => {}, onBack = () => {}, onWaiting = () => {} } = notices
+  let wasLost = false
+  const writer = new WriterConnection(target, { onWaiting, onLost: () => database?.reconnect() })
   for (;;) {
     try {
-      await writer.connect()
-      return new PostgresDatabase(target, writer, notices)
+      await writer.connect(signal)
+      database = new PostgresDatabase(target, writer, notices)
+      if (wasLost) onBack()
+      return database
     } catch (error) {
       await writer.end()
-      if (!isConnectionLoss(error)) throw error
+      if (!isConnectionLoss(error) || signal?.aborted) throw error
+      wasLost = true
       onLost(absence(target, error))
       await sleep(serverLimits.retryMs, undefined, signal ? { signal } : {})
     }
@@ -54,8 +63,9 @@ function absence({ label }: PostgresTarget, error: unknown): string {
  * next to the state in memory that they must agree with. Reads use connections of their own and see what is committed, which
  * PostgreSQL shows when it is on disk.
  *
- * If the connection is lost, the transactions under way are refused and none of their effects happens; those that wait go on
- * when there is a new one. A commit whose response is lost may have happened: callers try again with the same ids.
+ * If the connection that writes is lost, another SuperLink may take over. The transactions under way are refused and none of
+ * their effects happens; transactions and reads that wait go on when there is a new connection, unless another SuperLink has
+ * taken over: then all are refused. A commit whose response is lost may have happened: callers try again with the same ids.
  */
 class PostgresDatabase implements Database {
   readonly read: Db
@@ -69,6 +79,7 @@ class PostgresDatabase implements Database {
   #isLost = false
   #failure: DomainError | undefined
   readonly #closing = new AbortController()
+  readonly #tries: NodeJS.Timeout
 
   constructor(target: PostgresTarget, writer: WriterConnection, notices: Partial<PostgresNotices>) {
     this.#target = target
@@ -76,7 +87,7 @@ class PostgresDatabase implements Database {
     const nothing = (): void => {}
     this.#notices = {
       ...{ onFull: nothing, onCommit: nothing, onFailed: nothing, onEffectFailed: throwLater },
-      ...{ onLost: nothing, onBack: nothing },
+      ...{ onLost: nothing, onBack: nothing, onWaiting: nothing, onTakenOver: nothing },
       ...notices,
     }
     this.#readers = new pg.Pool({
@@ -92,6 +103,8 @@ class PostgresDatabase implements Database {
     this.#readers.on('error', nothing)
     this.#write = createQueries((text, values) => writer.query(text, values))
     this.read = createQueries((text, values) => this.#read(text, values))
+    this.#tries = setInterval(() => this.#try(), serverLimits.tryEveryMs)
+    this.#tries.unref()
   }
 
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T> {
@@ -104,8 +117,14 @@ class PostgresDatabase implements Database {
     })
   }
 
+  /** Connects again at once, also if no transaction waits: another SuperLink may have taken over. */
+  reconnect(): void {
+    this.#draining ??= this.#drain()
+  }
+
   async close(): Promise<void> {
     this.#closing.abort()
+    clearInterval(this.#tries)
     await this.#draining
     await this.#readers.end()
     await this.#writer.end()
@@ -115,12 +134,22 @@ class PostgresDatabase implements Database {
     return this.close()
   }
 
-  /** A read changes nothing, so it is done again after a lost connection. */
+  /** Nothing is as quiet as a connection that is lost. */
+  #try(): void {
+    if (!this.#draining && !this.#failure) this.transaction(async () => {}).catch(() => {})
+  }
+
+  /**
+   * A read changes nothing, so it is done again after a lost connection. Without the lock it waits: callers must not be told
+   * what another SuperLink may be changing.
+   */
   async #read(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
     ensureOutsideTransaction('a read of what is committed')
     const endsAt = performance.now() + serverLimits.absentMs
     for (;;) {
+      if (this.#failure) throw this.#failure
       try {
+        if (!this.#writer.isConnected) throw new Error('Connection terminated')
         return await this.#readOnce(text, values)
       } catch (error) {
         if (!isConnectionLoss(error)) throw error
@@ -178,18 +207,18 @@ class PostgresDatabase implements Database {
 
   /** A lost connection is restored without a transaction that waits for it: until then the SuperLink is not ready. */
   #mustReconnect(): boolean {
-    return this.#isLost && !this.#failure && !this.#closing.signal.aborted
+    return !this.#writer.isConnected && !this.#failure && !this.#closing.signal.aborted
   }
 
   /** Tries once to connect again, and refuses transactions that have waited too long. */
   async #connect(): Promise<void> {
     try {
-      await this.#writer.connect()
+      await this.#writer.connect(this.#closing.signal)
+      if (this.#isLost) this.#notices.onBack()
       this.#isLost = false
-      this.#notices.onBack()
     } catch (error) {
       // A password, for instance, may be corrected meanwhile.
-      if (error instanceof DatabaseInUse) this.#stop(error)
+      if (error instanceof TakenOver) this.#stop(error)
       else this.#noteLost(error)
       const isOver = this.#failure !== undefined || this.#closing.signal.aborted
       const before = isOver ? Number.POSITIVE_INFINITY : performance.now() - serverLimits.absentMs
@@ -211,7 +240,7 @@ class PostgresDatabase implements Database {
   /** Another SuperLink has taken the database over: this one must not go on. */
   #stop(cause: unknown): void {
     this.#failure = new DomainError('unavailable', errorText(cause), { cause })
-    this.#notices.onFailed(`${errorText(cause)} This SuperLink stores nothing any more until it is restarted.`)
+    this.#notices.onTakenOver(errorText(cause))
   }
 
   #unreachable(cause: unknown): DomainError {

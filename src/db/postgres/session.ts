@@ -1,3 +1,4 @@
+import type { Socket } from 'node:net'
 import type pg from 'pg'
 import { UsageError } from '../../base/errors.ts'
 import { fromStored, toStored } from '../row.ts'
@@ -88,10 +89,19 @@ export async function prepareSession(client: pg.ClientBase, { label }: PostgresT
     )
   if (isCopy === 1)
     throw new UsageError(`The database ${label} is a standby, which cannot be written: name the primary server.`)
+  const { idle, interval, count } = serverLimits.keepAliveSeconds
+  // Silence is noticed at both ends: a machine that has lost its power closes no connection.
+  streamOf(client).setKeepAlive(true, idle * 1000, interval * 1000, count)
   await client.query(
     `SET statement_timeout = ${serverLimits.statementMs}; SET lock_timeout = ${serverLimits.statementMs};
     SET idle_in_transaction_session_timeout = ${serverLimits.statementMs};
     ${commits === 'off' ? 'SET synchronous_commit = on;' : ''}
-    SET tcp_keepalives_idle = 5; SET tcp_keepalives_interval = 2; SET tcp_keepalives_count = 3`,
+    SET tcp_keepalives_idle = ${idle}; SET tcp_keepalives_interval = ${interval}; SET tcp_keepalives_count = ${count};
+    SET tcp_user_timeout = ${(idle + interval * count) * 1000}`,
   )
+}
+
+/** The socket of a connection; with TLS, that within TLS. */
+export function streamOf(client: pg.ClientBase): Socket {
+  return (client as unknown as { connection: { stream: Socket } }).connection.stream
 }

@@ -1,31 +1,39 @@
 import { randomUUID } from 'node:crypto'
-import type { Duplex } from 'node:stream'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
 import { UsageError } from '../../base/errors.ts'
 import type { Writer } from '../commit-group.ts'
 import { explainRefusal, isConnectionLoss } from './connect-errors.ts'
-import { endFormer, tryLock } from './lock.ts'
+import { endSession, findHolder, tryLock, waitForLock } from './lock.ts'
 import { prepareTables } from './prepare-tables.ts'
 import { serverLimits } from './server-limits.ts'
-import { clientConfig, prepareSession, query } from './session.ts'
+import { clientConfig, prepareSession, query, streamOf } from './session.ts'
 import type { PostgresTarget } from './target.ts'
 
-/** Another SuperLink has the lock of the database, or had it since this one began. */
-export class DatabaseInUse extends UsageError {}
+/** Another SuperLink has taken the database over since this one had its lock. */
+export class TakenOver extends UsageError {}
+
+export interface WriterNotices {
+  /** Called when another SuperLink has the lock, with a sentence. */
+  readonly onWaiting: (reason: string) => void
+  /** Called when the connection is lost. */
+  readonly onLost: () => void
+}
 
 /** The connection that writes. It holds the lock of the database, and is replaced when it is lost. */
 export class WriterConnection implements Writer {
   readonly savesFirst = true
   readonly #target: PostgresTarget
+  readonly #notices: WriterNotices
   #client: pg.Client | undefined
   /** The last connection, whose lock the server may not have given back yet. */
   #formerPid: number | undefined
   /** Stored in the database by the SuperLink that writes it. */
   readonly #mark = randomUUID()
 
-  constructor(target: PostgresTarget) {
+  constructor(target: PostgresTarget, notices: WriterNotices) {
     this.#target = target
+    this.#notices = notices
   }
 
   get isConnected(): boolean {
@@ -51,17 +59,22 @@ export class WriterConnection implements Writer {
   }
 
   /**
-   * Connects once, and brings the tables to this release. Throws a DatabaseInUse if another SuperLink has the lock, another
-   * UsageError if the server refuses, and another error if it cannot be reached.
+   * Connects once, waits for the lock if another SuperLink has it, and brings the tables to this release. If this SuperLink
+   * had the lock before, throws a TakenOver instead of waiting. Throws another UsageError if the server refuses, and another
+   * error if it cannot be reached, or after the signal.
    */
-  async connect(): Promise<void> {
+  async connect(signal?: AbortSignal): Promise<void> {
     const client = new pg.Client(clientConfig(this.#target))
     client.on('error', () => this.#lost(client))
     client.on('end', () => this.#lost(client))
+    const giveUp = (): void => destroy(client)
+    signal?.addEventListener('abort', giveUp, { once: true })
     try {
+      signal?.throwIfAborted()
       await client.connect()
       await prepareSession(client, this.#target)
-      await this.#takeLock(client)
+      if (this.#formerPid === undefined) await this.#waitForLock(client)
+      else await this.#retakeLock(client, this.#formerPid)
       await prepareTables(client, this.#target)
       await this.#leaveMark(client)
       this.#client = client
@@ -69,20 +82,40 @@ export class WriterConnection implements Writer {
     } catch (error) {
       destroy(client)
       throw isConnectionLoss(error) ? error : explainRefusal(error, this.#target)
+    } finally {
+      signal?.removeEventListener('abort', giveUp)
     }
   }
 
-  /** A SuperLink that was killed leaves its lock to the server, which gives it back a little later. */
-  async #takeLock(client: pg.Client): Promise<void> {
-    const endsAt = performance.now() + serverLimits.lockMs
+  async #waitForLock(client: pg.Client): Promise<void> {
+    let told: number | undefined
     while (!(await tryLock(client))) {
-      if (performance.now() >= endsAt)
-        throw new DatabaseInUse(
-          `The database ${this.#target.label} is in use by another SuperLink: stop that one or name another database. Two SuperLinks cannot share a database.`,
+      const holder = await findHolder(client)
+      if (!holder) continue
+      if (holder.pid !== told)
+        this.#notices.onWaiting(
+          `The database ${this.#target.label} is in use by the SuperLink at ${holder.text}: this one is a standby and takes over when that one ends.`,
         )
-      if (this.#formerPid !== undefined) await endFormer(client, this.#formerPid)
+      told = holder.pid
+      if (await waitForLock(client)) return
+    }
+  }
+
+  /** The server may not have noticed that the former connection is lost. */
+  async #retakeLock(client: pg.Client, formerPid: number): Promise<void> {
+    const endsAt = performance.now() + serverLimits.formerMs
+    while (!(await tryLock(client))) {
+      const holder = await findHolder(client)
+      if (holder?.pid === formerPid && performance.now() < endsAt) await endSession(client, formerPid)
+      else if (holder) throw this.#takenOver()
       await sleep(serverLimits.retryMs)
     }
+  }
+
+  #takenOver(): TakenOver {
+    return new TakenOver(
+      `The database ${this.#target.label} was taken over by another SuperLink while this one could not reach it.`,
+    )
   }
 
   /** What this SuperLink keeps in memory is outdated if another one has written meanwhile, even if that one has ended. */
@@ -92,10 +125,7 @@ export class WriterConnection implements Writer {
       return
     }
     const { rows } = await client.query('SELECT writer FROM trellis_version')
-    if ((rows[0] as { writer: string } | undefined)?.writer !== this.#mark)
-      throw new DatabaseInUse(
-        `The database ${this.#target.label} was taken over by another SuperLink while this one could not reach it.`,
-      )
+    if ((rows[0] as { writer: string } | undefined)?.writer !== this.#mark) throw this.#takenOver()
   }
 
   async end(): Promise<void> {
@@ -105,7 +135,9 @@ export class WriterConnection implements Writer {
   }
 
   #lost(client: pg.Client): void {
-    if (this.#client === client) this.#client = undefined
+    if (this.#client !== client) return
+    this.#client = undefined
+    this.#notices.onLost()
   }
 
   /** A lost connection is not used again: what the server has done of it is not known. */
@@ -126,5 +158,5 @@ export class WriterConnection implements Writer {
 
 /** Without a goodbye, for which a server that is not there would be waited for. */
 function destroy(client: pg.Client): void {
-  ;(client as unknown as { connection: { stream: Duplex } }).connection.stream.destroy()
+  streamOf(client).destroy()
 }

@@ -1,0 +1,38 @@
+import { execFileSync, spawnSync } from 'node:child_process'
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+
+/**
+ * Unpacks a package of Debian, and what this machine lacks of its dependencies, into a folder; nothing is installed. apt
+ * checks the signatures. `wanted` chooses among these packages.
+ */
+export function unpackPackage(name: string, complete: string, wanted: RegExp = /./): void {
+  const folder = `${complete}.${process.pid}`
+  mkdirSync(folder, { recursive: true })
+  const run = (command: string, args: readonly string[]): string =>
+    execFileSync(command, args, { cwd: folder, timeout: 240_000, stdio: ['ignore', 'pipe', 'pipe'] }).toString()
+  try {
+    if (spawnSync('apt-cache', ['show', name]).status !== 0)
+      spawnSync('apt-get', ['update', '-qq'], { timeout: 120_000 })
+    const plan = run('apt-get', ['install', '--simulate', '--no-install-recommends', name])
+    const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, one]) => one as string)
+    run('apt-get', ['download', '-qq', ...missing.filter((one) => wanted.test(one))])
+    for (const file of readdirSync(folder).filter((one) => one.endsWith('.deb'))) {
+      run('dpkg-deb', ['-x', file, folder])
+      rmSync(join(folder, file))
+    }
+    // Into a folder of another name, which is renamed when everything is there.
+    renameSync(folder, complete)
+  } finally {
+    rmSync(folder, { recursive: true, force: true })
+  }
+}
+
+/** The folders with the libraries of unpacked packages, as LD_LIBRARY_PATH lists them. */
+export function libraryPath(complete: string): string {
+  const libraries = join(complete, 'usr', 'lib')
+  return readdirSync(libraries)
+    .filter((name) => name.endsWith('-linux-gnu'))
+    .map((name) => join(libraries, name))
+    .join(':')
+}
