@@ -13,6 +13,12 @@ const catalog = {
     sentence: 'The disk of the server is full, so nothing of this call was stored: its operator must free some space.',
     retryAfterSeconds: 5,
   },
+  'quota-reached': {
+    status: 'unavailable',
+    sentence: 'A quota of the SuperLink leaves no room.',
+    showsDetail: true,
+    retryAfterSeconds: 5,
+  },
   'unknown-method': { status: 'unimplemented', sentence: 'Unknown method.', showsDetail: true },
   unsupported: { status: 'unimplemented', sentence: 'Not supported by this SuperLink.', showsDetail: true },
   'invalid-request': { status: 'invalid-argument', sentence: 'Invalid request.', showsDetail: true },
@@ -123,6 +129,7 @@ const catalog = {
     showsDetail: true,
     refusesPeer: true,
   },
+  'too-many-runs': { status: 'failed-precondition', sentence: 'Too many runs have not finished.', showsDetail: true },
   'run-not-resumable': {
     status: 'failed-precondition',
     sentence: 'The run cannot be resumed',

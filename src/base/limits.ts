@@ -135,13 +135,11 @@ export const limits = {
   /** In a log of a program: a message or a stack, and the value of a field. */
   logMessageCharactersMax: 32 * 1024,
   logValueCharactersMax: 8 * 1024,
-  runLogBytesMax: 64 * MiB,
   /** What one call adds to the log of a run, and the note about its end. */
   runLogPartBytesMax: 64 * MiB,
   /** What the ClientApps of a simulation print in all, so that room is left for the ServerApp. */
   simulatedNodesLogBytesMax: 8 * MiB,
   /** What an app reports of itself while it runs. */
-  runEventsMax: 10_000,
   eventBytesMax: 16 * 1024,
   eventNameBytesMax: 200,
   /** Events of a SuperLink: how many are kept and for how long, one of them, and those that wait for the webhook. */
@@ -264,6 +262,8 @@ export const limits = {
   /** How often the SuperLink removes finished runs that it does not keep, and how many rows of one in a statement. */
   retentionLookEveryMs: 60_000,
   rowsPerRemoval: 50,
+  /** How often a quota that leaves no room is counted anew, for how long a refusal is shown, and of how much counts are kept. */
+  ...{ quotaCountEveryMs: 5_000, quotaRefusalShownMs: 30_000, quotaUsagesMax: 50_000 },
   /** How often the SuperLink looks what its runs wait for, and for how many missing replies it looks at the node. */
   waitLookEveryMs: 5_000,
   waitNodesMax: 200,

@@ -1,5 +1,5 @@
 import { extname } from 'node:path'
-import { UsageError } from './errors.ts'
+import { readByteSize } from './byte-size.ts'
 import type { LogFormat } from './log.ts'
 import { type OptionRow, type OptionValues, wholeNumber } from './options.ts'
 
@@ -39,10 +39,8 @@ export const rotationRows: readonly OptionRow[] = [
 ]
 
 const hourMs = 3_600_000
-const unitBytes: Readonly<Record<string, number>> = { '': 1, K: 1024, M: 1024 ** 2, G: 1024 ** 3 }
 /** Smaller files would be rotated for almost every line. */
-const fileBytesMin = 1024
-const fileBytesLimit = 1024 ** 4
+const fileSizes = { min: '1K', max: '1024G' }
 
 /** Throws a UsageError (status 2) that names the wrong option. */
 export function readLogSettings(values: OptionValues): LogSettings {
@@ -55,7 +53,7 @@ export function readLogSettings(values: OptionValues): LogSettings {
     format: values.logFormat as LogFormat,
     withTime: values.logTime === true,
     file: values.logFile as string | undefined,
-    fileBytesMax: readSize(values.logMaxSize as string),
+    fileBytesMax: readByteSize(values.logMaxSize as string, '--log-max-size', fileSizes),
     fileAgeMsMax: age === undefined ? Number.POSITIVE_INFINITY : age * hourMs,
     filesKept: kept as number,
   }
@@ -63,18 +61,6 @@ export function readLogSettings(values: OptionValues): LogSettings {
 
 /** Each of them is renamed when a new file is started. */
 const filesKeptMax = 1000
-
-function readSize(text: string): number {
-  const [, digits, unit = ''] = /^(\d{1,13})([KMG]?)$/i.exec(text) ?? []
-  const bytes = Number(digits) * (unitBytes[unit.toUpperCase()] as number)
-  if (bytes >= fileBytesMin && bytes <= fileBytesLimit) return bytes
-  throw new UsageError(
-    `--log-max-size must be a number with K, M or G behind it, e.g. 20M, at least 1K and at most 1024G, not '${text}'.`,
-    {
-      exitStatus: 2,
-    },
-  )
-}
 
 /** Returns the log options for the SuperExec of a server, which writes a file of its own: `superlink.superexec.log`. */
 export function logArguments({ format, withTime, file, fileBytesMax, filesKept }: LogSettings): string[] {

@@ -35,7 +35,7 @@ export class Metrics {
     'Free bytes below which a disk is nearly full',
     ['folder'],
   )
-  /** By what they wait for: disk, superexec, app-start, app, nodes, replies. Looked at every few seconds. */
+  /** By what they wait for: disk, quota, superexec, app-start, app, nodes, replies. Looked at every few seconds. */
   readonly runsWaiting = this.gauge('trellis_runs_waiting', 'Runs that wait for something', ['reason'])
   readonly reloads = this.counter('trellis_tls_reloads_total', 'Sets of TLS files that had changed', [
     'files',

@@ -49,6 +49,11 @@ function* idsIn(tree: ObjectTree): Generator<string> {
   }
 }
 
+/** How many objects a tree names, counted once for each place. The depth of trees from peers is limited where they are decoded. */
+export function treeSize({ children }: ObjectTree): number {
+  return children.reduce((size, child) => size + treeSize(child), 1)
+}
+
 /** Whether the object is part of the tree. The ids of a tree are collected once. */
 export function isInTree(tree: ObjectTree, objectId: string): boolean {
   const known = idsOf.get(tree) ?? new Set(flattenTree(tree))

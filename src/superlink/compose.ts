@@ -58,6 +58,9 @@ import { joinedNodes } from './nodes/run-nodes.ts'
 import { Uploads } from './nodes/uploads.ts'
 import { objectDirectory } from './object-directory.ts'
 import { openState } from './open-state.ts'
+import { prolongLeases } from './prolong-leases.ts'
+import { noteRefusals, tellQuotas } from './quotas/quota-metrics.ts'
+import { Quotas } from './quotas/quotas.ts'
 import { prepareRestart } from './runs/checkpoints.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
@@ -138,6 +141,7 @@ export async function startSuperlink(
     room,
     clock,
     log,
+    quotas: new Quotas({ db, clock, limits: config.quotas, onRefused: noteRefusals(metrics, { log, clock }) }),
     tasks: new Tasks({
       db,
       clock,
@@ -203,6 +207,7 @@ export async function startSuperlink(
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const bodyBudget = new BodyBudget(limits)
   const drain = new Drain()
+  tellQuotas(metrics, ctx.quotas)
   metrics.onRead(() => {
     metrics.bodyBytes.set(bodyBudget.requests.bytesTaken)
     metrics.responseBytes.set(bodyBudget.responses.bytesTaken)
@@ -290,10 +295,4 @@ export async function startSuperlink(
     leaveApps,
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
-}
-
-/** Nothing was prolonged while the disk was full. */
-async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
-  await ctx.tasks.recover('paused')
-  await prolongOnline(ctx)
 }

@@ -11,6 +11,7 @@ import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
 import { readWebhook } from './config-webhook.ts'
 import type { WebhookConfig } from './events/webhook.ts'
 import { rows } from './options.ts'
+import { type QuotaLimits, readQuotas } from './quotas/config-quotas.ts'
 import type { Retention } from './runs/retention.ts'
 
 /** Everything that `flower-superlink` can be told. */
@@ -30,6 +31,7 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly keepAppsMinutes: number
   readonly database: DatabaseConfig
   readonly keepRuns: Retention
+  readonly quotas: QuotaLimits
   readonly supernodeAuth: boolean
   /** SuperNodes may join without a certificate or the signature of a key, as over Flower's REST transport. */
   readonly unprovenNodes: boolean
@@ -109,6 +111,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     keepAppsMinutes: readKeepApps(values, { isolation, simulation, memory }),
     database,
     keepRuns: readKeepRuns(text('keepRuns') as string),
+    quotas: readQuotas(values),
     supernodeAuth,
     unprovenNodes,
     simulation,

@@ -18,6 +18,7 @@ import type { KnownNodes } from './nodes/known-nodes.ts'
 import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
 import type { Uploads } from './nodes/uploads.ts'
+import type { Quotas } from './quotas/quotas.ts'
 import type { RunProgress } from './runs/progress.ts'
 import type { Traffic } from './runs/traffic.ts'
 import type { Machine } from './simulation/settings.ts'
@@ -29,6 +30,8 @@ export interface SuperlinkContext {
   readonly objects: ObjectStore
   /** Whether the disks have room for both. */
   readonly room: StorageRoom
+  /** How much runs and SuperNodes may take. */
+  readonly quotas: Quotas
   readonly tasks: Tasks
   readonly clock: Clock
   readonly log: Logger

@@ -1,6 +1,7 @@
 import { logRows, rotationRows } from '../base/log-options.ts'
 import { drainRow, type OptionRow } from '../base/options.ts'
 import { traceRows } from '../base/trace-export.ts'
+import { quotaRows } from './quotas/config-quotas.ts'
 
 /** The value of `--database` for a state in memory. */
 export const memoryName = ':flwr-in-memory:'
@@ -71,6 +72,7 @@ export const rows: readonly OptionRow[] = [
     default: 'all',
   },
   { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the SQLite file' },
+  ...quotaRows,
   {
     flags: '--enable-supernode-auth',
     help: 'accept only SuperNodes whose key was registered with flwr supernode register',

@@ -2,12 +2,15 @@ import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { FakeClock } from '../../test/harness/fake-clock.ts'
 import { observeQueries } from '../../test/harness/query-plans.ts'
+import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import { SuperlinkCore } from '../../test/harness/superlink-core.ts'
 import { Metrics } from '../base/metrics.ts'
 import { inMemory } from '../db/database.ts'
 import { errorCodes } from '../message/message.ts'
 import { createWebhookMetrics } from './events/webhook.ts'
+import { noteRefusals, tellQuotas } from './quotas/quota-metrics.ts'
 import { appendEvents } from './runs/events.ts'
 import { WorkMetrics } from './work-metrics.ts'
 
@@ -102,6 +105,8 @@ test('every metric and label is in the reference page, and nothing else is', () 
   const metrics = new Metrics()
   new WorkMetrics(metrics)
   createWebhookMetrics(metrics)
+  tellQuotas(metrics, { list: async () => [] })
+  noteRefusals(metrics, { ...recordingLogger(), clock: new FakeClock() })
   assert.deepEqual(rows.map(([, name]) => name).sort(), metrics.names().sort())
   const labels = rows.flatMap(([, , cell = '']) => [...cell.matchAll(/`(\w+)`/g)].map(([, label]) => label as string))
   assert.deepEqual([...new Set(labels)].sort(), metrics.labels().sort())

@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
-import { countingClient, countingServer } from '../harness/apps.ts'
+import { ledgerClient, ledgerServer } from '../crash/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { eventually } from '../harness/program.ts'
@@ -89,11 +89,12 @@ test('a SuperLink whose disk is full says so everywhere, and works again when th
 
 test('a run that stands still says what it waits for, in flwr ls, in its log and in the metrics', async () => {
   await using deployment = await Deployment.create({
-    superlinkArguments: ['--isolation', 'process', '--health-server-address', '127.0.0.1:0'],
+    superlinkArguments: ['--isolation', 'process', '--health-server-address', '127.0.0.1:0', '--quota-run-disk', '1M'],
   })
   const [, address] = await deployment.superlink.line(/health server on (\S+)/)
   const metrics = async (): Promise<string> => (await fetch(`http://${address}/metrics`)).text()
-  const app = deployment.writeApp({ server: countingServer, client: countingClient })
+  const config = `ledger = ${JSON.stringify(deployment.directory.file('ledger'))}\nfloats = 500000\nrounds = 1`
+  const app = deployment.writeApp({ server: ledgerServer, client: ledgerClient, config })
   const runId = JSON.parse((await deployment.flwr('run', app, '--format', 'json')).stdout)['run-id']
   await eventually('the metric', async () => (await metrics()).includes('trellis_runs_waiting{reason="superexec"} 1'))
   const { stdout } = await deployment.flwr('ls')
@@ -107,6 +108,13 @@ test('a run that stands still says what it waits for, in flwr ls, in its log and
   assert.equal(waiting.for, 'more SuperNodes: none is online')
   const follower = deployment.start('flwr', ['log', runId, '--stream'])
   await follower.line(/\[Since 20\S+ \S+Z this run waits for more SuperNodes: none is online\. Start more SuperNodes/)
+
+  // Its model has 2 MB.
+  await deployment.startSupernode('node-1')
+  await eventually('the metric', async () => (await metrics()).includes('trellis_runs_waiting{reason="quota"} 1'))
+  assert.match(await metrics(), /^trellis_quota_limit\{quota="run-disk"\} 1048576$/m)
+  await deployment.superlink.line(/run \d+ may take 1M \(--quota-run-disk of the SuperLink\)/)
+  await follower.line(/this run waits for room in --quota-run-disk of the SuperLink: \S+ of 1M are used\. Ask fewer/)
   await deployment.flwr('stop', runId)
   assert.equal(await follower.end(), 0, follower.said)
 })

@@ -35,6 +35,8 @@ import { LiveNodes } from '../../src/superlink/nodes/live-nodes.ts'
 import { activateNode, heartbeat, registerNode } from '../../src/superlink/nodes/nodes.ts'
 import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
 import { Uploads } from '../../src/superlink/nodes/uploads.ts'
+import { defaultQuotas, type QuotaLimits } from '../../src/superlink/quotas/config-quotas.ts'
+import { Quotas } from '../../src/superlink/quotas/quotas.ts'
 import { prepareRestart } from '../../src/superlink/runs/checkpoints.ts'
 import { onTaskFinished, stopRun } from '../../src/superlink/runs/finish.ts'
 import { type RunObserver, RunProgress } from '../../src/superlink/runs/progress.ts'
@@ -57,6 +59,8 @@ export interface CoreOptions {
   readonly hasRoom?: (folder: string, bytes: number) => Promise<boolean>
   /** Hears of what happens in runs. */
   readonly observer?: RunObserver
+  /** Instead of the defaults. */
+  readonly quotas?: Partial<QuotaLimits>
   /** What else the context says. */
   readonly settings?: Partial<Pick<SuperlinkContext, 'requireCertificates' | 'supernodeAuth' | 'unprovenNodes'>>
 }
@@ -117,6 +121,7 @@ export class SuperlinkCore implements AsyncDisposable {
     clock = new FakeClock(),
     settings,
     observer,
+    quotas,
     hasRoom = async () => false,
   }: CoreOptions = {}): Promise<SuperlinkCore> {
     const stack = new AsyncDisposableStack()
@@ -148,6 +153,7 @@ export class SuperlinkCore implements AsyncDisposable {
       room,
       clock,
       log,
+      quotas: new Quotas({ db, clock, limits: { ...defaultQuotas, ...quotas } }),
       tasks: new Tasks({
         db,
         clock,

@@ -94,6 +94,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
           throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
         const message = messageStore.fromWire(wire, tree)
         const { metadata } = message
+        using _room = await ctx.quotas.takeMessages(metadata.runId as RunId, isOwn ? [tree] : [])
         const accept = metadata.replyToMessageId === '' ? acceptUnprompted : acceptReplyWith(request.objects)
         const { accepted, objectsToPush } = isOwn
           ? await accept(ctx, nodeId, message)
@@ -124,7 +125,11 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         // Asked again when it is stored: the reply may be withdrawn in between.
         const part = { nodeId, runId: runId as RunId, objectId }
         const isWanted = (tx: Db): Promise<boolean> => takeRoomForObject(tx, part, objectContent.length)
-        const result = isOwn ? await ctx.objects.put(objectId, objectContent, isWanted).catch(failMessage) : 'unknown'
+        const put = async () => {
+          using _room = await ctx.quotas.takeBytes(part, objectContent.length)
+          return ctx.objects.put(objectId, objectContent, isWanted)
+        }
+        const result = isOwn ? await put().catch(failMessage) : 'unknown'
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, nodeId, sessionId) }
         if (result !== 'stored') return { stored: false }
         ctx.traffic.add(runId as RunId, { received: objectContent.length })
@@ -150,6 +155,7 @@ function acceptReplyWith(objects: readonly Uint8Array[]) {
     const { messageId, runId } = reply.metadata
     try {
       const carried = await readCarried(objects, [reply.tree], limits.carriedBytesMax)
+      using _room = await ctx.quotas.takeCarried({ nodeId, runId: runId as RunId }, carried)
       return await acceptReply(ctx, nodeId, reply, carried)
     } catch (error) {
       if (!(error instanceof DomainError) || error.code !== 'object-malformed') throw error

@@ -62,6 +62,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         messageStore.fromWire(message, request.messageObjectTrees[index] as ObjectTree),
       )
       const carried = await readCarried(request.objects, request.messageObjectTrees, limits.carriedPerCallBytesMax)
+      using _names = await ctx.quotas.takeMessages(task.runId, request.messageObjectTrees as ObjectTree[])
+      using _room = await ctx.quotas.takeCarried(task, carried)
       const pushed = await endsWithRun(() => pushInstructions(ctx, task.runId, messages, carried))
       return { ...pushed, sessionId: task.taskId.toString() }
     },
@@ -78,8 +80,9 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         objects: [...objects],
       }
     },
-    async pushObject(_task, request) {
+    async pushObject({ runId }, request) {
       ensureOwnNodeId(request.node?.nodeId)
+      using _room = await ctx.quotas.takeBytes({ runId }, request.objectContent.length)
       return { stored: (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored' }
     },
     async pullObject({ runId }, request, wait) {

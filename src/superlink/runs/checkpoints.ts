@@ -19,7 +19,7 @@ import { findRun, type Run } from './run.ts'
 
 /** Throws `checkpoint-too-large`, and `token-invalid` if another process works on the task by now. */
 export async function saveCheckpoint(
-  { db, clock, tasks }: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks'>,
+  { db, clock, tasks, quotas }: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'quotas'>,
   task: Task,
   context: Context,
 ): Promise<void> {
@@ -30,6 +30,7 @@ export async function saveCheckpoint(
       'checkpoint-too-large',
       `The checkpoint has ${bytes.length} bytes, more than the ${bytesMax} that a SuperLink keeps for this app: leave out what can be computed again.`,
     )
+  using _room = await quotas.takeDisk(task.runId, bytes.length)
   await using prepared = await checkpointStore.prepare(db, bytes)
   await db.transaction(async (tx) => {
     await tasks.ensureSameLaunch(tx, task)
@@ -47,7 +48,7 @@ export async function saveCheckpoint(
  * several times without saving another. What it had asked of nodes is forgotten then, because it will ask anew.
  */
 export async function prepareRestart(
-  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'clock' | 'log' | 'progress' | 'passingReplies'>,
+  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'clock' | 'log' | 'progress' | 'passingReplies' | 'quotas'>,
   tx: Db,
   afterCommit: AfterCommit,
   { task, reason }: { readonly task: Task; readonly reason: string },

@@ -2,7 +2,9 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { limits } from '../../base/limits.ts'
+import { defaultQuotas } from '../quotas/config-quotas.ts'
 import { appendEvents, followRunEvents, repliesEvent } from './events.ts'
+import { followLog } from './logs.ts'
 import { lookAtWaits } from './watch-waits.ts'
 
 const never = new AbortController().signal
@@ -85,13 +87,18 @@ test('events that are no JSON objects, too large or too many are left out, and t
   const bad = ['[1]', 'null', '"text"', '{', JSON.stringify({ text: 'x'.repeat(limits.eventBytesMax) })]
   const events = [...bad.map((data) => ({ event: 'bad', data })), { event: 'x'.repeat(201), data: '{}' }]
   await appendEvents(core.ctx, { runId, taskId }, [...events, { event: 'good', data: '{}' }])
-  const many = Array(limits.runEventsMax).fill({ event: 'many', data: '{}' })
+  const many = Array(defaultQuotas.runEvents).fill({ event: 'many', data: '{}' })
   await appendEvents(core.ctx, { runId, taskId }, many)
   const kept = await core.ctx.db.read.selectFrom('task_event').select('event').execute()
   assert.deepEqual(
     kept.map(({ event }) => event),
     ['good'],
   )
+  await appendEvents(core.ctx, { runId, taskId }, many)
+  const { value } = await followLog(core.ctx, runId, 0, never).next()
+  const note =
+    '\n[Further events of this run are not kept: a run may have 10000 (--quota-run-events of the SuperLink)]\n'
+  assert.equal(value?.logOutput, note, 'the person is told once')
 })
 
 test('events that an app sends again, because the response was lost, are kept once', async () => {

@@ -6,6 +6,7 @@ import { limits } from '../../base/limits.ts'
 import * as taskStore from '../../tasks/task-store.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as eventStore from './event-store.ts'
+import { appendNote } from './logs.ts'
 import { ensureRunOpen, findRun, hasFinished } from './run.ts'
 
 /** What the SuperLink itself reports on the progress of a run. */
@@ -24,7 +25,7 @@ export interface RunEvent {
   readonly data: string
 }
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'bells' | 'clock' | 'progress'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'bells' | 'clock' | 'progress' | 'quotas'>
 
 /**
  * Keeps what an app reports. Events that are too large, no JSON objects, or too many are left out: they only inform. Throws
@@ -43,7 +44,12 @@ export async function appendEvents(
   await ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, task.runId)
     if (!(await taskStore.noteBatch(tx, task.taskId, 'event_batch', batch))) return
-    if ((await eventStore.count(tx, task.runId)) + good.length > limits.runEventsMax) return
+    const { runEvents } = ctx.quotas.limits
+    if ((await eventStore.count(tx, task.runId)) + good.length > runEvents) {
+      if (!ctx.quotas.isFirstNote(task.runId)) return
+      const note = `\n[Further events of this run are not kept: a run may have ${runEvents} (--quota-run-events of the SuperLink)]\n`
+      return appendNote(ctx, tx, afterCommit, task.runId, note)
+    }
     for (const { event, data } of good) await eventStore.insert(tx, { ...task, at: ctx.clock.now(), event, data })
     afterCommit(() => {
       for (const { event, data } of good) if (event === progressEvent) noteProgress(ctx, task.runId, data)

@@ -4,10 +4,14 @@ import { leaseMs } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as runMessages from '../delivery/run-messages.ts'
 import { heartbeatPatience, isReachable, type Node } from '../nodes/node.ts'
+import type { QuotaName } from '../quotas/quotas.ts'
 import type { Run } from './run.ts'
 import type { Wait } from './waits.ts'
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'room' | 'progress' | 'runNodes' | 'knownNodes' | 'simulation'>
+type Ctx = Pick<
+  SuperlinkContext,
+  'db' | 'clock' | 'room' | 'quotas' | 'progress' | 'runNodes' | 'knownNodes' | 'simulation'
+>
 
 /** Heartbeats of an app come every 20 s; Flower's every 30 s. */
 const appSilentMs = 40_000
@@ -28,6 +32,14 @@ export async function findWait(ctx: Ctx, run: Run): Promise<Wait | undefined> {
       what: 'room on the disk of the SuperLink',
       sinceAt: fullSince,
       remedy: 'Its operator must free some space.',
+    }
+  const refusal = ctx.quotas.findRefusal(run.runId)
+  if (refusal)
+    return {
+      kind: 'quota',
+      what: `room in --quota-${refusal.name} of the SuperLink: ${refusal.used} of ${refusal.max} are used`,
+      sinceAt: refusal.sinceAt,
+      remedy: quotaRemedies[refusal.name],
     }
   if (task.status === 'pending')
     return now - task.pendingAt < superexecMs
@@ -59,6 +71,14 @@ export async function findWait(ctx: Ctx, run: Run): Promise<Wait | undefined> {
       remedy: `Without a word from it, the run fails at ${instant(heardAt + leaseMs.running)}. Look whether its SuperExec runs and reaches the SuperLink.`,
     }
   return (await findMissingReplies(ctx, run, now)) ?? findMissingNodes(ctx, run, now)
+}
+
+const quotaRemedies: Readonly<Record<QuotaName, string>> = {
+  disk: 'Wait for other runs, stop one, keep fewer finished ones (--keep-runs), or raise the quota.',
+  'run-disk': 'Ask fewer SuperNodes at a time, use a smaller model, or raise the quota.',
+  'node-disk': 'Wait until the ServerApp has received what the SuperNode has sent, or raise the quota.',
+  'run-objects': 'Ask fewer SuperNodes at a time, or raise the quota.',
+  runs: 'Wait for other runs, stop one, or raise the quota.',
 }
 
 async function findMissingNodes(ctx: Ctx, run: Run, now: number): Promise<Wait | undefined> {

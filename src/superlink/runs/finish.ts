@@ -23,6 +23,7 @@ export async function onTaskFinished(
     | 'checkedReplies'
     | 'simulation'
     | 'events'
+    | 'quotas'
   >,
   tx: Db,
   afterCommit: AfterCommit,
@@ -44,6 +45,7 @@ export async function onTaskFinished(
     })
     ctx.progress.finished(task.runId, task.subStatus)
     ctx.participants.forget(task.runId)
+    ctx.quotas.forgetRun(task.runId)
     ctx.passingReplies.forget(task.runId)
     ctx.checkedReplies.forgetRun(task.runId)
     ctx.tasks.endRun(task.runId, nodes)

@@ -5,6 +5,7 @@ import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { backToPending } from '../../tasks/task.ts'
 import * as taskStore from '../../tasks/task-store.ts'
+import { defaultQuotas } from '../quotas/config-quotas.ts'
 import { appendEvents } from './events.ts'
 import { appendLog, followLog } from './logs.ts'
 
@@ -40,12 +41,12 @@ test('a log has a limit, which is noted once, and so has a line', async () => {
   await using core = await SuperlinkCore.start()
   const { runId } = await core.run()
   await appendLog(core.ctx, runId, ['x'.repeat(limits.logLineBytesMax + 10)])
-  await core.ctx.db.transaction((tx) => tx.updateTable('run').set({ log_bytes: limits.runLogBytesMax }).execute())
+  await core.ctx.db.transaction((tx) => tx.updateTable('run').set({ log_bytes: defaultQuotas.runLogBytes }).execute())
   for (let time = 0; time < 3; time++) await appendLog(core.ctx, runId, ['more\n'])
   const { value } = await followLog(core.ctx, runId, 0, never).next()
   assert.match(
     value?.logOutput ?? '',
-    /^x{65536} \[line cut\]\n\n\[The log ends here: it is longer than \d+ bytes\]\n$/,
+    /^x{65536} \[line cut\]\n\n\[The log ends here: it is longer than 64M \(--quota-run-log of the SuperLink\)\]\n$/,
   )
 })
 

@@ -1,4 +1,5 @@
 import { lookAgain } from '../../base/bell.ts'
+import { formatByteSize } from '../../base/byte-size.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId, TaskId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
@@ -14,7 +15,7 @@ import { findNotice, noticeText } from './watch-waits.ts'
 
 /** The log of a run: what its ServerApp wrote, kept and streamed. */
 
-type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room' | 'progress'>
+type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'bells' | 'room' | 'progress' | 'quotas'>
 
 /**
  * Appends text as it came. A log that grows beyond its limit is cut with one note. Throws `run-not-running` if the run has
@@ -38,18 +39,21 @@ export async function appendLog(
 
 /** As `appendLog`, within a transaction. */
 export async function appendNote(
-  ctx: Pick<Ctx, 'clock' | 'bells'>,
+  ctx: Pick<Ctx, 'clock' | 'bells' | 'quotas'>,
   tx: Db,
   afterCommit: AfterCommit,
   runId: RunId,
   text: string,
 ): Promise<void> {
   await ensureRunOpen(tx, runId)
+  const { runLogBytes } = ctx.quotas.limits
   const before = await runStore.findLogBytes(tx, runId)
-  if (before === undefined || before > limits.runLogBytesMax) return
+  if (before === undefined || before > runLogBytes) return
   const bytes = before + Buffer.byteLength(text)
   const kept =
-    bytes > limits.runLogBytesMax ? `\n[The log ends here: it is longer than ${limits.runLogBytesMax} bytes]\n` : text
+    bytes > runLogBytes
+      ? `\n[The log ends here: it is longer than ${formatByteSize(runLogBytes)} (--quota-run-log of the SuperLink)]\n`
+      : text
   await logStore.append(tx, runId, kept, Math.round(ctx.clock.now() * 1000))
   await runStore.setLogBytes(tx, runId, bytes)
   afterCommit(() => ctx.bells.runs.ring(runId))

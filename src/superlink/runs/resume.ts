@@ -7,7 +7,7 @@ import { type NewRun, startRun } from './start.ts'
 
 /** Starts the app of a failed or stopped run again, as a new run from its last checkpoint. Throws `run-not-resumable`. */
 export async function resumeRun(
-  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'simulation' | 'progress' | 'events'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'simulation' | 'progress' | 'events' | 'quotas'>,
   run: Run,
   owner: NewRun['owner'],
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {

@@ -31,7 +31,7 @@ export interface NewRun {
 
 /** Starts a run: the app is checked first, then run, series, context and primary task appear together. */
 export async function startRun(
-  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'simulation' | 'progress' | 'events'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'simulation' | 'progress' | 'events' | 'quotas'>,
   request: NewRun,
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
   const { manifest } = await readFab(request.fab)
@@ -47,6 +47,7 @@ export async function startRun(
   )
   await using checkpoint = request.checkpoint && (await prepareCheckpoint(ctx.db, request.checkpoint))
   const isStarted = await ctx.db.transaction(async (tx, afterCommit) => {
+    await ctx.quotas.ensureRoomForRun(tx)
     if (!(await keepFab(tx, fabHash, fab))) return false
     const taskId = await ctx.tasks.create(tx, afterCommit, {
       runId,

@@ -1,7 +1,7 @@
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 
-export type WaitKind = 'disk' | 'superexec' | 'app-start' | 'app' | 'nodes' | 'replies'
+export type WaitKind = 'disk' | 'quota' | 'superexec' | 'app-start' | 'app' | 'nodes' | 'replies'
 
 /** What a run waits for. */
 export interface Wait {
