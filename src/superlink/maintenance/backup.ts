@@ -5,7 +5,7 @@ import type { Main } from '../../base/program.ts'
 import { openReadOnly, type ReadOnlyDatabase } from '../../db/read-only.ts'
 import { objectsInFiles } from '../../objects/object-check.ts'
 import { objectPath } from '../../objects/object-files.ts'
-import { checkState } from './check.ts'
+import { checkState, contentText } from './check.ts'
 import { besideDatabase, parseStoredState, type StoredState } from './stored-state.ts'
 
 const summary =
@@ -22,11 +22,11 @@ export const backupCommand: Main = async (argv) => {
       exitStatus: 2,
     })
   const copy = await backUp(source, folder)
-  const { objects, files, bytes } = await checkState(copy, (fault) => {
+  const check = await checkState(copy, (fault) => {
     throw new UsageError(`The backup ${folder} has a fault: ${fault} See flower-superlink check for the original.`)
   })
   process.stdout.write(
-    `Backed up to ${copy.path} and ${copy.objects}: ${objects} objects, ${files} of them in files with ${bytes} bytes.\n` +
+    `Backed up to ${copy.path} and ${copy.objects}. The backup was checked: ${contentText(check)}.\n` +
       `To restore, start the SuperLink with --database ${copy.path}, or copy both to the old place while it is stopped.\n`,
   )
   return 0

@@ -16,14 +16,19 @@ export const checkCommand: Main = async (argv) => {
     faults++
     process.stdout.write(`${fault}\n`)
   })
-  const read = `${report.objects} objects, ${report.files} of them in files with ${report.bytes} bytes`
-  process.stdout.write(`${state.path}: ${read}: ${faults === 0 ? 'no fault' : `${faults} faults`}.\n`)
+  process.stdout.write(`${state.path}: ${contentText(report)}: ${faults === 0 ? 'no fault' : `${faults} faults`}.\n`)
   if (faults > 0) process.stdout.write(`${remedy}\n`)
   return faults === 0 ? 0 : 1
 }
 
 const remedy =
   'If the database file is damaged, restore it from a backup. A run that needs a missing or damaged object cannot finish: stop it with flwr stop, or restore a backup.'
+
+/** Returns what a database holds of models and messages: after the end of its runs, nothing. */
+export function contentText({ objects, files, bytes }: ObjectCheck): string {
+  if (objects === 0) return '0 objects (models and messages are deleted when their run has finished)'
+  return `${objects} objects, of which ${files} are files with ${bytes} bytes in all`
+}
 
 /** Calls back for each fault, and returns what was read. */
 export async function checkState(state: StoredState, onFault: (fault: string) => void): Promise<ObjectCheck> {
