@@ -6,6 +6,7 @@ import { StandInControl } from '../../test/harness/stand-in-control.ts'
 import { ShowCallerResponseSchema } from '../gen/flwr/proto/control_pb.ts'
 import type { NodeInfo } from '../gen/flwr/proto/node_pb.ts'
 import { RunSchema } from '../gen/flwr/proto/run_pb.ts'
+import { stepsTable } from './commands/tls.ts'
 import { callerText } from './commands/whoami.ts'
 import { nodeTable, nodeToJson } from './node-table.ts'
 import { runTable } from './run-table.ts'
@@ -80,6 +81,32 @@ test('flwr whoami shows identity, permissions and what is left of the certificat
   )
 })
 
+test('flwr tls check continues long sentences below each other, and names no fault twice', () => {
+  const detail = 'The client certificate is not signed by a CA that this SuperLink trusts: use one of its client CA.'
+  const steps: Parameters<typeof stepsTable>[0] = [
+    { link: 'file', outcome: 'ok', detail: 'node.pem and node.key belong together.' },
+    { link: 'chain', outcome: 'broken', detail },
+  ]
+  assert.equal(screen(stepsTable(steps, 60)), steps60)
+  assert.equal(screen(stepsTable(steps, 80)), steps80)
+  assert.match(stepsTable(steps, 160), new RegExp(detail))
+})
+
+const steps60 = `
+Step    Result   What was found
+──────────────────────────────────────────────────────────
+file    ok       node.pem and node.key belong together.
+chain   FAILED   The client certificate is not signed by a
+                 CA that this SuperLink trusts: use one of
+                 its client CA.
+`
+const steps80 = `
+Step    Result   What was found
+───────────────────────────────────────────────────────────────────────
+file    ok       node.pem and node.key belong together.
+chain   FAILED   The client certificate is not signed by a CA that this
+                 SuperLink trusts: use one of its client CA.
+`
 const screen60 = `
 Run ID     App                   Status            Changed
 ────────────────────────────────────────────────────────────
@@ -112,7 +139,8 @@ Identity       alice
 Organization   Hospital A
 Role           cli, admin
 Runs           those of its organization
-Certificate    serial 5F0C, expires in 10d 1h, on 2026-12-09 10:30:00Z
+Serial         5F0C
+Expires        in 10d 1h, on 2026-12-09 10:30:00Z
 `
 const nodes60 = `
 Node ID   Status    Identity   Certificate Expires

@@ -10,6 +10,8 @@ export interface Column {
   readonly isId?: boolean
   /** Free text, which is cut at the end if the terminal is too narrow. */
   readonly isFreeText?: boolean
+  /** Sentences in the last column, which continue on further lines if the terminal is too narrow. */
+  readonly wraps?: boolean
   readonly styleOf?: (cell: string) => Style | undefined
 }
 
@@ -39,8 +41,8 @@ export function table(
     const { title, ...rest } = typeof column === 'string' ? { title: column } : column
     return { title, ...rest, texts: cells.map((row) => oneLine(row[index] ?? '')) }
   })
-  const shown = fit(all, width)
-  const lines = cells.map((_, row) =>
+  const shown = fit(wrapLast(all, width), width)
+  const lines = (shown[0]?.texts ?? []).map((_, row) =>
     shown
       .map((column) => painted(column, row))
       .join(gap)
@@ -74,6 +76,32 @@ function fit(columns: readonly Filled[], width: number): readonly Filled[] {
     shown = shown.filter((_, other) => other !== index)
   }
   return shown
+}
+
+/** Returns the columns with further rows for the sentences of the last one that do not fit. */
+function wrapLast(columns: readonly Filled[], width: number): readonly Filled[] {
+  const last = columns.at(-1)
+  if (!last?.wraps || totalWidth(columns) <= width) return columns
+  const others = columns.slice(0, -1)
+  const room = Math.max(freeTextMin, width - totalWidth(others) - gap.length)
+  const parts = last.texts.map((text) => wrap(text, room))
+  const spread = (texts: readonly string[]): string[] =>
+    texts.flatMap((text, row) => parts[row]?.map((_, line) => (line === 0 ? text : '')) ?? [])
+  return [...others.map((column) => ({ ...column, texts: spread(column.texts) })), { ...last, texts: parts.flat() }]
+}
+
+/** Returns lines of at most `room` characters; a longer word, such as a path, has a line of its own. */
+function wrap(text: string, room: number): string[] {
+  const lines: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    const longer = line === '' ? word : `${line} ${word}`
+    if (line !== '' && textWidth(longer) > room) {
+      lines.push(line)
+      line = word
+    } else line = longer
+  }
+  return [...lines, line]
 }
 
 /** Returns the columns with free text cut so that they fit, but never below a readable width. */

@@ -35,8 +35,8 @@ test('of the files of a client the first broken link is named, and of good ones 
     link: Link | '',
     said: RegExp,
   ][] = [
-    ['good', {}, '', /holder for 'good' of 'Hospital A'/],
-    ['good without a CA', { ca: '' }, '', /Not looked at: give the CA/],
+    ['good', {}, '', /Its identity is 'good' of 'Hospital A'/],
+    ['good without a CA', { ca: '' }, '', /Not checked: give the CA/],
     ['soon', { cert: file('soon.pem'), key: file('soon.key') }, '', /renew it soon/],
     ['no file', { cert: file('nothing.pem') }, 'file', /does not point to a file/],
     ['empty', { cert: write('empty.pem', ' ') }, 'file', /is empty/],

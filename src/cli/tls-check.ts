@@ -29,7 +29,7 @@ export interface Step {
   readonly detail: string
 }
 
-/** Steps so far. The first broken link ends the check: what comes after it depends on it. */
+/** The steps so far. The first that fails ends the check, because later steps depend on it. */
 export class Checklist {
   readonly steps: Step[] = []
 
@@ -94,11 +94,11 @@ export async function checkClientFiles(list: Checklist, files: OfflineFiles, now
   if (verdict.kind !== 'certificate') return
   list.note('chain', `It is signed by a CA of ${files.ca?.path}.`)
   list.note('usage', 'It may be used by a client.')
-  list.note('name', `A SuperLink takes its holder for '${verdict.identity}'${organizationText(verdict.organization)}.`)
+  list.note('name', `Its identity is '${verdict.identity}'${organizationText(verdict.organization)}.`)
   if (files.crl) list.note('revocation', 'It is not revoked.')
 }
 
-/** The files of a SuperLink, looked at as a client would. */
+/** Checks the files of a SuperLink as a client would. */
 export async function checkServerFiles(list: Checklist, files: OfflineFiles, now: number): Promise<void> {
   const [leaf, ...issuers] = (await read(list, files.certfile)) ?? []
   if (!leaf) return
@@ -190,11 +190,8 @@ function checkByItself(list: Checklist, leaf: Certificate): void {
     list.note('name', refusalSentence(identity.reason, identity.about), 'broken')
     return
   }
-  list.note(
-    'name',
-    `A SuperLink takes its holder for '${identity.name}'${organizationText(leaf.subject.organizations[0] ?? '')}.`,
-  )
-  list.note('chain', 'Not looked at: give the CA of the client certificates with --ca.', 'warning')
+  list.note('name', `Its identity is '${identity.name}'${organizationText(leaf.subject.organizations[0] ?? '')}.`)
+  list.note('chain', 'Not checked: give the CA of the client certificates with --ca.', 'warning')
 }
 
 function organizationText(organization: string): string {

@@ -172,7 +172,10 @@ export class FleetClient {
         const spent =
           tries >= (config.maxRetries ?? Number.POSITIVE_INFINITY) ||
           clock.now() - startedAt > (config.maxWaitMs ?? Number.POSITIVE_INFINITY)
-        if (spent) throw new UsageError(`${error.message} Gave up after ${tries + 1} tries.`, { flowerCode: 305 })
+        if (spent)
+          throw new UsageError(`${error.message} Gave up after ${tries === 0 ? 'one try' : `${tries + 1} tries`}.`, {
+            flowerCode: 305,
+          })
         // A limit on the number of tries is meant for the pauses of Flower.
         const isCounted = config.maxRetries !== undefined && error.retryAfterMs === undefined
         const pauseMs = isCounted ? pauses.next().value : pauseMsAfter(error, pauses, { cheapMs: cheapPauseMs.many })

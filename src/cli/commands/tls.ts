@@ -14,7 +14,7 @@ import { type Connection, findConnection, readFlowerConfig } from '../flower-con
 import { flwrHome } from '../home.ts'
 import { type Output, runCommand } from '../output.ts'
 import { explainRpcError } from '../rpc-sentences.ts'
-import { table } from '../table.ts'
+import { table, tableWidth } from '../table.ts'
 import { Checklist, checkClientFiles, checkDates, checkServerFiles } from '../tls-check.ts'
 
 export const tlsCommand: CreateCommand = (context) => group('tls', 'the TLS of a connection', [checkCommand(context)])
@@ -28,7 +28,7 @@ interface Options {
   readonly format: string
 }
 
-/** How far clocks may be apart before it is worth a word, and before certificates and signatures fail by it. */
+/** Differences between clocks that are worth a warning, and with which certificates and signatures fail. */
 const clockSkewMs = { warning: 30_000, broken: 5 * 60_000 }
 
 function checkCommand(context: CliContext): Command {
@@ -53,21 +53,27 @@ function checkCommand(context: CliContext): Command {
 
 function report(list: Checklist, output: Output): number {
   const { steps } = list
-  const words = { ok: 'ok', warning: 'warning', broken: 'BROKEN' } as const
-  output.say(
-    table(
-      ['Link', 'Result', 'What was found'],
-      steps.map(({ link, outcome, detail }) => [link, words[outcome], detail]),
-    ),
-  )
+  output.say(stepsTable(steps, tableWidth()))
   const broken = steps.find(({ outcome }) => outcome === 'broken')
   output.answer({
     success: broken === undefined,
     broken: broken?.link ?? null,
     steps: steps.map(({ link, outcome, detail }) => ({ link, outcome, detail })),
   })
-  output.note(broken ? `The first broken link is '${broken.link}': ${broken.detail}` : 'Everything holds.')
+  output.note(broken ? `The check stopped at the step '${broken.link}', which failed.` : 'All steps succeeded.')
   return broken ? 1 : 0
+}
+
+const outcomeWords = { ok: 'ok', warning: 'warning', broken: 'FAILED' } as const
+const outcomeStyles: Readonly<Record<string, 'yellow' | 'red'>> = { warning: 'yellow', FAILED: 'red' }
+
+/** Returns the steps as a table; long sentences continue below each other. */
+export function stepsTable(steps: Readonly<Checklist['steps']>, width: number): string {
+  return table(
+    ['Step', { title: 'Result', styleOf: (word) => outcomeStyles[word] }, { title: 'What was found', wraps: true }],
+    steps.map(({ link, outcome, detail }) => [link, outcomeWords[outcome], detail]),
+    width,
+  )
 }
 
 function checkFiles(list: Checklist, { keyfile, ca, crl, server }: Options, certfile: string): Promise<void> {
@@ -82,7 +88,7 @@ function checkFiles(list: Checklist, { keyfile, ca, crl, server }: Options, cert
   return (server ? checkServerFiles : checkClientFiles)(list, files, Date.now())
 }
 
-/** Files, dates, address, handshake, clock, and what the SuperLink says to an ordinary call. */
+/** Checks files, dates, address, handshake, clock, and the response of the SuperLink to an ordinary call. */
 async function checkConnection(
   context: CliContext,
   list: Checklist,
@@ -103,7 +109,10 @@ async function checkConnection(
     async () => {
       using control = await openControl(context, name, output)
       const { federations } = await control.client.listFederations({})
-      list.note('answer', `The SuperLink lets you in; it has ${federations.length} federation(s).`)
+      list.note(
+        'answer',
+        `The SuperLink accepts you and lists ${federations.length === 1 ? 'one federation' : `${federations.length} federations`}.`,
+      )
     },
     explainRpcError,
   )
@@ -118,7 +127,11 @@ async function checkOwnFiles(list: Checklist, connection: Connection): Promise<b
     list.note('file', `${rootCertificates} can be read.`)
   }
   if (clientCertificate === undefined) {
-    list.note('file', 'There is no client certificate: enough where the SuperLink does not ask for one.', 'warning')
+    list.note(
+      'file',
+      'There is no client certificate: none is needed if the SuperLink does not ask for one.',
+      'warning',
+    )
     return true
   }
   await checkClientFiles(
@@ -161,12 +174,12 @@ async function checkHandshake(list: Checklist, connection: Connection): Promise<
   } finally {
     socket.destroy()
   }
-  // A SuperLink of the gRPC generation alone does not say what time it is.
+  // A SuperLink that speaks gRPC only does not send its time.
   const web = await dial(address, fixedTlsSource(material), ['http/1.1']).catch(() => undefined)
   return web?.alpn === 'http/1.1' ? checkClock(list, web.socket as TLSSocket) : true
 }
 
-/** Every HTTP answer says what time it is, that of a refusal too. */
+/** Every HTTP response has the time of the server, also that of a rejection. */
 async function checkClock(list: Checklist, socket: TLSSocket): Promise<boolean> {
   socket.write('GET /health HTTP/1.1\r\nhost: superlink\r\nconnection: close\r\n\r\n')
   const answered = once(socket, 'data', { signal: AbortSignal.timeout(5000) }).catch(() => [Buffer.alloc(0)])

@@ -50,14 +50,15 @@ export function callerText(caller: ShowCallerResponse, connection: string): stri
     ...(organization ? ([['Organization', organization]] as const) : []),
     ['Role', roles.join(', ')],
     ['Runs', runsSeen[runScope] ?? runScope],
-    ['Certificate', `serial ${caller.certificateSerial}, ${expiryText(caller)}`],
+    ['Serial', caller.certificateSerial],
+    ['Expires', expiryText(caller)],
   ])
 }
 
 function expiryText(caller: ShowCallerResponse): string {
   const at = expiresAt(caller)
   const seconds = secondsBetween(caller.now, at)
-  return seconds > 0 ? `expires in ${durationText(seconds)}, on ${instantText(at)}` : `expired on ${instantText(at)}`
+  return seconds > 0 ? `in ${durationText(seconds)}, on ${instantText(at)}` : `expired on ${instantText(at)}`
 }
 
 function expiresAt({ certificateNotAfter }: ShowCallerResponse): string {
