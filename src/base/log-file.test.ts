@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync } from 'node:fs'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { FakeClock } from '../../test/harness/fake-clock.ts'
@@ -43,25 +43,34 @@ test('a log file is rotated when it is old enough, and goes on after a restart',
   assert.equal(readFileSync(path, 'utf8'), 'three\n')
 })
 
-test('a log file that cannot be rotated is reported once a minute, and the old one goes on', () => {
+test('a log file that cannot be rotated is reported once a minute, and no line and no old file is lost', () => {
   using directory = temporaryDirectory()
   const path = directory.file('a.log')
   const clock = new FakeClock()
   const reports: string[] = []
   using file = new LogFile(
-    { path, bytesMax: 4, ageMsMax: hourMs, keep: 1 },
+    { path, bytesMax: 4, ageMsMax: hourMs, keep: 3 },
     { clock, report: (sentence) => reports.push(sentence) },
   )
-  file.write('one\n')
-  // A folder with the name of the old file can be neither deleted nor replaced.
-  mkdirSync(`${path}.1/content`, { recursive: true })
-  file.write('two\n')
-  file.write('three\n')
-  assert.equal(reports.length, 1)
-  assert.match(reports[0] ?? '', /^The log file .*a\.log cannot be written: /)
-  clock.advance(61_000)
-  file.write('four\n')
+  for (const line of ['one\n', 'two\n', 'three\n']) file.write(line)
+  // A folder with the name of the new file cannot be opened for writing, and one with the name of the oldest not replaced.
+  for (const obstacle of ['new', '3']) {
+    mkdirSync(`${path}.${obstacle}/content`, { recursive: true })
+    file.write('x\n')
+    file.write('y\n')
+    rmSync(`${path}.${obstacle}`, { recursive: true })
+    // The next attempt follows after a minute.
+    file.write('z\n')
+    assert.match(readFileSync(path, 'utf8'), /x\ny\nz\n$/)
+    clock.advance(61_000)
+  }
   assert.equal(reports.length, 2)
+  assert.match(reports[0] ?? '', /^The log file .*a\.log cannot be rotated: /)
+  assert.equal(readFileSync(path, 'utf8'), 'three\nx\ny\nz\nx\ny\nz\n')
+  file.write('four\n')
+  const oldFiles = ['', '.1', '.2', '.3'].map((suffix) => readFileSync(`${path}${suffix}`, 'utf8'))
+  assert.deepEqual(oldFiles, ['four\n', 'three\nx\ny\nz\nx\ny\nz\n', 'two\n', 'one\n'])
+  assert.deepEqual(readdirSync(directory.path).toSorted(), ['a.log', 'a.log.1', 'a.log.2', 'a.log.3'])
 })
 
 test('a log file in a folder that does not exist is refused at the start', () => {
