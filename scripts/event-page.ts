@@ -21,7 +21,7 @@ export function eventPage(table: Table): string[] {
     table(['type', 'when', 'fields of `data`'], rows),
     table(['field', 'type', 'meaning'], fields),
     '## In the terminal',
-    '`flwr events` prints the events that are kept: the last 100,000, for 30 days. `--follow` goes on with further ones, also after a restart of the SuperLink; `--after SEQUENCE` starts after an event that you have. With `--format json`, each line is an event.',
+    '`flwr events` prints the events that are kept: the last 100,000, for 30 days. `--follow` goes on with further ones, also after a restart of the SuperLink; `--after SEQUENCE` starts after an event that you have. Without `--database`, and after a backup was restored, `sequence` starts again: `flwr events` then warns and prints all events. With `--format json`, each line is an event.',
     'Accounts see the events of the runs that they see in `flwr ls`. Events about SuperNodes, certificates and refusals are shown to admins.',
     '## To another program',
     'With `--webhook URL`, the SuperLink sends each event to that URL by POST, and again until the response has a status of 2xx: at least once. Use `id` to notice an event that comes again, and `sequence` for the order. Events wait in the database, so they survive a restart (with `--database`).',

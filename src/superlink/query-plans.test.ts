@@ -309,6 +309,7 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     ],
     'superlink/events/event-store.ts:forgetUpTo': [{ position: 1 }],
     'superlink/events/event-store.ts:lastBefore': [{ at: now }],
+    'superlink/events/event-store.ts:timeBefore': [{ at: now }],
     'superlink/events/outbox-store.ts:insert': [{ position: 1, eventId: 'e', body: '{}', queuedAt: now }],
     'superlink/events/outbox-store.ts:findNext': [{ dueUntil: now }],
     'superlink/events/outbox-store.ts:remove': [{ position: 1 }],

@@ -47,6 +47,10 @@ async function printEvents(
         warn(`Events before ${oldestSequence} are not kept any more: some after ${afterSequence} may be missing.`)
       isFirst = false
       for (const { sequence, json } of events) {
+        if (sequence <= afterSequence)
+          warn(
+            `The SuperLink has no event ${afterSequence} and counts from 1 again: it runs without --database, or its database was replaced. Events may be missing.`,
+          )
         printEvent(json, output)
         afterSequence = sequence
       }

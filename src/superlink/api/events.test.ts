@@ -19,7 +19,7 @@ import { setAdmission } from '../nodes/admission.ts'
 import { noteRenewal } from '../nodes/certificate-node.ts'
 import type { Node } from '../nodes/node.ts'
 import * as nodeStore from '../nodes/node-store.ts'
-import { activateNode, deactivateNode, expireNodes, unregisterNode } from '../nodes/nodes.ts'
+import { activateNode, deactivateNode, expireNodes, heartbeat, unregisterNode } from '../nodes/nodes.ts'
 import { createControlService } from './control.ts'
 
 const { streamEvents } = Control.method
@@ -72,7 +72,6 @@ test('what happens to runs, SuperNodes and certificates is an event each, as the
   await certificates.lookAtFiles()
   const node = (await nodeStore.find(ctx.db.read, nodeId)) as Node
   await noteRenewal(ctx, node, { ...peer, serial: '0B', notAfter: peer.notAfter + dayMs })
-  await activateNode(ctx, credential, { publicKey: 'a', heartbeatIntervalMs: 30_000, speaker }).catch(() => {})
   await setAdmission(ctx, (await nodeStore.find(ctx.db.read, nodeId)) as Node, 'blocked')
   await unregisterNode(ctx, nodeId)
   const refusals = new RefusalEvents(clock)
@@ -257,4 +256,99 @@ test('a certificate that lives for a day makes no event at each renewal', async 
   clock.advance(dayMs)
   await certificates.lookAtEnds()
   assert.match(String((await read(core))[0]?.data.sentence), /has expired .*: renew it/)
+})
+
+test('marks that time passes while the SuperLink is down are reported once, at its next start', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const own = (serial: string, lifeMs: number, sinceMs = -100 * dayMs) => ({
+    ...{ serial, fingerprint: serial, subject: { text: `CN=${serial}` } },
+    ...{ notBefore: clock.now() + sinceMs, notAfter: clock.now() + lifeMs },
+  })
+  const list = { issuerText: 'CN=ca', issuerDer: 'ca', nextUpdate: clock.now() + dayMs }
+  const inUse = [own('long', 10 * dayMs), own('ended', dayMs), own('young', 4.9 * dayMs, 4 * dayMs)] as Certificate[]
+  ctx.security.certificates = () => ({ own: inUse, cas: [], crls: [list as never] })
+  const start = async (): Promise<void> => {
+    clock.advance(1)
+    await new CertificateEvents(ctx, () => []).lookAtEnds()
+  }
+  await start()
+  await core.join('node')
+  // Without a mark in between, a restart reports nothing.
+  await start()
+  const before = (await eventStore.range(ctx.db.read)).last
+  clock.advance(4.5 * dayMs)
+  await start()
+  const reported = (await read(core, undefined, BigInt(before))).map(({ data }) => [data.subject, data.daysLeft])
+  assert.deepEqual(reported, [
+    ['CN=long', 5],
+    ['CN=ended', -4],
+    ['CN=ca', -4],
+  ])
+  await start()
+  assert.equal((await eventStore.range(ctx.db.read)).last, before + reported.length)
+})
+
+test('events of certificates that cannot be stored are stored later', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const server = (serial: string) =>
+    ({ serial, fingerprint: 'f', subject: { text: 'CN=server' }, notAfter: clock.now() + 8 * dayMs }) as Certificate
+  let own = server('01')
+  ctx.security.certificates = () => ({ own: [own], cas: [], crls: [] })
+  const troubles: string[] = []
+  let isFull = true
+  const recordAlone: EventLog['recordAlone'] = async (...event) => {
+    if (isFull) throw new Error('The disk is full.')
+    return ctx.events.recordAlone(...event)
+  }
+  const events = Object.assign(Object.create(ctx.events), { recordAlone })
+  const certificates = new CertificateEvents({ ...ctx, events }, () => troubles)
+  await certificates.lookAtFiles()
+  await certificates.lookAtEnds()
+  clock.advance(2 * dayMs)
+  const looks = [() => certificates.lookAtFiles(), () => certificates.lookAtFiles(), () => certificates.lookAtEnds()]
+  own = server('02')
+  own = { ...own, notAfter: own.notAfter - 2 * dayMs }
+  await assert.rejects(certificates.lookAtFiles(), /disk is full/)
+  await assert.rejects(certificates.lookAtEnds(), /disk is full/)
+  isFull = false
+  for (const look of looks) await look()
+  assert.deepEqual(typesOf(await read(core)), ['certificate.renewed', 'certificate.expiring'])
+  isFull = true
+  troubles.push('The server certificate in use is not the one in its files: no')
+  await assert.rejects(certificates.lookAtFiles(), /disk is full/)
+  isFull = false
+  for (const look of looks) await look()
+  assert.equal(typesOf(await read(core)).at(-1), 'certificate.renewal-failing')
+  assert.equal((await read(core)).length, 3)
+})
+
+test('a follower whose cursor is of a database that is gone gets the events from the first', async () => {
+  await using core = await SuperlinkCore.start()
+  await core.run({ owner: 'alice' })
+  await core.run({ owner: 'alice' })
+  const sequences = (await read(core, undefined, 500n)).map(({ sequence }) => sequence)
+  assert.deepEqual(sequences, ['1', '2'])
+  assert.deepEqual(await read(core, undefined, 2n), [])
+})
+
+test('a SuperNode that leaves and joins in a loop makes few events, and can leave again after a minute', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const nodeId = await core.join('node')
+  let refused = 0
+  for (let time = 0; time < 100; time++) {
+    await deactivateNode(ctx, nodeId).catch(({ code }) => {
+      assert.equal(code, 'node-not-deactivated')
+      refused += 1
+    })
+    await heartbeat(ctx, nodeId, 30_000)
+    clock.advance(100)
+  }
+  assert.equal(refused, 90)
+  assert.ok((await eventStore.range(ctx.db.read)).last < 30)
+  clock.advance(50_000)
+  await deactivateNode(ctx, nodeId)
+  assert.equal(typesOf(await read(core)).at(-1), 'node.offline')
 })

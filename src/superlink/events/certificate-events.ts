@@ -2,6 +2,7 @@ import type { Certificate } from '../../identity/certificate.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import type { EventData } from './event-catalog.ts'
+import * as eventStore from './event-store.ts'
 
 type Ctx = Pick<SuperlinkContext, 'db' | 'clock' | 'events' | 'security'>
 type Kind = EventData<'certificate.expiring'>['kind']
@@ -14,6 +15,8 @@ interface Ending {
   readonly serial?: string
   readonly node?: string
   readonly at: number
+  /** When it began to be valid, if that is known. */
+  readonly since?: number
 }
 
 const dayMs = 24 * 3_600_000
@@ -23,20 +26,25 @@ const looksBetweenNodes = 60
 
 /**
  * Reports certificates and lists that come closer to their end, renewals of the server certificate, and files that are not
- * good. An event is due when time passes a mark while the SuperLink looks: a certificate that was shorter from the start, as
- * those of a day, is none of its business until it has expired.
+ * good. An event is due when time passes a mark: a certificate of a day passes none until it expires. Marks that time passed
+ * while the SuperLink was down are reported at its next start, if it has a database.
  */
 export class CertificateEvents {
   readonly #ctx: Ctx
   /** Why the certificates in use are not those in their files; one sentence for each set of files. */
   readonly #troubles: () => readonly string[]
   /** How many marks each certificate has passed. */
-  #passed = new Map<string, number>()
-  #knownTroubles = new Set<string>()
-  #serials: ReadonlySet<string> | undefined
+  readonly #passed = new Map<string, number>()
+  readonly #knownTroubles = new Set<string>()
+  #serials: Set<string> | undefined
+
+  /** Time passed the marks before the last event of the former start while the SuperLink ran: they were reported. */
+  readonly #startedAt: number
+  #hasLooked = false
 
   constructor(ctx: Ctx, troubles: () => readonly string[]) {
     this.#ctx = ctx
+    this.#startedAt = ctx.clock.now()
     this.#troubles = troubles
   }
 
@@ -53,37 +61,48 @@ export class CertificateEvents {
     const { events, security } = this.#ctx
     const { own } = security.certificates()
     const before = this.#serials
-    this.#serials = new Set(own.map(({ serial }) => serial))
+    const serials = new Set(own.map(({ serial }) => serial).filter((serial) => !before || before.has(serial)))
+    this.#serials = serials
     for (const certificate of own) {
-      if (!before || before.has(certificate.serial)) continue
+      if (serials.has(certificate.serial)) continue
       const expires = new Date(certificate.notAfter).toISOString()
       const subject = certificate.subject.text
       await events.recordAlone('certificate.renewed', {
         sentence: `The SuperLink has a new certificate, ${subject}, until ${expires}.`,
         ...{ kind: 'server', subject, serial: certificate.serial, expires },
       })
+      // Not before it is stored: if the database fails, the next look reports it.
+      serials.add(certificate.serial)
     }
     const troubles = this.#troubles()
+    for (const sentence of this.#knownTroubles) if (!troubles.includes(sentence)) this.#knownTroubles.delete(sentence)
     for (const sentence of troubles) {
       if (this.#knownTroubles.has(sentence)) continue
       const [, files = ''] = /^The (.*?) in use /.exec(sentence) ?? []
       await events.recordAlone('certificate.renewal-failing', { sentence, files, details: sentence })
+      this.#knownTroubles.add(sentence)
     }
-    this.#knownTroubles = new Set(troubles)
   }
 
   async lookAtEnds(): Promise<void> {
     const { events, clock } = this.#ctx
     const now = clock.now()
-    const passed = new Map<string, number>()
-    for (const ending of await this.#listEndings(now)) {
-      const { kind, key, subject, serial, node, at } = ending
+    const endings = await this.#listEndings(now)
+    const lastEventAt = this.#hasLooked ? undefined : await eventStore.timeBefore(this.#ctx.db.read, this.#startedAt)
+    const keys = new Set(endings.map(({ key }) => key))
+    for (const key of this.#passed.keys()) if (!keys.has(key)) this.#passed.delete(key)
+    for (const ending of endings) {
+      const { kind, key, subject, serial, node, at, since = 0 } = ending
       const marks = kind === 'crl' ? [0] : warnedDays
-      const count = marks.filter((days) => at - now <= days * dayMs).length
-      const before = this.#passed.get(key)
-      passed.set(key, count)
-      // Not known when it passed the mark: it may have been reported before a restart, or live for a day only.
-      if (before === undefined || count <= before) continue
+      const countAt = (time: number): number => marks.filter((days) => at - time <= days * dayMs).length
+      const count = countAt(now)
+      const before =
+        this.#passed.get(key) ?? (lastEventAt === undefined ? undefined : countAt(Math.max(lastEventAt, since)))
+      // Not known when it passed the mark: it may be shorter from the start.
+      if (before === undefined || count <= before) {
+        this.#passed.set(key, count)
+        continue
+      }
       const expires = new Date(at).toISOString()
       const daysLeft = Math.floor((at - now) / dayMs)
       await events.recordAlone('certificate.expiring', {
@@ -92,15 +111,16 @@ export class CertificateEvents {
         ...(serial === undefined ? {} : { serial }),
         ...(node === undefined ? {} : { node }),
       })
+      this.#passed.set(key, count)
     }
-    this.#passed = passed
+    this.#hasLooked = true
   }
 
   async #listEndings(now: number): Promise<Ending[]> {
     const { own, cas, crls } = this.#ctx.security.certificates()
     const trusted = (kind: Kind, certificates: readonly Certificate[]): Ending[] =>
-      certificates.map(({ fingerprint, subject, serial, notAfter: at }) => ({
-        ...{ kind, key: `${kind} ${fingerprint}`, subject: subject.text, serial, at },
+      certificates.map(({ fingerprint, subject, serial, notBefore: since, notAfter: at }) => ({
+        ...{ kind, key: `${kind} ${fingerprint}`, subject: subject.text, serial, at, since },
       }))
     const lists = crls.map(({ issuerText, issuerDer, nextUpdate: at }): Ending => {
       return { kind: 'crl', key: `crl ${issuerDer} ${at}`, subject: issuerText, at }

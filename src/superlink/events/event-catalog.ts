@@ -99,7 +99,7 @@ export const eventTypes = {
     optional: ['name', 'identity', 'organization'],
   },
   'certificate.expiring': {
-    when: '30, 14, 7, 3 and 1 days before a certificate expires, and when it has expired; for a revocation list, when the next one is overdue',
+    when: '30, 14, 7, 3 and 1 days before a certificate expires, and when it has expired; for a revocation list, when the next one is overdue. If the SuperLink is down then, at its next start',
     required: ['sentence', 'kind', 'subject', 'expires', 'daysLeft'],
     optional: ['node', 'serial'],
   },

@@ -91,6 +91,18 @@ export async function lastBefore(db: Db, at: number): Promise<number> {
   return row?.position ?? 0
 }
 
+/** When the last event before an instant happened; `undefined` if there is none. */
+export async function timeBefore(db: Db, at: number): Promise<number | undefined> {
+  const row = await db
+    .selectFrom('event')
+    .select('at')
+    .where('at', '<', at)
+    .orderBy('at', 'desc')
+    .limit(sql.lit(1))
+    .executeTakeFirst()
+  return row?.at
+}
+
 function toEvent(row: Row<'event'>): StoredEvent {
   return { position: row.position, eventId: row.event_id, at: row.at, type: row.type, data: row.data }
 }

@@ -12,7 +12,7 @@ export interface EventPage {
 
 /**
  * Yields the events after a position, and then, if it follows, further ones as they happen. The first page may be empty: it
- * tells the follower what is kept.
+ * tells the follower what is kept. A position after the last event belongs to a database that is gone: all events follow.
  *
  * @param scope called before each page: what the follower may see now. Throws if that is nothing any more.
  */
@@ -35,6 +35,7 @@ export async function* followEvents(
       return
     }
     const { first, last } = found
+    if (isFirst && last < seen) seen = 0
     const events = await eventStore.list(db.read, { after: seen, until: last, scope: visible })
     const isWhole = events.length < eventStore.eventsPerPage
     seen = isWhole ? Math.max(last, seen) : (events.at(-1)?.position ?? last)

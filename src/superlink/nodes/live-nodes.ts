@@ -12,12 +12,18 @@ export interface Speaker {
   readonly release?: string | undefined
 }
 
+/** A SuperNode that leaves and joins in a loop would fill the event log: each time makes two events. */
+const leavesMax = 10
+const leavesWindowMs = 60_000
+
 /** Remembers the speaker of each node, so that one identity is one SuperNode. */
 export class LiveNodes {
   readonly #speakers = new Map<NodeId, { process: string | undefined; connections: Set<Connection> }>()
   readonly #failing = new Set<NodeId>()
   readonly #releases = new Map<NodeId, string>()
   readonly #nodes = new WeakMap<Connection, Set<NodeId>>()
+  /** How often each node has left within its window, the oldest window first. */
+  readonly #leaves = new Map<NodeId, { readonly since: number; count: number }>()
 
   /** Returns whether another speaker of the node has a connection that is still open. */
   isTaken(nodeId: NodeId, { connection, process }: Speaker): boolean {
@@ -57,6 +63,19 @@ export class LiveNodes {
       this.#speakers.set(nodeId, { process, connections: new Set([connection]) })
     } else known.connections.add(connection)
     this.#nodesOf(connection).add(nodeId)
+  }
+
+  /** Counts that a node leaves. Returns false if it has left too often within a minute. */
+  mayLeave(nodeId: NodeId, now: number): boolean {
+    for (const [id, { since }] of this.#leaves) {
+      if (Math.abs(now - since) < leavesWindowMs) break
+      this.#leaves.delete(id)
+    }
+    const leaves = this.#leaves.get(nodeId) ?? { since: now, count: 0 }
+    if (leaves.count >= leavesMax) return false
+    leaves.count += 1
+    this.#leaves.set(nodeId, leaves)
+    return true
   }
 
   /** How many nodes the connection speaks for. */

@@ -116,6 +116,9 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
     if (node?.status !== 'online' || ctx.knownNodes.onlineUntil(node) <= now) {
       throw new DomainError('node-not-deactivated', `SuperNode with node ID ${nodeId} could not be deactivated.`)
     }
+    // It stays online until nothing has been heard of it for two heartbeats. No SuperNode tries this error again.
+    if (!ctx.liveNodes.mayLeave(nodeId, now))
+      throw new DomainError('node-not-deactivated', `SuperNode with node ID ${nodeId} joins and leaves too often.`)
     await ctx.knownNodes.update(tx, afterCommit, nodeId, {
       status: 'offline',
       lastDeactivatedAt: now,
