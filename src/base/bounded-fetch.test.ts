@@ -31,6 +31,7 @@ test('what is fetched is bounded in size and time, to the last byte, and comes f
       const timer = setInterval(() => response.write('x'), 20)
       response.once('close', () => clearInterval(timer))
     },
+    '/cut': (_, response) => response.writeHead(200, { 'content-length': 2 }).write('x', () => response.socket?.end()),
     '/moved': (_, response) => response.writeHead(302, { location: '/good' }).end(),
   }
   const port = await serving(
@@ -42,6 +43,8 @@ test('what is fetched is bounded in size and time, to the last byte, and comes f
   assert.equal((await fetchBounded({ url: url('/moved'), ...bounds })).status, 302)
   await assert.rejects(fetchBounded({ url: url('/large'), ...bounds }), /answers with more than 1000 bytes/)
   await assert.rejects(fetchBounded({ url: url('/endless'), ...soon }), /did not answer in 0\.3 s/)
+  for (const path of ['/large', '/cut'])
+    assert.equal((await fetchBounded({ url: url(path), ...bounds, ignoresBody: true })).status, 200)
   await assert.rejects(fetchBounded({ url: url('/silent'), ...soon }), /did not answer in 0\.3 s/)
   await assert.rejects(fetchBounded({ url: 'http://127.0.0.1:1/', ...bounds }), /refuses connections/)
 })

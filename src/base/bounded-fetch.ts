@@ -12,6 +12,8 @@ export interface FetchRequest {
   readonly body?: { readonly type: string; readonly bytes: Uint8Array }
   readonly headers?: Readonly<Record<string, string>>
   readonly bytesMax: number
+  /** The status is enough: a body that is too long, too slow or cut off is no failure. */
+  readonly ignoresBody?: boolean
   /** For everything, from connecting to the last byte. */
   readonly deadlineMs: number
   /** Trusted beside the public CAs; PEM. */
@@ -33,7 +35,7 @@ export function isHttpUrl(text: string): boolean {
 
 /** Rejects with an Error that says what happened, in words that follow the address. Redirections are not followed. */
 export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
-  const { url, body, bytesMax, deadlineMs } = asked
+  const { url, body, bytesMax, deadlineMs, ignoresBody = false } = asked
   return new Promise((resolve, reject) => {
     const deadline = AbortSignal.timeout(deadlineMs)
     const secure = url.toLowerCase().startsWith('https:')
@@ -47,22 +49,24 @@ export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
       // A connection that was left open may be one that has died: each request gets its own.
       ...(secure ? { createConnection: (to: ClientRequestArgs) => openTls(to, asked) } : { agent: false }),
     })
-    const fail = (error: NodeJS.ErrnoException): void =>
-      reject(deadline.aborted ? new Error(`did not answer in ${deadlineMs / 1000} s`) : explain(error))
-    request.once('error', fail)
+    let end: (() => void) | undefined
+    const fail = (error: Error): void => (ignoresBody && end ? end() : reject(error))
+    const onError = (error: NodeJS.ErrnoException): void =>
+      fail(deadline.aborted ? new Error(`did not answer in ${deadlineMs / 1000} s`) : explain(error))
+    request.once('error', onError)
     request.once('response', (response) => {
       const chunks: Buffer[] = []
       let size = 0
+      const { statusCode: status = 0, headers } = response
+      end = () => resolve({ status, headers, bytes: Buffer.concat(chunks) })
       response.on('data', (chunk: Buffer) => {
         size += chunk.length
         if (size <= bytesMax) return void chunks.push(chunk)
         request.destroy()
-        reject(new Error(`answers with more than ${bytesMax} bytes`))
+        fail(new Error(`answers with more than ${bytesMax} bytes`))
       })
-      response.once('error', fail)
-      response.once('end', () =>
-        resolve({ status: response.statusCode ?? 0, headers: response.headers, bytes: Buffer.concat(chunks) }),
-      )
+      response.once('error', onError)
+      response.once('end', end)
     })
     request.end(body?.bytes)
   })

@@ -86,15 +86,16 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       const execution = executionOf(task)
       const { wire, tree } = readClientReply(execution.metadata, request)
       const ids = flattenTree(tree)
-      const objectsToPush = await db.transaction(async (tx, afterCommit) => {
-        await tasks.ensureOpen(tx, task.taskId)
-        const earlier = execution.reply?.tree.objectId
-        if (earlier !== undefined && earlier !== tree.objectId) await objects.release(tx, afterCommit, [earlier])
-        const missing = await objects.announce(tx, tree.objectId, ids)
-        // Within the transaction: the end of the task, which may share its commit, lets go of these objects.
-        execution.reply = { wire, tree, missing: new Set(missing) }
-        return missing
-      })
+      const objectsToPush = await keepingReply(execution, (setReply) =>
+        db.transaction(async (tx, afterCommit) => {
+          await tasks.ensureOpen(tx, task.taskId)
+          const earlier = execution.reply?.tree.objectId
+          if (earlier !== undefined && earlier !== tree.objectId) await objects.release(tx, afterCommit, [earlier])
+          const missing = await objects.announce(tx, tree.objectId, ids)
+          setReply({ wire, tree, missing: new Set(missing) })
+          return missing
+        }),
+      )
       return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
     },
     async pushObject(task, { objectId, objectContent }) {
@@ -116,27 +117,51 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       const reply = execution && (await readReply(execution.metadata, request))
       await using kept = execution && context && (await host.prepareContext(execution, context))
       try {
-        await db.transaction(async (tx, afterCommit) => {
-          if (execution) {
-            if (reply) {
-              await tasks.ensureOpen(tx, task.taskId)
-              if (execution.reply) await objects.release(tx, afterCommit, [execution.reply.tree.objectId])
-              execution.reply = reply
+        await keepingReply(execution, (setReply) =>
+          db.transaction(async (tx, afterCommit) => {
+            if (execution) {
+              if (reply) {
+                await tasks.ensureOpen(tx, task.taskId)
+                if (execution.reply) await objects.release(tx, afterCommit, [execution.reply.tree.objectId])
+                setReply(reply)
+              }
+              execution.runtimeSeconds = readSeconds(clientappRuntime) ?? secondsOf(task, clock.now())
+              // The end of the task looks at this.
+              execution.isFinal = true
             }
-            execution.runtimeSeconds = readSeconds(clientappRuntime) ?? secondsOf(task, clock.now())
-            // The end of the task looks at this.
-            execution.isFinal = true
-          }
-          const isFinished = await tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
-          if (isFinished) await kept?.keep(tx)
-          // At once: the transaction that did end the task may share this commit.
-          else if (execution) execution.isFinal = false
-        })
+            const isFinished = await tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+            if (isFinished) await kept?.keep(tx)
+            // At once: the transaction that did end the task may share this commit.
+            else if (execution) execution.isFinal = false
+          }),
+        )
       } catch (error) {
         if (execution) execution.isFinal = false
         throw error
       }
     },
+  }
+}
+
+/**
+ * Replaces the reply within a transaction, because the end of the task, which may share its commit, releases the objects of the
+ * reply. If the transaction fails, the former reply stands.
+ */
+async function keepingReply<T>(
+  execution: Execution | undefined,
+  store: (setReply: (reply: ClientReply) => void) => Promise<T>,
+): Promise<T> {
+  let change: { readonly former: ClientReply | undefined; readonly reply: ClientReply } | undefined
+  const setReply = (reply: ClientReply): void => {
+    if (!execution) return
+    change = { former: execution.reply, reply }
+    execution.reply = reply
+  }
+  try {
+    return await store(setReply)
+  } catch (error) {
+    if (execution && change && execution.reply === change.reply) execution.reply = change.former
+    throw error
   }
 }
 

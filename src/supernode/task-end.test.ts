@@ -53,6 +53,54 @@ test('a reply whose state could not be kept becomes an error, although the app h
   assert.equal(Number(node.fleet.replies[0]?.error?.code), errorCodes.clientAppCrashed)
 })
 
+/** As if the disk were full: the next call of an app is rolled back after the body of its transaction has run. */
+function failNextCall({ backend, ctx: { db } }: SupernodeCore, method: 'pushMessages' | 'pushTaskOutput'): void {
+  const { transaction } = db
+  const call = backend[method] as (...given: unknown[]) => Promise<unknown>
+  const failing = async (...given: unknown[]): Promise<unknown> => {
+    Object.assign(backend, { [method]: call })
+    db.transaction = (body) => {
+      db.transaction = transaction
+      return db.transaction(async (...of) => {
+        await body(...of)
+        throw new Error('The disk is full.')
+      })
+    }
+    return call(...given)
+  }
+  Object.assign(backend, { [method]: failing })
+}
+
+test('a reply that could not be stored is none, and does not replace the former one', async () => {
+  await using node = await SupernodeCore.create()
+  node.instruct(1n)
+  const task = await node.takeTask()
+  failNextCall(node, 'pushMessages')
+  await assert.rejects(node.pushReply(task), /disk is full/)
+  await node.finish(task, stateOf(1))
+  await node.fleet.replied(1)
+  assert.equal(Number(node.fleet.replies[0]?.error?.code), errorCodes.clientAppCrashed)
+  node.instruct(1n)
+  const next = await node.takeTask()
+  const replyId = await node.pushReply(next)
+  failNextCall(node, 'pushMessages')
+  await assert.rejects(node.pushReply(next, stateOf(2)), /disk is full/)
+  await node.finish(next, stateOf(2))
+  await node.fleet.replied(2)
+  assert.equal(node.fleet.replies[1]?.metadata?.messageId, replyId)
+})
+
+test('a reply that came with an end that could not be stored is not sent without its state', async () => {
+  await using node = await SupernodeCore.create()
+  node.instruct(1n)
+  const task = await node.takeTask()
+  failNextCall(node, 'pushTaskOutput')
+  await assert.rejects(node.finishWithReply(task, stateOf(1)), /disk is full/)
+  await node.finish(task)
+  await node.fleet.replied(1)
+  assert.equal(Number(node.fleet.replies[0]?.error?.code), errorCodes.clientAppCrashed)
+})
+
 test('an app that ends without a reply is reported with the reason, and the next message of the run starts', async () => {
   await using node = await SupernodeCore.create()
   node.instruct(1n)

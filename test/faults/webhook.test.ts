@@ -33,6 +33,7 @@ class Receiver implements AsyncDisposable {
   readonly got: Got[] = []
   /** Of the next requests. */
   respond: (got: Got) => number = () => 204
+  body = ''
   /** Takes requests in and does not respond. */
   hangs = false
   readonly url: string
@@ -51,7 +52,7 @@ class Receiver implements AsyncDisposable {
       const got = { body: Buffer.concat(chunks).toString(), headers: request.headers }
       receiver?.got.push(got)
       if (receiver?.hangs) return
-      response.writeHead(receiver?.respond(got) ?? 500, { location: '/elsewhere' }).end()
+      response.writeHead(receiver?.respond(got) ?? 500, { location: '/elsewhere' }).end(receiver?.body)
     }
     const server = tls ? createServer(tls, listener) : createPlain(listener)
     server.listen(0, '127.0.0.1')
@@ -93,8 +94,10 @@ function startSender(config: Partial<WebhookConfig> & { url: string }, path = in
 
 const runOf = ({ body }: Got): unknown => (JSON.parse(body) as { data: { run: string } }).data.run
 
-test('each event is sent signed, in order, and once if the receiver accepts it', async () => {
+test('each event is sent signed, in order, and once if the receiver accepts it, whatever else it responds', async () => {
   await using receiver = await Receiver.start()
+  receiver.respond = () => 200
+  receiver.body = 'x'.repeat(1024 * 1024)
   await using sender = startSender(receiver)
   for (const run of [1, 2, 3]) await sender.record(run)
   await letPass(sender.clock, 'the last event', () => receiver.got.length === 3, 0)

@@ -152,10 +152,20 @@ export class SupernodeCore implements AsyncDisposable {
   }
 
   /** Hands over a state, and with it the end of the task. */
-  async finish(task: Task, state = new RecordDict()): Promise<void> {
+  async finish(task: Task, state = new RecordDict(), reply: object = {}): Promise<void> {
     const ids = { runId: task.runId, nodeId, seriesId: task.runId }
     const context = contextToWire({ ...ids, nodeConfig: {}, runConfig: {}, state })
-    await this.backend.pushTaskOutput(task, { context, subStatus: 'completed', details: '' } as never)
+    await this.backend.pushTaskOutput(task, { context, subStatus: 'completed', details: '', ...reply } as never)
+  }
+
+  /** The same with a reply, as our own apps send small ones. */
+  async finishWithReply(task: Task, state = new RecordDict()): Promise<void> {
+    const { signal } = this.ctx
+    const wait = { waitMs: patienceMs, signal, all: false }
+    const { messagesList } = await this.backend.pullMessages(task, undefined as never, wait)
+    const { wire, tree, objects } = replyTo((messagesList as WireMessage[])[0], new RecordDict())
+    const contents = [...objects.values()].map((read) => read())
+    await this.finish(task, state, { reply: wire, replyObjectTree: tree, objects: contents })
   }
 
   /** Rows that the node still has, of every table that has any, and files. Waits for deletions that are under way. */

@@ -98,6 +98,7 @@ export class Webhook {
         body: { type: 'application/cloudevents+json; charset=utf-8', bytes: Buffer.from(body) },
         headers: signedHeaders(secret, { id: eventId, at: this.#ctx.clock.now(), body }),
         bytesMax: responseBytesMax,
+        ignoresBody: true,
         deadlineMs,
         signal,
         ...(ca === undefined ? {} : { ca: [ca] }),
