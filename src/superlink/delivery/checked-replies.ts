@@ -6,6 +6,13 @@ import type { SuperlinkContext } from '../context.ts'
 import type { NewMessage, StoredMessage } from './message-store.ts'
 import { findMessageFault } from './reply-check.ts'
 
+/** The check of one reply. Disposed of when it is done. */
+export interface Check extends Disposable {
+  readonly runId: bigint
+  /** The reply is good: it need not be checked again. */
+  pass(): void
+}
+
 /**
  * Checks each reply once before it is handed out: what one SuperNode sends must not end the ServerApp, and with it the run
  * of the others.
@@ -13,44 +20,64 @@ import { findMessageFault } from './reply-check.ts'
 export class CheckedReplies {
   /** Ids of good replies, the oldest first, until the ServerApp confirms them or their run ends. */
   readonly #good = new Map<string, bigint>()
+  /** Checks under way, by the id of the reply. One is dropped if the reply is confirmed, or its run ends, before it is done. */
+  readonly #checks = new Map<string, Check>()
 
   /** Of all runs together. */
   get count(): number {
-    return this.#good.size
+    return this.#good.size + this.#checks.size
   }
 
   /** The ServerApp has these replies. */
   forget(messageIds: readonly string[]): void {
-    for (const id of messageIds) this.#good.delete(id)
+    for (const id of messageIds) {
+      this.#good.delete(id)
+      this.#checks.delete(id)
+    }
   }
 
   /** The run has ended. */
   forgetRun(runId: bigint): void {
     for (const [id, run] of this.#good) if (run === runId) this.#good.delete(id)
+    for (const [id, check] of this.#checks) if (check.runId === runId) this.#checks.delete(id)
   }
 
   /** What is wrong with a complete reply, or `undefined`. */
   async findFault(objects: SuperlinkContext['objects'], reply: StoredMessage): Promise<string | undefined> {
     if (this.#good.has(reply.metadata.messageId)) return undefined
+    using check = this.begin(reply)
     const kinds = await objects.listKinds(await flattenTreeInTurns(reply.tree))
     const fault = await findMessageFault(reply, kinds, async (id) => (await objects.get(id))?.content)
-    if (fault === undefined) this.#note(reply)
+    if (fault === undefined) check.pass()
     return fault
   }
 
+  /** Begins the check of a reply that no ServerApp has confirmed, and whose run goes on. */
+  begin({ metadata: { messageId, runId } }: Pick<NewMessage, 'metadata'>): Check {
+    const isUnderWay = (): boolean => this.#checks.get(messageId) === check
+    const check: Check = {
+      runId,
+      pass: () => {
+        if (!isUnderWay()) return
+        if (this.#good.size >= limits.repliesPerPullMax) this.#good.delete(this.#good.keys().next().value as string)
+        this.#good.set(messageId, runId)
+      },
+      [Symbol.dispose]: () => {
+        if (isUnderWay()) this.#checks.delete(messageId)
+      },
+    }
+    this.#checks.set(messageId, check)
+    return check
+  }
+
   /** Checks a reply whose objects have just come with it. If something is wrong it is found again when it is handed out. */
-  async noteCarried(reply: NewMessage, carried: CarriedObjects): Promise<void> {
+  async noteCarried(reply: NewMessage, carried: CarriedObjects, check: Check): Promise<void> {
     const ids = await flattenTreeInTurns(reply.tree)
     // Other objects of the reply were here before.
     if (!ids.every((id) => carried.has(id))) return
     const kinds = new Map([...carried].map(([id, { type }]) => [id, kindOf(type)]))
     const fault = await findMessageFault(reply, kinds, async (id) => carried.get(id)?.bytes)
-    if (fault === undefined) this.#note(reply)
-  }
-
-  #note({ metadata: { messageId, runId } }: NewMessage): void {
-    if (this.#good.size >= limits.repliesPerPullMax) this.#good.delete(this.#good.keys().next().value as string)
-    this.#good.set(messageId, runId)
+    if (fault === undefined) check.pass()
   }
 }
 

@@ -263,3 +263,29 @@ test('of many instructions a ServerApp gets what is there, or all when it asks f
   )
   assert.deepEqual(core.ctx.progress.of(runId), { asked: 2, replied: 2, failed: 1 })
 })
+
+test('nothing is kept of a reply that was checked as it came if its run ends, or it is confirmed, at once', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, asked } = world
+  const next = core.instruction(runId, nodeId)
+  await core.push(runId, [next])
+  await core.claim(nodeId)
+  const { bells, checkedReplies } = core.ctx
+  const { arrived } = bells.replies
+  const reply = core.replyTo(asked)
+  const counts: number[] = []
+  // A ServerApp may act as soon as it is notified.
+  bells.replies.arrived = (...of) => {
+    arrived.apply(bells.replies, of)
+    queueMicrotask(() => {
+      counts.push(checkedReplies.count)
+      if (counts.length === 1) checkedReplies.forget([reply.messageId])
+      else checkedReplies.forgetRun(runId)
+    })
+  }
+  await core.reply(reply, { upload: false, carries: true })
+  assert.equal(checkedReplies.count, 0)
+  await core.reply(core.replyTo(next), { upload: false, carries: true })
+  assert.equal(checkedReplies.count, 0)
+  assert.deepEqual(counts, [1, 1])
+})

@@ -40,10 +40,12 @@ export async function acceptReply(
   reply: NewMessage,
   carried: CarriedObjects = nothingCarried,
 ): Promise<Acceptance> {
+  // Before the ServerApp is notified: it may confirm the reply, or its run may end, before it is checked.
+  using check = ctx.checkedReplies.begin(reply)
   const { accepted, objectsToPush, isNew } = await ctx.replyIntake.accept({ nodeId, reply, carried })
   const isWhole = accepted && objectsToPush.length === 0
   // Its objects are in memory now. Otherwise they would be read again before it is handed out.
-  if (isNew && isWhole && carried.size > 0) await ctx.checkedReplies.noteCarried(reply, carried)
+  if (isNew && isWhole && carried.size > 0) await ctx.checkedReplies.noteCarried(reply, carried, check)
   return { accepted, objectsToPush }
 }
 

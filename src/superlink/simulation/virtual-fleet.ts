@@ -12,12 +12,12 @@ import {
   wholeReplyOf,
 } from '../../execution/execution.ts'
 import { errorCodes } from '../../message/message.ts'
-import { nothingCarried } from '../../objects/carried-objects.ts'
+import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction } from '../delivery/error-replies.ts'
 import * as life from '../delivery/life.ts'
-import type { StoredMessage } from '../delivery/message-store.ts'
+import type { NewMessage, StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { takeReplies } from '../delivery/replies.ts'
 import * as runMessages from '../delivery/run-messages.ts'
@@ -124,8 +124,14 @@ export class VirtualFleet implements RunNodes {
     if (!carried || !outcome?.accepted) return outcome
     await life.letGo(ctx, tx, afterCommit, [reply.metadata.replyToMessageId])
     // Its objects are in memory now. Otherwise they would be read again before it is handed out.
-    afterCommit(() => void ctx.checkedReplies.noteCarried(reply, carried).catch(() => {}))
+    afterCommit(() => void this.#check(reply, carried).catch(() => {}))
     return outcome
+  }
+
+  async #check(reply: NewMessage, carried: CarriedObjects): Promise<void> {
+    const { checkedReplies } = this.#ctx()
+    using check = checkedReplies.begin(reply)
+    await checkedReplies.noteCarried(reply, carried, check)
   }
 
   /** The run is over: what its nodes still do ends, and what they kept goes. */
