@@ -12,14 +12,19 @@ const closingMs = 2000
 /** Starts a process that will open a connection for frames. Returns `undefined` if none can be started. */
 export type StartWorker = (task: AcquiredTask, onConnection: (pipe: Duplex) => void) => StartedApp | undefined
 
+export interface RunFab {
+  readonly hashStr: string
+  readonly content: Uint8Array
+}
+
 /** A Python process that executes messages of one run, one at a time. */
 export class PythonWorker {
   readonly runId: bigint
   readonly started: StartedApp
   /** Settles when the worker can execute messages, does not know the Flower of its environment, or its process has ended. */
   readonly ready: Promise<'ready' | 'unsupported' | 'ended'>
-  /** The hash of the app that it was given. */
-  fabHash: string | undefined
+  /** The app that it was given. */
+  fab: RunFab | undefined
   messages = 0
   #pipe: Duplex | undefined
   #waiting: PromiseWithResolvers<Uint8Array[]> | undefined

@@ -4,7 +4,7 @@ import { test } from 'node:test'
 import { fromBinary, toBinary } from '@bufbuild/protobuf'
 import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
-import type { TaskApi } from '../app-api/task-api.ts'
+import { type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import type { AcquiredTask, TaskSource } from '../app-api/task-source.ts'
 import { limits } from '../base/limits.ts'
 import { MessageSchema } from '../gen/flwr/proto/message_pb.ts'
@@ -82,7 +82,13 @@ function setUp(
   server.objectsBytesMax = limits.carriedBytesMax
   const { log, lines } = recordingLogger()
   let finish: TaskApi['finish'] = (outcome) => server.api.finish(outcome)
-  const api = (): TaskApi => Object.assign(Object.create(server.api) as TaskApi, { finish })
+  /** The apps that the server was told are here, by call. */
+  const knownFabs: (string | undefined)[] = []
+  const pullWholeInput: TaskApi['pullWholeInput'] = (wishes) => {
+    knownFabs.push(wishes.fabHash)
+    return server.api.pullWholeInput(wishes)
+  }
+  const api = (): TaskApi => Object.assign(Object.create(server.api) as TaskApi, { finish, pullWholeInput })
   const source = { needsLastWords, open: api } as unknown as TaskSource
   const workers: FakeWorker[] = []
   const alone: AcquiredTask[] = []
@@ -114,7 +120,17 @@ function setUp(
   const replaceFinish = (other: TaskApi['finish']): void => {
     finish = other
   }
-  return { server, relayed, workers, alone, lines, run, replaceFinish, [Symbol.dispose]: () => relayed.close() }
+  return {
+    server,
+    relayed,
+    workers,
+    alone,
+    lines,
+    knownFabs,
+    run,
+    replaceFinish,
+    [Symbol.dispose]: () => relayed.close(),
+  }
 }
 
 const taskOf = (runId: bigint): AcquiredTask => ({
@@ -162,10 +178,12 @@ test('the next message begins while the reply is sent, and does not suffer if th
     await gate.promise
     throw new RpcError('resource-exhausted', 'no room', { kind: 'peer' })
   })
-  const first = run(instructionFor(said('one')))
+  const one = instructionFor(said('one'))
+  const first = run(one)
   while (!workers[0]?.received[0]) await new Promise((resolve) => setImmediate(resolve))
   replaceFinish((outcome) => server.api.finish(outcome))
-  // The first one waits for its worker, which is free again.
+  // The first one has its worker, which is free again. Each task gets a message of its own.
+  server.forget(one)
   const next = run(instructionFor(said('two')))
   await second.promise
   assert.equal(workers.length, 1)
@@ -176,6 +194,39 @@ test('the next message begins while the reply is sent, and does not suffer if th
   workers[0]?.reply()
   while (!server.outcome) await new Promise((resolve) => setImmediate(resolve))
   assert.equal((server.outcome as { subStatus: string }).subStatus, 'completed')
+  await next
+  assert.deepEqual(
+    server.pushed.map(({ content }) => content.config('c').get('text')),
+    ['two'],
+  )
+})
+
+test('a task that ends while its worker starts is not started once more', async () => {
+  using relay = setUp({ first: undefined })
+  const { server, relayed, alone, workers } = relay
+  server.failures.sendHeartbeat = [new TaskEndedError('The run was stopped.')]
+  assert.ok(relayed.take(taskOf(5n)))
+  await workers[0]?.ended
+  await new Promise((resolve) => setImmediate(resolve))
+  assert.equal(alone.length, 0)
+})
+
+test('the app of a run is kept as long as a worker of the run lives, also if the run ends during a message', async () => {
+  const held = Promise.withResolvers<FakeWorker>()
+  using relay = setUp({ onMessage: (worker) => held.resolve(worker) })
+  const { relayed, run, workers, knownFabs } = relay
+  const first = run()
+  const worker = await held.promise
+  relayed.endRuns([5n])
+  worker.reply()
+  await first
+  worker.end('exit status 0')
+  await worker.ended
+  const next = run()
+  while (!workers[1]?.received[0]) await new Promise((resolve) => setImmediate(resolve))
+  assert.deepEqual(knownFabs, [undefined, undefined])
+  assert.equal(String(workers[1]?.received[0]?.[3]), 'the app')
+  workers[1]?.reply()
   await next
 })
 

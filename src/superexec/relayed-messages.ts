@@ -12,7 +12,14 @@ import { inflateMessage } from '../message/inflate.ts'
 import { errorCodes, Message } from '../message/message.ts'
 import { metadataFromWire, metadataToWire, recordDictFromWire, recordDictToWire } from '../message/wire.ts'
 import { byHash } from '../objects/carried-objects.ts'
-import { IdleWorkers, PythonWorker, readAbout, type StartWorker, WorkerEndedError } from './python-workers.ts'
+import {
+  IdleWorkers,
+  PythonWorker,
+  type RunFab,
+  readAbout,
+  type StartWorker,
+  WorkerEndedError,
+} from './python-workers.ts'
 import { endApp, type StartedApp } from './started-app.ts'
 import { clientAppHeartbeatMs, type TaskGuard } from './task-guard.ts'
 
@@ -37,7 +44,6 @@ export class RelayedMessages {
   readonly #idle = new IdleWorkers()
   readonly #workers = new Set<PythonWorker>()
   readonly #guards = new Map<PythonWorker, TaskGuard>()
-  readonly #fabs = new Map<bigint, { readonly hashStr: string; readonly content: Uint8Array }>()
   #unsupported = false
   #closed = false
 
@@ -56,7 +62,6 @@ export class RelayedMessages {
 
   endRuns(runIds: readonly bigint[]): void {
     this.#idle.endRuns(runIds)
-    for (const runId of runIds) this.#fabs.delete(runId)
   }
 
   /** Ends a worker that waits for a message, to make room for another process. */
@@ -92,13 +97,17 @@ export class RelayedMessages {
     const { source, guard: createGuard, launchAlone } = this.#options
     /** After that the worker may execute another message, which neither the end nor a failure of this one may disturb. */
     let isHeld = true
-    const guard = createGuard(task, () => isHeld && endApp(worker.started))
+    let isOver = false
+    const guard = createGuard(task, () => {
+      isOver = true
+      if (isHeld) endApp(worker.started)
+    })
     guard.keepAlive({ afterMs: clientAppHeartbeatMs })
     const state = await worker.ready
     if (state !== 'ready') {
       guard.release()
       this.#unsupported ||= state === 'unsupported'
-      return this.#closed ? undefined : launchAlone(task)
+      return this.#closed || isOver ? undefined : launchAlone(task)
     }
     this.#guards.set(worker, guard)
     const api = source.open(task, { log: undefined, signal: guard.signal })
@@ -108,13 +117,15 @@ export class RelayedMessages {
       this.#idle.park(worker)
     }
     try {
-      const input = await api.pullWholeInput({ objectsBytesMax: limits.carriedBytesMax, ...this.#knownFab(task) })
+      const known = this.#fabOf(task.runId)
+      const wishes = { objectsBytesMax: limits.carriedBytesMax, ...(known ? { fabHash: known.hashStr } : {}) }
+      const input = await api.pullWholeInput(wishes)
       if (!input) {
         release()
         guard.release()
         return launchAlone(task)
       }
-      const parts = await worker.execute(this.#framesOf(task, worker, input))
+      const parts = await worker.execute(framesOf(worker, input, { known, trace: task.trace?.parent }))
       // Before the server hears of the end, and hands out the next message.
       release()
       await sendReply(api, input, parts)
@@ -132,42 +143,43 @@ export class RelayedMessages {
     }
   }
 
-  #knownFab({ runId }: AcquiredTask): { fabHash?: string } {
-    const known = this.#fabs.get(runId)
-    return known ? { fabHash: known.hashStr } : {}
+  /** The app of a run is kept as long as a worker of the run lives. */
+  #fabOf(runId: bigint): RunFab | undefined {
+    for (const worker of this.#workers) if (worker.runId === runId && worker.fab) return worker.fab
+    return undefined
   }
+}
 
-  #framesOf(
-    task: AcquiredTask,
-    worker: PythonWorker,
-    { context, run, fab, message, taskId }: WholeInput,
-  ): Uint8Array[] {
-    if (fab && fab.content.length > 0) this.#fabs.set(task.runId, fab)
-    const known = this.#fabs.get(task.runId)
-    const about = {
-      fab_id: run.fabId,
-      fab_version: run.fabVersion,
-      fab_hash: known?.hashStr ?? '',
-      task_id: String(taskId ?? 0n),
-      trace: task.trace?.parent,
-    }
-    const objects = byHash(message.objects)
-    const whole = inflateMessage(message.tree.objectId, (id) => objects.get(id) as Uint8Array)
-    const wire = create(MessageSchema, {
-      metadata: metadataToWire(whole.metadata),
-      ...(whole.error
-        ? { error: { code: BigInt(whole.error.code), reason: whole.error.reason } }
-        : { content: recordDictToWire(whole.content) }),
-    })
-    const isNew = worker.fabHash !== known?.hashStr
-    worker.fabHash = known?.hashStr
-    return [
-      Buffer.from(JSON.stringify(about)),
-      toBinary(ContextSchema, context),
-      toBinary(MessageSchema, wire),
-      isNew && known ? known.content : new Uint8Array(),
-    ]
+/** What a worker receives to execute a message. `known` is the app as the server was told that it is here. */
+function framesOf(
+  worker: PythonWorker,
+  { context, run, fab, message, taskId }: WholeInput,
+  { known, trace }: { known: RunFab | undefined; trace: string | undefined },
+): Uint8Array[] {
+  const current = fab && fab.content.length > 0 ? fab : known
+  const about = {
+    fab_id: run.fabId,
+    fab_version: run.fabVersion,
+    fab_hash: current?.hashStr ?? '',
+    task_id: String(taskId ?? 0n),
+    trace,
   }
+  const objects = byHash(message.objects)
+  const whole = inflateMessage(message.tree.objectId, (id) => objects.get(id) as Uint8Array)
+  const wire = create(MessageSchema, {
+    metadata: metadataToWire(whole.metadata),
+    ...(whole.error
+      ? { error: { code: BigInt(whole.error.code), reason: whole.error.reason } }
+      : { content: recordDictToWire(whole.content) }),
+  })
+  const isNew = worker.fab?.hashStr !== current?.hashStr
+  worker.fab = current
+  return [
+    Buffer.from(JSON.stringify(about)),
+    toBinary(ContextSchema, context),
+    toBinary(MessageSchema, wire),
+    isNew && current ? current.content : new Uint8Array(),
+  ]
 }
 
 /** Sends what a worker has returned: about the execution, the context and the reply. */
