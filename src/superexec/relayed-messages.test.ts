@@ -211,23 +211,17 @@ test('a task that ends while its worker starts is not started once more', async 
   assert.equal(alone.length, 0)
 })
 
-test('the app of a run is kept as long as a worker of the run lives, also if the run ends during a message', async () => {
-  const held = Promise.withResolvers<FakeWorker>()
-  using relay = setUp({ onMessage: (worker) => held.resolve(worker) })
+test('the app of a run is kept as long as a worker of the run lives, also if the run ends while a message is fetched', async () => {
+  using relay = setUp()
   const { relayed, run, workers, knownFabs } = relay
   const first = run()
-  const worker = await held.promise
   relayed.endRuns([5n])
-  worker.reply()
   await first
-  worker.end('exit status 0')
-  await worker.ended
-  const next = run()
-  while (!workers[1]?.received[0]) await new Promise((resolve) => setImmediate(resolve))
+  workers[0]?.end('exit status 0')
+  await workers[0]?.ended
+  await run()
   assert.deepEqual(knownFabs, [undefined, undefined])
   assert.equal(String(workers[1]?.received[0]?.[3]), 'the app')
-  workers[1]?.reply()
-  await next
 })
 
 test('a worker that ends before it is ready leaves its message to the program of Flower, unless all is closed', async () => {

@@ -10,6 +10,7 @@ import { FedAvg } from '../strategy/fed-avg.ts'
 import { InconsistentRepliesError } from '../strategy/inconsistent-replies.ts'
 import type { Replies } from '../strategy/reply-stream.ts'
 import type { Strategy } from '../strategy/strategy.ts'
+import { secureUniform } from './gaussian.ts'
 import { PrivacyBudgetExhaustedError } from './privacy-budget-error.ts'
 import type { GaussianPrivacyEvent, PrivacySpent, RdpAccountant } from './rdp-accountant.ts'
 
@@ -38,6 +39,8 @@ export class Accounting {
     const inner = strategy instanceof SecureAggregation ? strategy.strategy : strategy
     if (!(inner instanceof FedAvg) || inner.aggregateTrain !== FedAvg.prototype.aggregateTrain)
       throw new UsageError('With an accountant the strategy inside must aggregate as FedAvg does.')
+    // The smaller epsilon supposes that no receiver of the models can know which nodes are in a round: Math.random can be predicted.
+    if (accountant.samplingMethod === 'without-replacement') inner.sampleWith(secureUniform())
     this.accountant = accountant
     this.#strategy = inner
     this.#secure = strategy instanceof SecureAggregation ? strategy : undefined

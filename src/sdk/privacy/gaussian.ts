@@ -10,15 +10,20 @@ const batch = 1024
  * noise that was seen. Made by the method of Box and Muller.
  */
 export function secureGaussian(): Gaussian {
+  return gaussianFrom(secureUniform())
+}
+
+/** Numbers that are uniform from 0 up to, without, 1, from the system's cryptographic generator. */
+export function secureUniform(): () => number {
   const bits = new BigUint64Array(batch)
   let used = batch
-  return gaussianFrom(() => {
+  return () => {
     if (used === batch) {
       randomFillSync(bits)
       used = 0
     }
     return Number((bits[used++] as bigint) >> 11n) / 2 ** 53
-  })
+  }
 }
 
 /** Normal numbers from numbers that are uniform from 0 up to, without, 1. */

@@ -195,3 +195,12 @@ test('a fixed sample is amplified by its share of the nodes, with half of the no
   )
   assert.throws(() => fixedSample({}, 50), /needs budget\.populationSize/)
 })
+
+test('where a smaller epsilon rests on an unknown sample, the sample cannot be predicted from Math.random', async (t) => {
+  const random = t.mock.method(Math, 'random', () => 0)
+  const grid = () => new InMemoryGrid(Array.from({ length: 50 }, () => ({ app: replying(1) })))
+  await fixedSample({ populationSize: 50 }, 50).start(grid(), model, { numRounds: 1 })
+  assert.equal(random.mock.callCount(), 0)
+  await fixedSample({ samplingMethod: 'no-amplification' }, 50).start(grid(), model, { numRounds: 1 })
+  assert.notEqual(random.mock.callCount(), 0)
+})

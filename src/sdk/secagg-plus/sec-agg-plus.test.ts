@@ -89,7 +89,7 @@ const sendingWrong = replyingWith('unmask', (record) => {
   )
 })
 
-test('a node that sends wrong shares is left out of SecAgg+ and named, and its update counts', async () => {
+test('a node that sends shares that do not fit together is left out of SecAgg+ and named, and its update counts', async () => {
   for (const wrong of [1, 2, 3, 4]) {
     lines = []
     const apps = [1, 2, 3, 4].map((number) => nodeAdding(number, number === wrong ? [sendingWrong] : []))

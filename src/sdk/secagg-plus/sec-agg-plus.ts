@@ -45,8 +45,8 @@ type Shares = ReadonlyMap<bigint, ReadonlyMap<bigint, Uint8Array>>
 /**
  * Flower's SecAgg+ (`SecAggPlusWorkflow`) for ClientApps in Python with the mod `secaggplus_mod`, which cannot be changed. All
  * nodes are neighbours of each other. It protects little: each mask comes from a seed of 32 bits, which a curious server can
- * try out; use {@link SecureAggregation} if the ClientApps are yours. The nodes receive Flower's old records, and evaluation
- * is skipped.
+ * try out; use {@link SecureAggregation} if the ClientApps are yours. A node that sends wrong shares of a seed can
+ * spoil the mean unnoticed. The nodes receive Flower's old records, and evaluation is skipped.
  *
  * @example
  * new SecAggPlus(new FedAvg({ minTrainNodes: 10 }), { maxWeight: 5000 })
@@ -191,7 +191,10 @@ export class SecAggPlus extends StrategyWrapper<FedAvg> {
     }
   }
 
-  /** Returns the seed of a node, or the private key of a node that is lost. Throws if the shares are not of it. */
+  /**
+   * Returns the seed of a node, or the private key of a node that is lost. Throws if the key is not the one of the node, or the
+   * shares have no seed of the right length. Other wrong shares of a seed cannot be noticed: the protocol has no check of it.
+   */
   #secretOf(node: bigint, shares: readonly ReadonlyMap<bigint, Uint8Array>[], isLost: boolean): Uint8Array {
     try {
       const secret = joinForFlower(shares.map((own) => own.get(node) as Uint8Array))

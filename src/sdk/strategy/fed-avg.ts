@@ -68,6 +68,7 @@ export class FedAvg extends Strategy {
   readonly #evaluateMetricsAggrFn: AggregateMetricsFn | undefined
 
   #nodesToSample = 0
+  #random: (() => number) | undefined
 
   /** Throws a UsageError for a fraction outside of 0 to 1, and a minimum that is no count. */
   constructor(options: FedAvgOptions = {}) {
@@ -130,6 +131,11 @@ export class FedAvg extends Strategy {
     return this.#nodesToSample
   }
 
+  /** @internal Chooses nodes by these numbers, uniform from 0 up to, without, 1, instead of those of Math.random. */
+  sampleWith(random: () => number): void {
+    this.#random = random
+  }
+
   /** The metrics of some replies put together, by weight or by the app's own function. */
   protected trainMetricsOf(replies: readonly WeightedReply[]): MetricRecord {
     const contents = replies.map(({ content }) => content)
@@ -158,7 +164,9 @@ export class FedAvg extends Strategy {
     if (share === 0) return []
     const minNodes = this.minimumFor(grid, phase === 'train' ? 'minTrainNodes' : 'minEvaluateNodes')
     const sizeOf = (online: number): number => Math.max(Math.floor(online * share), minNodes)
-    const { sampled, online } = await sampleNodes(grid, this.minimumFor(grid, 'minAvailableNodes'), sizeOf)
+    const { sampled, online } = await sampleNodes(grid, this.minimumFor(grid, 'minAvailableNodes'), sizeOf, {
+      ...(this.#random ? { random: this.#random } : {}),
+    })
     if (phase === 'train') this.#nodesToSample = online.length
     log.info(`configure_${phase}: Sampled ${sampled.length} nodes (out of ${online.length})`)
     // After the caller's own entries, as in Flower: the order is part of the record's id.
