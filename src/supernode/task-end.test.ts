@@ -53,12 +53,12 @@ test('a reply whose state could not be kept becomes an error, although the app h
   assert.equal(Number(node.fleet.replies[0]?.error?.code), errorCodes.clientAppCrashed)
 })
 
-/** As if the disk were full: the next call of an app is rolled back after the body of its transaction has run. */
-function failNextCall({ backend, ctx: { db } }: SupernodeCore, method: 'pushMessages' | 'pushTaskOutput'): void {
+/** As if the disk were full: the next reply that an app pushes is rolled back after the body of its transaction has run. */
+function failNextReply({ backend, ctx: { db } }: SupernodeCore): void {
+  const { pushMessages } = backend
   const { transaction } = db
-  const call = backend[method] as (...given: unknown[]) => Promise<unknown>
-  const failing = async (...given: unknown[]): Promise<unknown> => {
-    Object.assign(backend, { [method]: call })
+  backend.pushMessages = (...given) => {
+    backend.pushMessages = pushMessages
     db.transaction = (body) => {
       db.transaction = transaction
       return db.transaction(async (...of) => {
@@ -66,16 +66,16 @@ function failNextCall({ backend, ctx: { db } }: SupernodeCore, method: 'pushMess
         throw new Error('The disk is full.')
       })
     }
-    return call(...given)
+    // It calls the transaction at once, before any other work of the node can.
+    return pushMessages(...given)
   }
-  Object.assign(backend, { [method]: failing })
 }
 
 test('a reply that could not be stored is none, and does not replace the former one', async () => {
   await using node = await SupernodeCore.create()
   node.instruct(1n)
   const task = await node.takeTask()
-  failNextCall(node, 'pushMessages')
+  failNextReply(node)
   await assert.rejects(node.pushReply(task), /disk is full/)
   await node.finish(task, stateOf(1))
   await node.fleet.replied(1)
@@ -83,7 +83,7 @@ test('a reply that could not be stored is none, and does not replace the former 
   node.instruct(1n)
   const next = await node.takeTask()
   const replyId = await node.pushReply(next)
-  failNextCall(node, 'pushMessages')
+  failNextReply(node)
   await assert.rejects(node.pushReply(next, stateOf(2)), /disk is full/)
   await node.finish(next, stateOf(2))
   await node.fleet.replied(2)
@@ -94,7 +94,12 @@ test('a reply that came with an end that could not be stored is not sent without
   await using node = await SupernodeCore.create()
   node.instruct(1n)
   const task = await node.takeTask()
-  failNextCall(node, 'pushTaskOutput')
+  const { tasks } = node.ctx
+  tasks.finish = async (...given) => {
+    Reflect.deleteProperty(tasks, 'finish')
+    await tasks.finish(...given)
+    throw new Error('The disk is full.')
+  }
   await assert.rejects(node.finishWithReply(task, stateOf(1)), /disk is full/)
   await node.finish(task)
   await node.fleet.replied(1)
