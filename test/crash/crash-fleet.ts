@@ -51,6 +51,9 @@ export class CrashFleet implements AsyncDisposable {
     return fleet
   }
 
+  /** The SuperLink and the SuperNodes. */
+  readonly programs = (): readonly TestProgram[] => [this.deployment.superlink, ...this.#nodes]
+
   /** Kills a program, and starts it again if nothing else does. `isOver`: nothing is going on that would reach the point. */
   async kill(kill: Kill, isOver: () => boolean): Promise<void> {
     const { victim } = kill

@@ -37,7 +37,10 @@ export async function runCrashes({ kills, plan, python, loads = loadNames, say }
     const active = await startRuns(fleet.deployment, { ledger, names })
     const before = history.length
     let seen = -1
-    while (history.length < kills && (await hasProgress(ledger, seen, active))) {
+    while (history.length < kills) {
+      const progress = await awaitProgress(ledger, seen, active)
+      if (progress === 'none') faults.push(`nothing goes on any more: ${await describeState(fleet)}`)
+      if (progress !== 'some') break
       const kill = plan.next().value
       history.push(kill)
       say(`${history.length}: ${describeKill(kill)}`)
@@ -45,25 +48,39 @@ export async function runCrashes({ kills, plan, python, loads = loadNames, say }
       if (history.length === before + 2) await stopOne(fleet, active)
       seen = readLedger(ledger).length
     }
+    if (faults.length > 0) break
     for (const one of active) faults.push(...(await checkRun(fleet, one, history.slice(before), ledger)))
     ended.push(...active)
-    for (const fault of faults) say(`FAULT: ${fault}`)
   }
-  faults.push(...(await checkEnd(fleet, ended)))
+  if (faults.length === 0) faults.push(...(await checkEnd(fleet, ended)))
+  for (const fault of faults) say(`FAULT: ${fault}`)
   return { history, faults }
 }
 
-/** Waits until an app has noted something new. Returns false when all runs but the endless one have ended. */
-async function hasProgress(ledger: string, seen: number, active: readonly ActiveRun[]): Promise<boolean> {
+/** Waits until an app has noted something new. `over`: all runs but the endless one have ended. */
+async function awaitProgress(
+  ledger: string,
+  seen: number,
+  active: readonly ActiveRun[],
+): Promise<'some' | 'over' | 'none'> {
   const finite = active.filter(({ isEndless }) => !isEndless)
-  return eventually(
+  return eventually<'some' | 'over'>(
     'progress of the runs',
     () => {
       if (finite.every(({ follower }) => follower.hasEnded)) return 'over'
-      return readLedger(ledger).length > seen && 'progress'
+      return readLedger(ledger).length > seen && 'some'
     },
-    240_000,
-  ).then((found) => found === 'progress')
+    progressPatienceMs,
+  ).catch(() => 'none')
+}
+
+/** Leases and messages in work end within two minutes; the rest is for machines that are busy. */
+const progressPatienceMs = 15 * 60_000
+
+/** What a person would look at: what runs wait for, and the end of the log of each program. */
+async function describeState({ deployment, programs }: CrashFleet): Promise<string> {
+  const { said } = await deployment.flwr('ls')
+  return [said, ...programs().map((program) => program.said.slice(-3000))].join('\n---\n')
 }
 
 /** A stop that was acknowledged must last. */
