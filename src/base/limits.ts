@@ -262,6 +262,8 @@ export const limits = {
   /** How often the SuperLink removes finished runs that it does not keep, and how many rows of one in a statement. */
   retentionLookEveryMs: 60_000,
   rowsPerRemoval: 50,
+  /** How often the clock is looked at, and a difference to its monotonic one that is a jump. */
+  ...{ clockLookEveryMs: 5_000, clockJumpMs: 10_000 },
   /** How often a quota that leaves no room is counted anew, for how long a refusal is shown, and of how much counts are kept. */
   ...{ quotaCountEveryMs: 5_000, quotaRefusalShownMs: 30_000, quotaUsagesMax: 50_000 },
   /** How often the SuperLink looks what its runs wait for, and for how many missing replies it looks at the node. */

@@ -11,6 +11,8 @@ import { LogThrottle } from './log-throttle.ts'
 export interface StorageRoomOptions {
   readonly clock: Clock
   readonly log: Logger
+  /** By which leases are judged; defaults to the clock. */
+  readonly leaseClock?: { now(): number }
   /** Called after a disk became full, and after there is room again. */
   readonly onChange?: () => void
   /** Whether so many bytes can be written into the folder; tests replace it. */
@@ -62,7 +64,8 @@ export class StorageRoom {
    * then, and no program should lose its work because of that.
    */
   leaseNow(): number {
-    return this.#fullSince ?? this.#options.clock.now()
+    const { clock, leaseClock = clock } = this.#options
+    return this.#fullSince ?? leaseClock.now()
   }
 
   /** A write of so many bytes into the folder has failed. */

@@ -5,6 +5,7 @@ import { FreeSpace } from '../base/free-space.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import { Metrics } from '../base/metrics.ts'
+import { SteadyTime } from '../base/steady-time.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { openTraces } from '../base/trace-export.ts'
 import { forgetPendingValues } from '../db/large-values.ts'
@@ -103,10 +104,10 @@ export async function startSuperlink(
   const clock = overrides.clock ?? systemClock
   const stop = new AbortController()
   await using stack = new AsyncDisposableStack()
-
   const addressFile = config.addressFile === undefined ? undefined : stack.use(claimAddressFile(config.addressFile))
   const bells = createBells()
-  const room = new StorageRoom({ clock, log, onChange: () => bells.runs.ringAll() })
+  const time = new SteadyTime({ clock, log })
+  const room = new StorageRoom({ clock, log, leaseClock: time, onChange: () => bells.runs.ringAll() })
   const metrics = new Metrics()
   const work = new WorkMetrics(metrics)
   const traces = stack.use(await openTraces(config.traceTarget, 'flower-superlink', { log, clock }))
@@ -257,6 +258,7 @@ export async function startSuperlink(
 
   const jobs = [
     runJob(ctx, 'storage watch', () => room.watch(() => prolongLeases(ctx), stop.signal)),
+    runJob(ctx, 'clock watch', () => time.watch(() => prolongLeases(ctx), stop.signal)),
     runJob(ctx, 'free space watch', () => space.watch(stop.signal)),
     runJob(ctx, 'lease watch', () => ctx.tasks.watchLeases(stop.signal)),
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
@@ -265,8 +267,8 @@ export async function startSuperlink(
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
     ...eventSources.start(stop.signal),
   ]
-  const { clients, ocsp } = credentials
   const doors = [...new Set(Object.values(listeners))]
+  const { clients, ocsp } = credentials
   if (clients) jobs.push(runJob(ctx, 'peer watch', () => watchPeers(ctx, clients, doors, stop.signal)))
   if (ocsp) jobs.push(runJob(ctx, 'OCSP watch', () => watchResponders(ctx, ocsp, doors, stop.signal)))
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
@@ -282,9 +284,6 @@ export async function startSuperlink(
   addressFile?.write(formatAddress(controlListener.address))
   const idle = idleWatch?.wait(stop.signal) ?? new Promise<void>(() => {})
   const owned = stack.move()
-  const leaveApps = (): void => {
-    keepsApps = config.keepAppsMinutes > 0
-  }
   const all = [...doors, ...(plainApps ? [plainApps] : [])]
   const drainCalls = (): Promise<void> => completeCalls(ctx, drain, all, config.drainMs)
   return {
@@ -292,7 +291,9 @@ export async function startSuperlink(
     idle,
     takenOver,
     drain: drainCalls,
-    leaveApps,
+    leaveApps() {
+      keepsApps = config.keepAppsMinutes > 0
+    },
     [Symbol.asyncDispose]: () => owned.disposeAsync(),
   }
 }

@@ -8,6 +8,7 @@ import type { NodeId } from '../base/ids.ts'
 import type { Logger } from '../base/log.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
 import { Metrics } from '../base/metrics.ts'
+import { SteadyTime } from '../base/steady-time.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { openTraces } from '../base/trace-export.ts'
@@ -92,6 +93,7 @@ export async function startSupernode(
   )
   const { path: directory } = stack.use(await createTemporaryDirectory('trellis-supernode'))
   const disk = new StorageRoom({ clock, log })
+  const time = new SteadyTime({ clock, log })
   const space = new FreeSpace({ clock, log, folders: [directory] })
   const ctx: SupernodeContext = {
     config,
@@ -106,6 +108,7 @@ export async function startSupernode(
       db,
       clock,
       log,
+      leaseNow: () => time.now(),
       onFinished: (tx, afterCommit, task) => {
         afterCommit(() => traceTask(traces, task))
         return onTaskFinished(ctx, tx, afterCommit, task)
@@ -155,6 +158,7 @@ export async function startSupernode(
     staysJoined(ctx, sendHeartbeats),
     ctx.tasks.watchLeases(running),
     disk.watch(async () => {}, running),
+    time.watch(() => ctx.tasks.recover('paused'), running),
     space.watch(running),
   ]
   const done = firstEnd(jobs, running).finally(() => stop.abort())

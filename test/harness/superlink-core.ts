@@ -2,6 +2,7 @@ import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { type NodeId, type RunId, superlinkNodeId, type TaskId } from '../../src/base/ids.ts'
 import { limits } from '../../src/base/limits.ts'
+import { SteadyTime } from '../../src/base/steady-time.ts'
 import { StorageRoom } from '../../src/base/storage-room.ts'
 import { type Db, inMemory, openDatabase } from '../../src/db/database.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
@@ -59,6 +60,8 @@ export interface CoreOptions {
   readonly hasRoom?: (folder: string, bytes: number) => Promise<boolean>
   /** Hears of what happens in runs. */
   readonly observer?: RunObserver
+  /** A clock that does not jump, for tests in which `clock` does. */
+  readonly monotonicNow?: () => number
   /** Instead of the defaults. */
   readonly quotas?: Partial<QuotaLimits>
   /** What else the context says. */
@@ -93,6 +96,7 @@ export class SuperlinkCore implements AsyncDisposable {
   readonly ctx: SuperlinkContext
   readonly clock: FakeClock
   readonly lines: string[]
+  readonly time: SteadyTime
   readonly fleet: VirtualFleet | undefined
   readonly #stack: AsyncDisposableStack
   readonly #objects: string
@@ -103,12 +107,14 @@ export class SuperlinkCore implements AsyncDisposable {
   private constructor(
     ctx: SuperlinkContext,
     clock: FakeClock,
+    time: SteadyTime,
     lines: string[],
     stack: AsyncDisposableStack,
     objects: string,
   ) {
     this.ctx = ctx
     this.clock = clock
+    this.time = time
     this.lines = lines
     this.fleet = ctx.simulation?.fleet
     this.#stack = stack
@@ -122,13 +128,15 @@ export class SuperlinkCore implements AsyncDisposable {
     settings,
     observer,
     quotas,
+    monotonicNow = () => clock.now(),
     hasRoom = async () => false,
   }: CoreOptions = {}): Promise<SuperlinkCore> {
     const stack = new AsyncDisposableStack()
     const directory = folder ?? stack.use(temporaryDirectory()).path
     const bells = createBells()
     const { log, lines } = recordingLogger()
-    const room = new StorageRoom({ clock, log, hasRoom, onChange: () => bells.runs.ringAll() })
+    const time = new SteadyTime({ clock, log, monotonicNow })
+    const room = new StorageRoom({ clock, log, hasRoom, leaseClock: time, onChange: () => bells.runs.ringAll() })
     const db = stack.use(
       openDatabase({
         path: folder === undefined ? inMemory : join(folder, 'state.db'),
@@ -194,7 +202,7 @@ export class SuperlinkCore implements AsyncDisposable {
         await job
       })
     }
-    return new SuperlinkCore(ctx, clock, lines, stack, join(directory, 'objects'))
+    return new SuperlinkCore(ctx, clock, time, lines, stack, join(directory, 'objects'))
   }
 
   /** A run whose ServerApp is up, unless told otherwise. */

@@ -60,8 +60,7 @@ export async function activateNode(
         : await findKeyNode(tx, credential, fields.publicKey)
     if (!node || node.status === 'unregistered') throw new DomainError('node-not-registered')
     ensureHeartbeatInterval(fields.heartbeatIntervalMs)
-    const now = ctx.clock.now()
-    const isOnline = node.status === 'online' && ctx.knownNodes.onlineUntil(node) > now
+    const isOnline = node.status === 'online' && ctx.knownNodes.onlineUntil(node) > ctx.room.leaseNow()
     if (isOnline && ctx.liveNodes.isTaken(node.nodeId, fields.speaker)) {
       throw credential.kind === 'certificate'
         ? new DomainError('identity-in-use', refusalSentence('identity-in-use', credential.peer.identity))
@@ -113,7 +112,7 @@ export async function deactivateNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     const node = await nodeStore.find(tx, nodeId)
     const now = ctx.clock.now()
-    if (node?.status !== 'online' || ctx.knownNodes.onlineUntil(node) <= now) {
+    if (node?.status !== 'online' || ctx.knownNodes.onlineUntil(node) <= ctx.room.leaseNow()) {
       throw new DomainError('node-not-deactivated', `SuperNode with node ID ${nodeId} could not be deactivated.`)
     }
     // It stays online until nothing has been heard of it for two heartbeats. No SuperNode tries this error again.
@@ -171,7 +170,7 @@ export async function unregisterNode(ctx: Ctx, nodeId: NodeId): Promise<void> {
 export async function expireNodes(ctx: Ctx): Promise<number> {
   if (ctx.room.isFull) return Number.POSITIVE_INFINITY
   await ctx.knownNodes.flush()
-  const now = ctx.clock.now()
+  const now = ctx.room.leaseNow()
   const silent = await nodeStore.listSilent(ctx.db.read, now)
   if (silent.length > 0) {
     await ctx.db.transaction(async (tx, afterCommit) => {
