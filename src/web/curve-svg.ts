@@ -1,28 +1,70 @@
-/** A curve as SVG text, for reports and downloads. Draws at most as many points as there are pixels. */
-export function curveSvg(name: string, points: readonly (readonly [x: number, y: number])[]): string {
-  const [width, height, left, bottom, top] = [640, 220, 70, 28, 30]
-  const shown = thinned(points, width - left)
-  const xs = shown.map(([x]) => x)
-  const ys = shown.map(([, y]) => y)
-  const [x0, x1] = spanOf(xs)
-  const [y0, y1] = spanOf(ys)
+import { type Line, lineStyle } from './lines.ts'
+
+/** A chart as SVG text, for reports and downloads; several lines have a legend. Draws at most as many points as there are pixels. */
+export function curveSvg(name: string, lines: readonly Line[]): string {
+  const [width, plotHeight, left, bottom, top] = [640, 220, 70, 28, 30]
+  const legend = lines.length > 1 ? lines : []
+  const height = plotHeight + legend.length * legendHeight
+  const shown = lines.map((line) => ({ ...line, points: thinned(line.points, width - left) }))
+  const all = shown.flatMap(({ points }) => points)
+  const [x0, x1] = spanOf(all.map(([x]) => x))
+  const [y0, y1] = spanOf(all.map(([, y]) => y))
   const px = (x: number): string => (left + ((x - x0) / (x1 - x0)) * (width - left - 10)).toFixed(1)
-  const py = (y: number): string => (height - bottom - ((y - y0) / (y1 - y0)) * (height - bottom - top)).toFixed(1)
-  const path = shown.map(([x, y], index) => `${index === 0 ? 'M' : 'L'}${px(x)} ${py(y)}`).join('')
-  const dots = shown.length <= 60 ? shown.map(([x, y]) => `<circle cx="${px(x)}" cy="${py(y)}" r="2.5"/>`).join('') : ''
-  const last = points.at(-1)
-  const label = `${name}: ${points.length} rounds${last ? `, last ${valueText(last[1])}` : ''}`
+  const py = (y: number): string =>
+    (plotHeight - bottom - ((y - y0) / (y1 - y0)) * (plotHeight - bottom - top)).toFixed(1)
+  const drawn = shown.map(({ points, style }) => {
+    const { color } = lineStyle(style)
+    const path = points.map(([x, y], index) => `${index === 0 ? 'M' : 'L'}${px(x)} ${py(y)}`).join('')
+    const dots = points.length <= 60 ? points.map(([x, y]) => `<circle cx="${px(x)}" cy="${py(y)}" r="2.5"/>`) : []
+    return `<g fill="${color}"><path d="${path}" fill="none" stroke="${color}" stroke-width="2"${dashOf(style)}/>${dots.join('')}</g>`
+  })
   const texts = [
     `<text x="${left}" y="18" font-weight="bold">${escapeXml(name)}</text>`,
     ...[y0, y1].map((y) => `<text x="${left - 8}" y="${py(y)}" text-anchor="end">${valueText(y)}</text>`),
-    ...[x0, x1].map((x) => `<text x="${px(x)}" y="${height - 8}" text-anchor="middle">${Number(x.toFixed(1))}</text>`),
+    ...[x0, x1].map(
+      (x) => `<text x="${px(x)}" y="${plotHeight - 8}" text-anchor="middle">${Number(x.toFixed(1))}</text>`,
+    ),
+    ...legend.map(
+      ({ label }, index) => `<text x="${left + 50}" y="${legendY(plotHeight, index) + 4}">${escapeXml(label)}</text>`,
+    ),
   ]
+  const samples = legend.map(({ style }, index) => {
+    const y = legendY(plotHeight, index)
+    return `<path d="M${left} ${y}H${left + 40}" stroke="${lineStyle(style).color}" stroke-width="2"${dashOf(style)}/>`
+  })
   return (
-    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(label)}">` +
+    `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" width="${width}" height="${height}" role="img" aria-label="${escapeXml(labelOf(name, lines))}">` +
     `<g font-family="system-ui, sans-serif" font-size="12" fill="currentColor">${texts.join('')}</g>` +
-    `<path d="M${left} ${top}V${height - bottom}H${width - 10}" fill="none" stroke="currentColor" stroke-opacity="0.4"/>` +
-    `<g fill="#2563eb"><path d="${path}" fill="none" stroke="#2563eb" stroke-width="2"/>${dots}</g></svg>`
+    `<path d="M${left} ${top}V${plotHeight - bottom}H${width - 10}" fill="none" stroke="currentColor" stroke-opacity="0.4"/>` +
+    `${samples.join('')}${drawn.join('')}</svg>`
   )
+}
+
+const legendHeight = 18
+const legendY = (plotHeight: number, index: number): number => plotHeight + index * legendHeight + 4
+
+function dashOf(style: number): string {
+  const { dash } = lineStyle(style)
+  return dash.length > 0 ? ` stroke-dasharray="${dash.join(' ')}"` : ''
+}
+
+/** Describes a chart to people who do not see it. */
+export function labelOf(
+  name: string,
+  lines: readonly Line[],
+  last: (value: number, round: number) => string = lastText,
+): string {
+  const text = ({ points }: Line): string => {
+    const end = points.at(-1)
+    return `${points.length} rounds${end ? `, ${last(end[1], end[0])}` : ''}`
+  }
+  const [only, ...others] = lines
+  if (only && others.length === 0) return `${name}: ${text(only)}`
+  return `${name}: ${lines.map((line) => `${line.label} ${text(line)}`).join('; ')}`
+}
+
+function lastText(value: number): string {
+  return `last ${valueText(value)}`
 }
 
 /** Keeps the lowest and the highest point of each pixel, and the ends. */

@@ -29,6 +29,8 @@ export interface RunView {
   readonly subStatus: string
   readonly details: string
   readonly owner: string
+  /** Of the certificate that started it; or empty. */
+  readonly organization: string
   readonly federation: string
   readonly fabHash: string
   readonly pendingAt: string

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { csv } from './csv.ts'
-import { thinned } from './curve-svg.ts'
+import { curveSvg, thinned } from './curve-svg.ts'
+import { comparedName, overlaidCurves } from './overlay.ts'
 import { curvesOf, emptySeries, timeLeftMs, withEvents } from './run-series.ts'
 
 const progress = (round: number, phase: string, metrics?: object, at = '') => ({
@@ -52,4 +53,36 @@ test('a curve of many rounds keeps its extremes', () => {
 
 test('a cell of a CSV file is no formula', () => {
   assert.equal(csv([['=1+1', 'a "b", c', -2]]), `'=1+1,"a ""b"", c",-2`)
+})
+
+test('the same metric of several runs is one chart, with a line and a style for each run', () => {
+  const seriesOf = (metrics: object) => withEvents(emptySeries(), [progress(1, 'train', metrics)])
+  const runs = [{ loss: 0.9 }, { auc: 0.5, loss: 0.8 }].map((metrics, id) => ({
+    id: `${id}`,
+    series: seriesOf(metrics),
+  }))
+  const curves = overlaidCurves(runs)
+  assert.deepEqual(curves, [
+    { name: 'train auc', lines: [{ run: 1, points: [[1, 0.5]] }] },
+    {
+      name: 'train loss',
+      lines: [
+        { run: 0, points: [[1, 0.9]] },
+        { run: 1, points: [[1, 0.8]] },
+      ],
+    },
+  ])
+  const loss = curves[1]?.lines.map(({ run, points }) => ({
+    label: comparedName(`1234567${run}`, { app: '<a>' }),
+    points,
+    style: run,
+  }))
+  const svg = curveSvg('train loss', loss ?? [])
+  assert.match(
+    svg,
+    /aria-label="train loss: &#60;a&#62; …345670 1 rounds, last 0.9000; &#60;a&#62; …345671 1 rounds, last 0.8000"/,
+  )
+  assert.match(svg, />&#60;a&#62; …345671<\/text>/)
+  assert.match(svg, /stroke-dasharray/)
+  assert.doesNotMatch(svg, /<a>/)
 })

@@ -111,12 +111,17 @@ test('a run shows its curves, the replies, and what it waits for; all of it with
   ])
   await page.getByLabel('Replies of').selectOption('messages 2')
   await page.getByText('messages 2: one reply within 4.0 s').waitFor()
-  const saved = page.waitForEvent('download')
-  await page.getByRole('button', { name: 'CSV' }).click()
-  assert.match(
-    readFileSync(await (await saved).path(), 'utf8'),
-    /^round,train accuracy,train loss\r\n1,0,1\r\n2,0\.5,0\.5\r\n/,
-  )
+  const facts = (await page.locator('dl').textContent()) ?? ''
+  assert.match(facts, /Owneralice, Coordinators/)
+  assert.match(facts, /Received from SuperNodes1\.9 MB/)
+  assert.match(facts, /Hash of the appab12cd34/)
+  assert.match(facts, /Configuration: learning-rate0\.0142/)
+  const rows = (await saved(page, 'CSV')).toString().split('\r\n')
+  assert.deepEqual(rows.slice(0, 3), ['round,train accuracy,train loss', '1,0,1', '2,0.5,0.5'])
+  assert.equal(rows.length, 41)
+  const { run, curves } = JSON.parse((await saved(page, 'JSON')).toString())
+  assert.deepEqual([run.id, run.fabHash, run.owner], ['7', 'ab12cd34', 'alice'])
+  assert.deepEqual(curves[1].points[39], [40, 1 / 40])
   await page.getByText('Log', { exact: true }).click()
   const log = page.getByRole('region', { name: 'Log of the run' })
   await log.getByText('<b>half a line</b>').waitFor()
@@ -137,7 +142,7 @@ test('a run shows its curves, the replies, and what it waits for; all of it with
 test('certificates and lists are in the order of their ends, and refusals have their remedy', {
   skip: withoutBrowser,
 }, async () => {
-  await using shown = await show(new StandInControl())
+  await using shown = await show(new StandInControl({ nodes: 4, keys: 1, renewalFails: true }))
   const { page, faults } = shown
   await page.getByRole('link', { name: 'Certificates next ends in 2 h, 7 refused' }).click()
   const rows = page.getByRole('region', { name: 'Table of certificates' }).locator('tbody tr')
@@ -148,7 +153,7 @@ test('certificates and lists are in the order of their ends, and refusals have t
   assert.deepEqual(cells, [
     'Revocation list; CN=Hospital CA; 2 h',
     'SuperNode; node-2; 4 h',
-    'SuperNode; node-0; 1 d 23 h',
+    'SuperNode; node-0; 1 d 23 h, its renewal fails: the certificate in its files is not good',
     'SuperNode; node-1; 1 d 23 h',
     'SuperLink; CN=superlink; 4 d 3 h',
     'CA; CN=Hospital CA; 41 d 15 h',
@@ -160,11 +165,89 @@ test('certificates and lists are in the order of their ends, and refusals have t
     '10 min ago, site-q at 10.8.0.7:4000',
     'The client certificate has been revoked: issue a new one.',
   ])
+  await page.getByRole('heading', { name: 'SuperNodes that still use a registered key: 1' }).waitFor()
+  assert.deepEqual(await page.locator('main li').allTextContents(), ['node-3, 1003 online'])
   assert.deepEqual(await barriers(page), [])
   await page.emulateMedia({ colorScheme: 'dark' })
   assert.deepEqual(await barriers(page), [])
   assert.deepEqual(faults, [])
 })
+
+test('several runs are in the same charts, with the keyboard, and are exported as they are shown', {
+  skip: withoutBrowser,
+}, async () => {
+  await using shown = await show(new StandInControl({ rounds: 40, runs: 3 }))
+  const { page, faults } = shown
+  await page.getByRole('link', { name: /^Runs/ }).press('Enter')
+  for (const id of [7, 9]) await page.getByLabel(`Compare run ${id}`).press('Space')
+  await page.getByRole('link', { name: 'Compare 2 runs' }).press('Enter')
+  const app = '@hospital/pneumonia==3.0.0'
+  const loss = `train loss: ${app} 7 40 rounds, 0.02500 in round 40`
+  await page.getByRole('img', { name: `${loss}; ${app} 9 40 rounds, 0.07500 in round 40` }).waitFor()
+  assert.match(page.url(), /#\/runs\/compare\/7,9$/)
+  assert.deepEqual(await barriers(page), [])
+  await page.getByRole('slider', { name: 'Round' }).press('Home')
+  const accuracies = `train accuracy of ${app} 7: 0, train accuracy of ${app} 9: 0`
+  await page.getByText(`round 1: ${accuracies}, train loss of ${app} 7: 1, train loss of ${app} 9: 3`).waitFor()
+  assert.deepEqual((await saved(page, 'CSV')).toString().split('\r\n').slice(0, 3), [
+    ['round', ...['accuracy', 'loss'].flatMap((name) => [7, 9].map((id) => `train ${name} of ${app} ${id}`))].join(),
+    '1,0,0,1,3',
+    '2,0.5,0.5,0.5,1.5',
+  ])
+  const { runs, curves } = JSON.parse((await saved(page, 'JSON')).toString())
+  assert.deepEqual(
+    runs.map(({ id }: { id: string }) => id),
+    ['7', '9'],
+  )
+  assert.deepEqual(curves[1].lines[1], {
+    run: '9',
+    points: Array.from({ length: 40 }, (_, round) => [round + 1, 3 / (round + 1)]),
+  })
+  await page.getByText('Values of train loss').click()
+  const svg = (await saved(page, 'SVG')).toString()
+  assert.match(
+    svg,
+    new RegExp(
+      `^<svg xmlns="http://www.w3.org/2000/svg" .* aria-label="train loss: ${app} 7 40 rounds, last 0.02500; `,
+    ),
+  )
+  assert.equal(svg.match(/<circle /g)?.length, 80)
+  const png = await saved(page, 'PNG')
+  assert.deepEqual([png.subarray(1, 4).toString(), png.readUInt32BE(16), png.readUInt32BE(20)], ['PNG', 1280, 512])
+  // The blue line and the orange one, on white.
+  assert.deepEqual(await coloursOf(page, png, ['37,99,235', '217,72,15', '255,255,255']), [true, true, true])
+  const second = page.getByRole('button', { name: `${app} 9` })
+  await second.press('Enter')
+  assert.equal(await second.getAttribute('aria-pressed'), 'false')
+  await page.getByRole('img', { name: loss, exact: true }).waitFor()
+  await page.emulateMedia({ colorScheme: 'dark' })
+  assert.deepEqual(await barriers(page), [])
+  assert.deepEqual(faults, [])
+})
+
+/** The file that a button of the page saves. */
+async function saved(page: Page, button: string): Promise<Buffer> {
+  const download = page.waitForEvent('download')
+  await page.getByRole('button', { name: button, exact: true }).and(page.locator(':visible')).first().click()
+  return readFileSync(await (await download).path())
+}
+
+/** Whether a picture has pixels of these colours. */
+function coloursOf(page: Page, png: Buffer, colours: readonly string[]): Promise<boolean[]> {
+  const look = async ({ address, colours }: { address: string; colours: readonly string[] }): Promise<boolean[]> => {
+    const image = new Image()
+    image.src = address
+    await image.decode()
+    const canvas = new OffscreenCanvas(image.width, image.height)
+    const context = canvas.getContext('2d')
+    context?.drawImage(image, 0, 0)
+    const { data } = context?.getImageData(0, 0, image.width, image.height) ?? { data: [] }
+    const found = new Set<string>()
+    for (let at = 0; at < data.length; at += 4) found.add(`${data[at]},${data[at + 1]},${data[at + 2]}`)
+    return colours.map((one) => found.has(one))
+  }
+  return page.evaluate(look, { address: `data:image/png;base64,${png.toString('base64')}`, colours })
+}
 
 test('a SuperLink that disappears leaves the last picture with the reason, and returns', {
   skip: withoutBrowser,

@@ -1,5 +1,6 @@
 import { join } from 'node:path'
 import { type Browser, chromium, type Page } from 'playwright-core'
+import { patienceMs } from './program.ts'
 
 /** Debian's Chromium, as `scripts/chromium.ts` unpacked it. */
 const folder = process.env.TRELLIS_CHROMIUM
@@ -19,6 +20,8 @@ export function startBrowser(): Promise<Browser> {
 /** A page of its own, and what went wrong in it: errors of scripts, refused by the policy or thrown. */
 export async function openPage(browser: Browser, address: string): Promise<{ page: Page; faults: string[] }> {
   const page = await browser.newPage({ viewport: { width: 1280, height: 800 } })
+  // Other tests may keep the machine busy.
+  page.setDefaultTimeout(patienceMs)
   const faults: string[] = []
   page.on('pageerror', (error) => faults.push(String(error)))
   page.on('console', (message) => {

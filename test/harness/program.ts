@@ -6,7 +6,7 @@ import { stripVTControlCharacters } from 'node:util'
 
 const bin = join(import.meta.dirname, '..', '..', 'bin')
 /** How long a program may take for what a test waits for, unless the test says otherwise: a busy machine is slow. */
-const patienceMs = 90_000
+export const patienceMs = 90_000
 
 /** A real program of ours (or of Python's) in a test, with everything that it says. */
 export class TestProgram implements AsyncDisposable {

@@ -18,6 +18,19 @@ const startedAt = Date.parse('2026-11-29T08:00:00Z')
 const hoursLater = (hours: number): number => (startedAt + hours * 3_600_000 + 30_000) / 1000
 const minutesLater = (minutes: number): string => new Date(startedAt + minutes * 60_000).toISOString()
 
+interface StandInOptions {
+  readonly nodes?: number
+  readonly rounds?: number
+  /** Whether some names hold HTML. */
+  readonly markup?: boolean
+  /** Their ids begin with 7. */
+  readonly runs?: number
+  /** How many of the nodes, the last ones, have a key instead of a certificate. */
+  readonly keys?: number
+  /** Of the first node. */
+  readonly renewalFails?: boolean
+}
+
 /** Responses of a SuperLink with as many nodes, and one run that has done as many rounds. */
 export class StandInControl {
   /** Why calls fail now. */
@@ -28,11 +41,17 @@ export class StandInControl {
   readonly #rounds: number
   readonly #named: (name: string, tag: string) => string
 
-  /** `markup`: whether some names hold HTML. */
-  constructor({ nodes = 3, rounds = 0, markup = true }: { nodes?: number; rounds?: number; markup?: boolean } = {}) {
+  readonly #runs: number
+  readonly #keys: number
+  readonly #renewalFails: boolean
+
+  constructor({ nodes = 3, rounds = 0, markup = true, runs = 1, keys = 0, renewalFails = false }: StandInOptions = {}) {
     this.#named = (name, tag) => (markup ? `<${tag}>${name}</${tag}>` : name)
     this.#nodes = nodes
     this.#rounds = rounds
+    this.#runs = runs
+    this.#keys = keys
+    this.#renewalFails = renewalFails
   }
 
   readonly client = {
@@ -44,7 +63,7 @@ export class StandInControl {
       this.#ensureServes()
       return create(ListRunsResponseSchema, {
         now: minutesLater(60),
-        runDict: this.#rounds > 0 ? { '7': this.#run() } : {},
+        runDict: Object.fromEntries(this.#runIds().map((id) => [String(id), this.#run(id)])),
       })
     },
     showSecurity: async () => {
@@ -101,7 +120,8 @@ export class StandInControl {
       this.stopped.push(runId)
       return create(StopRunResponseSchema, { success: true })
     },
-    streamRunEvents: (_request: unknown, options?: { signal?: AbortSignal }) => this.#events(options?.signal),
+    streamRunEvents: ({ runId }: { runId: bigint }, options?: { signal?: AbortSignal }) =>
+      this.#events(runId, options?.signal),
   } as unknown as ControlClient
 
   #listNodes() {
@@ -112,8 +132,10 @@ export class StandInControl {
         status: offline ? 'offline' : 'online',
         identity: `node-${index}`,
         organization: index % 2 === 0 ? 'Hospital A' : this.#named('Hospital B', 'b'),
-        authMethod: 'certificate',
-        certificateNotAfter: hoursLater(index === 2 ? 5 : 48),
+        ...(index >= this.#nodes - this.#keys
+          ? { authMethod: 'key', name: `node-${index}` }
+          : { authMethod: 'certificate', certificateNotAfter: hoursLater(index === 2 ? 5 : 48) }),
+        renewalFailing: this.#renewalFails && index === 0,
         admission: 'open',
         registeredAt: minutesLater(0),
         lastActivatedAt: minutesLater(1),
@@ -125,15 +147,24 @@ export class StandInControl {
     })
   }
 
-  #run() {
+  #runIds(): bigint[] {
+    return this.#rounds > 0 ? Array.from({ length: this.#runs }, (_, index) => BigInt(7 + index)) : []
+  }
+
+  #run(runId: bigint) {
     const waits =
-      this.waitingFor === ''
+      this.waitingFor === '' || runId !== 7n
         ? {}
         : { waitingFor: this.waitingFor, waitingSince: minutesLater(58), waitingRemedy: 'Look at its log.' }
     return create(RunSchema, {
-      runId: 7n,
+      runId,
       fabId: 'hospital/pneumonia',
       fabVersion: '3.0.0',
+      fabHash: 'ab12cd34',
+      accountName: 'alice',
+      organization: 'Coordinators',
+      federation: '@none/default',
+      overrideConfig: { 'learning-rate': { scalar: { case: 'double', value: 0.1 / Number(runId) } } },
       status: { status: 'running' },
       pendingAt: minutesLater(1),
       runningAt: minutesLater(2),
@@ -143,7 +174,7 @@ export class StandInControl {
     })
   }
 
-  async *#events(signal: AbortSignal | undefined) {
+  async *#events(runId: bigint, signal: AbortSignal | undefined) {
     this.#ensureServes()
     const event = (id: number, name: string, data: object) =>
       create(StreamRunEventsResponseSchema, {
@@ -154,7 +185,7 @@ export class StandInControl {
         round,
         rounds: this.#rounds + 10,
         phase: 'train',
-        metrics: { loss: 1 / round, accuracy: 1 - 1 / round },
+        metrics: { loss: (Number(runId) - 6) / round, accuracy: 1 - 1 / round },
       })
     yield event(this.#rounds, 'trellis.replies', { asked: 18, replied: 16, failed: 1 })
     if (!signal?.aborted) await new Promise((resolve) => signal?.addEventListener('abort', resolve, { once: true }))

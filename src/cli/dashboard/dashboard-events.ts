@@ -3,6 +3,7 @@ import { errorText } from '../../base/errors.ts'
 import { oneLine } from '../../base/printable.ts'
 import { backoffMs } from '../../base/retry.ts'
 import { RpcError } from '../../rpc/rpc-error.ts'
+import { comparedRunsMax } from '../../web/lines.ts'
 import type { FleetState, RunEventView } from '../../web/model.ts'
 import { endOfLog } from '../../web/run-log-end.ts'
 import type { ControlClient } from '../connect.ts'
@@ -21,16 +22,23 @@ const gatherMs = 100
 /** After news of the run, its nodes are looked at, but not more often than this. */
 const nodesEveryMs = 1000
 
-/** The streams of the page: `/api/fleet`, and `/api/runs/ID` with the events of a run from its start, `…/log` with its log. */
+/**
+ * The streams of the page: `/api/fleet`, `/api/runs/ID` with the events of a run from its start, `…/log` with its log, and
+ * `/api/curves/ID,ID` with the events of several runs.
+ */
 export function dashboardEvents(
   feed: Pick<FleetFeed, 'subscribe'>,
   { client, clock }: { client: RunClient; clock: Clock },
 ): FindStream {
   return (path) => {
     if (path === '/api/fleet') return (send, signal) => followFleet(feed, send, signal)
+    const [, compared] = /^\/api\/curves\/(\d{1,20}(?:,\d{1,20})*)$/.exec(path) ?? []
+    const runIds = [...new Set(compared?.split(','))].map(BigInt)
+    if (runIds.length > comparedRunsMax) return undefined
+    if (runIds.length > 0) return (send, signal) => followCurves(client, clock, { runIds, send, signal })
     const [, id, log] = /^\/api\/runs\/(\d{1,20})(\/log)?$/.exec(path) ?? []
     if (id === undefined) return undefined
-    const follow = log === undefined ? followEvents : followLog
+    const follow = log === undefined ? followRun : followLog
     return (send, signal) => follow(client, clock, { runId: BigInt(id), send, signal })
   }
 }
@@ -59,14 +67,8 @@ interface Following {
 }
 
 /** Sends the events of a run, and its nodes after news, until it has ended. */
-async function followEvents(client: RunClient, clock: Clock, following: Following): Promise<void> {
+async function followRun(client: RunClient, clock: Clock, following: Following): Promise<void> {
   const { runId, send, signal } = following
-  let afterTaskEventId = 0n
-  let gathered: RunEventView[] = []
-  const flush = (): void => {
-    if (gathered.length > 0) send('events', gathered)
-    gathered = []
-  }
   const showNodes = async (): Promise<void> => {
     try {
       const nodes = await findRunNodes(client, runId)
@@ -75,7 +77,41 @@ async function followEvents(client: RunClient, clock: Clock, following: Followin
       // If the SuperLink does not respond, the events say so.
     }
   }
-  const news = repeatable(showNodes, () => clock.sleep(nodesEveryMs, signal))
+  const onNews = repeatable(showNodes, () => clock.sleep(nodesEveryMs, signal))
+  await followEvents(client, clock, following, { onNews, onEnd: showNodes })
+}
+
+/** Sends the events of each run, with its id. */
+async function followCurves(
+  client: RunClient,
+  clock: Clock,
+  { runIds, send, signal }: Pick<Following, 'send' | 'signal'> & { runIds: readonly bigint[] },
+): Promise<void> {
+  let left = runIds.length
+  const sendOf = (runId: bigint): Following['send'] => {
+    return (name, data) => {
+      if (name === 'events') send(name, { run: runId.toString(), events: data })
+      else if (name === 'end') left -= 1
+      else send(name, data)
+      if (left === 0) send('end', {})
+    }
+  }
+  await Promise.all(runIds.map((runId) => followEvents(client, clock, { runId, send: sendOf(runId), signal }, {})))
+}
+
+async function followEvents(
+  client: RunClient,
+  clock: Clock,
+  following: Following,
+  { onNews, onEnd }: { onNews?: () => void; onEnd?: () => Promise<void> },
+): Promise<void> {
+  const { runId, send, signal } = following
+  let afterTaskEventId = 0n
+  let gathered: RunEventView[] = []
+  const flush = (): void => {
+    if (gathered.length > 0) send('events', gathered)
+    gathered = []
+  }
   using _timer = setInterval(flush, gatherMs)
   await untilEnd(clock, following, async () => {
     try {
@@ -83,10 +119,10 @@ async function followEvents(client: RunClient, clock: Clock, following: Followin
         if (!taskEvent) continue
         afterTaskEventId = taskEvent.id
         gathered.push(eventView(taskEvent))
-        news()
+        onNews?.()
         if (gathered.length >= eventsPerPart) flush()
       }
-      await showNodes()
+      await onEnd?.()
     } finally {
       flush()
     }

@@ -11,6 +11,7 @@ const run: RunView = {
   subStatus: 'completed',
   details: '',
   owner: 'alice',
+  organization: 'Hospital A',
   federation: '@none/default',
   fabHash: 'ab12',
   pendingAt: '2026-11-29T08:00:00Z',
@@ -38,7 +39,9 @@ const seriesOf = (metrics: object) =>
 test('a report holds facts, curves and values of a run, and loads or runs nothing', () => {
   const page = reportPage(run, seriesOf({ loss: 0.5, '"><img src=x>': 1 }), '2026-11-29T09:00:00Z')
   assert.match(page, /<th scope="row">Duration<\/th><td>40 min<\/td>/)
-  assert.match(page, /<th scope="row">learning-rate<\/th><td>0.1<\/td>/)
+  assert.match(page, /<th scope="row">Configuration: learning-rate<\/th><td>0.1<\/td>/)
+  assert.match(page, /<th scope="row">Owner<\/th><td>alice, Hospital A<\/td>/)
+  assert.match(page, /<th scope="row">Hash of the app<\/th><td>ab12<\/td>/)
   assert.match(page, /aria-label="train loss: 1 rounds, last 0.5000"/)
   assert.match(page, /<tr><th scope="row">1<\/th><td>1<\/td><td>0.5000<\/td><\/tr>/)
   assert.match(page, /default-src 'none'; style-src 'unsafe-inline'/)
@@ -50,4 +53,10 @@ test('a run without metrics has a report too', () => {
   assert.match(page, /<td>finished: failed<\/td>/)
   assert.match(page, /<td>It broke\.<\/td>/)
   assert.match(page, /The app reported no metric\./)
+})
+
+test('a run with a privacy budget says what it has spent', () => {
+  const page = reportPage(run, seriesOf({ 'privacy-epsilon': 0.51234, 'privacy-delta': 1e-5 }), '2026-11-29T09:00:00Z')
+  assert.match(page, /Privacy spent<\/th><td>epsilon 0\.5123 at delta 0\.00001, after round 1</)
+  assert.doesNotMatch(reportPage(run, seriesOf({ loss: 1 }), '2026-11-29T09:00:00Z'), /Privacy spent/)
 })

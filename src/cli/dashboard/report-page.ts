@@ -17,7 +17,7 @@ export function reportPage(run: RunView, series: RunSeries, now: string): string
     ['Started', run.runningAt],
     ['Finished', run.finishedAt],
     ['Duration', run.runningAt === '' ? '' : lengthText(until - Date.parse(run.runningAt))],
-    ...runFacts(run),
+    ...runFacts(run, curves),
   ].filter(([, value]) => value)
   const rows = facts.map(
     ([name = '', value = '']) => `<tr><th scope="row">${escapeXml(name)}</th><td>${escapeXml(value)}</td></tr>`,
@@ -34,7 +34,7 @@ export function reportPage(run: RunView, series: RunSeries, now: string): string
 <body>
 <h1>${escapeXml(title)}</h1>
 <table>${rows.join('\n')}</table>
-${curves.map(({ name, points }) => `<figure>${curveSvg(name, points)}</figure>`).join('\n')}
+${curves.map(({ name, points }) => `<figure>${curveSvg(name, [{ label: name, points, style: 0 }])}</figure>`).join('\n')}
 ${curves.length > 0 ? `<h2>Values</h2>\n<table>${valueRows(curves).join('\n')}</table>` : '<p>The app reported no metric.</p>'}
 <p>Written by flwr report at ${escapeXml(now)}.</p>
 </body>

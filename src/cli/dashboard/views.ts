@@ -44,6 +44,7 @@ export function runView(run: Run): RunView {
     subStatus: oneLine(run.status?.subStatus ?? ''),
     details: oneLine(run.status?.details ?? ''),
     owner: run.flwrAid.startsWith('<') ? '' : oneLine(run.accountName || run.flwrAid),
+    organization: oneLine(run.organization ?? ''),
     federation: oneLine(run.federation),
     fabHash: oneLine(run.fabHash),
     pendingAt: oneLine(run.pendingAt),

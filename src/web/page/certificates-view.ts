@@ -18,7 +18,6 @@ export function CertificatesView({ fleet, now }: { fleet: FleetState; now: numbe
   const [all, setAll] = useState(false)
   const deadlines = listDeadlines(fleet.security, fleet.nodes)
   const shown = all ? deadlines : deadlines.slice(0, rowsAtFirst)
-  const keys = fleet.nodes.filter(({ auth, status }) => auth === 'key' && status !== 'unregistered').length
   return html`<section aria-labelledby="certificates-title">
     <h1 id="certificates-title">Certificates</h1>
     ${deadlines.length === 0 && html`<p>No certificate is in use here. The guide to mutual TLS shows how to replace registered keys by certificates.</p>`}
@@ -30,7 +29,7 @@ export function CertificatesView({ fleet, now }: { fleet: FleetState; now: numbe
     </table></div>`
     }
     ${shown.length < deadlines.length && html`<p><button type="button" onClick=${() => setAll(true)}>Show all ${deadlines.length}</button></p>`}
-    ${keys > 0 && html`<p>${keys} SuperNodes still authenticate with a registered key.</p>`}
+    <${KeyNodes} nodes=${fleet.nodes} />
     <h2>Refused within the last 24 hours</h2>
     <${RefusalTable} security=${fleet.security} now=${now} />
   </section>` as VNode
@@ -45,6 +44,18 @@ function Row({ deadline, now }: { deadline: Deadline; now: number }): VNode {
     <td class="line"><svg viewBox="0 0 300 14" width="300" height="14" aria-hidden="true" class=${levelOf(deadline, now)}>
       <line x1="0" y1="7" x2=${placeOf(left) * 290} y2="7" stroke="currentColor" /><circle cx=${placeOf(left) * 290 + 4} cy="7" r="4" fill="currentColor" /></svg></td>
   </tr>` as VNode
+}
+
+/** SuperNodes without a certificate. The guide says how they move to one and keep their ids. */
+function KeyNodes({ nodes }: { nodes: FleetState['nodes'] }): VNode | null {
+  const [all, setAll] = useState(false)
+  const found = nodes.filter(({ auth, status }) => auth === 'key' && status !== 'unregistered')
+  if (found.length === 0) return null
+  const shown = all ? found : found.slice(0, rowsAtFirst)
+  return html`<h2 id="keys-title">SuperNodes that still use a registered key: ${found.length}</h2>
+    <p>Issue a certificate for each and start it with both: it keeps its ID. See the guide “From keys to certificates”.</p>
+    <ul aria-labelledby="keys-title">${shown.map((node) => html`<li key=${node.id}>${[node.name, node.id].filter((text) => text !== '').join(', ')} <span class=${`state ${node.status}`}>${node.status}</span></li>`)}</ul>
+    ${shown.length < found.length && html`<p><button type="button" onClick=${() => setAll(true)}>Show all ${found.length} SuperNodes</button></p>`}` as VNode
 }
 
 function Scale(): VNode {

@@ -2,9 +2,11 @@ import { html } from 'htm/preact'
 import { render, type VNode } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { listDeadlines } from '../deadlines.ts'
+import { comparedRunsMax } from '../lines.ts'
 import type { FleetState } from '../model.ts'
 import { agoText, lengthText } from '../words.ts'
 import { CertificatesView } from './certificates-view.ts'
+import { CompareView } from './compare-view.ts'
 import { FleetView } from './fleet-view.ts'
 import { OneRunView } from './run-view.ts'
 import { RunsView } from './runs-view.ts'
@@ -35,6 +37,9 @@ function viewOf(path: string, fleet: FleetState, now: number): VNode {
   const [, id] = /^\/runs\/(\d+)$/.exec(path) ?? []
   if (id !== undefined)
     return html`<${OneRunView} key=${id} id=${id} run=${fleet.runs.find((one) => one.id === id)} now=${now} />` as VNode
+  const [, compared] = /^\/runs\/compare\/(\d+(?:,\d+)*)$/.exec(path) ?? []
+  const ids = [...new Set(compared?.split(','))].slice(0, comparedRunsMax)
+  if (ids.length > 0) return html`<${CompareView} key=${compared} ids=${ids} runs=${fleet.runs} />` as VNode
   if (path === '/runs') return html`<${RunsView} runs=${fleet.runs} moreRuns=${fleet.moreRuns} now=${now} />` as VNode
   if (path === '/certificates') return html`<${CertificatesView} fleet=${fleet} now=${now} />` as VNode
   return html`<${FleetView} nodes=${fleet.nodes} now=${now} />` as VNode

@@ -7,6 +7,7 @@ import { curvesOf, type RunSeries, timeLeftMs, valuesByRound } from '../run-seri
 import { lengthText } from '../words.ts'
 import { Curve } from './curve.ts'
 import { download } from './download.ts'
+import { RoundSlider } from './round-slider.ts'
 import { RunButtons } from './run-buttons.ts'
 import { RunLog } from './run-log.ts'
 import { RunNodes } from './run-nodes.ts'
@@ -22,15 +23,16 @@ export function OneRunView({ id, run, now }: { id: string; run: RunView | undefi
     ${run && html`<p><${RunState} run=${run} /> · ${timeText(run, now)}${leftText(series, run)}</p><${Trouble} run=${run} now=${now} />`}
     ${problem && html`<p class="bad" role="alert">${problem}</p>`}
     ${run?.status !== 'finished' && html`<${Phase} series=${series} />`}
-    <div class="curves">${curves.map(({ name, points }) => html`<${Curve} key=${name} name=${name} points=${points} />`)}</div>
+    <div class="curves">${curves.map(({ name, points }) => html`<${Curve} key=${name} name=${name} lines=${[{ label: name, points, style: 0 }]} />`)}</div>
     ${curves.length === 0 && html`<p>No metric yet. Apps of the TypeScript SDK report theirs after each round; of other apps the replies are shown.</p>`}
+    <${RoundSlider} curves=${curves} />
     <div class="tools">
       <button type="button" onClick=${() => download(`run-${id}.csv`, 'text/csv', curvesCsv(curves))}>CSV</button>
       <button type="button" onClick=${() => download(`run-${id}.json`, 'application/json', JSON.stringify({ run, curves }, null, 2))}>JSON</button>
       ${run && html`<${RunButtons} key=${run.id} run=${run} />`}
     </div>
     ${nodes && html`<${RunNodes} state=${nodes} />`}
-    ${run && html`<${Facts} run=${run} />`}
+    ${run && html`<${Facts} run=${run} curves=${curves} />`}
     <${RunLog} key=${id} id=${id} />
   </section>` as VNode
 }
@@ -45,8 +47,8 @@ function Phase({ series }: { series: RunSeries }): VNode | null {
     <progress max=${Math.max(1, asked)} value=${replied}></progress></label></p>` as VNode
 }
 
-function Facts({ run }: { run: RunView }): VNode {
-  return html`<h2>Facts</h2><dl>${runFacts(run).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>` as VNode
+function Facts({ run, curves }: { run: RunView; curves: ReturnType<typeof curvesOf> }): VNode {
+  return html`<h2>Facts</h2><dl>${runFacts(run, curves).map(([name, value]) => html`<div key=${name}><dt>${name}</dt><dd>${value}</dd></div>`)}</dl>` as VNode
 }
 
 function leftText(series: RunSeries, run: RunView): string {

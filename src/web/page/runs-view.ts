@@ -1,15 +1,22 @@
 import { html } from 'htm/preact'
 import type { VNode } from 'preact'
+import { useState } from 'preact/hooks'
+import { comparedRunsMax } from '../lines.ts'
 import type { FleetState, RunView } from '../model.ts'
 import { agoText, bytesText, lengthText, signOf } from '../words.ts'
 
-/** The newest runs, and what those that stand still wait for. */
+/** The newest runs, and what those that stand still wait for. Several can be chosen to be compared. */
 export function RunsView({ runs, moreRuns, now }: Pick<FleetState, 'runs' | 'moreRuns'> & { now: number }): VNode {
+  const [chosen, choose] = useState<readonly string[]>([])
   if (runs.length === 0) return noRuns
+  const toggle = (id: string): void =>
+    choose((before) => (before.includes(id) ? before.filter((one) => one !== id) : [...before, id]))
   return html`<section aria-labelledby="runs-title">
     <h1 id="runs-title">Runs</h1>
+    ${runs.length > 1 && html`<${Comparison} chosen=${chosen} />`}
     <ul class="runs">${runs.map(
       (run) => html`<li key=${run.id}>
+      ${runs.length > 1 && html`<input type="checkbox" aria-label=${`Compare run ${run.id}`} checked=${chosen.includes(run.id)} disabled=${!chosen.includes(run.id) && chosen.length >= comparedRunsMax} onChange=${() => toggle(run.id)} />`}
       <a href=${`#/runs/${run.id}`}><${RunState} run=${run} /> <strong>${run.app}</strong> <span class="id">${run.id}</span></a>
       <span>${timeText(run, now)}</span>
       <span>${bytesText(run.bytesSent + run.bytesReceived)}</span>
@@ -18,6 +25,14 @@ export function RunsView({ runs, moreRuns, now }: Pick<FleetState, 'runs' | 'mor
     )}</ul>
     ${moreRuns && html`<p>Older runs are in <code>flwr ls</code>.</p>`}
   </section>` as VNode
+}
+
+function Comparison({ chosen }: { chosen: readonly string[] }): VNode {
+  return html`<p role="status">${
+    chosen.length < 2
+      ? `Choose two to ${comparedRunsMax} runs to see their curves together.`
+      : html`<a href=${`#/runs/compare/${chosen.join(',')}`}>Compare ${chosen.length} runs</a>`
+  }</p>` as VNode
 }
 
 export function RunState({ run }: { run: RunView }): VNode {

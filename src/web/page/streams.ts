@@ -61,6 +61,29 @@ export function useRun(id: string): FollowedRun {
   return { series, nodes, problem, ended }
 }
 
+/** The curves of several runs, in the order of the ids, which do not change while a view is open. */
+export function useRuns(ids: readonly string[]): { series: readonly RunSeries[]; problem: string } {
+  const [series, setSeries] = useState<readonly RunSeries[]>(() => ids.map(emptySeries))
+  const [problem, setProblem] = useState('')
+  useEffect(() => {
+    let known = ids.map(emptySeries)
+    const source = new EventSource(`/api/curves/${ids.join(',')}`)
+    source.addEventListener('open', () => {
+      known = ids.map(emptySeries)
+    })
+    source.addEventListener('events', ({ data }) => {
+      const { run, events } = JSON.parse(data) as { run: string; events: RunEventView[] }
+      known = known.map((one, index) => (ids[index] === run ? { ...withEvents(one, events) } : one))
+      setSeries(known)
+      setProblem('')
+    })
+    source.addEventListener('problem', ({ data }) => setProblem((JSON.parse(data) as { sentence: string }).sentence))
+    source.addEventListener('end', () => source.close())
+    return () => source.close()
+  }, [])
+  return { series, problem }
+}
+
 /** Keeps the objects of nodes and runs that have not changed, so that their rows need not be drawn again. */
 function sameParts(before: FleetState | undefined, now: FleetState): FleetState {
   if (!before) return now
