@@ -1,6 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { bundlePage } from '../src/cli/dashboard/bundle-page.ts'
+import { bundlePage } from '../src/dashboard/bundle-page.ts'
 
 /** Puts the page of the dashboard into `dist`, bundled: the package needs none of the libraries in it. */
 const root = join(import.meta.dirname, '..')

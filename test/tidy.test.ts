@@ -27,8 +27,22 @@ const dependencies: Readonly<Record<string, readonly string[]>> = {
   'app-runtime': [...base, 'rpc', 'identity', 'fab', 'objects', 'message', 'sdk', 'app-api'],
   superexec: [...base, 'identity', 'rpc', 'fab', 'objects', 'message', 'app-api'],
   supernode: [...base, 'db', 'identity', 'rpc', 'fab', 'objects', 'message', 'tasks', 'execution'],
-  superlink: [...base, 'db', 'identity', 'rpc', 'access', 'fab', 'objects', 'message', 'tasks', 'execution'],
-  cli: [...base, 'identity', 'rpc', 'fab', 'message', 'web'],
+  superlink: [
+    ...base,
+    'db',
+    'identity',
+    'rpc',
+    'access',
+    'fab',
+    'objects',
+    'message',
+    'tasks',
+    'execution',
+    'dashboard',
+  ],
+  cli: [...base, 'identity', 'rpc', 'fab', 'message', 'dashboard', 'web'],
+  // What `flwr dashboard` and the wall screen of a SuperLink send to the page.
+  dashboard: [...base, 'rpc', 'web'],
   // The page of the dashboard, which runs in a browser.
   web: [],
 }

@@ -3,13 +3,18 @@ import { test } from 'node:test'
 import { stripVTControlCharacters } from 'node:util'
 import { StandInControl } from '../../test/harness/stand-in-control.ts'
 import { systemClock } from '../base/clock.ts'
+import { FleetFeed } from '../dashboard/fleet-feed.ts'
 import type { FleetState } from '../web/model.ts'
-import { FleetFeed } from './dashboard/fleet-feed.ts'
 import { fleetScreen } from './fleet-screen.ts'
 
 async function stateOf(control: StandInControl): Promise<FleetState> {
   const stop = new AbortController()
-  const feed = new FleetFeed('hospital', { client: control.client, clock: systemClock, signal: stop.signal })
+  const feed = new FleetFeed('hospital', {
+    client: control.client,
+    clock: systemClock,
+    signal: stop.signal,
+    explain: String,
+  })
   const state = await new Promise<FleetState>((resolve) => {
     feed.subscribe((seen) => seen.at !== '' && resolve(seen))
   })
@@ -86,6 +91,7 @@ test('a long name of an app or a SuperNode is cut: no line is wider than the scr
 test('before the first look, and while the SuperLink does not respond, the screen says so', () => {
   const none = {
     superlink: 'hospital',
+    readOnly: false,
     at: '',
     problem: undefined,
     nodes: [],

@@ -1,4 +1,4 @@
-import { UsageError } from '../base/errors.ts'
+import { errorText, UsageError } from '../base/errors.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 
 /** What a SuperLink's words mean for the person at the keyboard, where Flower's own words do not say it. */
@@ -22,6 +22,11 @@ const sentences: readonly (readonly [RegExp, string])[] = [
 /** A failed call as one sentence; anything else stays what it is. */
 export function explainRpcError(error: unknown): unknown {
   return error instanceof RpcError ? new UsageError(sentenceOf(error), { cause: error }) : error
+}
+
+/** Returns why a call failed, in one sentence. */
+export function sentenceOfFailure(error: unknown): string {
+  return errorText(explainRpcError(error))
 }
 
 /**

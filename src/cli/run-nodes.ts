@@ -1,4 +1,5 @@
-import type { RunNode, ShowRunNodesResponse } from '../gen/flwr/proto/control_pb.ts'
+import { byNeed, meanSeconds } from '../dashboard/run-nodes-state.ts'
+import type { ShowRunNodesResponse } from '../gen/flwr/proto/control_pb.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import type { ControlClient } from './connect.ts'
 import { float, type Json } from './output.ts'
@@ -63,15 +64,6 @@ export function runNodesToJson({ nodes }: ShowRunNodesResponse): Json {
     'mean-seconds': float(meanSeconds(node)),
     state: node.state || 'has replied',
   }))
-}
-
-/** Sorts those first that have not replied, then the slowest. */
-export function byNeed(a: RunNode, b: RunNode): number {
-  return Number(b.state !== '') - Number(a.state !== '') || b.lastSeconds - a.lastSeconds
-}
-
-export function meanSeconds({ seconds, replies }: RunNode): number {
-  return replies > 0n ? seconds / Number(replies) : 0
 }
 
 /** `0.4s` below ten seconds, where tenths matter. */

@@ -1,6 +1,7 @@
 import { oneLine } from '../base/printable.ts'
+import { appText } from '../dashboard/views.ts'
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
-import { appText, changedAt, elapsedSeconds, runStyle, statusText, waitText } from './run-view.ts'
+import { changedAt, elapsedSeconds, runStyle, statusText, waitText } from './run-view.ts'
 import { details, table } from './table.ts'
 import { bytesText, durationText, instantText, sinceText } from './units.ts'
 

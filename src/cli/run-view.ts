@@ -5,10 +5,6 @@ import { instantText, secondsBetween } from './units.ts'
 
 /** A run as the commands show it. */
 
-export function appText(run: Run): string {
-  return `@${run.fabId}==${run.fabVersion}`
-}
-
 export function statusText(run: Run): string {
   const { status = '', subStatus = '' } = run.status ?? {}
   return oneLine(subStatus === '' ? status : `${status}:${subStatus}`)

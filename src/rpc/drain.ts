@@ -53,7 +53,7 @@ export class ServedCall implements Disposable {
   }
 
   /** Aborted when that of the call is, and when the server is about to end. Made when it is asked for. */
-  signalOf(head: CallHead): AbortSignal {
+  signalOf(head: Pick<CallHead, 'signal'>): AbortSignal {
     if (!this.#controller) {
       this.#controller = new AbortController()
       this.#source = head.signal

@@ -24,15 +24,22 @@ export interface HttpDoor {
 /** A plain page such as `/metrics`; returns `undefined` for the paths of others. The status defaults to 200. */
 export type Page = (path: string) => Promise<{ status?: number; contentType: string; body: string } | undefined>
 
+/**
+ * Serves the paths of a website with requests and responses as Node has them, after the methods. Returns whether the path is one
+ * of its own. Its long responses end with the signals of the connection.
+ */
+export type Site = (request: IncomingMessage, response: ServerResponse, connection: Connection) => Promise<boolean>
+
 export interface HttpDoorOptions {
   readonly methods: readonly Method[]
   readonly pages: readonly Page[]
+  readonly site?: Site | undefined
   readonly log: Logger
   readonly budget: BodyBudget
   readonly bounds: ConnectionBounds
 }
 
-export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoorOptions): HttpDoor {
+export function createHttpDoor({ methods, pages, site, log, budget, bounds }: HttpDoorOptions): HttpDoor {
   const connections = new WeakMap<object, Connection>()
   const busy = new WeakMap<Connection, number>()
   const routes = new Map(methods.flatMap((method) => servedPaths(method.route).map((path) => [path, method])))
@@ -90,6 +97,7 @@ export function createHttpDoor({ methods, pages, log, budget, bounds }: HttpDoor
       response.setHeader('allow', 'POST')
       return sendJson(response, 405, JSON.stringify({ detail: 'Method Not Allowed' }))
     }
+    if (await site?.(request, response, connection)) return
     if (request.method !== 'GET' && request.method !== 'HEAD') return sendJson(response, 404, notFound)
     if (path === '/health') return void response.writeHead(200).end()
     // A client may ask many times at once and read nothing: a page is built when the responses before it have been sent.

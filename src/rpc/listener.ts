@@ -12,7 +12,7 @@ import { type Method, methodsOf } from './dispatch.ts'
 import type { Drain } from './drain.ts'
 import { Entrance, type Serve } from './entrance.ts'
 import { createGrpcDoor } from './grpc-door.ts'
-import { createHttpDoor, type Page } from './http-door.ts'
+import { createHttpDoor, type Page, type Site } from './http-door.ts'
 import type { Interceptor } from './interceptor.ts'
 import type { JudgePeer } from './judged-connection.ts'
 import type { ClientAuth } from './server-tls.ts'
@@ -51,6 +51,7 @@ export interface ListenerOptions {
   /** Methods without a service description of ours. */
   readonly rawMethods?: readonly Method[]
   readonly pages?: readonly Page[]
+  readonly site?: Site
   readonly log: Logger
   readonly tls?: TlsSource
   readonly clientAuth?: ClientAuth
@@ -110,12 +111,12 @@ interface Doors {
 
 /** Creates both doors to the services; they share one budget for bodies. */
 function createDoors(options: ListenerOptions): Doors {
-  const { log, pages = [] } = options
+  const { log, pages = [], site } = options
   const methods = [...methodsOf(options.services, options.interceptors, options.drain), ...(options.rawMethods ?? [])]
   const bounds = { ...usualBounds, ...options.bounds }
   const budget = options.bodyBudget ?? new BodyBudget(bounds)
   const grpc = createGrpcDoor({ methods, log, budget, bounds })
-  const http = createHttpDoor({ methods, pages, log, budget, bounds })
+  const http = createHttpDoor({ methods, pages, site, log, budget, bounds })
   return {
     serve: (wire, socket, connection) => ({ grpc, http })[wire].accept(socket, connection),
     drain: async (graceMs) => !(await Promise.all([grpc.drain(graceMs), http.drain(graceMs)])).includes(false),

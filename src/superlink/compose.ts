@@ -10,7 +10,7 @@ import { StorageRoom } from '../base/storage-room.ts'
 import { openTraces } from '../base/trace-export.ts'
 import { forgetPendingValues } from '../db/large-values.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
-import { createAuditLog } from '../identity/audit.ts'
+import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { ownCertificateFault } from '../identity/tls-reload.ts'
 import { createObjectStore } from '../objects/object-store.ts'
@@ -31,6 +31,7 @@ import { createControlService } from './api/control.ts'
 import { createFleetService, createNoFleetService } from './api/fleet.ts'
 import { fleetInterceptors } from './api/fleet-interceptors.ts'
 import { logControlCalls } from './api/log-control-calls.ts'
+import { openScreens } from './api/open-screens.ts'
 import { createSuperlinkBackend } from './api/runtime-backend.ts'
 import { listenForApps } from './apps/app-listener.ts'
 import { noteAppsEnded, takeAppsOfLastStart } from './apps/kept-apps.ts'
@@ -81,6 +82,8 @@ export interface Superlink {
   readonly control: Listener
   /** Serves every API, and the Runtime API of our own SuperExec. */
   readonly main: Listener
+  /** Set with `--dashboard-address`. */
+  readonly screens: Listener | undefined
   /** Resolves when no program uses this SuperLink any more, if it shall end then; else never. */
   readonly idle: Promise<void>
   /** Resolves with a sentence when another SuperLink has taken the database over; else never. */
@@ -201,8 +204,7 @@ export async function startSuperlink(
       ...(simulation ? [createClientAppIoService(api)] : []),
     ]
   }
-  const audit = createAuditLog(config.auditFile, ctx)
-  stack.use(audit)
+  const audit = stack.use(createAuditLog(config.auditFile, ctx))
   // Also without a file: else Node would open its debugger.
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
@@ -218,12 +220,13 @@ export async function startSuperlink(
   ctx.security.certificates = () => certificatesInUse(credentials)
   const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
   const eventSources = openEventSources(ctx, { webhook: config.webhook, metrics, troubles })
+  const noteDecision: AuditLog = (entry) => {
+    ctx.security.note(entry)
+    eventSources.noteRefusal(entry)
+    audit.write(entry)
+  }
   const listen = createListen(config, credentials, ctx, metrics, {
-    audit(entry) {
-      ctx.security.note(entry)
-      eventSources.noteRefusal(entry)
-      audit.write(entry)
-    },
+    audit: noteDecision,
     bodyBudget,
     drain,
     interceptors: [
@@ -239,6 +242,8 @@ export async function startSuperlink(
     : stack.use(await listen('Fleet API', config.fleetAddress, [fleet], 'supernode'))
   // Apps have no certificate but a token; Fleet and Control demand one here too, call by call.
   const main = stack.use(await listen('API', config.address, [fleet, control, ...appsAt(config.address)], undefined))
+  const screenOptions = { control, audit: noteDecision, drain, listen }
+  const screens = stack.use(config.dashboard && (await openScreens(ctx, config.dashboard, screenOptions)))
   // Without TLS, which the apps of Flower 1.29 do not speak: on this machine alone, unless an address was given.
   const listenPlain = (address: string) =>
     startListener({ name: 'ServerAppIo API', address, services: appsAt(address), bodyBudget, drain, log })
@@ -246,7 +251,7 @@ export async function startSuperlink(
   const { appioAddress } = config
   const plainApps = stack.use(await (appioAddress === undefined ? ownApps?.() : listenPlain(appioAddress)))
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
-  const listeners = { control: controlListener, fleet: fleetListener ?? main, main }
+  const listeners = { control: controlListener, fleet: fleetListener ?? main, main, screens }
   if (config.healthAddress) {
     metrics.watchProcess()
     work.watch(db, { path: database.engine === 'sqlite' ? database.path : undefined, clock })
@@ -267,8 +272,8 @@ export async function startSuperlink(
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
     ...eventSources.start(stop.signal),
   ]
-  const doors = [...new Set(Object.values(listeners))]
   const { clients, ocsp } = credentials
+  const doors = [...new Set(Object.values(listeners).filter((one) => one !== undefined))]
   if (clients) jobs.push(runJob(ctx, 'peer watch', () => watchPeers(ctx, clients, doors, stop.signal)))
   if (ocsp) jobs.push(runJob(ctx, 'OCSP watch', () => watchResponders(ctx, ocsp, doors, stop.signal)))
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
@@ -286,14 +291,9 @@ export async function startSuperlink(
   const owned = stack.move()
   const all = [...doors, ...(plainApps ? [plainApps] : [])]
   const drainCalls = (): Promise<void> => completeCalls(ctx, drain, all, config.drainMs)
-  return {
-    ...listeners,
-    idle,
-    takenOver,
-    drain: drainCalls,
-    leaveApps() {
-      keepsApps = config.keepAppsMinutes > 0
-    },
-    [Symbol.asyncDispose]: () => owned.disposeAsync(),
+  const leaveApps = (): void => {
+    keepsApps = config.keepAppsMinutes > 0
   }
+  const dispose = (): Promise<void> => owned.disposeAsync()
+  return { ...listeners, idle, takenOver, drain: drainCalls, leaveApps, [Symbol.asyncDispose]: dispose }
 }

@@ -27,6 +27,8 @@ before(async () => {
   const past = await issue({ commonName: 'past', ca: true, notBefore: new Date(0), notAfter: yesterday })
   writeFileSync(file('past.crt'), past.certificatePem)
   writeFileSync(file('empty.pem'), '')
+  writeFileSync(file('token'), 'a'.repeat(32))
+  writeFileSync(file('short-token'), 'guess me\n')
   writeFileSync(file('garbage.pem'), 'not a certificate')
   writeFileSync(file('bad.toml'), '[[allow]]\nidentity = "*"\nrole = ["cli"]\n')
   const key = createPrivateKey(readFileSync(file('server.key')))
@@ -58,6 +60,16 @@ test('flags and files that cannot work together refuse the start with what would
     ],
     [() => ['--insecure', '--ssl-client-auth', 'request'], /--ssl-client-auth and --insecure contradict each other/],
     [() => ['--ssl-require-client-auth'], /Certificates are required/],
+    [() => [...required(), '--dashboard-token-file', file('token')], /has no effect alone: add --dashboard-address/],
+    [() => [...tls(), '--dashboard-address', '0.0.0.0:8080'], /needs client certificates .* or a token/],
+    [
+      () => ['--insecure', '--dashboard-address', '0.0.0.0:8080', '--dashboard-token-file', file('token')],
+      /needs TLS: others on the way could read the token/,
+    ],
+    [
+      () => [...tls(), '--dashboard-address', '127.0.0.1:8080', '--dashboard-token-file', file('short-token')],
+      /short-token must hold at least 32 characters\. To make a token: openssl rand/,
+    ],
     [
       () => [...tls(), '--ssl-client-ca-certfile', file('ca.crt')],
       /--ssl-client-ca-certfile has no effect without client certificates/,

@@ -6,6 +6,7 @@ import { readCertificates, readServerTls, type ServerTlsFiles } from '../identit
 import { readTraceTarget } from '../identity/trace-options.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
+import { type DashboardConfig, readDashboard } from './config-dashboard.ts'
 import { type DatabaseConfig, readDatabase } from './config-database.ts'
 import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
 import { readWebhook } from './config-webhook.ts'
@@ -24,6 +25,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly controlAddress: string
   readonly address: string
   readonly healthAddress: string | undefined
+  /** Absent: the page is not served. */
+  readonly dashboard: DashboardConfig | undefined
   readonly isolation: 'subprocess' | 'process'
   /** How long calls under way may complete after SIGTERM. */
   readonly drainMs: number
@@ -106,6 +109,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     staplesOcsp: readStapling(values, tls),
     clients,
     ...addresses,
+    dashboard: readDashboard(values, { clients, hasTls: tls !== undefined }),
     isolation,
     drainMs: readDrainMs(values),
     keepAppsMinutes: readKeepApps(values, { isolation, simulation, memory }),

@@ -7,6 +7,7 @@ import { formatAddress, hostOf } from '../rpc/address.ts'
 import type { BodyBudget } from '../rpc/body-budget.ts'
 import { countRefusedRequests } from '../rpc/count-refused-requests.ts'
 import type { Drain } from '../rpc/drain.ts'
+import type { Site } from '../rpc/http-door.ts'
 import type { Interceptor } from '../rpc/interceptor.ts'
 import { type Listener, type ListenerOptions, startListener } from '../rpc/listener.ts'
 import type { Service } from '../rpc/service.ts'
@@ -33,6 +34,7 @@ export function createListen(
     services: readonly Service[],
     /** What peers must be; `undefined` where those with and without certificates come in. */
     role: Role | undefined,
+    site?: Site,
   ): Promise<Listener> => {
     const options: ListenerOptions = {
       name,
@@ -43,6 +45,7 @@ export function createListen(
       interceptors: [auditCalls(name, audit), countRefusedRequests(metrics, name), ...shared.interceptors],
       log: ctx.log,
       ...(server ? { tls: tlsSourceOf(server) } : {}),
+      ...(site ? { site } : {}),
       ...(staple ? { staple: () => staple.current() } : {}),
       ...(clients.mode === 'none' || !trusted
         ? {}

@@ -48,6 +48,14 @@ export const rows: readonly OptionRow[] = [
   { flags: '--host <host>', help: 'host of the address that serves all APIs', default: '127.0.0.1' },
   { flags: '--port <port>', help: 'port of the address that serves all APIs', default: '8000' },
   { flags: '--health-server-address <address>', help: 'address of a gRPC and HTTP health server without TLS' },
+  {
+    flags: '--dashboard-address <address>',
+    help: 'serve the dashboard, read-only, for a wall screen; browsers need a client certificate with the role cli, or the token',
+  },
+  {
+    flags: '--dashboard-token-file <path>',
+    help: 'file with a token that opens the dashboard without a certificate; it shows all SuperNodes and runs',
+  },
   drainRow,
   { flags: '--simulation', help: 'run apps on virtual nodes of this machine instead of SuperNodes' },
   {

@@ -48,7 +48,7 @@ function dashOf(style: number): string {
   return dash.length > 0 ? ` stroke-dasharray="${dash.join(' ')}"` : ''
 }
 
-/** Describes a chart to people who do not see it. */
+/** Returns a description of a chart for screen readers. */
 export function labelOf(
   name: string,
   lines: readonly Line[],

@@ -61,6 +61,8 @@ export interface SecurityState {
 
 export interface FleetState {
   readonly superlink: string
+  /** The page shows no buttons that change something: a wall screen. */
+  readonly readOnly: boolean
   /** The SuperLink's time at the last look; empty before the first. */
   readonly at: string
   /** Set while the SuperLink does not respond, or refuses the caller. */

@@ -1,17 +1,22 @@
 import assert from 'node:assert/strict'
-import { readFileSync } from 'node:fs'
+import { readFileSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { after, before, test } from 'node:test'
 import type { Browser, Page } from 'playwright-core'
 import { systemClock } from '../../src/base/clock.ts'
-import { dashboardEvents } from '../../src/cli/dashboard/dashboard-events.ts'
-import { FleetFeed } from '../../src/cli/dashboard/fleet-feed.ts'
-import { readPageFiles } from '../../src/cli/dashboard/page-files.ts'
+import { silentLogger } from '../../src/base/log.ts'
 import { startPageServer } from '../../src/cli/dashboard/page-server.ts'
 import { runActions } from '../../src/cli/dashboard/run-actions.ts'
+import { sentenceOfFailure } from '../../src/cli/rpc-sentences.ts'
+import { dashboardEvents } from '../../src/dashboard/dashboard-events.ts'
+import { FleetFeed } from '../../src/dashboard/fleet-feed.ts'
+import { readPageFiles } from '../../src/dashboard/page-files.ts'
 import { RpcError } from '../../src/rpc/rpc-error.ts'
+import { startSuperlink } from '../../src/superlink/compose.ts'
+import { parseSuperlinkConfig, type SuperlinkConfig } from '../../src/superlink/config.ts'
 import { openPage, startBrowser, withoutBrowser } from '../harness/browser.ts'
 import { Deployment } from '../harness/deployment.ts'
+import { temporaryDirectory } from '../harness/directory.ts'
 import { StandInControl } from '../harness/stand-in-control.ts'
 
 /** The dashboard in a real browser, before a stand-in for the Control API. */
@@ -28,8 +33,9 @@ async function show(control: StandInControl) {
   const stop = new AbortController()
   const stack = new AsyncDisposableStack()
   stack.defer(() => stop.abort())
-  const feed = new FleetFeed('hospital', { client: control.client, clock: systemClock, signal: stop.signal })
-  const findStream = dashboardEvents(feed, { client: control.client, clock: systemClock })
+  const source = { client: control.client, clock: systemClock, explain: sentenceOfFailure }
+  const feed = new FleetFeed('hospital', { ...source, signal: stop.signal })
+  const findStream = dashboardEvents(feed, source)
   const findAction = runActions(control.client)
   const server = stack.use(
     await startPageServer({ files: await readPageFiles(), findStream, findAction, signal: stop.signal }),
@@ -219,7 +225,7 @@ test('several runs are in the same charts, with the keyboard, and are exported a
   const second = page.getByRole('button', { name: `${app} 9` })
   await second.press('Enter')
   assert.equal(await second.getAttribute('aria-pressed'), 'false')
-  await page.getByRole('img', { name: loss, exact: true }).waitFor()
+  await page.getByRole('img', { name: 'train loss: 40 rounds, 0.02500 in round 40', exact: true }).waitFor()
   await page.emulateMedia({ colorScheme: 'dark' })
   assert.deepEqual(await barriers(page), [])
   assert.deepEqual(faults, [])
@@ -234,19 +240,17 @@ async function saved(page: Page, button: string): Promise<Buffer> {
 
 /** Whether a picture has pixels of these colours. */
 function coloursOf(page: Page, png: Buffer, colours: readonly string[]): Promise<boolean[]> {
-  const look = async ({ address, colours }: { address: string; colours: readonly string[] }): Promise<boolean[]> => {
+  return page.evaluate(`(async () => {
     const image = new Image()
-    image.src = address
+    image.src = 'data:image/png;base64,${png.toString('base64')}'
     await image.decode()
-    const canvas = new OffscreenCanvas(image.width, image.height)
-    const context = canvas.getContext('2d')
-    context?.drawImage(image, 0, 0)
-    const { data } = context?.getImageData(0, 0, image.width, image.height) ?? { data: [] }
-    const found = new Set<string>()
-    for (let at = 0; at < data.length; at += 4) found.add(`${data[at]},${data[at + 1]},${data[at + 2]}`)
-    return colours.map((one) => found.has(one))
-  }
-  return page.evaluate(look, { address: `data:image/png;base64,${png.toString('base64')}`, colours })
+    const context = new OffscreenCanvas(image.width, image.height).getContext('2d')
+    context.drawImage(image, 0, 0)
+    const { data } = context.getImageData(0, 0, image.width, image.height)
+    const found = new Set()
+    for (let at = 0; at < data.length; at += 4) found.add(data.slice(at, at + 3).join())
+    return ${JSON.stringify(colours)}.map((one) => found.has(one))
+  })()`)
 }
 
 test('a SuperLink that disappears leaves the last picture with the reason, and returns', {
@@ -339,4 +343,38 @@ test('flwr dashboard and flwr report show what their certificate may see', async
   dashboard.kill('SIGINT')
   await dashboard.end()
   await assert.rejects(fetch(address))
+})
+
+test('the wall screen of a SuperLink opens with a token, has no buttons, and comes back after a restart', {
+  skip: withoutBrowser,
+}, async () => {
+  using directory = temporaryDirectory()
+  writeFileSync(directory.file('token'), 'w'.repeat(32))
+  const start = async (port: number) => {
+    const addresses = ['--fleet-api-address', '--control-api-address'].flatMap((flag) => [flag, '127.0.0.1:0'])
+    const token = ['--dashboard-token-file', directory.file('token'), '--isolation', 'process', '--port', '0']
+    const screen = ['--dashboard-address', `127.0.0.1:${port}`]
+    const config = parseSuperlinkConfig(['--insecure', ...addresses, ...token, ...screen])
+    return await startSuperlink(config as SuperlinkConfig, silentLogger)
+  }
+  const first = await start(0)
+  const { port = 0 } = first.screens?.address ?? {}
+  const { page, faults } = await openPage(browser, `http://127.0.0.1:${port}/`)
+  assert.deepEqual(await barriers(page), [])
+  await page.getByLabel('Token').fill('w'.repeat(32))
+  await page.getByRole('button', { name: 'Show the dashboard' }).click()
+  await page.getByRole('heading', { name: 'Fleet' }).waitFor()
+  assert.equal(await page.getByText('● connected').count(), 1)
+  await first[Symbol.asyncDispose]()
+  await page.getByRole('alert').getByText('The SuperLink cannot be reached. Trying again.').waitFor()
+  {
+    await using _second = await start(port)
+    await page.getByText('● connected').waitFor()
+  }
+  await page.close()
+  // The browser reports each connection that failed.
+  assert.deepEqual(
+    faults.filter((fault) => !fault.includes('ERR_')),
+    [],
+  )
 })

@@ -5,14 +5,15 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Command } from 'commander'
 import { systemClock } from '../../base/clock.ts'
+import { dashboardEvents } from '../../dashboard/dashboard-events.ts'
+import { FleetFeed } from '../../dashboard/fleet-feed.ts'
+import { readPageFiles } from '../../dashboard/page-files.ts'
 import { type CreateCommand, connectionArgument } from '../command.ts'
 import { openControl } from '../connect.ts'
-import { dashboardEvents } from '../dashboard/dashboard-events.ts'
-import { FleetFeed } from '../dashboard/fleet-feed.ts'
-import { readPageFiles } from '../dashboard/page-files.ts'
 import { startPageServer } from '../dashboard/page-server.ts'
 import { runActions } from '../dashboard/run-actions.ts'
 import { runCommand } from '../output.ts'
+import { sentenceOfFailure } from '../rpc-sentences.ts'
 
 export const dashboardCommand: CreateCommand = (context) =>
   new Command('dashboard')
@@ -25,8 +26,9 @@ export const dashboardCommand: CreateCommand = (context) =>
         await using _ = await control.watchFiles()
         const { client, connection } = control
         const { signal } = context
-        const feed = new FleetFeed(connection.name, { client, clock: systemClock, signal })
-        const findStream = dashboardEvents(feed, { client, clock: systemClock })
+        const source = { client, clock: systemClock, explain: sentenceOfFailure }
+        const feed = new FleetFeed(connection.name, { ...source, signal })
+        const findStream = dashboardEvents(feed, source)
         const findAction = runActions(client)
         await using server = await startPageServer({ files: await readPageFiles(), findStream, findAction, signal })
         output.say(`The dashboard of ${connection.name} is at ${server.address}`)

@@ -1,12 +1,12 @@
 import { writeFileSync } from 'node:fs'
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
+import { eventView, runView } from '../../dashboard/views.ts'
 import type { RunEventView } from '../../web/model.ts'
 import { emptySeries, withEvents } from '../../web/run-series.ts'
 import { type CreateCommand, connectionArgument, formatOption, parseId } from '../command.ts'
 import { type ControlClient, openControl } from '../connect.ts'
 import { reportPage } from '../dashboard/report-page.ts'
-import { eventView, runView } from '../dashboard/views.ts'
 import { runCommand } from '../output.ts'
 import { findRunId } from '../short-ids.ts'
 

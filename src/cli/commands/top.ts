@@ -2,12 +2,13 @@ import { once } from 'node:events'
 import { Command } from 'commander'
 import { systemClock } from '../../base/clock.ts'
 import { printableLines } from '../../base/printable.ts'
+import { FleetFeed } from '../../dashboard/fleet-feed.ts'
 import type { FleetState } from '../../web/model.ts'
 import { type CreateCommand, connectionArgument } from '../command.ts'
 import { openControl } from '../connect.ts'
-import { FleetFeed } from '../dashboard/fleet-feed.ts'
 import { fleetScreen } from '../fleet-screen.ts'
 import { runCommand, showsColors } from '../output.ts'
+import { sentenceOfFailure } from '../rpc-sentences.ts'
 
 /** Another screen of the terminal, so that what was there returns at the end; and its cursor. */
 const enter = '\x1b[?1049h\x1b[?25l'
@@ -23,7 +24,12 @@ export const topCommand: CreateCommand = (context) =>
         await using _ = await control.watchFiles()
         const stop = new AbortController()
         const signal = AbortSignal.any([context.signal, stop.signal])
-        const feed = new FleetFeed(control.connection.name, { client: control.client, clock: systemClock, signal })
+        const feed = new FleetFeed(control.connection.name, {
+          client: control.client,
+          clock: systemClock,
+          signal,
+          explain: sentenceOfFailure,
+        })
         if (process.stdout.isTTY) await watch(feed, context.signal)
         else {
           const state = await firstLook(feed, context.signal)

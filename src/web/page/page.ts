@@ -36,7 +36,7 @@ function Page(): VNode {
 function viewOf(path: string, fleet: FleetState, now: number): VNode {
   const [, id] = /^\/runs\/(\d+)$/.exec(path) ?? []
   if (id !== undefined)
-    return html`<${OneRunView} key=${id} id=${id} run=${fleet.runs.find((one) => one.id === id)} now=${now} />` as VNode
+    return html`<${OneRunView} key=${id} id=${id} run=${fleet.runs.find((one) => one.id === id)} now=${now} readOnly=${fleet.readOnly} />` as VNode
   const [, compared] = /^\/runs\/compare\/(\d+(?:,\d+)*)$/.exec(path) ?? []
   const ids = [...new Set(compared?.split(','))].slice(0, comparedRunsMax)
   if (ids.length > 0) return html`<${CompareView} key=${compared} ids=${ids} runs=${fleet.runs} />` as VNode
@@ -62,8 +62,9 @@ function Header({
   const waiting = fleet?.runs.filter((run) => run.waitingFor !== '' && run.status !== 'finished').length ?? 0
   const link = (to: string, title: string, text: string): VNode =>
     html`<a href=${`#${to}`} aria-current=${path === to || path.startsWith(`${to}/`) ? 'page' : undefined}><b>${title}</b> ${text}</a>` as VNode
+  const ended = fleet?.readOnly ? unreachable : 'flwr dashboard has ended or cannot be reached: start it again.'
   const problem = lost
-    ? 'flwr dashboard has ended or cannot be reached: start it again.'
+    ? ended
     : fleet?.problem && `${fleet.problem.sentence} Since ${agoText(fleet.problem.since, local)}; trying again.`
   return html`<header>
     <div class="top"><strong>Trellis</strong> <span>${fleet?.superlink ?? ''}</span><span class="space"></span>
@@ -76,6 +77,8 @@ function Header({
     <p class="bad problem" role="alert">${problem ?? ''}</p>
   </header>` as VNode
 }
+
+const unreachable = 'The SuperLink cannot be reached. Trying again.'
 
 /** What ends next, and how often peers were refused within a day. */
 function nextText(fleet: FleetState | undefined, local: number): string {

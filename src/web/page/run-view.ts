@@ -14,8 +14,16 @@ import { RunNodes } from './run-nodes.ts'
 import { RunState, Trouble, timeText } from './runs-view.ts'
 import { useRun } from './streams.ts'
 
+interface OneRunProps {
+  readonly id: string
+  readonly run: RunView | undefined
+  readonly now: number
+  /** Without buttons and log: a wall screen. */
+  readonly readOnly: boolean
+}
+
 /** One run: its curves, then where it is, what it has used, and how it was configured. */
-export function OneRunView({ id, run, now }: { id: string; run: RunView | undefined; now: number }): VNode {
+export function OneRunView({ id, run, now, readOnly }: OneRunProps): VNode {
   const { series, nodes, problem } = useRun(id)
   const curves = curvesOf(series)
   return html`<section aria-labelledby="run-title">
@@ -29,11 +37,11 @@ export function OneRunView({ id, run, now }: { id: string; run: RunView | undefi
     <div class="tools">
       <button type="button" onClick=${() => download(`run-${id}.csv`, 'text/csv', curvesCsv(curves))}>CSV</button>
       <button type="button" onClick=${() => download(`run-${id}.json`, 'application/json', JSON.stringify({ run, curves }, null, 2))}>JSON</button>
-      ${run && html`<${RunButtons} key=${run.id} run=${run} />`}
+      ${run && !readOnly && html`<${RunButtons} key=${run.id} run=${run} />`}
     </div>
     ${nodes && html`<${RunNodes} state=${nodes} />`}
     ${run && html`<${Facts} run=${run} curves=${curves} />`}
-    <${RunLog} key=${id} id=${id} />
+    ${!readOnly && html`<${RunLog} key=${id} id=${id} />`}
   </section>` as VNode
 }
 

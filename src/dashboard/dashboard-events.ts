@@ -1,26 +1,34 @@
-import type { Clock } from '../../base/clock.ts'
-import { errorText } from '../../base/errors.ts'
-import { oneLine } from '../../base/printable.ts'
-import { backoffMs } from '../../base/retry.ts'
-import { RpcError } from '../../rpc/rpc-error.ts'
-import { comparedRunsMax } from '../../web/lines.ts'
-import type { FleetState, RunEventView } from '../../web/model.ts'
-import { endOfLog } from '../../web/run-log-end.ts'
-import type { ControlClient } from '../connect.ts'
-import { explainRpcError } from '../rpc-sentences.ts'
-import { findRunNodes } from '../run-nodes.ts'
+import type { Clock } from '../base/clock.ts'
+import { oneLine } from '../base/printable.ts'
+import { backoffMs } from '../base/retry.ts'
+import type { Control } from '../gen/flwr/proto/control_pb.ts'
+import type { Client } from '../rpc/channel.ts'
+import { RpcError } from '../rpc/rpc-error.ts'
+import { comparedRunsMax } from '../web/lines.ts'
+import type { FleetState, RunEventView } from '../web/model.ts'
+import { endOfLog } from '../web/run-log-end.ts'
 import type { FleetFeed } from './fleet-feed.ts'
-import type { FindStream } from './page-server.ts'
+import type { Follow } from './open-streams.ts'
 import { runNodesState } from './run-nodes-state.ts'
 import { eventView } from './views.ts'
 
-type RunClient = Pick<ControlClient, 'streamRunEvents' | 'streamLogs' | 'showRunNodes'>
+type RunClient = Pick<Client<typeof Control>, 'streamRunEvents' | 'streamLogs' | 'showRunNodes'>
+
+/** Where the streams come from. */
+export interface RunSource {
+  readonly client: RunClient
+  readonly clock: Clock
+  /** Returns why a call failed, as a sentence for the user. */
+  readonly explain: (error: unknown) => string
+}
 
 /** Events are sent to the page together when there are so many, or after this time. */
 const eventsPerPart = 500
 const gatherMs = 100
 /** After news of the run, its nodes are looked at, but not more often than this. */
 const nodesEveryMs = 1000
+/** A call that was refused is made again after this time. */
+const refusedPauseMs = 60_000
 
 /**
  * The streams of the page: `/api/fleet`, `/api/runs/ID` with the events of a run from its start, `…/log` with its log, and
@@ -28,18 +36,18 @@ const nodesEveryMs = 1000
  */
 export function dashboardEvents(
   feed: Pick<FleetFeed, 'subscribe'>,
-  { client, clock }: { client: RunClient; clock: Clock },
-): FindStream {
+  source: RunSource,
+): (path: string) => Follow | undefined {
   return (path) => {
     if (path === '/api/fleet') return (send, signal) => followFleet(feed, send, signal)
     const [, compared] = /^\/api\/curves\/(\d{1,20}(?:,\d{1,20})*)$/.exec(path) ?? []
     const runIds = [...new Set(compared?.split(','))].map(BigInt)
     if (runIds.length > comparedRunsMax) return undefined
-    if (runIds.length > 0) return (send, signal) => followCurves(client, clock, { runIds, send, signal })
+    if (runIds.length > 0) return (send, signal) => followCurves(source, { runIds, send, signal })
     const [, id, log] = /^\/api\/runs\/(\d{1,20})(\/log)?$/.exec(path) ?? []
     if (id === undefined) return undefined
     const follow = log === undefined ? followRun : followLog
-    return (send, signal) => follow(client, clock, { runId: BigInt(id), send, signal })
+    return (send, signal) => follow(source, { runId: BigInt(id), send, signal })
   }
 }
 
@@ -67,24 +75,24 @@ interface Following {
 }
 
 /** Sends the events of a run, and its nodes after news, until it has ended. */
-async function followRun(client: RunClient, clock: Clock, following: Following): Promise<void> {
+async function followRun(source: RunSource, following: Following): Promise<void> {
+  const { client, clock } = source
   const { runId, send, signal } = following
   const showNodes = async (): Promise<void> => {
     try {
-      const nodes = await findRunNodes(client, runId)
-      if (nodes && !signal.aborted) send('nodes', runNodesState(nodes))
+      const nodes = await client.showRunNodes({ runId })
+      if (!signal.aborted) send('nodes', runNodesState(nodes))
     } catch {
-      // If the SuperLink does not respond, the events say so.
+      // SuperLinks of Flower do not have this. If the SuperLink does not respond, the events say so.
     }
   }
   const onNews = repeatable(showNodes, () => clock.sleep(nodesEveryMs, signal))
-  await followEvents(client, clock, following, { onNews, onEnd: showNodes })
+  await followEvents(source, following, { onNews, onEnd: showNodes })
 }
 
 /** Sends the events of each run, with its id. */
 async function followCurves(
-  client: RunClient,
-  clock: Clock,
+  source: RunSource,
   { runIds, send, signal }: Pick<Following, 'send' | 'signal'> & { runIds: readonly bigint[] },
 ): Promise<void> {
   let left = runIds.length
@@ -96,12 +104,11 @@ async function followCurves(
       if (left === 0) send('end', {})
     }
   }
-  await Promise.all(runIds.map((runId) => followEvents(client, clock, { runId, send: sendOf(runId), signal }, {})))
+  await Promise.all(runIds.map((runId) => followEvents(source, { runId, send: sendOf(runId), signal }, {})))
 }
 
 async function followEvents(
-  client: RunClient,
-  clock: Clock,
+  source: RunSource,
   following: Following,
   { onNews, onEnd }: { onNews?: () => void; onEnd?: () => Promise<void> },
 ): Promise<void> {
@@ -113,9 +120,9 @@ async function followEvents(
     gathered = []
   }
   using _timer = setInterval(flush, gatherMs)
-  await untilEnd(clock, following, async () => {
+  await untilEnd(source, following, async () => {
     try {
-      for await (const { taskEvent } of client.streamRunEvents({ runId, afterTaskEventId }, { signal })) {
+      for await (const { taskEvent } of source.client.streamRunEvents({ runId, afterTaskEventId }, { signal })) {
         if (!taskEvent) continue
         afterTaskEventId = taskEvent.id
         gathered.push(eventView(taskEvent))
@@ -130,11 +137,11 @@ async function followEvents(
 }
 
 /** Sends the end of the log of a run, without what could steer a terminal, until it has ended. */
-async function followLog(client: RunClient, clock: Clock, following: Following): Promise<void> {
+async function followLog(source: RunSource, following: Following): Promise<void> {
   const { runId, send, signal } = following
   let afterTimestamp = 0
-  await untilEnd(clock, following, async () => {
-    for await (const part of client.streamLogs({ runId, afterTimestamp }, { signal })) {
+  await untilEnd(source, following, async () => {
+    for await (const part of source.client.streamLogs({ runId, afterTimestamp }, { signal })) {
       afterTimestamp = part.latestTimestamp
       send('log', endOfLog(part.logOutput).split('\n').map(oneLine).join('\n'))
     }
@@ -142,7 +149,11 @@ async function followLog(client: RunClient, clock: Clock, following: Following):
 }
 
 /** Follows from where it was when the SuperLink goes away in between. Reports the end to the page, and each problem. */
-async function untilEnd(clock: Clock, { send, signal }: Following, follow: () => Promise<void>): Promise<void> {
+async function untilEnd(
+  { clock, explain }: RunSource,
+  { send, signal }: Following,
+  follow: () => Promise<void>,
+): Promise<void> {
   const pauses = backoffMs()
   while (!signal.aborted) {
     try {
@@ -153,9 +164,10 @@ async function untilEnd(clock: Clock, { send, signal }: Following, follow: () =>
       return
     } catch (error) {
       if (signal.aborted) return
-      send('problem', { sentence: oneLine(errorText(explainRpcError(error))) })
-      if (!(error instanceof RpcError) || !error.retryable) return
-      await clock.sleep(pauses.next().value ?? 5000, signal).catch(() => {})
+      send('problem', { sentence: oneLine(explain(error)) })
+      // A browser whose stream ends would ask again at once.
+      const pauseMs = error instanceof RpcError && error.retryable ? (pauses.next().value ?? 5000) : refusedPauseMs
+      await clock.sleep(pauseMs, signal).catch(() => {})
     }
   }
 }

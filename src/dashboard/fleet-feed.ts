@@ -1,9 +1,8 @@
-import type { Clock } from '../../base/clock.ts'
-import { errorText } from '../../base/errors.ts'
-import { oneLine } from '../../base/printable.ts'
-import type { FleetState } from '../../web/model.ts'
-import type { ControlClient } from '../connect.ts'
-import { explainRpcError } from '../rpc-sentences.ts'
+import type { Clock } from '../base/clock.ts'
+import { oneLine } from '../base/printable.ts'
+import type { Control } from '../gen/flwr/proto/control_pb.ts'
+import type { Client } from '../rpc/channel.ts'
+import type { FleetState } from '../web/model.ts'
 import { nodeView, runView, securityView } from './views.ts'
 
 /** The newest runs. Older ones are in `flwr ls`. */
@@ -13,29 +12,31 @@ const lookEveryMs = 2000
 const rareLookMs = 5000
 const largeFleet = 500
 
+/** Where the feed comes from. */
+interface FleetSource {
+  readonly client: Pick<Client<typeof Control>, 'listNodes' | 'listRuns' | 'showSecurity'>
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  /** Returns why a call failed, as a sentence for the user. */
+  readonly explain: (error: unknown) => string
+  /** The page shows no buttons that change something. */
+  readonly readOnly?: boolean
+}
+
 type Listener = (state: FleetState) => void
 
 /** Looks at nodes and runs while a page is open, and tells the pages when something has changed. */
 export class FleetFeed {
-  readonly #client: Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity'>
-  readonly #clock: Clock
-  readonly #signal: AbortSignal
+  readonly #source: FleetSource
   readonly #listeners = new Set<Listener>()
   #state: FleetState
   #watching = false
 
-  constructor(
-    superlink: string,
-    {
-      client,
-      clock,
-      signal,
-    }: { client: Pick<ControlClient, 'listNodes' | 'listRuns' | 'showSecurity'>; clock: Clock; signal: AbortSignal },
-  ) {
-    this.#client = client
-    this.#clock = clock
-    this.#signal = signal
-    this.#state = { superlink, at: '', problem: undefined, nodes: [], runs: [], security: undefined, moreRuns: false }
+  constructor(superlink: string, source: FleetSource) {
+    this.#source = source
+    const readOnly = source.readOnly === true
+    const nothing = { nodes: [], runs: [], security: undefined, moreRuns: false }
+    this.#state = { superlink, readOnly, at: '', problem: undefined, ...nothing }
   }
 
   /** Calls back at once with what is known, and after each look. Returns a function that ends this. */
@@ -49,11 +50,11 @@ export class FleetFeed {
   async #watch(): Promise<void> {
     this.#watching = true
     try {
-      while (this.#listeners.size > 0 && !this.#signal.aborted) {
+      while (this.#listeners.size > 0 && !this.#source.signal.aborted) {
         this.#state = await this.#look()
         for (const listener of this.#listeners) listener(this.#state)
         const isRare = this.#state.problem !== undefined || this.#state.nodes.length > largeFleet
-        await this.#clock.sleep(isRare ? rareLookMs : lookEveryMs, this.#signal).catch(() => {})
+        await this.#source.clock.sleep(isRare ? rareLookMs : lookEveryMs, this.#source.signal).catch(() => {})
       }
     } finally {
       this.#watching = false
@@ -63,14 +64,15 @@ export class FleetFeed {
   async #look(): Promise<FleetState> {
     try {
       const [{ nodesInfo, now }, { runDict }, security] = await Promise.all([
-        this.#client.listNodes({}),
-        this.#client.listRuns({ limit: BigInt(runsShown + 1) }),
+        this.#source.client.listNodes({}),
+        this.#source.client.listRuns({ limit: BigInt(runsShown + 1) }),
         // SuperLinks of Flower do not have this.
-        this.#client.showSecurity({}).then(securityView, () => undefined),
+        this.#source.client.showSecurity({}).then(securityView, () => undefined),
       ])
       const runs = Object.values(runDict).sort((a, b) => (a.pendingAt < b.pendingAt ? 1 : -1))
       return {
         superlink: this.#state.superlink,
+        readOnly: this.#state.readOnly,
         at: oneLine(now),
         problem: undefined,
         nodes: nodesInfo.map(nodeView),
@@ -79,8 +81,8 @@ export class FleetFeed {
         moreRuns: runs.length > runsShown,
       }
     } catch (error) {
-      const since = this.#state.problem?.since ?? new Date(this.#clock.now()).toISOString()
-      return { ...this.#state, problem: { sentence: oneLine(errorText(explainRpcError(error))), since } }
+      const since = this.#state.problem?.since ?? new Date(this.#source.clock.now()).toISOString()
+      return { ...this.#state, problem: { sentence: oneLine(this.#source.explain(error)), since } }
     }
   }
 }

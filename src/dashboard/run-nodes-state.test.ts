@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
-import { ShowRunNodesResponseSchema } from '../../gen/flwr/proto/control_pb.ts'
-import { barsOf } from '../../web/waterfall.ts'
+import { ShowRunNodesResponseSchema } from '../gen/flwr/proto/control_pb.ts'
+import { barsOf } from '../web/waterfall.ts'
 import { runNodesState } from './run-nodes-state.ts'
 
 test('the page gets the newest phases, and of each the slowest replies', () => {

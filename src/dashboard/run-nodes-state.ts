@@ -1,7 +1,6 @@
-import { oneLine } from '../../base/printable.ts'
-import type { RunNodeSpan, ShowRunNodesResponse } from '../../gen/flwr/proto/control_pb.ts'
-import type { PhaseView, RunNodesState } from '../../web/model.ts'
-import { byNeed, meanSeconds } from '../run-nodes.ts'
+import { oneLine } from '../base/printable.ts'
+import type { RunNode, RunNodeSpan, ShowRunNodesResponse } from '../gen/flwr/proto/control_pb.ts'
+import type { PhaseView, RunNodesState } from '../web/model.ts'
 
 /** So much is sent to a page: the newest phases, the slowest replies of each, and the nodes that need attention. */
 const phasesShown = 5
@@ -46,4 +45,13 @@ function phaseView(number: number, spans: readonly RunNodeSpan[], names: Readonl
     })),
     more: Math.max(0, spans.length - spansShown),
   }
+}
+
+/** Sorts those first that have not replied, then the slowest. */
+export function byNeed(a: RunNode, b: RunNode): number {
+  return Number(b.state !== '') - Number(a.state !== '') || b.lastSeconds - a.lastSeconds
+}
+
+export function meanSeconds({ seconds, replies }: RunNode): number {
+  return replies > 0n ? seconds / Number(replies) : 0
 }

@@ -1,8 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { systemClock } from '../../base/clock.ts'
-import { logCharactersMax } from '../../web/run-log-end.ts'
-import type { ControlClient } from '../connect.ts'
+import { systemClock } from '../base/clock.ts'
+import { logCharactersMax } from '../web/run-log-end.ts'
+import type { RunSource } from './dashboard-events.ts'
 import { dashboardEvents } from './dashboard-events.ts'
 
 test('of a log that a page could not take at once, it gets the last lines', async () => {
@@ -11,8 +11,11 @@ test('of a log that a page could not take at once, it gets the last lines', asyn
     async *streamLogs() {
       yield { logOutput: `${line.repeat(200_000)}the last line\n`, latestTimestamp: 1 }
     },
-  } as unknown as ControlClient
-  const follow = dashboardEvents({ subscribe: () => () => {} }, { client, clock: systemClock })('/api/runs/7/log')
+  } as unknown as RunSource['client']
+  const follow = dashboardEvents(
+    { subscribe: () => () => {} },
+    { client, clock: systemClock, explain: String },
+  )('/api/runs/7/log')
   const stop = new AbortController()
   const texts: string[] = []
   const send = (name: string, data: unknown): void => {

@@ -1,8 +1,10 @@
 import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import type { PageFiles } from './page-server.ts'
 
-const web = join(import.meta.dirname, '..', '..', 'web', 'page')
+/** Files of the page, by path. */
+export type PageFiles = Readonly<Record<string, { readonly type: string; readonly body: string | Uint8Array }>>
+
+const web = join(import.meta.dirname, '..', 'web', 'page')
 
 /** The page: as `npm run build` bundled it, or bundled now from the source. */
 export async function readPageFiles(): Promise<PageFiles> {

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 
 /** Packages that are part of the bundle. Their licences demand to be reproduced with it. */
 const bundled = ['preact', 'htm', 'uplot'] as const
-const root = join(import.meta.dirname, '..', '..', '..')
+const root = join(import.meta.dirname, '..', '..')
 
 /** Makes one script and one style sheet of the page in `src/web/page`, for browsers of the last three years. */
 export async function bundlePage(folder: string): Promise<{ html: string; script: string; style: string }> {

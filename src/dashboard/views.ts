@@ -1,10 +1,9 @@
-import { oneLine } from '../../base/printable.ts'
-import type { ShowSecurityResponse } from '../../gen/flwr/proto/control_pb.ts'
-import type { NodeInfo } from '../../gen/flwr/proto/node_pb.ts'
-import type { Run } from '../../gen/flwr/proto/run_pb.ts'
-import type { TaskEvent } from '../../gen/flwr/proto/task_pb.ts'
-import type { NodeView, RunEventView, RunView, SecurityState } from '../../web/model.ts'
-import { appText } from '../run-view.ts'
+import { oneLine } from '../base/printable.ts'
+import type { ShowSecurityResponse } from '../gen/flwr/proto/control_pb.ts'
+import type { NodeInfo } from '../gen/flwr/proto/node_pb.ts'
+import type { Run } from '../gen/flwr/proto/run_pb.ts'
+import type { TaskEvent } from '../gen/flwr/proto/task_pb.ts'
+import type { NodeView, RunEventView, RunView, SecurityState } from '../web/model.ts'
 
 /** What the SuperLink says, as the page of the dashboard shows it. Texts become one line each. */
 
@@ -91,4 +90,8 @@ export function eventView({ id, timestamp, event, data }: TaskEvent): RunEventVi
 function instantOf(ms: number): string {
   const date = new Date(ms)
   return Number.isNaN(date.getTime()) ? '' : date.toISOString()
+}
+
+export function appText(run: Pick<Run, 'fabId' | 'fabVersion'>): string {
+  return `@${run.fabId}==${run.fabVersion}`
 }
