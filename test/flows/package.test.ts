@@ -43,12 +43,42 @@ function pack(folder: string): string {
   return said.trim().split('\n').at(-1) as string
 }
 
+/** The paths of the files in a packed package. */
+function filesIn(packed: string): string[] {
+  return execFileSync('tar', ['-tzf', directory.file(packed)])
+    .toString()
+    .trim()
+    .split('\n')
+    .map((path) => path.replace(/^package\//, ''))
+}
+
 function install(folder: string, ...packages: string[]): void {
   npm(folder, 'install', '--no-audit', '--no-fund', '--prefer-offline', '--omit=dev', ...packages)
 }
 
 test('the packed release works where it is installed: programs, a new app, the SDK and its types', async () => {
   const packed = pack('.')
+  const files = filesIn(packed)
+  const top = new Set(files.map((path) => path.split('/')[0]))
+  assert.deepEqual([...top].sort(), [
+    'CHANGELOG.md',
+    'LICENSE',
+    'README.md',
+    'bin',
+    'dist',
+    'examples',
+    'package.json',
+    'proto',
+    'share',
+    'templates',
+  ])
+  // Modules of the dashboard's page are in its bundle, and no declarations but the SDK's are exported.
+  const unused =
+    /^examples\/.*\.test\.ts$|^dist\/(superlink|supernode|superexec|cli|db)\/.*\.d\.ts$|^dist\/.*(\.test\.|[^d]\.ts$)|^dist\/web\/(csv|model|waterfall)\.js$/
+  assert.deepEqual(
+    files.filter((path) => unused.test(path)),
+    [],
+  )
   writeFileSync(directory.file('package.json'), JSON.stringify({ name: 'elsewhere', private: true, type: 'module' }))
   install(directory.path, `./${packed}`)
 
