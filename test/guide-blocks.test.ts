@@ -17,6 +17,7 @@ const blocks = allBlocks.filter(isCommands)
 const notRun = [
   'README.md: test/flows/demo.test.ts runs the demo',
   'README.md: this is the command that runs the tests',
+  'README.md: the tests have the programs on PATH',
   'README.md: a fragment, in which the training is yours',
   'docs/guides/kubernetes.md: it needs a cluster; test/deploy/fleet.test.ts lists SuperNodes and runs an app with the pods of the overlay',
   'docs/guides/kubernetes.md: a part of an overlay; test/deploy/guide.test.ts renders it',

@@ -74,7 +74,7 @@ const development = `
     npx tsc         # checks the types
     npm test        # runs the app on nodes in memory
 
-Node 24 or later runs the TypeScript files as they are.
+npm test needs Node 24 or later, which runs TypeScript files as they are.
 `
 
 function npmProject(name: string, packages: Readonly<Record<string, string>>): object {
@@ -85,7 +85,8 @@ function npmProject(name: string, packages: Readonly<Record<string, string>>): o
     private: true,
     type: 'module',
     engines: { node: '>=24' },
-    scripts: { test: isClone ? 'node --conditions=source --test' : 'node --test' },
+    // Without a pattern, releases of Node that cannot run TypeScript find no test, and succeed.
+    scripts: { test: `node ${isClone ? '--conditions=source ' : ''}--test "**/*.test.ts"` },
     // Apps import the SDK as trellis-fl; the package of that name has the programs too.
     dependencies: {
       ...packages,
