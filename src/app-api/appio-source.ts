@@ -6,7 +6,7 @@ import { RpcError } from '../rpc/channel.ts'
 import { createAppioTask } from './appio-task.ts'
 import { superexecHeaders } from './superexec-headers.ts'
 import type { AppProgram } from './task-api.ts'
-import { answerMs, noTask, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
+import { answerMs, noTask, retryOverNewConnection, type TaskSource, type TaskSourceOptions } from './task-source.ts'
 
 const services = { 'flwr-serverapp': ServerAppIo.method, 'flwr-clientapp': ClientAppIo.method } as const
 
@@ -28,7 +28,8 @@ export function createAppioSource(
     const request = create(method.input, init) as MessageShape<I>
     const headers = superexecHeaders(secret, method, request)
     const options = { signal, headers, timeoutMs: answerMs }
-    return (await channel.call(method, request as MessageInitShape<I>, options).catch(unheard(channel))).message
+    return (await channel.call(method, request as MessageInitShape<I>, options).catch(retryOverNewConnection(channel)))
+      .message
   }
 
   const list = async (signal: AbortSignal): Promise<{ runIds: bigint[]; program: AppProgram }> => {

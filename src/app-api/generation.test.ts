@@ -30,6 +30,6 @@ test('a server that says nothing is asked again, with a hint where it may want T
   assert.match(await ask(createServer(), 50), /did not answer in time/)
   assert.match(
     await ask(createServer((socket) => socket.end())),
-    /closed the connection without a word: if it is a TLS port/,
+    /closed the connection without a response: if it is a TLS port/,
   )
 })

@@ -12,13 +12,17 @@ const question = 'GET /health HTTP/1.1\r\nHost: localhost\r\nConnection: close\r
 export async function findGeneration(address: string, tls: ChannelTls, patienceMs = 10_000): Promise<AppGeneration> {
   if (tls !== 'insecure') return 'runtime'
   const { socket } = await dial(parseAddress(address, 'The server address'), tls, [])
-  const unheard = (what: string): RpcError => new RpcError('unavailable', what, { kind: 'unreachable' })
+  const unreachable = (what: string): RpcError => new RpcError('unavailable', what, { kind: 'unreachable' })
   try {
     return await new Promise((resolve, reject) => {
-      const timer = setTimeout(() => reject(unheard(`${address} did not answer in time.`)), patienceMs)
+      const timer = setTimeout(() => reject(unreachable(`${address} did not answer in time.`)), patienceMs)
       socket.once('close', () => {
         clearTimeout(timer)
-        reject(unheard(`${address} closed the connection without a word: if it is a TLS port, leave --insecure out.`))
+        reject(
+          unreachable(
+            `${address} closed the connection without a response: if it is a TLS port, leave --insecure out.`,
+          ),
+        )
       })
       socket.once('data', (chunk: Buffer) => {
         clearTimeout(timer)

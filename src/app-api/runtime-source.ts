@@ -7,7 +7,13 @@ import { RpcError } from '../rpc/rpc-error.ts'
 import { createRuntimeTask } from './runtime-task.ts'
 import { superexecHeaders } from './superexec-headers.ts'
 import type { AppProgram } from './task-api.ts'
-import { type AcquiredTask, answerMs, type TaskSource, type TaskSourceOptions, unheard } from './task-source.ts'
+import {
+  type AcquiredTask,
+  answerMs,
+  retryOverNewConnection,
+  type TaskSource,
+  type TaskSourceOptions,
+} from './task-source.ts'
 
 const allPrograms: readonly AppProgram[] = ['flwr-serverapp', 'flwr-clientapp']
 const holdMs = 25_000
@@ -25,7 +31,7 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
       const headers = superexecHeaders(secret, method, request)
       const { message, waited } = await channel
         .call(method, request, { signal, waitMs, headers, timeoutMs: waitMs + answerMs })
-        .catch(unheard(channel))
+        .catch(retryOverNewConnection(channel))
         .catch((error: unknown) => {
           throw explain(error, formatAddress(channel.address))
         })

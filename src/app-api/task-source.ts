@@ -54,15 +54,15 @@ export interface TaskSource {
 
 export interface TaskSourceOptions {
   readonly channel: Channel
-  /** What the server and its SuperExecs know. */
+  /** Known to the server and its SuperExecs. */
   readonly secret: Uint8Array | undefined
 }
 
-/** How long a server may take to answer, beyond what it may hold a call, in milliseconds. */
+/** How long a server may take to respond, in milliseconds, in addition to the time for which it may hold a call. */
 export const answerMs = 30_000
 
-/** A call without an answer is made again over a new connection: the old one may be dead without knowing it. */
-export function unheard(channel: Channel): (error: unknown) => never {
+/** Makes a call without a response retryable over a new connection: the old one may be dead without knowing it. */
+export function retryOverNewConnection(channel: Channel): (error: unknown) => never {
   return (error) => {
     if (!(error instanceof RpcError) || error.status !== 'deadline-exceeded') throw error
     channel.reconnect()

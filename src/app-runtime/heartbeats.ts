@@ -4,8 +4,8 @@ import { systemClock } from '../base/clock.ts'
 const intervalMs = 20_000
 
 /**
- * Keeps the task of a process alive that was not started by a SuperExec of ours. A server that knows how holds each beat
- * until the task ends, so a stop is heard at once. Calls back when the server has ended the task.
+ * Sends heartbeats for the task of this process, unless a SuperExec of Trellis does so. Servers that can hold a call respond
+ * when the task ends, so that a stop takes effect at once. Calls `onEnded` when the server has ended the task.
  */
 export function startHeartbeats(api: TaskApi, onEnded: () => void): Disposable {
   const stop = new AbortController()

@@ -1,10 +1,10 @@
 import { setImmediate as nextTurn } from 'node:timers/promises'
 
 /**
- * Divides long work, because all work shares one thread. The long work calls the returned function now and then, and awaits
- * what that returns, if anything: other work runs meanwhile.
+ * Returns a function with which long work pauses, because all work shares one thread. The long work calls it often. If it
+ * returns a promise, the long work awaits it, and other work runs meanwhile.
  *
- * @param sliceMs how long the work may go on in one go, in milliseconds.
+ * @param sliceMs how long the work may run without a pause, in milliseconds.
  */
 export function takeTurns(sliceMs = 5): () => Promise<void> | undefined {
   let pauseAt = performance.now() + sliceMs
@@ -16,7 +16,7 @@ export function takeTurns(sliceMs = 5): () => Promise<void> | undefined {
   }
 }
 
-/** As `map` of a long list, while other work goes on. */
+/** Maps a long list like `Array.map`, with pauses for other work. */
 export async function mapInTurns<T, R>(list: readonly T[], map: (one: T, index: number) => R): Promise<R[]> {
   const turn = takeTurns()
   const mapped: R[] = []

@@ -8,7 +8,7 @@ import type { ChannelTls } from '../rpc/dial.ts'
 import type { CliContext } from './command.ts'
 import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
 import { flwrHome, programsFingerprint } from './home.ts'
-import { findLocalSuperlink } from './local-superlink.ts'
+import { ensureLocalSuperlink } from './local-superlink.ts'
 import type { Output } from './output.ts'
 
 export type ControlClient = Client<typeof Control>
@@ -30,7 +30,7 @@ export async function openControl(context: CliContext, name: string | undefined,
   const { tls, warnings, watchFiles } = await readTls(connection, output)
   for (const warning of [...connection.warnings, ...warnings]) output.note(`Warning: ${warning}`)
   const local = connection.local
-    ? await findLocalSuperlink({
+    ? await ensureLocalSuperlink({
         home: flwrHome(),
         kind: connection.local,
         programs: programsFingerprint(),

@@ -44,15 +44,15 @@ const idleMinutes = { disk: 10, memory: 60 } as const
 const logBytesMax = 16 * 1024 * 1024
 
 export interface LocalSuperlink {
-  /** Of its Control API. */
+  /** The address of its Control API. */
   readonly address: string
-  /** What calls must carry. */
+  /** Headers that every call needs. */
   readonly headers: Readonly<Record<string, string>>
   readonly log: string
 }
 
-/** Throws a UsageError that names the log when it does not come up. */
-export async function findLocalSuperlink(options: LocalSuperlinkOptions): Promise<LocalSuperlink> {
+/** Returns the running local SuperLink, or starts one. Throws a UsageError that names the log if it does not start. */
+export async function ensureLocalSuperlink(options: LocalSuperlinkOptions): Promise<LocalSuperlink> {
   const files = localFiles(options)
   const running = await probe(files.address, options.signal)
   if (running && !(await isOutdated(running, files, options))) return { ...running, log: files.log }

@@ -9,8 +9,8 @@ import { refusalSentence } from './refusal-sentence.ts'
 import type { TrustBundle } from './trust.ts'
 
 /**
- * Decides about a peer from its certificates. Pure, and the only place that decides. Knows nothing of sockets: the
- * listener asks again when trust, revocation data, policy or the clock change.
+ * The input for the decision whether a peer is accepted. Only `judge` decides this, and it is pure: the listener calls it
+ * again when trust, revocation data, policy or time have changed.
  */
 export interface JudgementInput {
   /** DER, leaf first, as the peer sent them. */
@@ -20,15 +20,15 @@ export interface JudgementInput {
   readonly policy: Policy
   /** Epoch milliseconds. */
   readonly now: number
-  /** Whether a peer without a certificate is refused, or left to key authentication. */
+  /** Whether a peer without a certificate is rejected; otherwise it may authenticate with a key. */
   readonly requireCertificate: boolean
-  /** What the peer must be allowed to be; absent where calls of several roles come in and each is checked. */
+  /** The role that the peer needs; absent if callers of several roles use the port and each call is checked. */
   readonly role?: Role
 }
 
-/** What is known about revoked certificates at this moment. */
+/** Revocation lists and OCSP responses, as known at this moment. */
 export interface RevocationData {
-  /** `undefined` when the certificate may be used. */
+  /** Returns why the certificate may not be used, or `undefined`. */
   check(
     certificate: Certificate,
     issuer: Certificate,
@@ -36,9 +36,10 @@ export interface RevocationData {
   ): { reason: RefusalReason; about: string } | undefined
 }
 
-/** For deployments where removal is by expiry alone. */
+/** For deployments without revocation, in which certificates only expire. */
 export const noRevocation: RevocationData = { check: () => undefined }
 
+/** Accepts or rejects a peer, with the first reason that applies. */
 export function judge(input: JudgementInput): PeerIdentity {
   if (input.chain.length === 0) {
     return input.requireCertificate ? refused('no-certificate') : { kind: 'anonymous' }

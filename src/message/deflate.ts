@@ -11,21 +11,21 @@ import { pythonJson } from './python-json.ts'
 import { type AnyRecord, ArrayRecord, MetricRecord, type RecordDict } from './records.ts'
 import { configRecordToWire, metadataToWire, metricRecordToWire, strippedMessage } from './wire.ts'
 
-/** A message taken apart into its objects. Chunks of arrays are views until they are sent. */
+/** A message split into its objects. Chunks of arrays are views of the array until they are sent. */
 export interface DeflatedMessage {
   readonly messageId: string
   /** For `messages_list`: metadata with the id, and empty content or the error. */
   readonly wire: WireMessage
   readonly tree: ObjectTree
-  /** The bytes of each object of the tree, made when asked for. */
+  /** Functions that return the bytes of each object of the tree. */
   readonly objects: ReadonlyMap<string, () => Uint8Array>
   /** Size of the largest object: arrays are cut into chunks, other records are not. */
   readonly objectBytesLargest: number
-  /** Size of all objects together; those that occur several times may count as often. */
+  /** Size of all objects together; an object that occurs more than once may be counted each time. */
   readonly objectBytesTotal: number
 }
 
-/** `metadata` replaces the message's own (the Grid fills in run and sender before the id is computed). */
+/** Splits a message into objects. `metadata` replaces its own: the Grid sets run and sender before the id is computed. */
 export function deflateMessage(message: Message, metadata: Metadata = message.metadata): DeflatedMessage {
   const parts = new Parts()
   const unnamed = { ...metadata, messageId: '' }

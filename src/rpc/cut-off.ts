@@ -1,7 +1,7 @@
 import type { Connection } from './call.ts'
 import { Refusal } from './translate-errors.ts'
 
-/** Does the work of a call unless its peer is refused, before or meanwhile: then it throws a Refusal. */
+/** Does the work of a call. Throws a Refusal if its peer is rejected, before the work or during it. */
 export function unlessRefused<T>(connection: Connection, work: () => Promise<T>): Promise<T> {
   const { cutOff, peer } = connection
   if (peer.kind === 'refused') return Promise.reject(new Refusal(peer))

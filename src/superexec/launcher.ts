@@ -19,10 +19,10 @@ import { clientAppHeartbeatMs, TaskGuard } from './task-guard.ts'
 const idleMs = 60_000
 /** How long a task waits for a process that works on another: less than it takes to start one. */
 const parkMs = 50
-/** How often the time since the last word of the server is looked at while it is away. */
+/** How often a disconnected server is checked for having been away too long. */
 const lookEveryMs = 1000
 
-/** An app process of ours: it runs one task at a time, for one run only. */
+/** A TypeScript app process: it runs one task at a time, and only tasks of one run. */
 interface AppProcess {
   readonly channel: LauncherChannel
   readonly started: StartedApp
@@ -47,11 +47,11 @@ export class Launcher {
   readonly #source: TaskSource
   readonly #started = new Set<StartedApp>()
   readonly #apps = new Set<AppProcess>()
-  /** Of the ServerApps under way. */
+  /** The guards of the running ServerApps. */
   readonly #serverGuards = new Map<StartedApp, TaskGuard>()
   readonly #room: AppRoom
   readonly #idle: AppProcess[] = []
-  /** Tasks that wait a moment for a process that is about to be idle. */
+  /** Tasks that wait a moment for a process that will be idle soon. */
   readonly #waiting = new Map<AcquiredTask, NodeJS.Timeout>()
   readonly #python: PythonApps
   readonly #relayed: RelayedMessages

@@ -4,14 +4,14 @@ import { beginExecution, type Execution } from '../execution/execution.ts'
 import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
 import { metadataFromWire } from '../message/wire.ts'
 
-/** What this node remembers of an instruction, also after its end: it is never executed again. */
+/** What this node knows about an instruction, also after its end, so that it is never executed again. */
 export interface Known {
   readonly messageId: string
   readonly runId: RunId
   isConfirmed: boolean
   /** Answered or dropped. */
   isFinished: boolean
-  /** How often the SuperLink has handed it out again, since its confirmation if there was one. */
+  /** How often the SuperLink has sent it again, since its confirmation if there was one. */
   repeats: number
 }
 
@@ -33,11 +33,11 @@ export type WorkState = 'waiting' | 'starting' | 'executing' | 'ended'
 
 type MutableWork = { -readonly [Name in keyof Work]: Work[Name] }
 
-/** What this node has to do, by instruction and by task. Instructions of one run are worked on one after the other. */
+/** The work of this node, by instruction and by task. Instructions of one run are executed one after the other. */
 export class WorkBook {
   readonly #byMessage = new Map<string, MutableWork>()
   readonly #byTask = new Map<TaskId, Work>()
-  /** Instructions that are worked on, and the last ones that are finished. */
+  /** Instructions in work, and the latest finished ones. */
   readonly #known = new Map<string, Known>()
 
   /** The instructions that are not replied to yet. */

@@ -15,7 +15,7 @@ export interface TasksOptions {
   readonly db: Database
   readonly clock: Clock
   readonly log: Logger
-  /** The instant by which leases are judged, if that is not the clock's. */
+  /** Returns the time for leases, if it is not the clock's. */
   readonly leaseNow?: () => number
   /** Returns whether a task whose process is lost can be launched again; it may prepare that in the same transaction. */
   readonly mayGoOn?: (
@@ -23,13 +23,13 @@ export interface TasksOptions {
     afterCommit: AfterCommit,
     lost: { readonly task: Task; readonly reason: string },
   ) => Promise<boolean>
-  /** The rest of the end of a task, in the same transaction. */
+  /** Called when a task has finished, in the same transaction. */
   readonly onFinished: (tx: Db, afterCommit: AfterCommit, task: Task) => Promise<void>
 }
 
 /**
  * The life of tasks: created pending, acquired by a launcher with a token and a lease, kept by heartbeats, finished once.
- * SuperLink and SuperNode use it alike.
+ * Used by SuperLink and SuperNode.
  */
 export class Tasks {
   readonly #options: TasksOptions
@@ -38,7 +38,7 @@ export class Tasks {
   readonly #leases: Leases
   /** Rung when a task has finished. */
   readonly #ended = new Bell<TaskId>()
-  /** Runs that need no warm processes any more. */
+  /** Runs that have ended: launchers end their idle processes of these. */
   readonly endedRuns = new EndedRuns()
 
   constructor(options: TasksOptions) {
@@ -67,8 +67,8 @@ export class Tasks {
   }
 
   /**
-   * Hands the oldest pending task of these types to a launcher, with a fresh token; waits for one up to `waitMs`, or until
-   * a run has ended that the caller has not seen the end of (`endedAfter`, a position in `endedRuns`).
+   * Gives the oldest pending task of these types to a launcher, with a new token. Waits for one for up to `waitMs`, or
+   * until a run ends after the position `endedAfter` in `endedRuns`: the launcher has not been notified of these.
    */
   async acquire(options: {
     types: readonly string[]

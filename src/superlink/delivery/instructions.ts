@@ -17,9 +17,9 @@ import { findFault } from './validate.ts'
  */
 
 /**
- * Takes the instructions of a run, with the objects that came along. Returns an id for each, empty if it was refused (unknown
- * or unregistered node), and the objects whose content is missing. Throws `invalid-request` for a malformed message, and
- * `run-not-running` if the run has ended: then none is taken.
+ * Stores the instructions of a run, with the objects that were sent in the same call. Returns an id for each instruction,
+ * empty if it was rejected (unknown or unregistered node), and the objects whose content is missing. Throws
+ * `invalid-request` for a malformed message, and `run-not-running` if the run has ended: then none is stored.
  */
 export async function pushInstructions(
   ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes'>,
@@ -61,8 +61,8 @@ export async function pushInstructions(
 }
 
 /**
- * The next instruction for a node, waiting for one up to `waitMs`, or until a run of the node has ended that it has not seen
- * the end of (`endedAfter`, a position among the ended runs).
+ * Returns the next instruction for a node. Waits for one for up to `waitMs`, or until a run of the node ends after the
+ * position `endedAfter` in the list of ended runs: the node has not been notified of these.
  */
 export async function claimInstruction(
   ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'bells' | 'tasks' | 'log'>,
