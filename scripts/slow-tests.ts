@@ -9,26 +9,31 @@ export const slowest: readonly string[] = [
   'interop/cli-side-by-side', // 218
   'interop/languages', // 168
   'interop/four-supernodes', // 153
+  'faults/hostile-bodies', // 222
+  'flows/package', // 152
+  'flows/cli', // 150
   'flows/simulation', // 141
   'flows/guides', // 141
   'interop/http-traps', // 137
   'interop/faults-under-python', // 132
   'interop/silence-under-python', // 129
   'faults/restart', // 125
-  'interop/real-apps', // 123
+  'interop/real-apps', // 175
+  'deploy/containers', // 118
+  'flows/training', // 114
+  'faults/crash', // 108
+  'deploy/fleet', // 82
   'interop/guides', // 119
   'interop/dependencies', // 108
   'interop/under-python-superlink', // 107
-  'faults/hostile-bodies', // 103
   'interop/as-upstream', // 103
   'faults/tls-abuse', // 91
   'interop/from-keys-to-certificates', // 84
-  'flows/cli', // 70
   'flows/tls-reload', // 70
   'interop/keys-at-ours', // 70
-  'flows/training', // 68
-  'flows/package', // 67
-  'flows/demo', // 67
+  'flows/demo', // 109
+  'flows/soak', // 56
+  'faults/crowd', // 38
 ]
 
 /** These files in the order in which they should start: one that starts late and runs for long ends alone. */

@@ -28,8 +28,9 @@ if (files.length === 0) throw new Error(`No file fits ${patterns.join(' ')}`)
 const tests = run({
   // No long one is left to run alone at the end. `node --test` would sort them by name.
   files: [...slowestFirst(files), ...(groups?.files ?? [])],
-  // More than there are cores in CI, because programs of a test often wait for each other, and those of Python mostly.
-  concurrency: interop ? 5 : 4,
+  // Three for each core of CI: with two, a third of the cores' time was spent waiting, because the programs of a test wait for
+  // each other, for pauses and for the disk. No test has a limit that depends on the load.
+  concurrency: 6,
   execArgv: [
     ...['--conditions=source', '--disable-warning=ExperimentalWarning'],
     // A test that hangs fails by itself. Tests that wait for Python's pauses take up to four minutes.
