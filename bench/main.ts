@@ -1,4 +1,4 @@
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
@@ -9,6 +9,7 @@ import { thisMachine } from './machine.ts'
 import { measureMeans } from './mean.ts'
 import { ourFlower } from './our-flower.ts'
 import { drawPage, keepForPage } from './page/main.ts'
+import { runPart } from './part.ts'
 import { measurePythonFleets } from './python-fleets.ts'
 import { pythonFlower } from './python-flower.ts'
 import { benchScale } from './scale/main.ts'
@@ -25,11 +26,20 @@ import { benchWaterfall } from './waterfall/main.ts'
  * `npm run bench [-- TABLE…] [--repeats N] [--quick] [--json FILE] [--page]`: figures of Trellis beside those of Python Flower
  * 1.29, both taken in this run, one after the other, on this machine: read the ratios. Each is the median of three, but large
  * models and secure aggregation are measured once. `scale`, `bad-days` and `waterfall` have options of their own, and `all`
- * measures everything for `docs/benchmarks.md`. Loads are bounded in count and time, and stay on the loopback interface.
+ * measures everything for `docs/benchmarks.md`. Loads are bounded in count and time, and stay on the loopback interface. Each
+ * table has a time limit: on a machine that is slow or busy it is measured fewer times, or left out, and the last lines say so.
  */
 
-/** Measures some times, prints, and returns what goes into the JSON. */
-type Table = (times: number) => Promise<unknown>
+/** Measures some times, and returns what goes into the JSON. */
+type Table = (times: number, endsBefore: number) => Promise<unknown>
+
+const minuteMs = 60_000
+/** After a share of its time limit no table begins another measurement that would end later. */
+const limitMinutes: Readonly<Record<string, number>> = {
+  ...{ training: 8, large: 8, mean: 4, simulation: 8, secagg: 8, tls: 10, 'python-fleets': 8 },
+  ...{ scale: 60, 'bad-days': 30, waterfall: 15, tables: 60 },
+}
+const measuringShare = 0.5
 
 const directory = mkdtempSync(join(tmpdir(), 'trellis-bench-'))
 let folders = 0
@@ -84,6 +94,11 @@ const commands: Readonly<Record<string, (args: readonly string[]) => Promise<voi
   all: benchAll,
 }
 
+for (const name of ['SIGINT', 'SIGTERM'])
+  process.once(name, () => {
+    rmSync(directory, { recursive: true, force: true })
+    process.exit(1)
+  })
 try {
   const [first = '', ...rest] = process.argv.slice(2)
   const command = commands[first]
@@ -92,16 +107,30 @@ try {
   rmSync(directory, { recursive: true, force: true })
 }
 
-/** Every figure of the page. What fails is named, and the rest follows. */
+/** Every figure of the page. What fails or runs out of time is named, and the rest follows. */
 async function benchAll(args: readonly string[]): Promise<void> {
   const isQuick = args.includes('--quick')
   const parts: readonly (readonly [string, ...string[]])[] = isQuick
     ? [['scale', '--quick'], ['bad-days', '60'], ['waterfall']]
     : [['scale'], ['bad-days'], ['waterfall'], ['tables']]
+  const leftOut: string[] = []
   for (const [name, ...own] of parts) {
     process.stderr.write(`\n${name}\n`)
-    await orNamed(name, async () => commands[name]?.([...own, '--page']))
+    const reason = await runPart([name, ...own, '--page'], limitOf(name))
+    if (reason !== undefined) leftOut.push(`${name}: ${reason}`)
   }
+  report(leftOut, parts.length)
+}
+
+function limitOf(name: string): number {
+  return (limitMinutes[name] ?? 10) * minuteMs
+}
+
+/** The last lines of the output. The status is that of a failure only if there is no figure at all. */
+function report(leftOut: readonly string[], all: number): void {
+  if (leftOut.length === all) process.exitCode = 1
+  for (const line of leftOut) process.stdout.write(`Left out: ${line}.\n`)
+  if (leftOut.length === 0) process.stdout.write('Everything was measured.\n')
 }
 
 async function benchTables(args: readonly string[]): Promise<void> {
@@ -121,33 +150,38 @@ async function benchTables(args: readonly string[]): Promise<void> {
     throw new Error(`There is no '${unknown}': ${[...Object.keys(tables), ...Object.keys(commands)].join(', ')}`)
   const repeats = Number(values.repeats ?? (values.quick ? 1 : 3))
   const measured: Record<string, unknown> = {}
-  for (const name of names) {
-    process.stderr.write(`Table '${name}'\n`)
-    await orNamed(name, async () => {
-      const figures = await tables[name]?.(repeats)
-      measured[name] = figures
-      for (const rows of tablesOf({ [name]: figures })) {
-        process.stdout.write('\n')
-        printTable(rows)
-      }
-    })
+  const [only = ''] = names
+  if (names.length === 1) measured[only] = await measureTable(only, repeats)
+  else {
+    const leftOut: string[] = []
+    for (const name of names) {
+      const json = join(directory, `${name}.json`)
+      const reason = await runPart(['tables', name, '--repeats', String(repeats), '--json', json], limitOf(name))
+      if (reason === undefined) Object.assign(measured, JSON.parse(readFileSync(json, 'utf8')))
+      else leftOut.push(`${name}: ${reason}`)
+    }
+    process.stdout.write('\n')
+    report(leftOut, names.length)
   }
-  const kept = { machine: thisMachine(), repeats, ...measured } satisfies MeasuredTables
+  const kept = { ...measured, machine: thisMachine(), repeats } satisfies MeasuredTables
   if (values.json) writeFileSync(values.json, `${JSON.stringify(kept, null, 1)}\n`)
   if (values.page) await keepForPage('tables', kept)
 }
 
-async function orNamed(name: string, work: () => Promise<void>): Promise<void> {
-  try {
-    await work()
-  } catch (error) {
-    process.exitCode = 1
-    process.stderr.write(`'${name}' failed: ${(error as Error).stack}\n`)
+/** Measures a table and prints it. */
+async function measureTable(name: string, times: number): Promise<unknown> {
+  process.stderr.write(`Table '${name}'\n`)
+  const endsBefore = performance.now() + measuringShare * limitOf(name)
+  const figures = await tables[name]?.(times, endsBefore)
+  for (const rows of tablesOf({ [name]: figures })) {
+    process.stdout.write('\n')
+    printTable(rows)
   }
+  return figures
 }
 
 function table<T>(measure: () => T | Promise<T>): Table {
-  return (times) => repeat(times, measure)
+  return (times, endsBefore) => repeat(times, measure, endsBefore)
 }
 
 function freshFolder(): string {

@@ -37,10 +37,25 @@ export function spreadsOf<T>(measured: readonly T[]): Spreads<T> {
   return merge() as Spreads<T>
 }
 
-/** Measures several times, one after the other. */
-export async function repeat<T>(times: number, measure: (index: number) => T | Promise<T>): Promise<Spreads<T>> {
+/**
+ * Measures several times, one after the other: at least once, and not again if that would probably end after `endsBefore`, by
+ * `performance.now()`.
+ */
+export async function repeat<T>(
+  times: number,
+  measure: (index: number) => T | Promise<T>,
+  endsBefore = Number.POSITIVE_INFINITY,
+): Promise<Spreads<T>> {
   const measured: T[] = []
-  for (let index = 0; index < times; index++) measured.push(await measure(index))
+  for (let index = 0, tookMs = 0; index < times; index++) {
+    const startedAt = performance.now()
+    if (index > 0 && startedAt + tookMs > endsBefore) {
+      process.stderr.write(`Measured ${index} of ${times} times: this machine is slow, or busy.\n`)
+      break
+    }
+    measured.push(await measure(index))
+    tookMs = performance.now() - startedAt
+  }
   return spreadsOf(measured)
 }
 

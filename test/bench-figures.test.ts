@@ -16,6 +16,8 @@ test('a figure of three measurements is their median, between the smallest and t
   assert.equal(spreadText(figures.seconds, 1), '2.0 (1.0 to 3.0)')
   assert.equal(spreadText(await repeat(2, () => 4), 0), '4')
   assert.equal(spreadText(await repeat(2, () => Number.NaN), 0), '–')
+  // Once, if another measurement would end too late.
+  assert.equal(spreadText(await repeat(3, (index) => index, 0), 0), '0')
 })
 
 test('the page of benchmarks has a bad day with its targets, and leaves out what was not measured', () => {
