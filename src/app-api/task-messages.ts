@@ -63,7 +63,7 @@ export async function fetchObjects(
     ids,
     has: (id) => objects.has(id),
     pull: (id) => api.pullObject({ node, runId, objectId: id }, { waitMs: objectWaitMs, signal }),
-    write(id, bytes) {
+    write(id, { objectContent: bytes }) {
       if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
       objects.set(id, bytes)
     },

@@ -12,7 +12,7 @@ import type { Metadata } from '../message/message.ts'
 import { CarriedRoom, readCarried } from '../objects/carried-objects.ts'
 import type { ObjectStore } from '../objects/object-store.ts'
 import { flattenTree, isInTree } from '../objects/object-tree.ts'
-import { pulledObject } from '../rpc/object-content.ts'
+import { pulledObject, receivedObject } from '../rpc/object-content.ts'
 import { messageOfAnother } from '../tasks/app-owners.ts'
 import { readClientReply } from '../tasks/client-reply.ts'
 import type { RuntimeBackend } from '../tasks/runtime-service.ts'
@@ -98,9 +98,10 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       )
       return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
     },
-    async pushObject(task, { objectId, objectContent }) {
+    async pushObject(task, request) {
+      const { objectId } = request
       const { reply } = executionOf(task)
-      const stored = (await objects.put(objectId, objectContent)) === 'stored'
+      const stored = (await objects.put(objectId, receivedObject(request))) === 'stored'
       if (stored) reply?.missing.delete(objectId)
       return { stored }
     },

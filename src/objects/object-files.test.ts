@@ -42,7 +42,7 @@ test('a file that was written survives a power cut, with all folders on its way'
   await Promise.all(
     Array.from({ length: 60 }, async (_, index) => {
       const path = objectPath(directory, idOf(index))
-      await files.write(idOf(index), new Uint8Array(100 + index))
+      await files.keep(idOf(index), new Uint8Array(100 + index))
       assert.ok(isNamed(directory), 'the folder of objects')
       assert.ok(isNamed(dirname(path)), 'the folder of the file')
       assert.ok(isNamed(path), 'the file')
@@ -50,6 +50,12 @@ test('a file that was written survives a power cut, with all folders on its way'
     }),
   )
   assert.equal((await readFile(objectPath(directory, idOf(3)))).length, 103)
+  await using arrived = await files.openIncoming((error) => error)
+  await arrived.write(new Uint8Array(1000))
+  await arrived.finish()
+  const path = objectPath(directory, 'f'.repeat(64))
+  await files.keep('f'.repeat(64), arrived)
+  assert.ok(isNamed(dirname(path)) && isNamed(path) && isWhole(path, 1000), 'a file that arrived')
 })
 
 test('a few files wait for the disk at a time, and those of one folder share a sync that has not begun', async () => {

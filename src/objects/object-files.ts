@@ -2,6 +2,7 @@ import { randomUUID } from 'node:crypto'
 import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FileContent } from '../base/file-content.ts'
+import { IncomingFile } from '../base/incoming-file.ts'
 import { type Disk, DiskSyncs } from './disk-syncs.ts'
 
 /**
@@ -15,7 +16,7 @@ export class ObjectFiles {
   /** Absent if files need not survive a power cut. */
   readonly #syncs: DiskSyncs | undefined
 
-  /** `durable`: whether `write` returns only when the file would survive a power cut. `on` is for tests. */
+  /** `durable`: whether `keep` returns only when the file would survive a power cut. `on` is for tests. */
   constructor(directory: string, durable: boolean, on?: Disk) {
     this.#directory = directory
     this.#syncs = durable ? new DiskSyncs(on) : undefined
@@ -34,10 +35,31 @@ export class ObjectFiles {
       if (shard.length === 2) yield* await readdir(join(this.#directory, shard))
   }
 
-  async write(objectId: string, bytes: Uint8Array): Promise<void> {
-    const temporary = join(this.#incoming(), randomUUID())
+  /** Creates a file for an object that arrives. */
+  openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile> {
+    return IncomingFile.create(this.#temporary(), explain)
+  }
+
+  /** Writes the file of an object; a content that was written while it arrived is moved to its place. */
+  async keep(objectId: string, content: Uint8Array | IncomingFile): Promise<void> {
     const shard = join(this.#directory, objectId.slice(0, 2))
     await this.#makeShard(shard)
+    try {
+      if (content instanceof Uint8Array) await this.#write(objectId, content)
+      else {
+        await this.#syncs?.syncFile(content.handle)
+        await content.moveTo(this.#path(objectId))
+      }
+    } catch (error) {
+      // It may have been removed.
+      this.#shards.delete(shard)
+      throw error
+    }
+    await this.#syncs?.syncFolder(shard)
+  }
+
+  async #write(objectId: string, bytes: Uint8Array): Promise<void> {
+    const temporary = this.#temporary()
     try {
       const file = await open(temporary, 'wx', 0o600)
       try {
@@ -50,11 +72,8 @@ export class ObjectFiles {
     } catch (error) {
       // E.g. the disk is full: half a file would keep it so.
       await rm(temporary, { force: true }).catch(() => {})
-      // It may have been removed.
-      this.#shards.delete(shard)
       throw error
     }
-    await this.#syncs?.syncFolder(shard)
   }
 
   /** A folder that an earlier process made may not be on disk yet either. */
@@ -85,6 +104,10 @@ export class ObjectFiles {
 
   remove(objectId: string): Promise<void> {
     return rm(this.#path(objectId), { force: true })
+  }
+
+  #temporary(): string {
+    return join(this.#incoming(), randomUUID())
   }
 
   #incoming(): string {

@@ -43,17 +43,32 @@ export function encodeObject(type: ObjectType, children: readonly string[], body
 
 /** Throws `object-malformed` with what is wrong. */
 export function parseObject(bytes: Uint8Array): ParsedObject {
+  const head = parseHead(bytes, bytes.length)
+  if (!head) throw malformed('no head')
+  const { type, children } = head
+  return { type, children, body: bytes.subarray(head.length) }
+}
+
+/**
+ * Reads the head in the first bytes of an object; returns `undefined` if it does not end within them. Throws
+ * `object-malformed` with what is wrong.
+ *
+ * @param length of the whole object.
+ */
+export function parseHead(
+  bytes: Uint8Array,
+  length: number,
+): (Omit<ParsedObject, 'body'> & { readonly length: number }) | undefined {
   const end = bytes.indexOf(0)
-  if (end < 0) throw malformed('no head')
+  if (end < 0) return undefined
   const parts = Buffer.from(bytes.buffer, bytes.byteOffset, end).toString().split(' ')
   if (parts.length !== 3) throw malformed('the head has not three parts')
-  const [type, childList, length] = parts as [string, string, string]
+  const [type, childList, bodyLength] = parts as [string, string, string]
   if (!(objectTypes as readonly string[]).includes(type)) throw malformed(`unknown type '${type.slice(0, 40)}'`)
   const children = childList === '' ? [] : childList.split(',')
   if (!children.every(isObjectId)) throw malformed('a child is not an object id')
-  const body = bytes.subarray(end + 1)
-  if (length !== String(body.length)) throw malformed('the body has another length than the head says')
-  return { type: type as ObjectType, children, body }
+  if (bodyLength !== String(length - end - 1)) throw malformed('the body has another length than the head says')
+  return { type: type as ObjectType, children, length: end + 1 }
 }
 
 function malformed(what: string): DomainError {

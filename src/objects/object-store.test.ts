@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { mkdtempSync, readdirSync, rmSync } from 'node:fs'
+import { open } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { after, test } from 'node:test'
+import { after, mock, test } from 'node:test'
 import { observeQueries } from '../../test/harness/query-plans.ts'
 import { FileContent } from '../base/file-content.ts'
 import { type AfterCommit, type Database, type Db, openDatabase } from '../db/database.ts'
@@ -71,6 +72,52 @@ for (const { name, durable, bytes } of kinds) {
     assert.equal(await waiting, undefined)
   })
 }
+
+test('a large object that was written to a file while it arrived is moved to its place, or leaves no file', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const home = join(directory, 'incoming')
+  const store = await createObjectStore({ db, directory: home, durable: true })
+  const put = async (id: string, bytes: Uint8Array) => {
+    await using file = await store.openFile()
+    await file.write(bytes)
+    await file.finish()
+    return await store.put(id, file)
+  }
+  const children = Array.from({ length: 1500 }, (_, index) => String(index).padStart(64, '0'))
+  const record = encodeObject('ArrayRecord', children, new Uint8Array(2_000_000).fill(3))
+  const id = objectId(record)
+  assert.equal(await put(id, record), 'unknown')
+  await db.transaction((tx) => store.announce(tx, 'm', [id]))
+  assert.equal(await put(id, record.subarray(1)), 'mismatch')
+  const garbage = new Uint8Array(2_000_000).fill(1)
+  await assert.rejects(put(objectId(garbage), garbage), /Malformed object: no head/)
+  assert.deepEqual(filesBelow(home), [])
+  assert.equal(await put(id, record), 'stored')
+  assert.equal(await put(id, record), 'stored', 'again')
+  assert.deepEqual(filesBelow(home), [id])
+  assert.ok(Buffer.from(record).equals((await store.get(id))?.content ?? new Uint8Array()))
+  assert.deepEqual(await store.listKinds([id]), new Map([[id, 'other']]))
+})
+
+test('a disk that is full while an object arrives is the known refusal, and counted', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const home = join(directory, 'full')
+  const full: number[] = []
+  const onFull = (bytes: number): void => void full.push(bytes)
+  const store = await createObjectStore({ db, directory: home, durable: false, onFull })
+  const handles = Object.getPrototypeOf(await open(directory, 'r').then((file) => file.close().then(() => file)))
+  const write = mock.method(handles, 'write', async () => {
+    throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
+  })
+  try {
+    await using file = await store.openFile()
+    await assert.rejects(async () => file.write(new Uint8Array(300_000)), { code: 'storage-full' })
+  } finally {
+    write.mock.restore()
+  }
+  assert.deepEqual(full, [256 * 1024])
+  assert.deepEqual(filesBelow(home), [])
+})
 
 test('bytes with another hash and bytes that are no object are refused', async () => {
   await using db = openDatabase({ path: ':memory:' })

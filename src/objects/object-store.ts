@@ -3,11 +3,13 @@ import { DomainError } from '../base/errors.ts'
 import type { FileContent } from '../base/file-content.ts'
 import { isDiskFull } from '../base/full-disk.ts'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
+import { IncomingFile } from '../base/incoming-file.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
 import { limits } from '../base/limits.ts'
 import type { AfterCommit, Database, Db } from '../db/database.ts'
 import { type IdList, inBatches } from '../db/id-list.ts'
 import { type CarriedObject, type CarriedObjects, inPieces, nothingCarried } from './carried-objects.ts'
+import { typeOfFile } from './incoming-object.ts'
 import { deleteParts, listParts, mayHaveMore } from './message-parts.ts'
 import { announceNamed } from './named-objects.ts'
 import { ObjectFiles } from './object-files.ts'
@@ -76,36 +78,43 @@ class FileObjectStore implements ObjectStore {
 
   async put(
     objectId: string,
-    bytes: Uint8Array,
+    content: Uint8Array | IncomingFile,
     isWanted: (db: Db) => Promise<boolean> = async () => true,
   ): Promise<'stored' | 'unknown' | 'mismatch'> {
-    if (bytes.length > limits.objectBytesMax)
-      throw new DomainError(
-        'object-malformed',
-        `An object has ${bytes.length} bytes, more than ${limits.objectBytesMax}.`,
-      )
-    if ((await sha256InTurns(bytes)) !== objectId) return 'mismatch'
-    const { type } = parseObject(bytes)
+    const { length } = content
+    if (length > limits.objectBytesMax)
+      throw new DomainError('object-malformed', `An object has ${length} bytes, more than ${limits.objectBytesMax}.`)
+    if ((content instanceof IncomingFile ? content.sha256 : await sha256InTurns(content)) !== objectId)
+      return 'mismatch'
+    const type = content instanceof IncomingFile ? await typeOfFile(content) : parseObject(content).type
     return this.#turns.inTurn(objectId, async () => {
       const isStored = await isAvailable(this.#db.read, objectId)
       if (isStored === undefined) return 'unknown'
       if (isStored) return 'stored'
-      if (bytes.length <= limits.objectInlineBytesMax)
-        return this.#markStored(objectId, { size: bytes.length, type, content: bytes }, isWanted)
+      if (!(content instanceof IncomingFile) && length <= limits.objectInlineBytesMax)
+        return this.#markStored(objectId, { size: length, type, content }, isWanted)
       try {
-        await this.#files.write(objectId, bytes)
-        const outcome = await this.#markStored(objectId, { size: bytes.length, type, content: null }, isWanted)
+        await this.#files.keep(objectId, content)
+        const outcome = await this.#markStored(objectId, { size: length, type, content: null }, isWanted)
         if (outcome === 'stored') return outcome
       } catch (error) {
         await this.#deleteUnlessStored(objectId).catch(() => {})
-        if (!isDiskFull(error)) throw error
-        this.#onFull?.(bytes.length)
-        throw new DomainError('storage-full', undefined, { cause: error })
+        throw this.#refusalOf(error, length)
       }
       // Released while the file was written.
       await this.#deleteUnlessStored(objectId)
       return 'unknown'
     })
+  }
+
+  openFile(): Promise<IncomingFile> {
+    return this.#files.openIncoming((error, bytes) => this.#refusalOf(error, bytes))
+  }
+
+  #refusalOf(error: unknown, bytes: number): unknown {
+    if (!isDiskFull(error)) return error
+    this.#onFull?.(bytes)
+    return new DomainError('storage-full', undefined, { cause: error })
   }
 
   async announceAll(

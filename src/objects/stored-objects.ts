@@ -1,4 +1,5 @@
 import type { FileContent } from '../base/file-content.ts'
+import type { IncomingFile } from '../base/incoming-file.ts'
 import type { MakeRoom } from '../base/make-room.ts'
 import type { AfterCommit, Db } from '../db/database.ts'
 import type { CarriedObjects } from './carried-objects.ts'
@@ -32,9 +33,11 @@ export interface ObjectStore {
    */
   put(
     objectId: string,
-    bytes: Uint8Array,
+    content: Uint8Array | IncomingFile,
     isWanted?: (db: Db) => Promise<boolean>,
   ): Promise<'stored' | 'unknown' | 'mismatch'>
+  /** Creates a file for a large object that arrives, for `put`. The caller disposes of it. */
+  openFile(): Promise<IncomingFile>
   /** Whether the content is here. */
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */

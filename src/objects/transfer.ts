@@ -34,7 +34,6 @@ export class ObjectsUnavailableError extends Error {
 export interface PulledObject {
   readonly objectFound: boolean
   readonly objectAvailable: boolean
-  readonly objectContent: Uint8Array
 }
 
 /**
@@ -43,11 +42,11 @@ export interface PulledObject {
  * held the call. Throws an
  * ObjectsUnavailableError when an object is not known or does not come in time.
  */
-export async function pullObjects(options: {
+export async function pullObjects<P extends PulledObject>(options: {
   readonly ids: readonly string[]
   readonly has?: (id: string) => boolean | Promise<boolean>
-  readonly pull: (id: string) => Promise<PulledObject & { waited?: boolean }>
-  readonly write: (id: string, bytes: Uint8Array) => void | Promise<void>
+  readonly pull: (id: string) => Promise<P & { waited?: boolean }>
+  readonly write: (id: string, pulled: P) => void | Promise<void>
   readonly sleep: (ms: number) => Promise<void>
   readonly timeoutMs?: number
 }): Promise<void> {
@@ -58,7 +57,7 @@ export async function pullObjects(options: {
     for (let waitMs = 1000; ; waitMs = Math.min(waitMs * 2, 10_000)) {
       const answer = await options.pull(id)
       if (!answer.objectFound) throw new ObjectsUnavailableError(`Object ${id} is not known at the other end.`)
-      if (answer.objectAvailable) return void (await options.write(id, answer.objectContent))
+      if (answer.objectAvailable) return void (await options.write(id, answer))
       if (performance.now() > endsAt)
         throw new ObjectsUnavailableError(`Object ${id} did not become available in ${timeoutMs / 1000} s.`)
       if (!answer.waited) await options.sleep(waitMs * (0.8 + Math.random() * 0.4))

@@ -26,7 +26,7 @@ export class ArrivingBytes {
     this.#announced = bytes
   }
 
-  add(chunk: Buffer): void {
+  add(chunk: Buffer): undefined {
     const length = this.#length + chunk.length
     if (this.#length === 0) this.#only = chunk
     else {
@@ -34,6 +34,7 @@ export class ArrivingBytes {
       chunk.copy(this.#buffer as Buffer, this.#length)
     }
     this.#length = length
+    return undefined
   }
 
   /** What has arrived so far: a view, which later chunks may leave behind. */

@@ -1,6 +1,7 @@
 import { limits } from '../base/limits.ts'
 import type { MakeRoom } from '../base/make-room.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
+import type { ContentCut } from './content-cut.ts'
 import type { ServedCall } from './drain.ts'
 
 /**
@@ -57,8 +58,12 @@ export interface Call extends CallHead {
 /** A call as a door hands it over: the head, and the body for the asking. */
 export interface IncomingCall {
   readonly head: CallHead
-  /** Receives the whole body. Throws `message-too-large` as soon as it is known to exceed `bytesMax`. */
-  receive(bytesMax: number): Promise<Uint8Array>
+  /**
+   * Receives the whole body. Throws `message-too-large` as soon as it is known to exceed `bytesMax`.
+   *
+   * @param cut takes a large content out of the body while it arrives: then the rest is returned.
+   */
+  receive(bytesMax: number, cut?: ContentCut): Promise<Uint8Array>
 }
 
 /** Adds the body to a head, whose `signal` stays lazy. */

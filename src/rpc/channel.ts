@@ -13,9 +13,10 @@ import { decodeResponse, encodeRequest } from './call-messages.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { openGrpcTransport } from './grpc-transport.ts'
 import { openHttpTransport } from './http-transport.ts'
+import { attachReceived, cutObject, type FileMaker } from './object-content.ts'
 import { httpPath, restPath, routeOf } from './route.ts'
 import { RpcError } from './rpc-error.ts'
-import type { Answer, OutgoingCall, Transport } from './transport.ts'
+import type { OutgoingCall, Transport } from './transport.ts'
 
 export { RpcError } from './rpc-error.ts'
 
@@ -39,6 +40,8 @@ export interface CallOptions {
   readonly waitMs?: number | undefined
   readonly headers?: Readonly<Record<string, string>>
   readonly binaryHeaders?: Readonly<Record<string, Uint8Array>>
+  /** For a large object in the response, see `receivedObject`. The caller disposes of its file. */
+  readonly files?: FileMaker | undefined
 }
 
 /**
@@ -75,16 +78,16 @@ export class Channel {
     request: MessageInitShape<I>,
     options: CallOptions = {},
   ): Promise<{ message: MessageShape<O>; waited: boolean }> {
-    const { body, waited } = await this.#answer(method, request, options)
-    return { message: decodeResponse(method, body) as MessageShape<O>, waited }
-  }
-
-  async #answer(method: DescMethodUnary, request: unknown, options: CallOptions): Promise<Answer> {
     for (let tries = 1; ; tries++) {
       const transport = await this.#usable()
+      const outgoing = this.#outgoing(method, request, options)
       try {
-        return await transport.unary(this.#outgoing(method, request, options))
+        const { body, waited } = await transport.unary(outgoing)
+        const message = decodeResponse(method, body) as MessageShape<O>
+        attachReceived(message, outgoing.cut)
+        return { message, waited }
       } catch (error) {
+        await outgoing.cut?.[Symbol.asyncDispose]()
         if (isUntaken(error) && tries < triesMax) continue
         if (this.#silentAboutVersion || !isReleaseOfSameWire(error)) throw this.#seenFromNow(error, transport)
         this.#silentAboutVersion = true
@@ -203,6 +206,7 @@ export class Channel {
       binaryHeaders: options.binaryHeaders ?? {},
       signal: options.signal,
       timeoutMs: options.timeoutMs,
+      cut: options.files && cutObject(method.output, () => (options.files as FileMaker).openFile()),
       isRepeatable: !onceOnlyPaths.has(path),
     }
   }

@@ -3,12 +3,14 @@ import { DomainError } from '../base/errors.ts'
 import { type BodyBounds, limits } from '../base/limits.ts'
 import { takeTurns } from '../base/turns.ts'
 import { scanBody } from './body-scan.ts'
-import { type Call, type IncomingCall, ReceivedCall } from './call.ts'
+import { type Call, type CallHead, type IncomingCall, ReceivedCall } from './call.ts'
+import type { ContentPlace } from './content-cut.ts'
 import { createInTurns } from './create-in-turns.ts'
 import { decodeInTurns } from './decode-in-turns.ts'
 import type { Drain, ServedCall } from './drain.ts'
 import { encodeInTurns, lengthOf } from './encode-in-turns.ts'
 import type { Interceptor } from './interceptor.ts'
+import { attachReceived, cutObject } from './object-content.ts'
 import { contentOf, followedBy, type Outgoing } from './outgoing.ts'
 import { routeOf } from './route.ts'
 import type { CalledMethod, CallerKind, Service } from './service.ts'
@@ -72,21 +74,38 @@ function toMethod(
   if (!handler || !row || !kind || (!owner && row.of !== 'caller'))
     throw new Error(`${desc.parent.typeName}/${desc.name} is not in the access table`)
   const method: CalledMethod = { service: service.desc.typeName, name: desc.localName, row }
+  const takesFiles = service.files !== undefined && desc.input.field.objectContent !== undefined
 
   /** Everything before the handler: a caller that may not call is refused before its body is received. */
-  async function begin(incoming: IncomingCall, served: ServedCall | undefined): Promise<Begun> {
+  async function begin(
+    incoming: IncomingCall,
+    served: ServedCall | undefined,
+    files?: AsyncDisposableStack,
+  ): Promise<Begun> {
     const { head } = incoming
     for (const interceptor of interceptors) interceptor.onHead?.(head, method)
     const identified = await (kind as CallerKind<unknown>).identify(head, method)
     for (const interceptor of interceptors) interceptor.onCaller?.(head, method, identified)
     const bounds = limits.bodies[method.row.body]
-    const requestBytes = await incoming.receive(bounds.bytesMax)
+    const cut = files && cutObject(desc.input, (before) => placeFor(head, identified, before))
+    if (cut) files.use(cut)
+    const requestBytes = await incoming.receive(bounds.bytesMax, cut)
     const request = await decode(desc, requestBytes, bounds)
+    attachReceived(request as object, cut)
     const call = new ReceivedCall(head, requestBytes, served)
     const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
     const owned = await owner?.(caller, request)
     for (const interceptor of interceptors) await interceptor.onRequest?.(call, method, caller, request)
     return { call, caller, request, owned }
+  }
+
+  /** A large object goes to the disk only if its sender may send it. One that comes before its id stays in memory. */
+  async function placeFor(head: CallHead, identified: unknown, fieldsBefore: Uint8Array): Promise<ContentPlace> {
+    const request = await decode(desc, fieldsBefore, limits.bodies[method.row.body])
+    if (!(request as { readonly objectId?: string }).objectId || !service.files) return 'keep'
+    const call = new ReceivedCall(head, fieldsBefore)
+    const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
+    return (await owner?.(caller, request)) === false ? 'discard' : service.files.openFile()
   }
 
   const encode = async (response: unknown): Promise<Outgoing> => {
@@ -102,9 +121,10 @@ function toMethod(
     streams: desc.methodKind === 'server_streaming',
     async unary(incoming) {
       using served = drain?.enter(desc.name)
+      await using files = takesFiles ? new AsyncDisposableStack() : undefined
       let step: 'before' | 'handler' = 'before'
       try {
-        const { call, caller, request, owned } = await begin(incoming, served)
+        const { call, caller, request, owned } = await begin(incoming, served, files)
         step = 'handler'
         const response = await handler(request, call, caller, owned)
         const encoded = await encode(response)

@@ -2,8 +2,10 @@ import { promisify } from 'node:util'
 import { gunzip, inflate } from 'node:zlib'
 import { DomainError } from '../base/errors.ts'
 import { ArrivingBytes } from './arriving-bytes.ts'
+import type { ContentCut } from './content-cut.ts'
 import { type Encoded, lengthOf } from './encode-in-turns.ts'
 import type { Outgoing } from './outgoing.ts'
+import type { Taken } from './receive-body.ts'
 import { messageTooLarge } from './translate-errors.ts'
 
 /** The pieces of gRPC over HTTP/2: messages with a prefix of 5 bytes, metadata, deadlines, percent-encoded sentences. */
@@ -28,38 +30,55 @@ const joinedBytesMax = 16 * 1024
 /** Cuts one message out of the chunks of a stream. Its memory is that of the bytes that have arrived. */
 export class MessageReader {
   readonly #bytesMax: number
-  readonly #arriving = new ArrivingBytes(prefixBytes)
-  #messageBytes: number | undefined
+  readonly #cut: ContentCut | undefined
+  readonly #prefix = Buffer.alloc(prefixBytes)
+  #prefixFilled = 0
+  #body: ArrivingBytes | ContentCut | undefined
+  #messageBytes = 0
 
-  constructor(bytesMax: number) {
+  /** @param cut takes a large content out of the message, unless the message is compressed. */
+  constructor(bytesMax: number, cut?: ContentCut) {
     this.#bytesMax = bytesMax
+    this.#cut = cut
   }
 
   /** Throws `message-too-large` as soon as the prefix says so. */
-  take(chunk: Buffer): 'more' | 'done' {
-    const arriving = this.#arriving
-    arriving.add(chunk)
-    if (this.#messageBytes === undefined) {
-      if (arriving.length < prefixBytes) return 'more'
-      this.#messageBytes = arriving.bytes().readUInt32BE(1)
-      if (this.#messageBytes > this.#bytesMax) throw messageTooLarge(this.#bytesMax)
-      arriving.announce(prefixBytes + this.#messageBytes)
-    }
-    if (arriving.length > prefixBytes + this.#messageBytes)
+  take(chunk: Buffer): Taken | Promise<Taken> {
+    const taken = this.#body ? 0 : this.#takePrefix(chunk)
+    const body = this.#body
+    if (!body) return 'more'
+    if (body.length + chunk.length - taken > this.#messageBytes)
       throw new DomainError('invalid-request', 'Too many messages.')
-    return this.#isComplete ? 'done' : 'more'
+    const wait = taken === chunk.length ? undefined : body.add(chunk.subarray(taken))
+    const now = (): Taken => (this.#isComplete ? 'done' : 'more')
+    return wait ? wait.then(now) : now()
+  }
+
+  #takePrefix(chunk: Buffer): number {
+    const taken = chunk.copy(this.#prefix, this.#prefixFilled)
+    this.#prefixFilled += taken
+    if (this.#prefixFilled < prefixBytes) return taken
+    this.#messageBytes = this.#prefix.readUInt32BE(1)
+    if (this.#messageBytes > this.#bytesMax) throw messageTooLarge(this.#bytesMax)
+    this.#body = (this.#isCompressed ? undefined : this.#cut) ?? new ArrivingBytes(0)
+    this.#body.announce(this.#messageBytes)
+    return taken
   }
 
   /** The message, once its stream has ended or `take` has returned `done`. */
   async message(encoding: string | undefined): Promise<Uint8Array> {
-    if (!this.#isComplete) throw new DomainError('invalid-request', 'The stream ended before its message was complete.')
-    const whole = this.#arriving.bytes()
-    const bytes = whole.subarray(prefixBytes)
-    return whole[0] === 0 ? bytes : decompress(bytes, encoding, this.#bytesMax)
+    if (!this.#body || !this.#isComplete)
+      throw new DomainError('invalid-request', 'The stream ended before its message was complete.')
+    const bytes = this.#body.bytes()
+    return this.#isCompressed ? decompress(bytes, encoding, this.#bytesMax) : bytes
+  }
+
+  get #isCompressed(): boolean {
+    return this.#prefix[0] !== 0
   }
 
   get #isComplete(): boolean {
-    return this.#messageBytes !== undefined && this.#arriving.length === prefixBytes + this.#messageBytes
+    return this.#body?.length === this.#messageBytes
   }
 }
 

@@ -6,8 +6,10 @@ import {
   type IncomingHttpHeaders,
 } from 'node:http2'
 import type { Socket } from 'node:net'
+import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import type { CallFailure } from './call-failures.ts'
+import type { ContentCut } from './content-cut.ts'
 import { framed } from './grpc-frames.ts'
 import { ReceivedBody } from './received-body.ts'
 import { RpcError, refusedByOther, retryAfterOf, statusOfGrpcCode } from './rpc-error.ts'
@@ -96,7 +98,7 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
   const stream = openStream(session, call, where)
   let headers: IncomingHttpHeaders | undefined
   let trailers: IncomingHttpHeaders | undefined
-  let failure: RpcError | undefined
+  let failure: RpcError | DomainError | undefined
   stream.on('response', (received) => {
     headers = received
   })
@@ -120,14 +122,15 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
 
   async function* received(): AsyncGenerator<Uint8Array> {
     try {
-      yield* unframe(stream, where)
+      yield* unframe(stream, where, call.cut)
     } catch (cause) {
       // So a server responds to calls that cross with the end of a connection: none of it was done (RFC 9113 section 8.7).
       const kind = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !headers ? 'untaken' : 'unreachable'
       // A proxy's error page is no gRPC message, and a proxy does not read the rest of a body that it refuses.
       const httpStatus = Number(headers?.[':status'] ?? 200)
       if (headers && httpStatus !== 200) failure ??= refusedByOther(httpStatus, headers, where)
-      if (cause instanceof RpcError) failure ??= cause
+      // A file that cannot be written is no fault of the connection.
+      if (cause instanceof RpcError || cause instanceof DomainError) failure ??= cause
       failure ??= new RpcError('unavailable', `The connection to ${where} broke.`, {
         ...{ kind, cause, failure: kind === 'untaken' ? kind : 'connection-broken' },
       })
@@ -163,7 +166,11 @@ function openStream(session: ClientHttp2Session, call: OutgoingCall, where: stri
 }
 
 /** Cuts the byte stream into messages. Memory is taken as their bytes arrive, not by the length that the server names. */
-async function* unframe(stream: ClientHttp2Stream, where: string): AsyncGenerator<Uint8Array> {
+async function* unframe(
+  stream: ClientHttp2Stream,
+  where: string,
+  cut: ContentCut | undefined,
+): AsyncGenerator<Uint8Array> {
   const prefix = Buffer.alloc(5)
   let prefixFilled = 0
   let message: ReceivedBody | undefined
@@ -177,9 +184,11 @@ async function* unframe(stream: ClientHttp2Stream, where: string): AsyncGenerato
         offset += take
         if (prefixFilled < 5) break
         if (prefix[0] !== 0) throw malformed(`${where} compressed its response, which was not asked for.`)
-        message = new ReceivedBody(prefix.readUInt32BE(1), where)
+        message = new ReceivedBody(prefix.readUInt32BE(1), where, cut)
       }
-      offset += message.take(chunk.subarray(offset))
+      const { taken, wait } = message.take(chunk.subarray(offset))
+      if (wait) await wait
+      offset += taken
       if (!message.isComplete) break
       yield message.bytes()
       message = undefined

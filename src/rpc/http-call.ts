@@ -7,6 +7,7 @@ import { ArrivingBytes } from './arriving-bytes.ts'
 import type { BodyBudget } from './body-budget.ts'
 import type { ByteRoom } from './byte-shares.ts'
 import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
+import type { ContentCut } from './content-cut.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
 import { lengthOf } from './encode-in-turns.ts'
@@ -48,7 +49,7 @@ export async function serveHttpCall(
     const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
     if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
     const head = toHead(method, request, response, connection, cancel, responses)
-    const incoming: IncomingCall = { head, receive: (bytesMax) => receiveBody(request, bytesMax, room.request, pace) }
+    const incoming: IncomingCall = { head, receive: (...how) => receiveBody(request, room.request, pace, ...how) }
     if (method.streams) return await sendStream(method, incoming, response, responses, reader)
     const encoded = await unlessRefused(connection, () => method.unary(incoming))
     room.request.release()
@@ -88,17 +89,18 @@ export async function serveHttpCall(
 /** Returns the whole body; throws as soon as it is known to be too large, too slow, or without room. */
 async function receiveBody(
   request: IncomingMessage,
-  bytesMax: number,
   room: ByteRoom,
   pace: BodyPace,
+  bytesMax: number,
+  cut?: ContentCut,
 ): Promise<Uint8Array> {
   const { 'content-length': length } = request.headers
   if (Number(length ?? 0) > bytesMax) throw messageTooLarge(bytesMax)
-  const body = new ArrivingBytes(Number(length ?? bytesMax))
+  const body = cut ?? new ArrivingBytes(0)
+  body.announce(Number(length ?? bytesMax))
   await receiveChunks(request, room, pace, (chunk) => {
     if (body.length + chunk.length > bytesMax) throw messageTooLarge(bytesMax)
-    body.add(chunk)
-    return 'more'
+    return body.add(chunk)?.then(() => 'more') ?? 'more'
   })
   return body.bytes()
 }
@@ -151,7 +153,7 @@ async function sendStream(
   const received = Promise.withResolvers<void>()
   const incoming: IncomingCall = {
     head,
-    receive: (bytesMax) => receive(bytesMax).finally(() => received.resolve()),
+    receive: (...how) => receive(...how).finally(() => received.resolve()),
   }
   const send = async (): Promise<void> => {
     const iterator = method.stream(incoming)[Symbol.asyncIterator]()

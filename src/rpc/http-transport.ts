@@ -1,7 +1,9 @@
 import { Agent, type ClientRequest, request as httpRequest, type IncomingMessage } from 'node:http'
 import type { Duplex } from 'node:stream'
+import { DomainError } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { type Address, formatAddress } from './address.ts'
+import type { ContentCut } from './content-cut.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { lengthOf } from './encode-in-turns.ts'
 import { ReceivedBody, responseTooLarge } from './received-body.ts'
@@ -72,7 +74,7 @@ interface Wire {
 async function unary(wire: Wire, call: OutgoingCall): Promise<Answer> {
   const response = await exchange(wire, call, 'application/protobuf')
   if (response.statusCode !== 200) throw await toError(response, wire.where)
-  const body = await readAll(response, wire.where)
+  const body = await readAll(response, wire.where, call.cut)
   return { body, waited: response.headers['trellis-waited'] === '1' }
 }
 
@@ -93,7 +95,7 @@ async function* frames(wire: Wire, call: OutgoingCall): AsyncGenerator<Uint8Arra
         if (prefixFilled < 4) break
         frame = new ReceivedBody(prefix.readUInt32BE(0), where)
       }
-      offset += frame.take(chunk.subarray(offset))
+      offset += frame.take(chunk.subarray(offset)).taken
       if (!frame.isComplete) break
       yield frame.bytes()
       frame = undefined
@@ -184,19 +186,29 @@ function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<Incomi
   })
 }
 
-async function readAll(response: IncomingMessage, where: string): Promise<Uint8Array> {
+async function readAll(response: IncomingMessage, where: string, cut: ContentCut | undefined): Promise<Uint8Array> {
   const length = Number(response.headers['content-length'] ?? -1)
   try {
     if (length > 0) {
-      const body = new ReceivedBody(length, where)
-      for await (const chunk of response as AsyncIterable<Buffer>) body.take(chunk)
+      const body = new ReceivedBody(length, where, cut)
+      for await (const chunk of response as AsyncIterable<Buffer>) {
+        const { wait } = body.take(chunk)
+        if (wait) await wait
+      }
       if (body.isComplete) return body.bytes()
       throw broke(where)
     }
-    return await readSome(response, limits.messageBytesMax, () => responseTooLarge(where))
+    if (!cut) return await readSome(response, limits.messageBytesMax, () => responseTooLarge(where))
+    cut.announce(limits.messageBytesMax)
+    for await (const chunk of response as AsyncIterable<Buffer>) {
+      if (cut.length + chunk.length > limits.messageBytesMax) throw responseTooLarge(where)
+      await cut.add(chunk)
+    }
+    return cut.bytes()
   } catch (error) {
     response.destroy()
-    throw error instanceof RpcError ? error : broke(where, error)
+    // A file that cannot be written is no fault of the connection.
+    throw error instanceof RpcError || error instanceof DomainError ? error : broke(where, error)
   }
 }
 

@@ -1,4 +1,7 @@
+import type { DescMessage } from '@bufbuild/protobuf'
 import { FileContent } from '../base/file-content.ts'
+import type { IncomingFile } from '../base/incoming-file.ts'
+import { ContentCut, type ContentPlace } from './content-cut.ts'
 import { withContent } from './outgoing.ts'
 
 /** The content of an object as it is sent: in memory, or in a file if it is large. */
@@ -20,4 +23,30 @@ export function withObject<M extends object>(
   return content instanceof FileContent
     ? withContent(message, { field: 'objectContent', content })
     : { ...message, objectContent: content }
+}
+
+/** Creates files for objects that arrive, e.g. an object store. */
+export interface FileMaker {
+  openFile(): Promise<IncomingFile>
+}
+
+/** Takes a large object out of a message with `object_content` while the message arrives. */
+export function cutObject(
+  desc: DescMessage,
+  place: (fieldsBefore: Uint8Array) => Promise<ContentPlace>,
+): ContentCut | undefined {
+  const field = desc.field.objectContent
+  return field && new ContentCut(field.number, place)
+}
+
+const received = new WeakMap<object, IncomingFile>()
+
+/** Adds the file that a large object was written to while its message arrived. */
+export function attachReceived(message: object, cut: ContentCut | undefined): void {
+  if (cut?.file) received.set(message, cut.file)
+}
+
+/** The object that came with a message: in memory, or in a file if it is large. */
+export function receivedObject(message: { readonly objectContent: Uint8Array }): Uint8Array | IncomingFile {
+  return received.get(message) ?? message.objectContent
 }

@@ -25,3 +25,30 @@ test('bytes that had arrived when a window ended late count, and a window withou
     mock.timers.reset()
   }
 })
+
+test('the last chunk of a body is taken to its end, whether it waits for room or for its taker', async () => {
+  const gates: (() => void)[] = []
+  const gate = (): Promise<void> => new Promise((resolve) => gates.push(resolve))
+  const settled = () => new Promise((resolve) => setImmediate(resolve))
+  for (const [name, waitingRoom, take] of [
+    ['room', { ...room, take: gate }, () => 'more' as const],
+    ['taker', room, () => gate().then(() => 'more' as const)],
+  ] as const) {
+    const source = new PassThrough()
+    const taken: string[] = []
+    let isReceived = false
+    const received = receiveChunks(source, waitingRoom as never, pace, (chunk) => {
+      taken.push(chunk.toString())
+      return take()
+    }).then(() => {
+      isReceived = true
+    })
+    source.end('all of it')
+    await settled()
+    await settled()
+    assert.equal(isReceived, false, name)
+    gates.shift()?.()
+    await received
+    assert.deepEqual(taken, ['all of it'], name)
+  }
+})

@@ -7,20 +7,27 @@ import { CallerGone } from './translate-errors.ts'
 
 export type BodyPace = Pick<ConnectionBounds, 'bodyWindowMs' | 'bodyMsMax'>
 
+/** Whether all of a body has been taken. */
+export type Taken = 'more' | 'done'
+
 /**
- * Reads a stream chunk by chunk until `take` says that it has all, or until its end. Each chunk takes its room first. A body
- * that comes too slowly is refused, for it holds memory and a connection; one that waits for room is not blamed for it.
- * Leaves the stream open: the response goes out over it.
+ * Reads a stream chunk by chunk until `take` says that it has all, or until its end. Each chunk takes its room first, and is
+ * not followed by the next one before `take` is through with it. A body that comes too slowly is refused, for it holds memory
+ * and a connection; one that waits for room or for the disk is not blamed for it. Leaves the stream open: the response goes
+ * out over it.
  */
 export function receiveChunks(
   source: Readable,
   room: ByteRoom,
   pace: BodyPace,
-  take: (chunk: Buffer) => 'more' | 'done',
+  take: (chunk: Buffer) => Taken | Promise<Taken>,
 ): Promise<void> {
   return new Promise((resolve, reject) => {
     let received = 0
     let waits = false
+    let hasEnded = false
+    /** Nothing follows the chunk that waits. */
+    let isLast = false
     let windows = 0
     const judge = (): void => {
       windows += 1
@@ -34,6 +41,8 @@ export function receiveChunks(
       judging = setImmediate(judge)
     }, pace.bodyWindowMs)
     const end = (error?: unknown): void => {
+      if (hasEnded) return
+      hasEnded = true
       clearInterval(timer)
       clearImmediate(judging)
       source.off('data', onData).off('end', onEnd).off('close', onGone).off('aborted', onGone).off('error', onGone)
@@ -41,9 +50,22 @@ export function receiveChunks(
       if (error === undefined) resolve()
       else reject(error)
     }
+    const resumeAfter = <T>(wait: Promise<T>, go: (value: T) => void): void => {
+      source.pause()
+      waits = true
+      wait.then((value) => {
+        waits = false
+        if (hasEnded) return
+        source.resume()
+        go(value)
+        if (isLast && !waits) end()
+      }, end)
+    }
     const accept = (chunk: Buffer): void => {
       try {
-        if (take(chunk) === 'done') end()
+        const taken = take(chunk)
+        if (taken === 'done') end()
+        else if (taken !== 'more') resumeAfter(taken, (all) => all === 'done' && end())
       } catch (error) {
         end(error)
       }
@@ -51,21 +73,16 @@ export function receiveChunks(
     const onData = (chunk: Buffer): void => {
       received += chunk.length
       const wait = room.take(chunk.length)
-      if (!wait) {
-        accept(chunk)
-        return
-      }
-      source.pause()
-      waits = true
-      wait.then(() => {
-        waits = false
-        if (source.listenerCount('data') === 0) return
-        source.resume()
-        accept(chunk)
-      }, end)
+      if (wait) resumeAfter(wait, () => accept(chunk))
+      else accept(chunk)
     }
-    const onEnd = (): void => end()
-    const onGone = (): void => end(new CallerGone())
+    const onEnd = (): void => {
+      if (waits) isLast = true
+      else end()
+    }
+    const onGone = (): void => {
+      if (!isLast) end(new CallerGone())
+    }
     if (source.readableEnded) return end()
     if (source.destroyed) return end(new CallerGone())
     source.on('data', onData).once('end', onEnd).once('close', onGone).once('aborted', onGone).once('error', onGone)

@@ -2,6 +2,7 @@ import type { DescMethod, DescService, MessageInitShape, MessageShape } from '@b
 import type { DomainError } from '../base/errors.ts'
 import type { BodyClass } from '../base/limits.ts'
 import type { Call, CallHead } from './call.ts'
+import type { FileMaker } from './object-content.ts'
 
 /** What the access table says of a method: its caller, what it is about, whether it changes state, how large its body may be. */
 export interface AccessRow<Kind extends string = string, Of extends string = string> {
@@ -97,6 +98,8 @@ export interface Service {
   readonly handlers: Readonly<Record<string, unknown>>
   /** RPCs of Flower that this service does not serve, each with the refusal that says so. */
   readonly unserved?: UnservedCalls
+  /** For large objects that arrive with a request. Without it, objects arrive in memory. */
+  readonly files?: FileMaker | undefined
 }
 
 /** By the name of the RPC, e.g. `ListApps`. */
@@ -109,7 +112,7 @@ export function defineService<
   Owners = unknown,
 >(
   desc: S,
-  service: Pick<Service, 'unserved'> & {
+  service: Pick<Service, 'unserved' | 'files'> & {
     access: Table
     callers: CallerKinds<Callers>
     /** A rule for each name in the `of` column, but for `caller`. */

@@ -1,3 +1,4 @@
+import type { ContentCut } from './content-cut.ts'
 import type { Outgoing } from './outgoing.ts'
 
 /** One way to carry calls over connections to one server. Bytes in, bytes out; failures are RpcErrors. */
@@ -22,6 +23,8 @@ export interface OutgoingCall {
   readonly binaryHeaders: Readonly<Record<string, Uint8Array>>
   readonly signal: AbortSignal | undefined
   readonly timeoutMs: number | undefined
+  /** Takes a large content out of the response of a unary call. */
+  readonly cut: ContentCut | undefined
   /** Whether the server may carry the call out twice. */
   readonly isRepeatable: boolean
 }

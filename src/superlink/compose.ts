@@ -197,7 +197,7 @@ export async function startSuperlink(
   // Both generations; ClientApps come here where nodes are virtual.
   const appsAt = (address: string): Service[] => {
     const { host } = parseAddress(address, 'The address for apps')
-    const api = { tasks: ctx.tasks, backend, clock, checkSuperexec: gate.checkAt(host) }
+    const api = { tasks: ctx.tasks, backend, clock, files: ctx.objects, checkSuperexec: gate.checkAt(host) }
     return [
       createRuntimeService(api),
       createServerAppIoService(api),

@@ -128,7 +128,7 @@ test('an object that finds no room is refused, and kept when it is sent again', 
   const { core, ctx, nodeId, run, disk } = world
   const asked = core.instruction(run.runId, nodeId, { bytes: 1_000_000 })
   await core.push(run.runId, [asked], { upload: false })
-  const write = mock.method(ObjectFiles.prototype, 'write', async () => {
+  const write = mock.method(ObjectFiles.prototype, 'keep', async () => {
     throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
   })
   await assert.rejects(core.upload(asked), { code: 'storage-full' })

@@ -192,6 +192,7 @@ async function listen(ctx: SupernodeContext, gate: SuperexecGate, tls: TlsSource
     backend: createSupernodeBackend(ctx),
     clock,
     checkSuperexec: gate.checkAt(host),
+    files: ctx.objects,
   }
   const services = [createRuntimeService(api), createClientAppIoService(api)]
   const runtime = await startListener({

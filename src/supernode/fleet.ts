@@ -8,7 +8,7 @@ import { backoffMs } from '../base/retry.ts'
 import { Fleet, PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
 import { signNodeCall } from '../identity/node-key.ts'
 import { waitingHelps } from '../rpc/call-failures.ts'
-import { type Channel, RpcError } from '../rpc/channel.ts'
+import { type CallOptions, type Channel, RpcError } from '../rpc/channel.ts'
 import { cheapPauseMs, pauseMsAfter, ServerWait } from '../rpc/server-wait.ts'
 import type { SupernodeConfig } from './config.ts'
 import { explainRefusal, isOnlineAlready } from './refusals.ts'
@@ -136,7 +136,7 @@ export class FleetClient {
   async call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
-    { signal = this.#options.signal, ...options }: { waitMs?: number; signal?: AbortSignal } = {},
+    { signal = this.#options.signal, ...options }: Pick<CallOptions, 'waitMs' | 'signal' | 'files'> = {},
   ): Promise<{ message: MessageShape<O>; waited: boolean }> {
     const { clock, config, channel } = this.#options
     const pauses = backoffMs()
@@ -148,7 +148,8 @@ export class FleetClient {
         const isPullAgain = tries > 0 && (method as DescMethodUnary) === fleet.pullMessages
         const answer = await channel.call(method, isPullAgain ? { ...request, objectsBytesMax: 0 } : request, {
           // Not held after a failure: the response shows at once that the SuperLink is back.
-          ...(options.waitMs !== undefined && tries > 0 ? { waitMs: 0 } : options),
+          ...options,
+          ...(options.waitMs !== undefined && tries > 0 ? { waitMs: 0 } : {}),
           ...(await this.#signature()),
           timeoutMs: (transfers.includes(method) ? transferAnswerMs : answerMs) + this.#heldMs(options),
           signal,
@@ -186,7 +187,7 @@ export class FleetClient {
   }
 
   /** How long the SuperLink may hold a call: not at all once it has shown that it does not. */
-  #heldMs({ waitMs = 0 }: { waitMs?: number }): number {
+  #heldMs({ waitMs = 0 }: Pick<CallOptions, 'waitMs'>): number {
     return this.#holds ? waitMs : 0
   }
 

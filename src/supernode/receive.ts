@@ -1,6 +1,7 @@
 import { create } from '@bufbuild/protobuf'
 import { DomainError, errorText } from '../base/errors.ts'
 import type { RunId } from '../base/ids.ts'
+import { IncomingFile } from '../base/incoming-file.ts'
 import { limits } from '../base/limits.ts'
 import { expiredDetails } from '../execution/execution.ts'
 import { PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
@@ -9,6 +10,7 @@ import { errorCodes } from '../message/message.ts'
 import { readCarried } from '../objects/carried-objects.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects } from '../objects/transfer.ts'
+import { receivedObject } from '../rpc/object-content.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import { confirmHeld, meetAgain } from './confirm.ts'
 import type { SupernodeContext } from './context.ts'
@@ -188,11 +190,14 @@ async function download(ctx: SupernodeContext, work: Work): Promise<void> {
       ids: flattenTree(work.tree),
       has: async (id) => (await ctx.objects.has(id)) === true,
       async pull(objectId) {
-        const { message, waited } = await ctx.fleet.call(fleet.pullObject, { node, runId, objectId }, { waitMs })
-        return { ...message, waited }
+        const how = { waitMs, files: ctx.objects }
+        const { message, waited } = await ctx.fleet.call(fleet.pullObject, { node, runId, objectId }, how)
+        const { objectFound, objectAvailable } = message
+        return { objectFound, objectAvailable, content: receivedObject(message), waited }
       },
-      async write(id, bytes) {
-        const outcome = await ctx.objects.put(id, bytes)
+      async write(id, { content }) {
+        await using _file = content instanceof IncomingFile ? content : undefined
+        const outcome = await ctx.objects.put(id, content)
         if (outcome === 'mismatch') throw new Error(`Object ${id} arrived with other bytes than its name says.`)
       },
       sleep: (ms) => ctx.clock.sleep(ms, ctx.signal),

@@ -28,6 +28,7 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
     access: serverAppIoAccess,
     callers: callers(options, 'flwr-serverapp'),
     owners: appOwners(backend),
+    files: options.files,
     handlers: {
       ...launcherHandlers(options, 'flwr-serverapp'),
       ...appHandlers(options),
@@ -73,6 +74,7 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
     access: clientAppIoAccess,
     callers: callers(options, 'flwr-clientapp'),
     owners: appOwners(backend),
+    files: options.files,
     handlers: {
       ...launcherHandlers(options, 'flwr-clientapp'),
       ...appHandlers(options),

@@ -9,6 +9,7 @@ import { isReleaseFrom } from '../base/version.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
 import type { Call } from '../rpc/call.ts'
+import type { FileMaker } from '../rpc/object-content.ts'
 import { defineService, type Service } from '../rpc/service.ts'
 import { type AppCallers, appCallers } from './app-callers.ts'
 import { type AppOwned, appOwners } from './app-owners.ts'
@@ -76,6 +77,8 @@ export interface RuntimeServiceOptions {
   readonly backend: RuntimeBackend
   readonly clock: Clock
   readonly checkSuperexec: SuperexecCheck
+  /** For large objects that apps send. Without it, objects arrive in memory. */
+  readonly files?: FileMaker
 }
 
 /** The Runtime service over whatever backend; every call but AcquireTask needs the token of a live task. */
@@ -86,6 +89,7 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
     callers: appCallers(options, { tokenHeader: 'flwr-task-token', checkRelease: checkRuntimeRelease }),
     owners: appOwners(backend),
     unserved: unservedRuntimeCalls,
+    files: options.files,
     handlers: {
       async acquireTask(request, call) {
         const seen = request.endedRunsSeen

@@ -34,6 +34,7 @@ function grpcCall(transport: Transport, body: Uint8Array, path: string): Promise
       binaryHeaders: {},
       signal: undefined,
       timeoutMs: 5000,
+      cut: undefined,
       isRepeatable: true,
     },
   })

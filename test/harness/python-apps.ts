@@ -17,8 +17,10 @@ app = ServerApp()
 def main(grid, context):
     nodes = int(context.run_config.get("nodes", 2))
     strategy = FedAvg(min_available_nodes=nodes, min_train_nodes=nodes, min_evaluate_nodes=nodes)
-    initial = ArrayRecord({"w": Array(np.array([0, 10], dtype=np.float32))})
-    result = strategy.start(grid, initial, num_rounds=int(context.run_config.get("rounds", 2)))
+    arrays = {"w": Array(np.array([0, 10], dtype=np.float32))}
+    if ballast := int(context.run_config.get("ballast", 0)):
+        arrays["ballast"] = Array(np.zeros(ballast, dtype=np.float32))
+    result = strategy.start(grid, ArrayRecord(arrays), num_rounds=int(context.run_config.get("rounds", 2)))
     values = result.arrays["w"].numpy()
     log(logging.INFO, "weights: %s", " ".join(f"{value:g}" for value in values))
 `
@@ -35,9 +37,9 @@ def train(message, context):
     seen = int(context.state["seen"]["count"]) + 1 if "seen" in context.state else 1
     context.state["seen"] = ConfigRecord({"count": seen})
     time.sleep(float(context.run_config.get("pause-ms", 0)) / 1000)
-    weights = message.content["arrays"]["w"].numpy() + 1
+    arrays = {name: Array(array.numpy() + 1) for name, array in message.content["arrays"].items()}
     metrics = MetricRecord({"num-examples": 1, "seen": seen})
-    return Message(RecordDict({"arrays": ArrayRecord({"w": Array(weights)}), "metrics": metrics}), reply_to=message)
+    return Message(RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics}), reply_to=message)
 
 @app.evaluate()
 def evaluate(message, context):

@@ -105,7 +105,8 @@ function writeApp(fleet: MixedFleet, { language }: Column): string {
   return writeMixedApp(fleet.directory.file('testapp'), {
     server: { language, source: server },
     client: { language, source: client },
-    config: 'rounds = 2\npause-ms = 0',
+    // One array has more than 1 MiB: it goes from file to file.
+    config: 'rounds = 2\npause-ms = 0\nballast = 300000',
   })
 }
 

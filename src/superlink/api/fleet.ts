@@ -6,7 +6,7 @@ import type { Db } from '../../db/database.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { isPublicKeyPem } from '../../identity/node-key.ts'
 import { readCarried } from '../../objects/carried-objects.ts'
-import { pulledObject } from '../../rpc/object-content.ts'
+import { pulledObject, receivedObject } from '../../rpc/object-content.ts'
 import { callerKind, defineService, type Service } from '../../rpc/service.ts'
 import { type FleetOwned, fleetOwners } from '../access/owners.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -34,6 +34,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
     callers: fleetCallers(ctx),
     owners: fleetOwners(ctx),
     unserved: unservedFleetCalls,
+    files: ctx.objects,
     handlers: {
       async registerNode(request, _call, { credential }) {
         return { nodeId: await nodes.registerNode(ctx, credential, pemText(request.publicKey)) }
@@ -116,7 +117,9 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         }
         return { fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, call.makeRoom) } }
       },
-      async pushObject({ runId, objectId, objectContent, sessionId }, _call, { nodeId }, isOwn) {
+      async pushObject(request, _call, { nodeId }, isOwn) {
+        const { runId, objectId, sessionId } = request
+        const content = receivedObject(request)
         const failMessage = async (error: unknown): Promise<never> => {
           const isMalformed = error instanceof DomainError && error.code === 'object-malformed'
           if (isMalformed) await failMessagesWith(ctx, { nodeId, runId: runId as RunId, objectId }, error)
@@ -124,15 +127,15 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         }
         // Asked again when it is stored: the reply may be withdrawn in between.
         const part = { nodeId, runId: runId as RunId, objectId }
-        const isWanted = (tx: Db): Promise<boolean> => takeRoomForObject(tx, part, objectContent.length)
+        const isWanted = (tx: Db): Promise<boolean> => takeRoomForObject(tx, part, content.length)
         const put = async () => {
-          using _room = await ctx.quotas.takeBytes(part, objectContent.length)
-          return ctx.objects.put(objectId, objectContent, isWanted)
+          using _room = await ctx.quotas.takeBytes(part, content.length)
+          return await ctx.objects.put(objectId, content, isWanted)
         }
         const result = isOwn ? await put().catch(failMessage) : 'unknown'
         if (result === 'unknown') return { stored: await wasTakenUp(ctx, nodeId, sessionId) }
         if (result !== 'stored') return { stored: false }
-        ctx.traffic.add(runId as RunId, { received: objectContent.length })
+        ctx.traffic.add(runId as RunId, { received: content.length })
         return { stored: true }
       },
       async pullObject(request, call, _node, isOwn) {

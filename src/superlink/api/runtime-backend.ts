@@ -9,7 +9,7 @@ import { readCarried } from '../../objects/carried-objects.ts'
 import type { ObjectTree } from '../../objects/object-tree.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
-import { pulledObject } from '../../rpc/object-content.ts'
+import { pulledObject, receivedObject } from '../../rpc/object-content.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import { ensureSentToApp, isObjectOfRun } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -82,8 +82,9 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     },
     async pushObject({ runId }, request) {
       ensureOwnNodeId(request.node?.nodeId)
-      using _room = await ctx.quotas.takeBytes({ runId }, request.objectContent.length)
-      return { stored: (await ctx.objects.put(request.objectId, request.objectContent)) === 'stored' }
+      const content = receivedObject(request)
+      using _room = await ctx.quotas.takeBytes({ runId }, content.length)
+      return { stored: (await ctx.objects.put(request.objectId, content)) === 'stored' }
     },
     async pullObject({ runId }, request, wait) {
       ensureOwnNodeId(request.node?.nodeId)

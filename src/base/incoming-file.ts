@@ -1,0 +1,104 @@
+import { createHash } from 'node:crypto'
+import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+
+/** What is written in one go, and the memory that a content takes while it arrives. */
+const pieceBytes = 256 * 1024
+
+/**
+ * A large content that is written to a file while it arrives, and hashed on the way. Its memory is one piece, however large
+ * the content is. The file is deleted with the object unless it was moved to its place.
+ */
+export class IncomingFile implements AsyncDisposable {
+  readonly #path: string
+  readonly #file: FileHandle
+  readonly #explain: (error: unknown, bytes: number) => unknown
+  readonly #sum = createHash('sha256')
+  readonly #piece = Buffer.allocUnsafeSlow(pieceBytes)
+  #filled = 0
+  #length = 0
+  #writing: Promise<void> = Promise.resolve()
+  #digest: string | undefined
+  #isMoved = false
+
+  private constructor(path: string, file: FileHandle, explain: (error: unknown, bytes: number) => unknown) {
+    this.#path = path
+    this.#file = file
+    this.#explain = explain
+  }
+
+  /** @param explain turns an error of a write into the one that the caller of `write` gets, e.g. for a full disk. */
+  static async create(
+    path: string,
+    explain: (error: unknown, bytes: number) => unknown = (error) => error,
+  ): Promise<IncomingFile> {
+    return new IncomingFile(path, await open(path, 'wx+', 0o600), explain)
+  }
+
+  /** How many bytes have arrived. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** The SHA-256 of all bytes in lowercase hexadecimal, once the content is complete. */
+  get sha256(): string {
+    if (this.#digest === undefined) throw new Error('The content is not complete.')
+    return this.#digest
+  }
+
+  /** Takes a copy of the bytes. The next ones may come when the returned promise has resolved. */
+  write(bytes: Uint8Array): Promise<void> | undefined {
+    const taken = Math.min(bytes.length, this.#piece.length - this.#filled)
+    this.#piece.set(bytes.subarray(0, taken), this.#filled)
+    this.#filled += taken
+    this.#length += taken
+    if (this.#filled < this.#piece.length) return undefined
+    return this.#flush().then(() => this.write(bytes.subarray(taken)))
+  }
+
+  /** The content is complete: writes what is left. */
+  async finish(): Promise<void> {
+    await this.#flush()
+    this.#digest ??= this.#sum.digest('hex')
+  }
+
+  /** For a sync to the disk. */
+  get handle(): FileHandle {
+    return this.#file
+  }
+
+  /** Returns the first bytes of what was written. */
+  async first(length: number): Promise<Uint8Array> {
+    const { buffer, bytesRead } = await this.#file.read(Buffer.allocUnsafeSlow(length), 0, length, 0)
+    return buffer.subarray(0, bytesRead)
+  }
+
+  async moveTo(path: string): Promise<void> {
+    await rename(this.#path, path)
+    this.#isMoved = true
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#writing.catch(() => {})
+    await this.#file.close().catch(() => {})
+    if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {})
+  }
+
+  #flush(): Promise<void> {
+    const piece = this.#piece.subarray(0, this.#filled)
+    this.#filled = 0
+    this.#sum.update(piece)
+    this.#writing = this.#write(piece)
+    return this.#writing
+  }
+
+  async #write(piece: Uint8Array): Promise<void> {
+    try {
+      for (let written = 0; written < piece.length; ) {
+        const { bytesWritten } = await this.#file.write(piece, written)
+        written += bytesWritten
+      }
+    } catch (error) {
+      throw this.#explain(error, this.#length)
+    }
+  }
+}

@@ -1,0 +1,166 @@
+import { DomainError } from '../base/errors.ts'
+import { IncomingFile } from '../base/incoming-file.ts'
+import { limits } from '../base/limits.ts'
+import { ArrivingBytes } from './arriving-bytes.ts'
+
+/** What is done with a large content: written to a file, thrown away, or kept in memory with the other fields. */
+export type ContentPlace = IncomingFile | 'discard' | 'keep'
+
+/**
+ * Separates a large content from the other fields of a message while the message arrives, so that the content is never whole
+ * in memory. Reads no more than tags and lengths: the fields that are left are judged and decoded like any message.
+ */
+export class ContentCut implements AsyncDisposable {
+  readonly #field: number
+  readonly #place: (fieldsBefore: Uint8Array) => Promise<ContentPlace>
+  #rest = new ArrivingBytes(0)
+  #announced = 0
+  #length = 0
+  /** Where the next field of `rest` begins. */
+  #next = 0
+  /** How much of the content is still to come. */
+  #left = 0
+  #placing: Promise<ContentPlace> | undefined
+  #cut: Exclude<ContentPlace, 'keep'> | undefined
+  #keepsAll = false
+  #isOver = false
+
+  /**
+   * @param field number of the field with the content.
+   * @param place called before a large content is taken, with the fields in front of it.
+   */
+  constructor(field: number, place: (fieldsBefore: Uint8Array) => Promise<ContentPlace>) {
+    this.#field = field
+    this.#place = place
+  }
+
+  /** How many bytes of the message have arrived. */
+  get length(): number {
+    return this.#length
+  }
+
+  /** The content, if it was written to a file. */
+  get file(): IncomingFile | undefined {
+    return this.#cut === 'discard' ? undefined : this.#cut
+  }
+
+  /** Says how many bytes the message has. */
+  announce(bytes: number): void {
+    this.#announced = bytes
+    this.#rest.announce(bytes)
+  }
+
+  /** Takes bytes of the message. The next ones may come when the returned promise has resolved. */
+  add(chunk: Buffer): Promise<void> | undefined {
+    this.#length += chunk.length
+    return this.#take(chunk)
+  }
+
+  /** The message without its large content. */
+  bytes(): Uint8Array {
+    if (this.#left > 0) throw new DomainError('invalid-payload', 'The body has a field that ends after its message.')
+    return this.#rest.bytes()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true
+    // The file may be about to be created.
+    const place = await this.#placing?.catch(() => undefined)
+    if (place instanceof IncomingFile) await place[Symbol.asyncDispose]()
+  }
+
+  #take(chunk: Buffer): Promise<void> | undefined {
+    if (chunk.length === 0) return undefined
+    if (this.#left > 0) return this.#takeContent(chunk)
+    this.#rest.add(chunk)
+    const found = this.#keepsAll ? undefined : this.#findContent()
+    return found && this.#begin(found)
+  }
+
+  #takeContent(chunk: Buffer): Promise<void> | undefined {
+    const content = chunk.subarray(0, this.#left)
+    this.#left -= content.length
+    const written = this.file?.write(content)
+    return this.#left > 0 ? written : this.#endContent(written, chunk.subarray(content.length))
+  }
+
+  async #endContent(written: Promise<void> | undefined, after: Buffer): Promise<void> {
+    await written
+    await this.file?.finish()
+    await this.#take(after)
+  }
+
+  async #begin({ field, start, length }: FoundContent): Promise<void> {
+    if (this.#cut) throw new DomainError('invalid-payload', 'The body has more than one content.')
+    const arrived = this.#rest.bytes()
+    this.#placing = this.#place(arrived.subarray(0, field))
+    const place = await this.#placing
+    if (this.#isOver) return
+    if (place === 'keep') {
+      this.#keepsAll = true
+      return
+    }
+    this.#cut = place
+    this.#left = length
+    const rest = new ArrivingBytes(Math.max(field, this.#announced - length))
+    // A copy: the chunk that it is part of can go.
+    if (field > 0) rest.add(Buffer.from(arrived.subarray(0, field)))
+    this.#rest = rest
+    this.#next = field
+    await this.#take(arrived.subarray(start))
+  }
+
+  /** Goes on from field to field as far as the bytes reach. */
+  #findContent(): FoundContent | undefined {
+    const bytes = this.#rest.bytes()
+    while (this.#next < bytes.length) {
+      const tag = varintAt(bytes, this.#next)
+      const value = tag && tag.value % 8 === 2 ? varintAt(bytes, tag.end) : undefined
+      if (!tag) break
+      switch (tag.value % 8) {
+        case 0: {
+          const number = varintAt(bytes, tag.end)
+          if (!number) return undefined
+          this.#next = number.end
+          break
+        }
+        case 1:
+          this.#next = tag.end + 8
+          break
+        case 5:
+          this.#next = tag.end + 4
+          break
+        case 2:
+          if (!value) return undefined
+          if (tag.value >>> 3 === this.#field && value.value > limits.objectInMemoryBytesMax)
+            return { field: this.#next, start: value.end, length: value.value }
+          this.#next = value.end + value.value
+          break
+        default:
+          // No message of Flower has such a field: the scan of the body rejects it, or skips it.
+          this.#keepsAll = true
+          return undefined
+      }
+    }
+    return undefined
+  }
+}
+
+interface FoundContent {
+  /** Where the field begins, and where its content does. */
+  readonly field: number
+  readonly start: number
+  readonly length: number
+}
+
+/** The low 32 bits of a number, and its end; `undefined` if not all of it is here. A number that is too long counts as 0. */
+function varintAt(bytes: Uint8Array, start: number): { readonly value: number; readonly end: number } | undefined {
+  let value = 0
+  for (let index = 0; index < 10; index++) {
+    const byte = bytes[start + index]
+    if (byte === undefined) return undefined
+    if (index < 5) value |= (byte & 0x7f) << (7 * index)
+    if (byte < 0x80) return { value: value >>> 0, end: start + index + 1 }
+  }
+  return { value: 0, end: start + 10 }
+}
