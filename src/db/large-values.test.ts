@@ -31,6 +31,15 @@ test('a value that is replaced while it is read is read again', async () => {
   assert.equal(found?.[999_999], 2)
 })
 
+test('a value without one of its parts is an error that says so', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const kept = await keep(db, new Uint8Array(3_000_000))
+  await db.transaction((tx) => tx.deleteFrom('part').where('position', '=', 2).execute())
+  let looks = 0
+  const find = async (): Promise<KeptValue | undefined> => (looks++ < 10 ? kept : undefined)
+  await assert.rejects(findValue(db.read, find), /part of a stored value is missing: the database is damaged/)
+})
+
 test('the parts of a value that no row names are forgotten: at once, and after a crash at the next start', async () => {
   await using db = openDatabase({ path: ':memory:' })
   const kept = await keep(db, new Uint8Array(1_000_000))

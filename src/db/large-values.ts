@@ -82,7 +82,8 @@ async function deletePart(tx: Db, name: string, position: number): Promise<void>
 }
 
 /**
- * Returns the value of the row that `find` returns; `undefined` if there is none.
+ * Returns the value of the row that `find` returns; `undefined` if there is none. Throws a MissingPartError if the row names
+ * parts that are not stored: the database is damaged.
  *
  * @param makeRoom called with the size of a large value before it is read, which waits for it.
  */
@@ -91,14 +92,21 @@ export async function findValue(
   find: () => Promise<KeptValue | undefined>,
   makeRoom?: MakeRoom,
 ): Promise<Uint8Array | undefined> {
+  let gone: string | undefined
   for (let row = await find(); row; row = await find()) {
     if (row.parts === null) return row.content
+    // Otherwise the row was replaced while its parts were read.
+    if (row.parts === gone) throw new MissingPartError('A part of a stored value is missing: the database is damaged.')
     await makeRoom?.(Number.parseInt(row.parts, 10))
     const value = await readParts(db, row.parts)
-    // Otherwise the row was replaced meanwhile.
     if (value) return value
+    gone = row.parts
   }
   return undefined
+}
+
+export class MissingPartError extends Error {
+  override readonly name = 'MissingPartError'
 }
 
 async function readParts(db: Db, parts: string): Promise<Uint8Array | undefined> {

@@ -120,6 +120,10 @@ test('the last two checkpoints are kept, and a damaged one is passed over', asyn
       .execute()
   })
   assert.equal(await savedRound(core, run), 2)
+  for (const round of [4, 5]) await save(core, run, round, 'x'.repeat(600_000))
+  const last = db.read.selectFrom('checkpoint').select('parts').where('position', '=', 5)
+  await db.transaction((tx) => tx.deleteFrom('part').where('position', '=', 1).where('name', 'in', last).execute())
+  assert.equal(await savedRound(core, run), 4)
 })
 
 test('a failed run is resumed as a new run; others say why they cannot be', async () => {

@@ -128,4 +128,6 @@ test('a check names damaged apps and checkpoints', async () => {
   assert.match(app ?? '', /^The app with the hash [0-9a-f]{64} is damaged\.$/)
   assert.equal(saved, `Checkpoint 1 of run ${run.runId} is damaged.`)
   assert.deepEqual(others, [])
+  await core.ctx.db.transaction((tx) => tx.deleteFrom('part').where('position', '=', 1).execute())
+  assert.deepEqual((await faultsOf(state)).slice(-2), [app, saved])
 })

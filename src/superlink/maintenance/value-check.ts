@@ -1,7 +1,7 @@
 import { hash } from 'node:crypto'
 import { sql } from 'kysely'
 import type { Db } from '../../db/database.ts'
-import { findValue, type KeptValue } from '../../db/large-values.ts'
+import { findValue, type KeptValue, MissingPartError } from '../../db/large-values.ts'
 
 interface DigestedValue {
   readonly what: string
@@ -15,8 +15,17 @@ export async function* checkValues(db: Db): AsyncGenerator<string> {
   const { rows } = await sql`SELECT 1 FROM sqlite_master WHERE name = 'checkpoint'`.execute(db)
   if (rows.length === 0) return
   for (const { what, digest, find } of [...(await listFabs(db)), ...(await listCheckpoints(db))]) {
+    if (await isDamaged(db, digest, find)) yield `${what} is damaged.`
+  }
+}
+
+async function isDamaged(db: Db, digest: string, find: DigestedValue['find']): Promise<boolean> {
+  try {
     const value = await findValue(db, find)
-    if (value && hash('sha256', value, 'hex') !== digest) yield `${what} is damaged.`
+    return value !== undefined && hash('sha256', value, 'hex') !== digest
+  } catch (error) {
+    if (error instanceof MissingPartError) return true
+    throw error
   }
 }
 

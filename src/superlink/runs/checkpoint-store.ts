@@ -3,7 +3,14 @@ import type { RunId } from '../../base/ids.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Database, Db } from '../../db/database.ts'
-import { findValue, forgetParts, keepValue, type PreparedValue, prepareValue } from '../../db/large-values.ts'
+import {
+  findValue,
+  forgetParts,
+  keepValue,
+  MissingPartError,
+  type PreparedValue,
+  prepareValue,
+} from '../../db/large-values.ts'
 import { notIndexed } from '../../db/planner.ts'
 
 /** Queries of the `checkpoint` table, which no other file writes. */
@@ -97,11 +104,17 @@ function list(db: Db, runId: RunId) {
     .execute()
 }
 
-function read(db: Db, runId: RunId, position: number, makeRoom?: MakeRoom): Promise<Uint8Array | undefined> {
+/** Returns `undefined` also for a checkpoint that is damaged: an earlier one may be good. */
+async function read(db: Db, runId: RunId, position: number, makeRoom?: MakeRoom): Promise<Uint8Array | undefined> {
   const row = db
     .selectFrom('checkpoint')
     .select(['context as content', 'parts'])
     .where('run_id', '=', runId)
     .where('position', '=', position)
-  return findValue(db, () => row.executeTakeFirst(), makeRoom)
+  try {
+    return await findValue(db, () => row.executeTakeFirst(), makeRoom)
+  } catch (error) {
+    if (error instanceof MissingPartError) return undefined
+    throw error
+  }
 }
