@@ -1,6 +1,7 @@
 import { prepareChromium } from './chromium.ts'
 import { prepareDeployTools } from './deploy-tools.ts'
 import { prepareHaproxy } from './haproxy.ts'
+import { prepareObjectServers } from './object-servers.ts'
 import { preparePostgres } from './postgres.ts'
 import { preparePython } from './python.ts'
 import { prepareStepCa } from './step-ca.ts'
@@ -12,11 +13,14 @@ export interface Prepared {
   /** Deployment files. */
   readonly deploy: boolean
   readonly browser: boolean
+  /** S3 servers. */
+  readonly engines: boolean
 }
 
 /** Fetches and builds what these tests need, where it is missing, and returns the variables that name it. */
-export async function prepare({ interop, deploy, browser }: Prepared): Promise<Record<string, string>> {
+export async function prepare({ interop, deploy, browser, engines }: Prepared): Promise<Record<string, string>> {
   const building = interop ? prepareStepCa() : {}
+  const objectServers = engines ? prepareObjectServers() : {}
   const python = await preparePython()
   const tools = deploy ? await prepareDeployTools() : {}
   const chromium = browser ? prepareChromium() : {}
@@ -29,7 +33,8 @@ export async function prepare({ interop, deploy, browser }: Prepared): Promise<R
     ...chromium,
     ...stunnel,
     ...(await building),
+    ...(await objectServers),
   }
 }
 
-if (import.meta.main) await prepare({ interop: true, deploy: true, browser: true })
+if (import.meta.main) await prepare({ interop: true, deploy: true, browser: true, engines: true })

@@ -15,6 +15,7 @@ const interop = patterns.some((pattern) => pattern.includes('interop'))
 const needed = await prepare({
   interop,
   deploy: isAll || patterns.some((pattern) => pattern.includes('deploy')),
+  engines: isAll || patterns.some((pattern) => /engines|bucket/.test(pattern)),
   browser: isAll || patterns.some((pattern) => /flows|dashboard/.test(pattern)),
 })
 // Without it every start of a program, and every test file, would strip and compile the same modules again.

@@ -177,6 +177,7 @@ const mayReadEnvironment = [
   'src/cli/live-lines.ts',
   'src/superexec/python-environment.ts',
   'src/superlink/config-database.ts',
+  'src/superlink/config-storage.ts',
 ]
 
 test('TLS connections are opened where no certificate can crash the program', () => {

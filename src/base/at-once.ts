@@ -23,3 +23,26 @@ export async function forEachAtOnce<T>(
   await Promise.all(Array.from({ length: atOnce }, worker))
   if (failures.length > 0) throw failures[0]
 }
+
+/** Runs work that comes from many places, up to a number at a time; more of it waits its turn. */
+export class AtOnce {
+  readonly #max: number
+  readonly #waiting: (() => void)[] = []
+  #running = 0
+
+  constructor(max: number) {
+    this.#max = max
+  }
+
+  async run<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#running >= this.#max) await new Promise<void>((resolve) => this.#waiting.push(resolve))
+    else this.#running += 1
+    try {
+      return await work()
+    } finally {
+      const next = this.#waiting.shift()
+      if (next) next()
+      else this.#running -= 1
+    }
+  }
+}

@@ -1,4 +1,4 @@
-import { type ClientRequestArgs, Agent as HttpAgent, request as requestHttp } from 'node:http'
+import { type AgentOptions, type ClientRequestArgs, Agent as HttpAgent, request as requestHttp } from 'node:http'
 import { Agent as HttpsAgent, request as requestHttps } from 'node:https'
 import { isIP } from 'node:net'
 import type { Duplex } from 'node:stream'
@@ -72,10 +72,10 @@ export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
   })
 }
 
-/** Returns an agent for a library that sends requests by itself; its connections are made and checked as those of this file. */
-export function openAgent(protocol: string, ca?: readonly string[]): HttpAgent {
-  if (protocol === 'http:') return new HttpAgent()
-  return Object.assign(new HttpsAgent(), {
+/** Returns an agent for code that sends requests by itself; its connections are made and checked as those of this file. */
+export function openAgent(protocol: string, ca?: readonly string[], options: AgentOptions = {}): HttpAgent {
+  if (protocol === 'http:') return new HttpAgent(options)
+  return Object.assign(new HttpsAgent(options), {
     createConnection: (to: ClientRequestArgs) => openTls(to, ca ? { ca } : {}),
   })
 }

@@ -19,6 +19,12 @@ const catalog = {
     showsDetail: true,
     retryAfterSeconds: 5,
   },
+  'storage-unavailable': {
+    status: 'unavailable',
+    sentence:
+      'The object store of the server does not respond as it should, so this call had no effect: try again. Its operator finds the reason in its log.',
+    retryAfterSeconds: 5,
+  },
   'unknown-method': { status: 'unimplemented', sentence: 'Unknown method.', showsDetail: true },
   unsupported: { status: 'unimplemented', sentence: 'Not supported by this SuperLink.', showsDetail: true },
   'invalid-request': { status: 'invalid-argument', sentence: 'Invalid request.', showsDetail: true },

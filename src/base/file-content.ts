@@ -6,13 +6,16 @@ import { type FileHandle, open } from 'node:fs/promises'
  */
 export class FileContent {
   readonly #path: string
+  readonly #openFile: () => Promise<FileHandle>
   readonly length: number
   #file: Promise<FileHandle> | undefined
   #closed = false
 
-  constructor(path: string, length: number) {
+  /** `openFile`: for a file that may have to be fetched first. */
+  constructor(path: string, length: number, openFile = () => open(path, 'r')) {
     this.#path = path
     this.length = length
+    this.#openFile = openFile
   }
 
   async open(): Promise<void> {
@@ -40,7 +43,7 @@ export class FileContent {
 
   async #opened(): Promise<FileHandle> {
     if (this.#closed) throw new Error(`The file ${this.#path} is closed.`)
-    this.#file ??= open(this.#path, 'r')
+    this.#file ??= this.#openFile()
     return this.#file
   }
 }

@@ -1,4 +1,5 @@
 import { bodyLimits } from './body-limits.ts'
+import { bucketLimits } from './bucket-limits.ts'
 
 /** Every bound of the system in one place. Over a limit there is a refusal that names it. */
 const KiB = 1024
@@ -234,6 +235,7 @@ export const limits = {
   sharedContentsMs: 10_000,
   /** How many object files wait for the disk at a time: two of the four threads of the pool, whose others serve commits. */
   diskSyncsAtOnce: 2,
+  ...bucketLimits,
   /** Nodes of one simulation, and the ClientApps of one that run at the same time. */
   virtualNodesMax: 10_000,
   virtualAppsAtOnceMax: 256,

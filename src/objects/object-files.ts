@@ -1,15 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises'
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { FileContent } from '../base/file-content.ts'
 import { IncomingFile } from '../base/incoming-file.ts'
 import { type Disk, DiskSyncs } from './disk-syncs.ts'
+import type { ObjectPlace } from './object-place.ts'
 
 /**
  * The files of large objects, by id. A file appears whole or not at all. Which files should be there is decided by the rows
  * of the object store.
  */
-export class ObjectFiles {
+export class ObjectFiles implements ObjectPlace {
   readonly #directory: string
   /** Folders that exist and whose names are on disk, or are about to be: at most 256. */
   readonly #shards = new Map<string, Promise<void>>()
@@ -86,6 +87,20 @@ export class ObjectFiles {
       this.#shards.delete(shard)
       throw error
     })
+  }
+
+  /** Puts a file in place that `fill` writes, unless it returns `false`. Returns its size. */
+  async receive(objectId: string, fill: (path: string) => Promise<boolean>): Promise<number | undefined> {
+    const temporary = join(this.#incoming(), randomUUID())
+    try {
+      if (!(await fill(temporary))) return undefined
+      const { size } = await stat(temporary)
+      await mkdir(join(this.#directory, objectId.slice(0, 2)), { recursive: true, mode: 0o700 })
+      await rename(temporary, this.#path(objectId))
+      return size
+    } finally {
+      await rm(temporary, { force: true }).catch(() => {})
+    }
   }
 
   async read(objectId: string): Promise<Uint8Array | undefined> {

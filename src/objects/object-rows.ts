@@ -45,6 +45,12 @@ export async function isInFile(db: Db, id: string): Promise<boolean> {
   return (await findInFile(db, { id })).rows[0]?.in_file === 1
 }
 
+/** Whether any content is here, and not in its row. */
+export async function hasObjectsInFiles(db: Db): Promise<boolean> {
+  const query = db.selectFrom('object').select('object_id').where('available', '=', 1).where('content', 'is', null)
+  return (await query.limit(1).executeTakeFirst()) !== undefined
+}
+
 const insertAnnounced = statement<{ ids: IdList }, never>(
   (db, value) =>
     db

@@ -14,6 +14,7 @@ import { deleteParts, listParts, mayHaveMore } from './message-parts.ts'
 import { announceNamed } from './named-objects.ts'
 import { ObjectFiles } from './object-files.ts'
 import { parseObject } from './object-format.ts'
+import type { ObjectPlace } from './object-place.ts'
 import {
   deleteUnnamed,
   findContents,
@@ -36,22 +37,28 @@ export interface ObjectStoreOptions {
   readonly directory: string
   /** Whether content must survive a power cut before `put` returns. */
   readonly durable: boolean
+  /** Where large objects are; by default in the folder. */
+  readonly bucket?: ObjectPlace | undefined
   /** Called for announced objects that have come, within the transaction that stores them. */
   readonly onStored?: (tx: Db, afterCommit: AfterCommit, objectIds: readonly string[]) => Promise<void>
   /** Called after a file of so many bytes was not written because the disk is full. */
   readonly onFull?: (bytes: number) => void
 }
 
-/** Opens the store and removes what a crash left behind: unfinished uploads and files that no row names. */
+/**
+ * Opens the store and removes what a crash left behind: unfinished uploads and files that no row names. A bucket takes longer
+ * to list: the caller removes its orphans while it works.
+ */
 export async function createObjectStore(options: ObjectStoreOptions): Promise<ObjectStore> {
   const store = new FileObjectStore(options)
-  await store.cleanUp()
+  await store.prepare()
+  if (!options.bucket) await store.removeOrphans()
   return store
 }
 
 class FileObjectStore implements ObjectStore {
   readonly #db: Database
-  readonly #files: ObjectFiles
+  readonly #files: ObjectPlace
   readonly #onStored: ObjectStoreOptions['onStored']
   readonly #onFull: ObjectStoreOptions['onFull']
   readonly #arrived = new Bell<string>()
@@ -61,14 +68,20 @@ class FileObjectStore implements ObjectStore {
 
   constructor(options: ObjectStoreOptions) {
     this.#db = options.db
-    this.#files = new ObjectFiles(options.directory, options.durable)
+    this.#files = options.bucket ?? new ObjectFiles(options.directory, options.durable)
     this.#onStored = options.onStored
     this.#onFull = options.onFull
   }
 
-  async cleanUp(): Promise<void> {
-    await this.#files.prepare()
-    for await (const id of this.#files.list()) await this.#deleteUnlessStored(id)
+  prepare(): Promise<void> {
+    return this.#files.prepare()
+  }
+
+  async removeOrphans(signal?: AbortSignal): Promise<void> {
+    for await (const id of this.#files.list()) {
+      if (signal?.aborted) return
+      await this.#turns.inTurn(id, () => this.#deleteUnlessStored(id))
+    }
   }
 
   async announce(tx: Db, messageId: string, objectIds: readonly string[]): Promise<string[]> {

@@ -52,6 +52,8 @@ export interface ObjectStore {
   listKinds(objectIds: readonly string[]): Promise<ReadonlyMap<string, ObjectKind>>
   /** Lets go of messages; objects that no message names any more are deleted after commit. */
   release(tx: Db, afterCommit: AfterCommit, messageIds: readonly string[]): Promise<void>
+  /** Deletes what is stored of objects that no message names: left from a crash, or from a deletion that failed. */
+  removeOrphans(signal?: AbortSignal): Promise<void>
 }
 
 /** A message and the objects that it is made of. */

@@ -13,7 +13,6 @@ import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { ownCertificateFault } from '../identity/tls-reload.ts'
-import { createObjectStore } from '../objects/object-store.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { BodyBudget } from '../rpc/body-budget.ts'
 import { Drain } from '../rpc/drain.ts'
@@ -58,7 +57,7 @@ import { LiveNodes } from './nodes/live-nodes.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 import { joinedNodes } from './nodes/run-nodes.ts'
 import { Uploads } from './nodes/uploads.ts'
-import { objectDirectory } from './object-directory.ts'
+import { openObjects } from './open-objects.ts'
 import { openState } from './open-state.ts'
 import { prolongLeases } from './prolong-leases.ts'
 import { noteRefusals, tellQuotas } from './quotas/quota-metrics.ts'
@@ -123,12 +122,9 @@ export async function startSuperlink(
   const db = stack.use(await openState(config, { room, log, health, onCommit: work.onCommit, ...waiting }))
   // What is simulated can be simulated again.
   const durable = database.engine !== 'memory' && !config.simulation
-  const directory = await objectDirectory(config, stack)
-  const objects = await createObjectStore({
-    db,
-    durable,
-    directory,
-    onFull: (bytes) => room.noteFull(directory, bytes),
+  const objects = await openObjects(config, stack, {
+    ...{ db, clock, log, health, metrics, durable, signal: overrides.signal },
+    onFull: (folder, bytes) => room.noteFull(folder, bytes),
     onStored: (...stored) => complete({ bells }, ...stored),
   })
   const machine = thisMachine()
@@ -136,12 +132,12 @@ export async function startSuperlink(
   const space = new FreeSpace({
     clock,
     log,
-    folders: [...(database.engine === 'sqlite' ? [dirname(database.path)] : []), directory],
+    folders: [...(database.engine === 'sqlite' ? [dirname(database.path)] : []), objects.directory],
   })
   const knownNodes = new KnownNodes(db)
   const ctx: SuperlinkContext = {
     db,
-    objects,
+    objects: objects.store,
     room,
     clock,
     log,
@@ -257,7 +253,8 @@ export async function startSuperlink(
     work.watch(db, { path: database.engine === 'sqlite' ? database.path : undefined, clock })
     tellFiles(metrics, [credentials.server, credentials.clients])
   }
-  const unreadiness = () => drain.trouble ?? room.trouble ?? ownCertificateFault(credentials.server, clock.now())
+  const unreadiness = () =>
+    drain.trouble ?? room.trouble ?? objects.trouble ?? ownCertificateFault(credentials.server, clock.now())
   health.check({ unreadiness, troubles })
   await health.start()
 
@@ -271,6 +268,7 @@ export async function startSuperlink(
     runJob(ctx, 'removal of old runs', () => watchRetention(ctx, config.keepRuns, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
     ...eventSources.start(stop.signal),
+    ...objects.start(stop.signal),
   ]
   const { clients, ocsp } = credentials
   const doors = [...new Set(Object.values(listeners).filter((one) => one !== undefined))]

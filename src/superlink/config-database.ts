@@ -36,9 +36,9 @@ export function readDatabase(
 }
 
 /** The folder for what is kept beside the database; `undefined` if the state is in memory. */
-export function besideState(database: DatabaseConfig, what: 'objects' | 'crls'): string | undefined {
+export function besideState(database: DatabaseConfig, what: 'objects' | 'object-cache' | 'crls'): string | undefined {
   const { engine, storageDirectory } = database
-  if (what === 'objects' && storageDirectory !== undefined) return storageDirectory
+  if (what !== 'crls' && storageDirectory !== undefined) return storageDirectory
   if (engine === 'memory') return undefined
   return `${engine === 'sqlite' ? database.path : storageDirectory}.${what}`
 }

@@ -8,6 +8,7 @@ import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
 import { type DashboardConfig, readDashboard } from './config-dashboard.ts'
 import { type DatabaseConfig, readDatabase } from './config-database.ts'
+import { readStorage, type StorageConfig } from './config-storage.ts'
 import { readSuperexecs, type SuperexecConfig } from './config-superexec.ts'
 import { readWebhook } from './config-webhook.ts'
 import type { WebhookConfig } from './events/webhook.ts'
@@ -33,6 +34,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   /** How long ServerApps wait for the next start of this SuperLink; 0: they end with it. */
   readonly keepAppsMinutes: number
   readonly database: DatabaseConfig
+  /** A bucket for large objects, instead of a folder. */
+  readonly storage: StorageConfig | undefined
   readonly keepRuns: Retention
   readonly quotas: QuotaLimits
   readonly supernodeAuth: boolean
@@ -114,6 +117,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     drainMs: readDrainMs(values),
     keepAppsMinutes: readKeepApps(values, { isolation, simulation, memory }),
     database,
+    storage: readStorage(values, { memory, simulation }),
     keepRuns: readKeepRuns(text('keepRuns') as string),
     quotas: readQuotas(values),
     supernodeAuth,

@@ -1,6 +1,7 @@
 import { logRows, rotationRows } from '../base/log-options.ts'
 import { drainRow, type OptionRow } from '../base/options.ts'
 import { traceRows } from '../base/trace-export.ts'
+import { storageRows } from './config-storage.ts'
 import { quotaRows } from './quotas/config-quotas.ts'
 
 /** The value of `--database` for a state in memory. */
@@ -80,6 +81,7 @@ export const rows: readonly OptionRow[] = [
     default: 'all',
   },
   { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the SQLite file' },
+  ...storageRows,
   ...quotaRows,
   {
     flags: '--enable-supernode-auth',

@@ -1,0 +1,53 @@
+import type { Clock } from '../../base/clock.ts'
+import { UsageError } from '../../base/errors.ts'
+import { limits } from '../../base/limits.ts'
+import type { Logger } from '../../base/log.ts'
+import { pauseAfter } from '../../base/retry.ts'
+import { Bucket } from './bucket.ts'
+import { BucketError } from './bucket-errors.ts'
+import { type BucketAccess, BucketRequests } from './bucket-requests.ts'
+
+export interface BucketStart {
+  /** The id of the state whose objects the bucket holds. */
+  readonly owner: string
+  readonly log: Logger
+  readonly clock: Clock
+  /** Called with a sentence each time that the server is not there yet. */
+  readonly onWaiting?: (reason: string) => void
+  /** Ends the wait. */
+  readonly signal: AbortSignal | undefined
+}
+
+/** Opens a bucket without asking it anything. */
+export function bucketOf(access: BucketAccess): Bucket {
+  return new Bucket(new BucketRequests(access))
+}
+
+/**
+ * Opens a bucket and claims the place there for this state. Waits for a server that cannot be reached yet, and says so; throws a
+ * UsageError if waiting does not help, or if the place is that of another SuperLink.
+ */
+export async function openBucket(access: BucketAccess, start: BucketStart): Promise<Bucket> {
+  const { owner, log, clock, signal } = start
+  const bucket = bucketOf(access)
+  const since = new Date(clock.now()).toISOString()
+  for (let failures = 1; ; failures++) {
+    try {
+      if (await bucket.claim(owner)) {
+        if (failures > 1) log.info(`The object store ${bucket.label} responds`)
+        return bucket
+      }
+      throw new UsageError(
+        `The object store ${bucket.label} is that of another SuperLink: give each SuperLink a prefix of its own. If the other one is gone for good, delete ${bucket.label}/trellis.json; then objects that this SuperLink does not know are deleted too.`,
+      )
+    } catch (error) {
+      if (!(error instanceof BucketError)) throw error
+      if (error.isFinal) throw new UsageError(`The object store ${error.message}`, { cause: error })
+      const reason = `Waiting for the object store since ${since}: ${error.message}`
+      log.warn(reason)
+      start.onWaiting?.(reason)
+    }
+    const pauseMs = pauseAfter(failures, { baseMs: 500, capMs: limits.bucketProbeEveryMs * 5 })
+    await clock.sleep(pauseMs, signal)
+  }
+}

@@ -1,0 +1,81 @@
+import type { Clock } from '../base/clock.ts'
+import type { Logger } from '../base/log.ts'
+import type { Metrics } from '../base/metrics.ts'
+import type { Database } from '../db/database.ts'
+import { BucketObjects } from '../objects/bucket/bucket-objects.ts'
+import { BucketWatch } from '../objects/bucket/bucket-watch.ts'
+import { openBucket } from '../objects/bucket/open-bucket.ts'
+import { createObjectStore, type ObjectStore, type ObjectStoreOptions } from '../objects/object-store.ts'
+import { runJob } from './background-job.ts'
+import type { SuperlinkConfig } from './config.ts'
+import { objectDirectory } from './object-directory.ts'
+import { ensureObjectPlace, folderPlace, objectOwner } from './object-place.ts'
+import type { SuperlinkHealth } from './superlink-health.ts'
+
+export interface OpenObjectsOptions extends Pick<ObjectStoreOptions, 'onStored' | 'durable'> {
+  readonly db: Database
+  readonly clock: Clock
+  readonly log: Logger
+  readonly health: SuperlinkHealth
+  readonly metrics: Metrics
+  readonly onFull: (folder: string, bytes: number) => void
+  /** Ends the wait for an S3 server. */
+  readonly signal: AbortSignal | undefined
+}
+
+export interface OpenedObjects {
+  readonly store: ObjectStore
+  /** On this machine: of the objects, or of copies. */
+  readonly directory: string
+  /** Why objects can be neither stored nor read. */
+  readonly trouble: string | undefined
+  /** Starts background jobs. */
+  start(signal: AbortSignal): Promise<void>[]
+}
+
+/** Opens the object store: in a folder, or in a bucket with copies in a folder. An S3 server is waited for. */
+export async function openObjects(
+  config: SuperlinkConfig,
+  stack: AsyncDisposableStack,
+  { db, clock, log, health, metrics, onFull, signal, ...options }: OpenObjectsOptions,
+): Promise<OpenedObjects> {
+  const directory = await objectDirectory(config, stack)
+  const { storage } = config
+  const base = { ...options, db, directory, onFull: (bytes: number) => onFull(directory, bytes) }
+  await ensureObjectPlace(db, storage?.target.label ?? folderPlace)
+  if (!storage) return { store: await createObjectStore(base), directory, trouble: undefined, start: () => [] }
+
+  const requests = metrics.counter('trellis_object_store_requests_total', 'Requests to the S3 server', [
+    'action',
+    'result',
+  ])
+  const reads = metrics.counter('trellis_object_reads_total', 'Objects read, from copies or from the bucket', ['from'])
+  const cached = metrics.gauge('trellis_object_cache_bytes', 'Bytes of copies of objects in the folder', [])
+  const bucket = stack.use(
+    await openBucket(
+      { ...storage, sleep: (ms) => clock.sleep(ms), onRequest: (action, result) => requests.inc({ action, result }) },
+      {
+        ...{ owner: await objectOwner(db), log, clock, signal },
+        onWaiting(reason) {
+          health.check({ unreadiness: () => reason })
+          void health.start()
+        },
+      },
+    ),
+  )
+  const watch = new BucketWatch({ log, clock })
+  const { cacheBytesMax } = storage
+  const objects = new BucketObjects({ bucket, watch, directory, cacheBytesMax, onRead: (from) => reads.inc({ from }) })
+  metrics.onRead(() => cached.set(objects.cacheBytes))
+  const store = await createObjectStore({ ...base, bucket: objects })
+  return {
+    ...{ store, directory },
+    get trouble() {
+      return watch.trouble
+    },
+    start: (until) => [
+      runJob({ log, clock }, 'object store watch', () => watch.watch(() => bucket.probe(), until)),
+      runJob({ log, clock }, 'removal of orphaned objects', () => store.removeOrphans(until)),
+    ],
+  }
+}
