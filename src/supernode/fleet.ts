@@ -211,7 +211,7 @@ export function isNodeForgotten(error: unknown): boolean {
     : error.refusalReason === 'node-of-another-identity'
 }
 
-/** Whether an error says no more than that a run has ended. */
+/** Whether an error means that a run has ended: the SuperLink sends this status without a reason for nothing else. */
 export function isRunEnded(error: unknown): boolean {
   return error instanceof RpcError && error.status === 'permission-denied' && error.refusalReason === undefined
 }

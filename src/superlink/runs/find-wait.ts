@@ -48,8 +48,7 @@ export async function findWait(ctx: Ctx, run: Run): Promise<Wait | undefined> {
           kind: 'superexec',
           what: 'a SuperExec that launches its ServerApp',
           sinceAt: task.pendingAt,
-          remedy:
-            'Start flower-superexec for this SuperLink, or read in the log of the SuperLink why its own does not work.',
+          remedy: 'Start flower-superexec for this SuperLink. If the SuperLink starts its own, its log has the reason.',
         }
   if (task.status === 'starting') {
     const sinceAt = task.startingAt ?? task.pendingAt
@@ -57,18 +56,18 @@ export async function findWait(ctx: Ctx, run: Run): Promise<Wait | undefined> {
       ? undefined
       : {
           kind: 'app-start',
-          what: `its ServerApp to come up (launch ${task.launches} of ${limits.taskLaunchesMax})`,
+          what: `the start of its ServerApp (attempt ${task.launches} of ${limits.taskLaunchesMax})`,
           sinceAt,
-          remedy: 'The log of the SuperExec says why it does not.',
+          remedy: 'A slow machine may need this long. If the start fails, the log of the SuperExec has the reason.',
         }
   }
   const heardAt = (task.leaseUntil ?? now) - leaseMs.running
   if (now - heardAt > appSilentMs)
     return {
       kind: 'app',
-      what: 'its ServerApp, which is not heard of',
+      what: 'its ServerApp, which sends no heartbeats',
       sinceAt: heardAt,
-      remedy: `Without a word from it, the run fails at ${instant(heardAt + leaseMs.running)}. Look whether its SuperExec runs and reaches the SuperLink.`,
+      remedy: `If none arrives, the run fails at ${instant(heardAt + leaseMs.running)}. Check that its SuperExec runs and reaches the SuperLink.`,
     }
   return (await findMissingReplies(ctx, run, now)) ?? findMissingNodes(ctx, run, now)
 }

@@ -112,7 +112,7 @@ interface News {
 
 function waitNote(before: Wait | undefined, now: Wait | undefined): string {
   if (keyOf(before) === keyOf(now)) return ''
-  return now ? noticeText(now) : '\n[This run goes on]\n'
+  return now ? noticeText(now) : '\n[This run continues]\n'
 }
 
 const roomNotes = {
