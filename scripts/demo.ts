@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { mkdir, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -33,8 +34,9 @@ interface Summary {
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  const format = readFormat()
-  if (!format) return 2
+  const options = readOptions()
+  if (!options) return 2
+  const { format, dashboard } = options
   const screen = new Screen(format === 'json')
   const stop = new AbortController()
   // A second Ctrl-C changes nothing: cleaning up is bounded and has begun.
@@ -48,7 +50,12 @@ async function main(): Promise<number> {
 
   const directory = await mkdtemp(join(tmpdir(), 'trellis-demo-'))
   try {
-    const summary = await inDirectory(directory, screen, stop.signal)
+    const stay = async (): Promise<void> => {
+      clearTimeout(late)
+      screen.headline('The dashboard stays until Ctrl-C.', 'cyan')
+      if (!stop.signal.aborted) await once(stop.signal, 'abort')
+    }
+    const summary = await inDirectory(directory, screen, stop.signal, dashboard ? stay : undefined)
     if (format === 'json') process.stdout.write(`${JSON.stringify(summary)}\n`)
     else conclude(summary, screen)
     return summary.accuracy >= accuracyMin ? 0 : 1
@@ -62,8 +69,13 @@ async function main(): Promise<number> {
   }
 }
 
-/** Everything has ended when this returns or throws. */
-async function inDirectory(directory: string, screen: Screen, signal: AbortSignal): Promise<Summary> {
+/** Everything has ended when this returns or throws. With `stay` there is a dashboard, which ends when that resolves. */
+async function inDirectory(
+  directory: string,
+  screen: Screen,
+  signal: AbortSignal,
+  stay: (() => Promise<void>) | undefined,
+): Promise<Summary> {
   await using programs = new Programs({
     directory,
     bin,
@@ -113,6 +125,15 @@ async function inDirectory(directory: string, screen: Screen, signal: AbortSigna
   await mkdir(join(directory, '.flwr'))
   await writeFile(join(directory, '.flwr', 'config.toml'), configToml(directory, control))
   screen.command(`mkdir .flwr && cat > .flwr/config.toml <<END\n${configToml('$PWD', control)}END`)
+  if (stay) {
+    const dashboard = programs.start('flwr', [
+      'dashboard',
+      'my-deployment',
+      ...(screen.isTerminal ? [] : ['--no-browser']),
+    ])
+    await dashboard.says(/ is at http:\S+/)
+    screen.say(dashboard.stdout)
+  } else screen.say('(To see its curves in a browser: npm run demo -- --dashboard)')
   await programs.run('flwr', ['run', app, 'my-deployment', '--stream'], { live: true })
   await programs.run('flwr', ['supernode', 'ls', 'my-deployment'])
   const figures = await readFigures(programs)
@@ -134,6 +155,7 @@ async function inDirectory(directory: string, screen: Screen, signal: AbortSigna
       throw new Error(`The SuperNode with ${node} was not refused for that: ${refusal.sentence}`)
     refusals.push(refusal)
   }
+  await stay?.()
   return { ...figures, refusals }
 }
 
@@ -190,14 +212,16 @@ function conclude({ accuracy, rounds, secondsPerRound, refusals }: Summary, scre
   screen.say('kill $(jobs -p)')
 }
 
-function readFormat(): 'default' | 'json' | undefined {
+function readOptions(): { format: 'default' | 'json'; dashboard: boolean } | undefined {
   try {
-    const { format } = parseArgs({ options: { format: { type: 'string', default: 'default' } } }).values
-    if (format === 'default' || format === 'json') return format
+    const { format, dashboard } = parseArgs({
+      options: { format: { type: 'string', default: 'default' }, dashboard: { type: 'boolean', default: false } },
+    }).values
+    if (format === 'default' || format === 'json') return { format, dashboard: dashboard && format === 'default' }
     process.stderr.write(`--format must be default or json, not '${format}'.\n`)
   } catch (error) {
     process.stderr.write(
-      `${error instanceof Error ? error.message : String(error)}\nUsage: npm run demo [-- --format json]\n`,
+      `${error instanceof Error ? error.message : String(error)}\nUsage: npm run demo [-- --dashboard | --format json]\n`,
     )
   }
   return undefined

@@ -25,9 +25,11 @@ test('the demo trains to 0.90 or better over mutual TLS, rejects SuperNodes with
   assertNothingLeft(directory.path)
 })
 
-test('a demo that is interrupted in the middle of the training stops what it started', async () => {
+test('a demo shows its training in a browser too, and stops what it started if it is interrupted in the middle', async () => {
   using directory = temporaryDirectory()
-  await using demo = startDemo(directory.path)
+  await using demo = startDemo(directory.path, '--dashboard')
+  const [, address = ''] = await demo.line(/The dashboard of my-deployment is at (\S+)/)
+  assert.equal((await fetch(address, { redirect: 'manual' })).status, 303)
   await demo.line(/ROUND 1/)
   assert.notDeepEqual(processesWith(directory.path), [], 'the programs run')
   demo.kill('SIGINT')
