@@ -3,6 +3,7 @@ import { rows as appRows } from '../src/app-runtime/config.ts'
 import type { OptionRow } from '../src/base/options.ts'
 import { createProgram } from '../src/cli/main.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
+import { migrateRows } from '../src/superlink/maintenance/migrate.ts'
 import { rows as storedStateRows } from '../src/superlink/maintenance/stored-state.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
@@ -45,6 +46,7 @@ export async function listPrograms(): Promise<CommandNode[]> {
       fromRows('flower-superlink backup', 'copy the state of a SuperLink, which may run meanwhile', storedStateRows),
       fromRows('flower-superlink check', 'compare the state of a SuperLink with its hashes', storedStateRows),
       fromRows('flower-superlink doctor', 'print what a bug report needs, without secrets', superlinkRows),
+      fromRows('flower-superlink migrate', 'copy the state between SQLite and PostgreSQL', migrateRows),
     ]),
     fromRows('flower-supernode', 'the agent at the data: runs the ClientApps that the SuperLink sends', supernodeRows),
     fromRows('flower-superexec', 'launches the apps of a SuperLink or SuperNode', superexecRows),

@@ -11,6 +11,7 @@ import { refusalSentence } from '../src/identity/refusal-sentence.ts'
 import { callFailures } from '../src/rpc/call-failures.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
 import { eventSchema } from '../src/superlink/events/event-catalog.ts'
+import { migrateRows } from '../src/superlink/maintenance/migrate.ts'
 import { rows as storedStateRows } from '../src/superlink/maintenance/stored-state.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
@@ -27,6 +28,7 @@ const programs = {
   'flower-superlink': superlinkRows,
   'flower-superlink check': storedStateRows,
   'flower-superlink backup': storedStateRows,
+  'flower-superlink migrate': migrateRows,
   'flower-supernode': supernodeRows,
   'flower-superexec': superexecRows,
   'flwr-serverapp, flwr-clientapp': appRows,

@@ -124,6 +124,8 @@ function __trellis_at
         set path 'flower-superlink check'
       case 'flower-superlink doctor'
         set path 'flower-superlink doctor'
+      case 'flower-superlink migrate'
+        set path 'flower-superlink migrate'
     end
   end
   test "$path" = "$argv[1]"
@@ -349,6 +351,7 @@ complete -c flwr -n "__trellis_at 'flwr tls check'" -s h -l help -d 'print this 
 complete -c flower-superlink -n "__trellis_at 'flower-superlink'" -f -a backup -d 'copy the state of a SuperLink, which may run meanwhile'
 complete -c flower-superlink -n "__trellis_at 'flower-superlink'" -f -a check -d 'compare the state of a SuperLink with its hashes'
 complete -c flower-superlink -n "__trellis_at 'flower-superlink'" -f -a doctor -d 'print what a bug report needs, without secrets'
+complete -c flower-superlink -n "__trellis_at 'flower-superlink'" -f -a migrate -d 'copy the state between SQLite and PostgreSQL'
 complete -c flower-superlink -n "__trellis_at 'flower-superlink'" -l insecure -d 'serve without TLS'
 complete -c flower-superlink -n "__trellis_at 'flower-superlink'" -l ssl-certfile -r -d 'PEM file with the server’s certificate chain'
 complete -c flower-superlink -n "__trellis_at 'flower-superlink'" -l ssl-keyfile -r -d 'PEM file with the server’s private key'
@@ -477,6 +480,10 @@ complete -c flower-superlink -n "__trellis_at 'flower-superlink doctor'" -l end-
 complete -c flower-superlink -n "__trellis_at 'flower-superlink doctor'" -l serverappio-api-address -r -d 'address, without TLS, for SuperExecs and apps of Flower 1.29; defaults to 0.0.0.0:9091 with --isolation process and either --insecure or --superexec-auth-secret-file'
 complete -c flower-superlink -n "__trellis_at 'flower-superlink doctor'" -s h -l help -d 'print this help'
 complete -c flower-superlink -n "__trellis_at 'flower-superlink doctor'" -s V -l version -d 'print the version'
+complete -c flower-superlink -n "__trellis_at 'flower-superlink migrate'" -l from -r -d 'SQLite file or postgres://USER@HOST/DATABASE of a SuperLink that is stopped'
+complete -c flower-superlink -n "__trellis_at 'flower-superlink migrate'" -l to -r -d 'new SQLite file, or postgres://USER@HOST/DATABASE of an empty database'
+complete -c flower-superlink -n "__trellis_at 'flower-superlink migrate'" -s h -l help -d 'print this help'
+complete -c flower-superlink -n "__trellis_at 'flower-superlink migrate'" -s V -l version -d 'print the version'
 complete -c flower-supernode -n "__trellis_at 'flower-supernode'" -l superlink -r -d 'address of the Fleet API of the SuperLink'
 complete -c flower-supernode -n "__trellis_at 'flower-supernode'" -l root-certificates -r -d 'PEM file with the CA of the SuperLink’s certificate'
 complete -c flower-supernode -n "__trellis_at 'flower-supernode'" -l insecure -d 'connect without TLS'

@@ -35,6 +35,11 @@ export function readDatabase(
   return { engine: 'sqlite', path: (database as string).replace(/^sqlite:\/\/\//, ''), storageDirectory }
 }
 
+/** Throws a UsageError for a URL that is wrong. Takes the password out of the environment. */
+export function readPostgresUrl(url: string, environment: NodeJS.ProcessEnv = process.env): PostgresTarget {
+  return parsePostgresUrl(url, environment)
+}
+
 /** The folder for what is kept beside the database; `undefined` if the state is in memory. */
 export function besideState(database: DatabaseConfig, what: 'objects' | 'object-cache' | 'crls'): string | undefined {
   const { engine, storageDirectory } = database

@@ -11,12 +11,14 @@ import { stateName } from './config-database.ts'
 import { backupCommand } from './maintenance/backup.ts'
 import { checkCommand } from './maintenance/check.ts'
 import { doctorCommand } from './maintenance/doctor.ts'
+import { migrateCommand } from './maintenance/migrate.ts'
 
 /** Commands besides that of serving. */
 const commands: Readonly<Record<string, Main>> = {
   check: checkCommand,
   backup: backupCommand,
   doctor: doctorCommand,
+  migrate: migrateCommand,
 }
 
 /** `flower-superlink` */

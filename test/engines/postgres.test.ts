@@ -1,6 +1,5 @@
 import assert from 'node:assert/strict'
 import { readFileSync } from 'node:fs'
-import { createConnection as createConnectionTo, createServer, type Socket } from 'node:net'
 import { after, before, test } from 'node:test'
 import { sql } from 'kysely'
 import pg from 'pg'
@@ -11,8 +10,8 @@ import { firstVersion, postgresMigrations } from '../../src/db/postgres/postgres
 import { parsePostgresUrl } from '../../src/db/postgres/target.ts'
 import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { freePort } from '../harness/free-port.ts'
 import { PostgresServer, withoutPostgres } from '../harness/postgres.ts'
+import { Relay } from '../harness/relay.ts'
 
 const directory = temporaryDirectory()
 let server: PostgresServer
@@ -227,31 +226,10 @@ test('the server gives back the lock of a machine that is gone within seconds', 
   )
 })
 
-/** Passes on what goes to the server, until the network is cut. */
-async function startRelay() {
-  const sockets = new Set<Socket>()
-  const relay = createServer((client) => {
-    const upstream = createConnectionTo(server.port)
-    for (const socket of [client, upstream]) {
-      sockets.add(socket)
-      socket.on('error', () => {}).on('close', () => sockets.delete(socket))
-    }
-    client.pipe(upstream).pipe(client)
-  })
-  const listen = (port: number) => new Promise<void>((resolve) => relay.listen(port, '127.0.0.1', resolve))
-  const port = await freePort()
-  await listen(port)
-  const cut = () => {
-    relay.close()
-    for (const socket of sockets) socket.destroy()
-  }
-  return { port, cut, mend: () => listen(port), [Symbol.dispose]: cut }
-}
-
 test('a server that cannot be reached yet is waited for, and until then a sentence says so', {
   skip: withoutPostgres,
 }, async () => {
-  using relay = await startRelay()
+  using relay = await Relay.start(server.port)
   relay.cut()
   const { promise: isLost, resolve } = Promise.withResolvers<string>()
   const opening = open(`postgres://trellis@127.0.0.1:${relay.port}/${await create()}`, { onLost: resolve })
@@ -263,7 +241,7 @@ test('a server that cannot be reached yet is waited for, and until then a senten
 test('a SuperLink that is cut off is taken over at once, and stores and reads nothing any more', {
   skip: withoutPostgres,
 }, async () => {
-  using relay = await startRelay()
+  using relay = await Relay.start(server.port)
   const name = await create()
   const { promise: takenOver, resolve: onTakenOver } = Promise.withResolvers<string>()
   const url = `postgres://trellis@127.0.0.1:${relay.port}/${name}`
@@ -283,7 +261,7 @@ test('a SuperLink that is cut off is taken over at once, and stores and reads no
 test('a SuperLink that was cut off notices that another one has written meanwhile, though that one has ended', {
   skip: withoutPostgres,
 }, async () => {
-  using relay = await startRelay()
+  using relay = await Relay.start(server.port)
   const name = await create()
   const { promise: takenOver, resolve: onTakenOver } = Promise.withResolvers<string>()
   const url = `postgres://trellis@127.0.0.1:${relay.port}/${name}`
@@ -296,7 +274,7 @@ test('a SuperLink that was cut off notices that another one has written meanwhil
 })
 
 test('a read that is under way when the connection is lost is done again', { skip: withoutPostgres }, async () => {
-  using relay = await startRelay()
+  using relay = await Relay.start(server.port)
   const name = await create()
   await using db = await open(`postgres://trellis@127.0.0.1:${relay.port}/${name}`)
   const holder = new pg.Client({ connectionString: server.url(name) })
@@ -319,7 +297,7 @@ test('a read that is under way when the connection is lost is done again', { ski
 test('a lost connection refuses what was under way, and the rest goes on when it is back', {
   skip: withoutPostgres,
 }, async () => {
-  using relay = await startRelay()
+  using relay = await Relay.start(server.port)
   const told: string[] = []
   const url = `postgres://trellis@127.0.0.1:${relay.port}/${await create()}`
   const notices = { onLost: (reason: string) => void told.push(reason), onBack: () => void told.push('back') }

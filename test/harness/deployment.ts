@@ -59,7 +59,7 @@ export class Deployment implements AsyncDisposable {
     const { superlinkArguments = [], superlinkEnvironment: env = {} } = this.#options
     const more = typeof superlinkArguments === 'function' ? await superlinkArguments(this) : superlinkArguments
     const args = [
-      ...this.#superlinkTls(),
+      ...this.superlinkTls(),
       ...['--fleet-api-address', await address(this.fleetAddress)],
       ...['--control-api-address', await address(this.controlAddress)],
       ...['--port', (await address(this.mainAddress)).split(':')[1] as string],
@@ -74,6 +74,14 @@ export class Deployment implements AsyncDisposable {
     this.controlAddress = await bound('Control API')
     this.fleetAddress = await bound('Fleet API')
     this.mainAddress = await bound('API')
+    this.#writeConfig()
+  }
+
+  /** SuperNodes and `flwr` that are started from now on use these addresses, such as those of a load balancer. */
+  useAddresses({ fleet, control, main }: Readonly<Record<'fleet' | 'control' | 'main', string>>): void {
+    this.fleetAddress = fleet
+    this.controlAddress = control
+    this.mainAddress = main
     this.#writeConfig()
   }
 
@@ -119,7 +127,8 @@ export class Deployment implements AsyncDisposable {
     if (wasKilled) endProcessesWith(this.environment.FLWR_HOME as string)
   }
 
-  #superlinkTls(): string[] {
+  /** The options of its TLS. */
+  superlinkTls(): string[] {
     if (!this.#ca) return ['--insecure']
     const { file } = this.directory
     return [
