@@ -186,6 +186,7 @@ test('several runs are in the same charts, with the keyboard, and are exported a
   const { page, faults } = shown
   await page.getByRole('link', { name: /^Runs/ }).press('Enter')
   for (const id of [7, 9]) await page.getByLabel(`Compare run ${id}`).press('Space')
+  assert.deepEqual(await barriers(page), [])
   await page.getByRole('link', { name: 'Compare 2 runs' }).press('Enter')
   const app = '@hospital/pneumonia==3.0.0'
   const loss = `train loss: ${app} 7 40 rounds, 0.02500 in round 40`

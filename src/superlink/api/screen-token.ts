@@ -7,6 +7,7 @@ import { cookieOf, isSame } from '../../dashboard/secret-text.ts'
 const cookieName = 'trellis-screen'
 /** A form with a token is not larger. */
 const formBytesMax = 4096
+const formMsMax = 10_000
 const daysKept = 365
 
 /** Lets browsers in that know the token. They keep a cookie, which another token in the file makes void. */
@@ -56,14 +57,18 @@ function digestOf(token: string): string {
   return createHash('sha256').update(token).digest('base64url')
 }
 
-/** Returns an empty text for a form that is too large. */
+/** Returns an empty text for a form that is too large, of unknown length, or too slow. */
 async function readForm(request: IncomingMessage): Promise<string> {
+  if (!(Number(request.headers['content-length']) <= formBytesMax)) return ''
+  const late = setTimeout(() => request.destroy(), formMsMax)
   const chunks: Buffer[] = []
-  let bytes = 0
-  for await (const chunk of request) {
-    bytes += (chunk as Buffer).length
-    if (bytes > formBytesMax) return ''
-    chunks.push(chunk as Buffer)
+  try {
+    // To the end: a request that is left before would take the connection with it.
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+  } catch {
+    return ''
+  } finally {
+    clearTimeout(late)
   }
   return Buffer.concat(chunks).toString()
 }
