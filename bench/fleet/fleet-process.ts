@@ -30,9 +30,7 @@ async function obey(command: FleetCommand): Promise<void> {
       return tell({ kind: 'prepared' })
     case 'join':
       await join()
-      tell({ kind: 'joined' })
-      for (const node of nodes) void node.work()
-      return
+      return tell({ kind: 'joined' })
     case 'vanish':
       for (const node of nodes.slice(0, command.count)) node.vanish()
       return tell({ kind: 'vanishing' })
@@ -59,10 +57,14 @@ async function createNodes(settings: FleetSettings): Promise<SimulatedNode[]> {
   return created
 }
 
+/** A node works as soon as it has joined: it would go offline if it sent no heartbeat while others join. */
 async function join(): Promise<void> {
   const waiting = [...nodes]
   const worker = async (): Promise<void> => {
-    for (let node = waiting.shift(); node; node = waiting.shift()) await node.join()
+    for (let node = waiting.shift(); node; node = waiting.shift()) {
+      await node.join()
+      void node.work()
+    }
   }
   await Promise.all(Array.from({ length: settings?.joinsAtOnce ?? 1 }, worker))
 }

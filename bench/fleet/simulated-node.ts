@@ -161,19 +161,29 @@ export class SimulatedNode {
         { content: this.#content() },
       ),
     )
-    const { objectsToPush = [] } =
-      (await this.#call(fleet.pushMessages, {
-        node,
-        messagesList: [reply.wire],
-        messageObjectTrees: [reply.tree],
-        clientappRuntimeList: [0.01],
-        objects: selectCarried([reply], this.#objectsBytesMax).objects,
-      })) ?? {}
+    const { objectsToPush } = await this.#push({
+      node,
+      messagesList: [reply.wire],
+      messageObjectTrees: [reply.tree],
+      clientappRuntimeList: [0.01],
+      objects: selectCarried([reply], this.#objectsBytesMax).objects,
+    })
     await severalAtOnce(objectsToPush, (objectId) => {
       const objectContent = reply.objects.get(objectId)?.() ?? new Uint8Array()
       return this.#call(fleet.pushObject, { node, runId, objectId, objectContent })
     })
     this.#counts.replied()
+  }
+
+  /** Sends a reply until it has arrived, as SuperNodes do. */
+  async #push(reply: MessageInitShape<typeof fleet.pushMessages.input>): Promise<{ objectsToPush: readonly string[] }> {
+    while (!this.#signal.aborted) {
+      const response = await this.#call(fleet.pushMessages, reply)
+      if (response) return response
+      await delay(1000)
+      await this.#comeBack()
+    }
+    return { objectsToPush: [] }
   }
 
   /** Flower's SuperLink hands out messages whose objects it does not have yet. */
