@@ -3,7 +3,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import type { DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
 import { superlinkNodeId } from '../../src/base/ids.ts'
 import { limits } from '../../src/base/limits.ts'
-import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
+import { Fleet, type PullMessagesResponse } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import type { ObjectTree, Message as WireMessage } from '../../src/gen/flwr/proto/message_pb.ts'
 import { type NodeKey, signNodeCall } from '../../src/identity/node-key.ts'
 import { deflateMessage } from '../../src/message/deflate.ts'
@@ -117,9 +117,10 @@ export class SimulatedNode {
   }
 
   async #receive(): Promise<void> {
+    let responseLost = false
     while (!this.#signal.aborted) {
-      const request = { node: this.#node, endedRunsSeen: 0n, objectsBytesMax: this.#objectsBytesMax }
-      const pulled = await this.#call(fleet.pullMessages, request, heldMs)
+      const pulled = await this.#pull(responseLost)
+      responseLost = pulled === undefined
       const [wire] = pulled?.messagesList ?? []
       const [tree] = pulled?.messageObjectTrees ?? []
       if (pulled && this.#vanishes && wire) return this.#session?.destroy()
@@ -131,6 +132,11 @@ export class SimulatedNode {
         await this.#comeBack()
       }
     }
+  }
+
+  #pull(responseLost: boolean): Promise<PullMessagesResponse | undefined> {
+    const request = { node: this.#node, endedRunsSeen: 0n, objectsBytesMax: this.#objectsBytesMax, responseLost }
+    return this.#call(fleet.pullMessages, request, heldMs)
   }
 
   async #execute(wire: WireMessage, tree: ObjectTree, objects: readonly Uint8Array[]): Promise<void> {

@@ -181,6 +181,15 @@ test('a call that gets no response is made over another connection; transfers ge
   assert.deepEqual(timeouts().slice(-2), [55_000, 30_000])
 })
 
+test('a pull after a failed one says that its response was lost', async () => {
+  const { channel, client, settle } = setUp()
+  channel.fail(refusal('deadline-exceeded'))
+  await settle(pull(client))
+  await pull(client)
+  const lost = channel.calls.map(({ request }) => (request as { responseLost?: boolean }).responseLost ?? false)
+  assert.deepEqual(lost, [false, true, false])
+})
+
 test('a SuperLink of ours is known by its responses, and not by whether it holds calls', async () => {
   const { channel, client } = setUp()
   channel.holds = false

@@ -146,7 +146,8 @@ export class FleetClient {
       try {
         // A slow line may have been the reason: then only the message comes, and its objects one by one.
         const isPullAgain = tries > 0 && (method as DescMethodUnary) === fleet.pullMessages
-        const answer = await channel.call(method, isPullAgain ? { ...request, objectsBytesMax: 0 } : request, {
+        const pullAgain = { ...request, objectsBytesMax: 0, responseLost: true }
+        const answer = await channel.call(method, isPullAgain ? pullAgain : request, {
           // Not held after a failure: the response shows at once that the SuperLink is back.
           ...options,
           ...(options.waitMs !== undefined && tries > 0 ? { waitMs: 0 } : {}),

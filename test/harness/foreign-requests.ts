@@ -55,6 +55,7 @@ const harmless: readonly string[] = [
   ...[
     'endedRunsSeen',
     'objectsBytesMax',
+    'responseLost',
     'clientappRuntimeList',
     'fab',
     'overrideConfig',

@@ -13,7 +13,7 @@ import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failMessagesWith } from '../delivery/broken-replies.ts'
 import { confirmInstruction } from '../delivery/confirm.ts'
-import { claimInstruction } from '../delivery/instructions.ts'
+import { claimInstruction, offerAgain } from '../delivery/instructions.ts'
 import type { NewMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { type Acceptance, acceptReply, refuseReply } from '../delivery/replies.ts'
@@ -71,6 +71,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const { endedRuns } = ctx.tasks
         const seen = request.endedRunsSeen
         const endedAfter = seen === undefined ? undefined : endedRuns.position(seen)
+        if (request.responseLost) await offerAgain(ctx, nodeId)
         const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
           claimInstruction(ctx, nodeId, { waitMs, signal: call.signal, endedAfter }),
         )

@@ -5,7 +5,7 @@ import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { readCarried } from '../../objects/carried-objects.ts'
 import { unregisterNode } from '../nodes/nodes.ts'
-import { claimInstruction, pushInstructions } from './instructions.ts'
+import { claimInstruction, offerAgain, pushInstructions } from './instructions.ts'
 
 const asStored = ({ metadata, error, deflated }: OwnMessage) => ({ metadata, error, tree: deflated.tree })
 
@@ -72,6 +72,25 @@ test('an instruction whose response breaks off while it is written goes to the n
   await core.confirm(first)
   later.abort()
   await settled()
+  assert.equal(await core.claim(nodeId), undefined)
+})
+
+test('a SuperNode that says that a response was lost receives again what it has not confirmed', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId } = world
+  const [confirmed, lost, next] = [1, 2, 3].map(() => core.instruction(runId, nodeId)) as [
+    OwnMessage,
+    OwnMessage,
+    OwnMessage,
+  ]
+  await core.push(runId, [confirmed, lost])
+  await core.claim(nodeId)
+  await core.confirm(confirmed)
+  assert.equal((await core.claim(nodeId))?.metadata.messageId, lost.messageId)
+  await core.push(runId, [next])
+  await offerAgain(core.ctx, nodeId)
+  assert.equal((await core.claim(nodeId))?.metadata.messageId, lost.messageId)
+  assert.equal((await core.claim(nodeId))?.metadata.messageId, next.messageId)
   assert.equal(await core.claim(nodeId), undefined)
 })
 

@@ -13,7 +13,7 @@ import { findFault } from './validate.ts'
 
 /**
  * Instructions on their way from a ServerApp to its nodes. Each reaches its node once, and again if the connection breaks
- * before the response was written, or the node starts anew without having confirmed it.
+ * before the response was written, the node says that a response was lost, or it starts anew without having confirmed it.
  */
 
 /**
@@ -94,6 +94,11 @@ function logNotGivenBack({ log }: Pick<SuperlinkContext, 'log'>, node: NodeId): 
 
 async function giveBack(ctx: Pick<SuperlinkContext, 'db' | 'bells'>, message: StoredMessage): Promise<void> {
   await ctx.db.transaction((tx, afterCommit) => life.giveBack(ctx, tx, afterCommit, message))
+}
+
+/** A response to a node was lost although it was written: the node receives again what it did not confirm. */
+export async function offerAgain(ctx: Pick<SuperlinkContext, 'db' | 'bells' | 'log'>, nodeId: NodeId): Promise<void> {
+  await ctx.db.transaction((tx, afterCommit) => redeliver(ctx, tx, afterCommit, nodeId))
 }
 
 /** A node that starts anew receives again what it did not confirm in its former life. */

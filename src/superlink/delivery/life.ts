@@ -31,13 +31,13 @@ export const transitions = [
   {
     from: 'fetched',
     to: 'announced',
-    by: 'a broken connection, or a start of its node or the SuperLink',
+    by: 'a lost response, or a start of its node or the SuperLink',
     wakes: 'its node',
   },
   {
     from: 'fetched',
     to: 'offered',
-    by: 'a broken connection, or a start of its node or the SuperLink',
+    by: 'a lost response, or a start of its node or the SuperLink',
     wakes: 'its node',
   },
   { from: 'fetched', to: 'held', by: 'its node', wakes: undefined },
@@ -157,7 +157,7 @@ export async function giveBack(
   return true
 }
 
-/** A node has started anew: all messages that it received and did not confirm wait again. Returns how many. */
+/** A node has started anew or lost a response: all messages that it received and did not confirm wait again. Returns how many. */
 export async function giveBackAll(
   ctx: Pick<Ctx, 'bells'>,
   tx: Db,
