@@ -47,6 +47,7 @@ export async function listPrograms(): Promise<CommandNode[]> {
       fromRows('flower-superlink check', 'compare the state of a SuperLink with its hashes', storedStateRows),
       fromRows('flower-superlink doctor', 'print what a bug report needs, without secrets', superlinkRows),
       fromRows('flower-superlink migrate', 'copy the state between SQLite and PostgreSQL', migrateRows),
+      fromRows('flower-superlink move-objects', 'move large objects into a bucket, or back', storedStateRows),
     ]),
     fromRows('flower-supernode', 'the agent at the data: runs the ClientApps that the SuperLink sends', supernodeRows),
     fromRows('flower-superexec', 'launches the apps of a SuperLink or SuperNode', superexecRows),

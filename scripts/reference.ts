@@ -29,6 +29,7 @@ const programs = {
   'flower-superlink check': storedStateRows,
   'flower-superlink backup': storedStateRows,
   'flower-superlink migrate': migrateRows,
+  'flower-superlink move-objects': storedStateRows,
   'flower-supernode': supernodeRows,
   'flower-superexec': superexecRows,
   'flwr-serverapp, flwr-clientapp': appRows,

@@ -1,9 +1,6 @@
-import { createHash } from 'node:crypto'
-import { createReadStream } from 'node:fs'
-import { stat } from 'node:fs/promises'
-import { errorText } from '../base/errors.ts'
 import type { Db } from '../db/database.ts'
 import { objectId } from './object-format.ts'
+import type { ObjectSource } from './object-source.ts'
 
 /** What a check of the objects has found so far. */
 export interface ObjectCheck {
@@ -17,13 +14,9 @@ export interface ObjectCheck {
  * Reads every stored object and compares it with its id, which is the SHA-256 of its bytes. Yields one sentence for each
  * object that is missing or damaged, with the runs that need it. Objects that are deleted meanwhile are no fault.
  *
- * @param pathOf the file of an object.
+ * @param source where the objects are that are not in their rows.
  */
-export async function* checkObjects(
-  db: Db,
-  pathOf: (objectId: string) => string,
-  check: ObjectCheck,
-): AsyncGenerator<string> {
+export async function* checkObjects(db: Db, source: ObjectSource, check: ObjectCheck): AsyncGenerator<string> {
   for await (const { object_id: id, size, content } of storedObjects(db)) {
     check.objects++
     if (content) {
@@ -32,7 +25,7 @@ export async function* checkObjects(
     }
     check.files++
     check.bytes += size
-    const fault = await fileFault(pathOf(id), id, size)
+    const fault = await source.faultOf(id, size)
     if (fault && (await isStillStored(db, id))) yield await faultOf(db, id, fault)
   }
   const nameless = await db
@@ -82,19 +75,6 @@ async function* storedObjects(db: Db) {
 }
 
 const rowsAtOnce = 200
-
-async function fileFault(path: string, id: string, size: number): Promise<string | undefined> {
-  try {
-    const found = (await stat(path)).size
-    if (found !== size) return `has ${found} bytes instead of ${size} in ${path}`
-    const hash = createHash('sha256')
-    for await (const chunk of createReadStream(path)) hash.update(chunk as Uint8Array)
-    return hash.digest('hex') === id ? undefined : `is damaged in ${path}`
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return `is missing: there is no file ${path}`
-    return `cannot be read from ${path} (${errorText(error)})`
-  }
-}
 
 async function isStillStored(db: Db, id: string): Promise<boolean> {
   const row = await db.selectFrom('object').select('available').where('object_id', '=', id).executeTakeFirst()

@@ -59,7 +59,7 @@ export interface SuperlinkConfig extends SuperexecConfig {
 }
 
 const summary =
-  'The server of a federation. More commands: flower-superlink check, flower-superlink backup DIR, flower-superlink doctor, flower-superlink migrate.'
+  'The server of a federation. More commands: flower-superlink check, flower-superlink backup DIR, flower-superlink doctor, flower-superlink migrate, flower-superlink move-objects.'
 
 /** `undefined` when help or version was printed. Throws a UsageError for the first thing that is wrong. */
 export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig | undefined {

@@ -12,6 +12,7 @@ import { backupCommand } from './maintenance/backup.ts'
 import { checkCommand } from './maintenance/check.ts'
 import { doctorCommand } from './maintenance/doctor.ts'
 import { migrateCommand } from './maintenance/migrate.ts'
+import { moveObjectsCommand } from './maintenance/move-objects.ts'
 
 /** Commands besides that of serving. */
 const commands: Readonly<Record<string, Main>> = {
@@ -19,6 +20,7 @@ const commands: Readonly<Record<string, Main>> = {
   backup: backupCommand,
   doctor: doctorCommand,
   migrate: migrateCommand,
+  'move-objects': moveObjectsCommand,
 }
 
 /** `flower-superlink` */

@@ -14,7 +14,7 @@ export const folderPlace = 'folder'
  * this label. Throws a UsageError if they are elsewhere.
  */
 export async function ensureObjectPlace(db: Database, place: string): Promise<void> {
-  const known = (await settings.find(db.read, placeSetting)) ?? folderPlace
+  const known = await findPlace(db)
   if (known === place) return
   if (await hasObjectsInFiles(db.read)) {
     const where = known === folderPlace ? 'in the folder of --storage-dir' : `in ${known}`
@@ -24,6 +24,11 @@ export async function ensureObjectPlace(db: Database, place: string): Promise<vo
     )
   }
   await notePlace(db, place)
+}
+
+/** Returns the label of a bucket, or `folderPlace`. */
+export async function findPlace(db: Database): Promise<string> {
+  return (await settings.find(db.read, placeSetting)) ?? folderPlace
 }
 
 /** The objects are there from now on. */

@@ -102,14 +102,15 @@ test('a SuperLink that was killed and lost its copies completes the training of 
     { env: environment },
   )
   await node.line(/SuperNode ID: (\d+)/)
-  const running = deployment.flwr('run', writeAddingApp(directory.file('adding')), '--stream')
-  await deployment.superlink.line(/\[ROUND 2\/3\]/)
+  const running = deployment.start('flwr', ['run', writeAddingApp(directory.file('adding')), '--stream'])
+  await running.line(/ROUND 2\/3/)
   const [first] = [deployment.superlink]
   first.kill('SIGKILL')
   await first.end()
   rmSync(directory.file('cache'), { recursive: true })
   await deployment.startSuperlink()
-  const { status, said } = await running
+  const status = await running.end()
+  const { said } = running
   assert.equal(status, 0, `${said}\n${deployment.superlink.said}\n${node.said}`)
   assert.match(said, new RegExp(`values: ${floats} 3 ${((floats - 1) % 1000) + 3}`))
   const { pid } = deployment.superlink

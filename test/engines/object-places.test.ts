@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { FileContent } from '../../src/base/file-content.ts'
@@ -12,11 +12,16 @@ import { BucketWatch } from '../../src/objects/bucket/bucket-watch.ts'
 import { bucketOf, openBucket } from '../../src/objects/bucket/open-bucket.ts'
 import { encodeObject, objectId } from '../../src/objects/object-format.ts'
 import { createObjectStore, type ObjectStore } from '../../src/objects/object-store.ts'
+import { backUp } from '../../src/superlink/maintenance/backup.ts'
+import { checkState } from '../../src/superlink/maintenance/check.ts'
+import { moveObjects } from '../../src/superlink/maintenance/move-objects.ts'
+import { ensureObjectPlace } from '../../src/superlink/object-place.ts'
 import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { type Fault, FaultProxy } from '../harness/fault-proxy.ts'
 import { ObjectServer, objectServerKeys, withoutObjectServers } from '../harness/object-server.ts'
 import { recordingLogger } from '../harness/recording-logger.ts'
+import { SuperlinkCore } from '../harness/superlink-core.ts'
 
 /** The object store over a folder, over an S3 server that keeps all rules, and over one that does not; and what it does about faults. */
 
@@ -318,4 +323,47 @@ test('uploads in parts that were left behind are removed', { skip }, async () =>
   await opened.bucket.abortUploadsOf(Date.now() + 60_000)
   assert.equal(aborted(), before + 1, 'nothing is left')
   assert.equal(await opened.store.put(id, bytes), 'stored')
+})
+
+test('objects of active runs move into the bucket and back, a backup takes them from there, and a check reads them', {
+  skip,
+}, async () => {
+  const path = home.file('moved/state.db')
+  const objects = home.file('moved/objects')
+  mkdirSync(home.file('moved'))
+  const core = await SuperlinkCore.start({ folder: home.file('moved') })
+  const { runId } = await core.run()
+  await core.push(runId, [core.instruction(runId, await core.join('node'), { bytes: 100_000 })])
+  await core[Symbol.asyncDispose]()
+  using bucket = bucketOf(accessTo(strict.url('moved')))
+  const faultsOf = async (state: Parameters<typeof checkState>[0]) => {
+    const faults: string[] = []
+    const { files } = await checkState(state, (fault) => faults.push(fault))
+    return { files, faults }
+  }
+  const whole = { files: 1, faults: [] }
+
+  assert.equal((await moveObjects({ path, objects }, bucket)).to, 's3://models/moved')
+  rmSync(objects, { recursive: true })
+  assert.deepEqual(await faultsOf({ path, objects, bucket }), whole)
+  const place = async (wanted: string) => {
+    await using db = openDatabase({ path })
+    await ensureObjectPlace(db, wanted)
+  }
+  await place('s3://models/moved')
+  await assert.rejects(place('folder'), /are in s3:\/\/models\/moved: add --storage s3:\/\/models\/moved/)
+  const copy = await backUp({ path, objects, bucket }, home.file('backup'))
+  assert.deepEqual(await faultsOf(copy), whole)
+
+  assert.equal((await moveObjects({ path, objects }, bucket)).from, 's3://models/moved')
+  assert.deepEqual(await faultsOf({ path, objects }), whole)
+  await place('folder')
+  await assert.rejects(place('s3://models/moved'), /are in the folder of --storage-dir: leave out --storage/)
+
+  const [key = ''] = strict.stored().filter((each) => /^moved\/..\//.test(each))
+  strict.write(key, Buffer.from('damaged'))
+  assert.match(
+    (await faultsOf({ path, objects, bucket })).faults.join(),
+    /returned other bytes .*; needed by run \d+\.$/,
+  )
 })

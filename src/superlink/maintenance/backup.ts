@@ -1,12 +1,15 @@
-import { copyFile, link, mkdir, open, readdir, rm, stat } from 'node:fs/promises'
+import { mkdir, readdir, rm, stat } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import { errorText, UsageError } from '../../base/errors.ts'
 import type { Main } from '../../base/program.ts'
+import { openDatabase } from '../../db/database.ts'
 import { openReadOnly, type ReadOnlyDatabase } from '../../db/read-only.ts'
 import { objectsInFiles } from '../../objects/object-check.ts'
 import { objectPath } from '../../objects/object-files.ts'
+import type { ObjectSource } from '../../objects/object-source.ts'
+import { folderPlace, notePlace } from '../object-place.ts'
 import { checkState, contentText } from './check.ts'
-import { besideDatabase, parseStoredState, type StoredState } from './stored-state.ts'
+import { besideDatabase, parseStoredState, type StoredState, sourceOf } from './stored-state.ts'
 
 const summary =
   'Copy the database and the stored objects of a SuperLink into a new folder: flower-superlink backup DIR.'
@@ -44,13 +47,14 @@ export async function backUp(source: StoredState, folder: string): Promise<Store
   const copy = { path, objects: besideDatabase(path) }
   await mkdir(copy.objects, { recursive: true, mode: 0o700 })
   for (let attempt = 0; attempt < attemptsMax; attempt++) {
-    await copyObjects(db, source.objects, copy.objects)
+    await copyObjects(db, sourceOf(source), copy.objects)
     await rm(copy.path, { force: true })
     db.copyTo(copy.path)
     await using snapshot = openReadOnly(copy.path)
-    const missing = await copyObjects(snapshot, source.objects, copy.objects)
+    const missing = await copyObjects(snapshot, sourceOf(source), copy.objects)
     if (missing === 0) {
       await removeOthers(snapshot, copy.objects)
+      if (source.bucket) await noteFolder(copy.path)
       return copy
     }
   }
@@ -60,6 +64,12 @@ export async function backUp(source: StoredState, folder: string): Promise<Store
 }
 
 const attemptsMax = 10
+
+/** The objects of the copy are in a folder, wherever those of the original are. */
+async function noteFolder(path: string): Promise<void> {
+  await using db = openDatabase({ path })
+  await notePlace(db, folderPlace)
+}
 
 async function ensureEmpty(folder: string): Promise<void> {
   try {
@@ -72,36 +82,19 @@ async function ensureEmpty(folder: string): Promise<void> {
 }
 
 /** Copies the objects of this database that are not there yet, and returns how many have gone meanwhile. */
-async function copyObjects({ read }: ReadOnlyDatabase, from: string, to: string): Promise<number> {
+export async function copyObjects(
+  { read }: Pick<ReadOnlyDatabase, 'read'>,
+  from: ObjectSource,
+  to: string,
+): Promise<number> {
   let missing = 0
   for await (const id of objectsInFiles(read)) {
     const target = objectPath(to, id)
     if (await exists(target)) continue
     await mkdir(dirname(target), { recursive: true, mode: 0o700 })
-    if (!(await copyObject(objectPath(from, id), target))) missing++
+    if (!(await from.copyTo(id, target))) missing++
   }
   return missing
-}
-
-/** Object files never change, so a second name is a copy; on another disk the bytes are copied. */
-async function copyObject(from: string, to: string): Promise<boolean> {
-  try {
-    await link(from, to).catch(() => copyDurably(from, to))
-    return true
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return false
-    throw new UsageError(`The object file ${from} cannot be copied: ${errorText(error)}.`)
-  }
-}
-
-async function copyDurably(from: string, to: string): Promise<void> {
-  await copyFile(from, to)
-  const file = await open(to, 'r')
-  try {
-    await file.datasync()
-  } finally {
-    await file.close()
-  }
 }
 
 /** Removes copies of objects that were deleted before the database was copied. */

@@ -1,8 +1,7 @@
 import type { Main } from '../../base/program.ts'
 import { openReadOnly } from '../../db/read-only.ts'
 import { checkObjects, type ObjectCheck } from '../../objects/object-check.ts'
-import { objectPath } from '../../objects/object-files.ts'
-import { parseStoredState, type StoredState } from './stored-state.ts'
+import { parseStoredState, type StoredState, sourceOf } from './stored-state.ts'
 import { checkValues } from './value-check.ts'
 
 const summary = 'Check the database and the stored objects of a SuperLink; status 1 if there is a fault.'
@@ -36,7 +35,6 @@ export async function checkState(state: StoredState, onFault: (fault: string) =>
   for (const fault of db.listFaults()) onFault(fault)
   for await (const fault of checkValues(db.read)) onFault(fault)
   const check: ObjectCheck = { objects: 0, files: 0, bytes: 0 }
-  const pathOf = (objectId: string): string => objectPath(state.objects, objectId)
-  for await (const fault of checkObjects(db.read, pathOf, check)) onFault(fault)
+  for await (const fault of checkObjects(db.read, sourceOf(state), check)) onFault(fault)
   return check
 }
