@@ -4,6 +4,13 @@ import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 /** What is written in one go, and the memory that a content takes while it arrives. */
 const pieceBytes = 256 * 1024
 
+export interface IncomingFileOptions {
+  /** Turns an error of a write into the one that the caller gets, e.g. for a full disk. */
+  readonly explain?: (error: unknown, bytes: number) => unknown
+  /** Called when the file has been closed, or could not be created. */
+  readonly onClosed?: () => void
+}
+
 /**
  * A large content that is written to a file while it arrives, and hashed on the way. Its memory is one piece, however large
  * the content is. The file is deleted with the object unless it was moved to its place.
@@ -11,7 +18,7 @@ const pieceBytes = 256 * 1024
 export class IncomingFile implements AsyncDisposable {
   readonly #path: string
   readonly #file: FileHandle
-  readonly #explain: (error: unknown, bytes: number) => unknown
+  readonly #options: IncomingFileOptions
   readonly #sum = createHash('sha256')
   readonly #piece = Buffer.allocUnsafeSlow(pieceBytes)
   #filled = 0
@@ -19,19 +26,21 @@ export class IncomingFile implements AsyncDisposable {
   #writing: Promise<void> = Promise.resolve()
   #digest: string | undefined
   #isMoved = false
+  #isClosed = false
 
-  private constructor(path: string, file: FileHandle, explain: (error: unknown, bytes: number) => unknown) {
+  private constructor(path: string, file: FileHandle, options: IncomingFileOptions) {
     this.#path = path
     this.#file = file
-    this.#explain = explain
+    this.#options = options
   }
 
-  /** @param explain turns an error of a write into the one that the caller of `write` gets, e.g. for a full disk. */
-  static async create(
-    path: string,
-    explain: (error: unknown, bytes: number) => unknown = (error) => error,
-  ): Promise<IncomingFile> {
-    return new IncomingFile(path, await open(path, 'wx+', 0o600), explain)
+  static async create(path: string, options: IncomingFileOptions = {}): Promise<IncomingFile> {
+    try {
+      return new IncomingFile(path, await open(path, 'wx+', 0o600), options)
+    } catch (error) {
+      options.onClosed?.()
+      throw options.explain?.(error, 0) ?? error
+    }
   }
 
   /** How many bytes have arrived. */
@@ -78,8 +87,11 @@ export class IncomingFile implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isClosed) return
+    this.#isClosed = true
     await this.#writing.catch(() => {})
     await this.#file.close().catch(() => {})
+    this.#options.onClosed?.()
     if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {})
   }
 
@@ -98,7 +110,7 @@ export class IncomingFile implements AsyncDisposable {
         written += bytesWritten
       }
     } catch (error) {
-      throw this.#explain(error, this.#length)
+      throw this.#options.explain?.(error, this.#length) ?? error
     }
   }
 }

@@ -19,8 +19,9 @@ export const limits = {
   arrayChunkBytes: 5 * MiB,
   /** Objects up to this size live in the database row; bigger ones are files. */
   objectInlineBytesMax: 16 * 1024,
-  /** Bigger objects are sent from their files piece by piece. */
+  /** Bigger objects are sent from their files piece by piece, and received into files: so many at a time, others in memory. */
   objectInMemoryBytesMax: 1 * MiB,
+  incomingFilesMax: 256,
   /**
    * Objects that travel with their message between our own programs: those of one message, and those of one call. They live
    * in database rows, because they are stored together with the message.

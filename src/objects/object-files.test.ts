@@ -50,12 +50,29 @@ test('a file that was written survives a power cut, with all folders on its way'
     }),
   )
   assert.equal((await readFile(objectPath(directory, idOf(3)))).length, 103)
-  await using arrived = await files.openIncoming((error) => error)
+  await using arrived = (await files.openIncoming((error) => error)) ?? assert.fail('no file')
   await arrived.write(new Uint8Array(1000))
   await arrived.finish()
   const path = objectPath(directory, 'f'.repeat(64))
   await files.keep('f'.repeat(64), arrived)
   assert.ok(isNamed(dirname(path)) && isNamed(path) && isWhole(path, 1000), 'a file that arrived')
+})
+
+test('so many objects arrive in files at a time, and a file that is closed makes room for another', async () => {
+  await using folder = temporaryDirectory()
+  const files = new ObjectFiles(folder.file('objects'), false)
+  const open = () => files.openIncoming((error) => error)
+  await assert.rejects(open(), { code: 'ENOENT' })
+  await files.prepare()
+  await using stack = new AsyncDisposableStack()
+  const opened = await Promise.all(Array.from({ length: limits.incomingFilesMax }, open))
+  for (const file of opened) stack.use(file)
+  assert.ok(opened.every((file) => file !== undefined))
+  assert.equal(await open(), undefined)
+  for (let times = 0; times < 2; times++) await opened[0]?.[Symbol.asyncDispose]()
+  const next = stack.use(await open())
+  assert.ok(next)
+  assert.equal(await open(), undefined)
 })
 
 test('a few files wait for the disk at a time, and those of one folder share a sync that has not begun', async () => {

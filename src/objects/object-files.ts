@@ -3,6 +3,7 @@ import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promis
 import { dirname, join } from 'node:path'
 import { FileContent } from '../base/file-content.ts'
 import { IncomingFile } from '../base/incoming-file.ts'
+import { limits } from '../base/limits.ts'
 import { type Disk, DiskSyncs } from './disk-syncs.ts'
 import type { ObjectPlace } from './object-place.ts'
 
@@ -16,6 +17,9 @@ export class ObjectFiles implements ObjectPlace {
   readonly #shards = new Map<string, Promise<void>>()
   /** Absent if files need not survive a power cut. */
   readonly #syncs: DiskSyncs | undefined
+
+  /** Files of objects that arrive. */
+  #arriving = 0
 
   /** `durable`: whether `keep` returns only when the file would survive a power cut. `on` is for tests. */
   constructor(directory: string, durable: boolean, on?: Disk) {
@@ -36,9 +40,14 @@ export class ObjectFiles implements ObjectPlace {
       if (shard.length === 2) yield* await readdir(join(this.#directory, shard))
   }
 
-  /** Creates a file for an object that arrives. */
-  openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile> {
-    return IncomingFile.create(this.#temporary(), explain)
+  /** Creates a file for an object that arrives; returns `undefined` while as many are open as may be. */
+  async openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile | undefined> {
+    if (this.#arriving >= limits.incomingFilesMax) return undefined
+    this.#arriving += 1
+    const onClosed = (): void => {
+      this.#arriving -= 1
+    }
+    return IncomingFile.create(this.#temporary(), { explain, onClosed })
   }
 
   /** Writes the file of an object; a content that was written while it arrived is moved to its place. */

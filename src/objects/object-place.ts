@@ -7,8 +7,8 @@ export interface ObjectPlace {
   prepare(): Promise<void>
   /** Ids of all objects that are there. */
   list(): AsyncGenerator<string>
-  /** Creates a file for an object that arrives, for `keep`. */
-  openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile>
+  /** Creates a file for an object that arrives, for `keep`; `undefined` while as many are open as may be. */
+  openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile | undefined>
   /** Returns when the object is as durable as the place is. Keeping an object again does no harm. */
   keep(objectId: string, content: Uint8Array | IncomingFile): Promise<void>
   /** `undefined` if it is not there. */

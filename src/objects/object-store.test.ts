@@ -78,7 +78,7 @@ test('a large object that was written to a file while it arrived is moved to its
   const home = join(directory, 'incoming')
   const store = await createObjectStore({ db, directory: home, durable: true })
   const put = async (id: string, bytes: Uint8Array) => {
-    await using file = await store.openFile()
+    await using file = (await store.openFile()) ?? assert.fail('no file')
     await file.write(bytes)
     await file.finish()
     return await store.put(id, file)
@@ -110,7 +110,7 @@ test('a disk that is full while an object arrives is the known refusal, and coun
     throw Object.assign(new Error('ENOSPC: no space left on device, write'), { code: 'ENOSPC' })
   })
   try {
-    await using file = await store.openFile()
+    await using file = (await store.openFile()) ?? assert.fail('no file')
     await assert.rejects(async () => file.write(new Uint8Array(300_000)), { code: 'storage-full' })
   } finally {
     write.mock.restore()

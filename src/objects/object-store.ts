@@ -120,7 +120,7 @@ class FileObjectStore implements ObjectStore {
     })
   }
 
-  openFile(): Promise<IncomingFile> {
+  openFile(): Promise<IncomingFile | undefined> {
     return this.#files.openIncoming((error, bytes) => this.#refusalOf(error, bytes))
   }
 

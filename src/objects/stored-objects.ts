@@ -36,8 +36,11 @@ export interface ObjectStore {
     content: Uint8Array | IncomingFile,
     isWanted?: (db: Db) => Promise<boolean>,
   ): Promise<'stored' | 'unknown' | 'mismatch'>
-  /** Creates a file for a large object that arrives, for `put`. The caller disposes of it. */
-  openFile(): Promise<IncomingFile>
+  /**
+   * Creates a file for a large object that arrives, for `put`. The caller disposes of it. Returns `undefined` while too many
+   * are open.
+   */
+  openFile(): Promise<IncomingFile | undefined>
   /** Whether the content is here. */
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */

@@ -206,7 +206,7 @@ export class Channel {
       binaryHeaders: options.binaryHeaders ?? {},
       signal: options.signal,
       timeoutMs: options.timeoutMs,
-      cut: options.files && cutObject(method.output, () => (options.files as FileMaker).openFile()),
+      cut: options.files && cutObject(method.output, async () => (await options.files?.openFile()) ?? 'keep'),
       isRepeatable: !onceOnlyPaths.has(path),
     }
   }

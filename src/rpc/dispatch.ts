@@ -105,7 +105,7 @@ function toMethod(
     if (!(request as { readonly objectId?: string }).objectId || !service.files) return 'keep'
     const call = new ReceivedCall(head, fieldsBefore)
     const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
-    return (await owner?.(caller, request)) === false ? 'discard' : service.files.openFile()
+    return (await owner?.(caller, request)) === false ? 'discard' : ((await service.files.openFile()) ?? 'keep')
   }
 
   const encode = async (response: unknown): Promise<Outgoing> => {

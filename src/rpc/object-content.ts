@@ -25,9 +25,9 @@ export function withObject<M extends object>(
     : { ...message, objectContent: content }
 }
 
-/** Creates files for objects that arrive, e.g. an object store. */
+/** Creates files for objects that arrive, e.g. an object store. Without a file an object is kept in memory. */
 export interface FileMaker {
-  openFile(): Promise<IncomingFile>
+  openFile(): Promise<IncomingFile | undefined>
 }
 
 /** Takes a large object out of a message with `object_content` while the message arrives. */

@@ -66,7 +66,7 @@ export class BucketObjects implements ObjectPlace {
     await this.#bucket.abortUploadsOf(Date.now() - limits.bucketUploadMsMax)
   }
 
-  openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile> {
+  openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile | undefined> {
     return this.#files.openIncoming(explain)
   }
 
