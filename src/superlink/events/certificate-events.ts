@@ -26,8 +26,8 @@ const looksBetweenNodes = 60
 
 /**
  * Reports certificates and lists that come closer to their end, renewals of the server certificate, and files that are not
- * good. An event is due when time passes a mark: a certificate of a day passes none until it expires. Marks that time passed
- * while the SuperLink was down are reported at its next start, if it has a database.
+ * good. An event is due when time passes a mark: a certificate that is valid for a day passes none until it expires. Marks that
+ * time passed while the SuperLink was down are reported at its next start, if it has a database.
  */
 export class CertificateEvents {
   readonly #ctx: Ctx
@@ -37,8 +37,7 @@ export class CertificateEvents {
   readonly #passed = new Map<string, number>()
   readonly #knownTroubles = new Set<string>()
   #serials: Set<string> | undefined
-
-  /** Time passed the marks before the last event of the former start while the SuperLink ran: they were reported. */
+  /** The last event before this instant shows until when marks were reported before the SuperLink was started. */
   readonly #startedAt: number
   #hasLooked = false
 
@@ -98,7 +97,7 @@ export class CertificateEvents {
       const count = countAt(now)
       const before =
         this.#passed.get(key) ?? (lastEventAt === undefined ? undefined : countAt(Math.max(lastEventAt, since)))
-      // Not known when it passed the mark: it may be shorter from the start.
+      // Without a former count it is not known whether it has passed a mark, or was valid for a shorter time from the start.
       if (before === undefined || count <= before) {
         this.#passed.set(key, count)
         continue
