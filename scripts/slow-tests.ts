@@ -29,6 +29,7 @@ export const slowest: readonly string[] = [
   'interop/as-upstream', // 103
   'faults/tls-abuse', // 91
   'interop/from-keys-to-certificates', // 84
+  'engines/object-flow', // 70
   'flows/tls-reload', // 70
   'interop/keys-at-ours', // 70
   'flows/demo', // 109

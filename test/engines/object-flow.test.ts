@@ -109,7 +109,7 @@ test('a SuperLink that was killed and lost its copies completes the training of 
   await first.end()
   rmSync(directory.file('cache'), { recursive: true })
   await deployment.startSuperlink()
-  const status = await running.end()
+  const status = await running.end(240_000)
   const { said } = running
   assert.equal(status, 0, `${said}\n${deployment.superlink.said}\n${node.said}`)
   assert.match(said, new RegExp(`values: ${floats} 3 ${((floats - 1) % 1000) + 3}`))

@@ -58,3 +58,14 @@ test('a report of a SuperLink that cannot start says why, and shows no password 
   assert.match(report, /^--ssl-keyfile: .*key\.pem, \d+ bytes, mode \d+/m)
   assert.doesNotMatch(report, /password|c2VjcmV0/)
 })
+
+test('a report names the bucket, and shows no keys', async () => {
+  using home = temporaryDirectory()
+  writeFileSync(home.file('keys'), '[default]\naws_access_key_id = AKIASECRET\naws_secret_access_key = s3cr3t\n')
+  const report = await reportOf([
+    ...['--insecure', '--database', home.file('state.db'), '--storage-credentials-file', home.file('keys')],
+    ...['--storage', 's3://models/fleet-1?endpoint=https://s3.example&region=eu-central-1'],
+  ])
+  assert.match(report, /^--storage s3:\/\/models\/fleet-1\?/m)
+  assert.doesNotMatch(report, /AKIASECRET|s3cr3t/)
+})

@@ -32,7 +32,7 @@ export async function* examine(values: OptionValues, argv: readonly string[]): A
   yield* section('Configuration', problem === undefined ? (config?.warnings ?? []) : [`Rejected: ${problem}`])
   yield* section('Certificates', certificateLines(values))
   if (!config) return
-  yield* section('Stored state', await listSafely(() => stateLines(config.database)))
+  yield* section('Stored state', await listSafely(() => stateLines(config)))
   yield* section('Log', await listSafely(async () => logLines(config.log.file)))
 }
 
@@ -126,12 +126,14 @@ function certificateLines(values: OptionValues): string[] {
   return lines
 }
 
-async function stateLines(database: SuperlinkConfig['database']): Promise<string[]> {
-  const objects = besideState(database, 'objects')
+async function stateLines({ database, storage }: SuperlinkConfig): Promise<string[]> {
+  const objects = besideState(database, storage ? 'object-cache' : 'objects')
   if (database.engine === 'memory' || objects === undefined) return ['In memory.']
-  if (database.engine === 'postgres') return [`Database: ${database.target.label}`, `Objects: ${fileText(objects)}`]
+  const bucketLines = storage ? [`Large objects: ${storage.target.label}, with copies in ${objects}`] : []
+  if (database.engine === 'postgres')
+    return [`Database: ${database.target.label}`, ...(storage ? bucketLines : [`Objects: ${fileText(objects)}`])]
   const { path } = database
-  const lines = [`Database: ${fileText(path)}`, `Log of changes: ${fileText(`${path}-wal`)}`]
+  const lines = [`Database: ${fileText(path)}`, `Log of changes: ${fileText(`${path}-wal`)}`, ...bucketLines]
   for (const place of [dirname(path), objects])
     if (existsSync(place)) lines.push(`Free where ${place} is: ${freeText(place)}`)
   await using db = openReadOnly(path)
