@@ -8,6 +8,26 @@ export function isDiskFull(error: unknown): boolean {
   return code === 'ENOSPC' || code === 'EDQUOT' || code === postgresFull
 }
 
+/**
+ * Why nothing can be written for now, with the remedy: the file system is read-only, the disk fails, or another program has
+ * locked the database. `undefined` for other errors.
+ */
+export function unwritableReason(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  const { code, errcode } = error as { code?: unknown; errcode?: unknown }
+  if (code === 'EROFS') return readOnlyReason
+  if (code !== 'ERR_SQLITE_ERROR' || typeof errcode !== 'number') return undefined
+  return sqliteReasons[errcode & 0xff]
+}
+
+const readOnlyReason = 'it is read-only: mount the file system for writing'
+const sqliteReasons: Readonly<Record<number, string>> = {
+  5: 'another program has locked the database: end that program',
+  6: 'another program has locked the database: end that program',
+  8: readOnlyReason,
+  10: 'the disk reports an error: check whether it was mounted read-only, and its state',
+}
+
 /** Whether a call was refused because the disk is full: then nothing of it was stored. */
 export function isStorageFull(error: unknown): boolean {
   return error instanceof DomainError && error.code === 'storage-full'

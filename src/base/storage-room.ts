@@ -3,7 +3,7 @@ import { open, rm, statfs } from 'node:fs/promises'
 import { join } from 'node:path'
 import { Bell } from './bell.ts'
 import type { Clock } from './clock.ts'
-import { isDiskFull } from './full-disk.ts'
+import { isDiskFull, unwritableReason } from './full-disk.ts'
 import { limits } from './limits.ts'
 import type { Logger } from './log.ts'
 import { LogThrottle } from './log-throttle.ts'
@@ -30,6 +30,8 @@ export class StorageRoom {
   readonly #changed = new Bell<'full'>()
   /** Folders, and how many bytes must fit there before work goes on. */
   readonly #full = new Map<string, number>()
+  /** Why folders that are not full cannot be written. */
+  readonly #reasons = new Map<string, string>()
   #fullSince: number | undefined
   /** Why a database server cannot be reached. */
   #lost: string | undefined
@@ -56,7 +58,11 @@ export class StorageRoom {
   get trouble(): string | undefined {
     if (this.#lost !== undefined) return this.#lost
     const [folder] = this.#full.keys()
-    return folder === undefined ? undefined : `The disk that holds ${folder} is full: free some space on it.`
+    if (folder === undefined) return undefined
+    const reason = this.#reasons.get(folder)
+    return reason === undefined
+      ? `The disk that holds ${folder} is full: free some space on it.`
+      : `What ${folder} holds cannot be written, because ${reason}.`
   }
 
   /**
@@ -73,6 +79,20 @@ export class StorageRoom {
     this.#begin(() => {
       this.#full.set(folder, Math.max(bytes, this.#full.get(folder) ?? this.#leastRoom(folder)))
     })
+  }
+
+  /** A write into the folder has failed for a reason that may go away, which is the rest of a sentence with the remedy. */
+  noteUnwritable(folder: string, reason: string): void {
+    this.#reasons.set(folder, reason)
+    this.noteFull(folder)
+  }
+
+  /** What a store that writes into the folder reports. */
+  noticesOf(folder: string): { onFull: (bytes?: number) => void; onUnwritable: (reason: string) => void } {
+    return {
+      onFull: (bytes) => this.noteFull(folder, bytes),
+      onUnwritable: (reason) => this.noteUnwritable(folder, reason),
+    }
   }
 
   /** The database server cannot be reached, for this reason. */
@@ -114,7 +134,11 @@ export class StorageRoom {
       this.#before = { endedAt: clock.now(), enough: new Map(this.#full) }
       this.#full.clear()
       this.#fullSince = undefined
-      if (folders.length > 0) log.info(`There is room again on the disk that holds ${folders.join(', ')}: work goes on`)
+      const isWritable = folders.some((folder) => this.#reasons.has(folder))
+      this.#reasons.clear()
+      if (isWritable) log.info(`What ${folders.join(', ')} holds can be written again: work goes on`)
+      else if (folders.length > 0)
+        log.info(`There is room again on the disk that holds ${folders.join(', ')}: work goes on`)
       else log.info('The database can be reached again: work goes on')
       onChange?.()
     }
@@ -167,7 +191,7 @@ async function hasRoom(folder: string, bytes: number): Promise<boolean> {
     return true
   } catch (error) {
     // A fault of another kind does not end by itself: the next write will report it.
-    return !isDiskFull(error)
+    return !isDiskFull(error) && unwritableReason(error) === undefined
   } finally {
     await rm(path, { force: true }).catch(() => {})
   }

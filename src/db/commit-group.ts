@@ -1,4 +1,4 @@
-import { isDiskFull } from '../base/full-disk.ts'
+import { isDiskFull, unwritableReason } from '../base/full-disk.ts'
 import { asTransaction } from './committed-reads.ts'
 import type { AfterCommit, Db } from './database.ts'
 
@@ -62,7 +62,7 @@ export class CommitGroup {
     } catch (error) {
       if (!this.#writer.isTransaction) throw error
       await this.#writer.exec(isFirst ? `ROLLBACK; ${this.#begin}` : 'ROLLBACK TO job; RELEASE job')
-      const failure = isDiskFull(error) ? this.#explain(error) : error
+      const failure = isDiskFull(error) || unwritableReason(error) !== undefined ? this.#explain(error) : error
       this.#settled.push(() => job.reject(failure))
     }
   }

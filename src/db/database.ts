@@ -1,7 +1,7 @@
 import type { DatabaseSync } from 'node:sqlite'
 import type { Kysely } from 'kysely'
 import { DomainError, errorText } from '../base/errors.ts'
-import { isDiskFull } from '../base/full-disk.ts'
+import { isDiskFull, unwritableReason } from '../base/full-disk.ts'
 import { CommitGroup, type Job } from './commit-group.ts'
 import { ensureOutsideTransaction } from './committed-reads.ts'
 import { explain, makePrivate, openFile, takeLock } from './database-file.ts'
@@ -51,11 +51,12 @@ export function openDatabase(
     survives = 'power-cut',
     overrides = {},
     onFull = () => {},
+    onUnwritable = () => {},
     onCommit = () => {},
     onFailed = () => {},
     onEffectFailed = throwLater,
   } = options
-  const notices = { onFull, onCommit, onFailed, onEffectFailed }
+  const notices = { onFull, onUnwritable, onCommit, onFailed, onEffectFailed }
   if (path === inMemory) {
     const connection = openFile(path)
     prepare(connection, path, { isFile: false })
@@ -82,6 +83,8 @@ export function openDatabase(
 export interface Notices {
   /** Called after a write failed because the disk is full. */
   readonly onFull: () => void
+  /** Called after a write failed for a reason that may go away: the rest of a sentence with the remedy. */
+  readonly onUnwritable: (reason: string) => void
   /** Called after each commit with the seconds until it was on disk, and the number of transactions that wait for the next one. */
   readonly onCommit: (seconds: number, waiting: number) => void
   /** Called once with a sentence for the operator when no transaction is taken any more, until a restart. */
@@ -256,8 +259,11 @@ class SqliteDatabase implements Database {
 
   #explainFailure(cause: unknown): DomainError {
     if (this.#failure) return this.#failure
-    if (!isDiskFull(cause))
-      return new DomainError('unavailable', `The database cannot be written: ${errorText(cause)}.`, { cause })
+    if (!isDiskFull(cause)) {
+      const reason = unwritableReason(cause)
+      if (reason !== undefined) this.#notices.onUnwritable(reason)
+      return new DomainError('unavailable', `The database cannot be written: ${reason ?? errorText(cause)}.`, { cause })
+    }
     this.#notices.onFull()
     return new DomainError('storage-full', undefined, { cause })
   }

@@ -1,7 +1,6 @@
 import { Bell, lookAgain } from '../base/bell.ts'
 import { DomainError } from '../base/errors.ts'
 import type { FileContent } from '../base/file-content.ts'
-import { isDiskFull } from '../base/full-disk.ts'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
 import { IncomingFile } from '../base/incoming-file.ts'
 import { KeyedTurns } from '../base/keyed-turns.ts'
@@ -28,11 +27,12 @@ import {
   storeContent,
 } from './object-rows.ts'
 import { SharedContents } from './shared-contents.ts'
+import { type StorageNotices, storageRefusal } from './storage-refusal.ts'
 import type { NamedObjects, ObjectKind, ObjectStore, ObjectWait, SentObject, StoredObject } from './stored-objects.ts'
 
 export type { NamedObjects, ObjectKind, ObjectStore, ObjectWait, StoredObject } from './stored-objects.ts'
 
-export interface ObjectStoreOptions {
+export interface ObjectStoreOptions extends StorageNotices {
   readonly db: Database
   readonly directory: string
   /** Whether content must survive a power cut before `put` returns. */
@@ -41,8 +41,6 @@ export interface ObjectStoreOptions {
   readonly bucket?: ObjectPlace | undefined
   /** Called for announced objects that have come, within the transaction that stores them. */
   readonly onStored?: (tx: Db, afterCommit: AfterCommit, objectIds: readonly string[]) => Promise<void>
-  /** Called after a file of so many bytes was not written because the disk is full. */
-  readonly onFull?: (bytes: number) => void
 }
 
 /**
@@ -60,7 +58,7 @@ class FileObjectStore implements ObjectStore {
   readonly #db: Database
   readonly #files: ObjectPlace
   readonly #onStored: ObjectStoreOptions['onStored']
-  readonly #onFull: ObjectStoreOptions['onFull']
+  readonly #notices: StorageNotices
   readonly #arrived = new Bell<string>()
   readonly #shared = new SharedContents()
   /** Uploads and deletions of one object take turns. */
@@ -70,7 +68,7 @@ class FileObjectStore implements ObjectStore {
     this.#db = options.db
     this.#files = options.bucket ?? new ObjectFiles(options.directory, options.durable)
     this.#onStored = options.onStored
-    this.#onFull = options.onFull
+    this.#notices = options
   }
 
   prepare(): Promise<void> {
@@ -112,7 +110,7 @@ class FileObjectStore implements ObjectStore {
         if (outcome === 'stored') return outcome
       } catch (error) {
         await this.#deleteUnlessStored(objectId).catch(() => {})
-        throw this.#refusalOf(error, length)
+        throw storageRefusal(error, length, this.#notices)
       }
       // Released while the file was written.
       await this.#deleteUnlessStored(objectId)
@@ -121,13 +119,7 @@ class FileObjectStore implements ObjectStore {
   }
 
   openFile(): Promise<IncomingFile | undefined> {
-    return this.#files.openIncoming((error, bytes) => this.#refusalOf(error, bytes))
-  }
-
-  #refusalOf(error: unknown, bytes: number): unknown {
-    if (!isDiskFull(error)) return error
-    this.#onFull?.(bytes)
-    return new DomainError('storage-full', undefined, { cause: error })
+    return this.#files.openIncoming((error, bytes) => storageRefusal(error, bytes, this.#notices))
   }
 
   async announceAll(

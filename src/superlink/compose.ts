@@ -124,7 +124,7 @@ export async function startSuperlink(
   const durable = database.engine !== 'memory' && !config.simulation
   const objects = await openObjects(config, stack, {
     ...{ db, clock, log, health, metrics, durable, signal: overrides.signal },
-    onFull: (folder, bytes) => room.noteFull(folder, bytes),
+    noticesOf: (folder) => room.noticesOf(folder),
     onStored: (...stored) => complete({ bells }, ...stored),
   })
   const machine = thisMachine()

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import type { Metrics } from '../base/metrics.ts'
+import type { StorageRoom } from '../base/storage-room.ts'
 import type { Database } from '../db/database.ts'
 import { BucketObjects } from '../objects/bucket/bucket-objects.ts'
 import { BucketWatch } from '../objects/bucket/bucket-watch.ts'
@@ -18,7 +19,8 @@ export interface OpenObjectsOptions extends Pick<ObjectStoreOptions, 'onStored' 
   readonly log: Logger
   readonly health: SuperlinkHealth
   readonly metrics: Metrics
-  readonly onFull: (folder: string, bytes: number) => void
+  /** What is to be reported of writes into a folder. */
+  readonly noticesOf: StorageRoom['noticesOf']
   /** Ends the wait for an S3 server. */
   readonly signal: AbortSignal | undefined
 }
@@ -37,11 +39,11 @@ export interface OpenedObjects {
 export async function openObjects(
   config: SuperlinkConfig,
   stack: AsyncDisposableStack,
-  { db, clock, log, health, metrics, onFull, signal, ...options }: OpenObjectsOptions,
+  { db, clock, log, health, metrics, noticesOf, signal, ...options }: OpenObjectsOptions,
 ): Promise<OpenedObjects> {
   const directory = await objectDirectory(config, stack)
   const { storage } = config
-  const base = { ...options, db, directory, onFull: (bytes: number) => onFull(directory, bytes) }
+  const base = { ...options, db, directory, ...noticesOf(directory) }
   await ensureObjectPlace(db, storage?.target.label ?? folderPlace)
   if (!storage) return { store: await createObjectStore(base), directory, trouble: undefined, start: () => [] }
 

@@ -45,5 +45,5 @@ export async function openState(
   const path = database.engine === 'sqlite' ? database.path : inMemory
   // What is simulated can be simulated again.
   const survives = simulation ? 'crash' : 'power-cut'
-  return openDatabase({ ...notices, path, survives, onFull: () => room.noteFull(dirname(path)) })
+  return openDatabase({ ...notices, path, survives, ...room.noticesOf(dirname(path)) })
 }

@@ -102,7 +102,7 @@ export async function startSupernode(
       db,
       directory,
       durable: false,
-      onFull: (bytes) => disk.noteFull(directory, bytes),
+      ...disk.noticesOf(directory),
     }),
     tasks: new Tasks({
       db,

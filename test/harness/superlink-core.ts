@@ -141,14 +141,14 @@ export class SuperlinkCore implements AsyncDisposable {
       openDatabase({
         path: folder === undefined ? inMemory : join(folder, 'state.db'),
         survives: 'crash',
-        onFull: () => room.noteFull('/data'),
+        ...room.noticesOf('/data'),
       }),
     )
     const objects = await createObjectStore({
       db,
       durable: false,
       directory: join(directory, 'objects'),
-      onFull: (bytes) => room.noteFull('/data/objects', bytes),
+      ...room.noticesOf('/data/objects'),
       onStored: (...stored) => complete({ bells }, ...stored),
     })
     const machine = { cpus: simulatedCpus ?? 1, gpus: 0 }

@@ -86,7 +86,7 @@ class PostgresDatabase implements Database {
     this.#writer = writer
     const nothing = (): void => {}
     this.#notices = {
-      ...{ onFull: nothing, onCommit: nothing, onFailed: nothing, onEffectFailed: throwLater },
+      ...{ onFull: nothing, onUnwritable: nothing, onCommit: nothing, onFailed: nothing, onEffectFailed: throwLater },
       ...{ onLost: nothing, onBack: nothing, onWaiting: nothing, onTakenOver: nothing },
       ...notices,
     }
