@@ -121,6 +121,15 @@ test('a message with two contents, or one that ends within its content, is refus
   assert.deepEqual(readdirSync(directory), [])
 })
 
+test('a message of many fields is kept for the scan of the body: looking at each of them would cost time', async () => {
+  const { cut, before } = cutInto(newFile)
+  const fields = Buffer.alloc(20_000, content(new Uint8Array()))
+  const message = Buffer.concat([fields, first([large])])
+  await arrive(cut, message, () => 30_000)
+  assert.deepEqual([cut.file, before], [undefined, []])
+  assert.ok(message.equals(cut.bytes()))
+})
+
 test('a file that is created while its message breaks off is deleted', async () => {
   const place = Promise.withResolvers<ContentPlace>()
   const { cut } = cutInto(() => place.promise)

@@ -3,6 +3,9 @@ import { IncomingFile } from '../base/incoming-file.ts'
 import { limits } from '../base/limits.ts'
 import { ArrivingBytes } from './arriving-bytes.ts'
 
+/** Of a message with an object, which has five. One with more is kept for the scan of the body, which rejects far more. */
+const fieldsMax = 100
+
 /** What is done with a large content: written to a file, thrown away, or kept in memory with the other fields. */
 export type ContentPlace = IncomingFile | 'discard' | 'keep'
 
@@ -18,6 +21,7 @@ export class ContentCut implements AsyncDisposable {
   #length = 0
   /** Where the next field of `rest` begins. */
   #next = 0
+  #fields = 0
   /** How much of the content is still to come. */
   #left = 0
   #placing: Promise<ContentPlace> | undefined
@@ -117,6 +121,11 @@ export class ContentCut implements AsyncDisposable {
       const tag = varintAt(bytes, this.#next)
       const value = tag && tag.value % 8 === 2 ? varintAt(bytes, tag.end) : undefined
       if (!tag) break
+      this.#fields += 1
+      if (this.#fields > fieldsMax) {
+        this.#keepsAll = true
+        return undefined
+      }
       switch (tag.value % 8) {
         case 0: {
           const number = varintAt(bytes, tag.end)
