@@ -18,6 +18,8 @@ export const bucketLimits = {
   bucketResponseBytesMax: 4 * MiB,
   /** While a bucket does not respond at start or in use, it is asked again this often. */
   bucketProbeEveryMs: 2_000,
+  /** A list for the removal of orphans that failed is tried again after this time. */
+  bucketSweepRetryMs: 60_000,
   /** An upload in parts that was begun this long ago was left behind. */
   bucketUploadMsMax: 60 * 60_000,
 } as const

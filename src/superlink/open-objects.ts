@@ -1,8 +1,10 @@
 import type { Clock } from '../base/clock.ts'
+import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { StorageRoom } from '../base/storage-room.ts'
 import type { Database } from '../db/database.ts'
+import { BucketError } from '../objects/bucket/bucket-errors.ts'
 import { BucketObjects } from '../objects/bucket/bucket-objects.ts'
 import { BucketWatch } from '../objects/bucket/bucket-watch.ts'
 import { openBucket } from '../objects/bucket/open-bucket.ts'
@@ -77,7 +79,24 @@ export async function openObjects(
     },
     start: (until) => [
       runJob({ log, clock }, 'object store watch', () => watch.watch(() => bucket.probe(), until)),
-      runJob({ log, clock }, 'removal of orphaned objects', () => store.removeOrphans(until)),
+      runJob({ log, clock }, 'removal of orphaned objects', () => removeOrphans(store, { log, clock }, until)),
     ],
+  }
+}
+
+/** Tries again after a minute if the bucket cannot be listed: that holds up nothing else. */
+async function removeOrphans(
+  store: ObjectStore,
+  { log, clock }: Pick<OpenObjectsOptions, 'log' | 'clock'>,
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    try {
+      return await store.removeOrphans(signal)
+    } catch (error) {
+      if (!(error instanceof BucketError)) throw error
+      log.warn(`Objects that no message names are not removed yet: the object store ${error.message}`)
+    }
+    await clock.sleep(limits.bucketSweepRetryMs, signal).catch(() => {})
   }
 }
