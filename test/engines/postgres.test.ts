@@ -231,11 +231,14 @@ test('a server that cannot be reached yet is waited for, and until then a senten
 }, async () => {
   using relay = await Relay.start(server.port)
   relay.cut()
-  const { promise: isLost, resolve } = Promise.withResolvers<string>()
-  const opening = open(`postgres://trellis@127.0.0.1:${relay.port}/${await create()}`, { onLost: resolve })
+  const { promise: isLost, resolve: onLost } = Promise.withResolvers<string>()
+  const { promise: isBack, resolve: onBack } = Promise.withResolvers<void>()
+  const opening = open(`postgres://trellis@127.0.0.1:${relay.port}/${await create()}`, { onLost, onBack })
   assert.match(await isLost, /^The database postgres:\S+ cannot be reached \(.+\): start its server, or correct/)
   await relay.mend()
   await using _ = await opening
+  // Until then the SuperLink is not ready.
+  await isBack
 })
 
 test('a SuperLink that is cut off is taken over at once, and stores and reads nothing any more', {

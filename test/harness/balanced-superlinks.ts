@@ -1,7 +1,7 @@
 import { spawn } from 'node:child_process'
 import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
-import { Deployment, type DeploymentOptions } from './deployment.ts'
+import { Deployment } from './deployment.ts'
 import { freePort } from './free-port.ts'
 import { PostgresServer, withoutPostgres } from './postgres.ts'
 import { eventually, TestProgram } from './program.ts'
@@ -43,10 +43,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
     this.#stack = stack
   }
 
-  static async start(
-    count: number,
-    options: Pick<DeploymentOptions, 'environment'> & { readonly superexec?: readonly string[] } = {},
-  ): Promise<BalancedSuperlinks> {
+  static async start(count: number): Promise<BalancedSuperlinks> {
     await using stack = new AsyncDisposableStack()
     const database = stack.use(await PostgresServer.start())
     await database.sql('CREATE DATABASE flower')
@@ -58,7 +55,6 @@ export class BalancedSuperlinks implements AsyncDisposable {
     const deployment = stack.use(
       await Deployment.create({
         mutualTls: true,
-        ...(options.environment ? { environment: options.environment } : {}),
         superlinkArguments: async ({ directory, ca }) => {
           crl = directory.file('crl.pem')
           writeFileSync(crl, await ca.crl([], 1))
@@ -80,7 +76,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
     deployment.useAddresses(shared)
     const superexec = [
       ...['--runtime-api-address', shared.main, '--root-certificates', deployment.ca.certfile],
-      ...['--superexec-auth-secret-file', deployment.directory.file('secret'), ...(options.superexec ?? [])],
+      ...['--superexec-auth-secret-file', deployment.directory.file('secret')],
     ]
     deployment.start('flower-superexec', superexec)
     const parts = { deployment, database, relay, crl, superlinks: [deployment.superlink, ...others] }

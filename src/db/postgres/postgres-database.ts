@@ -35,12 +35,22 @@ export async function openPostgres(
   let database: PostgresDatabase | undefined
   const { onLost = () => {}, onBack = () => {}, onWaiting = () => {} } = notices
   let wasLost = false
-  const writer = new WriterConnection(target, { onWaiting, onLost: () => database?.reconnect() })
+  const noteReached = (): void => {
+    if (wasLost) onBack()
+    wasLost = false
+  }
+  const writer = new WriterConnection(target, {
+    onWaiting(reason) {
+      noteReached()
+      onWaiting(reason)
+    },
+    onLost: () => database?.reconnect(),
+  })
   for (;;) {
     try {
       await writer.connect(signal)
       database = new PostgresDatabase(target, writer, notices)
-      if (wasLost) onBack()
+      noteReached()
       return database
     } catch (error) {
       await writer.end()
