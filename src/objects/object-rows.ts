@@ -47,8 +47,12 @@ export async function isInFile(db: Db, id: string): Promise<boolean> {
 
 /** Whether any content is here, and not in its row. */
 export async function hasObjectsInFiles(db: Db): Promise<boolean> {
-  const query = db.selectFrom('object').select('object_id').where('available', '=', 1).where('content', 'is', null)
-  return (await query.limit(1).executeTakeFirst()) !== undefined
+  const inFiles = db
+    .selectFrom('object')
+    .select('object_id')
+    .where('available', '=', sql.lit(1))
+    .where('content', 'is', null)
+  return (await inFiles.limit(sql.lit(1)).executeTakeFirst()) !== undefined
 }
 
 const insertAnnounced = statement<{ ids: IdList }, never>(

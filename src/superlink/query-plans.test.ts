@@ -32,7 +32,7 @@ import * as nodeStateStore from './simulation/node-state-store.ts'
 const source = join(import.meta.dirname, '..')
 
 /** Commands for operators read everything, in a process of their own. */
-const notServing = /^superlink\/maintenance\/|^objects\/object-check/
+const notServing = /^superlink\/maintenance\/|^objects\/object-check|^db\/copy-rows/
 
 /** Plans that read a whole table or sort what they read, each with its reason. */
 const exceptions: readonly { readonly sql: RegExp; readonly reason: string }[] = [
@@ -59,6 +59,10 @@ const exceptions: readonly { readonly sql: RegExp; readonly reason: string }[] =
     sql: /^select sum\("size"\) as "bytes" from "object" where available = 1 AND content IS NULL$/,
     reason:
       'Only with --quota-disk: when it seems to leave no room, every few seconds at most, and when metrics are read.',
+  },
+  {
+    sql: /^select "object_id" from "object" where "available" = 1 and "content" is null limit 1$/,
+    reason: 'Once, at the start: until the first large object.',
   },
   { sql: /^select "name" from "part" where "position" = \?$/, reason: 'Once, at the start, of an index.' },
 ]
