@@ -54,10 +54,11 @@ function copyPage(source: string): void {
   writeFileSync(target, linked)
 }
 
-/** Returns the link from a folder of the site to a file of the repository. A file that is no page is offered as it is. */
+/** Returns the link from a folder of the site to a file of the repository. Files that are no pages are copied as text. */
 function linkTo(wanted: string, from: string): string {
   if (wanted.endsWith('.md') && sources.includes(wanted)) return posix.relative(from, rootPages[wanted] ?? wanted)
-  if (sources.includes(wanted)) return posix.relative(from, wanted)
+  // The generator takes up images of pages, but no other files beside them.
+  if (sources.includes(wanted) && /\.(?:svg|png|gif|jpe?g|webp)$/.test(wanted)) return posix.relative(from, wanted)
   const path = wanted.replace(/\/$/, '')
   const isFolder = statSync(join(root, path)).isDirectory()
   // Shown by browsers as text, whatever its kind. A folder is a list of its files.
