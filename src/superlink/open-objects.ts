@@ -37,6 +37,15 @@ export interface OpenedObjects {
   start(signal: AbortSignal): Promise<void>[]
 }
 
+/** What a SuperLink with a bucket reports. */
+export function createBucketMetrics(metrics: Metrics) {
+  return {
+    requests: metrics.counter('trellis_object_store_requests_total', 'Requests to the S3 server', ['action', 'result']),
+    reads: metrics.counter('trellis_object_reads_total', 'Objects read, from copies or from the bucket', ['from']),
+    cached: metrics.gauge('trellis_object_cache_bytes', 'Bytes of copies of objects in the folder', []),
+  }
+}
+
 /** Opens the object store: in a folder, or in a bucket with copies in a folder. An S3 server is waited for. */
 export async function openObjects(
   config: SuperlinkConfig,
@@ -49,12 +58,7 @@ export async function openObjects(
   await ensureObjectPlace(db, storage?.target.label ?? folderPlace)
   if (!storage) return { store: await createObjectStore(base), directory, trouble: undefined, start: () => [] }
 
-  const requests = metrics.counter('trellis_object_store_requests_total', 'Requests to the S3 server', [
-    'action',
-    'result',
-  ])
-  const reads = metrics.counter('trellis_object_reads_total', 'Objects read, from copies or from the bucket', ['from'])
-  const cached = metrics.gauge('trellis_object_cache_bytes', 'Bytes of copies of objects in the folder', [])
+  const { requests, reads, cached } = createBucketMetrics(metrics)
   const bucket = stack.use(
     await openBucket(
       { ...storage, sleep: (ms) => clock.sleep(ms), onRequest: (action, result) => requests.inc({ action, result }) },

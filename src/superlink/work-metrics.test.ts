@@ -10,6 +10,7 @@ import { Metrics } from '../base/metrics.ts'
 import { inMemory } from '../db/database.ts'
 import { errorCodes } from '../message/message.ts'
 import { createWebhookMetrics } from './events/webhook.ts'
+import { createBucketMetrics } from './open-objects.ts'
 import { noteRefusals, tellQuotas } from './quotas/quota-metrics.ts'
 import { appendEvents } from './runs/events.ts'
 import { WorkMetrics } from './work-metrics.ts'
@@ -105,6 +106,7 @@ test('every metric and label is in the reference page, and nothing else is', () 
   const metrics = new Metrics()
   new WorkMetrics(metrics)
   createWebhookMetrics(metrics)
+  createBucketMetrics(metrics)
   tellQuotas(metrics, { list: async () => [] })
   noteRefusals(metrics, { ...recordingLogger(), clock: new FakeClock() })
   assert.deepEqual(rows.map(([, name]) => name).sort(), metrics.names().sort())
