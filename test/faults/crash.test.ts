@@ -6,7 +6,7 @@ import { drawKills } from '../crash/plan.ts'
 // A few here; many with `npm run test:crash -- --kills 200 --seed 7`.
 test('what was acknowledged survives kills of every program', async (t) => {
   const { faults } = await runCrashes({
-    ...{ kills: 20, plan: drawKills(11), python: undefined, loads: ['small', 'endless'] },
+    ...{ kills: 8, plan: drawKills(11), python: undefined, loads: ['small', 'endless'] },
     say: (line) => t.diagnostic(line),
   })
   assert.deepEqual(faults, [])
