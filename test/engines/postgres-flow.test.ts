@@ -46,8 +46,8 @@ test('SuperNodes train although the server restarts meanwhile, and the password 
   const { status, said: streamed } = await running
   assert.equal(status, 0, `${streamed}\n${deployment.superlink.said}`)
   assert.match(streamed, /finished:completed/)
+  await deployment.superlink.line(/The database can be reached again: work goes on/)
   const { pid, said } = deployment.superlink
-  assert.match(said, /The database can be reached again: work goes on/)
   for (const text of [said, readFileSync(`/proc/${pid}/cmdline`, 'utf8'), readFileSync(`/proc/${pid}/environ`, 'utf8')])
     assert.doesNotMatch(text, /battery/)
 })
