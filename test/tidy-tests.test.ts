@@ -114,7 +114,6 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'test/crash/crash-fleet.ts': [1, 'kills come at random moments'],
   'test/crash/apps.ts': [2, 'apps: one works for a while, one looks for nodes again after a pause'],
   'test/soak/soak.ts': [1, 'a federation that lives for a set time'],
-  'test/engines/standby.test.ts': [1, 'a database that is cut off for ten seconds'],
   'test/flows/tls-reload.test.ts': [1, 'renewals that come one after the other'],
 }
 
