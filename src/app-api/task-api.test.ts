@@ -113,6 +113,12 @@ for (const name of Object.keys(generations)) {
       messagesList.map(({ metadata }) => metadata?.messageId),
       [reply.messageId],
     )
+    // A second try whose first response was lost, after the node has let go of the object.
+    await superlink.confirm(instruction)
+    const objectContent = (objects.get(instruction.messageId) as () => Uint8Array)()
+    const secondTry = { ...about, objectId: instruction.messageId, objectContent }
+    assert.equal(await api.pushObject({ ...secondTry, sessionId: pushed.sessionId }), true)
+    assert.equal(await api.pushObject(secondTry), false)
     for (const [objectId, read] of reply.deflated.objects) {
       const { objectAvailable, objectContent } = await api.pullObject({ ...about, objectId }, { waitMs: 1000 })
       assert.equal(objectAvailable, true)

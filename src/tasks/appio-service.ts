@@ -9,7 +9,7 @@ import type { Call } from '../rpc/call.ts'
 import { type CallerKinds, defineService, type Service, type ServiceHandlers } from '../rpc/service.ts'
 import { type AppCallers, appCallers } from './app-callers.ts'
 import { type AppOwned, appOwners } from './app-owners.ts'
-import type { RuntimeServiceOptions } from './runtime-service.ts'
+import { pushObject, type RuntimeServiceOptions } from './runtime-service.ts'
 import type { TaskType } from './task.ts'
 import { checkAppioRelease } from './unserved-calls.ts'
 
@@ -146,7 +146,7 @@ function appHandlers({ tasks, backend }: RuntimeServiceOptions): AppHandlers {
       if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return { ...(context ? { context } : {}), ...(run ? { run } : {}), ...(fab ? { fab } : {}) }
     },
-    pushObject: (request, _call, task, isOwn) => (isOwn ? backend.pushObject(task, request) : { stored: false }),
+    pushObject: (request, _call, task, isOwn) => pushObject(backend, task, request, isOwn),
     pullObject: (request, call, task, isOwn) =>
       isOwn ? backend.pullObject(task, request, holdOf(call)) : { objectFound: false },
     async confirmMessageReceived(request, _call, task) {

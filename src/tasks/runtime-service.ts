@@ -53,6 +53,8 @@ export interface RuntimeBackend {
     wait: { waitMs: number; signal: AbortSignal; all: boolean; objectsBytesMax?: number; makeRoom?: MakeRoom },
   ): Promise<Response<'pullMessages'>>
   pushObject(task: Task, request: Request<'pushObject'>): Promise<Response<'pushObject'>>
+  /** Whether the app may have stored this object before, in a session of its own: its receivers can have let go of it. */
+  mayHavePushed?(task: Task, request: Request<'pushObject'>): boolean
   pullObject(
     task: Task,
     request: Request<'pullObject'>,
@@ -133,7 +135,7 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
           all: call.waitMs === undefined,
           objectsBytesMax: request.objectsBytesMax,
         }),
-      pushObject: (request, _call, task, isOwn) => (isOwn ? backend.pushObject(task, request) : { stored: false }),
+      pushObject: (request, _call, task, isOwn) => pushObject(backend, task, request, isOwn),
       // Flower's client would ask again after a second or more, and later each time.
       pullObject: (request, call, task, isOwn) =>
         isOwn ? backend.pullObject(task, request, holdOf(call)) : { objectFound: false },
@@ -192,4 +194,18 @@ function replyToOf(
 
 function holdOf(call: Call): { waitMs: number; signal: AbortSignal; makeRoom: MakeRoom } {
   return { waitMs: call.waitMs ?? limits.heldStrangerCallMs, signal: call.signal, makeRoom: call.makeRoom }
+}
+
+/**
+ * Stores an object of the app. One that no message of the app names counts as stored if it may be the second try of an upload
+ * whose response was lost: Flower's apps end with an error otherwise.
+ */
+export async function pushObject(
+  backend: Pick<RuntimeBackend, 'pushObject' | 'mayHavePushed'>,
+  task: Task,
+  request: Request<'pushObject'>,
+  isOwn: boolean,
+): Promise<Response<'pushObject'>> {
+  if (isOwn) return backend.pushObject(task, request)
+  return { stored: backend.mayHavePushed?.(task, request) ?? false }
 }

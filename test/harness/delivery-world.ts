@@ -195,7 +195,7 @@ export class DeliveryWorld {
     try {
       await move(life)
     } catch (error) {
-      const isExpected = error instanceof DomainError && expected.has(error.code)
+      const isExpected = error instanceof DomainError && (expected.has(error.code) || isOverdue(error))
       if (!isExpected && this.#life === life) throw error
     }
   }
@@ -582,5 +582,9 @@ function copyFolder(from: string, to: string): void {
     }
   }
 }
+
+/** Its message expired between the look at the clock and the call. */
+const isOverdue = ({ code, message }: DomainError): boolean =>
+  code === 'invalid-request' && message.endsWith('the message has expired.')
 
 const expected = new Set(['run-not-running', 'run-finished', 'node-not-deactivated', 'node-not-activated'])

@@ -86,6 +86,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       using _room = await ctx.quotas.takeBytes({ runId }, content.length)
       return { stored: (await ctx.objects.put(request.objectId, content)) === 'stored' }
     },
+    // A message names its objects until they are here and its node has them: nothing waits for one without a name.
+    mayHavePushed: ({ taskId }, { sessionId }) => sessionId === taskId.toString(),
     async pullObject({ runId }, request, wait) {
       ensureOwnNodeId(request.node?.nodeId)
       const passing = ctx.passingReplies.find(runId, request.objectId)
