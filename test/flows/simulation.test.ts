@@ -32,8 +32,8 @@ export const app = new ClientApp()
 
 /** Draws a random number for each message, as apps do that shuffle their data. */
 const drawingClientPython = countingClientPython.replace(
-  '    weights = ',
-  '    import numpy as np\n    print(f"DRAWN {np.random.rand()} ", flush=True)\n    weights = ',
+  '    arrays = ',
+  '    import numpy as np\n    print(f"DRAWN {np.random.rand()} ", flush=True)\n    arrays = ',
 )
 
 interface Note {

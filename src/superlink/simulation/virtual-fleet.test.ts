@@ -23,6 +23,8 @@ import { collectReplies } from '../delivery/collect-replies.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import { PassingReplies } from '../delivery/passing-replies.ts'
 import { EventLog } from '../events/event-log.ts'
+import { defaultQuotas } from '../quotas/config-quotas.ts'
+import { Quotas } from '../quotas/quotas.ts'
 import { onTaskFinished, stopRun } from '../runs/finish.ts'
 import { RunProgress } from '../runs/progress.ts'
 import { startRun } from '../runs/start.ts'
@@ -57,6 +59,7 @@ async function setUp() {
       participants: new Participants(db),
       checkedReplies: new CheckedReplies(),
       traffic: new Traffic(db),
+      quotas: new Quotas({ db, clock, limits: defaultQuotas }),
     },
     objects: await createObjectStore({ db, durable: false, directory: join(directory, 'objects') }),
     tasks: new Tasks({ db, clock, log, onFinished }),
