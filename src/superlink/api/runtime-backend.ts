@@ -83,7 +83,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     async pushObject({ runId }, request) {
       ensureOwnNodeId(request.node?.nodeId)
       const content = receivedObject(request)
-      using _room = await ctx.quotas.takeBytes({ runId }, content.length)
+      using _room = await ctx.quotas.takeBytes({ runId, objectId: request.objectId }, content.length)
       return { stored: (await ctx.objects.put(request.objectId, content)) === 'stored' }
     },
     // A message names its objects until they are here and its node has them: nothing waits for one without a name.

@@ -4,7 +4,7 @@ import { type OptionRow, type OptionValues, wholeNumber } from '../../base/optio
 
 /** How much the runs of a SuperLink may take; `undefined`: without limit. */
 export interface QuotaLimits {
-  /** Bytes of the objects of all messages and of the database. */
+  /** Bytes of the objects of all messages and of the database; with PostgreSQL of the objects alone. */
   readonly disk: number | undefined
   /** Bytes of the objects that the messages of one run name. */
   readonly runDisk: number | undefined
@@ -21,7 +21,7 @@ export interface QuotaLimits {
 export const quotaRows: readonly OptionRow[] = [
   {
     flags: '--quota-disk <size>',
-    help: 'limit for models, messages and database together, e.g. 500G; off: only the disk itself limits them',
+    help: 'limit for models, messages and database together (PostgreSQL: models and messages), e.g. 500G; off: only the disk itself limits them',
     default: 'off',
   },
   {

@@ -86,6 +86,46 @@ test('one SuperNode cannot fill the disk: what it has sent is limited, and other
   await send(modest)
 })
 
+test('replies that fill a quota while they are half uploaded do not wait for each other: the oldest one is completed', async () => {
+  await using core = await SuperlinkCore.start({ quotas: { runDisk: 3 * MiB, disk: 1024 * MiB } })
+  const { quotas } = core.ctx
+  const { runId } = await core.run()
+  const announce = async (name: string) => {
+    const nodeId = await core.join(name)
+    const asked = core.instruction(runId, nodeId)
+    await core.push(runId, [asked])
+    const reply = core.replyTo(asked, { bytes: MiB })
+    await core.reply(reply, { upload: false })
+    const objects = [...reply.deflated.objects].map(([id, read]) => ({ id, bytes: read() }))
+    const isLarge = ({ bytes }: { readonly bytes: Uint8Array }): boolean => bytes.length >= MiB
+    const send = async (some: typeof objects): Promise<void> => {
+      for (const { id, bytes } of some) {
+        using _room = await quotas.takeBytes({ runId, nodeId, objectId: id }, bytes.length)
+        assert.equal(await core.uploadObject(reply, id, bytes), 'stored')
+      }
+    }
+    const rest = objects.filter((one) => !isLarge(one))
+    return {
+      begin: () => send(objects.filter(isLarge)),
+      end: () => send(rest),
+      state: () => core.stateOf(reply),
+    }
+  }
+  const first = await announce('first')
+  const second = await announce('second')
+  await second.begin()
+  await first.begin()
+  const { limit, used } = (await quotas.list()).find(({ name }) => name === 'run-disk') ?? assert.fail()
+  using _rest = await quotas.takeBytes({ runId }, limit - used)
+  await assert.rejects(second.end(), { code: 'quota-reached' })
+  await second.begin()
+  assert.equal(await second.state(), 'announced', 'what is stored already takes no room')
+  await first.end()
+  assert.equal(await first.state(), 'offered')
+  await second.end()
+  assert.equal(await second.state(), 'offered')
+})
+
 test('what is stored counts after a restart, and calls at the same time take no more than there is', async () => {
   using folder = temporaryDirectory()
   const clock = new FakeClock()

@@ -5,6 +5,7 @@ import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { Database, Db } from '../../db/database.ts'
 import type { CarriedObjects } from '../../objects/carried-objects.ts'
+import { isAvailable } from '../../objects/object-rows.ts'
 import { type ObjectTree, treeSize } from '../../objects/object-tree.ts'
 import * as taskStore from '../../tasks/task-store.ts'
 import type { QuotaLimits } from './config-quotas.ts'
@@ -39,29 +40,32 @@ export class Quotas {
   /**
    * Takes room for bytes of a run, which a SuperNode or its ServerApp sends. They are in flight until the returned value is
    * disposed of, which is to happen once they are stored or refused. Throws `quota-reached`.
+   *
+   * Half of a message makes no room, so messages that stop halfway could fill a quota for ever. Therefore the oldest of these
+   * may exceed it. An object that is stored already takes no room.
+   *
+   * @param owner with `objectId`, if the bytes are an object that a message announced.
    */
-  takeBytes(owner: { readonly runId: RunId; readonly nodeId?: NodeId }, bytes: number): Promise<Disposable> {
+  takeBytes(owner: BytesOwner, bytes: number): Promise<Disposable> {
     const { disk, runDisk, nodeDisk } = this.limits
-    const { runId, nodeId } = owner
-    return this.#take(runId, bytes, [
-      { name: 'disk', key: 'disk', max: disk, count: countDisk },
-      { name: 'run-disk', key: `run ${runId}`, max: runDisk, count: (db) => usageStore.countRunBytes(db, runId) },
-      ...(nodeId === undefined
-        ? []
-        : [
-            {
-              ...({ name: 'node-disk', key: `node ${nodeId}`, max: nodeDisk } as const),
-              count: (db: Db) => usageStore.countNodeBytes(db, nodeId),
-            },
-          ]),
-    ])
+    const { runId, nodeId, objectId } = owner
+    const scopes: Scope[] = [
+      { name: 'disk', key: 'disk', max: disk, count: usageStore.countDiskBytes, of: {} },
+      {
+        ...({ name: 'run-disk', key: `run ${runId}`, max: runDisk, of: { runId } } as const),
+        count: (db) => usageStore.countRunBytes(db, runId),
+      },
+    ]
+    if (nodeId !== undefined)
+      scopes.push({
+        ...({ name: 'node-disk', key: `node ${nodeId}`, max: nodeDisk, of: { nodeId } } as const),
+        count: (db) => usageStore.countNodeBytes(db, nodeId),
+      })
+    return this.#take(runId, bytes, scopes, objectId)
   }
 
   /** As `takeBytes`, for objects that came with their messages. */
-  takeCarried(
-    owner: { readonly runId: RunId; readonly nodeId?: NodeId },
-    carried: CarriedObjects,
-  ): Promise<Disposable> {
+  takeCarried(owner: Omit<BytesOwner, 'objectId'>, carried: CarriedObjects): Promise<Disposable> {
     let bytes = 0
     for (const object of carried.values()) bytes += object.bytes.length
     return this.takeBytes(owner, bytes)
@@ -69,7 +73,9 @@ export class Quotas {
 
   /** As `takeBytes`, for what a run stores that is no message. */
   takeDisk(runId: RunId, bytes: number): Promise<Disposable> {
-    return this.#take(runId, bytes, [{ name: 'disk', key: 'disk', max: this.limits.disk, count: countDisk }])
+    return this.#take(runId, bytes, [
+      { name: 'disk', key: 'disk', max: this.limits.disk, count: usageStore.countDiskBytes },
+    ])
   }
 
   /** As `takeBytes`, for the objects that messages of a run name. */
@@ -98,11 +104,11 @@ export class Quotas {
     return isFirst
   }
 
-  /** The last refusal of something that a run needs, unless it was long ago or there is room by now. */
+  /** The last refusal of something that a run needs, unless it was long ago. */
   findRefusal(runId: RunId): Refusal | undefined {
     const refusal = this.#refusals.get(runId)
     if (!refusal) return undefined
-    if (this.#clock.now() - refusal.lastAt <= limits.quotaRefusalShownMs) return refusal
+    if (Math.abs(this.#clock.now() - refusal.lastAt) <= limits.quotaRefusalShownMs) return refusal
     this.#refusals.delete(runId)
     return undefined
   }
@@ -118,7 +124,7 @@ export class Quotas {
   async list(): Promise<readonly QuotaUse[]> {
     const { disk, runDisk, nodeDisk, runObjects, runs } = this.limits
     const uses: [QuotaName, number | undefined, number][] = [
-      ['disk', disk, disk === undefined ? 0 : await countDisk(this.#db.read)],
+      ['disk', disk, disk === undefined ? 0 : await usageStore.countDiskBytes(this.#db.read)],
       ['run-disk', runDisk, await this.#mostOf('run ', runDisk)],
       ['node-disk', nodeDisk, await this.#mostOf('node ', nodeDisk)],
       ['run-objects', runObjects, await this.#mostOf('objects ', runObjects)],
@@ -139,13 +145,20 @@ export class Quotas {
     }
   }
 
-  async #take(runId: RunId, amount: number, scopes: readonly Scope[]): Promise<Disposable> {
-    if (amount === 0) return { [Symbol.dispose]() {} }
+  async #take(runId: RunId, amount: number, scopes: readonly Scope[], objectId?: string): Promise<Disposable> {
+    if (amount === 0) return nothingTaken
     const limited = scopes.filter((scope): scope is LimitedScope => scope.max !== undefined)
     for (const scope of limited) await this.#count(scope, amount)
+    const isFull = (scope: LimitedScope): boolean => this.#usageOf(scope).used + amount > scope.max
+    const excused = new Set<LimitedScope>()
+    if (objectId !== undefined && limited.some(isFull)) {
+      if (await isAvailable(this.#db.read, objectId)) return nothingTaken
+      for (const scope of limited)
+        if (isFull(scope) && (await mayExceed(this.#db.read, scope, objectId))) excused.add(scope)
+    }
     // No turn of the event loop between this look and the addition.
     const usages = limited.map((scope) => ({ scope, usage: this.#usageOf(scope) }))
-    const full = usages.find(({ scope, usage }) => usage.used + amount > scope.max)
+    const full = usages.find(({ scope }) => isFull(scope) && !excused.has(scope))
     if (full) throw this.#refuse(runId, full.scope, full.usage.used)
     for (const { usage } of usages) {
       usage.used += amount
@@ -206,7 +219,7 @@ export class Quotas {
     const now = this.#clock.now()
     const unit = name === 'run-objects' ? String : formatByteSize
     const what = {
-      disk: 'The messages of all runs and the database',
+      disk: 'What all runs have stored',
       'run-disk': `The models and messages of run ${runId}`,
       'node-disk': 'What this SuperNode has sent and no ServerApp has received yet',
       'run-objects': `The messages of run ${runId}`,
@@ -255,12 +268,22 @@ interface Scope {
   readonly key: string
   readonly max: number | undefined
   readonly count: (db: Db) => Promise<number>
+  /** The oldest message of these that is half uploaded may exceed the quota. */
+  readonly of?: { readonly runId?: RunId; readonly nodeId?: NodeId }
 }
 
 type LimitedScope = Scope & { readonly max: number }
 
-async function countDisk(db: Db): Promise<number> {
-  return (await usageStore.countFileBytes(db)) + (await usageStore.countDatabaseBytes(db))
+interface BytesOwner {
+  readonly runId: RunId
+  readonly nodeId?: NodeId
+  readonly objectId?: string
+}
+
+const nothingTaken: Disposable = { [Symbol.dispose]() {} }
+
+async function mayExceed(db: Db, { of }: Scope, objectId: string): Promise<boolean> {
+  return of !== undefined && usageStore.isPartOfOldestUpload(db, { ...of, objectId })
 }
 
 async function countOpenRuns(db: Db): Promise<number> {

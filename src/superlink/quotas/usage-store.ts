@@ -2,7 +2,9 @@ import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import { byDialect } from '../../db/by-dialect.ts'
 import type { Db } from '../../db/database.ts'
+import { notIndexed } from '../../db/planner.ts'
 import { statement } from '../../db/statement.ts'
+import { inState, serverApp } from '../delivery/message-rows.ts'
 
 /** Counts what runs and SuperNodes take, by the indexes of messages and objects. */
 
@@ -53,27 +55,62 @@ export async function countRunObjects(db: Db, runId: RunId): Promise<number> {
   return Number((await runObjects(db, { runId })).rows[0]?.count ?? 0)
 }
 
-/** Bytes of all objects in files. Others are part of the database. */
-export async function countFileBytes(db: Db): Promise<number> {
-  const row = await db
+/** Bytes on the disk of the SuperLink or in its bucket. With PostgreSQL, objects alone: other rows are on its server. */
+export async function countDiskBytes(db: Db): Promise<number> {
+  const objects = await db
     .selectFrom('object')
     .select(({ fn }) => fn.sum<number | null>('size').as('bytes'))
-    .where(sql<boolean>`available = 1 AND content IS NULL`)
+    .where(countedApart)
     .executeTakeFirst()
-  return Number(row?.bytes ?? 0)
+  const database = (await databaseBytes(db, {})).rows[0]
+  return Number(objects?.bytes ?? 0) + Number(database?.bytes ?? 0)
 }
 
-/** Bytes of the database; in SQLite without pages that are free to be used again. */
-export async function countDatabaseBytes(db: Db): Promise<number> {
-  return Number((await databaseBytes(db, {})).rows[0]?.bytes ?? 0)
-}
+/** Objects that are no part of what `databaseBytes` counts. */
+const countedApart = byDialect<boolean>({
+  sqlite: sql<boolean>`available = 1 AND content IS NULL`,
+  postgres: sql<boolean>`available = 1`,
+})
 
+/** PostgreSQL does not give the space of deleted rows back: by the size of its files, a full quota would stay full for ever. */
 const databaseBytes = statement<object, { bytes: number }>((db) =>
   db.selectNoFrom(
     byDialect<number>({
       sqlite: sql<number>`(SELECT (page_count - freelist_count) * page_size
         FROM pragma_page_count(), pragma_freelist_count(), pragma_page_size())`,
-      postgres: sql<number>`pg_database_size(current_database())`,
+      postgres: sql<number>`0`,
     }).as('bytes'),
   ),
 )
+
+/**
+ * Whether the object is part of the oldest message, of all or of this run or SuperNode, that a SuperNode has announced and of
+ * which some objects are stored and others are missing.
+ */
+export async function isPartOfOldestUpload(
+  db: Db,
+  { objectId, runId, nodeId }: { readonly objectId: string; readonly runId?: RunId; readonly nodeId?: NodeId },
+): Promise<boolean> {
+  let announced = db
+    .selectFrom('message')
+    .select('message_id')
+    .where('state', '=', inState('announced'))
+    .where('src_node_id', '<>', serverApp)
+    .where(({ exists, selectFrom }) =>
+      exists(
+        selectFrom('message_object as part')
+          .innerJoin('object', 'object.object_id', 'part.object_id')
+          .select('part.object_id')
+          .whereRef('part.message_id', '=', 'message.message_id')
+          .where('object.available', '=', sql.lit(1)),
+      ),
+    )
+  if (runId !== undefined) announced = announced.where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', runId))
+  if (nodeId !== undefined) announced = announced.where('src_node_id', '=', nodeId)
+  const part = db
+    .selectFrom('message_object')
+    .select('object_id')
+    .where('object_id', '=', objectId)
+    .where('message_id', '=', announced.orderBy('position').limit(sql.lit(1)))
+  return (await part.executeTakeFirst()) !== undefined
+}
