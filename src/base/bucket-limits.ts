@@ -9,6 +9,7 @@ export const bucketLimits = {
   bucketPartBytes: 8 * MiB,
   bucketUploadsAtOnce: 4,
   bucketDownloadsAtOnce: 8,
+  bucketDeletionsAtOnce: 8,
   bucketRequestsAtOnce: 32,
   bucketIdleMs: 20_000,
   bucketAttemptMs: 300_000,
@@ -20,6 +21,8 @@ export const bucketLimits = {
   bucketProbeEveryMs: 2_000,
   /** A list for the removal of orphans that failed is tried again after this time. */
   bucketSweepRetryMs: 60_000,
+  /** Objects whose deletion may still happen, because its response was lost. No more are deleted while there are so many. */
+  bucketUnsureMax: 1_000,
   /** An upload in parts that was begun this long ago was left behind. */
   bucketUploadMsMax: 60 * 60_000,
 } as const

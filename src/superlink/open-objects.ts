@@ -4,6 +4,7 @@ import type { Logger } from '../base/log.ts'
 import type { Metrics } from '../base/metrics.ts'
 import type { StorageRoom } from '../base/storage-room.ts'
 import type { Database } from '../db/database.ts'
+import type { Bucket } from '../objects/bucket/bucket.ts'
 import { BucketError } from '../objects/bucket/bucket-errors.ts'
 import { BucketObjects } from '../objects/bucket/bucket-objects.ts'
 import { BucketWatch } from '../objects/bucket/bucket-watch.ts'
@@ -82,21 +83,36 @@ export async function openObjects(
       return watch.trouble
     },
     start: (until) => [
-      runJob({ log, clock }, 'object store watch', () => watch.watch(() => bucket.probe(), until)),
-      runJob({ log, clock }, 'removal of orphaned objects', () => removeOrphans(store, { log, clock }, until)),
+      runJob({ log, clock }, 'object store watch', () => watch.watch((action) => bucket.probe(action), until)),
+      runJob({ log, clock }, 'removal of orphaned objects', () =>
+        removeOrphans({ store, bucket, watch }, { log, clock }, until),
+      ),
     ],
   }
 }
 
-/** Tries again after a minute if the bucket cannot be listed: that holds up nothing else. */
+/**
+ * Removes orphans at the start, and again when the bucket has come out of trouble, because deletions failed or were left out
+ * meanwhile. Tries again after a minute if the bucket cannot be listed: that holds up nothing else.
+ */
 async function removeOrphans(
-  store: ObjectStore,
+  { store, bucket, watch }: { readonly store: ObjectStore; readonly bucket: Bucket; readonly watch: BucketWatch },
   { log, clock }: Pick<OpenObjectsOptions, 'log' | 'clock'>,
   signal: AbortSignal,
 ): Promise<void> {
+  let uploadsStay = false
   while (!signal.aborted) {
+    const { ended } = watch
     try {
-      return await store.removeOrphans(signal)
+      await store.removeOrphans(signal)
+      // Not every operator allows it, and not every server can do it: what stays costs storage alone.
+      await bucket.abortUploadsOf(Date.now() - limits.bucketUploadMsMax).catch((error: unknown) => {
+        if (!(error instanceof BucketError)) throw error
+        if (!uploadsStay)
+          log.warn(`Uploads that were not completed stay in the bucket: the object store ${error.message}`)
+        uploadsStay = true
+      })
+      await watch.nextEnd(ended, signal)
     } catch (error) {
       if (!(error instanceof BucketError)) throw error
       log.warn(`Objects that no message names are not removed yet: the object store ${error.message}`)

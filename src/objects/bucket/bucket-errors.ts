@@ -72,7 +72,7 @@ function sentenceOf({ bucket, url, region }: BucketTarget, action: string, refus
     case 'AccessDenied':
     case 'AllAccessDisabled':
     case 'AccountProblem':
-      return `does not let these credentials ${action}: allow s3:ListBucket for the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload for what is in it.`
+      return `does not let these credentials ${action}: allow s3:ListBucket and s3:ListBucketMultipartUploads for the bucket, and s3:GetObject, s3:PutObject, s3:DeleteObject and s3:AbortMultipartUpload for what is in it.`
     case 'PermanentRedirect':
     case 'AuthorizationHeaderMalformed':
     case 'IllegalLocationConstraintException':

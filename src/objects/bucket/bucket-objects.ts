@@ -8,6 +8,7 @@ import { limits } from '../../base/limits.ts'
 import { ObjectFiles, objectPath } from '../object-files.ts'
 import type { ObjectPlace } from '../object-place.ts'
 import type { Bucket } from './bucket.ts'
+import { BucketError } from './bucket-errors.ts'
 import type { BucketWatch } from './bucket-watch.ts'
 import { claimCacheFolder } from './cache-folder.ts'
 import { ObjectCache } from './object-cache.ts'
@@ -18,6 +19,8 @@ export interface BucketObjectsOptions {
   /** The folder for copies, which may be lost at any time. */
   readonly directory: string
   readonly cacheBytesMax: number
+  /** In milliseconds, from any start; for tests. */
+  readonly monotonicNow?: () => number
   /** Called when an object is read. */
   readonly onRead?: (from: 'cache' | 'bucket') => void
 }
@@ -33,10 +36,23 @@ export class BucketObjects implements ObjectPlace {
   readonly #files: ObjectFiles
   readonly #cache: ObjectCache
   readonly #onRead: BucketObjectsOptions['onRead']
+  readonly #monotonicNow: () => number
   readonly #downloads = new Map<string, Promise<boolean>>()
   readonly #downloading = new AtOnce(limits.bucketDownloadsAtOnce)
+  readonly #deleting = new AtOnce(limits.bucketDeletionsAtOnce)
+  /** Copies that are being deleted. */
+  readonly #evicting = new Map<string, Promise<void>>()
+  /** When the outcome of a deletion in the bucket was lost: until it can happen no more, an upload could be lost to it. */
+  readonly #unsure = new Map<string, number>()
 
-  constructor({ bucket, watch, directory, cacheBytesMax, onRead }: BucketObjectsOptions) {
+  constructor({
+    bucket,
+    watch,
+    directory,
+    cacheBytesMax,
+    onRead,
+    monotonicNow = () => performance.now(),
+  }: BucketObjectsOptions) {
     this.#bucket = bucket
     this.#watch = watch
     this.#directory = directory
@@ -44,6 +60,7 @@ export class BucketObjects implements ObjectPlace {
     this.#files = new ObjectFiles(directory, false)
     this.#cache = new ObjectCache(cacheBytesMax)
     this.#onRead = onRead
+    this.#monotonicNow = monotonicNow
   }
 
   get cacheBytes(): number {
@@ -63,7 +80,6 @@ export class BucketObjects implements ObjectPlace {
 
   async *list(): AsyncGenerator<string> {
     for await (const { id } of this.#bucket.list()) yield id
-    await this.#bucket.abortUploadsOf(Date.now() - limits.bucketUploadMsMax)
   }
 
   openIncoming(explain: (error: unknown, bytes: number) => unknown): Promise<IncomingFile | undefined> {
@@ -73,10 +89,12 @@ export class BucketObjects implements ObjectPlace {
   async keep(objectId: string, content: Uint8Array | IncomingFile): Promise<void> {
     using _ = this.#cache.pin(objectId)
     const { length } = content
+    this.#ensureNotBeingDeleted(objectId)
+    await this.#evicted(objectId)
     await this.#withRoom(length, () => this.#files.keep(objectId, content))
     this.#cache.add(objectId, length)
     try {
-      await this.#watch.during(() => this.#bucket.put(objectId, this.#path(objectId), length))
+      await this.#watch.during('put', () => this.#bucket.put(objectId, this.#path(objectId), length))
     } catch (error) {
       this.#cache.forget(objectId)
       await this.#files.remove(objectId)
@@ -100,8 +118,29 @@ export class BucketObjects implements ObjectPlace {
   async remove(objectId: string): Promise<void> {
     this.#cache.forget(objectId)
     await this.#files.remove(objectId)
-    // What stays in the bucket is removed by the next sweep.
-    if (this.#watch.trouble === undefined) await this.#watch.during(() => this.#bucket.remove(objectId))
+    await this.#deleting.run(() => this.#removeFromBucket(objectId))
+  }
+
+  /** What stays in the bucket is removed by the next sweep. */
+  async #removeFromBucket(objectId: string): Promise<void> {
+    const now = this.#monotonicNow()
+    for (const [id, at] of this.#unsure) if (now - at >= limits.bucketAttemptMs) this.#unsure.delete(id)
+    if (this.#watch.hasTrouble || this.#unsure.size >= limits.bucketUnsureMax) return
+    try {
+      await this.#watch.during('delete', () => this.#bucket.remove(objectId))
+    } catch (error) {
+      // A final error is a refusal.
+      if (!(error instanceof BucketError && error.isFinal)) this.#unsure.set(objectId, this.#monotonicNow())
+      throw error
+    }
+  }
+
+  /** Throws a BucketError while a deletion of this object may still happen. */
+  #ensureNotBeingDeleted(objectId: string): void {
+    const at = this.#unsure.get(objectId)
+    if (at === undefined || this.#monotonicNow() - at >= limits.bucketAttemptMs) return
+    const sentence = `${this.#bucket.label} may still delete the object ${objectId}, because its response to the deletion was lost. The object is uploaded once that cannot happen any more.`
+    throw new BucketError(sentence, { isFinal: false, isOutage: false })
   }
 
   /** A copy may be deleted by hand at any time: then it is downloaded again. */
@@ -127,8 +166,9 @@ export class BucketObjects implements ObjectPlace {
   }
 
   async #fetch(objectId: string): Promise<boolean> {
+    await this.#evicted(objectId)
     const size = await this.#withRoom(0, () =>
-      this.#files.receive(objectId, (path) => this.#watch.during(() => this.#bucket.download(objectId, path))),
+      this.#files.receive(objectId, (path) => this.#watch.during('get', () => this.#bucket.download(objectId, path))),
     )
     if (size === undefined) return false
     this.#cache.add(objectId, size)
@@ -149,7 +189,22 @@ export class BucketObjects implements ObjectPlace {
   }
 
   async #makeRoom(bytes: number): Promise<void> {
-    for (const id of this.#cache.makeRoom(bytes)) await this.#files.remove(id)
+    for (let id = this.#cache.evict(bytes); id !== undefined; id = this.#cache.evict(bytes)) await this.#deleteCopy(id)
+  }
+
+  async #deleteCopy(objectId: string): Promise<void> {
+    const deletion = this.#files.remove(objectId)
+    this.#evicting.set(objectId, deletion)
+    try {
+      await deletion
+    } finally {
+      this.#evicting.delete(objectId)
+    }
+  }
+
+  /** Waits until a copy is gone that is being deleted: otherwise a new one would be deleted in its place. */
+  async #evicted(objectId: string): Promise<void> {
+    await this.#evicting.get(objectId)?.catch(() => {})
   }
 
   #path(objectId: string): string {

@@ -101,9 +101,13 @@ export class BucketRequests implements Disposable {
     const { method, body, action, receive, expected = [] } = asked
     const signed = await this.#sign(asked)
     const abort = new AbortController()
-    const deadline = setTimeout(() => abort.abort(), limits.bucketAttemptMs)
+    let deadline: NodeJS.Timeout | undefined
+    // The wait for a connection does not count: each request before this one has its own deadline.
+    const onSocket = (): void => {
+      deadline = setTimeout(() => abort.abort(), limits.bucketAttemptMs)
+    }
     try {
-      const response = await this.#exchange(signed, method, body?.open(), abort.signal)
+      const response = await this.#exchange(signed, method, body?.open(), { signal: abort.signal, onSocket })
       const status = response.statusCode ?? 0
       const isGood = (status >= 200 && status < 300) || expected.includes(status)
       if (isGood && receive && status < 300) {
@@ -158,7 +162,7 @@ export class BucketRequests implements Disposable {
     { url, headers }: { readonly url: URL; readonly headers: Headers },
     method: string,
     body: Readable | Uint8Array | undefined,
-    signal: AbortSignal,
+    { signal, onSocket }: { readonly signal: AbortSignal; readonly onSocket: () => void },
   ): Promise<IncomingMessage> {
     return new Promise((resolve, reject) => {
       const request = sendRequest(url, {
@@ -168,6 +172,7 @@ export class BucketRequests implements Disposable {
       request.setTimeout(this.#idleMs, () =>
         request.destroy(Object.assign(new Error('no response'), { code: 'ETIMEDOUT' })),
       )
+      request.once('socket', onSocket)
       request.once('response', resolve)
       // Also after the response: a body that is cut reports it by itself.
       request.on('error', reject)

@@ -1,16 +1,19 @@
 import { createHash } from 'node:crypto'
 import { createReadStream, createWriteStream } from 'node:fs'
-import { open } from 'node:fs/promises'
+import { type FileHandle, open } from 'node:fs/promises'
 import { Writable } from 'node:stream'
 import { pipeline } from 'node:stream/promises'
 import { AtOnce } from '../../base/at-once.ts'
 import { sha256InTurns } from '../../base/hash-in-turns.ts'
 import { limits } from '../../base/limits.ts'
 import { BucketError } from './bucket-errors.ts'
-import type { BucketRequests } from './bucket-requests.ts'
+import type { Action, BucketRequest, BucketRequests } from './bucket-requests.ts'
 import { elementsIn, textIn } from './bucket-xml.ts'
 
 const markerName = 'trellis.json'
+/** Of an object that never is. */
+const probeName = 'trellis-probe'
+const once = { expected: [404], attemptsMax: 1 } as const
 
 /**
  * Objects in a bucket, by id. A put can be repeated, because the id of an object is the hash of its bytes; what was read is
@@ -19,6 +22,7 @@ const markerName = 'trellis.json'
 export class Bucket implements Disposable {
   readonly #requests: BucketRequests
   readonly #uploads = new AtOnce(limits.bucketUploadsAtOnce)
+  #owner: string | undefined
 
   constructor(requests: BucketRequests) {
     this.#requests = requests
@@ -60,8 +64,8 @@ export class Bucket implements Disposable {
       await using file = await open(path, 'r')
       const piece = Buffer.allocUnsafeSlow(limits.bucketPartBytes)
       for (let start = 0; start < length; start += piece.length) {
-        const { bytesRead } = await file.read(piece, 0, piece.length, start)
-        const bytes = piece.subarray(0, bytesRead)
+        const bytes = piece.subarray(0, Math.min(piece.length, length - start))
+        await readAll(file, bytes, start)
         const { headers } = await this.#requests.send({
           ...{ method: 'PUT', action: 'put', key, query: { partNumber: String(parts.length + 1), uploadId } },
           body: { open: () => bytes, length: bytes.length, sha256: await sha256InTurns(bytes) },
@@ -125,9 +129,8 @@ export class Bucket implements Disposable {
   /** Does nothing if the object is not there. */
   async remove(objectId: string): Promise<void> {
     await this.#requests.send({
-      ...{ method: 'DELETE', action: 'delete', key: this.#keyOf(objectId), expected: [404] },
-      // What stays is removed at the next start.
-      attemptsMax: 1,
+      // What stays is removed by the next sweep.
+      ...{ method: 'DELETE', action: 'delete', key: this.#keyOf(objectId), ...once },
     })
   }
 
@@ -171,27 +174,38 @@ export class Bucket implements Disposable {
    * is there, and that the credentials may read and write.
    */
   async claim(owner: string): Promise<boolean> {
+    this.#owner = owner
     const found = await this.#readMarker()
     if (found !== undefined) return found === owner
-    const bytes = Buffer.from(`${JSON.stringify({ owner })}\n`)
-    await this.#requests.send({
-      ...{ method: 'PUT', action: 'put', key: `${this.#requests.target.prefix}${markerName}`, attemptsMax: 1 },
-      body: { open: () => bytes, length: bytes.length, sha256: await sha256InTurns(bytes) },
-      // Of two SuperLinks that begin at once one gets 412, if the server knows conditions. Else the last one wins.
-      ...{ headers: { 'if-none-match': '*' }, expected: [409, 412] },
-    })
+    // Of two SuperLinks that begin at once one gets 412, if the server knows conditions. Else the last one wins.
+    await this.#writeMarker(owner, { headers: { 'if-none-match': '*' }, expected: [409, 412] })
     return (await this.#readMarker()) === owner
   }
 
-  /** Sends a request that changes nothing. */
-  probe(): Promise<unknown> {
-    return this.#readMarker()
+  /** Finds out whether the bucket does this, by a request that changes nothing. Throws a BucketError otherwise. */
+  async probe(action: Action): Promise<void> {
+    if (action === 'delete') {
+      await this.#requests.send({ ...{ method: 'DELETE', action, key: this.#keyAt(probeName) }, ...once })
+      return
+    }
+    const found = await this.#readMarker()
+    if (action !== 'put') return
+    if (this.#owner === undefined || (found !== undefined && found !== this.#owner))
+      throw new BucketError(`${this.label} is that of another SuperLink by now.`, { isFinal: true })
+    await this.#writeMarker(this.#owner)
+  }
+
+  async #writeMarker(owner: string, more: Pick<BucketRequest, 'headers' | 'expected'> = {}): Promise<void> {
+    const bytes = Buffer.from(`${JSON.stringify({ owner })}\n`)
+    await this.#requests.send({
+      ...{ method: 'PUT', action: 'put', key: this.#keyAt(markerName), attemptsMax: 1, ...more },
+      body: { open: () => bytes, length: bytes.length, sha256: await sha256InTurns(bytes) },
+    })
   }
 
   async #readMarker(): Promise<string | undefined> {
-    const key = `${this.#requests.target.prefix}${markerName}`
     const { status, text } = await this.#requests.send({
-      ...{ method: 'GET', action: 'get', key, expected: [404], attemptsMax: 1 },
+      ...{ method: 'GET', action: 'get', key: this.#keyAt(markerName), ...once },
     })
     if (status === 404) return undefined
     const [, owner = ''] = /"owner"\s*:\s*"([^"]*)"/.exec(text) ?? []
@@ -200,12 +214,25 @@ export class Bucket implements Disposable {
 
   async #abort(key: string, uploadId: string): Promise<void> {
     await this.#requests.send({
-      ...{ method: 'DELETE', action: 'delete', key, query: { uploadId }, expected: [404], attemptsMax: 1 },
+      ...{ method: 'DELETE', action: 'delete', key, query: { uploadId }, ...once },
     })
   }
 
   #keyOf(objectId: string): string {
-    return `${this.#requests.target.prefix}${objectId.slice(0, 2)}/${objectId}`
+    return this.#keyAt(`${objectId.slice(0, 2)}/${objectId}`)
+  }
+
+  #keyAt(name: string): string {
+    return `${this.#requests.target.prefix}${name}`
+  }
+}
+
+/** One read may return less than was asked for. */
+async function readAll(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+  for (let filled = 0; filled < bytes.length; ) {
+    const { bytesRead } = await file.read(bytes, filled, bytes.length - filled, position + filled)
+    if (bytesRead === 0) throw new Error(`The file of an object ends ${bytes.length - filled} bytes too early.`)
+    filled += bytesRead
   }
 }
 

@@ -49,14 +49,14 @@ export class ObjectCache {
     }
   }
 
-  /** Forgets files until `bytes` more fit, and returns them: the caller deletes them. */
-  makeRoom(bytes: number): string[] {
-    const gone: string[] = []
+  /** Forgets one file unless `bytes` more fit, and returns it: the caller deletes it. */
+  evict(bytes: number): string | undefined {
+    if (this.#bytes + bytes <= this.#bytesMax) return undefined
     for (const id of this.#sizes.keys()) {
-      if (this.#bytes + bytes <= this.#bytesMax) break
-      if (!this.#pins.has(id)) gone.push(id)
-      if (!this.#pins.has(id)) this.forget(id)
+      if (this.#pins.has(id)) continue
+      this.forget(id)
+      return id
     }
-    return gone
+    return undefined
   }
 }
