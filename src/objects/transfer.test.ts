@@ -17,6 +17,7 @@ test('a refused object ends the upload, unless the other end has it already', as
 test('a download goes on where it ended, asks again for what is on its way, and gives up on unknown objects', async () => {
   const asked: string[] = []
   const written: string[] = []
+  const discarded: boolean[] = []
   const found = { objectFound: true, objectAvailable: true, objectContent: bytes }
   const options = {
     has: (id: string) => id === 'here',
@@ -26,9 +27,11 @@ test('a download goes on where it ended, asks again for what is on its way, and 
       return asked.filter((one) => one === id).length < 2 ? { ...found, objectAvailable: false } : found
     },
     write: (id: string) => void written.push(id),
+    discard: ({ objectFound }: { readonly objectFound: boolean }) => void discarded.push(objectFound),
     sleep: async () => {},
   }
   await pullObjects({ ...options, ids: ['here', 'late'] })
   assert.deepEqual([asked, written], [['late', 'late'], ['late']])
   await assert.rejects(pullObjects({ ...options, ids: ['unknown'] }), ObjectsUnavailableError)
+  assert.deepEqual(discarded, [true, false], 'what came with these responses can be closed')
 })

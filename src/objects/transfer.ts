@@ -39,14 +39,15 @@ export interface PulledObject {
 /**
  * Downloads `ids` (children before parents), skipping those that `has` knows, so that a broken transfer goes on where it
  * ended. An object that is announced but not uploaded yet is asked for again after 1, 2, 4 … 10 s, at once when the server
- * held the call. Throws an
- * ObjectsUnavailableError when an object is not known or does not come in time.
+ * held the call. Throws an ObjectsUnavailableError when an object is not known or does not come in time.
  */
 export async function pullObjects<P extends PulledObject>(options: {
   readonly ids: readonly string[]
   readonly has?: (id: string) => boolean | Promise<boolean>
   readonly pull: (id: string) => Promise<P & { waited?: boolean }>
   readonly write: (id: string, pulled: P) => void | Promise<void>
+  /** Takes a response without a use, which may have come with a content all the same. */
+  readonly discard?: (pulled: P) => void | Promise<void>
   readonly sleep: (ms: number) => Promise<void>
   readonly timeoutMs?: number
 }): Promise<void> {
@@ -56,6 +57,7 @@ export async function pullObjects<P extends PulledObject>(options: {
     if (await options.has?.(id)) return
     for (let waitMs = 1000; ; waitMs = Math.min(waitMs * 2, 10_000)) {
       const answer = await options.pull(id)
+      if (!answer.objectFound || !answer.objectAvailable) await options.discard?.(answer)
       if (!answer.objectFound) throw new ObjectsUnavailableError(`Object ${id} is not known at the other end.`)
       if (answer.objectAvailable) return void (await options.write(id, answer))
       if (performance.now() > endsAt)

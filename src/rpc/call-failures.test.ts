@@ -2,12 +2,17 @@ import assert from 'node:assert/strict'
 import { createServer as createHttpServer } from 'node:http'
 import { constants, createServer as createHttp2Server, type ServerHttp2Stream } from 'node:http2'
 import { type AddressInfo, createServer as createTcpServer, type Server, type Socket } from 'node:net'
+import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
+import { create, toBinary } from '@bufbuild/protobuf'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { IncomingFile } from '../base/incoming-file.ts'
+import { limits } from '../base/limits.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
+import { PullObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
 import { fixedTlsSource } from '../identity/tls-source.ts'
 import { type CallFailure, callFailures, waitingHelps } from './call-failures.ts'
 import { type ChannelOptions, createChannel, onceOnlyPaths } from './channel.ts'
@@ -230,4 +235,29 @@ test('a length that a server names costs nothing before its bytes arrive, and is
   assert.ok(process.memoryUsage().arrayBuffers - before < 40 * 1024 * 1024)
   assert.match((await grpcAt(frame(tooLarge))).message, /larger than the limit of 67108864 bytes/)
   assert.match((await httpAt(tooLarge)).message, /larger than the limit of 67108864 bytes/)
+})
+
+test('a second message in the response to a unary call is malformed, and what the first one brought is closed', async () => {
+  const object = toBinary(
+    PullObjectResponseSchema,
+    create(PullObjectResponseSchema, { objectContent: new Uint8Array(limits.objectInMemoryBytesMax + 1) }),
+  )
+  const prefix = Buffer.alloc(5)
+  prefix.writeUInt32BE(object.length, 1)
+  const server = createHttp2Server()
+  server.on('stream', (stream: ServerHttp2Stream) => {
+    stream.on('error', () => {}).respond({ ':status': 200, 'content-type': 'application/grpc' })
+    for (let count = 0; count < 2; count++) stream.write(Buffer.concat([prefix, object]))
+  })
+  const address = `127.0.0.1:${await portOf(server as unknown as Server)}`
+  using channel = createChannel({ address, tls: 'insecure', transport: 'grpc', component: 'test' })
+  let open = 0
+  const onClosed = (): void => {
+    open -= 1
+  }
+  const openFile = () => IncomingFile.create(join(path, String(++open)), { onClosed })
+  const error = await failureOf(channel.call(Fleet.method.pullObject, {}, { files: { openFile } }))
+  assert.match(error.message, /sent more than one message for one response/)
+  assert.equal(error.kind, 'protocol')
+  assert.equal(open, 0)
 })

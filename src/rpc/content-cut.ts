@@ -48,6 +48,11 @@ export class ContentCut implements AsyncDisposable {
     return this.#cut === 'discard' ? undefined : this.#cut
   }
 
+  /** Whether a content was thrown away. */
+  get isDiscarded(): boolean {
+    return this.#cut === 'discard'
+  }
+
   /** Says how many bytes the message has. */
   announce(bytes: number): void {
     this.#announced = bytes

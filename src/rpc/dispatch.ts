@@ -95,6 +95,9 @@ function toMethod(
     const call = new ReceivedCall(head, requestBytes, served)
     const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
     const owned = await owner?.(caller, request)
+    // The caller was refused when its content came, and is not any more.
+    if (cut?.isDiscarded && owned !== false)
+      throw new DomainError('unavailable', 'The object could not be taken when it came. Send it again.')
     for (const interceptor of interceptors) await interceptor.onRequest?.(call, method, caller, request)
     return { call, caller, request, owned }
   }
@@ -103,9 +106,20 @@ function toMethod(
   async function placeFor(head: CallHead, identified: unknown, fieldsBefore: Uint8Array): Promise<ContentPlace> {
     const request = await decode(desc, fieldsBefore, limits.bodies[method.row.body])
     if (!(request as { readonly objectId?: string }).objectId || !service.files) return 'keep'
-    const call = new ReceivedCall(head, fieldsBefore)
-    const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
-    return (await owner?.(caller, request)) === false ? 'discard' : ((await service.files.openFile()) ?? 'keep')
+    return (await maySend(new ReceivedCall(head, fieldsBefore), identified, request))
+      ? ((await service.files.openFile()) ?? 'keep')
+      : 'discard'
+  }
+
+  /** The client of Flower reads no refusal before it has sent its whole body: `begin` refuses the call then. */
+  async function maySend(call: Call, identified: unknown, request: unknown): Promise<boolean> {
+    try {
+      const caller = await (kind as CallerKind<unknown>).verify(call, identified, request)
+      return (await owner?.(caller, request)) !== false
+    } catch (error) {
+      if (!(error instanceof DomainError)) throw error
+      return false
+    }
   }
 
   const encode = async (response: unknown): Promise<Outgoing> => {

@@ -79,14 +79,14 @@ function ready(session: ClientHttp2Session, where: string, waitMs: number): Prom
 const cutSentence = 'closed the connection before it spoke HTTP/2: it may be too busy, or a proxy without a server.'
 
 async function unary(session: ClientHttp2Session, call: OutgoingCall, where: string): Promise<Answer> {
-  const exchange = start(session, call, where)
+  const exchange = start(session, call, where, 1)
   let body: Uint8Array | undefined
   for await (const message of exchange.messages()) body = message
   return { body: body ?? new Uint8Array(), waited: exchange.headers()?.['trellis-waited'] === '1' }
 }
 
 async function* messages(session: ClientHttp2Session, call: OutgoingCall, where: string): AsyncGenerator<Uint8Array> {
-  yield* start(session, call, where).messages()
+  yield* start(session, call, where, Number.POSITIVE_INFINITY).messages()
 }
 
 interface Exchange {
@@ -94,7 +94,7 @@ interface Exchange {
   messages(): AsyncGenerator<Uint8Array>
 }
 
-function start(session: ClientHttp2Session, call: OutgoingCall, where: string): Exchange {
+function start(session: ClientHttp2Session, call: OutgoingCall, where: string, messagesMax: number): Exchange {
   const stream = openStream(session, call, where)
   let headers: IncomingHttpHeaders | undefined
   let trailers: IncomingHttpHeaders | undefined
@@ -122,7 +122,7 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string): 
 
   async function* received(): AsyncGenerator<Uint8Array> {
     try {
-      yield* unframe(stream, where, call.cut)
+      yield* unframe(stream, where, { cut: call.cut, messagesMax })
     } catch (cause) {
       // So a server responds to calls that cross with the end of a connection: none of it was done (RFC 9113 section 8.7).
       const kind = stream.rstCode === constants.NGHTTP2_REFUSED_STREAM && !headers ? 'untaken' : 'unreachable'
@@ -169,10 +169,11 @@ function openStream(session: ClientHttp2Session, call: OutgoingCall, where: stri
 async function* unframe(
   stream: ClientHttp2Stream,
   where: string,
-  cut: ContentCut | undefined,
+  { cut, messagesMax }: { readonly cut: ContentCut | undefined; readonly messagesMax: number },
 ): AsyncGenerator<Uint8Array> {
   const prefix = Buffer.alloc(5)
   let prefixFilled = 0
+  let messages = 0
   let message: ReceivedBody | undefined
   for await (const chunk of stream as AsyncIterable<Buffer>) {
     let offset = 0
@@ -184,6 +185,7 @@ async function* unframe(
         offset += take
         if (prefixFilled < 5) break
         if (prefix[0] !== 0) throw malformed(`${where} compressed its response, which was not asked for.`)
+        if (++messages > messagesMax) throw malformed(`${where} sent more than one message for one response.`)
         message = new ReceivedBody(prefix.readUInt32BE(1), where, cut)
       }
       const { taken, wait } = message.take(chunk.subarray(offset))

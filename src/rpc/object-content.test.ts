@@ -23,6 +23,8 @@ async function setUp(transport: 'grpc' | 'http') {
   const incoming = stack.use(temporaryDirectory()).path
   writeFileSync(sent, large)
   let opened = 0
+  let asked = 0
+  let connections = 0
   const began = Promise.withResolvers<void>()
   const deleted: Promise<void>[] = []
   const openFile = async (): Promise<IncomingFile> => {
@@ -54,14 +56,20 @@ async function setUp(transport: 'grpc' | 'http') {
     owners: {
       async object(_caller: unknown, { objectId: id }: { readonly objectId: string }) {
         if (id === 'refused') throw new DomainError('run-not-running', 'not yours')
-        return id === 'own'
+        if (id === 'refused once' && ++asked === 1) throw new DomainError('unavailable', 'not now')
+        return id !== 'foreign'
       },
     } as never,
     handlers: handlers as never,
     files: { openFile },
   })
   const listener = stack.use(
-    await startListener({ name: 'test', address: '127.0.0.1:0', services: [service], log: silentLogger }),
+    await startListener({
+      ...{ name: 'test', address: '127.0.0.1:0', services: [service], log: silentLogger },
+      onJudged: () => {
+        connections += 1
+      },
+    }),
   )
   const channel = stack.use(
     createChannel({ address: formatAddress(listener.address), tls: 'insecure', transport, component: 'test' }),
@@ -79,6 +87,7 @@ async function setUp(transport: 'grpc' | 'http') {
     pull: (open?: typeof openFile) => channel.call(Fleet.method.pullObject, {}, { files: open && { openFile: open } }),
     ...{ openFile, received, deleted },
     files: () => readdirSync(incoming),
+    connections: () => connections,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
   }
 }
@@ -99,8 +108,10 @@ for (const transport of ['grpc', 'http'] as const) {
     await using server = await setUp(transport)
     assert.equal(await server.push('foreign'), false)
     await assert.rejects(server.push('refused'), /not yours/)
+    await assert.rejects(server.push('refused once'), /could not be taken when it came/)
     assert.deepEqual([server.received.length, server.deleted.length], [0, 0])
     assert.equal(await server.push('own'), true, 'the connection is of use')
+    assert.equal(server.connections(), 1, 'a refusal reads the body, as clients of Flower need it')
   })
 
   test(`an upload that breaks off over ${transport} leaves no file`, async () => {

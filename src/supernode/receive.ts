@@ -200,6 +200,9 @@ async function download(ctx: SupernodeContext, work: Work): Promise<void> {
         const outcome = await ctx.objects.put(id, content)
         if (outcome === 'mismatch') throw new Error(`Object ${id} arrived with other bytes than its name says.`)
       },
+      discard: async ({ content }) => {
+        if (content instanceof IncomingFile) await content[Symbol.asyncDispose]()
+      },
       sleep: (ms) => ctx.clock.sleep(ms, ctx.signal),
     })
     await confirmHeld(ctx, work)
