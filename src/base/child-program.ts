@@ -6,6 +6,15 @@ import { backoffMs } from './retry.ts'
 
 const startModule = join(import.meta.dirname, '..', '..', 'bin', 'start.mjs')
 
+/**
+ * Removes the secrets of a trace collector from the environment, so that children do not inherit them. To be called after
+ * `openTraces`, whose library reads them when it is set up.
+ */
+export function forgetCollectorSecrets(): void {
+  for (const name of Object.keys(process.env))
+    if (/^OTEL_EXPORTER_OTLP_(?:[A-Z]+_)?HEADERS$/.test(name)) delete process.env[name]
+}
+
 /** Starts one of our own programs by its name in `bin/`, on the Node that we run on. */
 export function startProgram(
   name: string,

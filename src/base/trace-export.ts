@@ -25,7 +25,7 @@ export interface TraceTarget {
   readonly ca?: { readonly pem: string; readonly path: string }
 }
 
-/** The flags that make another program of ours send its traces there too. */
+/** The flags that make another program of ours send its traces there too. Other users of the machine can read them. */
 export function traceArguments(target: TraceTarget | undefined): string[] {
   if (target === undefined) return []
   return ['--otlp-endpoint', target.endpoint, ...(target.ca ? ['--otlp-ca-certfile', target.ca.path] : [])]

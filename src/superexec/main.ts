@@ -3,6 +3,7 @@ import { findGeneration } from '../app-api/generation.ts'
 import { createRuntimeSource } from '../app-api/runtime-source.ts'
 import type { AppGeneration } from '../app-api/task-api.ts'
 import type { Acquired, TaskSource } from '../app-api/task-source.ts'
+import { forgetCollectorSecrets } from '../base/child-program.ts'
 import { systemClock } from '../base/clock.ts'
 import type { Logger } from '../base/log.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
@@ -40,6 +41,7 @@ export const main: Main = async (argv, signal) => {
   if (generation === undefined) return 0
   const source = stack.use(openSource(config, generation, log))
   const traces = stack.use(await openTraces(config.traceTarget, 'flower-superexec', { log, sendMs: traceSendMs }))
+  forgetCollectorSecrets()
   const launcher = new Launcher(config, source, log)
   stack.defer(() => launcher.close())
   const acquire = ({ isRetry }: { isRetry: boolean }): Promise<Acquired> =>

@@ -15,6 +15,7 @@ export const app = new ServerApp().main(async (grid) => {
   const [reply] = await grid.sendAndReceive([message])
   if (reply.hasError()) throw new Error(String(reply.error.reason))
   console.log('ServerApp has ' + process.env.TRACEPARENT)
+  console.log('ServerApp has headers ' + process.env.OTEL_EXPORTER_OTLP_HEADERS)
   console.log('ClientApp has ' + reply.content.configRecords.get('app').get('trace'))
 })
 `
@@ -34,7 +35,8 @@ test('a run is one trace, from flwr run to the ClientApp of each message, and ap
   let runId = 0n
   let said = ''
   {
-    await using deployment = await Deployment.create({ superlinkArguments: flags })
+    const environment = { OTEL_EXPORTER_OTLP_HEADERS: 'authorization=collector-key' }
+    await using deployment = await Deployment.create({ superlinkArguments: flags, environment })
     await deployment.startSupernode('node-1', flags)
     const app = deployment.writeApp({ server: serverApp, client: clientApp })
     const ran = await deployment.flwr('run', app, '--stream', ...flags)
@@ -52,6 +54,9 @@ test('a run is one trace, from flwr run to the ClientApp of each message, and ap
     assert.equal(found.length, 1, `${name}: ${spans.map((span) => span.name)}`)
     return found[0] as (typeof spans)[number]
   }
+  // Every program has the secret of the collector, and apps do not.
+  assert.deepEqual([...new Set(spans.map((span) => span.authorization))], ['collector-key'])
+  assert.match(said, /ServerApp has headers undefined/)
   const run = find('run')
   assert.ok(!run.parentSpanId)
   assert.equal(find('flwr run').parentSpanId, run.spanId)

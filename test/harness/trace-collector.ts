@@ -8,6 +8,8 @@ export interface CollectedSpan {
   readonly name: string
   /** The program that sent it. */
   readonly service: string
+  /** The secret that it was sent with. */
+  readonly authorization: string | undefined
   readonly traceId: string
   readonly spanId: string
   readonly parentSpanId?: string
@@ -19,7 +21,7 @@ export interface CollectedSpan {
 interface Exported {
   readonly resourceSpans: readonly {
     readonly resource: { readonly attributes: readonly { key: string; value: { stringValue?: string } }[] }
-    readonly scopeSpans: readonly { readonly spans: readonly Omit<CollectedSpan, 'service'>[] }[]
+    readonly scopeSpans: readonly { readonly spans: readonly Omit<CollectedSpan, 'service' | 'authorization'>[] }[]
   }[]
 }
 
@@ -27,12 +29,13 @@ interface Exported {
 export async function startTraceCollector(issued?: Issued) {
   const spans: CollectedSpan[] = []
   const receive: RequestListener = async (request, response) => {
+    const { authorization } = request.headers
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const { resourceSpans } = JSON.parse(Buffer.concat(chunks).toString()) as Exported
     for (const { resource, scopeSpans } of resourceSpans) {
       const service = resource.attributes.find(({ key }) => key === 'service.name')?.value.stringValue ?? ''
-      spans.push(...scopeSpans.flatMap((scope) => scope.spans.map((span) => ({ ...span, service }))))
+      spans.push(...scopeSpans.flatMap((scope) => scope.spans.map((span) => ({ ...span, service, authorization }))))
     }
     response.setHeader('content-type', 'application/json').end('{}')
   }
