@@ -1,8 +1,9 @@
 import type { Socket } from 'node:net'
-import { createServer as createTlsServer, type TLSSocket, type Server as TlsServer } from 'node:tls'
+import { createServer as createTlsServer, type TLSSocket, type TlsOptions, type Server as TlsServer } from 'node:tls'
 import { limits } from '../base/limits.ts'
 import { LogThrottle } from '../base/log-throttle.ts'
 import { withoutLegacyCertificate } from '../base/tls-connect.ts'
+import type { TlsSource } from '../identity/tls-source.ts'
 import { Admission } from './admission.ts'
 import type { Connection } from './call.ts'
 import { type ConnectionBounds, usualBounds } from './connection-bounds.ts'
@@ -17,7 +18,7 @@ import { tlsOptions } from './server-tls.ts'
 
 type EntranceOptions = Pick<
   ListenerOptions,
-  'name' | 'log' | 'tls' | 'clientAuth' | 'judge' | 'learn' | 'staple' | 'onJudged' | 'onHandshake' | 'bounds'
+  'name' | 'log' | 'tls' | 'clientAuth' | 'site' | 'judge' | 'learn' | 'staple' | 'onJudged' | 'onHandshake' | 'bounds'
 >
 
 /** Serves the connections of peers that were let in. */
@@ -61,8 +62,8 @@ export class Entrance {
 
   /** Uses new TLS material for handshakes from now on. */
   replaceTls(): void {
-    const { tls, clientAuth } = this.#options
-    if (tls) this.#tlsServer?.setSecureContext(tlsOptions(tls.current(), clientAuth))
+    const { tls } = this.#options
+    if (tls) this.#tlsServer?.setSecureContext(this.#tlsOptions(tls))
   }
 
   close(): void {
@@ -70,9 +71,9 @@ export class Entrance {
   }
 
   #createTlsServer(): TlsServer | undefined {
-    const { tls, clientAuth, staple } = this.#options
+    const { tls, staple } = this.#options
     if (!tls) return undefined
-    const server = createTlsServer(tlsOptions(tls.current(), clientAuth))
+    const server = createTlsServer(this.#tlsOptions(tls))
     server.on('secureConnection', (socket: TLSSocket) => this.#endHandshake(socket))
     server.on('tlsClientError', (error: NodeJS.ErrnoException, socket: TLSSocket) => this.#failHandshake(error, socket))
     if (staple)
@@ -84,6 +85,11 @@ export class Entrance {
         },
       )
     return server
+  }
+
+  #tlsOptions(tls: TlsSource): TlsOptions {
+    const { clientAuth, site } = this.#options
+    return tlsOptions(tls.current(), { clientAuth, hasSite: site !== undefined })
   }
 
   #startTurn(socket: Socket): void {

@@ -18,8 +18,14 @@ const ciphers = [
   'ECDHE-RSA-CHACHA20-POLY1305',
 ].join(':')
 
-/** How a listener speaks TLS. */
-export function tlsOptions(material: TlsMaterial, clientAuth: ClientAuth = 'none'): TlsOptions {
+/**
+ * How a listener speaks TLS. A site is served over HTTP/1.1 only, and browsers take HTTP/2 if it is offered: a listener with
+ * a site does not offer it.
+ */
+export function tlsOptions(
+  material: TlsMaterial,
+  { clientAuth = 'none', hasSite = false }: { clientAuth?: ClientAuth | undefined; hasSite?: boolean },
+): TlsOptions {
   if (!material.certificate) throw new Error('A TLS listener needs a certificate')
   const asks = clientAuth !== 'none'
   return {
@@ -27,7 +33,7 @@ export function tlsOptions(material: TlsMaterial, clientAuth: ClientAuth = 'none
     key: material.certificate.keyPem,
     minVersion: 'TLSv1.2',
     ciphers,
-    ALPNProtocols: ['h2', 'http/1.1'],
+    ALPNProtocols: hasSite ? ['http/1.1'] : ['h2', 'http/1.1'],
     handshakeTimeout: limits.unjudgedConnectionMs,
     requestCert: asks,
     // Our own judge decides, after the handshake, so that a refused peer can be told why.

@@ -4,6 +4,7 @@ import { readFileSync, renameSync, writeFileSync } from 'node:fs'
 import type { IncomingMessage } from 'node:http'
 import { type RequestOptions, request } from 'node:https'
 import { test } from 'node:test'
+import { connect } from 'node:tls'
 import { Control } from '../../src/gen/flwr/proto/control_pb.ts'
 import type { Issued } from '../../src/identity/pki.ts'
 import type { FleetState } from '../../src/web/model.ts'
@@ -133,6 +134,15 @@ test('a token opens the wall screen without a certificate, for reading as no adm
   await using deployment = await startWall((file) => ['--dashboard-token-file', file('token')])
   const { issued: alice } = await deployment.ca.issue('alice')
   const runId = await startRun(deployment, alice)
+  // Browsers prefer HTTP/2, which the page is not served over.
+  const { superlink, ca } = deployment
+  const browser = connect({
+    ...{ host: '127.0.0.1', port: superlink.screens?.address.port, ca: ca.issued.certificatePem },
+    ALPNProtocols: ['h2', 'http/1.1'],
+  })
+  await once(browser, 'secureConnect')
+  assert.equal(browser.alpnProtocol, 'http/1.1')
+  browser.destroy()
   assert.match(await textOf(await ask(deployment, '/')), /<form method="post" action="\/enter">/)
   assert.equal((await ask(deployment, '/api/fleet')).statusCode, 403)
   const form = { method: 'POST', headers: { 'content-type': 'application/x-www-form-urlencoded' } }
