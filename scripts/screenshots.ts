@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { systemClock } from '../src/base/clock.ts'
 import { startPageServer } from '../src/cli/dashboard/page-server.ts'
 import { runActions } from '../src/cli/dashboard/run-actions.ts'
-import { sentenceOfFailure } from '../src/cli/rpc-sentences.ts'
+import { isRetryable, sentenceOfFailure } from '../src/cli/rpc-sentences.ts'
 import { dashboardEvents } from '../src/dashboard/dashboard-events.ts'
 import { FleetFeed } from '../src/dashboard/fleet-feed.ts'
 import { readPageFiles } from '../src/dashboard/page-files.ts'
@@ -29,7 +29,7 @@ const stop = new AbortController()
 const control = new StandInControl({ nodes: 12, rounds: 40, markup: false, runs: 3, keys: 2 })
 control.waitingFor = '2 of 18 replies: node-4 works on it since 2026-11-29 08:58:00Z'
 const { client } = control
-const source = { client, clock: systemClock, explain: sentenceOfFailure }
+const source = { client, clock: systemClock, explain: sentenceOfFailure, isRetryable }
 const feed = new FleetFeed('hospital', { ...source, signal: stop.signal })
 const findStream = dashboardEvents(feed, source)
 const findAction = runActions(client)

@@ -29,6 +29,11 @@ export function sentenceOfFailure(error: unknown): string {
   return errorText(explainRpcError(error))
 }
 
+/** Whether the same call may succeed later without any change. */
+export function isRetryable(error: unknown): boolean {
+  return error instanceof RpcError && error.retryable
+}
+
 /**
  * Whether the SuperLink does not know the method. Over HTTP the route is not found then; but the errors of Flower for a run or
  * a node that is not found have a number there, and over gRPC their sentence.

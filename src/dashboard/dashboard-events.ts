@@ -3,12 +3,11 @@ import { oneLine } from '../base/printable.ts'
 import { backoffMs } from '../base/retry.ts'
 import type { Control } from '../gen/flwr/proto/control_pb.ts'
 import type { Client } from '../rpc/channel.ts'
-import { RpcError } from '../rpc/rpc-error.ts'
 import { comparedRunsMax } from '../web/lines.ts'
 import type { FleetState, RunEventView } from '../web/model.ts'
 import { endOfLog } from '../web/run-log-end.ts'
 import type { FleetFeed } from './fleet-feed.ts'
-import type { Follow } from './open-streams.ts'
+import { type Follow, JsonText } from './open-streams.ts'
 import { runNodesState } from './run-nodes-state.ts'
 import { eventView } from './views.ts'
 
@@ -20,6 +19,8 @@ export interface RunSource {
   readonly clock: Clock
   /** Returns why a call failed, as a sentence for the user. */
   readonly explain: (error: unknown) => string
+  /** Whether the same call may succeed soon, without any change. */
+  readonly isRetryable: (error: unknown) => boolean
 }
 
 /** Events are sent to the page together when there are so many, or after this time. */
@@ -51,7 +52,20 @@ export function dashboardEvents(
   }
 }
 
-/** Sends nothing while nothing but the time has changed. */
+/** A large fleet takes a while to write as JSON: all streams of a look share it. */
+const texts = new WeakMap<FleetState, string>()
+
+/** The state without its time. */
+function textOf(state: FleetState): string {
+  const known = texts.get(state)
+  if (known !== undefined) return known
+  const { at: _, ...rest } = state
+  const text = JSON.stringify(rest)
+  texts.set(state, text)
+  return text
+}
+
+/** Sends the time alone while nothing else has changed. */
 async function followFleet(
   feed: Pick<FleetFeed, 'subscribe'>,
   send: (name: string, data: unknown) => void,
@@ -59,9 +73,9 @@ async function followFleet(
 ): Promise<void> {
   let last = ''
   const end = feed.subscribe((state: FleetState) => {
-    const { at, ...rest } = state
-    const text = JSON.stringify(rest)
-    send(text === last ? 'time' : 'fleet', text === last ? { at } : state)
+    const text = textOf(state)
+    if (text === last) send('time', { at: state.at })
+    else send('fleet', new JsonText(`{"at":${JSON.stringify(state.at)},${text.slice(1)}`))
     last = text
   })
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
@@ -150,7 +164,7 @@ async function followLog(source: RunSource, following: Following): Promise<void>
 
 /** Follows from where it was when the SuperLink goes away in between. Reports the end to the page, and each problem. */
 async function untilEnd(
-  { clock, explain }: RunSource,
+  { clock, explain, isRetryable }: RunSource,
   { send, signal }: Following,
   follow: () => Promise<void>,
 ): Promise<void> {
@@ -166,7 +180,7 @@ async function untilEnd(
       if (signal.aborted) return
       send('problem', { sentence: oneLine(explain(error)) })
       // A browser whose stream ends would ask again at once.
-      const pauseMs = error instanceof RpcError && error.retryable ? (pauses.next().value ?? 5000) : refusedPauseMs
+      const pauseMs = isRetryable(error) ? (pauses.next().value ?? 5000) : refusedPauseMs
       await clock.sleep(pauseMs, signal).catch(() => {})
     }
   }

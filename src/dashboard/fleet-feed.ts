@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { oneLine } from '../base/printable.ts'
+import { mapInTurns } from '../base/turns.ts'
 import type { Control } from '../gen/flwr/proto/control_pb.ts'
 import type { Client } from '../rpc/channel.ts'
 import type { FleetState } from '../web/model.ts'
@@ -25,12 +26,13 @@ interface FleetSource {
 
 type Listener = (state: FleetState) => void
 
-/** Looks at nodes and runs while a page is open, and tells the pages when something has changed. */
+/** Looks at nodes and runs while a page is open, and tells all pages what it has seen. */
 export class FleetFeed {
   readonly #source: FleetSource
   readonly #listeners = new Set<Listener>()
   #state: FleetState
   #watching = false
+  #unwatched = new AbortController()
 
   constructor(superlink: string, source: FleetSource) {
     this.#source = source
@@ -44,7 +46,10 @@ export class FleetFeed {
     this.#listeners.add(listener)
     listener(this.#state)
     if (!this.#watching) void this.#watch()
-    return () => void this.#listeners.delete(listener)
+    return () => {
+      this.#listeners.delete(listener)
+      if (this.#listeners.size === 0) this.#unwatched.abort()
+    }
   }
 
   async #watch(): Promise<void> {
@@ -54,7 +59,10 @@ export class FleetFeed {
         this.#state = await this.#look()
         for (const listener of this.#listeners) listener(this.#state)
         const isRare = this.#state.problem !== undefined || this.#state.nodes.length > largeFleet
-        await this.#source.clock.sleep(isRare ? rareLookMs : lookEveryMs, this.#source.signal).catch(() => {})
+        this.#unwatched = new AbortController()
+        if (this.#listeners.size === 0) return
+        const signal = AbortSignal.any([this.#source.signal, this.#unwatched.signal])
+        await this.#source.clock.sleep(isRare ? rareLookMs : lookEveryMs, signal).catch(() => {})
       }
     } finally {
       this.#watching = false
@@ -75,7 +83,7 @@ export class FleetFeed {
         readOnly: this.#state.readOnly,
         at: oneLine(now),
         problem: undefined,
-        nodes: nodesInfo.map(nodeView),
+        nodes: await mapInTurns(nodesInfo, nodeView),
         runs: runs.slice(0, runsShown).map(runView),
         security,
         moreRuns: runs.length > runsShown,

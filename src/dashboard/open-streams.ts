@@ -1,6 +1,15 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { safeHeaders } from './safe-headers.ts'
 
+/** Data of an event that is JSON already: streams that send the same share the text. */
+export class JsonText {
+  readonly text: string
+
+  constructor(text: string) {
+    this.text = text
+  }
+}
+
 export type Send = (name: string, data: unknown) => void
 
 /** A stream of server-sent events. It calls `send` for each event, and ends with the signal. */
@@ -18,12 +27,16 @@ export class OpenStreams {
     this.#max = max
   }
 
-  get isFull(): boolean {
-    return this.#count >= this.#max
-  }
-
   /** Sends the events of a stream until its tab has gone or the signal is aborted. */
   serve(follow: Follow, response: ServerResponse, ...signals: readonly AbortSignal[]): void {
+    const isFull = this.#count >= this.#max
+    if (isFull) sendText(response, 503, 'Too many pages of this dashboard are open: close some.')
+    // A response that waits for another over its connection is never told that the connection has closed.
+    else if (!response.socket) sendText(response, 400, 'Ask for a stream after the response before it has ended.')
+    else this.#open(follow, response, signals)
+  }
+
+  #open(follow: Follow, response: ServerResponse, signals: readonly AbortSignal[]): void {
     const gone = new AbortController()
     const signal = AbortSignal.any([gone.signal, ...signals])
     response.on('close', () => gone.abort())
@@ -32,7 +45,7 @@ export class OpenStreams {
     this.#count += 1
     const send: Send = (name, data) => {
       if (signal.aborted) return
-      response.write(`event: ${name}\ndata: ${JSON.stringify(data)}\n\n`)
+      response.write(`event: ${name}\ndata: ${data instanceof JsonText ? data.text : JSON.stringify(data)}\n\n`)
       if (response.writableLength > unreadBytesMax) response.destroy()
     }
     void follow(send, signal)

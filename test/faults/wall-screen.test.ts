@@ -98,7 +98,9 @@ test('a wall screen shows each certificate what flwr shows it, changes nothing, 
   // Nothing changes, and no log is shown.
   const stop = { method: 'POST', headers: { 'content-type': 'application/json' } }
   assert.equal((await ask(deployment, `/api/runs/${runId}/stop`, { issued: alice, ...stop })).statusCode, 405)
-  assert.equal((await ask(deployment, `/api/runs/${runId}/log`, { issued: alice })).statusCode, 404)
+  for (const path of [`/api/runs/${runId}/log`, '/api/nothing'])
+    assert.equal((await ask(deployment, path, { issued: alice })).statusCode, 404)
+  assert.equal((await ask(deployment, '/api/fleet', { issued: alice, method: 'HEAD' })).statusCode, 404)
   const foreign = { issued: alice, headers: { 'sec-fetch-site': 'cross-site' } }
   assert.equal((await ask(deployment, '/api/fleet', foreign)).statusCode, 404)
 
@@ -166,7 +168,16 @@ test('a token opens the wall screen without a certificate, for reading as no adm
     own.runs.map(({ id }) => id),
     [runId],
   )
+  // Guesses soon leave no more lines.
+  let guesses = 0
+  for (let count = 0; count < 20; count++) {
+    const { statusCode } = await ask(deployment, '/enter', { ...form, body: 'token=guess' })
+    if (statusCode === 403) guesses += 1
+    else assert.equal(statusCode, 429)
+  }
+  assert.ok(guesses < 20)
+  assert.equal((await ask(deployment, '/', { headers })).statusCode, 200)
   const lines = readFileSync(deployment.file('audit.jsonl'), 'utf8')
-  assert.equal(lines.match(/"listener":"Dashboard","method":"token"[^\n]*wrong-token/g)?.length, 4)
+  assert.equal(lines.match(/"listener":"Dashboard","method":"token"[^\n]*wrong-token/g)?.length, 4 + guesses)
   assert.doesNotMatch(lines, new RegExp(token))
 })

@@ -7,7 +7,7 @@ import { systemClock } from '../../src/base/clock.ts'
 import { silentLogger } from '../../src/base/log.ts'
 import { startPageServer } from '../../src/cli/dashboard/page-server.ts'
 import { runActions } from '../../src/cli/dashboard/run-actions.ts'
-import { sentenceOfFailure } from '../../src/cli/rpc-sentences.ts'
+import { isRetryable, sentenceOfFailure } from '../../src/cli/rpc-sentences.ts'
 import { dashboardEvents } from '../../src/dashboard/dashboard-events.ts'
 import { FleetFeed } from '../../src/dashboard/fleet-feed.ts'
 import { readPageFiles } from '../../src/dashboard/page-files.ts'
@@ -33,7 +33,7 @@ async function show(control: StandInControl) {
   const stop = new AbortController()
   const stack = new AsyncDisposableStack()
   stack.defer(() => stop.abort())
-  const source = { client: control.client, clock: systemClock, explain: sentenceOfFailure }
+  const source = { client: control.client, clock: systemClock, explain: sentenceOfFailure, isRetryable }
   const feed = new FleetFeed('hospital', { ...source, signal: stop.signal })
   const findStream = dashboardEvents(feed, source)
   const findAction = runActions(control.client)

@@ -13,7 +13,7 @@ import { openControl } from '../connect.ts'
 import { startPageServer } from '../dashboard/page-server.ts'
 import { runActions } from '../dashboard/run-actions.ts'
 import { runCommand } from '../output.ts'
-import { sentenceOfFailure } from '../rpc-sentences.ts'
+import { isRetryable, sentenceOfFailure } from '../rpc-sentences.ts'
 
 export const dashboardCommand: CreateCommand = (context) =>
   new Command('dashboard')
@@ -26,7 +26,7 @@ export const dashboardCommand: CreateCommand = (context) =>
         await using _ = await control.watchFiles()
         const { client, connection } = control
         const { signal } = context
-        const source = { client, clock: systemClock, explain: sentenceOfFailure }
+        const source = { client, clock: systemClock, explain: sentenceOfFailure, isRetryable }
         const feed = new FleetFeed(connection.name, { ...source, signal })
         const findStream = dashboardEvents(feed, source)
         const findAction = runActions(client)

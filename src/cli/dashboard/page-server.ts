@@ -70,7 +70,6 @@ export async function startPageServer(options: {
     }
     const follow = isOwnSite(request) ? options.findStream(path) : undefined
     if (!follow) return sendText(response, 404, 'There is no such page.')
-    if (streams.isFull) return sendText(response, 503, 'Too many pages of this dashboard are open: close some.')
     streams.serve(follow, response, options.signal)
   })
 

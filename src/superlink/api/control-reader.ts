@@ -1,7 +1,8 @@
-import { create, type DescMethod, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
+import { create, type DescMethod, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Connection, IncomingCall } from '../../rpc/call.ts'
 import type { Client } from '../../rpc/channel.ts'
+import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { type Method, methodsOf } from '../../rpc/dispatch.ts'
 import type { Drain } from '../../rpc/drain.ts'
 import type { Interceptor } from '../../rpc/interceptor.ts'
@@ -29,7 +30,7 @@ export function createControlReaders(
         const method = methods.get(`/${Control.typeName}/${desc.name}`) as Method
         const incoming = (request: object, options?: { signal?: AbortSignal }): IncomingCall =>
           incomingCall(desc, request, { connection, signal: options?.signal ?? signal, path: method.path })
-        const read = async (encoded: Outgoing) => fromBinary(desc.output, await joined(encoded))
+        const read = async (encoded: Outgoing) => decodeInTurns(desc.output, await joined(encoded))
         const unary = async (request: object) => read(await method.unary(incoming(request)))
         async function* stream(request: object, options?: { signal?: AbortSignal }) {
           for await (const encoded of method.stream(incoming(request, options))) yield read(encoded)

@@ -3,6 +3,7 @@ import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { mapInTurns } from '../../base/turns.ts'
 import { Control } from '../../gen/flwr/proto/control_pb.ts'
 import { isNistPublicKey } from '../../identity/node-key.ts'
 import { userConfigFromWire } from '../../message/wire.ts'
@@ -137,7 +138,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         // Under mutual TLS nodes own themselves: every user of the Control API sees the fleet.
         const nodes = await nodeStore.list(ctx.db.read, caller.certificate ? undefined : caller.id)
         return {
-          nodesInfo: nodes.map((node) =>
+          nodesInfo: await mapInTurns(nodes, (node) =>
             nodeToWire(node, {
               live: ctx.liveNodes,
               lastSeenAt: ctx.knownNodes.lastSeenAt(node),
