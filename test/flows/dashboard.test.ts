@@ -15,8 +15,10 @@ import { RpcError } from '../../src/rpc/rpc-error.ts'
 import { startSuperlink } from '../../src/superlink/compose.ts'
 import { parseSuperlinkConfig, type SuperlinkConfig } from '../../src/superlink/config.ts'
 import { openPage, startBrowser, withoutBrowser } from '../harness/browser.ts'
+import { TestCa } from '../harness/certificates.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { freePort } from '../harness/free-port.ts'
 import { StandInControl } from '../harness/stand-in-control.ts'
 
 /** The dashboard in a real browser, before a stand-in for the Control API. */
@@ -346,21 +348,24 @@ test('flwr dashboard and flwr report show what their certificate may see', async
   await assert.rejects(fetch(address))
 })
 
-test('the wall screen of a SuperLink opens with a token, has no buttons, and comes back after a restart', {
+test('the wall screen of a SuperLink opens with a token, has no buttons, and comes back after restarts', {
   skip: withoutBrowser,
 }, async () => {
   using directory = temporaryDirectory()
-  writeFileSync(directory.file('token'), 'w'.repeat(32))
-  const start = async (port: number) => {
+  const ca = await TestCa.create(directory.path)
+  const { certfile, keyfile } = await ca.server()
+  const port = await freePort()
+  const start = async (letter: string) => {
+    writeFileSync(directory.file('token'), letter.repeat(32))
     const addresses = ['--fleet-api-address', '--control-api-address'].flatMap((flag) => [flag, '127.0.0.1:0'])
     const token = ['--dashboard-token-file', directory.file('token'), '--isolation', 'process', '--port', '0']
     const screen = ['--dashboard-address', `127.0.0.1:${port}`]
-    const config = parseSuperlinkConfig(['--insecure', ...addresses, ...token, ...screen])
+    const tls = ['--ssl-certfile', certfile, '--ssl-keyfile', keyfile, '--ssl-ca-certfile', ca.certfile]
+    const config = parseSuperlinkConfig([...tls, ...addresses, ...token, ...screen])
     return await startSuperlink(config as SuperlinkConfig, silentLogger)
   }
-  const first = await start(0)
-  const { port = 0 } = first.screens?.address ?? {}
-  const { page, faults } = await openPage(browser, `http://127.0.0.1:${port}/`)
+  const first = await start('w')
+  const { page, faults } = await openPage(browser, `https://127.0.0.1:${port}/`)
   assert.deepEqual(await barriers(page), [])
   await page.getByLabel('Token').fill('w'.repeat(32))
   await page.getByRole('button', { name: 'Show the dashboard' }).click()
@@ -369,13 +374,20 @@ test('the wall screen of a SuperLink opens with a token, has no buttons, and com
   await first[Symbol.asyncDispose]()
   await page.getByRole('alert').getByText('The SuperLink cannot be reached. Trying again.').waitFor()
   {
-    await using _second = await start(port)
+    await using _second = await start('w')
+    await page.getByText('● connected').waitFor()
+  }
+  {
+    // Its cookie is void now. The page has to find that out, and must not show old values for ever.
+    await using _third = await start('x')
+    await page.getByLabel('Token').fill('x'.repeat(32))
+    await page.getByRole('button', { name: 'Show the dashboard' }).click()
     await page.getByText('● connected').waitFor()
   }
   await page.close()
-  // The browser reports each connection that failed.
+  // The browser reports each connection that failed, and each refusal.
   assert.deepEqual(
-    faults.filter((fault) => !fault.includes('ERR_')),
+    faults.filter((fault) => !/ERR_|status of 403/.test(fault)),
     [],
   )
 })

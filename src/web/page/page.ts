@@ -27,7 +27,7 @@ function Page(): VNode {
   }, [])
   const passed = Math.max(0, local - received)
   const now = (Date.parse(fleet?.at ?? '') || local) + (fleet?.at ? passed : 0)
-  const stale = fleet?.problem !== undefined || lost || (received > 0 && passed > staleMs)
+  const stale = fleet?.problem !== undefined || lost !== undefined || (received > 0 && passed > staleMs)
   return html`<a class="skip" href="#content" onClick=${skip}>Skip to the content</a>
     <${Header} fleet=${fleet} lost=${lost} path=${path} local=${local} />
     <main id="content" tabindex="-1" class=${stale ? 'stale' : ''}>${fleet?.at ? viewOf(path, fleet, now) : html`<h1>${fleet?.problem ? 'Nothing to show' : 'Connecting to the SuperLink …'}</h1>`}</main>` as VNode
@@ -52,7 +52,7 @@ function Header({
   local,
 }: {
   fleet: FleetState | undefined
-  lost: boolean
+  lost: string | undefined
   path: string
   local: number
 }): VNode {
@@ -63,9 +63,12 @@ function Header({
   const link = (to: string, title: string, text: string): VNode =>
     html`<a href=${`#${to}`} aria-current=${path === to || path.startsWith(`${to}/`) ? 'page' : undefined}><b>${title}</b> ${text}</a>` as VNode
   const ended = fleet?.readOnly ? unreachable : 'flwr dashboard has ended or cannot be reached: start it again.'
-  const problem = lost
-    ? ended
-    : fleet?.problem && `${fleet.problem.sentence} Since ${agoText(fleet.problem.since, local)}; trying again.`
+  const problem =
+    lost !== undefined
+      ? lost
+        ? `${lost} Trying again.`
+        : ended
+      : fleet?.problem && `${fleet.problem.sentence} Since ${agoText(fleet.problem.since, local)}; trying again.`
   return html`<header>
     <div class="top"><strong>Trellis</strong> <span>${fleet?.superlink ?? ''}</span><span class="space"></span>
       <span class=${problem ? 'bad' : 'good'}><span aria-hidden="true">${problem ? '○' : '●'}</span> ${problem ? 'not connected' : 'connected'}</span></div>

@@ -2,6 +2,7 @@ import { html } from 'htm/preact'
 import type { VNode } from 'preact'
 import { useEffect, useState } from 'preact/hooks'
 import { logCharactersMax } from '../run-log-end.ts'
+import { followStream } from './follow-stream.ts'
 
 const linesShown = 2000
 
@@ -18,16 +19,21 @@ function Lines({ id }: { id: string }): VNode {
   const [filter, setFilter] = useState('')
   const [problem, setProblem] = useState('')
   useEffect(() => {
-    const source = new EventSource(`/api/runs/${id}/log`)
-    // The program starts from the first line whenever the browser connects again.
-    source.addEventListener('open', () => setText(''))
-    source.addEventListener('log', ({ data }) => {
-      setText((before) => (before + (JSON.parse(data) as string)).slice(-logCharactersMax))
-      setProblem('')
+    return followStream(`/api/runs/${id}/log`, {
+      // The program starts from the first line whenever the browser connects again.
+      onOpen: () => {
+        setText('')
+        setProblem('')
+      },
+      onLost: (reason) => setProblem((before) => reason || before),
+      on: {
+        log: (data) => {
+          setText((before) => (before + (data as string)).slice(-logCharactersMax))
+          setProblem('')
+        },
+        problem: (data) => setProblem((data as { sentence: string }).sentence),
+      },
     })
-    source.addEventListener('problem', ({ data }) => setProblem((JSON.parse(data) as { sentence: string }).sentence))
-    source.addEventListener('end', () => source.close())
-    return () => source.close()
   }, [id])
   const wanted = filter.toLowerCase()
   const lines = text.split('\n').filter((line) => line.toLowerCase().includes(wanted))

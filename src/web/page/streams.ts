@@ -1,22 +1,24 @@
 import { useEffect, useState } from 'preact/hooks'
 import type { FleetState, NodeView, RunEventView, RunNodesState, RunView } from '../model.ts'
 import { emptySeries, type RunSeries, withEvents } from '../run-series.ts'
+import { followStream } from './follow-stream.ts'
 
-/** The fleet as it is now; `lost` while the program behind the page does not respond. */
-export function useFleet(): { fleet: FleetState | undefined; lost: boolean } {
+/** The fleet as it is now. While the program behind the page does not respond, `lost` has the reason, which may be empty. */
+export function useFleet(): { fleet: FleetState | undefined; lost: string | undefined } {
   const [fleet, setFleet] = useState<FleetState>()
-  const [lost, setLost] = useState(false)
-  useEffect(() => {
-    const source = new EventSource('/api/fleet')
-    source.addEventListener('open', () => setLost(false))
-    source.addEventListener('error', () => setLost(true))
-    source.addEventListener('fleet', ({ data }) => setFleet((before) => sameParts(before, JSON.parse(data))))
-    source.addEventListener('time', ({ data }) => {
-      const { at } = JSON.parse(data) as { at: string }
-      setFleet((before) => before && { ...before, at })
-    })
-    return () => source.close()
-  }, [])
+  const [lost, setLost] = useState<string>()
+  useEffect(
+    () =>
+      followStream('/api/fleet', {
+        onOpen: () => setLost(undefined),
+        onLost: setLost,
+        on: {
+          fleet: (data) => setFleet((before) => sameParts(before, data as FleetState)),
+          time: (data) => setFleet((before) => before && { ...before, at: (data as { at: string }).at }),
+        },
+      }),
+    [],
+  )
   return { fleet, lost }
 }
 
@@ -40,23 +42,24 @@ export function useRun(id: string): FollowedRun {
     setNodes(undefined)
     setEnded(false)
     setProblem('')
-    const source = new EventSource(`/api/runs/${id}`)
-    // The program starts from the first event whenever the browser connects again.
-    source.addEventListener('open', () => {
-      known = emptySeries()
+    return followStream(`/api/runs/${id}`, {
+      // The program starts from the first event whenever the browser connects again.
+      onOpen: () => {
+        known = emptySeries()
+        setProblem('')
+      },
+      onLost: (reason) => setProblem((before) => reason || before),
+      on: {
+        events: (data) => {
+          known = withEvents(known, data as RunEventView[])
+          setSeries({ ...known })
+          setProblem('')
+        },
+        nodes: (data) => setNodes(data as RunNodesState),
+        problem: (data) => setProblem((data as { sentence: string }).sentence),
+        end: () => setEnded(true),
+      },
     })
-    source.addEventListener('events', ({ data }) => {
-      known = withEvents(known, JSON.parse(data) as RunEventView[])
-      setSeries({ ...known })
-      setProblem('')
-    })
-    source.addEventListener('nodes', ({ data }) => setNodes(JSON.parse(data) as RunNodesState))
-    source.addEventListener('problem', ({ data }) => setProblem((JSON.parse(data) as { sentence: string }).sentence))
-    source.addEventListener('end', () => {
-      setEnded(true)
-      source.close()
-    })
-    return () => source.close()
   }, [id])
   return { series, nodes, problem, ended }
 }
@@ -67,19 +70,22 @@ export function useRuns(ids: readonly string[]): { series: readonly RunSeries[];
   const [problem, setProblem] = useState('')
   useEffect(() => {
     let known = ids.map(emptySeries)
-    const source = new EventSource(`/api/curves/${ids.join(',')}`)
-    source.addEventListener('open', () => {
-      known = ids.map(emptySeries)
+    return followStream(`/api/curves/${ids.join(',')}`, {
+      onOpen: () => {
+        known = ids.map(emptySeries)
+        setProblem('')
+      },
+      onLost: (reason) => setProblem((before) => reason || before),
+      on: {
+        events: (data) => {
+          const { run, events } = data as { run: string; events: RunEventView[] }
+          known = known.map((one, index) => (ids[index] === run ? { ...withEvents(one, events) } : one))
+          setSeries(known)
+          setProblem('')
+        },
+        problem: (data) => setProblem((data as { sentence: string }).sentence),
+      },
     })
-    source.addEventListener('events', ({ data }) => {
-      const { run, events } = JSON.parse(data) as { run: string; events: RunEventView[] }
-      known = known.map((one, index) => (ids[index] === run ? { ...withEvents(one, events) } : one))
-      setSeries(known)
-      setProblem('')
-    })
-    source.addEventListener('problem', ({ data }) => setProblem((JSON.parse(data) as { sentence: string }).sentence))
-    source.addEventListener('end', () => source.close())
-    return () => source.close()
   }, [])
   return { series, problem }
 }
