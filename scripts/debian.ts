@@ -1,5 +1,5 @@
 import { execFileSync, spawnSync } from 'node:child_process'
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 
 /**
@@ -12,11 +12,20 @@ export function unpackPackage(name: string, complete: string, wanted: RegExp = /
   const run = (command: string, args: readonly string[]): string =>
     execFileSync(command, args, { cwd: folder, timeout: 240_000, stdio: ['ignore', 'pipe', 'pipe'] }).toString()
   try {
-    if (spawnSync('apt-cache', ['show', name]).status !== 0)
-      spawnSync('apt-get', ['update', '-qq'], { timeout: 120_000 })
-    const plan = run('apt-get', ['install', '--simulate', '--no-install-recommends', name])
-    const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, one]) => one as string)
-    run('apt-get', ['download', '-qq', ...missing.filter((one) => wanted.test(one))])
+    const update = (): void => void spawnSync('apt-get', ['update', '-qq'], { timeout: 120_000 })
+    const download = (): void => {
+      const plan = run('apt-get', ['install', '--simulate', '--no-install-recommends', name])
+      const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, one]) => one as string)
+      run('apt-get', ['download', '-qq', ...missing.filter((one) => wanted.test(one))])
+    }
+    if (spawnSync('apt-cache', ['show', name]).status !== 0) update()
+    try {
+      download()
+    } catch {
+      // The lists of this machine name a release of a package that the mirror has replaced meanwhile.
+      update()
+      download()
+    }
     for (const file of readdirSync(folder).filter((one) => one.endsWith('.deb'))) {
       run('dpkg-deb', ['-x', file, folder])
       rmSync(join(folder, file))
@@ -30,9 +39,9 @@ export function unpackPackage(name: string, complete: string, wanted: RegExp = /
 
 /** The folders with the libraries of unpacked packages, as LD_LIBRARY_PATH lists them. */
 export function libraryPath(complete: string): string {
-  const libraries = join(complete, 'usr', 'lib')
-  return readdirSync(libraries)
-    .filter((name) => name.endsWith('-linux-gnu'))
-    .map((name) => join(libraries, name))
+  return [join(complete, 'usr', 'lib'), join(complete, 'lib')]
+    .filter((folder) => existsSync(folder))
+    .flatMap((folder) => readdirSync(folder).map((name) => join(folder, name)))
+    .filter((path) => path.endsWith('-linux-gnu'))
     .join(':')
 }

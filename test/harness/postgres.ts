@@ -26,11 +26,19 @@ function findPostgresUser(): { uid: number; gid: number } {
   throw new Error(`PostgreSQL does not run as ${userInfo().username}, and there is no other user.`)
 }
 
-/** Why tests with PostgreSQL are skipped. */
+/** Why tests with PostgreSQL are skipped. In CI, PostgreSQL that is there must run. */
 export const withoutPostgres = ((): string | false => {
   if (bin === undefined) return 'PostgreSQL is not installed'
-  const { status } = spawnSync(join(bin, 'initdb'), ['--version'], { env: environment, cwd: '/', ...owner })
-  return status === 0 ? false : `initdb in ${bin} does not run for the user that tests start PostgreSQL as`
+  const initdb = join(bin, 'initdb')
+  const asOwner = { env: environment, cwd: '/', ...owner }
+  // Of a clone in a private folder, for instance, other users than root see nothing.
+  if (spawnSync('test', ['-x', initdb], asOwner).status !== 0)
+    return `${initdb} is not visible for the user that tests start PostgreSQL as`
+  const { status, stderr } = spawnSync(initdb, ['--version'], { ...asOwner, encoding: 'utf8' })
+  if (status === 0) return false
+  const reason = `${initdb} does not run: ${stderr}`
+  if (process.env.CI === 'true') throw new Error(reason)
+  return reason
 })()
 
 export interface PostgresOptions {
