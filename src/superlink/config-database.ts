@@ -27,7 +27,7 @@ export function readDatabase(
       )
     return { engine: 'postgres', target, storageDirectory }
   }
-  if (/^\w+:\/\//.test(name) && !/^sqlite:\/\/\//.test(name))
+  if (/^[\w+.-]+:\/\//.test(name) && !/^sqlite:\/\/\//.test(name))
     throw new UsageError(
       `--database: ${name.split(':')[0]} is not supported: name a file, or postgres://USER@HOST/DATABASE.`,
     )

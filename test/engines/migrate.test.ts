@@ -101,5 +101,6 @@ test('a database that is in use, that is not there, or that is not empty is refu
   }
   await migrate(path, url)
   await assert.rejects(migrate(path, url), /The database of --to is not empty \(table \w+\): name an empty one/)
+  await assert.rejects(migrate(path, home.file('copy.db')), /of the same kind: name one SQLite file and one postgres/)
   await assert.rejects(migrate(home.file('none.db'), url), /There is no database .*none\.db: name that of/)
 })

@@ -47,9 +47,12 @@ export function parsePostgresUrl(text: string, environment: NodeJS.ProcessEnv): 
       'a password in the URL could be read by every user of this machine: put it into a file and name that with ?passfile=FILE, or set PGPASSWORD or PGPASSFILE.',
     )
   const query = url.searchParams
-  for (const name of query.keys())
-    if (!parameters.includes(name))
-      throw refuse(`the URL has an unknown option ${name}: known are ${parameters.join(', ')}.`)
+  for (const name of query.keys()) {
+    if (parameters.includes(name)) continue
+    // A password with a question mark ends up in the name of an option, before the @ of the host.
+    const which = text.includes('@', text.indexOf('?')) ? '' : ` ${name}`
+    throw refuse(`the URL has an unknown option${which}: known are ${parameters.join(', ')}.`)
+  }
   const [database = '', ...rest] = url.pathname.slice(1).split('/')
   if (database === '' || rest.length > 0)
     throw refuse('the URL names no database: add it as postgres://USER@HOST/DATABASE.')

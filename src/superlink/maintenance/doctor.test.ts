@@ -46,6 +46,25 @@ test('a report shows only the host of a webhook, because receivers have secrets 
   }
 })
 
+test('a report shows no password in the URL of a database, wherever it is', async () => {
+  const urls = [
+    'postgres://flower:pa/word@db.example/flower',
+    'postgres://flower:pa@word@db.example/flower',
+    'postgres://flower:5?word@db.example/flower',
+    'postgres://flower@db.example/flower?password=pa-word',
+    'postgresql+driver://flower:pa/word@db.example/flower',
+  ]
+  for (const url of urls) {
+    const report = await reportOf(['--insecure', '--database', url, '--storage-dir', '/nowhere'])
+    assert.match(report, /^--database postgres\S*:\/\/\*\*\*$/m)
+    assert.match(report, /^Rejected: /m)
+    assert.doesNotMatch(report, /pa[/@-]|word@|-word/)
+  }
+  const url = 'postgres://flower@db.example/flower?passfile=/nowhere'
+  const report = await reportOf(['--insecure', '--database', url, '--storage-dir', '/nowhere'])
+  assert.match(report, /^--database postgres:\/\/\*\*\*@db\.example:5432\/flower$/m)
+})
+
 test('a report of a SuperLink that cannot start says why, and shows no password and no key', async () => {
   using home = temporaryDirectory()
   writeFileSync(home.file('key.pem'), '-----BEGIN PRIVATE KEY-----\nc2VjcmV0\n-----END PRIVATE KEY-----\n')

@@ -6,6 +6,7 @@ import { type OptionRow, type OptionValues, parseOptions, versionText } from '..
 import { oneLine } from '../../base/printable.ts'
 import type { Main } from '../../base/program.ts'
 import type { Db } from '../../db/database.ts'
+import { isPostgresUrl, parsePostgresUrl } from '../../db/postgres/target.ts'
 import { openReadOnly } from '../../db/read-only.ts'
 import { readCertificates } from '../../identity/tls-files.ts'
 import { parseSuperlinkConfig, type SuperlinkConfig } from '../config.ts'
@@ -73,6 +74,7 @@ function optionLines(values: OptionValues): string[] {
     .map(([name, value]) => {
       const flag = flagOf.get(name) ?? name
       if (name === 'webhook') return `${flag} ${originOf(String(value))}/***`
+      if (name === 'database') return `${flag} ${databaseText(String(value).trim())}`
       // A password in a URL is rejected, and not repeated here.
       return value === true ? flag : `${flag} ${String(value).replace(/(:\/\/[^/@]*):[^/@]*@/, '$1:…@')}`
     })
@@ -80,6 +82,17 @@ function optionLines(values: OptionValues): string[] {
 
 function originOf(url: string): string {
   return URL.canParse(url) ? new URL(url).origin : '***'
+}
+
+/** A URL that is wrong may have a password anywhere. */
+function databaseText(name: string): string {
+  if (!/^[\w+.-]+:\/\//.test(name) || name.startsWith('sqlite:///')) return name
+  try {
+    if (isPostgresUrl(name)) return parsePostgresUrl(name, {}).label
+  } catch {
+    // Rejected: the configuration says why.
+  }
+  return `${name.split(':')[0]}://***`
 }
 
 function attributeOf({ flags }: OptionRow): string {

@@ -35,6 +35,11 @@ export const migrateCommand: Main = async (argv, signal) => {
 
 /** Returns how many rows were copied. Throws a UsageError if a database is in use, or the new one is not empty. */
 export async function migrate(from: string, to: string, signal?: AbortSignal): Promise<number> {
+  if (isPostgresUrl(from) === isPostgresUrl(to))
+    throw new UsageError(
+      'Both databases are of the same kind: name one SQLite file and one postgres:// URL. To copy a file use flower-superlink backup, and within PostgreSQL pg_dump.',
+      { exitStatus: 2 },
+    )
   if (!isPostgresUrl(from) && !existsSync(from))
     throw new UsageError(`There is no database ${from}: name that of the SuperLink with --from.`)
   await using source = await open('--from', from)
