@@ -40,7 +40,9 @@ export async function openState(
       onStandby?.()
     }
     const onBack = (): void => room.noteBack()
-    return openPostgres(target, { ...notices, onFull, onLost, onBack, onWaiting, onTakenOver }, signal)
+    const onConverting = (what: string): void => log.info(what)
+    const ofServer = { onFull, onLost, onBack, onWaiting, onConverting, onTakenOver }
+    return openPostgres(target, { ...notices, ...ofServer }, signal)
   }
   const path = database.engine === 'sqlite' ? database.path : inMemory
   // What is simulated can be simulated again.

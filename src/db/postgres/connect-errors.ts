@@ -25,8 +25,12 @@ export function codeOf(error: unknown): string {
   return typeof code === 'string' ? code : ''
 }
 
+/** The server refuses one more connection although it has others of this SuperLink: its password was changed, for instance. */
+export class ConnectionRefused extends Error {}
+
 /** Whether the connection is lost or could not be made, and may be made later. */
 export function isConnectionLoss(error: unknown): boolean {
+  if (error instanceof ConnectionRefused) return true
   if (error instanceof UsageError) return false
   const code = codeOf(error)
   if (passing.includes(code) || code.startsWith('08')) return true

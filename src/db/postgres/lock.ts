@@ -33,28 +33,39 @@ export async function waitForLock(client: pg.ClientBase): Promise<boolean> {
 
 const lockNotAvailable = '55P03'
 
+/** A session is its process and when that started: another session may get the same process id later. */
+const session = `pid || ' ' || extract(epoch FROM backend_start)`
+
+/** Returns the session of this connection. */
+export async function findOwnSession(client: pg.ClientBase): Promise<string> {
+  const { rows } = await client.query(`SELECT ${session} AS session FROM pg_stat_activity WHERE pid = pg_backend_pid()`)
+  return (rows[0] as { session: string }).session
+}
+
 /** The session that has the lock: from where and since when, in words. */
 export interface LockHolder {
-  readonly pid: number
+  /** `undefined` if it has just ended, or belongs to a role whose sessions this one may not see. */
+  readonly session: string | undefined
   readonly text: string
 }
 
 /** Returns the session that has the lock; `undefined` if it was given back. */
 export async function findHolder(client: pg.ClientBase): Promise<LockHolder | undefined> {
   const { rows } = await client.query(
-    `SELECT pid, host(activity.client_addr) AS address, to_char(activity.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
+    `SELECT ${session} AS session, host(activity.client_addr) AS address,
+      to_char(activity.backend_start AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS"Z"') AS since
     FROM pg_locks LEFT JOIN pg_stat_activity AS activity USING (pid)
     WHERE locktype = 'advisory' AND granted AND classid = ${Math.floor(superlinkLock / 2 ** 32)}
       AND objid = ${superlinkLock % 2 ** 32} AND objsubid = 1
       AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())`,
   )
-  const [row] = rows as { pid: number; address: string | null; since: string | null }[]
+  const [row] = rows as { session: string | null; address: string | null; since: string | null }[]
   if (!row) return undefined
   const since = row.since === null ? '' : `, connected since ${row.since}`
-  return { pid: row.pid, text: `${row.address ?? 'this machine'}${since}` }
+  return { session: row.session ?? undefined, text: `${row.address ?? 'this machine'}${since}` }
 }
 
-/** Ends the connection of this process that still holds the lock because the server has not noticed that it is lost. */
-export async function endSession(client: pg.ClientBase, pid: number): Promise<void> {
-  await client.query('SELECT pg_terminate_backend($1)', [pid])
+/** Ends a session of this process that still holds the lock because the server has not noticed that it is lost. */
+export async function endSession(client: pg.ClientBase, name: string): Promise<void> {
+  await client.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE ${session} = $1`, [name])
 }

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import pg from 'pg'
+import type pg from 'pg'
 import { DomainError, errorText, UsageError } from '../../base/errors.ts'
 import { isDiskFull } from '../../base/full-disk.ts'
 import { CommitGroup, type Job } from '../commit-group.ts'
@@ -7,10 +7,10 @@ import { ensureOutsideTransaction } from '../committed-reads.ts'
 import { type AfterCommit, type Database, type Db, jobsPerCommitMax, type Notices, throwLater } from '../database.ts'
 import { isConnectionLoss, lossText } from './connect-errors.ts'
 import { createQueries } from './dialect.ts'
+import { Readers } from './readers.ts'
 import { serverLimits } from './server-limits.ts'
-import { clientConfig, prepareSession, query } from './session.ts'
 import type { PostgresTarget } from './target.ts'
-import { TakenOver, WriterConnection } from './writer.ts'
+import { TakenOver, UncertainCommit, WriterConnection } from './writer.ts'
 
 export interface PostgresNotices extends Notices {
   /** Called with a sentence when the database cannot be reached, and at each further try at the start. */
@@ -19,6 +19,8 @@ export interface PostgresNotices extends Notices {
   readonly onBack: () => void
   /** Called with a sentence when another SuperLink uses the database, and this one waits for its end. */
   readonly onWaiting: (reason: string) => void
+  /** Called with a sentence before the tables of an older release are converted, which may take long. */
+  readonly onConverting: (what: string) => void
   /** Called once with a sentence when another SuperLink has taken over: this one must stop serving. */
   readonly onTakenOver: (reason: string) => void
 }
@@ -33,7 +35,7 @@ export async function openPostgres(
   signal?: AbortSignal,
 ): Promise<Database> {
   let database: PostgresDatabase | undefined
-  const { onLost = () => {}, onBack = () => {}, onWaiting = () => {} } = notices
+  const { onLost = () => {}, onBack = () => {}, onWaiting = () => {}, onConverting = () => {} } = notices
   let wasLost = false
   const noteReached = (): void => {
     if (wasLost) onBack()
@@ -44,6 +46,7 @@ export async function openPostgres(
       noteReached()
       onWaiting(reason)
     },
+    onConverting,
     onLost: () => database?.reconnect(),
   })
   for (;;) {
@@ -75,18 +78,21 @@ function absence({ label }: PostgresTarget, error: unknown): string {
  *
  * If the connection that writes is lost, another SuperLink may take over. The transactions under way are refused and none of
  * their effects happens; transactions and reads that wait go on when there is a new connection, unless another SuperLink has
- * taken over: then all are refused. A commit whose response is lost may have happened: callers try again with the same ids.
+ * taken over: then all are refused. If the response to a commit is lost, the next connection shows whether it was done, and its
+ * transactions succeed or are refused then. Callers wait for that up to a limit; the effects happen also after it.
  */
 class PostgresDatabase implements Database {
   readonly read: Db
   readonly #write: Db
   readonly #target: PostgresTarget
   readonly #writer: WriterConnection
-  readonly #readers: pg.Pool
+  readonly #readers: Readers
   readonly #notices: PostgresNotices
   readonly #jobs: (Job & { readonly since: number })[] = []
   #draining: Promise<void> | undefined
-  #isLost = false
+  #lostAt: number | undefined
+  /** The transactions of a commit whose response was lost. */
+  #uncertain: { readonly group: CommitGroup; readonly commit: number; readonly since: number } | undefined
   #failure: DomainError | undefined
   readonly #closing = new AbortController()
   readonly #tries: NodeJS.Timeout
@@ -97,20 +103,10 @@ class PostgresDatabase implements Database {
     const nothing = (): void => {}
     this.#notices = {
       ...{ onFull: nothing, onUnwritable: nothing, onCommit: nothing, onFailed: nothing, onEffectFailed: throwLater },
-      ...{ onLost: nothing, onBack: nothing, onWaiting: nothing, onTakenOver: nothing },
+      ...{ onLost: nothing, onBack: nothing, onWaiting: nothing, onConverting: nothing, onTakenOver: nothing },
       ...notices,
     }
-    this.#readers = new pg.Pool({
-      ...clientConfig(target),
-      max: serverLimits.readers,
-      onConnect: async (client: pg.ClientBase) => {
-        // The loss of a connection that is in use fails its query; without a listener it would end the process too.
-        client.on('error', nothing)
-        await prepareSession(client, target)
-        await client.query('SET default_transaction_read_only = on')
-      },
-    } as pg.PoolConfig)
-    this.#readers.on('error', nothing)
+    this.#readers = new Readers(target)
     this.#write = createQueries((text, values) => writer.query(text, values))
     this.read = createQueries((text, values) => this.#read(text, values))
     this.#tries = setInterval(() => this.#try(), serverLimits.tryEveryMs)
@@ -160,25 +156,12 @@ class PostgresDatabase implements Database {
       if (this.#failure) throw this.#failure
       try {
         if (!this.#writer.isConnected) throw new Error('Connection terminated')
-        return await this.#readOnce(text, values)
+        return await this.#readers.query(text, values)
       } catch (error) {
         if (!isConnectionLoss(error)) throw error
         if (performance.now() >= endsAt || this.#closing.signal.aborted) throw this.#unreachable(error)
         await this.#pause()
       }
-    }
-  }
-
-  async #readOnce(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
-    const client = await this.#readers.connect()
-    let failure: Error | undefined
-    try {
-      return await query(client, text, values)
-    } catch (error) {
-      failure = isConnectionLoss(error) ? (error as Error) : undefined
-      throw error
-    } finally {
-      client.release(failure)
     }
   }
 
@@ -189,16 +172,20 @@ class PostgresDatabase implements Database {
       if (!this.#writer.isConnected) await this.#connect()
       else if (this.#jobs.length > 0) await this.#commitTogether()
     }
+    // The database was closed or taken over before the next connection.
+    this.#uncertain?.group.reject(this.#unreachable(undefined))
+    this.#uncertain = undefined
     this.#draining = undefined
   }
 
   async #commitTogether(): Promise<void> {
     const group = new CommitGroup(this.#writer, this.#write, (error) => this.#explain(error), 'BEGIN')
     try {
-      await this.#writer.exec('BEGIN')
+      await this.#writer.begin()
     } catch (error) {
       // No transaction was begun: all go on when there is a new connection.
-      this.#noteLost(error)
+      if (!this.#writer.isConnected) this.#noteLost(error)
+      else this.#jobs.shift()?.reject(this.#explain(error))
       return
     }
     try {
@@ -208,6 +195,11 @@ class PostgresDatabase implements Database {
       await this.#writer.commit()
       this.#notices.onCommit((performance.now() - begunAt) / 1000, this.#jobs.length)
     } catch (error) {
+      if (error instanceof UncertainCommit) {
+        this.#uncertain = { group, commit: error.commit, since: performance.now() }
+        this.#noteLost(error.cause)
+        return
+      }
       if (this.#writer.isTransaction) await this.#writer.exec('ROLLBACK').catch(() => {})
       group.reject(this.#explain(error))
       return
@@ -220,12 +212,15 @@ class PostgresDatabase implements Database {
     return !this.#writer.isConnected && !this.#failure && !this.#closing.signal.aborted
   }
 
-  /** Tries once to connect again, and refuses transactions that have waited too long. */
+  /** Tries once to connect again, and refuses transactions and reads that have waited too long. */
   async #connect(): Promise<void> {
     try {
       await this.#writer.connect(this.#closing.signal)
-      if (this.#isLost) this.#notices.onBack()
-      this.#isLost = false
+      // What has cut off the connection that writes may have cut off these too, without a word. Reads are done again.
+      this.#readers.cut()
+      this.#settleUncertain()
+      if (this.#lostAt !== undefined) this.#notices.onBack()
+      this.#lostAt = undefined
     } catch (error) {
       // A password, for instance, may be corrected meanwhile.
       if (error instanceof TakenOver) this.#stop(error)
@@ -233,8 +228,18 @@ class PostgresDatabase implements Database {
       const isOver = this.#failure !== undefined || this.#closing.signal.aborted
       const before = isOver ? Number.POSITIVE_INFINITY : performance.now() - serverLimits.absentMs
       while (this.#jobs[0] && this.#jobs[0].since < before) this.#jobs.shift()?.reject(this.#unreachable(error))
+      if (this.#uncertain && this.#uncertain.since < before) this.#uncertain.group.reject(this.#unreachable(error))
+      if (this.#lostAt !== undefined && this.#lostAt < before) this.#readers.cut()
       await this.#pause()
     }
+  }
+
+  #settleUncertain(): void {
+    const uncertain = this.#uncertain
+    this.#uncertain = undefined
+    if (!uncertain) return
+    if (this.#writer.lastCommit === uncertain.commit) uncertain.group.settle(this.#notices.onEffectFailed)
+    else uncertain.group.reject(this.#unreachable(undefined))
   }
 
   #pause(): Promise<void> {
@@ -242,8 +247,8 @@ class PostgresDatabase implements Database {
   }
 
   #noteLost(cause: unknown): void {
-    if (this.#isLost) return
-    this.#isLost = true
+    if (this.#lostAt !== undefined) return
+    this.#lostAt = performance.now()
     this.#notices.onLost(absence(this.#target, cause))
   }
 

@@ -1,13 +1,21 @@
 import type pg from 'pg'
 import { UsageError } from '../../base/errors.ts'
 import { firstTables, firstVersion, postgresMigrations } from './postgres-migrations.ts'
+import { serverLimits } from './server-limits.ts'
 import type { PostgresTarget } from './target.ts'
 
 /** Any number that no other program is likely to use: two programs that start at once take turns. */
 const migrationLock = 7_226_815_001
 
-/** Brings the tables to this release. Throws a UsageError if a newer release or Flower itself has written them. */
-export async function prepareTables(client: pg.ClientBase, { label }: PostgresTarget): Promise<void> {
+/**
+ * Brings the tables to this release. Calls `onConverting` with a sentence before it converts those of an older one, which may
+ * take long. Throws a UsageError if a newer release or Flower itself has written them.
+ */
+export async function prepareTables(
+  client: pg.ClientBase,
+  { label }: PostgresTarget,
+  onConverting: (what: string) => void,
+): Promise<void> {
   const newest = firstVersion + postgresMigrations.length
   await client.query('BEGIN')
   try {
@@ -30,8 +38,15 @@ export async function prepareTables(client: pg.ClientBase, { label }: PostgresTa
       throw new UsageError(
         `The database ${label} was written by a newer release (version ${version}, this one knows ${newest}): upgrade this program or name another database.`,
       )
-    for (const sql of postgresMigrations.slice(version - firstVersion)) await client.query(sql)
-    if (version < newest) await client.query(`UPDATE trellis_version SET version = ${newest}`)
+    if (version < newest) {
+      if (known === 1)
+        onConverting(`Converting the tables of the database ${label} from version ${version} to ${newest}.`)
+      await client.query('SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = 0')
+      const query_timeout = serverLimits.convertMs
+      for (const text of postgresMigrations.slice(version - firstVersion))
+        await client.query({ text, query_timeout } as pg.QueryConfig)
+      await client.query(`UPDATE trellis_version SET version = ${newest}`)
+    }
     await client.query('COMMIT')
   } catch (error) {
     await client.query('ROLLBACK').catch(() => {})

@@ -17,7 +17,8 @@ export function clientConfig(target: PostgresTarget): pg.ClientConfig {
     ...(password === undefined ? {} : { password }),
     application_name: 'flower-superlink',
     connectionTimeoutMillis: serverLimits.connectMs,
-    // Of a server that is not there any more nothing comes, not even the end of the connection.
+    // Of a server that is not there any more nothing comes, not even the end of the connection, and the system probes no
+    // connection on which a request is under way: this is the last resort (see `silentMs`).
     query_timeout: serverLimits.statementMs + serverLimits.connectMs,
     keepAlive: true,
     types: { getTypeParser: (oid: number) => parsers.get(oid) ?? ((text: string) => text) },
@@ -70,8 +71,8 @@ function toBound(value: unknown): unknown {
 }
 
 /**
- * Prepares a new connection: it waits for no lock and no statement without a limit, and its commits are on disk. Throws a
- * UsageError if the server or the database is not fit for a SuperLink.
+ * Prepares a new connection: it waits for no lock and no statement without a limit, its commits are on disk, and settings of
+ * the database or the role do not change how transactions see each other and how values are written. Throws a UsageError if the server or the database is not fit for a SuperLink.
  */
 export async function prepareSession(client: pg.ClientBase, { label }: PostgresTarget): Promise<void> {
   const { rows } = await client.query(
@@ -90,12 +91,13 @@ export async function prepareSession(client: pg.ClientBase, { label }: PostgresT
   if (isCopy === 1)
     throw new UsageError(`The database ${label} is a standby, which cannot be written: name the primary server.`)
   const { idle, interval, count } = serverLimits.keepAliveSeconds
-  // Silence is noticed at both ends: a machine that has lost its power closes no connection.
+  // A machine that has lost its power closes no connection: both systems probe a connection on which nothing happens.
   streamOf(client).setKeepAlive(true, idle * 1000, interval * 1000, count)
   await client.query(
     `SET statement_timeout = ${serverLimits.statementMs}; SET lock_timeout = ${serverLimits.statementMs};
     SET idle_in_transaction_session_timeout = ${serverLimits.statementMs};
     ${commits === 'off' ? 'SET synchronous_commit = on;' : ''}
+    SET default_transaction_isolation = 'read committed'; SET bytea_output = hex; SET extra_float_digits = 1;
     SET tcp_keepalives_idle = ${idle}; SET tcp_keepalives_interval = ${interval}; SET tcp_keepalives_count = ${count};
     SET tcp_user_timeout = ${(idle + interval * count) * 1000}`,
   )
@@ -104,4 +106,27 @@ export async function prepareSession(client: pg.ClientBase, { label }: PostgresT
 /** The socket of a connection; with TLS, that within TLS. */
 export function streamOf(client: pg.ClientBase): Socket {
   return (client as unknown as { connection: { stream: Socket } }).connection.stream
+}
+
+/**
+ * Waits for statements that cost the server nothing, and gives up a connection that is silent for seconds: the system itself
+ * notices only after minutes that a request does not arrive. What came while this process stood still is read first.
+ */
+export async function promptly<T>(client: pg.ClientBase, action: () => Promise<T>): Promise<T> {
+  let isOver = false
+  const giveUp = (): void => {
+    if (!isOver) destroy(client)
+  }
+  const timer = setTimeout(() => setImmediate(giveUp), serverLimits.silentMs)
+  try {
+    return await action()
+  } finally {
+    isOver = true
+    clearTimeout(timer)
+  }
+}
+
+/** Ends a connection without a goodbye, for which a server that is not there would be waited for. */
+export function destroy(client: pg.ClientBase): void {
+  streamOf(client).destroy()
 }

@@ -4,18 +4,30 @@ import pg from 'pg'
 import { UsageError } from '../../base/errors.ts'
 import type { Writer } from '../commit-group.ts'
 import { explainRefusal, isConnectionLoss } from './connect-errors.ts'
-import { endSession, findHolder, tryLock, waitForLock } from './lock.ts'
+import { endSession, findHolder, findOwnSession, tryLock, waitForLock } from './lock.ts'
 import { prepareTables } from './prepare-tables.ts'
 import { serverLimits } from './server-limits.ts'
-import { clientConfig, prepareSession, query, streamOf } from './session.ts'
+import { clientConfig, destroy, prepareSession, promptly, query } from './session.ts'
 import type { PostgresTarget } from './target.ts'
 
 /** Another SuperLink has taken the database over since this one had its lock. */
 export class TakenOver extends UsageError {}
 
+/** The connection was lost before the response to COMMIT. After the next `connect`, `lastCommit` tells whether it was done. */
+export class UncertainCommit extends Error {
+  readonly commit: number
+
+  constructor(commit: number, cause: unknown) {
+    super('The response to a commit was lost.', { cause })
+    this.commit = commit
+  }
+}
+
 export interface WriterNotices {
   /** Called when another SuperLink has the lock, with a sentence. */
   readonly onWaiting: (reason: string) => void
+  /** Called with a sentence before the tables of an older release are converted. */
+  readonly onConverting: (what: string) => void
   /** Called when the connection is lost. */
   readonly onLost: () => void
 }
@@ -26,10 +38,14 @@ export class WriterConnection implements Writer {
   readonly #target: PostgresTarget
   readonly #notices: WriterNotices
   #client: pg.Client | undefined
-  /** The last connection, whose lock the server may not have given back yet. */
-  #formerPid: number | undefined
-  /** Stored in the database by the SuperLink that writes it. */
+  /** Whether this SuperLink has written: what it keeps in memory agrees with the database only if no other one has. */
+  #hasWritten = false
+  /** Connections that have the lock, or may have it because the server has not noticed yet that they are lost. */
+  readonly #sessions = new Set<string>()
+  /** Stored in the database by the SuperLink that writes it, with the number of its last commit. */
   readonly #mark = randomUUID()
+  #commits = 0
+  #lastCommit = 0
 
   constructor(target: PostgresTarget, notices: WriterNotices) {
     this.#target = target
@@ -48,10 +64,31 @@ export class WriterConnection implements Writer {
     await this.#use((client) => client.query(sql))
   }
 
-  /** Throws if the transaction was rolled back instead, which PostgreSQL does after a failed statement. */
+  /** The last commit that the database had when it was connected to again. */
+  get lastCommit(): number {
+    return this.#lastCommit
+  }
+
+  /** Begins a transaction. A server that does not respond to this within seconds counts as lost. */
+  async begin(): Promise<void> {
+    await this.#use((client) => promptly(client, () => client.query('BEGIN')))
+  }
+
+  /**
+   * Throws if the transaction was rolled back instead, which PostgreSQL does after a failed statement, and an UncertainCommit
+   * if the response is lost. A transaction that has written something stores its number: an id of PostgreSQL's own could be
+   * given to another transaction after a crash.
+   */
   async commit(): Promise<void> {
-    const { command } = await this.#use((client) => client.query('COMMIT'))
-    if (command !== 'COMMIT') throw new Error('The transaction was rolled back.')
+    const commit = ++this.#commits
+    const store = `UPDATE trellis_version SET writer = '${this.#mark} ${commit}' WHERE pg_current_xact_id_if_assigned() IS NOT NULL`
+    let results: pg.QueryResult[]
+    try {
+      results = (await this.#use((client) => client.query(`${store}; COMMIT`))) as unknown as pg.QueryResult[]
+    } catch (error) {
+      throw isConnectionLoss(error) ? new UncertainCommit(commit, error) : error
+    }
+    if (results.at(-1)?.command !== 'COMMIT') throw new Error('The transaction was rolled back.')
   }
 
   query(text: string, values: readonly unknown[]): Promise<pg.QueryResult> {
@@ -72,13 +109,12 @@ export class WriterConnection implements Writer {
     try {
       signal?.throwIfAborted()
       await client.connect()
-      await prepareSession(client, this.#target)
-      if (this.#formerPid === undefined) await this.#waitForLock(client)
-      else await this.#retakeLock(client, this.#formerPid)
-      await prepareTables(client, this.#target)
+      await promptly(client, () => prepareSession(client, this.#target))
+      await this.#takeLock(client)
+      await prepareTables(client, this.#target, this.#notices.onConverting)
       await this.#leaveMark(client)
       this.#client = client
-      this.#formerPid = (client as unknown as { processID: number }).processID
+      this.#hasWritten = true
     } catch (error) {
       destroy(client)
       throw isConnectionLoss(error) ? error : explainRefusal(error, this.#target)
@@ -87,28 +123,37 @@ export class WriterConnection implements Writer {
     }
   }
 
-  async #waitForLock(client: pg.Client): Promise<void> {
-    let told: number | undefined
-    while (!(await tryLock(client))) {
-      const holder = await findHolder(client)
-      if (!holder) continue
-      if (holder.pid !== told)
-        this.#notices.onWaiting(
-          `The database ${this.#target.label} is in use by the SuperLink at ${holder.text}: this one is a standby and takes over when that one ends.`,
-        )
-      told = holder.pid
-      if (await waitForLock(client)) return
-    }
+  async #takeLock(client: pg.Client): Promise<void> {
+    // Before the try: if its response is lost, this connection has the lock all the same.
+    const own = await promptly(client, () => findOwnSession(client))
+    this.#sessions.add(own)
+    const [oldest] = this.#sessions
+    if (oldest !== undefined && this.#sessions.size > serverLimits.formerSessionsMax) this.#sessions.delete(oldest)
+    await this.#waitForLock(client)
   }
 
-  /** The server may not have noticed that the former connection is lost. */
-  async #retakeLock(client: pg.Client, formerPid: number): Promise<void> {
+  async #waitForLock(client: pg.Client): Promise<void> {
     const endsAt = performance.now() + serverLimits.formerMs
-    while (!(await tryLock(client))) {
-      const holder = await findHolder(client)
-      if (holder?.pid === formerPid && performance.now() < endsAt) await endSession(client, formerPid)
-      else if (holder) throw this.#takenOver()
-      await sleep(serverLimits.retryMs)
+    let told: string | undefined
+    while (!(await promptly(client, () => tryLock(client)))) {
+      const holder = await promptly(client, () => findHolder(client))
+      if (!holder) continue
+      const { session, text } = holder
+      const isLate = performance.now() >= endsAt
+      const isOurs = session !== undefined && this.#sessions.has(session)
+      if (isOurs || (this.#hasWritten && session === undefined && !isLate)) {
+        if (isLate) throw new Error('timeout expired: the server has not ended the former connection yet')
+        if (isOurs) await promptly(client, () => endSession(client, session))
+        await sleep(serverLimits.retryMs)
+        continue
+      }
+      if (this.#hasWritten) throw this.#takenOver()
+      if (text !== told)
+        this.#notices.onWaiting(
+          `The database ${this.#target.label} is in use by the SuperLink at ${text}: this one is a standby and takes over when that one ends.`,
+        )
+      told = text
+      if (await waitForLock(client)) return
     }
   }
 
@@ -120,12 +165,14 @@ export class WriterConnection implements Writer {
 
   /** What this SuperLink keeps in memory is outdated if another one has written meanwhile, even if that one has ended. */
   async #leaveMark(client: pg.Client): Promise<void> {
-    if (this.#formerPid === undefined) {
-      await client.query('UPDATE trellis_version SET writer = $1', [this.#mark])
+    if (!this.#hasWritten) {
+      await client.query('UPDATE trellis_version SET writer = $1', [`${this.#mark} 0`])
       return
     }
     const { rows } = await client.query('SELECT writer FROM trellis_version')
-    if ((rows[0] as { writer: string } | undefined)?.writer !== this.#mark) throw this.#takenOver()
+    const [mark, commit] = (rows[0] as { writer: string | null } | undefined)?.writer?.split(' ') ?? []
+    if (mark !== this.#mark) throw this.#takenOver()
+    this.#lastCommit = Number(commit)
   }
 
   async end(): Promise<void> {
@@ -154,9 +201,4 @@ export class WriterConnection implements Writer {
       throw error
     }
   }
-}
-
-/** Without a goodbye, for which a server that is not there would be waited for. */
-function destroy(client: pg.Client): void {
-  streamOf(client).destroy()
 }
