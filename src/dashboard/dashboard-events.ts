@@ -75,7 +75,7 @@ async function followFleet(
   const end = feed.subscribe((state: FleetState) => {
     const text = textOf(state)
     if (text === last) send('time', { at: state.at })
-    else send('fleet', new JsonText(`{"at":${JSON.stringify(state.at)},${text.slice(1)}`))
+    else send('fleet', new JsonText(`${text.slice(0, -1)},"at":${JSON.stringify(state.at)}}`))
     last = text
   })
   if (!signal.aborted) await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
