@@ -37,6 +37,10 @@ async function setUp(t: TestContext) {
   return { stored, bucket, clock, lines, watch, objects }
 }
 
+async function turns(count: number): Promise<void> {
+  for (let turn = 0; turn < count; turn++) await new Promise((resolve) => setImmediate(resolve))
+}
+
 test('an object whose deletion may still happen is uploaded only once that is impossible', async (t) => {
   const { stored, bucket, clock, watch, objects } = await setUp(t)
   const bytes = object(1)
@@ -69,13 +73,15 @@ test('only so many deletions are under way, and after a failure the others are l
   const { bucket, objects } = await setUp(t)
   const asked: string[] = []
   const failure = Promise.withResolvers<void>()
+  const deleted = t.mock.method(ObjectFiles.prototype, 'remove', async () => {})
   bucket.remove = async (id) => {
     asked.push(id)
     await failure.promise
   }
   const all = Array.from({ length: 50 }, (_, index) => objects.remove(objectId(object(index))))
   const results = Promise.allSettled(all)
-  while (asked.length < limits.bucketDeletionsAtOnce) await new Promise((resolve) => setImmediate(resolve))
+  await turns(2)
+  assert.deepEqual([deleted.mock.callCount(), asked.length], [50, limits.bucketDeletionsAtOnce])
   failure.reject(lost())
   assert.equal((await results).filter(({ status }) => status === 'rejected').length, limits.bucketDeletionsAtOnce)
   assert.equal(asked.length, limits.bucketDeletionsAtOnce)
@@ -97,7 +103,7 @@ test('a copy that is written again while its former one makes room stays', async
   await asked.promise
   const keptFirst = objects.keep(objectId(first), first)
   // As far as it gets before the former copy is deleted.
-  await new Promise((resolve) => setImmediate(resolve))
+  await Promise.race([keptFirst, turns(1_000)])
   deletion.resolve()
   await Promise.all([keptSecond, keptFirst])
   assert.deepEqual(Buffer.from((await objects.read(objectId(first))) ?? []), Buffer.from(first))
