@@ -266,7 +266,7 @@ export async function startSuperlink(
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
     runJob(ctx, 'wait watch', () => watchWaits(ctx, stop.signal)),
     runJob(ctx, 'removal of old runs', () => watchRetention(ctx, config.keepRuns, stop.signal)),
-    runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal)),
+    runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal, () => objects.trouble !== undefined)),
     ...eventSources.start(stop.signal),
     ...objects.start(stop.signal),
   ]

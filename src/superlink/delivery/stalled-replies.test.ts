@@ -16,7 +16,8 @@ async function setUp() {
   const { ctx, clock } = core
   const sleep = mock.method(clock, 'sleep')
   const stop = new AbortController()
-  const watch = watchStalledReplies(ctx, stop.signal)
+  const bucket = { isInTrouble: false }
+  const watch = watchStalledReplies(ctx, stop.signal, () => bucket.isInTrouble)
   const nodeId = await core.join('node')
   const { runId } = await core.run()
   const asked = core.instruction(runId, nodeId, { ttl: 7200 })
@@ -44,7 +45,7 @@ async function setUp() {
   }
   const isGivenUp = async () => (await find(ctx.db.read, reply.messageId)) === undefined
   return {
-    ...{ core, nodeId, runId, asked, reply, pass, upload, isGivenUp, sleep },
+    ...{ core, nodeId, runId, asked, reply, pass, upload, isGivenUp, sleep, bucket },
     async [Symbol.asyncDispose]() {
       stop.abort()
       await watch
@@ -128,4 +129,16 @@ test('a reply whose last object comes while it is being given up is delivered', 
   assert.equal(await replaceReply(core.ctx, announced, 'was announced, and its objects stopped coming.'), undefined)
   const [received] = await core.collect(runId, [asked.messageId])
   assert.deepEqual([received?.metadata.messageId, received?.error], [reply.messageId, undefined])
+})
+
+test('while the bucket for objects is out of order no reply is given up, and each has the whole time again then', async () => {
+  await using world = await setUp()
+  const { pass, bucket, isGivenUp } = world
+  bucket.isInTrouble = true
+  await pass(limits.replySilenceMs + quietMs)
+  bucket.isInTrouble = false
+  await pass(quietMs - 2 * lookMs)
+  assert.equal(await isGivenUp(), false)
+  await pass(4 * lookMs)
+  assert.equal(await isGivenUp(), true)
 })

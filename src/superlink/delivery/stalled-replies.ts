@@ -14,12 +14,20 @@ import * as nodeMessages from './node-messages.ts'
 
 type Ctx = TakingCtx & Pick<SuperlinkContext, 'uploads' | 'room'>
 
-/** Background job: looks while there are such replies. A restart gives them the whole time again. */
-export async function watchStalledReplies(ctx: Ctx, signal: AbortSignal): Promise<void> {
+/**
+ * Background job: looks while there are such replies. A restart gives them the whole time again, and so does a place for
+ * objects that is out of order.
+ */
+export async function watchStalledReplies(
+  ctx: Ctx,
+  signal: AbortSignal,
+  isPlaceInTrouble: () => boolean = () => false,
+): Promise<void> {
   const stalls = new StalledReplies(ctx)
   while (!signal.aborted) {
     using news = ctx.bells.incomplete.subscribe('incomplete')
     const announced = await nodeMessages.listAnnounced(ctx.db.read)
+    if (isPlaceInTrouble()) stalls.forget()
     for (const messageId of await stalls.look(announced)) {
       const reply = await messageStore.find(ctx.db.read, messageId)
       if (reply?.state === 'announced') await replaceReply(ctx, reply, 'was announced, and its objects stopped coming.')
@@ -42,6 +50,11 @@ class StalledReplies {
 
   constructor(ctx: Ctx) {
     this.#ctx = ctx
+  }
+
+  /** Gives all messages the whole time again. */
+  forget(): void {
+    this.#seen.clear()
   }
 
   /** Returns the announced messages that make no progress. */
