@@ -6,7 +6,7 @@ import pg from 'pg'
 import { type Db, openDatabase } from '../../src/db/database.ts'
 import { migrations } from '../../src/db/migrations.ts'
 import { openPostgres, type PostgresNotices } from '../../src/db/postgres/postgres-database.ts'
-import { firstVersion, postgresMigrations } from '../../src/db/postgres/postgres-migrations.ts'
+import { firstTables, firstVersion, postgresMigrations } from '../../src/db/postgres/postgres-migrations.ts'
 import { parsePostgresUrl } from '../../src/db/postgres/target.ts'
 import { TestCa } from '../harness/certificates.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
@@ -58,7 +58,9 @@ async function create(): Promise<string> {
 const open = (url: string, notices: Partial<PostgresNotices> = {}, environment: NodeJS.ProcessEnv = {}) =>
   openPostgres(parsePostgresUrl(url, environment), notices)
 
-test('both engines have the same version, tables and columns', { skip: withoutPostgres }, async () => {
+test('both engines have the same version, tables and columns, also after the tables of an older release are converted', {
+  skip: withoutPostgres,
+}, async () => {
   assert.equal(firstVersion + postgresMigrations.length, migrations.length)
   const name = await create()
   await using postgres = await open(server.url(name))
@@ -73,7 +75,15 @@ test('both engines have the same version, tables and columns', { skip: withoutPo
     })
     return rows.map((row) => row.name).toSorted()
   }
-  assert.deepEqual(await namesOf(postgres.read, listPostgres), await namesOf(sqlite.read, listSqlite))
+  const names = await namesOf(sqlite.read, listSqlite)
+  assert.deepEqual(await namesOf(postgres.read, listPostgres), names)
+  const old = await create()
+  const version = `CREATE TABLE trellis_version (version bigint NOT NULL, writer text); INSERT INTO trellis_version VALUES (${firstVersion})`
+  await server.sql(`${version}; ${firstTables}`, old)
+  const told: string[] = []
+  await using converted = await open(server.url(old), { onConverting: (what) => void told.push(what) })
+  assert.deepEqual(await namesOf(converted.read, listPostgres), names)
+  assert.match(told.join(), /^Converting the tables of the database postgres:\S+ from version 15 to \d+\.$/)
 })
 
 test('values come back as they were: ids beyond 2^63, doubles, bytes, texts', { skip: withoutPostgres }, async () => {
