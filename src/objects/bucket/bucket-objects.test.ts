@@ -54,7 +54,7 @@ test('an object whose deletion may still happen is uploaded only once that is im
   clock.advance(limits.bucketAttemptMs - 1)
   await assert.rejects(objects.keep(id, bytes), (error: BucketError) => {
     assert.match(error.message, /may still delete the object/)
-    assert.deepEqual([error.isFinal, error.isOutage, watch.hasTrouble], [false, false, false])
+    assert.deepEqual([error.isFinal, error.isOutage, watch.trouble], [false, false, undefined])
     return true
   })
   await objects.keep(objectId(object(2)), object(2))
@@ -85,6 +85,24 @@ test('only so many deletions are under way, and after a failure the others are l
   failure.reject(lost())
   assert.equal((await results).filter(({ status }) => status === 'rejected').length, limits.bucketDeletionsAtOnce)
   assert.equal(asked.length, limits.bucketDeletionsAtOnce)
+})
+
+test('a bucket that refuses uploads is emptied all the same, and a failed upload is not followed by a deletion', async (t) => {
+  const { stored, bucket, watch, objects } = await setUp(t)
+  const [first, second] = [object(1), object(2)]
+  await objects.keep(objectId(first), first)
+  const { put } = bucket
+  bucket.put = async () => Promise.reject(lost())
+  const remove = t.mock.method(bucket, 'remove')
+  await assert.rejects(objects.keep(objectId(second), second), BucketError)
+  await objects.remove(objectId(second))
+  assert.deepEqual([watch.isInTrouble('put'), remove.mock.callCount()], [true, 0])
+  await objects.remove(objectId(first))
+  assert.equal(stored.size, 0)
+  bucket.put = put
+  await objects.keep(objectId(second), second)
+  await objects.remove(objectId(second))
+  assert.equal(stored.size, 0)
 })
 
 test('a copy that is written again while its former one makes room stays', async (t) => {
@@ -130,5 +148,9 @@ test('only a success of the same kind ends the trouble of a bucket, and a flappi
     'info The object store responds again after 3 s',
   ])
   await watch.during('delete', () => Promise.reject(refused())).catch(() => {})
-  assert.deepEqual([watch.trouble, watch.hasTrouble], [undefined, true], 'models are stored and read without deletions')
+  assert.deepEqual(
+    [watch.trouble, watch.isInTrouble('delete')],
+    [undefined, true],
+    'models are stored and read without deletions',
+  )
 })

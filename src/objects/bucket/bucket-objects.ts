@@ -44,6 +44,8 @@ export class BucketObjects implements ObjectPlace {
   readonly #evicting = new Map<string, Promise<void>>()
   /** When the outcome of a deletion in the bucket was lost: until it can happen no more, an upload could be lost to it. */
   readonly #unsure = new Map<string, number>()
+  /** Their uploads failed, and the store is about to remove them. */
+  readonly #notKept = new Set<string>()
 
   constructor({
     bucket,
@@ -90,12 +92,14 @@ export class BucketObjects implements ObjectPlace {
     using _ = this.#cache.pin(objectId)
     const { length } = content
     this.#ensureNotBeingDeleted(objectId)
+    this.#notKept.delete(objectId)
     await this.#evicted(objectId)
     await this.#withRoom(length, () => this.#files.keep(objectId, content))
     this.#cache.add(objectId, length)
     try {
       await this.#watch.during('put', () => this.#bucket.put(objectId, this.#path(objectId), length))
     } catch (error) {
+      if (this.#notKept.size < limits.bucketUnsureMax) this.#notKept.add(objectId)
       this.#cache.forget(objectId)
       await this.#files.remove(objectId)
       throw error
@@ -118,14 +122,15 @@ export class BucketObjects implements ObjectPlace {
   async remove(objectId: string): Promise<void> {
     this.#cache.forget(objectId)
     await this.#files.remove(objectId)
-    await this.#deleting.run(() => this.#removeFromBucket(objectId))
+    // If this deletion failed too, the next try of the upload would have to wait for its end.
+    if (!this.#notKept.delete(objectId)) await this.#deleting.run(() => this.#removeFromBucket(objectId))
   }
 
-  /** What stays in the bucket is removed by the next sweep. */
+  /** What stays in the bucket is removed by the next sweep. A bucket that refuses uploads may be full: room is made in it. */
   async #removeFromBucket(objectId: string): Promise<void> {
     const now = this.#monotonicNow()
     for (const [id, at] of this.#unsure) if (now - at >= limits.bucketAttemptMs) this.#unsure.delete(id)
-    if (this.#watch.hasTrouble || this.#unsure.size >= limits.bucketUnsureMax) return
+    if (this.#watch.isInTrouble('delete') || this.#unsure.size >= limits.bucketUnsureMax) return
     try {
       await this.#watch.during('delete', () => this.#bucket.remove(objectId))
     } catch (error) {

@@ -39,9 +39,8 @@ export class BucketWatch {
     return trouble && capitalized(trouble.reason)
   }
 
-  /** Also if objects cannot be deleted. */
-  get hasTrouble(): boolean {
-    return this.#troubles.size > 0
+  isInTrouble(action: WatchedAction): boolean {
+    return this.#troubles.has(action)
   }
 
   /** How many times the bucket has come out of trouble. */
@@ -65,7 +64,7 @@ export class BucketWatch {
   async watch(probe: (action: WatchedAction) => Promise<unknown>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       using subscription = this.#changed.subscribe('trouble')
-      if (!this.hasTrouble) {
+      if (this.#troubles.size === 0) {
         await subscription.wait(limits.idleLookMs, signal)
         continue
       }
