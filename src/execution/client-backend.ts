@@ -146,22 +146,24 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
 
 /**
  * Replaces the reply within a transaction, because the end of the task, which may share its commit, releases the objects of the
- * reply. If the transaction fails, the former reply stands.
+ * reply. If the transaction fails, the last reply that was committed stands: one that was set in between may have failed with the
+ * same commit.
  */
 async function keepingReply<T>(
   execution: Execution | undefined,
   store: (setReply: (reply: ClientReply) => void) => Promise<T>,
 ): Promise<T> {
-  let change: { readonly former: ClientReply | undefined; readonly reply: ClientReply } | undefined
-  const setReply = (reply: ClientReply): void => {
-    if (!execution) return
-    change = { former: execution.reply, reply }
-    execution.reply = reply
+  let reply: ClientReply | undefined
+  const setReply = (next: ClientReply): void => {
+    reply = next
+    if (execution) execution.reply = next
   }
   try {
-    return await store(setReply)
+    const result = await store(setReply)
+    if (execution && reply) execution.storedReply = reply
+    return result
   } catch (error) {
-    if (execution && change && execution.reply === change.reply) execution.reply = change.former
+    if (execution && reply && execution.reply === reply) execution.reply = execution.storedReply
     throw error
   }
 }

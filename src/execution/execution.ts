@@ -16,6 +16,8 @@ export interface Execution {
   readonly tree: ObjectTree
   /** The reply of the app, once the app has begun to send it. */
   reply: ClientReply | undefined
+  /** The last reply whose transaction was committed. */
+  storedReply: ClientReply | undefined
   /** The app has handed over its state too. Without that the reply would be a success that lost it. */
   isFinal: boolean
   /** How long the app took, once it has ended. */
@@ -44,6 +46,7 @@ export function beginExecution(
     ...instruction,
     runId: metadata.runId as RunId,
     reply: undefined,
+    storedReply: undefined,
     isFinal: false,
     runtimeSeconds: undefined,
     expiry: setTimeout(onExpired, Math.min(Math.max(restMs, 0), timerMsMax)).unref(),

@@ -90,6 +90,38 @@ test('a reply that could not be stored is none, and does not replace the former 
   assert.equal(node.fleet.replies[1]?.metadata?.messageId, replyId)
 })
 
+test('of two replies that fail with one commit neither replaces the former one', async () => {
+  await using node = await SupernodeCore.create()
+  const { backend, ctx } = node
+  const { db } = ctx
+  node.instruct(1n)
+  const task = await node.takeTask()
+  const replyId = await node.pushReply(task)
+  const { pushMessages } = backend
+  const { transaction } = db
+  const both = Promise.withResolvers<void>()
+  let failed = 0
+  backend.pushMessages = (...given) => {
+    db.transaction = (body) => {
+      db.transaction = transaction
+      const ran = db.transaction(async (...of) => {
+        await body(...of)
+        throw new Error('The commit failed.')
+      })
+      ran.catch(() => ++failed === 2 && both.resolve())
+      return both.promise.then(() => ran)
+    }
+    // It calls the transaction at once, before any other work of the node can.
+    return pushMessages(...given)
+  }
+  const pushed = [1, 2].map((count) => node.pushReply(task, stateOf(count)))
+  for (const outcome of await Promise.allSettled(pushed))
+    assert.match(outcome.status === 'rejected' ? outcome.reason.message : '', /commit failed/)
+  await node.finish(task)
+  await node.fleet.replied(1)
+  assert.equal(node.fleet.replies[0]?.metadata?.messageId, replyId)
+})
+
 test('a reply that came with an end that could not be stored is not sent without its state', async () => {
   await using node = await SupernodeCore.create()
   node.instruct(1n)
