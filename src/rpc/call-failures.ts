@@ -83,6 +83,18 @@ export function failureOfResponse(
   return status === 'resource-exhausted' && retryAfterMs !== undefined ? 'busy' : 'refused'
 }
 
+/**
+ * Whether the server may have handled a call that failed so, or may still do that. A server that is unavailable, or has a fault,
+ * may have changed something before.
+ */
+export function mayHaveBeenHandled(failure: CallFailure): boolean {
+  return handled.has(failure)
+}
+
+const handled: ReadonlySet<CallFailure> = new Set([
+  ...(['connection-broken', 'replaced', 'no-response', 'unavailable', 'server-fault'] as const),
+])
+
 export interface CallHistory {
   /** How often this call was tried before. */
   readonly tries: number

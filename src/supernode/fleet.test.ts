@@ -181,13 +181,13 @@ test('a call that gets no response is made over another connection; transfers ge
   assert.deepEqual(timeouts().slice(-2), [55_000, 30_000])
 })
 
-test('a pull after a failed one says that its response was lost', async () => {
+test('a pull says that the response to an earlier try was lost, if the SuperLink may have handled it', async () => {
   const { channel, client, settle } = setUp()
-  channel.fail(refusal('deadline-exceeded'))
+  channel.fail(unreachable(), refusal('deadline-exceeded'), unreachable())
   await settle(pull(client))
   await pull(client)
   const lost = channel.calls.map(({ request }) => (request as { responseLost?: boolean }).responseLost ?? false)
-  assert.deepEqual(lost, [false, true, false])
+  assert.deepEqual(lost, [false, false, true, true, false])
 })
 
 test('a SuperLink of ours is known by its responses, and not by whether it holds calls', async () => {

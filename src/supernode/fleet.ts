@@ -7,7 +7,7 @@ import type { Logger } from '../base/log.ts'
 import { backoffMs } from '../base/retry.ts'
 import { Fleet, PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
 import { signNodeCall } from '../identity/node-key.ts'
-import { waitingHelps } from '../rpc/call-failures.ts'
+import { mayHaveBeenHandled, waitingHelps } from '../rpc/call-failures.ts'
 import { type CallOptions, type Channel, RpcError } from '../rpc/channel.ts'
 import { cheapPauseMs, pauseMsAfter, ServerWait } from '../rpc/server-wait.ts'
 import type { SupernodeConfig } from './config.ts'
@@ -141,12 +141,13 @@ export class FleetClient {
     const { clock, config, channel } = this.#options
     const pauses = backoffMs()
     const startedAt = clock.now()
+    let responseLost = false
     for (let tries = 0; ; tries++) {
       signal.throwIfAborted()
       try {
         // A slow line may have been the reason: then only the message comes, and its objects one by one.
         const isPullAgain = tries > 0 && (method as DescMethodUnary) === fleet.pullMessages
-        const pullAgain = { ...request, objectsBytesMax: 0, responseLost: true }
+        const pullAgain = { ...request, objectsBytesMax: 0, responseLost }
         const answer = await channel.call(method, isPullAgain ? pullAgain : request, {
           // Not held after a failure: the response shows at once that the SuperLink is back.
           ...options,
@@ -167,6 +168,7 @@ export class FleetClient {
       } catch (error) {
         signal.throwIfAborted()
         if (!(error instanceof RpcError)) throw error
+        responseLost ||= mayHaveBeenHandled(error.failure)
         if (this.#mustSign(error) || error.kind === 'replaced') continue
         const lost = error.status === 'deadline-exceeded'
         if (lost) channel.reconnect()

@@ -2,6 +2,7 @@ import { fleetAccess } from '../../access/table.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { LogThrottle } from '../../base/log-throttle.ts'
 import type { Db } from '../../db/database.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { isPublicKeyPem } from '../../identity/node-key.ts'
@@ -29,6 +30,7 @@ import { unservedFleetCalls } from './unserved-calls.ts'
 /** The Fleet API: checks the request, calls the rule, shapes the reply. */
 export function createFleetService(ctx: SuperlinkContext): Service {
   const held = new HeldCalls()
+  const redeliveries = new LogThrottle(ctx.clock)
   return defineService<typeof Fleet, FleetCallers, typeof fleetAccess, FleetOwned>(Fleet, {
     access: fleetAccess,
     callers: fleetCallers(ctx),
@@ -71,7 +73,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const { endedRuns } = ctx.tasks
         const seen = request.endedRunsSeen
         const endedAfter = seen === undefined ? undefined : endedRuns.position(seen)
-        if (request.responseLost) await offerAgain(ctx, nodeId)
+        if (request.responseLost) await offerAgain(ctx, redeliveries, nodeId)
         const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
           claimInstruction(ctx, nodeId, { waitMs, signal: call.signal, endedAfter }),
         )

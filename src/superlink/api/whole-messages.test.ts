@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { InMemoryClient } from '../../../test/harness/in-memory-client.ts'
 import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { nothing, type OwnMessage, openConnection, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
@@ -53,9 +53,15 @@ test('an instruction whose response was lost comes again, with its objects, unti
   const again = await pull({ responseLost: true })
   assert.equal(again.messagesList[0]?.metadata?.messageId, asked.messageId)
   assert.deepEqual(again.objects, objects)
+  await pull({ responseLost: true })
+  const lines = core.lines.filter((line) => line.includes('delivered again'))
+  assert.equal(lines.length, 1, 'one line a minute')
   const reply = core.replyTo(asked)
   await push(reply, contentsOf(reply))
+  const transactions = mock.method(core.ctx.db, 'transaction')
   assert.deepEqual((await pull({ responseLost: true })).messagesList, [])
+  assert.equal(transactions.mock.callCount(), 0, 'there is nothing to be delivered again')
+  transactions.mock.restore()
   await core.collect(world.runId, [asked.messageId])
   await end(reply)
 })
@@ -105,6 +111,7 @@ test('a reply that comes with some of its objects waits for the others, and conf
   const [first, ...others] = contentsOf(reply)
   const { objectsToPush } = await push(reply, [first as Uint8Array])
   assert.deepEqual(objectsToPush.toSorted(), others.map(objectId).toSorted())
+  assert.deepEqual((await pull({ responseLost: true })).messagesList, [], 'the node is replying to it')
   assert.equal(await core.stateOf(asked), 'fetched')
   assert.equal(await collected(core, asked), undefined)
   for (const bytes of others) await core.uploadObject(reply, objectId(bytes), bytes)

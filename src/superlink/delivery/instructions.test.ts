@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { type OwnMessage, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import { LogThrottle } from '../../base/log-throttle.ts'
 import { readCarried } from '../../objects/carried-objects.ts'
 import { unregisterNode } from '../nodes/nodes.ts'
 import { claimInstruction, offerAgain, pushInstructions } from './instructions.ts'
@@ -88,7 +89,7 @@ test('a SuperNode that says that a response was lost receives again what it has 
   await core.confirm(confirmed)
   assert.equal((await core.claim(nodeId))?.metadata.messageId, lost.messageId)
   await core.push(runId, [next])
-  await offerAgain(core.ctx, nodeId)
+  await offerAgain(core.ctx, new LogThrottle(core.clock), nodeId)
   assert.equal((await core.claim(nodeId))?.metadata.messageId, lost.messageId)
   assert.equal((await core.claim(nodeId))?.metadata.messageId, next.messageId)
   assert.equal(await core.claim(nodeId), undefined)

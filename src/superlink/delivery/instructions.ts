@@ -2,12 +2,14 @@ import { lookAgain } from '../../base/bell.ts'
 import { DomainError, errorText } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
+import type { LogThrottle } from '../../base/log-throttle.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import * as life from './life.ts'
 import type { NewMessage, StoredMessage } from './message-store.ts'
+import * as nodeMessages from './node-messages.ts'
 import { sendAll } from './sending.ts'
 import { findFault } from './validate.ts'
 
@@ -96,9 +98,19 @@ async function giveBack(ctx: Pick<SuperlinkContext, 'db' | 'bells'>, message: St
   await ctx.db.transaction((tx, afterCommit) => life.giveBack(ctx, tx, afterCommit, message))
 }
 
-/** A response to a node was lost although it was written: the node receives again what it did not confirm. */
-export async function offerAgain(ctx: Pick<SuperlinkContext, 'db' | 'bells' | 'log'>, nodeId: NodeId): Promise<void> {
-  await ctx.db.transaction((tx, afterCommit) => redeliver(ctx, tx, afterCommit, nodeId))
+/**
+ * A response to a node may have been lost although it was written: the node receives again what it neither confirmed nor began
+ * to reply to. If there is no such instruction, nothing is written, however often the node asks.
+ */
+export async function offerAgain(
+  ctx: Pick<SuperlinkContext, 'db' | 'bells' | 'log'>,
+  throttle: LogThrottle,
+  nodeId: NodeId,
+): Promise<void> {
+  if ((await nodeMessages.listFetched(ctx.db.read, nodeId)).length === 0) return
+  const count = await ctx.db.transaction((tx, afterCommit) => life.giveBackAll(ctx, tx, afterCommit, nodeId))
+  const fields = count > 0 && throttle.admit(String(nodeId))
+  if (fields) logRedelivered(ctx, { node: nodeId, count, ...fields })
 }
 
 /** A node that starts anew receives again what it did not confirm in its former life. */
@@ -109,5 +121,9 @@ export async function redeliver(
   nodeId: NodeId,
 ): Promise<void> {
   const count = await life.giveBackAll(ctx, tx, afterCommit, nodeId)
-  if (count > 0) ctx.log.info('Instructions that were never confirmed are delivered again', { node: nodeId, count })
+  if (count > 0) logRedelivered(ctx, { node: nodeId, count })
+}
+
+function logRedelivered({ log }: Pick<SuperlinkContext, 'log'>, fields: { node: NodeId; count: number }): void {
+  log.info('Instructions that were never confirmed are delivered again', fields)
 }

@@ -74,15 +74,19 @@ export async function readWaiting(db: Db, waiting: readonly WaitingMessage[]): P
 
 const treeBytesAtOnce = 1024 * 1024
 
-/** Ids of messages that the node received and did not confirm. */
+/** Ids of messages that the node received, and neither confirmed nor began to reply to. */
 export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {
-  const query = db.selectFrom('message').select('message_id').where('dst_node_id', '=', nodeId)
-  return (await query.where('state', '=', inState('fetched')).execute()).map((row) => row.message_id)
+  const rows = await selectFetched(db).where('message.dst_node_id', '=', nodeId).execute()
+  return rows.map((row) => row.message_id)
 }
 
-/** Ids of messages that nodes received, and neither confirmed nor began to answer. */
+/** As `listFetched`, of all nodes. */
 export async function listFetchedByAny(db: Db): Promise<string[]> {
-  const rows = await db
+  return (await selectFetched(db).execute()).map((row) => row.message_id)
+}
+
+function selectFetched(db: Db) {
+  return db
     .selectFrom('message')
     .leftJoin('message as reply', (join) =>
       join
@@ -93,8 +97,6 @@ export async function listFetchedByAny(db: Db): Promise<string[]> {
     .select('message.message_id')
     .where('message.state', '=', inState('fetched'))
     .where('reply.message_id', 'is', null)
-    .execute()
-  return rows.map((row) => row.message_id)
 }
 
 /** Messages that the node confirmed and has not answered. */
@@ -109,15 +111,19 @@ export async function listAnnouncedBy(db: Db, nodeId: NodeId): Promise<StoredMes
   return toMessages(await query.where('state', '=', inState('announced')).execute())
 }
 
-/** Ids and senders of messages that nodes announced, and whose objects are not all here. */
-export async function listAnnounced(db: Db): Promise<{ messageId: string; nodeId: NodeId }[]> {
+/** Ids, senders and runs of messages that nodes announced, and whose objects are not all here. */
+export async function listAnnounced(db: Db): Promise<{ messageId: string; nodeId: NodeId; runId: RunId }[]> {
   const rows = await db
     .selectFrom('message')
-    .select(['message_id', 'src_node_id'])
+    .select(['message_id', 'src_node_id', 'run_id'])
     .where('state', '=', inState('announced'))
     .where('src_node_id', '<>', serverApp)
     .execute()
-  return rows.map((row) => ({ messageId: row.message_id, nodeId: row.src_node_id as NodeId }))
+  return rows.map((row) => ({
+    messageId: row.message_id,
+    nodeId: row.src_node_id as NodeId,
+    runId: row.run_id as RunId,
+  }))
 }
 
 /** How many objects of the message have not come. */

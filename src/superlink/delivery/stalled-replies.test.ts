@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
-import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import { type CoreOptions, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { CallHead } from '../../rpc/call.ts'
@@ -11,8 +11,8 @@ import { find } from './message-store.ts'
 import { watchStalledReplies } from './stalled-replies.ts'
 
 /** A node that beats, and has announced a reply of which nothing has come. */
-async function setUp() {
-  const core = await SuperlinkCore.start()
+async function setUp(quotas: CoreOptions['quotas'] = {}) {
+  const core = await SuperlinkCore.start({ quotas })
   const { ctx, clock } = core
   const sleep = mock.method(clock, 'sleep')
   const stop = new AbortController()
@@ -109,6 +109,19 @@ test('while the disk of the SuperLink is full no reply is given up', async () =>
   core.ctx.room.noteFull('/data')
   await pass(5 * quietMs)
   assert.equal(await isGivenUp(), false)
+})
+
+test('a reply that waits for a quota of its run is not given up, and is once nothing comes of it any more', async () => {
+  await using world = await setUp({ runDisk: 50_000 })
+  const { core, nodeId, runId, pass, isGivenUp } = world
+  const { takeBytes } = core.ctx.quotas
+  for (let tries = 0; tries < 2 * (limits.replySilenceMs / 20_000); tries++) {
+    await assert.rejects(takeBytes.call(core.ctx.quotas, { runId, nodeId }, 100_000), { code: 'quota-reached' })
+    await pass(20_000)
+  }
+  assert.equal(await isGivenUp(), false)
+  await pass(limits.quotaRefusalShownMs + quietMs + 2 * lookMs)
+  assert.equal(await isGivenUp(), true)
 })
 
 test('a message that was announced unasked and does not come is forgotten', async () => {

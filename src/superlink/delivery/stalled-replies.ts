@@ -1,4 +1,4 @@
-import type { NodeId } from '../../base/ids.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { SuperlinkContext } from '../context.ts'
 import * as nodeStore from '../nodes/node-store.ts'
@@ -12,7 +12,7 @@ import * as nodeMessages from './node-messages.ts'
  * for them until they expire. (A SuperNode that is gone or was restarted sends nothing more; `replies.ts` knows at once.)
  */
 
-type Ctx = TakingCtx & Pick<SuperlinkContext, 'uploads' | 'room'>
+type Ctx = TakingCtx & Pick<SuperlinkContext, 'uploads' | 'room' | 'quotas'>
 
 /**
  * Background job: looks while there are such replies. A restart gives them the whole time again, and so does a place for
@@ -38,10 +38,16 @@ export async function watchStalledReplies(
 }
 
 interface Progress {
-  /** When the message was seen first, or nothing could be stored. */
+  /** When the message was seen first, or nothing could be stored: the disk was full, or a quota of its run reached. */
   readonly since: number
   /** How many objects were missing, and since when as many. */
   readonly missing?: { readonly count: number; readonly since: number }
+}
+
+interface Announced {
+  readonly messageId: string
+  readonly nodeId: NodeId
+  readonly runId: RunId
 }
 
 class StalledReplies {
@@ -58,13 +64,14 @@ class StalledReplies {
   }
 
   /** Returns the announced messages that make no progress. */
-  async look(announced: readonly { readonly messageId: string; readonly nodeId: NodeId }[]): Promise<string[]> {
-    const { clock, room } = this.#ctx
+  async look(announced: readonly Announced[]): Promise<string[]> {
+    const { clock, room, quotas } = this.#ctx
     const now = clock.now()
     const seen = new Map<string, Progress>()
     const stalled: string[] = []
-    for (const { messageId, nodeId } of announced) {
-      const before = room.isFull ? { since: now } : (this.#seen.get(messageId) ?? { since: now })
+    for (const { messageId, nodeId, runId } of announced) {
+      const mustWait = room.isFull || quotas.findRefusal(runId) !== undefined
+      const before = (mustWait ? undefined : this.#seen.get(messageId)) ?? { since: now }
       const progress =
         now - before.since < limits.replyQuietMs ? before : await this.#examine(messageId, nodeId, before)
       if (progress) seen.set(messageId, progress)
