@@ -33,6 +33,11 @@ export function isStorageFull(error: unknown): boolean {
   return error instanceof DomainError && error.code === 'storage-full'
 }
 
+/** Whether a call was refused because nothing can be stored for now: the disk is full, or the database cannot be reached or written. */
+export function isNotStored(error: unknown): boolean {
+  return isStorageFull(error) || (error instanceof DomainError && error.code === 'unavailable')
+}
+
 const postgresFull = '53100'
 const sqliteFull = 13
 /** The index of the write-ahead log could not grow. */

@@ -1,8 +1,15 @@
 import type { SuperlinkContext } from './context.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 
-/** Gives apps and SuperNodes a whole lease, after a time without storage and after a jump of the clock. */
+/**
+ * Gives apps and SuperNodes a whole lease, after a time without storage and after a jump of the clock. The last commit before
+ * such a time may have succeeded without a response, so without its effects: all waiting calls look again, and what is known of
+ * nodes and runs is read again.
+ */
 export async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
   await ctx.tasks.recover('paused')
   await prolongOnline(ctx)
+  ctx.knownNodes.forgetAll()
+  ctx.participants.forgetAll()
+  for (const bell of Object.values(ctx.bells)) bell.ringAll()
 }

@@ -266,9 +266,14 @@ export class Tasks {
     return true
   }
 
-  /** After a restart of this server, or a time in which no lease could be prolonged. */
-  recover(apps: AppsAfterPause): Promise<void> {
-    return this.#leases.recover(apps)
+  /**
+   * After a restart of this server, or a time in which no lease could be prolonged. A change may have been committed without
+   * its effects then, so waiting calls look again.
+   */
+  async recover(apps: AppsAfterPause): Promise<void> {
+    await this.#leases.recover(apps)
+    this.#pending.ringAll()
+    this.#ended.ringAll()
   }
 
   /** Background job: ends leases when they are over. */

@@ -33,6 +33,12 @@ export class Participants {
     this.#running.delete(runId)
   }
 
+  /** The end of a run may have been committed without a response, so without its effects. */
+  forgetAll(): void {
+    this.#ends += 1
+    this.#running.clear()
+  }
+
   #keep(nodeId: NodeId, runId: RunId): void {
     const nodes = this.#running.get(runId) ?? new Set()
     this.#running.set(runId, nodes.add(nodeId))

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import { DomainError } from '../../base/errors.ts'
 import * as nodeStore from './node-store.ts'
 import { deactivateNode, expireNodes, prolongOnline, unregisterNode } from './nodes.ts'
 
@@ -25,6 +26,25 @@ test('heartbeats of nodes that are online are no statements, and are written tog
   start()
   await ctx.knownNodes.flush()
   assert.equal(counts().size, 0)
+})
+
+test('heartbeats that could not be written are written later, whatever the failure was', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx, clock } = core
+  const nodeId = await core.join('key')
+  await ctx.knownNodes.find(nodeId)
+  clock.advance(intervalMs)
+  await core.beat(nodeId)
+  const until = clock.now() + 2 * intervalMs
+  const failing = (error: Error) => mock.method(ctx.db, 'transaction', () => Promise.reject(error), { times: 1 })
+  failing(new DomainError('unavailable', 'The database cannot be written.'))
+  assert.equal(await expireNodes(ctx), until - intervalMs)
+  failing(new TypeError('a fault'))
+  await assert.rejects(ctx.knownNodes.flush(), /a fault/)
+  assert.equal(await expireNodes(ctx), until)
+  clock.advance(2 * intervalMs)
+  await expireNodes(ctx)
+  assert.equal((await nodeStore.find(ctx.db.read, nodeId))?.status, 'offline')
 })
 
 test('a node whose heartbeat is not written yet is online', async () => {

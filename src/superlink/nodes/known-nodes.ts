@@ -1,4 +1,4 @@
-import { isStorageFull } from '../../base/full-disk.ts'
+import { isNotStored } from '../../base/full-disk.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Database, Db } from '../../db/database.ts'
@@ -74,13 +74,23 @@ export class KnownNodes {
     })
   }
 
-  /** Resolves when all heartbeats that came before are written, unless the disk is full: then they are written later. */
+  /**
+   * Forgets what is known, after a time in which the database was out of reach: a change may have been committed without the
+   * response, so without its effects. Call it when every online node has been given a whole period: unwritten heartbeats are lost.
+   */
+  forgetAll(): void {
+    this.#changes += 1
+    this.#nodes.clear()
+  }
+
+  /** Resolves when all heartbeats that came before are written. If nothing can be stored for now, they are written later. */
   async flush(): Promise<void> {
     clearTimeout(this.#timer)
     this.#timer = undefined
-    const earlier = this.#written
-    this.#written = earlier.then(() => this.#write())
-    await this.#written
+    const written = this.#written.then(() => this.#write())
+    // A failure is reported to this caller alone: the next write is tried all the same.
+    this.#written = written.catch(() => {})
+    await written
   }
 
   async #write(): Promise<void> {
@@ -95,7 +105,7 @@ export class KnownNodes {
         ),
       )
     } catch (error) {
-      if (!isStorageFull(error)) throw error
+      if (!isNotStored(error)) throw error
       return
     }
     for (const { known, node } of beats) if (known.node === node) known.isUnwritten = false

@@ -1,4 +1,4 @@
-import { isStorageFull } from '../../base/full-disk.ts'
+import { isNotStored } from '../../base/full-disk.ts'
 import type { RunId } from '../../base/ids.ts'
 import type { Database } from '../../db/database.ts'
 import { type RunObserver, unobserved } from './progress.ts'
@@ -53,8 +53,8 @@ export class Traffic {
     })
     this.#written = Promise.allSettled([earlier, written])
     await written.catch((error) => {
-      // The disk is full: they are written with the next counts.
-      if (!isStorageFull(error)) throw error
+      // They are written with the next counts. If only the response of the commit was lost, they are counted twice.
+      if (!isNotStored(error)) throw error
       for (const [runId, counts] of batch) this.#add(runId, counts)
     })
     await earlier

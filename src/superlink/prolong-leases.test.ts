@@ -1,0 +1,49 @@
+import assert from 'node:assert/strict'
+import { mock, test } from 'node:test'
+import { SuperlinkCore, settled } from '../../test/harness/superlink-core.ts'
+import type { AfterCommit, Db } from '../db/database.ts'
+import { claimInstruction } from './delivery/instructions.ts'
+import { unregisterNode } from './nodes/nodes.ts'
+import { prolongLeases } from './prolong-leases.ts'
+
+const longMs = 60_000
+
+/** As if the database were lost after the next commit and before its response: it happens, and its effects do not. */
+function loseNextResponse({ db }: SuperlinkCore['ctx']): void {
+  const { transaction } = db
+  const committed = (body: (tx: Db, afterCommit: AfterCommit) => Promise<unknown>) =>
+    transaction.call(db, (tx) => body(tx, () => {}))
+  mock.method(db, 'transaction', committed as typeof transaction, { times: 1 })
+}
+
+test('after a time without a database, calls see what was committed without a response', async () => {
+  await using core = await SuperlinkCore.start()
+  const { ctx } = core
+  const { signal } = new AbortController()
+  const [nodeId, gone] = [await core.join('node'), await core.join('gone')]
+  await ctx.knownNodes.find(gone)
+  const { runId, taskId } = await core.run()
+  const asked = core.instruction(runId, nodeId)
+  const claimed = claimInstruction(ctx, nodeId, { waitMs: longMs, signal, endedAfter: undefined })
+  const alive = ctx.tasks.heartbeat(taskId, { waitMs: longMs, signal })
+  await settled()
+  loseNextResponse(ctx)
+  await core.push(runId, [asked], { upload: false })
+  loseNextResponse(ctx)
+  await unregisterNode(ctx, gone)
+  assert.equal((await ctx.knownNodes.find(gone))?.status, 'online')
+  await prolongLeases(ctx)
+  assert.equal((await claimed)?.metadata.messageId, asked.messageId)
+  assert.equal((await ctx.knownNodes.find(gone))?.status, 'unregistered')
+  const replies = core.collect(runId, [asked.messageId], { waitMs: longMs })
+  await settled()
+  const reply = core.replyTo(asked)
+  loseNextResponse(ctx)
+  await core.reply(reply, { carries: true, upload: false })
+  await prolongLeases(ctx)
+  assert.equal((await replies)[0]?.metadata.messageId, reply.messageId)
+  loseNextResponse(ctx)
+  await core.stop(runId)
+  await prolongLeases(ctx)
+  assert.equal(await alive, false)
+})
