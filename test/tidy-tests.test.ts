@@ -99,6 +99,7 @@ const fixedSleep = /\b(?:setTimeout\(\s*(?:resolve|done)\b|(?:await|race\(\[.*) 
 /** Files that may sleep, how often, and why. Add to it only what cannot be seen in another way. */
 const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>> = {
   'test/harness/program.ts': [1, 'the pause of `eventually`'],
+  'test/faults/secrets.test.ts': [1, 'its ClientApp looks for a file again'],
   'test/harness/apps.ts': [2, 'apps: one works for a while, one looks for nodes again after a pause'],
   'test/harness/attacks.ts': [1, 'hostile clients that pause between their attempts'],
   'test/flows/simulation.test.ts': [1, 'an app that works for a while'],

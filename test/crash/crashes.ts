@@ -12,6 +12,8 @@ export interface CrashOptions {
   /** The environment of Python apps; without it there are none. */
   readonly python: string | undefined
   readonly loads?: readonly LoadName[]
+  /** How long the runs may make no progress; leases and messages in work end within two minutes. */
+  readonly progressPatienceMs?: number
   readonly say: (line: string) => void
 }
 
@@ -26,7 +28,15 @@ export interface CrashOutcome {
  * moment or at a point that matters, such as before a commit. All that was acknowledged must be there afterwards, nothing may
  * reach an app twice, and the state must be without a fault.
  */
-export async function runCrashes({ kills, plan, python, loads = loadNames, say }: CrashOptions): Promise<CrashOutcome> {
+export async function runCrashes({
+  kills,
+  plan,
+  python,
+  loads = loadNames,
+  // For machines that are busy.
+  progressPatienceMs = 15 * 60_000,
+  say,
+}: CrashOptions): Promise<CrashOutcome> {
   const history: Kill[] = []
   const faults: string[] = []
   await using fleet = await CrashFleet.start(python)
@@ -38,7 +48,7 @@ export async function runCrashes({ kills, plan, python, loads = loadNames, say }
     const before = history.length
     let seen = -1
     while (history.length < kills) {
-      const progress = await awaitProgress(ledger, seen, active)
+      const progress = await awaitProgress(ledger, seen, active, progressPatienceMs)
       if (progress === 'none') faults.push(`nothing goes on any more: ${await describeState(fleet)}`)
       if (progress !== 'some') break
       const kill = plan.next().value
@@ -62,20 +72,17 @@ async function awaitProgress(
   ledger: string,
   seen: number,
   active: readonly ActiveRun[],
+  patienceMs: number,
 ): Promise<'some' | 'over' | 'none'> {
   const finite = active.filter(({ isEndless }) => !isEndless)
-  return eventually<'some' | 'over'>(
-    'progress of the runs',
-    () => {
-      if (finite.every(({ follower }) => follower.hasEnded)) return 'over'
-      return readLedger(ledger).length > seen && 'some'
-    },
-    progressPatienceMs,
-  ).catch(() => 'none')
+  const endsAt = performance.now() + patienceMs
+  const look = (): 'some' | 'over' | 'none' | false => {
+    if (finite.every(({ follower }) => follower.hasEnded)) return 'over'
+    if (readLedger(ledger).length > seen) return 'some'
+    return performance.now() > endsAt && 'none'
+  }
+  return eventually('progress of the runs', look, Number.POSITIVE_INFINITY)
 }
-
-/** Leases and messages in work end within two minutes; the rest is for machines that are busy. */
-const progressPatienceMs = 15 * 60_000
 
 /** What a person would look at: what runs wait for, and the end of the log of each program. */
 async function describeState({ deployment, programs }: CrashFleet): Promise<string> {

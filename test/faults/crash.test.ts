@@ -7,6 +7,8 @@ import { drawKills } from '../crash/plan.ts'
 test('what was acknowledged survives kills of every program', async (t) => {
   const { faults } = await runCrashes({
     ...{ kills: 8, plan: drawKills(11), python: undefined, loads: ['small', 'endless'] },
+    // A report comes before the limit of the test.
+    progressPatienceMs: 4 * 60_000,
     say: (line) => t.diagnostic(line),
   })
   assert.deepEqual(faults, [])

@@ -2,9 +2,9 @@ import assert from 'node:assert/strict'
 import { randomBytes } from 'node:crypto'
 import { existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { countingClient, countingServer } from '../harness/apps.ts'
+import { countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
-import { processesWith, run } from '../harness/program.ts'
+import { eventually, processesWith, run } from '../harness/program.ts'
 
 /** What other programs of this machine can read of a process. */
 interface Seen {
@@ -22,6 +22,19 @@ function look(marker: string, seen: Map<string, Seen>): void {
     }
   }
 }
+
+/** Replies once there is this file. */
+const clientWaitingFor = (path: string): string => `
+import { existsSync } from 'node:fs'
+import { ArrayRecord, ClientApp, MetricRecord, RecordDict } from 'trellis-fl'
+export const app = new ClientApp()
+  .train(async (message) => {
+    while (!existsSync(${JSON.stringify(path)})) await new Promise((resolve) => setTimeout(resolve, 50))
+    const metrics = new MetricRecord({ 'num-examples': 1 })
+    return message.reply(new RecordDict({ arrays: message.content.arrays('arrays'), metrics }))
+  })
+  .evaluate((message) => message.reply(new RecordDict({ metrics: new MetricRecord({ 'num-examples': 1, loss: 0.5 }) })))
+`
 
 /** The middle lines of a private key: the first and last are alike in all of them. */
 function bodyOf(keyfile: string): string {
@@ -62,14 +75,19 @@ test('no secret of a deployment is in logs, arguments, environments of others, r
 
   const marker = environment.FLWR_HOME as string
   const seen = new Map<string, Seen>()
-  const app = deployment.writeApp({ server: countingServer, client: countingClient, config: 'nodes = 1\nrounds = 1' })
+  const go = directory.file('go')
+  const client = clientWaitingFor(go)
+  const app = deployment.writeApp({ server: countingServer, client, config: 'nodes = 1\nrounds = 1' })
   const follower = deployment.start('flwr', ['run', app, '--stream'])
-  await follower.line(/\[ROUND 1\/1\]/)
-  look(marker, seen)
+  const servers = ['flower-superlink', 'flower-supernode', 'flower-superexec']
+  await eventually('the sight of all programs', () => {
+    look(marker, seen)
+    const programs = new Set([...seen.values()].map(({ program }) => program))
+    return [...servers, 'flwr-serverapp', 'flwr-clientapp'].every((program) => programs.has(program))
+  })
+  writeFileSync(go, '')
   assert.equal(await follower.end(), 0, follower.said)
-  const programs = new Set([...seen.values()].map(({ program }) => program))
-  for (const program of ['flower-superlink', 'flower-supernode', 'flower-superexec', 'flwr-serverapp'])
-    assert.ok(programs.has(program), `${program} was not seen among ${[...programs]}`)
+  await follower.heard()
   // Given by the operator: it shows that arguments and environments were read.
   const own = [...seen.values()].find(({ program }) => program === 'flower-superlink')
   assert.ok(own?.text.includes(webhookPath) && own.text.includes(password))

@@ -42,9 +42,10 @@ test('a run is one trace, from flwr run to the ClientApp of each message, and ap
     const ran = await deployment.flwr('run', app, '--stream', ...flags)
     said = ran.said
     assert.equal(ran.status, 0, said)
-    // A SuperExec that ends gives up after a second.
-    const isProcess = ({ name }: { name: string }): boolean => name === 'app process'
-    await eventually('the spans of both apps', () => collector.spans.filter(isProcess).length === 2)
+    // A program that ends gives up after a few seconds.
+    const expected = ['ClientApp', 'ServerApp', 'app process', 'app process', 'flwr run', 'message', 'run']
+    const names = (): string => String(collector.spans.map(({ name }) => name).toSorted())
+    await eventually('all spans', () => names() === String(expected))
     runId = BigInt(/Successfully started run (\d+)/.exec(said)?.[1] ?? 0)
   }
   const { spans } = collector

@@ -16,7 +16,10 @@ export class FaultProxy implements AsyncDisposable {
 
   private constructor(target: number) {
     this.#target = target
-    this.#server = createServer((incoming, outgoing) => void this.#pass(incoming, outgoing))
+    this.#server = createServer((incoming, outgoing) => {
+      // The caller or the server has hung up, as both may at any time.
+      this.#pass(incoming, outgoing).catch(() => outgoing.destroy())
+    })
   }
 
   static async start(target: number): Promise<FaultProxy> {

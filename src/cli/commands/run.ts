@@ -140,9 +140,6 @@ async function follow(
   return statusText(ended) === 'finished:failed' ? 1 : 0
 }
 
-/** How long the command waits for a collector at its end. */
-const sendMs = 1000
-
 /** The code that reads certificates is loaded only if it is needed. */
 async function readTarget(options: OptionValues): Promise<TraceTarget | undefined> {
   if (Object.values(options).every((value) => value === undefined)) return undefined
@@ -159,7 +156,7 @@ async function traced(
   const startedAt = systemClock.now()
   const log = { warn: (text: string) => output.note(`Warning: ${text}`) }
   const target = await readTarget({ otlpEndpoint, otlpCaCertfile })
-  await using traces = await openTraces(target, 'flwr', { log, sendMs })
+  await using traces = await openTraces(target, 'flwr', { log })
   let runId: bigint | undefined
   try {
     return await command((started) => {
