@@ -187,7 +187,9 @@ test('what cannot be used is refused in one sentence with a remedy, without the 
     ],
   ]
   for (const [url, sentence] of refusals) {
-    const refused = open(url, {}, { PGPASSWORD: 'not this' })
+    const environment = { PGPASSWORD: 'not this' }
+    const refused = open(url, {}, environment)
+    assert.deepEqual(environment, {}, 'apps would inherit it')
     await assert.rejects(refused, (error: Error) => {
       assert.match(error.message, sentence)
       assert.doesNotMatch(error.message, /not this|\n/)

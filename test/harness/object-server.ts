@@ -49,13 +49,6 @@ export class ObjectServer implements AsyncDisposable {
     return `s3://models/${prefix}?endpoint=${scheme}://127.0.0.1:${port}`
   }
 
-  /** Writes a file as `--storage-credentials-file` wants it. */
-  static writeKeys(path: string, keys: { accessKeyId: string; secretAccessKey: string } = objectServerKeys): string {
-    const lines = [`aws_access_key_id = ${keys.accessKeyId}`, `aws_secret_access_key = ${keys.secretAccessKey}`]
-    writeFileSync(path, `[default]\n${lines.join('\n')}\n`, { mode: 0o600 })
-    return path
-  }
-
   /** Paths of everything in the bucket, below it. */
   stored(): string[] {
     return readdirSync(this.#bucket, { recursive: true, withFileTypes: true })

@@ -64,7 +64,9 @@ export class PostgresServer implements AsyncDisposable {
   }
 
   static async start(options: PostgresOptions = {}): Promise<PostgresServer> {
+    await using onFailure = new AsyncDisposableStack()
     const folder = mkdtempSync(join(tmpdir(), 'trellis-pg-'))
+    onFailure.defer(() => rmSync(folder, { recursive: true, force: true }))
     if (owner) chownSync(folder, owner.uid, owner.gid)
     const data = join(folder, 'data')
     const init = ['-D', data, '-U', 'trellis', '-A', 'trust', '-E', 'UTF8', '--locale', 'C', '--no-sync']
@@ -96,8 +98,9 @@ export class PostgresServer implements AsyncDisposable {
         ...(options.settings ?? []),
       ].join('\n'),
     )
-    const server = new PostgresServer(folder, port)
+    const server = onFailure.use(new PostgresServer(folder, port))
     await server.#ready()
+    onFailure.move()
     return server
   }
 
