@@ -3,7 +3,7 @@ import { renameSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { BalancedSuperlinks, withoutBalancer } from '../harness/balanced-superlinks.ts'
-import type { TestProgram } from '../harness/program.ts'
+import { eventually, type TestProgram } from '../harness/program.ts'
 
 /** Three SuperLinks on one database behind HAProxy, over mutual TLS: one serves, two stand by. */
 
@@ -68,6 +68,9 @@ test('a SuperLink that was taken over while it was cut off stops serving and bec
   )
   await former.line(/taken over by another SuperLink .* This one stops serving and becomes its standby\./)
   await former.line(/becomes its standby\.[\s\S]*this one is a standby and takes over/)
+  await fleet.active()
+  // `flwr run` does not wait for a SuperLink, and HAProxy sees only at its next check which one serves.
+  await eventually('a response through HAProxy', async () => (await fleet.deployment.flwr('ls')).status === 0)
   await completes(startRun(1), 1)
 })
 
@@ -86,6 +89,7 @@ test('a revocation acts at the SuperLink that has taken over', { skip: withoutBa
   writeFileSync(`${fleet.crl}.new`, await ca.crl([issued], 2))
   renameSync(`${fleet.crl}.new`, fleet.crl)
   assert.equal(await node.end(), 1)
+  await node.heard()
   assert.match(node.said, /revoked/)
   assert.deepEqual(
     nodes.map(({ hasEnded }) => hasEnded),
