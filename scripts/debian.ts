@@ -16,7 +16,9 @@ export function unpackPackage(name: string, complete: string, wanted: RegExp = /
     const download = (): void => {
       const plan = run('apt-get', ['install', '--simulate', '--no-install-recommends', name])
       const missing = [...plan.matchAll(/^Inst (\S+)/gm)].map(([, one]) => one as string)
-      run('apt-get', ['download', '-qq', ...missing.filter((one) => wanted.test(one))])
+      const names = missing.filter((one) => wanted.test(one))
+      // If everything is installed already, the package itself is unpacked all the same.
+      run('apt-get', ['download', '-qq', ...(names.length > 0 ? names : [name])])
     }
     if (spawnSync('apt-cache', ['show', name]).status !== 0) update()
     try {
