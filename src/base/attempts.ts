@@ -1,32 +1,44 @@
-import type { Clock } from '../../base/clock.ts'
+export interface AttemptsOptions {
+  /** How many there may be within a window, which begins with the first. */
+  readonly max: number
+  /** Length of the window in milliseconds. */
+  readonly perMs: number
+  /** How many keys are remembered, the oldest being forgotten first; all of a window by default. */
+  readonly keysMax?: number
+}
 
-/** More than a few mistypes need. */
-const attemptsMax = 10
-const perMs = 60_000
-/** Addresses that are remembered; the oldest is forgotten first. */
-const addressesMax = 1000
+/** Bounds how often the same peer may do something. */
+export class Attempts<K> {
+  readonly #options: AttemptsOptions
+  /** The oldest window first. */
+  readonly #windows = new Map<K, { readonly since: number; count: number }>()
 
-/** Bounds how often an address may enter a token: each wrong one is a line in the audit log. */
-export class TokenAttempts {
-  readonly #clock: Pick<Clock, 'now'>
-  readonly #seen = new Map<string, { since: number; count: number }>()
-
-  constructor(clock: Pick<Clock, 'now'>) {
-    this.#clock = clock
+  constructor(options: AttemptsOptions) {
+    this.#options = options
   }
 
-  /** Counts an attempt. Returns whether it may be made. */
-  take(host: string): boolean {
-    const now = this.#clock.now()
-    const seen = this.#seen.get(host)
-    if (seen && now >= seen.since && now - seen.since < perMs) {
-      seen.count += 1
-      return seen.count <= attemptsMax
+  /** Counts an attempt at this time. Returns false if there were too many. */
+  take(key: K, now: number): boolean {
+    const { max, keysMax = Number.POSITIVE_INFINITY } = this.#options
+    for (const [other, { since }] of this.#windows) {
+      if (this.#isOpen(since, now)) break
+      this.#windows.delete(other)
     }
-    this.#seen.delete(host)
-    const [oldest] = this.#seen.keys()
-    if (this.#seen.size >= addressesMax && oldest !== undefined) this.#seen.delete(oldest)
-    this.#seen.set(host, { since: now, count: 1 })
+    const window = this.#windows.get(key)
+    if (window && this.#isOpen(window.since, now)) {
+      if (window.count >= max) return false
+      window.count += 1
+      return true
+    }
+    this.#windows.delete(key)
+    const [oldest] = this.#windows.keys()
+    if (this.#windows.size >= keysMax && oldest !== undefined) this.#windows.delete(oldest)
+    this.#windows.set(key, { since: now, count: 1 })
     return true
+  }
+
+  /** A clock that was set back keeps no window open for longer than one was. */
+  #isOpen(since: number, now: number): boolean {
+    return Math.abs(now - since) < this.#options.perMs
   }
 }

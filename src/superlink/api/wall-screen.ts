@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http'
 import { hostname } from 'node:os'
+import { Attempts } from '../../base/attempts.ts'
 import { errorCatalog } from '../../base/error-catalog.ts'
 import { DomainError } from '../../base/errors.ts'
 import { LogThrottle } from '../../base/log-throttle.ts'
@@ -22,10 +23,12 @@ import type { SuperlinkContext } from '../context.ts'
 import { auditCalls } from './audit-calls.ts'
 import { createControlReaders } from './control-reader.ts'
 import { ScreenToken } from './screen-token.ts'
-import { TokenAttempts } from './token-attempts.ts'
 
 /** Tabs of all wall screens together have at most so many streams; a tab has two. */
 const streamsMax = 32
+
+/** Of an address: more than a few mistypes need. Each wrong token is a line in the audit log. */
+const tokenAttempts = { max: 10, perMs: 60_000, keysMax: 1000 }
 
 /** A reader by token: it sees all SuperNodes and runs, as a certificate with `runs = "all"` does, and is no admin. */
 const tokenReader: CertificatePeer = {
@@ -70,7 +73,7 @@ export async function createWallScreen(
   const readers = createControlReaders(control, [auditCalls(name, audit)], drain)
   const tokens = token === undefined ? undefined : new ScreenToken(token)
   const streams = new OpenStreams(streamsMax)
-  const attempts = new TokenAttempts(clock)
+  const attempts = new Attempts<string>(tokenAttempts)
   const throttle = new LogThrottle(clock)
   const explain = (error: unknown): string => toWireError(error, name, log).httpSentence
 
@@ -107,7 +110,7 @@ export async function createWallScreen(
     const { remoteAddress: peerAddress, peer, secure } = connection
     const network = networkOf(hostOf(peerAddress))
     // Lines of the log and of the audit log are bounded, so that guesses do not fill the disk.
-    if (!attempts.take(network)) {
+    if (!attempts.take(network, clock.now())) {
       response.setHeader('retry-after', '60')
       return sendText(response, 429, 'Too many tokens were entered from this address: wait a minute.')
     }

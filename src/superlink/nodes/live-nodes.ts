@@ -1,3 +1,4 @@
+import { Attempts } from '../../base/attempts.ts'
 import type { NodeId } from '../../base/ids.ts'
 import type { Connection } from '../../rpc/call.ts'
 
@@ -13,8 +14,7 @@ export interface Speaker {
 }
 
 /** A SuperNode that leaves and joins in a loop would fill the event log: each time makes two events. */
-const leavesMax = 10
-const leavesWindowMs = 60_000
+const leaves = { max: 10, perMs: 60_000 }
 
 /** Remembers the speaker of each node, so that one identity is one SuperNode. */
 export class LiveNodes {
@@ -22,8 +22,7 @@ export class LiveNodes {
   readonly #failing = new Set<NodeId>()
   readonly #releases = new Map<NodeId, string>()
   readonly #nodes = new WeakMap<Connection, Set<NodeId>>()
-  /** How often each node has left within its window, the oldest window first. */
-  readonly #leaves = new Map<NodeId, { readonly since: number; count: number }>()
+  readonly #leaves = new Attempts<NodeId>(leaves)
 
   /** Returns whether another speaker of the node has a connection that is still open. */
   isTaken(nodeId: NodeId, { connection, process }: Speaker): boolean {
@@ -67,15 +66,7 @@ export class LiveNodes {
 
   /** Counts that a node leaves. Returns false if it has left too often within a minute. */
   mayLeave(nodeId: NodeId, now: number): boolean {
-    for (const [id, { since }] of this.#leaves) {
-      if (Math.abs(now - since) < leavesWindowMs) break
-      this.#leaves.delete(id)
-    }
-    const leaves = this.#leaves.get(nodeId) ?? { since: now, count: 0 }
-    if (leaves.count >= leavesMax) return false
-    leaves.count += 1
-    this.#leaves.set(nodeId, leaves)
-    return true
+    return this.#leaves.take(nodeId, now)
   }
 
   /** How many nodes the connection speaks for. */
