@@ -1,4 +1,5 @@
 import { open } from 'node:fs/promises'
+import { AtOnce } from '../base/at-once.ts'
 import { limits } from '../base/limits.ts'
 
 /** Resolves when what was written to a file, or the names in a folder, are on disk. */
@@ -25,8 +26,7 @@ export const disk: Disk = {
  */
 export class DiskSyncs implements Disk {
   readonly #disk: Disk
-  #running = 0
-  readonly #waiting: (() => void)[] = []
+  readonly #syncing = new AtOnce(limits.diskSyncsAtOnce)
   /** Of folders, that have not begun. */
   readonly #shared = new Map<string, Promise<void>>()
 
@@ -52,14 +52,6 @@ export class DiskSyncs implements Disk {
   async #inTurn(sync: () => Promise<void>): Promise<void> {
     // A turn of the event loop, so that callers can share.
     await Promise.resolve()
-    if (this.#running >= limits.diskSyncsAtOnce) await new Promise<void>((resolve) => this.#waiting.push(resolve))
-    else this.#running += 1
-    try {
-      await sync()
-    } finally {
-      const next = this.#waiting.shift()
-      if (next) next()
-      else this.#running -= 1
-    }
+    await this.#syncing.run(sync)
   }
 }
