@@ -1,23 +1,16 @@
-import { sql } from 'kysely'
+import { type SelectQueryBuilder, sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import { byDialect } from '../../db/by-dialect.ts'
 import type { Db } from '../../db/database.ts'
 import { notIndexed } from '../../db/planner.ts'
+import type { Tables } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
 import { inState, serverApp } from '../delivery/message-rows.ts'
 
 /** Counts what runs and SuperNodes take, by the indexes of messages and objects. */
 
 const runBytes = statement<{ runId: RunId }, { bytes: number | null }>((db, value) =>
-  db
-    .selectFrom('object')
-    .select(({ fn }) => fn.sum<number | null>('size').as('bytes'))
-    .where('object_id', 'in', ({ selectFrom }) =>
-      selectFrom('message')
-        .innerJoin('message_object', 'message_object.message_id', 'message.message_id')
-        .select('message_object.object_id')
-        .where('message.run_id', '=', value('runId')),
-    ),
+  bytesNamedBy(db, db.selectFrom('message').where('message.run_id', '=', value('runId'))),
 )
 
 /** Bytes of the objects that the messages of this run name. */
@@ -26,20 +19,23 @@ export async function countRunBytes(db: Db, runId: RunId): Promise<number> {
 }
 
 const nodeBytes = statement<{ nodeId: NodeId }, { bytes: number | null }>((db, value) =>
-  db
-    .selectFrom('object')
-    .select(({ fn }) => fn.sum<number | null>('size').as('bytes'))
-    .where('object_id', 'in', ({ selectFrom }) =>
-      selectFrom('message')
-        .innerJoin('message_object', 'message_object.message_id', 'message.message_id')
-        .select('message_object.object_id')
-        .where('message.src_node_id', '=', value('nodeId')),
-    ),
+  bytesNamedBy(db, db.selectFrom('message').where('message.src_node_id', '=', value('nodeId'))),
 )
 
 /** Bytes of the objects of messages that this SuperNode has sent. */
 export async function countNodeBytes(db: Db, nodeId: NodeId): Promise<number> {
   return Number((await nodeBytes(db, { nodeId })).rows[0]?.bytes ?? 0)
+}
+
+/** Sums the sizes of the objects that these messages name, each once. */
+function bytesNamedBy(db: Db, messages: SelectQueryBuilder<Tables, 'message', object>) {
+  const named = messages
+    .innerJoin('message_object', 'message_object.message_id', 'message.message_id')
+    .select('message_object.object_id')
+  return db
+    .selectFrom('object')
+    .select(({ fn }) => fn.sum<number | null>('size').as('bytes'))
+    .where('object_id', 'in', named)
 }
 
 const runObjects = statement<{ runId: RunId }, { count: number }>((db, value) =>
