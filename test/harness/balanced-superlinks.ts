@@ -5,7 +5,6 @@ import { Deployment } from './deployment.ts'
 import { freePort } from './free-port.ts'
 import { PostgresServer, withoutPostgres } from './postgres.ts'
 import { eventually, TestProgram } from './program.ts'
-import { Relay } from './relay.ts'
 
 const haproxy = process.env.TRELLIS_HAPROXY
 
@@ -17,12 +16,11 @@ type Addresses = Record<(typeof apis)[number], string>
 
 /**
  * SuperLinks on one PostgreSQL database behind HAProxy, which passes on TCP to the one that listens. SuperNodes, `flwr` and the
- * SuperExec know the address of HAProxy alone. Connections to the database go through a relay that can be cut.
+ * SuperExec know the address of HAProxy alone.
  */
 export class BalancedSuperlinks implements AsyncDisposable {
   readonly deployment: Deployment
   readonly database: PostgresServer
-  readonly relay: Relay
   /** The certificates that SuperLinks reject. */
   readonly crl: string
   readonly superlinks: TestProgram[]
@@ -30,13 +28,12 @@ export class BalancedSuperlinks implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack
 
   private constructor(
-    parts: Pick<BalancedSuperlinks, 'deployment' | 'database' | 'relay' | 'crl' | 'superlinks'>,
+    parts: Pick<BalancedSuperlinks, 'deployment' | 'database' | 'crl' | 'superlinks'>,
     commands: readonly (readonly string[])[],
     stack: AsyncDisposableStack,
   ) {
     this.deployment = parts.deployment
     this.database = parts.database
-    this.relay = parts.relay
     this.crl = parts.crl
     this.superlinks = parts.superlinks
     this.#commands = commands
@@ -47,7 +44,6 @@ export class BalancedSuperlinks implements AsyncDisposable {
     await using stack = new AsyncDisposableStack()
     const database = stack.use(await PostgresServer.start())
     await database.sql('CREATE DATABASE flower')
-    const relay = stack.use(await Relay.start(database.port))
     const places = await Promise.all(Array.from({ length: count }, chooseAddresses))
     const [first = await chooseAddresses()] = places
     let crl = ''
@@ -60,7 +56,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
           writeFileSync(crl, await ca.crl([], 1))
           writeFileSync(directory.file('secret'), randomBytes(32).toString('hex'), { mode: 0o600 })
           common = [
-            ...['--database', `postgres://trellis@127.0.0.1:${relay.port}/flower`],
+            ...['--database', database.url('flower')],
             ...['--storage-dir', directory.file('objects'), '--ssl-client-crl', crl],
             ...['--isolation', 'process', '--superexec-auth-secret-file', directory.file('secret')],
             ...['--serverappio-api-address', '127.0.0.1:0', '--health-server-address', '127.0.0.1:0'],
@@ -79,7 +75,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
       ...['--superexec-auth-secret-file', deployment.directory.file('secret')],
     ]
     deployment.start('flower-superexec', superexec)
-    const parts = { deployment, database, relay, crl, superlinks: [deployment.superlink, ...others] }
+    const parts = { deployment, database, crl, superlinks: [deployment.superlink, ...others] }
     return new BalancedSuperlinks(parts, commands, stack.move())
   }
 
