@@ -19,6 +19,7 @@ import { listPrograms } from './command-tree.ts'
 import { completions } from './completions.ts'
 import { eventPage } from './event-page.ts'
 import { manPage } from './man-pages.ts'
+import { programEnds } from './program-ends.ts'
 import { strategyPage } from './strategy-page.ts'
 
 /**
@@ -60,24 +61,7 @@ const pages = {
     '## Without a server',
     table(
       ['what happens', 'program', 'exit status'],
-      [
-        ['one of its options, files or certificates is wrong', 'all, at their start', '1, with one sentence'],
-        ['its address is in use, or cannot be opened', 'SuperLink, SuperNode, SuperExec, at their start', '1'],
-        ['its database cannot be opened, or was written by a newer release', 'SuperLink, at its start', '1'],
-        ['SIGINT, SIGTERM, SIGQUIT', 'all', '0; a second signal ends it at once'],
-        [
-          'its parent process has ended',
-          'app processes, and a SuperExec when its ServerApps have ended (--keep-apps of the SuperLink)',
-          '0',
-        ],
-        [
-          'a file that was changed while it runs is invalid',
-          'all',
-          'none: the last valid files stay in use, and the log says why',
-        ],
-        ['a SuperExec that it started has ended', 'SuperLink, SuperNode', 'none: it is started again'],
-        ['a bug in Trellis', 'all', '1, with the request to report it'],
-      ],
+      programEnds.map(({ what, program, end }) => [what, program, end]),
     ),
   ],
   'events.md': eventPage(table),

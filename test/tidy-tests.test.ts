@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
+import { programEnds } from '../scripts/program-ends.ts'
 import { slowest } from '../scripts/slow-tests.ts'
 import { withoutTemplateText } from './harness/source-code.ts'
 
@@ -89,6 +90,14 @@ test('what mutual TLS must do is shown by tests that are there', () => {
   )
   assert.deepEqual(
     missing.map(([, path, name]) => `${path}: ${name}`),
+    [],
+  )
+})
+
+test('each event that could end a program is shown by a test that is there', () => {
+  const known = new Set(allTests.map(({ where, name }) => `${where.split(':')[0]}: ${name}`))
+  assert.deepEqual(
+    programEnds.map(({ shownBy }) => shownBy).filter((shownBy) => !known.has(shownBy)),
     [],
   )
 })
