@@ -1,3 +1,5 @@
+import { fork } from 'node:child_process'
+import { once } from 'node:events'
 import { prepareChromium } from './chromium.ts'
 import { prepareDeployTools } from './deploy-tools.ts'
 import { prepareHaproxy } from './haproxy.ts'
@@ -37,11 +39,28 @@ export async function prepare({ interop, deploy, browser, engines }: Prepared): 
   }
 }
 
+const parts = {
+  matrix: { interop: true, deploy: false, browser: false, engines: false },
+  rest: { interop: false, deploy: true, browser: true, engines: true },
+  all: { interop: true, deploy: true, browser: true, engines: true },
+} as const
+
+/** As `prepare`, in a process of its own: most of the work blocks the process that does it. */
+export async function prepareApart(part: keyof typeof parts): Promise<Record<string, string>> {
+  const child = fork(import.meta.filename, [part])
+  let variables: Record<string, string> | undefined
+  child.once('message', (message: Record<string, string>) => {
+    variables = message
+  })
+  const [status] = await once(child, 'close')
+  if (variables === undefined) throw new Error(`What tests need cannot be prepared (status ${status})`)
+  return variables
+}
+
 if (import.meta.main) {
-  // CI prepares what the matrix needs first, and the rest while the matrix runs.
-  const [part = 'all'] = process.argv.slice(2)
-  if (part !== 'all' && part !== 'matrix' && part !== 'rest')
-    throw new Error(`There is no '${part}': name matrix or rest, or nothing for both.`)
-  const isRest = part !== 'matrix'
-  await prepare({ interop: part !== 'rest', deploy: isRest, browser: isRest, engines: isRest })
+  // CI prepares what the matrix needs while the checks run, and the rest while the matrix runs.
+  const part = process.argv[2] ?? 'all'
+  if (!(part in parts)) throw new Error(`There is no '${part}': name matrix or rest, or nothing for both.`)
+  const variables = await prepare(parts[part as keyof typeof parts])
+  process.send?.(variables)
 }

@@ -6,7 +6,6 @@ import { countingClientPython, countingServerPython, writeMixedApp } from '../ha
 import type { Maker } from '../harness/python-flower.ts'
 import { type Cell, type Column, columns, isFirstOf, type Language, matrixTable, skipReason } from './cells.ts'
 
-// Files are run in the order of their names: this one takes longest, so its name comes first.
 const cells: Cell[] = []
 after(() => process.stdout.write(`\n${matrixTable(cells)}\n\n`))
 
@@ -20,13 +19,18 @@ describe('two rounds in every cell, and every flwr shows and stops runs at every
       cells.push(...own)
       await using fleet = await createFleet(column)
       await startNodes(fleet, column)
+      /** One training of each `flwr` that starts apps of this language: where that is ours alone, the others look at its run. */
+      const trainings = new Map<Maker, Training>()
       for (const cell of own) {
         const isFirst = isFirstOf(column, cell.cli)
         await context.test(`flwr ${cell.cli} runs${isFirst ? ', lists and shows' : ''}`, async () => {
-          const training = await train(fleet, column, cell.cli)
+          const starter = starterOf(column, cell.cli)
+          const training = trainings.get(starter) ?? (await train(fleet, column, starter))
+          trainings.set(starter, training)
           if (isFirst) await show(fleet, cell.cli, training.runId)
-          const outcome = training.seconds === undefined ? 'OK (started by ours)' : 'OK'
-          cells[cells.indexOf(cell)] = { ...cell, seconds: training.seconds, outcome }
+          const ended =
+            starter === cell.cli ? { outcome: 'OK', seconds: training.seconds } : { outcome: 'OK (started by ours)' }
+          cells[cells.indexOf(cell)] = { ...cell, ...ended }
         })
       }
       // After all trainings: Python's SuperNodes can stay busy for good with a message of a run that was stopped.
@@ -58,13 +62,13 @@ async function startNodes(fleet: MixedFleet, { superlink, supernodes, language }
 /** Apps in TypeScript are started by our `flwr`. */
 const starterOf = ({ language }: Column, cli: Maker): Maker => (language === 'typescript' ? 'trellis' : cli)
 
-/** Trains, and checks the result. Returns the seconds of the training if this `flwr` can start it. */
-async function train(
-  fleet: MixedFleet,
-  column: Column,
-  cli: Maker,
-): Promise<{ runId: string; seconds: number | undefined }> {
-  const starter = starterOf(column, cli)
+interface Training {
+  readonly runId: string
+  readonly seconds: number
+}
+
+/** Trains, and checks the result. */
+async function train(fleet: MixedFleet, column: Column, starter: Maker): Promise<Training> {
   const app = writeApp(fleet, column)
   const training = await fleet.flwr(starter, ['run', app, '--stream'])
   assert.equal(training.status, 0, training.said)
@@ -75,7 +79,7 @@ async function train(
   assert.doesNotMatch(training.said, /[1-9] failures/)
   const [, runId = ''] = /run (\d+)/.exec(training.said) ?? []
   const seconds = /Strategy execution finished in ([\d.]+)s/.exec(training.said)?.[1]
-  return { runId, seconds: starter === cli ? Number(seconds) : undefined }
+  return { runId, seconds: Number(seconds) }
 }
 
 /** Looks at a run that has ended, as a person would. */

@@ -12,17 +12,21 @@ const server = `
 import { ArrayRecord, FedAvg, log, NdArray, ServerApp } from 'trellis-fl'
 export const app = new ServerApp().main(async (grid) => {
   const strategy = new FedAvg({ fractionEvaluate: 0, minAvailableNodes: 1, minTrainNodes: 1 })
-  const initial = new ArrayRecord({ w: NdArray.from(Float32Array.from({ length: 25e6 }, (_, index) => index % 1000)) })
-  const { arrays } = await strategy.start(grid, initial, { numRounds: 1 })
-  const values = [...arrays.get('w').values()]
-  log.info(\`right: \${values.filter((value, index) => value === (index % 1000) + 1).length}\`)
+  const w = new Float32Array(25e6)
+  for (let index = 0; index < w.length; index++) w[index] = index % 1000
+  const { arrays } = await strategy.start(grid, new ArrayRecord({ w: NdArray.from(w) }), { numRounds: 1 })
+  const values = arrays.get('w').values()
+  let right = 0
+  for (let index = 0; index < values.length; index++) if (values[index] === (index % 1000) + 1) right++
+  log.info(\`right: \${right}\`)
 })
 `
 const client = `
 import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
 export const app = new ClientApp().train((message) => {
   const arrays = message.content.arrays('arrays')
-  const w = Float32Array.from(arrays.get('w').values(), (value) => value + 1)
+  const w = arrays.get('w').values().slice()
+  for (let index = 0; index < w.length; index++) w[index]++
   const metrics = new MetricRecord({ 'num-examples': 1 })
   return message.reply(new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(w) }), metrics }))
 })
