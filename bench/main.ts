@@ -114,9 +114,9 @@ async function benchAll(args: readonly string[]): Promise<void> {
     ? [['scale', '--quick'], ['bad-days', '60'], ['waterfall']]
     : [['scale'], ['bad-days'], ['waterfall'], ['tables']]
   const leftOut: string[] = []
-  for (const [name, ...own] of parts) {
+  for (const [name, ...options] of parts) {
     process.stderr.write(`\n${name}\n`)
-    const reason = await runPart([name, ...own, '--page'], limitOf(name))
+    const reason = await runPart([name, ...options, '--page'], limitOf(name))
     if (reason !== undefined) leftOut.push(`${name}: ${reason}`)
   }
   report(leftOut, parts.length)

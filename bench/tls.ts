@@ -162,11 +162,11 @@ async function joinFleet(
 }
 
 /** Joins as often as it takes: a SuperLink admits only so many new connections at a time, and a busy one is slow. */
-async function comeBack(...how: Parameters<typeof joinFleet>): ReturnType<typeof joinFleet> {
+async function comeBack(...options: Parameters<typeof joinFleet>): ReturnType<typeof joinFleet> {
   const pauses = backoffMs()
   for (;;) {
     try {
-      return await joinFleet(...how)
+      return await joinFleet(...options)
     } catch (error) {
       if (!(error instanceof RpcError) || !(error.retryable || error.status === 'deadline-exceeded')) throw error
       await delay(pauses.next().value)

@@ -69,11 +69,11 @@ export class Programs implements AsyncDisposable {
   #spawn(name: string, args: readonly string[], among: Program[], onTerminal = false): Program {
     const { directory, bin, signal } = this.#options
     signal.throwIfAborted()
-    const own = Object.entries(process.env).filter(([key]) => !key.startsWith('FLWR_'))
+    const inherited = Object.entries(process.env).filter(([key]) => !key.startsWith('FLWR_'))
     const child = spawn(join(bin, name), args, {
       cwd: directory,
       stdio: ['ignore', onTerminal ? 'inherit' : 'pipe', onTerminal ? 'inherit' : 'pipe'],
-      env: { ...Object.fromEntries(own), FLWR_HOME: join(directory, '.flwr') },
+      env: { ...Object.fromEntries(inherited), FLWR_HOME: join(directory, '.flwr') },
       // A group of its own: Ctrl-C reaches the demo alone, and what is left of the group can be found.
       detached: true,
     })

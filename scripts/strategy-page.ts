@@ -176,10 +176,10 @@ function runs(file: string, name: string): string {
   const cases = readFileSync(join(root, 'test/wire', `${file}.jsonl`), 'utf8')
     .trimEnd()
     .split('\n')
-  const own = cases.map((line) => JSON.parse(line)).filter((one) => (one.strategy ?? one.mod) === name)
+  const casesOfName = cases.map((line) => JSON.parse(line)).filter((one) => (one.strategy ?? one.mod) === name)
   if (name === 'FedAvg') return 'recorded means and logs (`test/wire/strategy.test.ts`)'
-  return own.length > 0
-    ? `${own.length} recorded ${own.length === 1 ? 'run' : 'runs'} (\`test/wire/${file === 'mods' ? 'mods' : file}.test.ts\`)`
+  return casesOfName.length > 0
+    ? `${casesOfName.length} recorded ${casesOfName.length === 1 ? 'run' : 'runs'} (\`test/wire/${file === 'mods' ? 'mods' : file}.test.ts\`)`
     : ''
 }
 

@@ -35,8 +35,8 @@ export class CallLostError extends Error {
 /** Opens a connection with mutual TLS that is ready for calls. */
 export async function openSession(peer: Peer, timeoutMs: number, settings: Settings = {}): Promise<ClientHttp2Session> {
   const { host, port, rootsPem: ca, certificatePem: cert, keyPem: key } = peer
-  const own = cert && key ? { cert, key } : {}
-  const socket = connectTls({ host, port, ca, ...own, ALPNProtocols: ['h2'], servername: 'localhost' })
+  const clientPair = cert && key ? { cert, key } : {}
+  const socket = connectTls({ host, port, ca, ...clientPair, ALPNProtocols: ['h2'], servername: 'localhost' })
   const signal = AbortSignal.timeout(timeoutMs)
   try {
     await once(socket, 'secureConnect', { signal })

@@ -64,14 +64,14 @@ function tryDeployFiles(folder: string, out: string, version: string, built: Bui
 function install(folder: string, dependencies: object, env: NodeJS.ProcessEnv): void {
   mkdirSync(folder, { recursive: true })
   const manifest = join(folder, 'package.json')
-  const own = ((): object => {
+  const manifestFields = ((): object => {
     try {
       return JSON.parse(readFileSync(manifest, 'utf8'))
     } catch {
       return { name: 'elsewhere', private: true, type: 'module' }
     }
   })()
-  writeFileSync(manifest, JSON.stringify({ ...own, dependencies, devDependencies: {} }))
+  writeFileSync(manifest, JSON.stringify({ ...manifestFields, dependencies, devDependencies: {} }))
   runQuietly('npm', ['install', '--package-lock-only', '--prefer-offline', ...quiet], { cwd: folder, env })
   runQuietly('npm', ['ci', '--offline', '--no-audit', '--no-fund'], { cwd: folder, env })
 }

@@ -67,7 +67,8 @@ export function createAppioSource(
       }
       return noTask
     },
-    open: (task, how) => createAppioTask(task.program, { ...how, channel, token: task.token, runId: task.runId }),
+    open: (task, options) =>
+      createAppioTask(task.program, { ...options, channel, token: task.token, runId: task.runId }),
     needsLastWords: true,
   }
 }

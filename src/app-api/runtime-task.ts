@@ -41,20 +41,20 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
       if (!message) throw new Error('The server sent the input of a task without its message.')
       return { ...input, message }
     },
-    sendHeartbeat: (how) => calls.call(runtime.sendTaskHeartbeat, {}, how),
+    sendHeartbeat: (callOptions) => calls.call(runtime.sendTaskHeartbeat, {}, callOptions),
     // Servers read `messageIds` up to 1.42 and the other field since 1.43; each skips the field that it does not know.
-    pullMessages(messageIds = [], { wantsAll = false, objectsBytesMax = 0, ...how } = {}) {
+    pullMessages(messageIds = [], { wantsAll = false, objectsBytesMax = 0, ...callOptions } = {}) {
       const filter = messageIds.length > 0 && !wantsAll ? { replyToMessageIds: { vals: messageIds } } : {}
-      return calls.call(runtime.pullMessages, { messageIds, wantsAll, objectsBytesMax, ...filter }, how)
+      return calls.call(runtime.pullMessages, { messageIds, wantsAll, objectsBytesMax, ...filter }, callOptions)
     },
     pushMessages: (messages) => calls.call(runtime.pushMessages, messages),
     pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,
-    pullObject: (request, how) => calls.call(runtime.pullObject, request, how),
+    pullObject: (request, callOptions) => calls.call(runtime.pullObject, request, callOptions),
     confirmMessageReceived: async (request) => void (await calls.call(runtime.confirmMessageReceived, request)),
     async getNodes({ knownNodes } = {}) {
       const question = knownNodes === undefined ? {} : { knownNodes }
-      const how = knownNodes === undefined ? {} : { waitMs: nodesWaitMs }
-      return (await calls.call(runtime.getNodes, question, how)).nodes
+      const callOptions = knownNodes === undefined ? {} : { waitMs: nodesWaitMs }
+      return (await calls.call(runtime.getNodes, question, callOptions)).nodes
     },
     async pushLogs(logs) {
       logBatch += 1n

@@ -45,8 +45,8 @@ function channelTo(client: InMemoryClient): Channel {
     ) {
       signal?.throwIfAborted()
       try {
-        const how = { headers, waitMs: waitMs ?? 0, ...(signal ? { signal } : {}) }
-        return { message: await client.call(method, request, how), waited: waitMs !== undefined }
+        const callOptions = { headers, waitMs: waitMs ?? 0, ...(signal ? { signal } : {}) }
+        return { message: await client.call(method, request, callOptions), waited: waitMs !== undefined }
       } catch (error) {
         if (!(error instanceof DomainError)) throw error
         throw new RpcError(errorCatalog[error.code].status, error.publicSentence, { kind: 'peer' })

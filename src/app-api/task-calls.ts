@@ -36,11 +36,11 @@ export class TaskCalls {
   #hasWorked = false
 
   /** `endedBy` are the statuses by which this generation of servers says that a task is over. */
-  constructor(options: TaskCallsOptions, how: { tokenHeader: string; endedBy: readonly WireStatus[] }) {
+  constructor(options: TaskCallsOptions, generation: { tokenHeader: string; endedBy: readonly WireStatus[] }) {
     this.#options = options
     this.#wait = new ServerWait({ server: 'the server', clock: systemClock, ...options })
-    this.#tokenHeader = how.tokenHeader
-    this.#endedBy = how.endedBy
+    this.#tokenHeader = generation.tokenHeader
+    this.#endedBy = generation.endedBy
   }
 
   get signal(): AbortSignal {

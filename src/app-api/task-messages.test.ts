@@ -116,8 +116,8 @@ test('a refused upload is no failure if the server has the object from an earlie
       return false
     }
     const pull = server.api.pullObject
-    server.api.pullObject = async (request, how) => {
-      const found = await pull(request, how)
+    server.api.pullObject = async (request, callOptions) => {
+      const found = await pull(request, callOptions)
       return { ...found, objectAvailable: found.objectFound }
     }
     if (isThere) await sendMessages(route, two())

@@ -65,12 +65,15 @@ export function joinTrace(traceParent: string | undefined): void {
 
 /** Each program has one API of the older generation, whose flag Flower 1.29 gives it. */
 function readAddress(program: AppProgram, values: OptionValues): Pick<AppConfig, 'generation' | 'serverAddress'> {
-  const [own, other] = program === 'flwr-serverapp' ? ['serverappio', 'clientappio'] : ['clientappio', 'serverappio']
-  if (values[`${other}ApiAddress`] !== undefined)
-    throw new UsageError(`${program}: --${other}-api-address is for the other program.`, { exitStatus: 2 })
-  const [runtime, appio] = [values.runtimeApiAddress, values[`${own}ApiAddress`]] as (string | undefined)[]
+  const [ownApi, otherApi] =
+    program === 'flwr-serverapp' ? ['serverappio', 'clientappio'] : ['clientappio', 'serverappio']
+  if (values[`${otherApi}ApiAddress`] !== undefined)
+    throw new UsageError(`${program}: --${otherApi}-api-address is for the other program.`, { exitStatus: 2 })
+  const [runtime, appio] = [values.runtimeApiAddress, values[`${ownApi}ApiAddress`]] as (string | undefined)[]
   if (runtime !== undefined && appio !== undefined) {
-    throw new UsageError(`${program}: give --runtime-api-address or --${own}-api-address, not both.`, { exitStatus: 2 })
+    throw new UsageError(`${program}: give --runtime-api-address or --${ownApi}-api-address, not both.`, {
+      exitStatus: 2,
+    })
   }
   if (appio !== undefined) return { generation: 'appio', serverAddress: appio }
   return {

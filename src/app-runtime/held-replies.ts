@@ -54,9 +54,9 @@ function partsOf(tree: ObjectTree, objects: ObjectsAtHand): ObjectsAtHand {
 /** Fetches a whole reply and confirms it. If its objects are gone, or do not fit together, it becomes an error reply. */
 export async function takeReply(
   reply: OfferedReply,
-  how: { route: TaskRoute; confirm: (messageId: string) => Promise<void>; signal: AbortSignal },
+  options: { route: TaskRoute; confirm: (messageId: string) => Promise<void>; signal: AbortSignal },
 ): Promise<Message> {
-  const { route, confirm, signal } = how
+  const { route, confirm, signal } = options
   try {
     return await fetchMessage(route, reply.tree, { atHand: reply.atHand, signal, confirm })
   } catch (error) {
@@ -67,10 +67,10 @@ export async function takeReply(
 /** Fetches the small objects of a reply. Throws only what ends the run, or the wait for replies. */
 export async function holdReply(
   offered: OfferedReply,
-  how: { route: TaskRoute; release: (messageId: string) => Promise<void>; signal: AbortSignal },
+  options: { route: TaskRoute; release: (messageId: string) => Promise<void>; signal: AbortSignal },
 ): Promise<HeldReply> {
-  const { route, signal } = how
-  if (offered.error) return new ReplyAtServer(offered, nothing, how)
+  const { route, signal } = options
+  if (offered.error) return new ReplyAtServer(offered, nothing, options)
   try {
     const [recordDict] = offered.tree.children
     if (offered.tree.children.length !== 1 || !recordDict)
@@ -78,9 +78,9 @@ export async function holdReply(
     const ids = [recordDict.objectId, ...recordDict.children.map(({ objectId }) => objectId)]
     const objects = await fetchObjects(route, ids, signal, offered.atHand)
     const outline = inflateOutline(recordDict.objectId, (id) => objects.get(id) as Uint8Array)
-    return new ReplyAtServer(offered, outline, how)
+    return new ReplyAtServer(offered, outline, options)
   } catch (error) {
-    return new ReplyAtServer({ ...offered, error: reasonOf(error, route, signal) }, nothing, how)
+    return new ReplyAtServer({ ...offered, error: reasonOf(error, route, signal) }, nothing, options)
   }
 }
 
@@ -100,7 +100,7 @@ class ReplyAtServer implements HeldReply {
   constructor(
     { metadata, error, tree, atHand }: OfferedReply,
     { outline, arrayIds }: InflatedOutline,
-    how: { route: TaskRoute; release: (messageId: string) => Promise<void> },
+    options: { route: TaskRoute; release: (messageId: string) => Promise<void> },
   ) {
     this.metadata = metadata
     this.error = error
@@ -108,8 +108,8 @@ class ReplyAtServer implements HeldReply {
     this.#arrayIds = arrayIds
     this.#tree = tree
     this.#atHand = atHand
-    this.#route = how.route
-    this.#release = how.release
+    this.#route = options.route
+    this.#release = options.release
   }
 
   async load(signal: AbortSignal): Promise<Message> {

@@ -65,8 +65,8 @@ test('a failure after the end of the run is no fault in the log', async () => {
   for (const end of ['told', 'refused'] as const) {
     const { server, task, lines } = setUp()
     const heartbeats: { waitMs: number }[] = []
-    server.api.sendHeartbeat = async (how) => {
-      heartbeats.push(how)
+    server.api.sendHeartbeat = async (callOptions) => {
+      heartbeats.push(callOptions)
       if (end === 'refused') throw new TaskEndedError('over')
       return { success: false, waited: true }
     }

@@ -34,20 +34,20 @@ export function isHttpUrl(text: string): boolean {
 }
 
 /** Rejects with an Error that says what happened, in words that follow the address. Redirections are not followed. */
-export function fetchBounded(asked: FetchRequest): Promise<FetchedBody> {
-  const { url, body, bytesMax, deadlineMs, ignoresBody = false } = asked
+export function fetchBounded(options: FetchRequest): Promise<FetchedBody> {
+  const { url, body, bytesMax, deadlineMs, ignoresBody = false } = options
   return new Promise((resolve, reject) => {
     const deadline = AbortSignal.timeout(deadlineMs)
     const secure = url.toLowerCase().startsWith('https:')
     const request = (secure ? requestHttps : requestHttp)(url, {
       method: body ? 'POST' : 'GET',
       headers: {
-        ...asked.headers,
+        ...options.headers,
         ...(body ? { 'content-type': body.type, 'content-length': body.bytes.length } : {}),
       },
-      signal: asked.signal ? AbortSignal.any([deadline, asked.signal]) : deadline,
+      signal: options.signal ? AbortSignal.any([deadline, options.signal]) : deadline,
       // A connection that was left open may be one that has died: each request gets its own.
-      ...(secure ? { createConnection: (to: ClientRequestArgs) => openTls(to, asked) } : { agent: false }),
+      ...(secure ? { createConnection: (to: ClientRequestArgs) => openTls(to, options) } : { agent: false }),
     })
     let end: (() => void) | undefined
     const fail = (error: Error): void => (ignoresBody && end ? end() : reject(error))

@@ -91,15 +91,15 @@ export async function openTraces(
     record({ name, runId, key, parent, outer, startedAt, endedAt, attributes, fault }: TraceSpan) {
       const trace = traceId(runId)
       next = { trace, span: key === undefined ? randomBytes(8).toString('hex') : spanId(key) }
-      const own = parent && {
+      const parentContext = parent && {
         traceId: trace,
         spanId: spanId(parent),
         traceFlags: api.TraceFlags.SAMPLED,
         isRemote: true,
       }
-      const above = outer ? { ...outer, isRemote: true } : own
+      const above = outer ? { ...outer, isRemote: true } : parentContext
       const context = above ? api.trace.setSpanContext(api.ROOT_CONTEXT, above) : api.ROOT_CONTEXT
-      const links = outer && own ? [{ context: own }] : []
+      const links = outer && parentContext ? [{ context: parentContext }] : []
       const all = { 'trellis.run': String(runId), ...attributes }
       const span = tracer.startSpan(name, { startTime: startedAt, attributes: all, links }, context)
       if (fault !== undefined) span.setStatus({ code: api.SpanStatusCode.ERROR, message: fault })

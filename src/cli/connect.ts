@@ -6,7 +6,7 @@ import { ReplaceableTlsSource } from '../identity/tls-source.ts'
 import { type CallOptions, type Client, createChannel, createClient } from '../rpc/channel.ts'
 import type { ChannelTls } from '../rpc/dial.ts'
 import type { CliContext } from './command.ts'
-import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
+import { type ConnectionProfile, findConnection, readFlowerConfig } from './flower-config.ts'
 import { flwrHome, programsFingerprint } from './home.ts'
 import { ensureLocalSuperlink } from './local-superlink.ts'
 import type { Output } from './output.ts'
@@ -14,7 +14,7 @@ import type { Output } from './output.ts'
 export type ControlClient = Client<typeof Control>
 
 export interface OpenControl extends Disposable {
-  readonly connection: Connection
+  readonly connection: ConnectionProfile
   /** Its calls end with the command. */
   readonly client: ControlClient
   /** The log of the SuperLink, where that is a local one. */
@@ -54,7 +54,7 @@ export async function openControl(context: CliContext, name: string | undefined,
 }
 
 async function readTls(
-  connection: Connection,
+  connection: ConnectionProfile,
   output: Output,
 ): Promise<{ tls: ChannelTls; warnings: readonly string[]; watchFiles: OpenControl['watchFiles'] }> {
   if (connection.insecure) return { tls: 'insecure', warnings: [], watchFiles: async () => new AsyncDisposableStack() }

@@ -4,13 +4,13 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { UsageError } from '../base/errors.ts'
-import { type Connection, findConnection, readFlowerConfig } from './flower-config.ts'
+import { type ConnectionProfile, findConnection, readFlowerConfig } from './flower-config.ts'
 
 const home = mkdtempSync(join(tmpdir(), 'trellis-config-'))
 const path = join(home, 'config.toml')
 after(() => rmSync(home, { recursive: true }))
 
-function connection(toml: string, name?: string): Connection {
+function connection(toml: string, name?: string): ConnectionProfile {
   writeFileSync(path, toml)
   return findConnection(readFlowerConfig(home), name)
 }

@@ -15,7 +15,7 @@ export interface FlowerConfig {
 }
 
 /** One `[superlink.NAME]`, checked. Paths are absolute. */
-export interface Connection {
+export interface ConnectionProfile {
   readonly name: string
   /** Host and port; empty for `local`. */
   readonly address: string
@@ -74,7 +74,7 @@ function parseConfig(path: string, text: string): Record<string, unknown> {
 }
 
 /** The connection of that name, or the default one. Only this one is checked: a broken sibling does no harm. */
-export function findConnection(config: FlowerConfig, name: string | undefined): Connection {
+export function findConnection(config: FlowerConfig, name: string | undefined): ConnectionProfile {
   const { path } = config
   const wanted = name ?? config.defaultName
   if (wanted === undefined)
@@ -93,7 +93,7 @@ export function findConnection(config: FlowerConfig, name: string | undefined): 
 }
 
 /** Addresses, and names, of the SuperLink that is started when needed. */
-const localKinds: ReadonlyMap<string, Connection['local']> = new Map([
+const localKinds: ReadonlyMap<string, ConnectionProfile['local']> = new Map([
   [':local:', 'disk'],
   [':local-in-memory:', 'memory'],
 ])
@@ -110,7 +110,7 @@ const knownKeys = [
   'enable-account-auth',
 ]
 
-function checkConnection(name: string, table: unknown, configPath: string): Connection {
+function checkConnection(name: string, table: unknown, configPath: string): ConnectionProfile {
   const where = `${configPath}: [superlink.${name}]`
   const fail = (what: string): UsageError => new UsageError(`${where} ${what}.`)
   if (!isTable(table)) throw fail(`must be a table: write [superlink.${name}] on a line of its own`)

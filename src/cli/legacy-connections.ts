@@ -33,10 +33,12 @@ export function moveLegacyConnections(folder: string, home: string, wanted?: str
   const project = source === undefined ? undefined : parseProject(source)
   const federations = table(table(table(project?.tool)?.flwr)?.federations)
   if (source === undefined || project === undefined || federations === undefined) return undefined
-  const own = connectionsOf(federations, folder)
-  if (Object.keys(own).length === 0 || !isWritable(file)) return undefined
-  if (wanted !== undefined && !Object.hasOwn(own, wanted))
-    throw new UsageError(`${file} has no connection '${wanted}': its connections are ${Object.keys(own).join(', ')}.`)
+  const fromApp = connectionsOf(federations, folder)
+  if (Object.keys(fromApp).length === 0 || !isWritable(file)) return undefined
+  if (wanted !== undefined && !Object.hasOwn(fromApp, wanted))
+    throw new UsageError(
+      `${file} has no connection '${wanted}': its connections are ${Object.keys(fromApp).join(', ')}.`,
+    )
 
   const commented = commentOut(source)
   delete table(table(project.tool)?.flwr)?.federations
@@ -46,8 +48,8 @@ export function moveLegacyConnections(folder: string, home: string, wanted?: str
     isCreated = true
   })
   const standing = isCreated ? undefined : defaultName
-  const names = namesInConfig(own, connections, standing)
-  const moved = Object.fromEntries(Object.entries(own).map(([name, one]) => [names.get(name) ?? name, one]))
+  const names = namesInConfig(fromApp, connections, standing)
+  const moved = Object.fromEntries(Object.entries(fromApp).map(([name, one]) => [names.get(name) ?? name, one]))
   const chosen = standing === undefined ? names.get(String(federations.default)) : undefined
   const config = readFileSync(path, 'utf8')
   const edited = editConfig(config, moved, chosen)
@@ -67,12 +69,12 @@ export function movedText(moved: MovedConnections, command: string, wanted?: str
   const list = (some: Iterable<string>): string => printable([...some].join(', '))
   const [first = ''] = names.values()
   const example = names.get(wanted ?? '') ?? first
-  const renamed = [...names].filter(([own, name]) => own !== name)
+  const renamed = [...names].filter(([nameInApp, name]) => nameInApp !== name)
   return [
     `The connections of the app were moved to ${path}: ${list(names.values())}.`,
     ...(replaced.length > 0 ? [`They replace earlier ones: ${list(replaced)}.`] : []),
-    ...renamed.map(([own, name]) =>
-      printable(`'${own}' of the app is '${name}' there, because '${own}' is your default.`),
+    ...renamed.map(([nameInApp, name]) =>
+      printable(`'${nameInApp}' of the app is '${name}' there, because '${nameInApp}' is your default.`),
     ),
     printable(
       `The default is ${defaultIsNew ? 'now' : 'still'} ${defaultName === undefined ? 'none' : `'${defaultName}'`}.`,
@@ -83,12 +85,13 @@ export function movedText(moved: MovedConnections, command: string, wanted?: str
 
 /** A connection of the app with the name of the default gets a free name, unless both are the same. */
 function namesInConfig(
-  own: Readonly<Record<string, Table>>,
+  fromApp: Readonly<Record<string, Table>>,
   connections: ReadonlyMap<string, unknown>,
   standing: string | undefined,
 ): ReadonlyMap<string, string> {
-  const names = new Map(Object.keys(own).map((name) => [name, name]))
-  if (standing === undefined || !names.has(standing) || isSame(connections.get(standing), own[standing])) return names
+  const names = new Map(Object.keys(fromApp).map((name) => [name, name]))
+  if (standing === undefined || !names.has(standing) || isSame(connections.get(standing), fromApp[standing]))
+    return names
   let number = 2
   while (connections.has(`${standing}-${number}`) || names.has(`${standing}-${number}`)) number++
   return names.set(standing, `${standing}-${number}`)

@@ -140,8 +140,8 @@ function launch({ kind, programs }: LocalSuperlinkOptions, files: LocalFiles): {
   closeSync(log)
   child.unref()
   let reason: string | undefined
-  void ended(child).then((how) => {
-    reason = readStart(failure) || `${how}.`
+  void ended(child).then((outcome) => {
+    reason = readStart(failure) || `${outcome}.`
     closeSync(failure)
   })
   return { endReason: () => reason }
@@ -191,10 +191,10 @@ async function probe(file: string, signal: AbortSignal): Promise<Running | undef
   const headers = { 'trellis-secret': secret }
   try {
     using channel = createChannel({ address, tls: 'insecure', component: 'flwr CLI', headers })
-    const how = { timeoutMs: probeMs, signal }
-    const { message } = await channel.call(Control.method.listFederations, {}, how)
+    const callOptions = { timeoutMs: probeMs, signal }
+    const { message } = await channel.call(Control.method.listFederations, {}, callOptions)
     if (!message.federations.some(({ simulation }) => simulation)) return undefined
-    const { message: newest } = await channel.call(Control.method.listRuns, { limit: runsLookedAt }, how)
+    const { message: newest } = await channel.call(Control.method.listRuns, { limit: runsLookedAt }, callOptions)
     const busy = Object.values(newest.runDict).some(({ status }) => status?.status !== 'finished')
     return { address, headers, pid: Number(pid), busy }
   } catch {

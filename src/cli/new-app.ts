@@ -42,12 +42,12 @@ export function newAppFiles(
   const { packages = {} }: Template = templates[templateName]
   const named = (text: string): string => text.replaceAll('my-app', name).replaceAll('my-name', publisher)
   const files = readTemplate(join(packageFolder, 'templates', templateName))
-  const own = Object.fromEntries(
+  const appFiles = Object.fromEntries(
     Object.entries(files).map(([path, text]) => [named(path), extname(path) === '.ts' ? text : named(text)]),
   )
-  const readme = own['README.md'] ?? ''
+  const readme = appFiles['README.md'] ?? ''
   return {
-    ...own,
+    ...appFiles,
     'README.md': `${readme}${development}`,
     'package.json': json(npmProject(name, packages)),
     'tsconfig.json': json({ compilerOptions }),

@@ -18,8 +18,8 @@ test('of the files of a client the first broken link is named, and of good ones 
   const now = Date.now()
   const good = await ca.issue('good', { ...validFor(30), organization: 'Hospital A' })
   await ca.issue('soon', validFor(2))
-  const made = async (name: string, ...how: [Parameters<TestCa['issue']>[1]?]): Promise<string> =>
-    (await ca.issue(name, { ...validFor(30), ...how[0] })).certfile
+  const made = async (name: string, ...options: [Parameters<TestCa['issue']>[1]?]): Promise<string> =>
+    (await ca.issue(name, { ...validFor(30), ...options[0] })).certfile
   const write = (name: string, text: string): string => {
     writeFileSync(file(name), text)
     return file(name)

@@ -19,8 +19,8 @@ export function byDialect<T>(spellings: {
 /** Compiles queries for PostgreSQL. */
 export class PostgresCompiler extends PostgresQueryCompiler {
   protected override visitRaw(node: RawNode): void {
-    const own = spelledForPostgres.get(node)
-    if (own) this.visitNode(own)
+    const forPostgres = spelledForPostgres.get(node)
+    if (forPostgres) this.visitNode(forPostgres)
     else super.visitRaw(node)
   }
 }

@@ -45,11 +45,11 @@ export function buildFab(directory: string): BuiltFab {
     warnings.push(...[checkComponent(directory, reference, paths)].filter((warning) => warning !== undefined))
   if (manifest.licenseFile !== undefined && !paths.includes(manifest.licenseFile))
     throw new UsageError(`fab-format-version = 1 needs ${manifest.licenseFile} among the files of the app: add it.`)
-  const own = paths.map((path): AppFile => [path, readFileOf(directory, path)])
-  const { bundles, files: bundled } = bundleComponents(directory, manifest, own)
+  const appFiles = paths.map((path): AppFile => [path, readFileOf(directory, path)])
+  const { bundles, files: bundled } = bundleComponents(directory, manifest, appFiles)
   const files: AppFile[] = [
     ['pyproject.toml', Buffer.from(bundledProject(text, bundles))],
-    ...[...own, ...bundled].sort(byPath),
+    ...[...appFiles, ...bundled].sort(byPath),
   ]
   const bytes = writeStoredZip([...files, [contentPath, Buffer.from(writeContentList(files))]])
   if (bytes.length > limits.fabBytesMax) {
@@ -116,13 +116,13 @@ function checkPaths(paths: readonly string[]): void {
 function bundleComponents(
   directory: string,
   { components }: Manifest,
-  own: readonly AppFile[],
+  appFiles: readonly AppFile[],
 ): { bundles: ReadonlyMap<string, string>; files: readonly AppFile[] } {
   const bundles = new Map<string, string>()
   const files = new Map<string, Uint8Array>()
   for (const reference of Object.values(components)) {
     if (componentLanguage(reference) !== 'typescript') continue
-    const bundle = bundlePackages(directory, reference, own)
+    const bundle = bundlePackages(directory, reference, appFiles)
     if (!bundle) continue
     bundles.set(reference, bundle.reference)
     for (const [path, bytes] of bundle.files) files.set(path, bytes)

@@ -32,8 +32,8 @@ function newApp(
     writeFileSync(`${app}/${path}`, text)
   }
   for (const [path, text] of Object.entries(files)) write(path, text)
-  for (const [name, own] of Object.entries(packages))
-    for (const [path, text] of Object.entries(own)) write(`node_modules/${name}/${path}`, text)
+  for (const [name, packageFiles] of Object.entries(packages))
+    for (const [path, text] of Object.entries(packageFiles)) write(`node_modules/${name}/${path}`, text)
   return app
 }
 

@@ -160,13 +160,13 @@ function loadBundler(): typeof import('esbuild') {
 
 /** A file that is ignored or excluded must not get into the FAB through an import. */
 function ensureOwnFiles({ file, paths }: App, { inputs }: Metafile): void {
-  const own = new Set([file])
-  for (const importer of own) {
+  const visited = new Set([file])
+  for (const importer of visited) {
     for (const { path, original = '', external } of inputs[importer]?.imports ?? []) {
       if (external || !/^[./#]/.test(original) || inNodeModules.test(path)) continue
       if (!paths.includes(path))
         throw new UsageError(`${importer} imports ${posix.normalize(path)}, which is not among the app's files.`)
-      own.add(path)
+      visited.add(path)
     }
   }
 }

@@ -20,11 +20,11 @@ function tableText(table: OrderedTable, name: string, isRow: boolean): string {
   }
   const needsHeader = isRow || (name !== '' && (pairs.length > 0 || tables.length === 0))
   const header = !needsHeader ? '' : isRow ? `[[${name}]]\n` : `[${name}]\n`
-  const own = header + pairs.join('')
+  const ownText = header + pairs.join('')
   const subTables = tables.map(([key, sub, subIsRow]) =>
     tableText(sub, name === '' ? keyText(key) : `${name}.${keyText(key)}`, subIsRow),
   )
-  return [...(own === '' ? [] : [own]), ...subTables].join('\n')
+  return [...(ownText === '' ? [] : [ownText]), ...subTables].join('\n')
 }
 
 function isTableArray(value: OrderedValue): value is OrderedTable[] {

@@ -158,7 +158,7 @@ function readCertificate(der: Uint8Array): Certificate {
   const altNames = extension(oids.subjectAltName)
   const altNameList = parsedValue<pkijs.AltName>(altNames)?.altNames ?? []
   const subjectDer = hex(parsed.subject.toSchema().toBER())
-  const own = {
+  const fields = {
     subject: readName(parsed.subject),
     ...readAltNames(altNameList),
     isCa: constraints?.cA === true,
@@ -177,18 +177,18 @@ function readCertificate(der: Uint8Array): Certificate {
     fingerprint: x509.fingerprint256,
     notBefore,
     notAfter,
-    ...own,
+    ...fields,
     constrainedNames: {
-      ...own.constrainedNames,
-      directories: [subjectDer, ...own.constrainedNames.directories],
+      ...fields.constrainedNames,
+      directories: [subjectDer, ...fields.constrainedNames.directories],
       // Where certificates of old have the address of mail.
-      emails: [...own.constrainedNames.emails, ...readAttributes(parsed.subject, emailOid)],
+      emails: [...fields.constrainedNames.emails, ...readAttributes(parsed.subject, emailOid)],
     },
     subjectKeyId: keyId(extension(keyIdOids.subject)),
     authorityKeyId: keyId(extension(keyIdOids.authority)),
     flaw: flawOf({
       parsed,
-      ...own,
+      ...fields,
       altNames: altNames && { isCritical: altNames.critical, count: altNameList.length },
     }),
     ocspUrls: readOcspUrls(extension(authorityInfoOid)),

@@ -9,13 +9,13 @@ const tell: Record<OperatorSignal, () => void> = {
 
 /** Calls back at each such signal until disposed. */
 export function onOperatorSignal(signal: OperatorSignal, listener: () => void): Disposable {
-  const own = listeners[signal]
-  if (own.size === 0) process.on(signal, tell[signal])
-  own.add(listener)
+  const registered = listeners[signal]
+  if (registered.size === 0) process.on(signal, tell[signal])
+  registered.add(listener)
   return {
     [Symbol.dispose]() {
-      own.delete(listener)
-      if (own.size === 0) process.off(signal, tell[signal])
+      registered.delete(listener)
+      if (registered.size === 0) process.off(signal, tell[signal])
     },
   }
 }

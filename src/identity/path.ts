@@ -94,8 +94,8 @@ function issuerFault(
   if (weak) return weak
   if (isOfAnotherKey(certificate, issuer) || !hasSigned(issuer, certificate))
     return { reason: 'unknown-ca', about: `${issuer.subject.text}, but not its key` }
-  const own = ownFault(issuer, now, isAnchor)
-  if (own) return invalid(own.what)
+  const fault = ownFault(issuer, now, isAnchor)
+  if (fault) return invalid(fault.what)
   return constrained(issuer, path)
 }
 

@@ -45,22 +45,24 @@ export async function answerOcsp(request: Uint8Array<ArrayBuffer>, knowledge: Oc
   return respond(status.success, basic)
 }
 
-async function isOfCa(asked: pkijs.CertID, ca: Issued): Promise<boolean> {
+async function isOfCa(requested: pkijs.CertID, ca: Issued): Promise<boolean> {
   const hashes: Readonly<Record<string, string>> = {
     '1.3.14.3.2.26': 'SHA-1',
     '2.16.840.1.101.3.4.2.1': 'SHA-256',
   }
-  const hashAlgorithm = hashes[asked.hashAlgorithm.algorithmId]
+  const hashAlgorithm = hashes[requested.hashAlgorithm.algorithmId]
   if (hashAlgorithm === undefined) return false
   const issuer = parsePem(ca.certificatePem)
-  const own = new pkijs.CertID()
+  const idOfCa = new pkijs.CertID()
   // Of the certificate only the number is taken, which is the asker's.
   const certificate = new pkijs.Certificate()
-  certificate.serialNumber = asked.serialNumber
-  await own.createForCertificate(certificate, { hashAlgorithm, issuerCertificate: issuer }, engine)
+  certificate.serialNumber = requested.serialNumber
+  await idOfCa.createForCertificate(certificate, { hashAlgorithm, issuerCertificate: issuer }, engine)
   const isSame = (one: asn1js.OctetString, other: asn1js.OctetString): boolean =>
     Buffer.from(one.valueBlock.valueHexView).equals(other.valueBlock.valueHexView)
-  return isSame(own.issuerNameHash, asked.issuerNameHash) && isSame(own.issuerKeyHash, asked.issuerKeyHash)
+  return (
+    isSame(idOfCa.issuerNameHash, requested.issuerNameHash) && isSame(idOfCa.issuerKeyHash, requested.issuerKeyHash)
+  )
 }
 
 function toAnswer(certID: pkijs.CertID, { revoked, now, nextUpdate }: OcspKnowledge): pkijs.SingleResponse {

@@ -101,8 +101,8 @@ export async function importSigningKey(pem: string): Promise<webcrypto.CryptoKey
 
 /** RFC 5280 section 4.2.1.2: what the certificate says of itself, else SHA-1 of the key. */
 function keyIdOf(certificate: pkijs.Certificate): ArrayBuffer {
-  const own = certificate.extensions?.find(({ extnID }) => extnID === '2.5.29.14')?.parsedValue
-  if (own instanceof asn1js.OctetString) return Uint8Array.from(own.valueBlock.valueHexView).buffer
+  const keyId = certificate.extensions?.find(({ extnID }) => extnID === '2.5.29.14')?.parsedValue
+  if (keyId instanceof asn1js.OctetString) return Uint8Array.from(keyId.valueBlock.valueHexView).buffer
   const key = Buffer.from(certificate.subjectPublicKeyInfo.subjectPublicKey.valueBlock.valueHexView)
   return Uint8Array.from(createHash('sha1').update(key).digest()).buffer
 }

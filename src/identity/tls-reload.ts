@@ -18,18 +18,18 @@ type Surroundings = Pick<FileSetOptions<unknown>, 'clock' | 'log' | 'onReload' |
 export async function openServerTls(
   name: string,
   files: ServerTlsFiles,
-  around: Surroundings,
+  surroundings: Surroundings,
 ): Promise<FileSet<ReadMaterial>> {
   let inUse = false
   const read = () => {
-    const now = around.clock.now()
+    const now = surroundings.clock.now()
     const value = readServerTls({ ...files, now })
     // At start an expired certificate is better than none. It does not take the place of another one.
     const fault = inUse && value.leaf ? expiryFault(value.leaf, now) : undefined
     if (fault) throw new UsageError(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${fault}.`)
     return { value, warnings: value.warnings }
   }
-  const set = await FileSet.open({ ...around, name, read, paths: () => pathsOf(files) })
+  const set = await FileSet.open({ ...surroundings, name, read, paths: () => pathsOf(files) })
   inUse = true
   return set
 }
@@ -38,13 +38,13 @@ export async function openServerTls(
 export function openClientTls(
   name: string,
   files: ClientTlsFiles,
-  around: Surroundings,
+  surroundings: Surroundings,
 ): Promise<FileSet<ReadMaterial>> {
   const read = () => {
-    const value = readClientTls({ ...files, now: around.clock.now() })
+    const value = readClientTls({ ...files, now: surroundings.clock.now() })
     return { value, warnings: value.warnings }
   }
-  return FileSet.open({ ...around, name, read, paths: () => pathsOf(files) })
+  return FileSet.open({ ...surroundings, name, read, paths: () => pathsOf(files) })
 }
 
 export function tlsSourceOf(set: FileSet<ReadMaterial>): TlsSource {

@@ -76,7 +76,7 @@ export class NdArray {
     const finalShape = shape ?? [numbers]
     if (countOf(finalShape) !== numbers)
       throw new RangeError(`Shape (${finalShape.join(', ')}) needs ${countOf(finalShape)} values, got ${numbers}.`)
-    return NdArray.build(dtype, finalShape, (own) => (own.set as (source: NumericArray) => void)(values))
+    return NdArray.build(dtype, finalShape, (target) => (target.set as (source: NumericArray) => void)(values))
   }
 
   /**
@@ -134,9 +134,9 @@ export class NdArray {
    */
   astype(dtype: DType): NdArray {
     if (!(dtype in dtypes)) throw new TypeError(`There is no array type '${dtype}'.`)
-    const { dtype: own, shape } = this.layout()
-    if (own === dtype) return this
-    return NdArray.from(convertValues(this.values(), own, dtype), shape, dtype)
+    const { dtype: current, shape } = this.layout()
+    if (current === dtype) return this
+    return NdArray.from(convertValues(this.values(), current, dtype), shape, dtype)
   }
 
   /** @internal The values without a change of order; as Python, it believes the file and not what is said beside it. */
@@ -148,9 +148,9 @@ export class NdArray {
     const bytes = this.data.subarray(dataOffset, dataOffset + length * size)
     if (bytes.length !== length * size) throw new TypeError('The array holds fewer bytes than its shape needs.')
     const swapped = bigEndian && size > 1
-    const own = swapped || bytes.byteOffset % size !== 0 ? new Uint8Array(bytes) : bytes
-    if (swapped) swapBytes(own, size)
-    return { ...layout, values: new view(own.buffer, own.byteOffset, length) }
+    const aligned = swapped || bytes.byteOffset % size !== 0 ? new Uint8Array(bytes) : bytes
+    if (swapped) swapBytes(aligned, size)
+    return { ...layout, values: new view(aligned.buffer, aligned.byteOffset, length) }
   }
 
   /** @internal */

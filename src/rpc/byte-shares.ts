@@ -47,19 +47,19 @@ export class ByteShares {
 
   /** The room of one call; `release` gives all of it back. */
   open(peer: string): ByteRoom {
-    let own = 0
+    let held = 0
     let released = false
     return {
       take: (bytes, options = {}) => {
         if (released) return undefined
         if (this.#fits(peer, bytes)) {
-          own += bytes
+          held += bytes
           this.#add(peer, bytes)
           return undefined
         }
         return this.#wait(peer, bytes, options).then(() => {
           if (!released) {
-            own += bytes
+            held += bytes
             return
           }
           this.#add(peer, -bytes)
@@ -67,15 +67,15 @@ export class ByteShares {
         })
       },
       give: (bytes) => {
-        const given = Math.min(bytes, own)
-        own -= given
+        const given = Math.min(bytes, held)
+        held -= given
         this.#add(peer, -given)
         this.#admitWaiting()
       },
       release: () => {
         if (released) return
         released = true
-        this.#add(peer, -own)
+        this.#add(peer, -held)
         this.#admitWaiting()
       },
     }
@@ -83,8 +83,8 @@ export class ByteShares {
 
   #fits(peer: string, bytes: number): boolean {
     const { bytesMax, perPeerBytesMax } = this.#options
-    const own = (this.#peers.get(peer) ?? 0) + bytes
-    return own <= perPeerBytesMax && own <= bytesMax - this.#taken - bytes
+    const ofPeer = (this.#peers.get(peer) ?? 0) + bytes
+    return ofPeer <= perPeerBytesMax && ofPeer <= bytesMax - this.#taken - bytes
   }
 
   #add(peer: string, bytes: number): void {

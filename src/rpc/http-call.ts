@@ -49,7 +49,7 @@ export async function serveHttpCall(
     const warning = releaseWarning(request.headersDistinct['flwr-package-version']?.[0])
     if (warning !== undefined) response.setHeader('flwr-version-incompatibility-message', warning)
     const head = toHead(method, request, response, connection, cancel, responses)
-    const incoming: IncomingCall = { head, receive: (...how) => receiveBody(request, room.request, pace, ...how) }
+    const incoming: IncomingCall = { head, receive: (...args) => receiveBody(request, room.request, pace, ...args) }
     if (method.streams) return await sendStream(method, incoming, response, responses, reader)
     const encoded = await unlessRefused(connection, () => method.unary(incoming))
     room.request.release()
@@ -153,7 +153,7 @@ async function sendStream(
   const received = Promise.withResolvers<void>()
   const incoming: IncomingCall = {
     head,
-    receive: (...how) => receive(...how).finally(() => received.resolve()),
+    receive: (...args) => receive(...args).finally(() => received.resolve()),
   }
   const send = async (): Promise<void> => {
     const iterator = method.stream(incoming)[Symbol.asyncIterator]()

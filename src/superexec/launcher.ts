@@ -70,7 +70,7 @@ export class Launcher {
       ...{ source, log },
       startWorker: (task, onConnection) => this.#python.startWorker(task, onConnection),
       guard: (task, kill) => new TaskGuard({ source, task, log, kill }),
-      own: (app, onEnd) => this.#own(app, onEnd),
+      adopt: (app, onEnd) => this.#adopt(app, onEnd),
       launchAlone: (task) => this.#attempt(task, () => this.#launchPython(task)),
     })
   }
@@ -111,7 +111,7 @@ export class Launcher {
     }
     // Python's app processes keep their task alive themselves.
     const guard = this.#guard(task, started)
-    this.#own(started, (outcome) => {
+    this.#adopt(started, (outcome) => {
       const missing = outcome.startsWith('could not be started')
       guard.end(
         outcome,
@@ -244,7 +244,7 @@ export class Launcher {
     }
     this.#apps.add(app)
     const lastWords = isShown || !child.stderr ? () => '' : keepLastLine(child.stderr)
-    this.#own(started, (outcome) => {
+    this.#adopt(started, (outcome) => {
       this.#apps.delete(app)
       app.guard?.end(`${outcome}${lastWords()}`)
     })
@@ -283,7 +283,7 @@ export class Launcher {
     if (index >= 0) clearTimeout(this.#idle.splice(index, 1)[0]?.idleTimer)
   }
 
-  #own(started: StartedApp, onEnd: (outcome: string) => void): void {
+  #adopt(started: StartedApp, onEnd: (outcome: string) => void): void {
     this.#started.add(started)
     void started.ended.then((outcome) => {
       this.#started.delete(started)

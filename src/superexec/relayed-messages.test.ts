@@ -34,16 +34,16 @@ class FakeWorker implements StartedApp {
     onMessage = (worker: FakeWorker): void => worker.reply(),
   ) {
     this.#onMessage = onMessage
-    const [theirs, own] = duplexPair()
-    this.#pipe = own
-    own.on('error', () => {})
-    own.on('end', () => this.end('exit status 0'))
-    readFrames(own, { partsMax: 4, bytesMax: 1e6 }, (parts = []) => {
+    const [theirs, pipeEnd] = duplexPair()
+    this.#pipe = pipeEnd
+    pipeEnd.on('error', () => {})
+    pipeEnd.on('end', () => this.end('exit status 0'))
+    readFrames(pipeEnd, { partsMax: 4, bytesMax: 1e6 }, (parts = []) => {
       this.received.push(parts.map((part) => Buffer.from(part)))
       this.#onMessage(this)
     })
     connect(theirs)
-    if (first) writeFrame(own, [json(first)])
+    if (first) writeFrame(pipeEnd, [json(first)])
   }
 
   reply(content?: RecordDict): void {
@@ -101,7 +101,7 @@ function setUp(
       return worker
     },
     guard: (task, kill) => new TaskGuard({ source, task, log, kill }),
-    own: (app, onEnd) => void app.ended.then(onEnd),
+    adopt: (app, onEnd) => void app.ended.then(onEnd),
     launchAlone: (task) => alone.push(task),
   })
   /** Runs a task with this message. Resolves when it has ended, or was left to Flower's program. */

@@ -29,7 +29,7 @@ export interface RelayOptions {
   readonly startWorker: StartWorker
   readonly guard: (task: AcquiredTask, kill: () => void) => TaskGuard
   /** Notes a process that this program has started. */
-  readonly own: (app: StartedApp, onEnd: (outcome: string) => void) => void
+  readonly adopt: (app: StartedApp, onEnd: (outcome: string) => void) => void
   /** Runs a task in the program of Flower. */
   readonly launchAlone: (task: AcquiredTask) => void
 }
@@ -76,7 +76,7 @@ export class RelayedMessages {
   }
 
   #start(task: AcquiredTask): PythonWorker | undefined {
-    const { startWorker, own } = this.#options
+    const { startWorker, adopt } = this.#options
     let worker: PythonWorker
     try {
       worker = new PythonWorker(task, startWorker)
@@ -84,7 +84,7 @@ export class RelayedMessages {
       return undefined
     }
     this.#workers.add(worker)
-    own(worker.started, (outcome) => {
+    adopt(worker.started, (outcome) => {
       this.#workers.delete(worker)
       this.#idle.forget(worker)
       this.#guards.get(worker)?.end(outcome)

@@ -30,7 +30,7 @@ export class ServerTrouble {
    * Returns `undefined` when the program ends. Rejects with a failure that waiting does not help. `isRetry` asks for a call that
    * is not held, so that its response shows at once that the server is back.
    */
-  async overcome<T>(ask: (how: { isRetry: boolean }) => Promise<T>): Promise<T | undefined> {
+  async overcome<T>(ask: (attempt: { isRetry: boolean }) => Promise<T>): Promise<T | undefined> {
     const { clock, signal } = this.#options
     const pauses = backoffMs()
     for (let tries = 0; !signal.aborted; tries++) {

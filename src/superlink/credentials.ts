@@ -40,19 +40,19 @@ export interface Credentials {
 
 export async function openCredentials(
   config: Pick<SuperlinkConfig, 'tls' | 'staplesOcsp' | 'clients' | 'database' | 'warnings'>,
-  around: Pick<SuperlinkContext, 'clock' | 'log'> & { readonly metrics: Metrics },
+  surroundings: Pick<SuperlinkContext, 'clock' | 'log'> & { readonly metrics: Metrics },
   stack: AsyncDisposableStack,
 ): Promise<Credentials> {
-  const { clock, log, metrics } = around
+  const { clock, log, metrics } = surroundings
   const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
   const server =
     config.tls && stack.use(await openServerTls('server certificate', config.tls, { clock, log, onReload }))
   tellCertificates(metrics, 'own', () => ownCertificates(server), clock)
   const staple =
-    config.staplesOcsp && server && config.tls ? stack.use(openStaple(server, config.tls, around)) : undefined
+    config.staplesOcsp && server && config.tls ? stack.use(openStaple(server, config.tls, surroundings)) : undefined
   const { clients: choice } = config
   if (choice.mode === 'none') return { server, staple, clients: undefined, ocsp: undefined }
-  const files = await withFetchedLists(choice, config.database, around, stack)
+  const files = await withFetchedLists(choice, config.database, surroundings, stack)
   let inUse: FileSet<ClientTrust> | undefined
   const read = () =>
     inUse ? readLiveClientTrust(files, clock.now(), inUse.current()) : readClientTrust(files, clock.now())
@@ -62,19 +62,19 @@ export async function openCredentials(
   for (const warning of clients.warnings) if (!config.warnings.includes(warning)) log.warn(warning)
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   tellCrls(metrics, () => clients.current().crls, clock)
-  return { server, staple, clients, ocsp: openOcsp(choice.ocsp, clients, around, stack) }
+  return { server, staple, clients, ocsp: openOcsp(choice.ocsp, clients, surroundings, stack) }
 }
 
 /** The certificates and lists that the SuperLink works with now. */
 export function certificatesInUse({ server, clients }: Pick<Credentials, 'server' | 'clients'>) {
   const trust = clients?.current()
-  return { own: ownCertificates(server), cas: trust?.trust.anchors ?? [], crls: trust?.crls ?? [] }
+  return { server: ownCertificates(server), cas: trust?.trust.anchors ?? [], crls: trust?.crls ?? [] }
 }
 
 function openStaple(
   server: FileSet<ReadMaterial>,
   { certfile, caFile }: ServerTlsFiles,
-  around: Pick<SuperlinkContext, 'clock' | 'log'>,
+  surroundings: Pick<SuperlinkContext, 'clock' | 'log'>,
 ): OcspStaple {
   const pair = (): OcspPair | undefined => {
     const certificate = server.current().leaf
@@ -87,7 +87,7 @@ function openStaple(
       known = pair()
       onReplaced()
     })
-  return new OcspStaple({ ...around, pair: () => known, subscribe })
+  return new OcspStaple({ ...surroundings, pair: () => known, subscribe })
 }
 
 /** Lists that are fetched are kept beside the database, for a start while their server is not there. */

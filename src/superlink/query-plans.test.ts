@@ -174,8 +174,8 @@ async function call(core: SuperlinkCore, name: string, action: Action, values: V
   for (const variant of variants) {
     const given = names.map((parameter) => {
       // The stores of objects take lists of ids as one value.
-      const own = name.startsWith('objects/') ? { ids: values.listed, parts: [] } : {}
-      const bag: Values = { ...values, ...own, ...variant }
+      const objectIds = name.startsWith('objects/') ? { ids: values.listed, parts: [] } : {}
+      const bag: Values = { ...values, ...objectIds, ...variant }
       if (parameter.startsWith('{')) return bag
       assert.ok(parameter in bag, `Give ${name} a value for its parameter ${parameter}`)
       return bag[parameter]
@@ -243,7 +243,7 @@ async function fill(core: SuperlinkCore): Promise<Values> {
   const metadata = { ...unprompted.metadata, messageId: 'another' }
   const ids = [objectId, messageId]
   const listed = idList(ids)
-  const owned = (own: object) => ({ filter: { owners: { own, colleaguesIn: 'o' }, limit: 5, skip: 1 } })
+  const owned = (owner: object) => ({ filter: { owners: { owner, colleaguesIn: 'o' }, limit: 5, skip: 1 } })
   const needsDatabase = { needsDatabase: true }
   return {
     ...{ nodeId, runId, taskId, messageId, objectId, now, ids, id: objectId, objectIds: ids, seriesId: 7n },
@@ -308,8 +308,8 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     'superlink/events/event-store.ts:list': [
       { after: 0, until: 9, scope: 'everything' },
       { after: 0, until: 9, scope: 'all' },
-      { after: 0, until: 9, scope: { own: { ownerAid: 'me', organization: undefined } } },
-      { after: 0, until: 9, scope: { own: { ownerAid: 'me', organization: 'o' }, colleaguesIn: 'o' } },
+      { after: 0, until: 9, scope: { owner: { ownerAid: 'me', organization: undefined } } },
+      { after: 0, until: 9, scope: { owner: { ownerAid: 'me', organization: 'o' }, colleaguesIn: 'o' } },
     ],
     'superlink/events/event-store.ts:forgetUpTo': [{ position: 1 }],
     'superlink/events/event-store.ts:lastBefore': [{ at: now }],

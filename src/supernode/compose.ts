@@ -69,9 +69,11 @@ export async function startSupernode(
   const traces = stack.use(await openTraces(config.traceTarget, 'flower-supernode', { log, clock }))
   metrics.onRead(() => metrics.tellStorage(disk, space.disks))
   const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
-  const around = { clock, log, onReload }
+  const surroundings = { clock, log, onReload }
   const tls =
-    config.tls === 'insecure' ? undefined : stack.use(await openClientTls('client certificate', config.tls, around))
+    config.tls === 'insecure'
+      ? undefined
+      : stack.use(await openClientTls('client certificate', config.tls, surroundings))
   // Tells this start of the program from another with the same certificate, over all its connections.
   const self = { 'trellis-process': randomUUID(), 'trellis-release': trellisVersion }
   const channel = stack.use(
@@ -134,7 +136,8 @@ export async function startSupernode(
   stack.defer(endAfterWork(ctx, signal, () => stop.abort()))
 
   const runtimeTls =
-    config.runtimeTls && stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, around))
+    config.runtimeTls &&
+    stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, surroundings))
   const gate = new SuperexecGate(
     { isolation: config.isolation, secret: config.superexecSecret, insecure: config.tls === 'insecure' },
     ctx,

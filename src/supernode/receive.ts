@@ -190,8 +190,8 @@ async function download(ctx: SupernodeContext, work: Work): Promise<void> {
       ids: flattenTree(work.tree),
       has: async (id) => (await ctx.objects.has(id)) === true,
       async pull(objectId) {
-        const how = { waitMs, files: ctx.objects }
-        const { message, waited } = await ctx.fleet.call(fleet.pullObject, { node, runId, objectId }, how)
+        const callOptions = { waitMs, files: ctx.objects }
+        const { message, waited } = await ctx.fleet.call(fleet.pullObject, { node, runId, objectId }, callOptions)
         const { objectFound, objectAvailable } = message
         return { objectFound, objectAvailable, content: receivedObject(message), waited }
       },

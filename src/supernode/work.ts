@@ -85,11 +85,11 @@ export class WorkBook {
 
   /** Returns false if the instruction was ended while it was being started: then it is not executed. */
   begin(work: Work, taskId: TaskId): boolean {
-    const own = this.#byMessage.get(work.metadata.messageId)
-    if (own !== work || own.state !== 'starting') return false
-    own.state = 'executing'
-    own.taskId = taskId
-    this.#byTask.set(taskId, own)
+    const current = this.#byMessage.get(work.metadata.messageId)
+    if (current !== work || current.state !== 'starting') return false
+    current.state = 'executing'
+    current.taskId = taskId
+    this.#byTask.set(taskId, current)
     return true
   }
 
@@ -106,9 +106,9 @@ export class WorkBook {
    * gets true sends a reply or drops the instruction.
    */
   end(work: Work): boolean {
-    const own = this.#byMessage.get(work.metadata.messageId)
-    if (own !== work || own.state === 'ended') return false
-    own.state = 'ended'
+    const current = this.#byMessage.get(work.metadata.messageId)
+    if (current !== work || current.state === 'ended') return false
+    current.state = 'ended'
     clearTimeout(work.expiry)
     if (work.taskId !== undefined) this.#byTask.delete(work.taskId)
     return true

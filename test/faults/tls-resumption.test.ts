@@ -123,11 +123,11 @@ test('resumption never gives more than a handshake', { skip: needsOpenssl }, asy
             }
           : {}),
       }
-      const columns = Object.entries(row).map(([how, answer]) => `${how}: ${answer}`)
+      const columns = Object.entries(row).map(([attempt, answer]) => `${attempt}: ${answer}`)
       t.diagnostic(`${version} ${kind.padEnd(14)} | ${columns.join(' | ')}`)
-      for (const [how, answer] of Object.entries(row)) {
-        const shown: Kind = how.endsWith('without certificate') ? 'none' : kind
-        assert.equal(answer, fresh[shown], `${version} ${kind} ${how}`)
+      for (const [attempt, answer] of Object.entries(row)) {
+        const shown: Kind = attempt.endsWith('without certificate') ? 'none' : kind
+        assert.equal(answer, fresh[shown], `${version} ${kind} ${attempt}`)
       }
     }
   }

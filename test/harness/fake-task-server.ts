@@ -135,9 +135,9 @@ export class FakeTaskServer {
           this.#objects.set(id, objectContent)
           return true
         }),
-      pullObject: ({ objectId: id = '' }, how: { signal?: AbortSignal } = {}) =>
+      pullObject: ({ objectId: id = '' }, callOptions: { signal?: AbortSignal } = {}) =>
         call('pullObject', async () => {
-          const limit = how.signal ?? signal
+          const limit = callOptions.signal ?? signal
           await this.beforeObject(limit)
           limit.throwIfAborted()
           const objectContent = this.#objects.get(id)

@@ -108,7 +108,7 @@ function setUp(release: Release, { file }: { file: (name: string) => string }) {
     log,
     startWorker: (task, onConnection) => apps.startWorker(task, onConnection),
     guard: (task, kill) => new TaskGuard({ source, task, log, kill }),
-    own(app, onEnd) {
+    adopt(app, onEnd) {
       started.push(app)
       void app.ended.then(onEnd)
     },

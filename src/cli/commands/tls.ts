@@ -10,7 +10,7 @@ import { dial } from '../../rpc/dial.ts'
 import { RpcError } from '../../rpc/rpc-error.ts'
 import { type CliContext, type CreateCommand, connectionArgument, formatOption, group } from '../command.ts'
 import { openControl } from '../connect.ts'
-import { type Connection, findConnection, readFlowerConfig } from '../flower-config.ts'
+import { type ConnectionProfile, findConnection, readFlowerConfig } from '../flower-config.ts'
 import { flwrHome } from '../home.ts'
 import { type Output, runCommand } from '../output.ts'
 import { explainRpcError } from '../rpc-sentences.ts'
@@ -118,7 +118,7 @@ async function checkConnection(
   )
 }
 
-async function checkOwnFiles(list: Checklist, connection: Connection): Promise<boolean> {
+async function checkOwnFiles(list: Checklist, connection: ConnectionProfile): Promise<boolean> {
   const { rootCertificates, clientCertificate, clientPrivateKey, where } = connection
   const file = (key: string, path: string) => ({ flag: `${where} ${key}`, path })
   if (rootCertificates !== undefined) {
@@ -147,7 +147,7 @@ async function checkOwnFiles(list: Checklist, connection: Connection): Promise<b
   return !list.isBroken
 }
 
-async function checkHandshake(list: Checklist, connection: Connection): Promise<boolean> {
+async function checkHandshake(list: Checklist, connection: ConnectionProfile): Promise<boolean> {
   const file = (path: string | undefined) => (path === undefined ? undefined : { flag: connection.where, path })
   // With the certificate: the SuperLink would log the refusal of a connection without one.
   const { material } = readClientTls({

@@ -3,7 +3,7 @@ import { UsageError } from '../../base/errors.ts'
 import type { ShowCallerResponse } from '../../gen/flwr/proto/control_pb.ts'
 import { type CreateCommand, connectionArgument, formatOption } from '../command.ts'
 import { openControl } from '../connect.ts'
-import type { Connection } from '../flower-config.ts'
+import type { ConnectionProfile } from '../flower-config.ts'
 import { type Json, runCommand } from '../output.ts'
 import { isUnknownMethod } from '../rpc-sentences.ts'
 import { details } from '../table.ts'
@@ -26,7 +26,7 @@ export const whoamiCommand: CreateCommand = (context) =>
       })
     })
 
-const noAnswer = ({ name }: Connection): string =>
+const noAnswer = ({ name }: ConnectionProfile): string =>
   `The SuperLink of the connection '${name}' is one of Flower, or of an older release: it cannot say. Try flwr tls check ${name}.`
 
 const runsSeen: Readonly<Record<string, string>> = {

@@ -4,11 +4,11 @@ import { PostgresCompiler } from '../by-dialect.ts'
 import type { Tables } from '../schema.ts'
 
 /** Runs one statement and returns its result. */
-export type Run = (text: string, values: readonly unknown[]) => Promise<pg.QueryResult>
+export type RunStatement = (text: string, values: readonly unknown[]) => Promise<pg.QueryResult>
 
-/** Creates queries that `run` runs. Connections are its own affair. */
-export function createQueries(run: Run): Kysely<Tables> {
-  const connection = { query: run, release() {} }
+/** Creates queries that `runStatement` executes: it chooses the connection. */
+export function createQueries(runStatement: RunStatement): Kysely<Tables> {
+  const connection = { query: runStatement, release() {} }
   const pool = { connect: async () => connection, end: async () => {} } as unknown as PostgresPool
   return new Kysely({ dialect: new OwnDialect({ pool }) as Dialect })
 }

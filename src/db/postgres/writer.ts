@@ -125,8 +125,8 @@ export class WriterConnection implements Writer {
 
   async #takeLock(client: pg.Client): Promise<void> {
     // Before the try: if its response is lost, this connection has the lock all the same.
-    const own = await promptly(client, () => findOwnSession(client))
-    this.#sessions.add(own)
+    const session = await promptly(client, () => findOwnSession(client))
+    this.#sessions.add(session)
     const [oldest] = this.#sessions
     if (oldest !== undefined && this.#sessions.size > serverLimits.formerSessionsMax) this.#sessions.delete(oldest)
     await this.#waitForLock(client)

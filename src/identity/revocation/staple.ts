@@ -65,15 +65,15 @@ export class OcspStaple implements AsyncDisposable {
 
   async #renew(): Promise<void> {
     const { pair, clock, log } = this.#options
-    const own = pair()
-    const [url] = own?.certificate.ocspUrls ?? []
-    if (!own || url === undefined) return
+    const current = pair()
+    const [url] = current?.certificate.ocspUrls ?? []
+    if (!current || url === undefined) return
     try {
       const now = (): number => clock.now()
-      const { answer, der } = await askResponder({ ...own, url, now, deadlineMs: askMs })
+      const { answer, der } = await askResponder({ ...current, url, now, deadlineMs: askMs })
       if (answer.status !== 'good') log.error(`The OCSP responder ${url} says of our own certificate: ${answer.status}`)
       const goodUntil = goodUntilOf(answer, clock.now())
-      this.#held = { der, serial: own.certificate.serial, goodUntil }
+      this.#held = { der, serial: current.certificate.serial, goodUntil }
       this.#failures = 0
     } catch (error) {
       this.#failures += 1

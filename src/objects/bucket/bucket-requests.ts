@@ -77,16 +77,16 @@ export class BucketRequests implements Disposable {
     })
   }
 
-  async send(asked: BucketRequest): Promise<BucketResponse> {
+  async send(request: BucketRequest): Promise<BucketResponse> {
     const pauses = backoffMs({ baseMs: limits.bucketRetryBaseMs, capMs: limits.bucketRetryCapMs })
-    const attemptsMax = asked.attemptsMax ?? limits.bucketAttemptsMax
+    const attemptsMax = request.attemptsMax ?? limits.bucketAttemptsMax
     for (let attempt = 1; ; attempt++) {
       try {
-        const response = await this.#sendOnce(asked)
-        this.#access.onRequest?.(asked.action, 'ok')
+        const response = await this.#sendOnce(request)
+        this.#access.onRequest?.(request.action, 'ok')
         return response
       } catch (error) {
-        this.#access.onRequest?.(asked.action, 'failed')
+        this.#access.onRequest?.(request.action, 'failed')
         if (!(error instanceof BucketError) || error.isFinal || attempt >= attemptsMax) throw error
       }
       await this.#access.sleep(pauses.next().value)
@@ -97,9 +97,9 @@ export class BucketRequests implements Disposable {
     this.#agent.destroy()
   }
 
-  async #sendOnce(asked: BucketRequest): Promise<BucketResponse> {
-    const { method, body, action, receive, expected = [] } = asked
-    const signed = await this.#sign(asked)
+  async #sendOnce(request: BucketRequest): Promise<BucketResponse> {
+    const { method, body, action, receive, expected = [] } = request
+    const signed = await this.#sign(request)
     const abort = new AbortController()
     let deadline: NodeJS.Timeout | undefined
     // The wait for a connection does not count: each request before this one has its own deadline.

@@ -173,9 +173,9 @@ function isSizes(value: unknown): value is number[] {
 
 function toArray({ type, shape, from, to }: Tensor, data: Uint8Array): NdArray {
   // A copy: `slice` of a Buffer is none, and may begin at an odd place.
-  const own = new Uint8Array(data.subarray(from, to))
+  const aligned = new Uint8Array(data.subarray(from, to))
   if (type === 'BF16')
-    return NdArray.from(fromBfloat16(new Uint16Array(own.buffer, own.byteOffset, own.length / 2)), shape)
+    return NdArray.from(fromBfloat16(new Uint16Array(aligned.buffer, aligned.byteOffset, aligned.length / 2)), shape)
   const dtype = types[type] as DType
-  return NdArray.build(dtype, shape, (values) => bytesOf(values).set(own))
+  return NdArray.build(dtype, shape, (values) => bytesOf(values).set(aligned))
 }

@@ -19,8 +19,11 @@ export function personalLayers(isPersonal: (name: string) => boolean): Mod {
     if (!message.hasContent()) return next(message, context)
     const kept = context.state.arrayRecords.get(stateKey) ?? new ArrayRecord()
     const sent = new ArrayRecord([...message.content.arrayRecords.values()].flatMap((record) => [...record]))
-    const own = (name: string) => (isPersonal(name) ? kept.get(name) : undefined)
-    const reply = await next(new Message(message.metadata, { content: replaced(message.content, own) }), context)
+    const personalArray = (name: string) => (isPersonal(name) ? kept.get(name) : undefined)
+    const reply = await next(
+      new Message(message.metadata, { content: replaced(message.content, personalArray) }),
+      context,
+    )
     if (!reply.hasContent()) return reply
     const trained = [...reply.content.arrayRecords.values()].flatMap((record) => [...record])
     const personal = trained.filter(([name]) => isPersonal(name))

@@ -37,8 +37,8 @@ export function isFlowerKey(publicKey: Uint8Array): boolean {
 /** Whether they are a pair; `false` for bytes that are no private key. */
 export function isFlowerPair(privateKey: Uint8Array, publicKey: Uint8Array): boolean {
   try {
-    const own = createPublicKey(createPrivateKey(Buffer.from(privateKey)))
-    return own.equals(createPublicKey(Buffer.from(publicKey)))
+    const derived = createPublicKey(createPrivateKey(Buffer.from(privateKey)))
+    return derived.equals(createPublicKey(Buffer.from(publicKey)))
   } catch {
     return false
   }

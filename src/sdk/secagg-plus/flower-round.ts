@@ -82,11 +82,14 @@ export class FlowerRound {
   #shareKeys(request: ConfigRecord): ConfigRecord {
     const members = [...request].filter(([key]) => key !== 'stage') as [string, [Uint8Array, Uint8Array]][]
     const threshold = this.state.getNumber('threshold')
-    const own = members.find(([id]) => id === String(this.#nodeId))?.[1]
+    const ownKeys = members.find(([id]) => id === String(this.#nodeId))?.[1]
     const keys = members.flatMap(([, pair]) => pair.map((key) => Buffer.from(key).toString()))
     if (members.length < threshold) throw new RefusedInFlowerRoundError('Fewer nodes than the threshold are left.')
     if (new Set(keys).size !== keys.length) throw new RefusedInFlowerRoundError('A public key is in the list twice.')
-    if (!own || ['pk1', 'pk2'].some((key, index) => Buffer.compare(this.#bytes(key), own[index] as Uint8Array) !== 0))
+    if (
+      !ownKeys ||
+      ['pk1', 'pk2'].some((key, index) => Buffer.compare(this.#bytes(key), ownKeys[index] as Uint8Array) !== 0)
+    )
       throw new RefusedInFlowerRoundError('The list has other public keys for this node than it has sent.')
     const seed = Uint8Array.from(randomBytes(32))
     const count = Math.max(this.state.getNumber('share_num'), members.length)

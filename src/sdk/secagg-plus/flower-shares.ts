@@ -27,10 +27,10 @@ export function joinForFlower(shares: readonly Uint8Array[]): Uint8Array {
   if (shares.length === 0) throw new RangeError('The shares are not of one secret.')
   const buffers = shares.map((share) => Buffer.from(share))
   const points = buffers.map((share) => BigInt(share.readUInt32LE(0)))
-  const factors = points.map((own) =>
+  const factors = points.map((selected) =>
     points
-      .filter((point) => point !== own)
-      .reduce((total, point) => product(total, product(point, inverse(point ^ own))), 1n),
+      .filter((point) => point !== selected)
+      .reduce((total, point) => product(total, product(point, inverse(point ^ selected))), 1n),
   )
   const length = Math.min(...buffers.map((share) => share.length))
   const padded: Buffer[] = []

@@ -168,11 +168,11 @@ export class SecAggPlus extends StrategyWrapper<FedAvg> {
   async #unmask(sum: readonly Float64Array[], active: readonly bigint[]): Promise<void> {
     const dead = this.#senders.filter((node) => !active.includes(node))
     const record = new ConfigRecord({ active_nids: [...active], dead_nids: [...dead] })
-    const shares = await this.#exchange('unmask', active, record, (own) => secretsOf([...active, ...dead], own))
+    const shares = await this.#exchange('unmask', active, record, (reply) => secretsOf([...active, ...dead], reply))
     const { secrets, wrong } = fittingShares([...shares.keys()], this.#threshold, (chosen) => {
-      const own = chosen.map((node) => shares.get(node) as ReadonlyMap<bigint, Uint8Array>)
+      const chosenShares = chosen.map((node) => shares.get(node) as ReadonlyMap<bigint, Uint8Array>)
       return new Map(
-        [...active, ...dead].map((node) => [node, this.#secretOf(node, own, dead.includes(node))] as const),
+        [...active, ...dead].map((node) => [node, this.#secretOf(node, chosenShares, dead.includes(node))] as const),
       )
     })
     for (const node of wrong) log.warn(`\t> Node ${node} is left out of SecAgg+ (unmask): its shares are wrong.`)
@@ -197,7 +197,7 @@ export class SecAggPlus extends StrategyWrapper<FedAvg> {
    */
   #secretOf(node: bigint, shares: readonly ReadonlyMap<bigint, Uint8Array>[], isLost: boolean): Uint8Array {
     try {
-      const secret = joinForFlower(shares.map((own) => own.get(node) as Uint8Array))
+      const secret = joinForFlower(shares.map((sharesOfNode) => sharesOfNode.get(node) as Uint8Array))
       const [publicKey] = this.#keys.get(node) as readonly [Uint8Array, Uint8Array]
       if (isLost ? isFlowerPair(secret, publicKey) : secret.length === seedBytes) return secret
       throw new RangeError('The shares are not of its secret.')

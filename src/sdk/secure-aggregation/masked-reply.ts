@@ -25,11 +25,11 @@ export function maskedIn(
   arrays: ArrayRecord,
   { values: valuesNeeded, layout }: { values: number; layout: MetricLayout | undefined },
 ): { layout: MetricLayout; values: Uint32Array; metrics: BigUint64Array } {
-  const own = readLayout(record)
-  if (!own || !layout) throw new WireError('metric-names and metric-lengths do not fit.')
-  if (keyOf(own) !== keyOf(layout))
+  const ofReply = readLayout(record)
+  if (!ofReply || !layout) throw new WireError('metric-names and metric-lengths do not fit.')
+  if (keyOf(ofReply) !== keyOf(layout))
     throw new WireError(
-      `It returns other metrics (${namesOf(own)}) than most nodes (${namesOf(layout)}): all must return the same.`,
+      `It returns other metrics (${namesOf(ofReply)}) than most nodes (${namesOf(layout)}): all must return the same.`,
     )
   const values = arrays.getArray('values').values('uint32')
   const metrics = arrays.getArray('metrics').values('uint64')

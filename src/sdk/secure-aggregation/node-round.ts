@@ -47,12 +47,12 @@ export interface Masking {
  * secrets of one node.
  */
 export class NodeRound {
-  readonly #own: Uint8Array
+  readonly #ownId: Uint8Array
   readonly #state: ConfigRecord
 
   /** `state` is what the stage before has left; empty at first. */
   constructor(nodeId: bigint, state: ConfigRecord) {
-    this.#own = idBytes(nodeId)
+    this.#ownId = idBytes(nodeId)
     this.#state = state
   }
 
@@ -100,7 +100,7 @@ export class NodeRound {
     const secretWith = sharedSecrets(this.#pair('cipher').privateKey)
     const ciphertexts = nodes.map((node, index) => {
       if (index === place) return new Uint8Array()
-      const key = derivedKey(secretWith(cipherKeys[index] as Uint8Array), this.#session, 'shares', [this.#own, node])
+      const key = derivedKey(secretWith(cipherKeys[index] as Uint8Array), this.#session, 'shares', [this.#ownId, node])
       return seal(key, Buffer.concat([seedShares[index] as Uint8Array, keyShares[index] as Uint8Array]))
     })
     this.#advance('shares', {
@@ -117,7 +117,7 @@ export class NodeRound {
     maskKeys: readonly Uint8Array[],
     threshold: number,
   ): number {
-    const place = nodes.findIndex((node) => isSame(node, this.#own))
+    const place = nodes.findIndex((node) => isSame(node, this.#ownId))
     const refuse = (reason: string): never => {
       throw new RefusedByNodeError(`This node refuses the list of keys of secure aggregation: ${reason}.`)
     }
@@ -147,10 +147,10 @@ export class NodeRound {
     if (ciphertexts.length !== senders.length) throw new RefusedByNodeError('Nodes and shares differ in number.')
     const secretWith = sharedSecrets(this.#pair('cipher').privateKey)
     const held = senders.map((sender, index) => {
-      if (isSame(sender, this.#own))
+      if (isSame(sender, this.#ownId))
         return [this.#state.getBytes('own-seed-share'), this.#state.getBytes('own-key-share')]
       const key = cipherKeys[nodes.findIndex((node) => isSame(node, sender))]
-      const cipherKey = key && derivedKey(secretWith(key), this.#session, 'shares', [sender, this.#own])
+      const cipherKey = key && derivedKey(secretWith(key), this.#session, 'shares', [sender, this.#ownId])
       const plain = cipherKey && unseal(cipherKey, ciphertexts[index] as Uint8Array)
       if (plain?.length !== 2 * shareBytes)
         throw new RefusedByNodeError(`The shares of node ${hexOf(sender)} are not what that node has encrypted.`)
@@ -182,13 +182,13 @@ export class NodeRound {
     const nodes = bytesList(this.#state, 'nodes', 8)
     const maskKeys = bytesList(this.#state, 'mask-keys', keyBytes)
     const secretWith = sharedSecrets(this.#pair('mask').privateKey)
-    await vector.applyMask(derivedKey(this.#state.getBytes('seed'), this.#session, 'own mask', [this.#own]), 1)
+    await vector.applyMask(derivedKey(this.#state.getBytes('seed'), this.#session, 'own mask', [this.#ownId]), 1)
     for (const other of bytesList(this.#state, 'holders', 8)) {
-      if (isSame(other, this.#own)) continue
+      if (isSame(other, this.#ownId)) continue
       const maskKey = maskKeys[nodes.findIndex((node) => isSame(node, other))] as Uint8Array
-      const pair = inOrder(this.#own, other)
+      const pair = inOrder(this.#ownId, other)
       const key = derivedKey(secretWith(maskKey), this.#session, 'pair mask', pair)
-      await vector.applyMask(key, pair[0] === this.#own ? 1 : -1)
+      await vector.applyMask(key, pair[0] === this.#ownId ? 1 : -1)
     }
     for (const secret of [
       'seed',
@@ -230,7 +230,7 @@ export class NodeRound {
 
   #checkEnough(nodes: readonly Uint8Array[], what: string): void {
     const threshold = numberOf(this.#state, 'threshold')
-    const isIn = nodes.some((node) => isSame(node, this.#own))
+    const isIn = nodes.some((node) => isSame(node, this.#ownId))
     if (nodes.length >= threshold && new Set(nodes.map(hexOf)).size === nodes.length && isIn) return
     throw new RefusedByNodeError(
       `This node refuses a round in which ${nodes.length} nodes ${what}${isIn ? '' : ', without this node'}: the threshold is ${threshold}.`,

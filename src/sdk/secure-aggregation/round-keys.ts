@@ -45,10 +45,10 @@ export function publicKeyOf(privateKey: Uint8Array): Uint8Array {
 
 /** Returns a function that gives the secret that this key shares with the owner of a public key. */
 export function sharedSecrets(privateKey: Uint8Array): (publicKey: Uint8Array) => Uint8Array {
-  const own = privateKeyObject(privateKey)
+  const ownKey = privateKeyObject(privateKey)
   return (publicKey) => {
     const key = Buffer.concat([publicPrefix, publicKey])
-    return diffieHellman({ privateKey: own, publicKey: createPublicKey({ key, format: 'der', type: 'spki' }) })
+    return diffieHellman({ privateKey: ownKey, publicKey: createPublicKey({ key, format: 'der', type: 'spki' }) })
   }
 }
 

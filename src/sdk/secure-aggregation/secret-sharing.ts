@@ -37,10 +37,10 @@ export function evaluated(coefficients: readonly bigint[], count: number): Uint8
 export function secretJoiner(members: readonly number[]): (shares: readonly Uint8Array[]) => Uint8Array {
   const points = members.map(BigInt)
   // Lagrange's polynomials at 0: the product of x_j / (x_j - x_i).
-  const factors = points.map((own) => {
-    const others = points.filter((point) => point !== own)
+  const factors = points.map((selected) => {
+    const others = points.filter((point) => point !== selected)
     const above = others.reduce((product, point) => (product * point) % prime, 1n)
-    const below = others.reduce((product, point) => (product * modulo(point - own)) % prime, 1n)
+    const below = others.reduce((product, point) => (product * modulo(point - selected)) % prime, 1n)
     return (above * inverse(below)) % prime
   })
   return (shares) => {

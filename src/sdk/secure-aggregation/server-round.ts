@@ -97,13 +97,13 @@ export class ServerRound {
       if (ciphertexts) this.#ciphertexts.set(place, ciphertexts)
     })
     const senders = [...this.#ciphertexts.keys()].map((place) => this.#memberAt(place).id)
-    const how = { 'clipping-range': float(scale.clippingRange), bits: scale.bits, 'max-weight': float(maxWeight) }
+    const weighting = { 'clipping-range': float(scale.clippingRange), bits: scale.bits, 'max-weight': float(maxWeight) }
     return messages.flatMap(({ metadata, content }) => {
       const place = this.#members.findIndex(({ nodeId }) => nodeId === metadata.dstNodeId)
       if (!this.#ciphertexts.has(place)) return []
       const ciphertexts = [...this.#ciphertexts.values()].map((all) => all[place] as Uint8Array)
       const record = stageRecord('masked', this.#session, {
-        ...{ nodes: senders, ciphertexts, ...how, 'weighted-by': weightedBy },
+        ...{ nodes: senders, ciphertexts, ...weighting, 'weighted-by': weightedBy },
       })
       return [new Message(metadata, { content: new RecordDict([...content, [recordKey, record] as const]) })]
     })
@@ -234,7 +234,7 @@ export class ServerRound {
     for (const reply of replies) {
       const { srcNodeId } = reply.metadata
       const value = nodeIds.includes(srcNodeId)
-        ? this.#read(stage, reply, (own) => ({ value: read(own, srcNodeId) }))
+        ? this.#read(stage, reply, (content) => ({ value: read(content, srcNodeId) }))
         : undefined
       if (value) found.set(srcNodeId, value.value)
     }

@@ -88,8 +88,8 @@ export class ArraySum {
     const count = Math.min(Math.floor(all.length / size) * entries, sum.length - arriving.next)
     const used = count * view.BYTES_PER_ELEMENT
     const part = all.subarray(0, used)
-    const own = part.byteOffset % view.BYTES_PER_ELEMENT === 0 ? part : new Uint8Array(part)
-    const values = new view(own.buffer, own.byteOffset, count)
+    const aligned = part.byteOffset % view.BYTES_PER_ELEMENT === 0 ? part : new Uint8Array(part)
+    const values = new view(aligned.buffer, aligned.byteOffset, count)
     this.#addTo(sum.subarray(arriving.next, arriving.next + count), { dtype, values }, factor)
     arriving.next += count
     // A number may lie across two pieces.

@@ -57,10 +57,10 @@ export class Checkpoint {
       }
     history.restore(facts.getString('history'))
     for (const [depth, one] of chainOf(strategy).entries()) {
-      const own = `${this.#prefix}state-${depth}/`
+      const prefix = `${this.#prefix}state-${depth}/`
       one.state.clear()
       for (const [key, record] of this.#context.state)
-        if (key.startsWith(own)) one.state.set(key.slice(own.length), record)
+        if (key.startsWith(prefix)) one.state.set(key.slice(prefix.length), record)
       one.restoreState()
     }
     return { last: facts.getNumber('round'), stopped: facts.getBoolean('stopped') }

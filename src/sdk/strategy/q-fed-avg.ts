@@ -71,13 +71,13 @@ export class QFedAvg extends FedAvg {
   #weighted(current: ArrayRecord, reply: ArrayRecord, loss: number): [delta: Tensor[], h: number] {
     const lipschitz = 1 / this.clientLearningRate
     const gradients = pairedArrays(current, reply).map(([name, ofModel, ofReply]) => {
-      const own = tensorOf(name, ofReply)
-      if (!isFloat(own.dtype))
+      const replied = tensorOf(name, ofReply)
+      if (!isFloat(replied.dtype))
         throw new InconsistentRepliesError(
-          `The array '${name}' of the replies holds ${own.dtype}: QFedAvg takes floats only.`,
+          `The array '${name}' of the replies holds ${replied.dtype}: QFedAvg takes floats only.`,
         )
       // Flower overwrites the node's arrays step by step, so each step is rounded to their type.
-      return scaled(inTypeOf(own, minus(tensorOf(name, ofModel), own)), lipschitz)
+      return scaled(inTypeOf(replied, minus(tensorOf(name, ofModel), replied)), lipschitz)
     })
     const squaredNorm = sumOfSums(gradients.map(squared))
     const factor = power(loss + 1e-10, this.q)

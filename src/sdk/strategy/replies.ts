@@ -106,10 +106,10 @@ export function onlyRecords(
   const [firstName, first] = entries[0] ?? ['', undefined]
   const keys = first ? keysOf(first) : []
   for (const [name, record] of entries) {
-    const own = new Set(keysOf(record))
-    if (name !== firstName || own.size !== keys.length || !keys.every((key) => own.has(key)))
+    const replyKeys = new Set(keysOf(record))
+    if (name !== firstName || replyKeys.size !== keys.length || !keys.every((key) => replyKeys.has(key)))
       throw new InconsistentRepliesError(
-        `The ${kind}s of all replies must have the same name and the same keys, but '${firstName}' with ${listed(keys)} came beside '${name}' with ${listed([...own])}.`,
+        `The ${kind}s of all replies must have the same name and the same keys, but '${firstName}' with ${listed(keys)} came beside '${name}' with ${listed([...replyKeys])}.`,
       )
   }
   return entries.map(([, record]) => record)

@@ -25,25 +25,25 @@ const stateKey = 'trellis-scaffold-control'
 export class ScaffoldNode {
   readonly #model: ArrayRecord
   readonly #server: ArrayRecord
-  readonly #own: ArrayRecord
+  readonly #nodeControl: ArrayRecord
   readonly #context: Context
 
   /** `arrayrecordKey` names the record that holds the model. */
   constructor(message: Message, context: Context, arrayrecordKey = 'arrays') {
     this.#model = message.content.arrays(arrayrecordKey)
     this.#server = message.content.arrays(controlKey)
-    this.#own = context.state.arrayRecords.get(stateKey) ?? zerosOf(this.#model)
+    this.#nodeControl = context.state.arrayRecords.get(stateKey) ?? zerosOf(this.#model)
     this.#context = context
   }
 
   /** The server's control variate minus the node's: to be added to each gradient of that array. */
   correction(name: string): NdArray {
-    return arrayOf(minus(tensorOf(name, this.#server.getArray(name)), tensorOf(name, this.#own.getArray(name))))
+    return arrayOf(minus(tensorOf(name, this.#server.getArray(name)), tensorOf(name, this.#nodeControl.getArray(name))))
   }
 
   /** The arrays of the reply, for a model after that many steps. Remembers the node's new control variate. */
   reply(trained: ArrayRecord, { steps, learningRate }: { steps: number; learningRate: number }): ArrayRecord {
-    const own = new ArrayRecord()
+    const nextControl = new ArrayRecord()
     const deltas: [string, NdArray][] = []
     for (const [name, array] of this.#model) {
       const moved = minus(tensorOf(name, array), tensorOf(name, trained.getArray(name)))
@@ -52,10 +52,10 @@ export class ScaffoldNode {
         scaled(tensorOf(name, this.#server.getArray(name)), -1),
         scaled(moved, 1 / (steps * learningRate)),
       )
-      own.set(name, arrayOf(plus(tensorOf(name, this.#own.getArray(name)), delta)))
+      nextControl.set(name, arrayOf(plus(tensorOf(name, this.#nodeControl.getArray(name)), delta)))
       deltas.push([deltaPrefix + name, arrayOf(delta)])
     }
-    this.#context.state.set(stateKey, own)
+    this.#context.state.set(stateKey, nextControl)
     return new ArrayRecord([...trained, ...deltas])
   }
 }

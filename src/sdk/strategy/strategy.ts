@@ -4,9 +4,9 @@ import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import type { Replies } from './reply-stream.ts'
 import { Result } from './result.ts'
-import { Run } from './run.ts'
 import { logStart } from './run-log.ts'
 import { roundBounds, type StartOptions, wholeNumber } from './start-options.ts'
+import { StrategyRun } from './strategy-run.ts'
 import { Training } from './training.ts'
 
 /** The end of a phase of training. */
@@ -105,6 +105,6 @@ export abstract class Strategy extends Training {
     this.summary()
     log.info('')
     // Not awaited here: this call would hold the initial model in memory until the last round.
-    return new Run(this, grid, { rounds, bounds }, options, new Result(initialArrays)).toEnd()
+    return new StrategyRun(this, grid, { rounds, bounds }, options, new Result(initialArrays)).toEnd()
   }
 }

@@ -29,8 +29,8 @@ export function accountOf(certificate: CertificatePeer | undefined): Account {
 export function runOwnersOf({ id, organization, certificate }: Account): RunOwners {
   const scope: RunScope = certificate?.runs ?? 'own'
   if (scope === 'all') return 'all'
-  const own = { ownerAid: id, organization: certificate?.identityOrganization }
-  return scope === 'organization' && organization !== '' ? { own, colleaguesIn: organization } : { own }
+  const owner = { ownerAid: id, organization: certificate?.identityOrganization }
+  return scope === 'organization' && organization !== '' ? { owner, colleaguesIn: organization } : { owner }
 }
 
 /** Which events the account sees: those of the runs that it sees; admins see also those that are about no run. */
@@ -41,8 +41,9 @@ export function eventScopeOf(account: Account): EventScope {
 function sees(account: Account, run: Pick<Run, 'ownerAid' | 'ownerOrganization'>): boolean {
   const owners = runOwnersOf(account)
   if (owners === 'all') return true
-  const { own, colleaguesIn } = owners
-  const isOwn = run.ownerAid === own.ownerAid && (own.organization ?? run.ownerOrganization) === run.ownerOrganization
+  const { owner, colleaguesIn } = owners
+  const isOwn =
+    run.ownerAid === owner.ownerAid && (owner.organization ?? run.ownerOrganization) === run.ownerOrganization
   return isOwn || (colleaguesIn !== undefined && run.ownerOrganization === colleaguesIn)
 }
 

@@ -28,8 +28,8 @@ export class SecurityView {
   /** One entry for each reason, of which there are few. */
   readonly #refusals = new Map<RefusalReason, Kept>()
   /** What is in use now. */
-  certificates: () => { own: readonly Certificate[]; cas: readonly Certificate[]; crls: readonly Crl[] } = () => ({
-    own: [],
+  certificates: () => { server: readonly Certificate[]; cas: readonly Certificate[]; crls: readonly Crl[] } = () => ({
+    server: [],
     cas: [],
     crls: [],
   })

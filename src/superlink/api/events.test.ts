@@ -62,13 +62,13 @@ test('what happens to runs, SuperNodes and certificates is an event each, as the
   const server = (serial: string) =>
     ({ serial, fingerprint: serial, subject: { text: 'CN=server' }, notAfter: clock.now() + 8 * dayMs }) as Certificate
   const kept = server('01')
-  ctx.security.certificates = () => ({ own: [kept], cas: [], crls: [] })
+  ctx.security.certificates = () => ({ server: [kept], cas: [], crls: [] })
   await certificates.lookAtFiles()
   await certificates.lookAtEnds()
   clock.advance(7 * dayMs)
   await certificates.lookAtEnds()
   const renewed = server('02')
-  ctx.security.certificates = () => ({ own: [renewed], cas: [], crls: [] })
+  ctx.security.certificates = () => ({ server: [renewed], cas: [], crls: [] })
   await certificates.lookAtFiles()
   const node = (await nodeStore.find(ctx.db.read, nodeId)) as Node
   await noteRenewal(ctx, node, { ...peer, serial: '0B', notAfter: peer.notAfter + dayMs })
@@ -247,7 +247,7 @@ test('a certificate that lives for a day makes no event at each renewal', async 
       subject: { text: 'CN=server' },
       notAfter: clock.now() + dayMs,
     }
-    ctx.security.certificates = () => ({ own: [own as Certificate], cas: [], crls: [] })
+    ctx.security.certificates = () => ({ server: [own as Certificate], cas: [], crls: [] })
     await certificates.lookAtEnds()
     clock.advance(dayMs / 2)
     await certificates.lookAtEnds()
@@ -267,7 +267,7 @@ test('marks that time passes while the SuperLink is down are reported once, at i
   })
   const list = { issuerText: 'CN=ca', issuerDer: 'ca', nextUpdate: clock.now() + dayMs }
   const inUse = [own('long', 10 * dayMs), own('ended', dayMs), own('young', 4.9 * dayMs, 4 * dayMs)] as Certificate[]
-  ctx.security.certificates = () => ({ own: inUse, cas: [], crls: [list as never] })
+  ctx.security.certificates = () => ({ server: inUse, cas: [], crls: [list as never] })
   const start = async (): Promise<void> => {
     clock.advance(1)
     await new CertificateEvents(ctx, () => []).lookAtEnds()
@@ -295,7 +295,7 @@ test('events of certificates that cannot be stored are stored later', async () =
   const server = (serial: string) =>
     ({ serial, fingerprint: 'f', subject: { text: 'CN=server' }, notAfter: clock.now() + 8 * dayMs }) as Certificate
   let own = server('01')
-  ctx.security.certificates = () => ({ own: [own], cas: [], crls: [] })
+  ctx.security.certificates = () => ({ server: [own], cas: [], crls: [] })
   const troubles: string[] = []
   let isFull = true
   const recordAlone: EventLog['recordAlone'] = async (...event) => {

@@ -11,8 +11,8 @@ export function securityToWire(
   account: Account,
   now: number,
 ): MessageInitShape<typeof ShowSecurityResponseSchema> {
-  const { own, cas, crls } = security.certificates()
-  const all = [...own.map((one) => ['own', one] as const), ...cas.map((one) => ['ca', one] as const)]
+  const { server, cas, crls } = security.certificates()
+  const all = [...server.map((one) => ['own', one] as const), ...cas.map((one) => ['ca', one] as const)]
   return {
     certificates: all.map(([kind, { subject, notAfter }]) => ({
       kind,

@@ -11,10 +11,10 @@ const metadata = { runId: 5n, srcNodeId: 7n, dstNodeId: 1n, replyToMessageId: 'a
 
 function reply(content: RecordDict) {
   const message = Message.create({ content, messageType: 'train', dstNodeId: 1n })
-  const own = { ...message.metadata, ...metadata }
-  const { tree, objects } = deflateMessage(new Message(own, { content }), own)
+  const replyMetadata = { ...message.metadata, ...metadata }
+  const { tree, objects } = deflateMessage(new Message(replyMetadata, { content }), replyMetadata)
   const bytes = new Map([...objects].map(([id, content]) => [id, content()] as const))
-  return { stored: { metadata: own, error: undefined, tree }, bytes }
+  return { stored: { metadata: replyMetadata, error: undefined, tree }, bytes }
 }
 
 const typeOf = (bytes: Uint8Array): string => Buffer.from(bytes.subarray(0, 20)).toString().split(' ')[0] as string

@@ -83,8 +83,8 @@ function ensureTreeFits(tree: ObjectTree, get: (id: string) => Uint8Array): void
   const visit = ({ objectId, children }: ObjectTree): void => {
     const inTree = new Set(children.map((child) => child.objectId))
     if (!seen.has(objectId)) {
-      const own = parseObject(get(objectId)).children
-      if (own.length !== inTree.size || !own.every((id) => inTree.has(id)))
+      const referenced = parseObject(get(objectId)).children
+      if (referenced.length !== inTree.size || !referenced.every((id) => inTree.has(id)))
         throw new TypeError(`The children of object ${objectId} are not those of its tree.`)
       seen.add(objectId)
     }

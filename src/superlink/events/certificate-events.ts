@@ -58,11 +58,11 @@ export class CertificateEvents {
 
   async lookAtFiles(): Promise<void> {
     const { events, security } = this.#ctx
-    const { own } = security.certificates()
+    const { server } = security.certificates()
     const before = this.#serials
-    const serials = new Set(own.map(({ serial }) => serial).filter((serial) => !before || before.has(serial)))
+    const serials = new Set(server.map(({ serial }) => serial).filter((serial) => !before || before.has(serial)))
     this.#serials = serials
-    for (const certificate of own) {
+    for (const certificate of server) {
       if (serials.has(certificate.serial)) continue
       const expires = new Date(certificate.notAfter).toISOString()
       const subject = certificate.subject.text
@@ -116,7 +116,7 @@ export class CertificateEvents {
   }
 
   async #listEndings(now: number): Promise<Ending[]> {
-    const { own, cas, crls } = this.#ctx.security.certificates()
+    const { server, cas, crls } = this.#ctx.security.certificates()
     const trusted = (kind: Kind, certificates: readonly Certificate[]): Ending[] =>
       certificates.map(({ fingerprint, subject, serial, notBefore: since, notAfter: at }) => ({
         ...{ kind, key: `${kind} ${fingerprint}`, subject: subject.text, serial, at, since },
@@ -129,7 +129,7 @@ export class CertificateEvents {
       const node = String(nodeId)
       return { kind: 'node', key: `node ${node} ${serial}`, subject: name ?? identity ?? node, serial, node, at }
     })
-    return [...trusted('server', own), ...trusted('ca', cas), ...lists, ...ofNodes]
+    return [...trusted('server', server), ...trusted('ca', cas), ...lists, ...ofNodes]
   }
 }
 

@@ -92,13 +92,13 @@ function findChange(node: Node, peer: CertificatePeer): nodeStore.NodeChange | u
   const isNew = isNewer(node, peer)
   const losesOwnTags = peer.allowsOwnTags === false && Object.keys(node.tags.own).length > 0
   if (!isNew && !losesOwnTags) return undefined
-  const own = losesOwnTags ? {} : node.tags.own
-  if (!isNew) return { tags: { ...node.tags, own } }
+  const kept = losesOwnTags ? {} : node.tags.own
+  if (!isNew) return { tags: { ...node.tags, own: kept } }
   return {
     organization: peer.organization,
     certificateSerial: peer.serial,
     certificateNotAfter: peer.notAfter,
-    tags: { own, certificate: peer.tags ?? {} },
+    tags: { own: kept, certificate: peer.tags ?? {} },
   }
 }
 

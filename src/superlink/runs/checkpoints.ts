@@ -2,7 +2,7 @@ import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
-import { type Context, ContextSchema } from '../../gen/flwr/proto/message_pb.ts'
+import { ContextSchema, type Context as WireContext } from '../../gen/flwr/proto/message_pb.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 import type { Task } from '../../tasks/task.ts'
 import { findFabBytes } from '../apps/fabs.ts'
@@ -21,7 +21,7 @@ import { findRun, type Run } from './run.ts'
 export async function saveCheckpoint(
   { db, clock, tasks, quotas }: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'quotas'>,
   task: Task,
-  context: Context,
+  context: WireContext,
 ): Promise<void> {
   const bytes = await bytesInTurns(ContextSchema, context)
   const bytesMax = limits.checkpointBytesMax - (await findFabBytes(db.read, task.fabHash))

@@ -67,7 +67,7 @@ export async function findStatus(
 export type RunOwners =
   | {
       /** `organization`: set if the same name in another organisation is another account. */
-      readonly own: { readonly ownerAid: string; readonly organization: string | undefined }
+      readonly owner: { readonly ownerAid: string; readonly organization: string | undefined }
       readonly colleaguesIn?: string
     }
   | 'all'
@@ -75,12 +75,12 @@ export type RunOwners =
 /** What decides which rows a caller sees: those of runs that these owners started. */
 export function isOwnedBy(
   table: 'run' | 'event',
-  { own, colleaguesIn }: Exclude<RunOwners, 'all'>,
+  { owner, colleaguesIn }: Exclude<RunOwners, 'all'>,
 ): ExpressionWrapper<Tables, typeof table, SqlBool> {
   const row = expressionBuilder<Tables, typeof table>()
   const isOf = (organization: string) => row(`${table}.owner_organization`, '=', organization)
-  const isOwner = row(`${table}.owner_aid`, '=', own.ownerAid)
-  const isOwn = own.organization === undefined ? isOwner : row.and([isOwner, isOf(own.organization)])
+  const isOwner = row(`${table}.owner_aid`, '=', owner.ownerAid)
+  const isOwn = owner.organization === undefined ? isOwner : row.and([isOwner, isOf(owner.organization)])
   return colleaguesIn === undefined ? isOwn : row.or([isOwn, isOf(colleaguesIn)])
 }
 

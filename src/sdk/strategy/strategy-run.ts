@@ -18,7 +18,7 @@ import type { Aggregate, Strategy } from './strategy.ts'
 type Phase = 'train' | 'evaluate'
 
 /** One call of `start`: the model and what was measured so far. */
-export class Run {
+export class StrategyRun {
   readonly #strategy: Strategy
   readonly #grid: Grid
   readonly #rounds: number
