@@ -1,5 +1,5 @@
 /** What the operator of a server should know of a TLS handshake that came to nothing; `undefined` for a mere hang-up. */
-export function handshakeFailure(error: NodeJS.ErrnoException): string | undefined {
+export function handshakeFailure(error: NodeJS.ErrnoException & { reason?: string }): string | undefined {
   const code = error.code ?? ''
   const known = sentences.find(([codes]) => codes.includes(code))
   if (known) return known[1]
@@ -10,7 +10,7 @@ export function handshakeFailure(error: NodeJS.ErrnoException): string | undefin
       ? `The client does not accept our certificate (${spoken(alert)}): give it the CA of the certificate as root certificate, and connect by a name in the certificate.`
       : `The client broke off the TLS handshake (${spoken(alert)}).`
   }
-  return `The TLS handshake failed (${error.message}).`
+  return `The TLS handshake failed (${error.reason ?? error.message.trim()}).`
 }
 
 export const tlsOnPlainPort =
