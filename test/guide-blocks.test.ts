@@ -48,17 +48,36 @@ test('a block that no test runs says why in the source of its page, and these ar
   assert.deepEqual(marked.sort(), [...notRun].sort())
 })
 
-test('a test follows every guide that has commands to run, with FLWR_HOME set and unset', () => {
+test('a test follows every guide that has commands to run', () => {
   const tests = ['flows', 'interop', 'deploy'].flatMap((folder) =>
     readdirSync(join(root, 'test', folder))
       .filter((name) => name.endsWith('.test.ts'))
       .map((name) => readFileSync(join(root, 'test', folder, name), 'utf8')),
   )
-  const following = tests.filter((text) => text.includes('readGuide(') && text.includes('of [true, false]'))
+  const following = tests.filter((text) => text.includes('readGuide('))
   const followed = new Set(following.flatMap((text) => [...text.matchAll(/guide: '([^']+)'/g)].map(([, path]) => path)))
   const withCommands = new Set(blocks.filter((block) => block.notRun === undefined).map(({ path }) => path))
   assert.deepEqual(
     guides.filter((path) => withCommands.has(path) && !followed.has(path)),
+    [],
+  )
+})
+
+test('blocks write config.toml where flwr reads it, with FLWR_HOME set and unset', () => {
+  const places = blocks.flatMap(({ place, text }) =>
+    [...text.replace(/^#.*$/gm, '').matchAll(/\S*(?:config\.toml|\.flwr)\S*/g)].map(([path]) => ({
+      place,
+      path,
+      text,
+    })),
+  )
+  assert.ok(places.length > 8, 'no block writes config.toml')
+  const portable = /^"\$\{FLWR_HOME:-\$HOME\/\.flwr\}(\/config\.toml)?"$/
+  const own = /^"\$FLWR_HOME\/config\.toml"$/
+  assert.deepEqual(
+    places.filter(
+      ({ path, text }) => !portable.test(path) && !(own.test(path) && /^export FLWR_HOME="\$PWD/m.test(text)),
+    ),
     [],
   )
 })

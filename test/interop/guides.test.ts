@@ -31,56 +31,51 @@ const tls = '--ssl-ca-certfile ca.crt --ssl-certfile server.pem --ssl-keyfile se
 const untilOnline = (connection: string): string =>
   `until flwr supernode ls ${connection} | grep online; do sleep 1; done\n`
 
-for (const withFlwrHome of [true, false]) {
-  const where = withFlwrHome ? 'with FLWR_HOME set' : 'without FLWR_HOME'
-
-  test(`the commands of the guide from keys to certificates can be pasted into an empty folder, ${where}`, {
-    skip: skip || withoutStunnel,
-  }, async () => {
-    using directory = temporaryDirectory()
-    writeFileSync(directory.file('stunnel'), stunnelCommand(), { mode: 0o755 })
-    const said = await readGuide({
-      ...{ guide: 'docs/guides/from-keys-to-certificates.md', withFlwrHome, hosts: ['superlink.example'] },
-      path: [directory.path],
-      before: [{ text: flower }],
-      // Node 1 is back, and the SuperNode of Python behind the tunnel has joined.
-      after: 'until [ "$(flwr supernode ls fleet-with-certificate | grep -c online)" = 2 ]; do sleep 1; done',
-    })
-    assert.match(said, /"auth-method": "certificate"/)
+test('the commands of the guide from keys to certificates can be pasted into an empty folder', {
+  skip: skip || withoutStunnel,
+}, async () => {
+  using directory = temporaryDirectory()
+  writeFileSync(directory.file('stunnel'), stunnelCommand(), { mode: 0o755 })
+  const said = await readGuide({
+    guide: 'docs/guides/from-keys-to-certificates.md',
+    ...{ withFlwrHome: true, hosts: ['superlink.example'] },
+    path: [directory.path],
+    before: [{ text: flower }],
+    // Node 1 is back, and the SuperNode of Python behind the tunnel has joined.
+    after: 'until [ "$(flwr supernode ls fleet-with-certificate | grep -c online)" = 2 ]; do sleep 1; done',
   })
+  assert.match(said, /"auth-method": "certificate"/)
+})
 
-  test(`the commands of the guide for moving a fleet can be pasted where a fleet of Flower runs, ${where}`, {
-    skip,
-  }, async () => {
-    const said = await readGuide({
-      ...{ guide: 'docs/guides/moving-a-fleet.md', withFlwrHome, hosts: ['fl.example'] },
-      before: [
-        { text: fleetOfFlower(['fleet', 9093]) },
-        { text: `~/flower/bin/flower-superlink ${tls} --database state.db`, terminal: 'flower-superlink' },
-        { text: 'flwr supernode register node-key.pub fleet' },
-      ],
-      after: untilOnline('fleet'),
-    })
-    assert.match(said, /^\d+ .*online/m)
+test('the commands of the guide for moving a fleet can be pasted where a fleet of Flower runs', { skip }, async () => {
+  const said = await readGuide({
+    guide: 'docs/guides/moving-a-fleet.md',
+    ...{ withFlwrHome: false, hosts: ['fl.example'] },
+    before: [
+      { text: fleetOfFlower(['fleet', 9093]) },
+      { text: `~/flower/bin/flower-superlink ${tls} --database state.db`, terminal: 'flower-superlink' },
+      { text: 'flwr supernode register node-key.pub fleet' },
+    ],
+    after: untilOnline('fleet'),
   })
+  assert.match(said, /^\d+ .*online/m)
+})
 
-  test(`the commands of the guide for Flower's servers can be pasted where such servers run, ${where}`, {
-    skip,
-  }, async () => {
-    const process = '--isolation process'
-    const said = await readGuide({
-      ...{ guide: 'docs/guides/at-flowers-servers.md', withFlwrHome, hosts: ['fl.example'] },
-      before: [
-        { text: fleetOfFlower(['of-1-29', 9093], ['of-1-41', 8000]) },
-        { text: `~/flower/bin/flower-superlink ${tls} ${process} --database 29.db`, terminal: 'SuperLink of 1.29' },
-        {
-          text: `'${next}/bin/flower-superlink' ${tls} ${process} --host 0.0.0.0 --database 41.db`,
-          terminal: 'SuperLink of 1.41',
-        },
-        { text: 'for name in of-1-29 of-1-41; do flwr supernode register node-key.pub $name; done' },
-      ],
-      after: untilOnline('of-1-29') + untilOnline('of-1-41'),
-    })
-    assert.equal(said.match(/^\d+ .*online/gm)?.length, 2)
+test("the commands of the guide for Flower's servers can be pasted where such servers run", { skip }, async () => {
+  const process = '--isolation process'
+  const said = await readGuide({
+    guide: 'docs/guides/at-flowers-servers.md',
+    ...{ withFlwrHome: true, hosts: ['fl.example'] },
+    before: [
+      { text: fleetOfFlower(['of-1-29', 9093], ['of-1-41', 8000]) },
+      { text: `~/flower/bin/flower-superlink ${tls} ${process} --database 29.db`, terminal: 'SuperLink of 1.29' },
+      {
+        text: `'${next}/bin/flower-superlink' ${tls} ${process} --host 0.0.0.0 --database 41.db`,
+        terminal: 'SuperLink of 1.41',
+      },
+      { text: 'for name in of-1-29 of-1-41; do flwr supernode register node-key.pub $name; done' },
+    ],
+    after: untilOnline('of-1-29') + untilOnline('of-1-41'),
   })
-}
+  assert.equal(said.match(/^\d+ .*online/gm)?.length, 2)
+})
