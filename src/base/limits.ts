@@ -178,6 +178,8 @@ export const limits = {
   runConfigKeyBytesMax: 256,
   runConfigValueBytesMax: 64 * KiB,
   runConfigBytesMax: 512 * KiB,
+  /** The configuration of an app is kept with its runs, to be shown, up to this length. */
+  appConfigShownBytesMax: 64 * KiB,
   /** How long a call is held for a caller that asked for it, and for one that did not. */
   heldCallMsMax: 30_000,
   heldStrangerCallMs: 5_000,

@@ -12,15 +12,13 @@ import type { ControlClient, OpenControl } from './connect.ts'
 import { LiveLines } from './live-lines.ts'
 import { LogText } from './log-text.ts'
 import { type Output, paint, showsColors } from './output.ts'
-import { metricLines, milestoneText, progressBar, progressText } from './progress.ts'
+import { milestoneText, streamLines } from './progress.ts'
 import { elapsedSeconds, runStyle, statusText } from './run-view.ts'
-import { durationText } from './units.ts'
 
 /** How long a SuperLink may be away before the follower gives up. */
 const patienceMs = 10 * 60_000
 /** A local one comes back with the next command, at another address. */
 const localPatienceMs = 2000
-const barCells = 20
 /** How long the last events of a run are waited for. */
 const lastEventsMs = 2000
 
@@ -68,8 +66,9 @@ export async function followRun(
 /** How a run ended: `Run 1 finished:failed: the reason`. */
 export function endText(run: Run): string {
   const status = statusText(run)
-  const color = runStyle(status) ?? 'yellow'
   const why = run.status?.details
+  // A run that completed with details has achieved nothing.
+  const color = why && status === 'finished:completed' ? 'yellow' : (runStyle(status) ?? 'yellow')
   return `Run ${run.runId} ${paint(color, status)}${why ? `: ${oneLine(why)}` : ''}`
 }
 
@@ -166,11 +165,8 @@ class Follower {
   }
 
   #liveLines(columns: number): string[] {
-    const what = progressText(this.#series) || 'waiting for the ServerApp'
-    const elapsed = durationText((performance.now() - this.#startedAt) / 1000)
-    const parts = [progressBar(this.#series, barCells), elapsed, this.#waiting ? 'waiting for the SuperLink' : what]
-    const first = parts.filter((part) => part !== '').join(' · ')
-    return [first, ...metricLines(this.#series, columns)]
+    const elapsedSeconds = (performance.now() - this.#startedAt) / 1000
+    return streamLines(this.#series, { elapsedSeconds, waits: this.#waiting, columns })
   }
 }
 

@@ -15,7 +15,7 @@ export class LiveLines implements Disposable {
   #atLineStart = true
   #frame = 0
 
-  /** `lines` is called with the width of the terminal for what to show. */
+  /** `lines` is called for what to show, with the width that a line may have. */
   constructor(stream: NodeJS.WriteStream, lines: (columns: number) => readonly string[], terminal = process.env.TERM) {
     this.#stream = stream
     this.#lines = lines
@@ -55,7 +55,7 @@ export class LiveLines implements Disposable {
     const columns = Math.max(0, (this.#stream.columns || 80) - 1)
     const rows = Math.max(1, (this.#stream.rows || 24) - 1)
     this.#frame = (this.#frame + 1) % spinner.length
-    const [first = '', ...others] = this.#lines(columns).slice(0, rows)
+    const [first = '', ...others] = this.#lines(Math.max(0, columns - 2)).slice(0, rows)
     const lines = [`${spinner[this.#frame]} ${first}`, ...others.map((line) => `  ${line}`)]
     const fitting = first === '' ? [] : lines.map((line) => [...line].slice(0, columns).join(''))
     if (fitting.join('\n') === this.#drawn.join('\n')) return

@@ -1,15 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import {
-  closeSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  readSync,
-  renameSync,
-  statSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { closeSync, mkdirSync, openSync, readFileSync, readSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { ended, startProgram } from '../base/child-program.ts'
 import { systemClock } from '../base/clock.ts'
@@ -40,8 +30,8 @@ const startMs = 30_000
 const lookMs = 50
 const probeMs = 2000
 const idleMinutes = { disk: 10, memory: 60 } as const
-/** A larger log makes room for a new one when a SuperLink starts; one old one is kept. */
-const logBytesMax = 16 * 1024 * 1024
+/** A larger log begins again; one old one is kept. */
+const logSizeMax = '16M'
 
 export interface LocalSuperlink {
   /** The address of its Control API. */
@@ -124,12 +114,12 @@ function makeFolder(folder: string): void {
  */
 function launch({ kind, programs }: LocalSuperlinkOptions, files: LocalFiles): { endReason(): string | undefined } {
   writeFileSync(files.programs, programs, { mode: 0o600 })
-  if ((statSync(files.log, { throwIfNoEntry: false })?.size ?? 0) > logBytesMax) renameSync(files.log, `${files.log}.1`)
   const log = openSync(files.log, 'a', 0o600)
   const failure = openNameless(join(files.folder, `failure-${randomUUID()}`))
   const args = [
     ...['--insecure', '--simulation', '--control-api-address', '127.0.0.1:0', '--port', '0'],
     ...['--database', files.database, '--address-file', files.address],
+    ...['--output-file', files.log, '--log-max-size', logSizeMax],
     ...['--end-when-idle', String(idleMinutes[kind])],
   ]
   const child = startProgram('flower-superlink', args, {

@@ -5,10 +5,43 @@ import { durationText } from './units.ts'
 /** The words and lines by which a terminal shows how far a run is. Pure: drawing happens elsewhere. */
 
 /**
+ * Returns the lines below the log of a run: a bar and how far the run is, on several lines if the terminal is narrow, and then
+ * its metrics.
+ */
+export function streamLines(
+  series: RunSeries,
+  { elapsedSeconds, waits, columns }: { elapsedSeconds: number; waits: boolean; columns: number },
+): string[] {
+  const known = progressParts(series)
+  const what = waits ? ['waiting for the SuperLink'] : known.length > 0 ? known : ['waiting for the ServerApp']
+  const parts = [progressBar(series, barCells), durationText(elapsedSeconds), ...what].filter((part) => part !== '')
+  return [...joined(parts, columns), ...metricLines(series, columns)]
+}
+
+const barCells = 20
+const separator = ' · '
+
+/** Joins parts to lines of at most this width; a part that is longer has a line of its own. */
+function joined(parts: readonly string[], columns: number): string[] {
+  const lines: string[] = []
+  for (const part of parts) {
+    const line = lines.at(-1)
+    const longer = line === undefined ? part : line + separator + part
+    if (line === undefined || longer.length > columns) lines.push(part)
+    else lines[lines.length - 1] = longer
+  }
+  return lines
+}
+
+/**
  * Returns e.g. `round 2/3 · train · 2 of 3 nodes replied · late: site-k · about 40s left`, without metrics. Empty while
  * nothing is known.
  */
 export function progressText(series: RunSeries): string {
+  return progressParts(series).join(separator)
+}
+
+function progressParts(series: RunSeries): string[] {
   const { round, rounds, phase, asked, replied, failed, late } = series
   const parts: string[] = []
   if (round > 0) parts.push(`round ${round}/${rounds}`)
@@ -20,7 +53,7 @@ export function progressText(series: RunSeries): string {
   }
   const leftMs = timeLeftMs(series)
   if (leftMs !== undefined) parts.push(`about ${durationText(leftMs / 1000)} left`)
-  return parts.join(' · ')
+  return parts
 }
 
 /** Returns one line a metric, e.g. `train loss  █▆▃▂▁ 0.23`. `columns`: the width of the terminal. */

@@ -1,21 +1,21 @@
 import { oneLine } from '../base/printable.ts'
-import { appText } from '../dashboard/views.ts'
+import { appText, configOf } from '../dashboard/views.ts'
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
 import { changedAt, elapsedSeconds, runStyle, statusText, waitText } from './run-view.ts'
 import { details, table } from './table.ts'
 import { bytesText, durationText, instantText, sinceText } from './units.ts'
 
-/** Reasons of so many failed runs are shown, the newest first. */
+/** The reasons of so many runs are shown, the newest first. */
 const reasonsMax = 3
 
-/** Returns the table of `flwr ls`, and below it what runs wait for and why the last ones failed. */
+/** Returns the table of `flwr ls`, and below it what runs wait for and why the last ones failed or achieved nothing. */
 export function runTable(runs: readonly Run[], now: string, width: number): string {
   if (runs.length === 0) return 'There are no runs yet: start one with flwr run.'
   const waits = runs.flatMap((run) => {
     const text = waitText(run)
     return text === undefined ? [] : [`Run ${run.runId} ${text}`]
   })
-  const failures = runs.filter((run) => run.status?.subStatus === 'failed' && run.status.details !== '')
+  const failures = runs.filter((run) => run.status?.subStatus !== 'stopped' && run.status?.details)
   const list = table(
     [
       { title: 'Run ID', isId: true },
@@ -37,9 +37,12 @@ export function runTable(runs: readonly Run[], now: string, width: number): stri
   )
   const reasons = failures
     .slice(0, reasonsMax)
-    .map((run) => `Run ${run.runId} failed: ${oneLine(run.status?.details ?? '')}`)
+    .map((run) => `Run ${run.runId} ${verbOf(run)}: ${oneLine(run.status?.details ?? '')}`)
   return [list, ...waits, ...reasons].join('\n')
 }
+
+/** A run of which all trainings failed has completed all the same, with the reason as its details. */
+const verbOf = ({ status }: Run): string => (status?.subStatus === 'completed' ? 'completed, but' : 'failed')
 
 /** Returns one run in detail. */
 export function runDetails(run: Run, now: string): string {
@@ -53,6 +56,7 @@ export function runDetails(run: Run, now: string): string {
     ['FAB Hash', `${run.fabHash.slice(0, 8)}...${run.fabHash.slice(-8)}`],
     ...(run.flwrAid.startsWith('<') ? [] : ([['Account', oneLine(run.accountName || run.flwrAid)]] as const)),
     ...(run.organization ? ([['Organization', oneLine(run.organization)]] as const) : []),
+    ...Object.entries(configOf(run)).map(([key, value]) => [`Config: ${key}`, value] as const),
     ['Status', statusText(run)],
     ...(why ? ([['Details', why]] as const) : []),
     ...(wait ? ([['Waiting', `It ${wait}`]] as const) : []),

@@ -6,10 +6,12 @@ import { StandInControl } from '../../test/harness/stand-in-control.ts'
 import { ShowCallerResponseSchema } from '../gen/flwr/proto/control_pb.ts'
 import type { NodeInfo } from '../gen/flwr/proto/node_pb.ts'
 import { RunSchema } from '../gen/flwr/proto/run_pb.ts'
+import { emptySeries, withEvents } from '../web/run-series.ts'
 import { stepsTable } from './commands/tls.ts'
 import { callerText } from './commands/whoami.ts'
 import { nodeTable, nodeToJson } from './node-table.ts'
-import { runTable } from './run-table.ts'
+import { streamLines } from './progress.ts'
+import { runDetails, runTable } from './run-table.ts'
 
 /** The screens of the commands as their users see them, in terminals of 60, 80 and 160 columns, and in a file. */
 
@@ -40,6 +42,20 @@ test('flwr ls shows status and age of runs in a narrow terminal, and exact insta
   assert.equal(screen(runTable(runs, now, 80)), screen80)
   assert.equal(screen(runTable(runs, now, 160)), screen160)
   assert.match(runTable(runs, now, inFile), /11584445009128230339.*2026-11-29 08:57:00Z/)
+})
+
+test('flwr ls shows why a run has achieved nothing, and with --run-id the configuration of the run', () => {
+  const value = (number: number) => ({ scalar: { case: 'double', value: number } }) as const
+  const details = 'All 6 replies to train messages were errors, the first: no data'
+  const fruitless = run(7n, 'lab/digits', {
+    status: { status: 'finished', subStatus: 'completed', details },
+    appConfig: { epochs: value(3), 'learning-rate': value(0.1) },
+    overrideConfig: { 'learning-rate': value(0.5) },
+  })
+  assert.match(runTable([fruitless], now, 80), new RegExp(`^Run 7 completed, but: ${details}$`, 'm'))
+  const shown = stripVTControlCharacters(runDetails(fruitless, now))
+  assert.match(shown, /^Config: epochs +3$/m)
+  assert.match(shown, /^Config: learning-rate +0\.5 \(app: 0\.1\)$/m)
 })
 
 test('flwr supernode ls shows status and expiry of SuperNodes in a narrow terminal, and exact instants in a file', async () => {
@@ -92,6 +108,47 @@ test('flwr tls check continues long sentences below each other, and names no fau
   assert.match(stepsTable(steps, 160), new RegExp(detail))
 })
 
+test('the stream shows how far a run is and its metrics, and nothing is cut off in a narrow terminal', () => {
+  const event = (event: string, seconds: number, data: object) => ({
+    ...{ id: '1', at: new Date(seconds * 1000).toISOString() },
+    ...{ event, data: JSON.stringify(data) },
+  })
+  const progress = (seconds: number, data: object) => event('trellis.progress', seconds, { rounds: 5, ...data })
+  const series = withEvents(emptySeries(), [
+    progress(1, { round: 1, phase: 'train', metrics: { loss: 0.9 } }),
+    progress(2, { round: 1, phase: 'evaluate', metrics: { accuracy: 0.5 } }),
+    progress(10, { round: 1, phase: 'round-end' }),
+    progress(20, { round: 2, phase: 'round-end' }),
+    progress(21, { round: 3, phase: 'train', metrics: { loss: 0.45678901 } }),
+    event('trellis.replies', 22, {
+      asked: 20,
+      replied: 17,
+      failed: 1,
+      late: ['hospital-a', 'hospital-b', 'hospital-c'],
+    }),
+  ])
+  const shown = (columns: number): string =>
+    screen(streamLines(series, { elapsedSeconds: 24, waits: false, columns }).join('\n'))
+  assert.equal(shown(60), streamNarrow)
+  assert.equal(shown(80), streamNarrow)
+  assert.equal(shown(160), stream160)
+  const before = { elapsedSeconds: 1, columns: 80 }
+  assert.deepEqual(streamLines(emptySeries(), { ...before, waits: false }), ['1s · waiting for the ServerApp'])
+  assert.deepEqual(streamLines(emptySeries(), { ...before, waits: true }), ['1s · waiting for the SuperLink'])
+})
+
+const streamNarrow = `
+━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌ · 24s · round 3/5 · train
+17 of 20 nodes replied, 1 with an error
+late: hospital-a, hospital-b, hospital-c · about 30s left
+evaluate accuracy ▁ 0.5000
+train loss        █▁ 0.4568
+`
+const stream160 = `
+━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌ · 24s · round 3/5 · train · 17 of 20 nodes replied, 1 with an error · late: hospital-a, hospital-b, hospital-c · about 30s left
+evaluate accuracy ▁ 0.5000
+train loss        █▁ 0.4568
+`
 const steps60 = `
 Step    Result   What was found
 ──────────────────────────────────────────────────────────

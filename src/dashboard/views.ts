@@ -55,10 +55,26 @@ export function runView(run: Run): RunView {
     waitingFor: oneLine(run.waitingFor ?? ''),
     waitingSince: oneLine(run.waitingSince ?? ''),
     remedy: oneLine(run.waitingRemedy ?? ''),
-    config: Object.fromEntries(
-      Object.entries(run.overrideConfig).map(([key, { scalar }]) => [oneLine(key), oneLine(String(scalar.value))]),
-    ),
+    config: configOf(run),
   }
+}
+
+/** Returns the configuration of a run, and of each value that was set for it the one that the app has. */
+export function configOf({
+  appConfig,
+  overrideConfig,
+}: Pick<Run, 'appConfig' | 'overrideConfig'>): Record<string, string> {
+  const keys = [...new Set([...Object.keys(appConfig), ...Object.keys(overrideConfig)])].toSorted()
+  return Object.fromEntries(
+    keys.map((key) => {
+      const [ofApp, ofRun] = [appConfig[key], overrideConfig[key]].map(
+        (value) => value && oneLine(String(value.scalar.value)),
+      )
+      const text =
+        ofRun === undefined || ofRun === ofApp ? ofApp : ofApp === undefined ? ofRun : `${ofRun} (app: ${ofApp})`
+      return [oneLine(key), text ?? '']
+    }),
+  )
 }
 
 export function securityView(security: ShowSecurityResponse): SecurityState {

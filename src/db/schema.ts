@@ -67,7 +67,7 @@ export interface RunTable {
   fab_id: string
   fab_version: string
   fab_hash: string
-  /** Protobuf `StartRunRequest` with only `override_config` set. */
+  /** Protobuf `StartRunRequest` with only `override_config` set, and `StoredAppConfig` behind it. */
   override_config: Uint8Array
   federation: string
   owner_aid: string

@@ -52,6 +52,8 @@ export interface SuperlinkConfig extends SuperexecConfig {
   readonly webhook: WebhookConfig | undefined
   /** Where the address of the Control API is written. */
   readonly addressFile: string | undefined
+  /** The file that standard output and error go to, and that is bounded. */
+  readonly outputFile: string | undefined
   /** Ends when no program has used it for this long. */
   readonly idleMs: number | undefined
   /** What the operator should know, to be logged at start. */
@@ -131,6 +133,7 @@ export function parseSuperlinkConfig(argv: readonly string[]): SuperlinkConfig |
     traceTarget: readTraceTarget(values),
     webhook: readWebhook(values),
     addressFile: text('addressFile'),
+    outputFile: text('outputFile'),
     idleMs: readIdle(text('endWhenIdle')),
     warnings,
   }

@@ -3,6 +3,7 @@ import { errorText, UsageError } from '../base/errors.ts'
 import { isDiskFull, isStorageFull } from '../base/full-disk.ts'
 import type { Logger } from '../base/log.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
+import { boundOutputFile } from '../base/output-file.ts'
 import type { Main } from '../base/program.ts'
 import { takeServiceManager } from '../base/service-manager.ts'
 import { type Superlink, startSuperlink } from './compose.ts'
@@ -30,6 +31,7 @@ export const main: Main = async (argv, signal, ending) => {
   const config = parseSuperlinkConfig(argv)
   if (!config) return 0
   if (ending) ending.drainMs = config.drainMs
+  using _ = config.outputFile === undefined ? undefined : boundOutputFile(config.outputFile, config.log.fileBytesMax)
   const log = createProgramLogger(config.log)
   const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperLink')

@@ -120,6 +120,10 @@ export const rows: readonly OptionRow[] = [
     flags: '--address-file <path>',
     help: 'write the address of the Control API and a secret to this file, and accept only clients that know the secret',
   },
+  {
+    flags: '--output-file <path>',
+    help: 'file that standard output and error go to: at --log-max-size its content moves to FILE.1, and it begins again',
+  },
   { flags: '--end-when-idle <minutes>', help: 'end after this time without an active run and without a command' },
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },
   {

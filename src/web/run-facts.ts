@@ -23,5 +23,7 @@ function privacyText(curves: ReturnType<typeof curvesOf>): string {
   const last = (metric: string) => curves.find(({ name }) => name.endsWith(` privacy-${metric}`))?.points.at(-1)
   const [epsilon, delta] = [last('epsilon'), last('delta')]
   if (!epsilon || !delta) return ''
-  return `epsilon ${epsilon[1].toPrecision(4)} at delta ${delta[1]}, after round ${epsilon[0]}`
+  const most = last('epsilon-max')
+  const ofMost = most ? ` of ${most[1]}` : ''
+  return `epsilon ${epsilon[1].toPrecision(4)}${ofMost} at delta ${delta[1]}, after round ${epsilon[0]}`
 }

@@ -56,7 +56,8 @@ test('a run without metrics has a report too', () => {
 })
 
 test('a run with a privacy budget says what it has spent', () => {
-  const page = reportPage(run, seriesOf({ 'privacy-epsilon': 0.51234, 'privacy-delta': 1e-5 }), '2026-11-29T09:00:00Z')
-  assert.match(page, /Privacy spent<\/th><td>epsilon 0\.5123 at delta 0\.00001, after round 1</)
+  const spent = { 'privacy-epsilon': 0.51234, 'privacy-epsilon-max': 8, 'privacy-delta': 1e-5 }
+  const page = reportPage(run, seriesOf(spent), '2026-11-29T09:00:00Z')
+  assert.match(page, /Privacy spent<\/th><td>epsilon 0\.5123 of 8 at delta 0\.00001, after round 1</)
   assert.doesNotMatch(reportPage(run, seriesOf({ loss: 1 }), '2026-11-29T09:00:00Z'), /Privacy spent/)
 })

@@ -29,8 +29,8 @@ export interface DpOptions {
   readonly accountant?: RdpAccountant
   /**
    * The most privacy loss of the training: it ends, with the model so far, before a round that would exceed it. What was spent
-   * is in the metrics of training of each round, as `privacy-epsilon` and `privacy-delta`. Needs what an accountant needs, and
-   * takes its place.
+   * is in the metrics of training of each round: `privacy-epsilon` of `privacy-epsilon-max`, at `privacy-delta`. Needs what an
+   * accountant needs, and takes its place.
    */
   readonly budget?: PrivacyBudget
   /** @internal Where the noise comes from, by default a cryptographic generator; for tests. */
@@ -161,7 +161,9 @@ export abstract class DpWrapper extends StrategyWrapper {
     if (!this.#budget) return { ...aggregate, metrics }
     const { epsilon, delta } = this.#accounting.spent
     const shown = metrics ?? new MetricRecord()
-    return { ...aggregate, metrics: shown.set('privacy-epsilon', float(epsilon)).set('privacy-delta', float(delta)) }
+    const epsilonMax = Number(this.#budget.epsilon)
+    shown.set('privacy-epsilon', float(epsilon)).set('privacy-epsilon-max', float(epsilonMax))
+    return { ...aggregate, metrics: shown.set('privacy-delta', float(delta)) }
   }
 
   /** Logs what came. Returns whether no node failed; that fewer nodes replied than were sampled is only a warning. */

@@ -98,6 +98,7 @@ test('a budget ends the training before it is exceeded, with the model so far an
   assert.equal(strategy.privacySpent?.numReleases, spent.length)
   assert.notDeepEqual(arrays.getArray('w'), model.getArray('w'))
   assert.equal(trainMetricsClientapp.get(1)?.getNumber('privacy-delta'), 1e-5)
+  assert.equal(trainMetricsClientapp.get(1)?.getNumber('privacy-epsilon-max'), 4)
   const shown = grid.progress.filter(({ phase, metrics }) => phase === 'train' && metrics)
   assert.deepEqual(
     shown.map(({ metrics }) => metrics?.['privacy-epsilon']),
@@ -154,7 +155,7 @@ test('a budget of adaptive clipping counts model and clipped share as one releas
     assert.ok(expected.epsilon() > 30, 'the training ended as late as it could')
     assert.deepEqual(
       [...(trainMetricsClientapp.get(1) ?? [])].map(([name]) => name),
-      ['privacy-epsilon', 'privacy-delta'],
+      ['privacy-epsilon', 'privacy-epsilon-max', 'privacy-delta'],
     )
   }
 })

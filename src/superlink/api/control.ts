@@ -21,7 +21,7 @@ import { findWait } from '../runs/find-wait.ts'
 import { stopRun } from '../runs/finish.ts'
 import { followLog } from '../runs/logs.ts'
 import { resumeRun } from '../runs/resume.ts'
-import { findRun, runToWire, toRun } from '../runs/run.ts'
+import { findRun, runToView, toRun } from '../runs/run.ts'
 import * as runStore from '../runs/run-store.ts'
 import { ensureFabGiven, startRun } from '../runs/start.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
@@ -35,7 +35,7 @@ import { unservedControlCalls } from './unserved-calls.ts'
 /** The Control API: what `flwr` asks for. */
 export function createControlService(ctx: SuperlinkContext): Service {
   const now = (): string => isoTimestamp(ctx.clock.now())
-  const describe = (row: runStore.RunRow) => runToWire(toRun(row), ctx.progress.waits.find(row.run_id as RunId))
+  const describe = (row: runStore.RunRow) => runToView(toRun(row), ctx.progress.waits.find(row.run_id as RunId))
   const noManagement = (): never => {
     throw new DomainError('no-federation-management')
   }
@@ -91,7 +91,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
         if (runId !== undefined) {
           const run = await findRun(ctx.db.read, runId)
           if (!run) throw new DomainError('run-not-found')
-          return { runDict: { [run.runId.toString()]: runToWire(run, await findWait(ctx, run)) }, now: now() }
+          return { runDict: { [run.runId.toString()]: runToView(run, await findWait(ctx, run)) }, now: now() }
         }
         const rows = await runStore.list(ctx.db.read, {
           owners,
@@ -163,7 +163,7 @@ export function createControlService(ctx: SuperlinkContext): Service {
             ...(await describeFederation(ctx)),
             members: [{ account: { id: caller.id, name: caller.name }, role: 'owner' }],
             nodes: nodes.map((node) => nodeToWire(node, { live: ctx.liveNodes })),
-            runs: runs.map((row) => runToWire(toRun(row))),
+            runs: runs.map((row) => runToView(toRun(row))),
           },
           now: now(),
         }

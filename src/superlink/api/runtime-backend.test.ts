@@ -96,7 +96,7 @@ test('a held request for nodes ends with its run', async () => {
   await ended
 })
 
-test('a run whose app no node could load has failed, although its ServerApp came to its end', async () => {
+test('a run whose app no node could load has failed, and one without a good reply completes with the reason', async () => {
   const broken = { code: errorCodes.loadClientAppException, reason: "Cannot find package 'ms'" }
   const gone = { code: errorCodes.nodeUnavailable, reason: 'offline' }
   const raised = { code: errorCodes.clientAppRaisedException, reason: 'It broke.' }
@@ -110,9 +110,11 @@ test('a run whose app no node could load has failed, although its ServerApp came
     [[unimported], 'failed', words.replace("Cannot find package 'ms'", unimported.reason)],
     [[unimported, undefined], 'completed', ''],
     [[broken, undefined], 'completed', ''],
-    [[broken, raised], 'completed', ''],
-    [[gone, gone], 'completed', ''],
     [[], 'completed', ''],
+    // Apps of Flower expect such a run to be completed: its details say that it has achieved nothing.
+    [[broken, raised], 'completed', "All 2 replies to train messages were errors, the first: Cannot find package 'ms'"],
+    [[gone, gone], 'completed', 'All 2 replies to train messages were errors, the first: offline'],
+    [[raised], 'completed', 'The only reply to train messages was an error: It broke.'],
   ]
   for (const [errors, subStatus, details] of ends) {
     await using core = await SuperlinkCore.start()
@@ -129,7 +131,7 @@ test('a run whose app no node could load has failed, although its ServerApp came
     await backend.pushTaskOutput({ runId, taskId } as Task, output)
     const run = await findRun(core.ctx.db.read, runId)
     assert.deepEqual([run?.task.subStatus, run?.task.details], [subStatus, details])
-    assert.equal(core.ctx.progress.appLoads.findFailure(runId), undefined, 'forgotten')
+    assert.equal(core.ctx.progress.outcomes.findLoadFailure(runId), undefined, 'forgotten')
   }
 })
 

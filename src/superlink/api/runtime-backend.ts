@@ -123,10 +123,12 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       const encoded = request.context && (await bytesInTurns(ContextSchema, request.context))
       await using context = encoded && (await prepareValue(ctx.db, encoded))
       await ctx.db.transaction(async (tx, afterCommit) => {
-        const failure = subStatus === 'completed' ? ctx.progress.appLoads.findFailure(task.runId) : undefined
+        const { outcomes } = ctx.progress
+        const failure = subStatus === 'completed' ? outcomes.findLoadFailure(task.runId) : undefined
+        const fruitless = subStatus === 'completed' ? outcomes.findFruitless(task.runId) : undefined
         if (request.processLost) return void (await ctx.tasks.lose(tx, afterCommit, task.taskId, details))
         const finished = await (failure === undefined
-          ? ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details)
+          ? ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details || (fruitless ?? ''))
           : ctx.tasks.finish(tx, afterCommit, task.taskId, 'failed', `${noNodeLoaded} ${failure}`))
         const run = await findRun(tx, task.runId)
         if (!finished || !context || !run) return

@@ -46,7 +46,8 @@ export async function failInstruction(
     const { deliveredAt: fetchedAt, metadata } = instruction
     const nodeId = metadata.dstNodeId as NodeId
     const askedAt = metadata.createdAt * 1000
-    ctx.progress.failedInPlaceOf(runId, error, { nodeId, messageId, askedAt, fetchedAt, repliedAt: ctx.clock.now() })
+    const times = { askedAt, fetchedAt, repliedAt: ctx.clock.now() }
+    ctx.progress.failedInPlaceOf(runId, error, { nodeId, messageId, messageType: metadata.messageType, ...times })
     ctx.bells.runs.ring(runId)
   })
   return reply

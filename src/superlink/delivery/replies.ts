@@ -130,7 +130,14 @@ function noteReply(
   const runId = metadata.runId as RunId
   const { deliveredAt: fetchedAt, metadata: asked } = instruction
   const askedAt = asked.createdAt * 1000
-  const answered = { nodeId, messageId: asked.messageId, askedAt, fetchedAt, repliedAt: ctx.clock.now() }
+  const answered = {
+    nodeId,
+    messageId: asked.messageId,
+    askedAt,
+    fetchedAt,
+    repliedAt: ctx.clock.now(),
+    messageType: asked.messageType,
+  }
   if (isNew) ctx.progress.nodeReplied(runId, error, answered)
   if (objectsToPush.length > 0) ctx.bells.incomplete.ring('incomplete')
   ctx.bells.runs.ring(runId)

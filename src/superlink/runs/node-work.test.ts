@@ -72,7 +72,14 @@ test('a reply that was announced and did not come whole is no work of its node; 
 test('the name of a phase is kept short', () => {
   const progress = new RunProgress()
   progress.reported(1n as RunId, { round: 1, phase: 'x'.repeat(16_000) }, 0)
-  const answered = { nodeId: 1n as NodeId, messageId: 'asked', askedAt: 0, fetchedAt: 0, repliedAt: 1 }
+  const answered = {
+    nodeId: 1n as NodeId,
+    messageId: 'asked',
+    askedAt: 0,
+    fetchedAt: 0,
+    repliedAt: 1,
+    messageType: 'train',
+  }
   progress.nodeReplied(1n as RunId, undefined, answered)
   const [span] = progress.work.of(1n as RunId).spans
   assert.equal(span?.label, `round 1 ${'x'.repeat(limits.workPhaseCharactersMax)}`)

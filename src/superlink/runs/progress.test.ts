@@ -2,23 +2,32 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FakeClock } from '../../../test/harness/fake-clock.ts'
 import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
-import type { RunId } from '../../base/ids.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
 import { errorCodes } from '../../message/message.ts'
 import { RunProgress } from './progress.ts'
 
 const runId = 1n as RunId
 
+const answered = {
+  nodeId: 1n as NodeId,
+  messageId: 'asked',
+  messageType: 'train',
+  askedAt: 0,
+  fetchedAt: 0,
+  repliedAt: 1,
+}
+
 test('messages that are pushed when all earlier ones are answered begin to count anew', () => {
   const progress = new RunProgress()
   progress.asked(runId, 2)
   progress.asked(runId, 1)
-  progress.replied(runId, undefined)
-  progress.replied(runId, { code: errorCodes.clientAppRaisedException, reason: 'It broke.' })
+  progress.nodeReplied(runId, undefined, answered)
+  progress.nodeReplied(runId, { code: errorCodes.clientAppRaisedException, reason: 'It broke.' }, answered)
   assert.deepEqual(progress.of(runId), { asked: 3, replied: 2, failed: 1 })
-  progress.replied(runId, undefined)
+  progress.nodeReplied(runId, undefined, answered)
   progress.asked(runId, 5)
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
-  progress.replied(runId, undefined)
+  progress.nodeReplied(runId, undefined, answered)
   progress.withdrawn(runId, 'asked')
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
   progress.forget(runId)

@@ -2,8 +2,8 @@ import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { MessageError } from '../../message/message.ts'
 import type { TaskSubStatus } from '../../tasks/task.ts'
-import { AppLoads } from './app-loads.ts'
 import { NodeWork, type WorkSpan } from './node-work.ts'
+import { ReplyOutcomes } from './reply-outcomes.ts'
 import { RunWaits } from './waits.ts'
 
 export interface ReplyCounts {
@@ -16,7 +16,9 @@ const noReplies: ReplyCounts = { asked: 0, replied: 0, failed: 0 }
 const noPhase = { count: 0, label: '' } as const
 
 /** When a node was asked, fetched the message, and replied. */
-type Answered = Pick<WorkSpan, 'nodeId' | 'messageId' | 'askedAt' | 'fetchedAt' | 'repliedAt'>
+type Answered = Pick<WorkSpan, 'nodeId' | 'messageId' | 'askedAt' | 'fetchedAt' | 'repliedAt'> & {
+  readonly messageType: string
+}
 
 export interface TracedRound {
   readonly round: number
@@ -52,7 +54,7 @@ export const unobserved: RunObserver = {
  * been answered begin a new phase. In memory: a restart begins a phase too.
  */
 export class RunProgress {
-  readonly appLoads = new AppLoads()
+  readonly outcomes = new ReplyOutcomes()
   readonly waits = new RunWaits()
   readonly work = new NodeWork()
   readonly #counts = new Map<RunId, ReplyCounts>()
@@ -79,27 +81,27 @@ export class RunProgress {
     )
   }
 
-  replied(runId: RunId, error: MessageError | undefined): void {
+  #replied(runId: RunId, error: MessageError | undefined, messageType: string): void {
     const counts = this.of(runId)
     this.#counts.set(runId, { ...counts, replied: counts.replied + 1, failed: counts.failed + (error ? 1 : 0) })
-    this.appLoads.replied(runId, error)
+    this.outcomes.replied(runId, messageType, error)
   }
 
   /** A node has replied to a message. */
   nodeReplied(runId: RunId, error: MessageError | undefined, answered: Answered): void {
     const { askedAt, fetchedAt = askedAt, repliedAt } = answered
     this.#note(runId, error, answered)
-    this.replied(runId, error)
+    this.#replied(runId, error, answered.messageType)
     this.#observer.replied(Math.max(0, repliedAt - fetchedAt) / 1000, error ? 'error' : 'content')
   }
 
   /** The SuperLink has replied in the place of a node. */
   failedInPlaceOf(runId: RunId, error: MessageError, answered: Answered): void {
     this.#note(runId, error, answered)
-    this.replied(runId, error)
+    this.#replied(runId, error, answered.messageType)
   }
 
-  #note(runId: RunId, error: MessageError | undefined, answered: Answered): void {
+  #note(runId: RunId, error: MessageError | undefined, { messageType: _, ...answered }: Answered): void {
     const { count: phase, label } = this.#phases.get(runId) ?? noPhase
     const span = { ...answered, phase, label, failed: error !== undefined }
     this.work.answered(runId, span)
@@ -134,7 +136,7 @@ export class RunProgress {
     this.#counts.delete(runId)
     this.#rounds.delete(runId)
     this.#phases.delete(runId)
-    this.appLoads.forget(runId)
+    this.outcomes.forget(runId)
     this.waits.forget(runId)
   }
 }

@@ -2,11 +2,12 @@ import { create, fromBinary, type MessageInitShape, toBinary } from '@bufbuild/p
 import { isoTimestamp } from '../../base/clock.ts'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId, SeriesId, TaskId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import type { UserConfig } from '../../base/user-config.ts'
 import type { Db } from '../../db/database.ts'
 import { StartRunRequestSchema } from '../../gen/flwr/proto/control_pb.ts'
 import type { SimulationConfig } from '../../gen/flwr/proto/federation_config_pb.ts'
-import type { RunSchema } from '../../gen/flwr/proto/run_pb.ts'
+import { type RunSchema, StoredAppConfigSchema } from '../../gen/flwr/proto/run_pb.ts'
 import { userConfigFromWire, userConfigToWire } from '../../message/wire.ts'
 import type { Task, TaskStatus, TaskSubStatus } from '../../tasks/task.ts'
 import { toTask } from '../../tasks/task-store.ts'
@@ -22,6 +23,8 @@ export interface Run {
   readonly fabVersion: string
   readonly fabHash: string
   readonly overrideConfig: UserConfig
+  /** As stored, with the configuration of the app behind the overrides. */
+  readonly storedConfig: Uint8Array
   readonly federation: string
   readonly ownerAid: string
   readonly ownerName: string
@@ -85,6 +88,7 @@ export function toRun(row: runStore.RunRow): Run {
     fabVersion: row.fab_version,
     fabHash: row.fab_hash,
     overrideConfig: decodeOverrides(row.override_config),
+    storedConfig: row.override_config,
     federation: row.federation,
     ownerAid: row.owner_aid,
     ownerName: row.owner_name,
@@ -95,6 +99,16 @@ export function toRun(row: runStore.RunRow): Run {
     simulation: row.simulation ? decodeSettings(row.simulation) : undefined,
     task: toTask({ ...row, run_id: row.run_id, task_id: row.primary_task_id as TaskId }),
   }
+}
+
+/**
+ * As `runToWire`, for users: with the configuration of the app, which apps read from the app itself.
+ *
+ * @param wait what the run waits for, if that is to be shown.
+ */
+export function runToView(run: Run, wait?: Wait): MessageInitShape<typeof RunSchema> {
+  const { appConfig } = fromBinary(StoredAppConfigSchema, run.storedConfig, { readUnknownFields: false })
+  return { ...runToWire(run, wait), appConfig }
 }
 
 /** @param wait what the run waits for, if that is to be shown. */
@@ -126,10 +140,16 @@ export function runToWire(run: Run, wait?: Wait): MessageInitShape<typeof RunSch
   }
 }
 
-export function encodeOverrides(overrides: UserConfig): Uint8Array {
-  return toBinary(StartRunRequestSchema, create(StartRunRequestSchema, { overrideConfig: userConfigToWire(overrides) }))
+/** A long configuration of an app is not kept: it is in the app, and here only to be shown. */
+export function encodeConfig(overrides: UserConfig, app: UserConfig): Uint8Array {
+  const overrideConfig = userConfigToWire(overrides)
+  const stored = toBinary(StartRunRequestSchema, create(StartRunRequestSchema, { overrideConfig }))
+  const appConfig = userConfigToWire(app)
+  const shown = toBinary(StoredAppConfigSchema, create(StoredAppConfigSchema, { appConfig }))
+  return shown.length > limits.appConfigShownBytesMax ? stored : Buffer.concat([stored, shown])
 }
 
 function decodeOverrides(bytes: Uint8Array): UserConfig {
-  return userConfigFromWire(fromBinary(StartRunRequestSchema, bytes).overrideConfig)
+  const { overrideConfig } = fromBinary(StartRunRequestSchema, bytes, { readUnknownFields: false })
+  return userConfigFromWire(overrideConfig)
 }

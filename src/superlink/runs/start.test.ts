@@ -1,13 +1,18 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { create } from '@bufbuild/protobuf'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { emptyFab, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import { writeApp } from '../../../test/harness/write-app.ts'
 import type { RunId } from '../../base/ids.ts'
+import { configOf } from '../../dashboard/views.ts'
+import { buildFab } from '../../fab/bundle.ts'
 import { SimulationConfigSchema } from '../../gen/flwr/proto/federation_config_pb.ts'
+import { RunSchema } from '../../gen/flwr/proto/run_pb.ts'
 import { getFab } from '../apps/fabs.ts'
 import { describeFederation } from '../federations/federation.ts'
 import { configureFederation } from '../simulation/federation-settings.ts'
-import { ensureRunRunning, findRun } from './run.ts'
+import { ensureRunRunning, findRun, type Run, runToView, runToWire } from './run.ts'
 import { startRun } from './start.ts'
 
 const owner = { id: 'me', name: 'Me', organization: 'here' }
@@ -22,6 +27,21 @@ test('a run starts with its app, its owner, its overrides and one task that wait
     ['test/coreapp', '1.0.0', 'Me', 'here', 'pending'],
   )
   assert.equal((await core.ctx.tasks.acquireOfRun('flwr-serverapp', runId))?.task.taskId, run?.task.taskId)
+})
+
+test('users see the configuration of the app beside the overrides of the run, and a very long one is not kept', async () => {
+  await using core = await SuperlinkCore.start()
+  using directory = temporaryDirectory()
+  const configured = (config: string): Uint8Array =>
+    buildFab(writeApp(directory.file('configured'), { server: '', client: '', config })).bytes
+  const shown = async (fab: Uint8Array) => {
+    const { runId } = await startRun(core.ctx, { ...request, fab, overrides: { lr: 0.5 } })
+    const run = (await findRun(core.ctx.db.read, runId)) as Run
+    assert.deepEqual([run.overrideConfig, 'appConfig' in runToWire(run)], [{ lr: 0.5 }, false])
+    return configOf(create(RunSchema, runToView(run)))
+  }
+  assert.deepEqual(await shown(configured('lr = 0.1\nepochs = 3')), { epochs: '3', lr: '0.5 (app: 0.1)' })
+  assert.deepEqual(await shown(configured(`lr = 0.1\nlong = "${'x'.repeat(70_000)}"`)), { lr: '0.5' })
 })
 
 test('two runs of one app keep it once, and an app that is not there is refused', async () => {

@@ -15,7 +15,7 @@ import { resolveSettings } from '../simulation/federation-settings.ts'
 import { encodeSettings } from '../simulation/settings-store.ts'
 import { prepare as prepareCheckpoint } from './checkpoint-store.ts'
 import { inheritCheckpoint } from './checkpoints.ts'
-import { encodeOverrides } from './run.ts'
+import { encodeConfig } from './run.ts'
 import * as runStore from './run-store.ts'
 
 export interface NewRun {
@@ -67,7 +67,7 @@ export async function startRun(
       fab_id: manifest.fabId,
       fab_version: manifest.version,
       fab_hash: fabHash,
-      override_config: encodeOverrides(request.overrides),
+      override_config: encodeConfig(request.overrides, manifest.config),
       federation: request.federation,
       owner_aid: request.owner.id,
       owner_name: request.owner.name,
@@ -95,7 +95,7 @@ export async function startRun(
       },
       { aid: owner.id, organization: owner.organization },
     )
-    afterCommit(() => ctx.progress.appLoads.started(runId))
+    afterCommit(() => ctx.progress.outcomes.started(runId))
     return true
   })
   // The last run with this FAB was removed a moment ago, and the FAB with it.

@@ -40,10 +40,11 @@ export function RunState({ run }: { run: RunView }): VNode {
   return html`<span class=${`state ${state}`}><span aria-hidden="true">${signOf(state)}</span> ${state}</span>` as VNode
 }
 
-/** Why it has failed, or what it waits for and what would help. */
+/** Why it has failed or achieved nothing, or what it waits for and what would help. */
 export function Trouble({ run, now }: { run: RunView; now: number }): VNode | null {
   if (run.subStatus === 'failed')
     return html`<p class="bad">${run.details || 'It failed without a reason.'}</p>` as VNode
+  if (run.subStatus === 'completed' && run.details !== '') return html`<p class="warn">${run.details}</p>` as VNode
   if (run.waitingFor === '' || run.status === 'finished') return null
   const since = Date.parse(run.waitingSince)
   return html`<p class="warn">Waits for ${run.waitingFor}${Number.isNaN(since) ? '' : `, for ${lengthText(now - since)}`}. ${run.remedy}</p>` as VNode

@@ -17,7 +17,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/run.proto.
  */
 export const file_flwr_proto_run: GenFile = /*@__PURE__*/
-  fileDesc("ChRmbHdyL3Byb3RvL3J1bi5wcm90bxIKZmx3ci5wcm90byLlBQoDUnVuEg4KBnJ1bl9pZBgBIAEoBBIOCgZmYWJfaWQYAiABKAkSEwoLZmFiX3ZlcnNpb24YAyABKAkSPAoPb3ZlcnJpZGVfY29uZmlnGAQgAygLMiMuZmx3ci5wcm90by5SdW4uT3ZlcnJpZGVDb25maWdFbnRyeRIQCghmYWJfaGFzaBgFIAEoCRISCgpwZW5kaW5nX2F0GAYgASgJEhMKC3N0YXJ0aW5nX2F0GAcgASgJEhIKCnJ1bm5pbmdfYXQYCCABKAkSEwoLZmluaXNoZWRfYXQYCSABKAkSJQoGc3RhdHVzGAogASgLMhUuZmx3ci5wcm90by5SdW5TdGF0dXMSEAoIZmx3cl9haWQYCyABKAkSEgoKZmVkZXJhdGlvbhgMIAEoCRISCgpieXRlc19zZW50GA0gASgEEhIKCmJ5dGVzX3JlY3YYDiABKAQSGQoRY2xpZW50YXBwX3J1bnRpbWUYDyABKAESGQoRcHJpbWFyeV90YXNrX3R5cGUYECABKAkSHAoPcHJpbWFyeV90YXNrX2lkGBEgASgESACIAQESEQoJc2VyaWVzX2lkGBIgASgEEhQKDGFjY291bnRfbmFtZRgTIAEoCRIaCgxvcmdhbml6YXRpb24Y6QcgASgJSAGIAQESGQoLd2FpdGluZ19mb3IY6gcgASgJSAKIAQESGwoNd2FpdGluZ19zaW5jZRjrByABKAlIA4gBARIcCg53YWl0aW5nX3JlbWVkeRjsByABKAlIBIgBARpJChNPdmVycmlkZUNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIhCgV2YWx1ZRgCIAEoCzISLmZsd3IucHJvdG8uU2NhbGFyOgI4AUISChBfcHJpbWFyeV90YXNrX2lkQg8KDV9vcmdhbml6YXRpb25CDgoMX3dhaXRpbmdfZm9yQhAKDl93YWl0aW5nX3NpbmNlQhEKD193YWl0aW5nX3JlbWVkeSJACglSdW5TdGF0dXMSDgoGc3RhdHVzGAEgASgJEhIKCnN1Yl9zdGF0dXMYAiABKAkSDwoHZGV0YWlscxgDIAEoCSI/Cg1HZXRSdW5SZXF1ZXN0Eh4KBG5vZGUYASABKAsyEC5mbHdyLnByb3RvLk5vZGUSDgoGcnVuX2lkGAIgASgEIi4KDkdldFJ1blJlc3BvbnNlEhwKA3J1bhgBIAEoCzIPLmZsd3IucHJvdG8uUnVuIlMKFlVwZGF0ZVJ1blN0YXR1c1JlcXVlc3QSDgoGcnVuX2lkGAEgASgEEikKCnJ1bl9zdGF0dXMYAiABKAsyFS5mbHdyLnByb3RvLlJ1blN0YXR1cyIZChdVcGRhdGVSdW5TdGF0dXNSZXNwb25zZWIGcHJvdG8z", [file_flwr_proto_node, file_flwr_proto_transport]);
+  fileDesc("ChRmbHdyL3Byb3RvL3J1bi5wcm90bxIKZmx3ci5wcm90byLgBgoDUnVuEg4KBnJ1bl9pZBgBIAEoBBIOCgZmYWJfaWQYAiABKAkSEwoLZmFiX3ZlcnNpb24YAyABKAkSPAoPb3ZlcnJpZGVfY29uZmlnGAQgAygLMiMuZmx3ci5wcm90by5SdW4uT3ZlcnJpZGVDb25maWdFbnRyeRIQCghmYWJfaGFzaBgFIAEoCRISCgpwZW5kaW5nX2F0GAYgASgJEhMKC3N0YXJ0aW5nX2F0GAcgASgJEhIKCnJ1bm5pbmdfYXQYCCABKAkSEwoLZmluaXNoZWRfYXQYCSABKAkSJQoGc3RhdHVzGAogASgLMhUuZmx3ci5wcm90by5SdW5TdGF0dXMSEAoIZmx3cl9haWQYCyABKAkSEgoKZmVkZXJhdGlvbhgMIAEoCRISCgpieXRlc19zZW50GA0gASgEEhIKCmJ5dGVzX3JlY3YYDiABKAQSGQoRY2xpZW50YXBwX3J1bnRpbWUYDyABKAESGQoRcHJpbWFyeV90YXNrX3R5cGUYECABKAkSHAoPcHJpbWFyeV90YXNrX2lkGBEgASgESACIAQESEQoJc2VyaWVzX2lkGBIgASgEEhQKDGFjY291bnRfbmFtZRgTIAEoCRIaCgxvcmdhbml6YXRpb24Y6QcgASgJSAGIAQESGQoLd2FpdGluZ19mb3IY6gcgASgJSAKIAQESGwoNd2FpdGluZ19zaW5jZRjrByABKAlIA4gBARIcCg53YWl0aW5nX3JlbWVkeRjsByABKAlIBIgBARIzCgphcHBfY29uZmlnGO0HIAMoCzIeLmZsd3IucHJvdG8uUnVuLkFwcENvbmZpZ0VudHJ5GkkKE092ZXJyaWRlQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiEKBXZhbHVlGAIgASgLMhIuZmx3ci5wcm90by5TY2FsYXI6AjgBGkQKDkFwcENvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIhCgV2YWx1ZRgCIAEoCzISLmZsd3IucHJvdG8uU2NhbGFyOgI4AUISChBfcHJpbWFyeV90YXNrX2lkQg8KDV9vcmdhbml6YXRpb25CDgoMX3dhaXRpbmdfZm9yQhAKDl93YWl0aW5nX3NpbmNlQhEKD193YWl0aW5nX3JlbWVkeSKYAQoPU3RvcmVkQXBwQ29uZmlnEj8KCmFwcF9jb25maWcY6gcgAygLMiouZmx3ci5wcm90by5TdG9yZWRBcHBDb25maWcuQXBwQ29uZmlnRW50cnkaRAoOQXBwQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiEKBXZhbHVlGAIgASgLMhIuZmx3ci5wcm90by5TY2FsYXI6AjgBIkAKCVJ1blN0YXR1cxIOCgZzdGF0dXMYASABKAkSEgoKc3ViX3N0YXR1cxgCIAEoCRIPCgdkZXRhaWxzGAMgASgJIj8KDUdldFJ1blJlcXVlc3QSHgoEbm9kZRgBIAEoCzIQLmZsd3IucHJvdG8uTm9kZRIOCgZydW5faWQYAiABKAQiLgoOR2V0UnVuUmVzcG9uc2USHAoDcnVuGAEgASgLMg8uZmx3ci5wcm90by5SdW4iUwoWVXBkYXRlUnVuU3RhdHVzUmVxdWVzdBIOCgZydW5faWQYASABKAQSKQoKcnVuX3N0YXR1cxgCIAEoCzIVLmZsd3IucHJvdG8uUnVuU3RhdHVzIhkKF1VwZGF0ZVJ1blN0YXR1c1Jlc3BvbnNlYgZwcm90bzM", [file_flwr_proto_node, file_flwr_proto_transport]);
 
 /**
  * @generated from message flwr.proto.Run
@@ -141,6 +141,13 @@ export type Run = Message<"flwr.proto.Run"> & {
    * @generated from field: optional string waiting_remedy = 1004;
    */
   waitingRemedy?: string | undefined;
+
+  /**
+   * Trellis only: the configuration of the app, which `override_config` overrides.
+   *
+   * @generated from field: map<string, flwr.proto.Scalar> app_config = 1005;
+   */
+  appConfig: { [key: string]: Scalar };
 };
 
 /**
@@ -149,6 +156,25 @@ export type Run = Message<"flwr.proto.Run"> & {
  */
 export const RunSchema: GenMessage<Run> = /*@__PURE__*/
   messageDesc(file_flwr_proto_run, 0);
+
+/**
+ * Trellis only, in databases: it follows a StartRunRequest, whose readers skip this number.
+ *
+ * @generated from message flwr.proto.StoredAppConfig
+ */
+export type StoredAppConfig = Message<"flwr.proto.StoredAppConfig"> & {
+  /**
+   * @generated from field: map<string, flwr.proto.Scalar> app_config = 1002;
+   */
+  appConfig: { [key: string]: Scalar };
+};
+
+/**
+ * Describes the message flwr.proto.StoredAppConfig.
+ * Use `create(StoredAppConfigSchema)` to create a new message.
+ */
+export const StoredAppConfigSchema: GenMessage<StoredAppConfig> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_run, 1);
 
 /**
  * @generated from message flwr.proto.RunStatus
@@ -175,7 +201,7 @@ export type RunStatus = Message<"flwr.proto.RunStatus"> & {
  * Use `create(RunStatusSchema)` to create a new message.
  */
 export const RunStatusSchema: GenMessage<RunStatus> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_run, 1);
+  messageDesc(file_flwr_proto_run, 2);
 
 /**
  * @generated from message flwr.proto.GetRunRequest
@@ -197,7 +223,7 @@ export type GetRunRequest = Message<"flwr.proto.GetRunRequest"> & {
  * Use `create(GetRunRequestSchema)` to create a new message.
  */
 export const GetRunRequestSchema: GenMessage<GetRunRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_run, 2);
+  messageDesc(file_flwr_proto_run, 3);
 
 /**
  * @generated from message flwr.proto.GetRunResponse
@@ -214,7 +240,7 @@ export type GetRunResponse = Message<"flwr.proto.GetRunResponse"> & {
  * Use `create(GetRunResponseSchema)` to create a new message.
  */
 export const GetRunResponseSchema: GenMessage<GetRunResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_run, 3);
+  messageDesc(file_flwr_proto_run, 4);
 
 /**
  * @generated from message flwr.proto.UpdateRunStatusRequest
@@ -236,7 +262,7 @@ export type UpdateRunStatusRequest = Message<"flwr.proto.UpdateRunStatusRequest"
  * Use `create(UpdateRunStatusRequestSchema)` to create a new message.
  */
 export const UpdateRunStatusRequestSchema: GenMessage<UpdateRunStatusRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_run, 4);
+  messageDesc(file_flwr_proto_run, 5);
 
 /**
  * @generated from message flwr.proto.UpdateRunStatusResponse
@@ -249,5 +275,5 @@ export type UpdateRunStatusResponse = Message<"flwr.proto.UpdateRunStatusRespons
  * Use `create(UpdateRunStatusResponseSchema)` to create a new message.
  */
 export const UpdateRunStatusResponseSchema: GenMessage<UpdateRunStatusResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_run, 5);
+  messageDesc(file_flwr_proto_run, 6);
 
