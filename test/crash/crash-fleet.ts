@@ -1,17 +1,18 @@
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
-import { Deployment } from '../harness/deployment.ts'
+import type { Deployment } from '../harness/deployment.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { eventually, killIfAlive, type TestProgram } from '../harness/program.ts'
 import type { Kill } from './plan.ts'
+import type { Superlinks, SuperlinksOptions } from './superlinks.ts'
 
 const hook = pathToFileURL(join(import.meta.dirname, 'fault-points.mjs')).href
 const nodeNames = ['node-1', 'node-2'] as const
 
-/** A SuperLink and two SuperNodes that are started again when they are killed. */
+/** SuperLinks and two SuperNodes that are started again when they are killed. */
 export class CrashFleet implements AsyncDisposable {
-  readonly deployment: Deployment
+  readonly superlinks: Superlinks
   readonly faults: string[] = []
   readonly #faultFolder: string
   readonly #args: readonly string[]
@@ -20,60 +21,62 @@ export class CrashFleet implements AsyncDisposable {
   readonly #stack: AsyncDisposableStack
 
   private constructor(
-    deployment: Deployment,
+    superlinks: Superlinks,
     faultFolder: string,
     args: readonly string[],
     stack: AsyncDisposableStack,
   ) {
-    this.deployment = deployment
+    this.superlinks = superlinks
     this.#faultFolder = faultFolder
     this.#args = args
     this.#stack = stack
   }
 
   /** `python`: the environment of Python apps. */
-  static async start(python: string | undefined): Promise<CrashFleet> {
-    await using onFailure = new AsyncDisposableStack()
-    const faultFolder = onFailure.use(temporaryDirectory()).path
+  static async start(
+    python: string | undefined,
+    startSuperlinks: (options: SuperlinksOptions) => Promise<Superlinks>,
+  ): Promise<CrashFleet> {
+    await using stack = new AsyncDisposableStack()
+    const faultFolder = stack.use(temporaryDirectory()).path
     mkdirSync(faultFolder, { recursive: true })
     const args = python === undefined ? [] : ['--python', join(python, 'bin', 'python')]
-    const deployment = onFailure.use(
-      await Deployment.create({
-        mutualTls: true,
-        superlinkArguments: args,
-        environment: { NODE_OPTIONS: `--import=${hook}`, TRELLIS_FAULT_FOLDER: faultFolder },
-      }),
-    )
-    const stack = new AsyncDisposableStack()
-    const fleet = new CrashFleet(deployment, faultFolder, args, stack)
+    const environment = { NODE_OPTIONS: `--import=${hook}`, TRELLIS_FAULT_FOLDER: faultFolder }
+    const superlinks = stack.use(await startSuperlinks({ environment, python: args }))
+    const owned = new AsyncDisposableStack()
+    const fleet = new CrashFleet(superlinks, faultFolder, args, owned)
     for (const [index] of nodeNames.entries()) await fleet.#startNode(index)
-    stack.use(onFailure.move())
+    owned.use(stack.move())
     return fleet
   }
 
-  /** The SuperLink and the SuperNodes. */
-  readonly programs = (): readonly TestProgram[] => [this.deployment.superlink, ...this.#nodes]
+  get deployment(): Deployment {
+    return this.superlinks.deployment
+  }
+
+  /** The SuperLinks and the SuperNodes. */
+  readonly programs = (): readonly TestProgram[] => [...this.superlinks.programs(), ...this.#nodes]
 
   /** Kills a program, and starts it again if nothing else does. `isOver`: nothing is going on that would reach the point. */
   async kill(kill: Kill, isOver: () => boolean): Promise<void> {
-    const { victim } = kill
+    const { victim, which } = kill
     if (!kill.point) await new Promise((resolve) => setTimeout(resolve, kill.delayMs))
-    const signal = victim.endsWith('SIGTERM') ? 'SIGTERM' : 'SIGKILL'
-    if (victim.startsWith('SuperLink')) {
-      await this.#end(this.deployment.superlink, signal, kill, isOver)
-      await this.deployment.startSuperlink()
-    } else if (victim.startsWith('SuperNode')) {
-      const index = kill.which % nodeNames.length
-      await this.#end(this.#nodes[index] as TestProgram, signal, kill, isOver)
-      await this.#startNode(index)
-    } else {
-      const found = this.#childrenOf(victim)
-      const pid = found[kill.which % Math.max(1, found.length)]
-      if (pid !== undefined) killIfAlive(pid)
+    const end = (program: TestProgram): Promise<void> => this.#end(program, kill, isOver)
+    if (victim.startsWith('SuperLink') || victim === 'database connections')
+      return this.superlinks.kill(victim, which, end)
+    if (victim === 'SuperExec') return this.superlinks.killSuperexec(which)
+    if (victim.startsWith('SuperNode')) {
+      const index = which % nodeNames.length
+      await end(this.#nodes[index] as TestProgram)
+      return this.#startNode(index)
     }
+    const found = this.deployment.children(victim === 'ServerApp' ? 'flwr-serverapp' : 'flwr-clientapp')
+    const pid = found[which % Math.max(1, found.length)]
+    if (pid !== undefined) killIfAlive(pid)
   }
 
-  async #end(program: TestProgram, signal: 'SIGTERM' | 'SIGKILL', kill: Kill, isOver: () => boolean): Promise<void> {
+  async #end(program: TestProgram, kill: Kill, isOver: () => boolean): Promise<void> {
+    const signal = kill.victim.endsWith('SIGTERM') ? 'SIGTERM' : 'SIGKILL'
     if (kill.point) {
       writeFileSync(join(this.#faultFolder, String(program.pid)), JSON.stringify(kill))
       killIfAlive(program.pid, 'SIGUSR2')
@@ -94,12 +97,6 @@ export class CrashFleet implements AsyncDisposable {
     this.#nodes[index] = node
   }
 
-  #childrenOf(victim: Kill['victim']): number[] {
-    const { deployment } = this
-    if (victim !== 'SuperExec') return deployment.children(victim === 'ServerApp' ? 'flwr-serverapp' : 'flwr-clientapp')
-    return deployment.children('flower-superexec').filter((pid) => parentOf(pid) === deployment.superlink.pid)
-  }
-
   [Symbol.asyncDispose](): Promise<void> {
     return this.#stack.disposeAsync()
   }
@@ -107,12 +104,3 @@ export class CrashFleet implements AsyncDisposable {
 
 /** Some points are passed seldom: then the program is killed where it is. */
 const pointPatienceMs = 5000
-
-function parentOf(pid: number): number {
-  try {
-    return Number(/^PPid:\s+(\d+)$/m.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1])
-  } catch {
-    // It has ended meanwhile.
-    return 0
-  }
-}

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { eventually, run } from '../harness/program.ts'
+import { eventually } from '../harness/program.ts'
 import { CrashFleet } from './crash-fleet.ts'
 import { appLines, findFaults, findLogFaults, readLedger } from './ledger.ts'
 import { describeKill, type Kill } from './plan.ts'
+import { OneSuperlink, type Superlinks, type SuperlinksOptions } from './superlinks.ts'
 import { type ActiveRun, type LoadName, loadNames, startRuns } from './workload.ts'
 
 export interface CrashOptions {
@@ -12,6 +13,9 @@ export interface CrashOptions {
   /** The environment of Python apps; without it there are none. */
   readonly python: string | undefined
   readonly loads?: readonly LoadName[]
+  /** How many rounds each run has, as a multiple of the usual number. */
+  readonly roundsTimes?: number
+  readonly startSuperlinks?: (options: SuperlinksOptions) => Promise<Superlinks>
   /** How long the runs may make no progress; leases and messages in work end within two minutes. */
   readonly progressPatienceMs?: number
   readonly say: (line: string) => void
@@ -28,29 +32,46 @@ export interface CrashOutcome {
  * moment or at a point that matters, such as before a commit. All that was acknowledged must be there afterwards, nothing may
  * reach an app twice, and the state must be without a fault.
  */
-export async function runCrashes({
-  kills,
-  plan,
-  python,
-  loads = loadNames,
-  // For machines that are busy.
-  progressPatienceMs = 15 * 60_000,
-  say,
-}: CrashOptions): Promise<CrashOutcome> {
+export async function runCrashes(options: CrashOptions): Promise<CrashOutcome> {
+  const { python, say, startSuperlinks = OneSuperlink.start } = options
   const history: Kill[] = []
   const faults: string[] = []
-  await using fleet = await CrashFleet.start(python)
+  await using fleet = await CrashFleet.start(python, startSuperlinks)
+  try {
+    faults.push(...(await killUntilFault(fleet, options, history)))
+  } catch (error) {
+    faults.push(`${(error as Error).message}\n${await describeState(fleet)}`)
+  }
+  for (const fault of faults) say(`FAULT: ${fault}`)
+  return { history, faults }
+}
+
+/** Returns the first faults; `history` grows with each kill. */
+async function killUntilFault(
+  fleet: CrashFleet,
+  {
+    kills,
+    plan,
+    python,
+    loads = loadNames,
+    roundsTimes = 1,
+    // For machines that are busy.
+    progressPatienceMs = 15 * 60_000,
+    say,
+  }: CrashOptions,
+  history: Kill[],
+): Promise<readonly string[]> {
   const ledger = fleet.deployment.directory.file('ledger')
   const ended: ActiveRun[] = []
   const names = loads.filter((name) => python !== undefined || name !== 'python')
-  while (history.length < kills && faults.length === 0) {
-    const active = await startRuns(fleet.deployment, { ledger, names })
+  while (history.length < kills) {
+    const active = await startRuns(fleet.deployment, { ledger, names, roundsTimes })
     const before = history.length
     let seen = -1
     while (history.length < kills) {
       const progress = await awaitProgress(ledger, seen, active, progressPatienceMs)
-      if (progress === 'none') faults.push(`nothing goes on any more: ${await describeState(fleet)}`)
-      if (progress !== 'some') break
+      if (progress === 'none') return [`nothing goes on any more: ${await describeState(fleet)}`]
+      if (progress === 'over') break
       const kill = plan.next().value
       history.push(kill)
       say(`${history.length}: ${describeKill(kill)}`)
@@ -58,13 +79,12 @@ export async function runCrashes({
       if (history.length === before + 2) await stopOne(fleet, active)
       seen = readLedger(ledger).length
     }
-    if (faults.length > 0) break
+    const faults: string[] = []
     for (const one of active) faults.push(...(await checkRun(fleet, one, history.slice(before), ledger)))
+    if (faults.length > 0) return faults
     ended.push(...active)
   }
-  if (faults.length === 0) faults.push(...(await checkEnd(fleet, ended)))
-  for (const fault of faults) say(`FAULT: ${fault}`)
-  return { history, faults }
+  return checkEnd(fleet, ended)
 }
 
 /** Waits until an app has noted something new. `over`: all runs but the endless one have ended. */
@@ -149,7 +169,5 @@ async function checkEnd(fleet: CrashFleet, ended: readonly ActiveRun[]): Promise
     if (isStopped && known.get(runId) !== 'finished:stopped')
       faults.push(`run ${runId} was stopped: ${known.get(runId)}`)
   }
-  const checked = await run('flower-superlink', ['check', '--database', deployment.directory.file('state.db')])
-  if (checked.status !== 0) faults.push(checked.said)
-  return [...faults, ...fleet.faults]
+  return [...faults, ...fleet.faults, ...(await fleet.superlinks.check())]
 }

@@ -24,6 +24,7 @@ if (isMainThread && /^flower-super(link|node)$/.test(process.argv[2] ?? '')) {
     armed = JSON.parse(fs.readFileSync(path, 'utf8'))
   })
   watchCommits()
+  if (process.argv.some((argument) => argument.startsWith('postgres:'))) await watchPostgres()
   watchFiles()
   watchResponses()
 }
@@ -35,6 +36,22 @@ function watchCommits() {
     pass('before-commit')
     exec.call(this, sql)
     pass('after-commit')
+  }
+}
+
+async function watchPostgres() {
+  const { default: pg } = await import('pg')
+  const { query } = pg.Client.prototype
+  pg.Client.prototype.query = function (...given) {
+    const isCommit = typeof given[0] === 'string' && given[0].endsWith('; COMMIT')
+    if (!isCommit) return query.apply(this, given)
+    pass('before-commit')
+    const committed = query.apply(this, given)
+    committed.then(
+      () => pass('after-commit'),
+      () => {},
+    )
+    return committed
   }
 }
 

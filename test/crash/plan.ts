@@ -1,7 +1,20 @@
 import { randomFrom } from '../harness/random.ts'
 
-/** What is killed; each by SIGKILL unless it says otherwise. */
-export const victims = [
+/** What is killed; each by SIGKILL unless it says otherwise. Of several SuperLinks, it is the one that serves. */
+export type Victim =
+  | 'SuperLink'
+  | 'SuperLink by SIGTERM'
+  | 'SuperLink on standby'
+  /** The server ends the connections of all SuperLinks. */
+  | 'database connections'
+  | 'SuperNode'
+  | 'SuperNode by SIGTERM'
+  | 'SuperExec'
+  | 'ServerApp'
+  | 'ClientApp'
+
+/** What is killed in a fleet with one SuperLink, each as likely as the others. */
+export const victims: readonly Victim[] = [
   'SuperLink',
   'SuperLink by SIGTERM',
   'SuperNode',
@@ -9,8 +22,23 @@ export const victims = [
   'SuperExec',
   'ServerApp',
   'ClientApp',
-] as const
-export type Victim = (typeof victims)[number]
+]
+
+/** With several SuperLinks, half of the kills take the database from the one that serves. */
+export const victimsOfSeveral: readonly Victim[] = [
+  'SuperLink',
+  'SuperLink',
+  'SuperLink',
+  'SuperLink by SIGTERM',
+  'SuperLink by SIGTERM',
+  'database connections',
+  'SuperLink on standby',
+  'SuperNode',
+  'SuperNode by SIGTERM',
+  'SuperExec',
+  'ServerApp',
+  'ClientApp',
+]
 
 /** Where a SuperLink or SuperNode kills itself; see `fault-points.mjs`. */
 export const points = [
@@ -37,11 +65,11 @@ export interface Kill {
   readonly which: number
 }
 
-/** Draws kills, half of those of SuperLink and SuperNode at a chosen point. The same for the same seed. */
-export function* drawKills(seed: number): Generator<Kill, never> {
+/** Draws kills, half of those of SuperLink and SuperNode at a chosen point: the same for the same seed and victims. */
+export function* drawKills(seed: number, among: readonly Victim[] = victims): Generator<Kill, never> {
   const random = randomFrom(seed)
   for (;;) {
-    const victim = victims[random(victims.length)] as Victim
+    const victim = among[random(among.length)] as Victim
     const point = points[random(points.length)] as Point
     const isAtPoint = random(2) === 0 && (victim === 'SuperLink' || victim === 'SuperNode')
     yield {

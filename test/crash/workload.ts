@@ -42,13 +42,14 @@ const loads: readonly Load[] = [
 /** Starts a run of each of these loads. */
 export async function startRuns(
   deployment: Deployment,
-  { ledger, names }: { ledger: string; names: readonly LoadName[] },
+  { ledger, names, roundsTimes }: { ledger: string; names: readonly LoadName[]; roundsTimes: number },
 ): Promise<ActiveRun[]> {
   const runs: ActiveRun[] = []
   for (const load of loads) {
     if (!names.includes(load.name)) continue
-    const { name, language, rounds: expected, isEndless = false } = load
-    const runId = await startRun(deployment, load, ledger)
+    const { name, language, isEndless = false } = load
+    const expected = load.rounds * roundsTimes
+    const runId = await startRun(deployment, { ...load, rounds: expected }, ledger)
     const follower = deployment.start('flwr', ['log', runId, '--stream'])
     runs.push({ name, runId, language, expected, isEndless, isStopped: false, follower })
   }

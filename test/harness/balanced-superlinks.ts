@@ -5,6 +5,7 @@ import { Deployment } from './deployment.ts'
 import { freePort } from './free-port.ts'
 import { PostgresServer, withoutPostgres } from './postgres.ts'
 import { eventually, TestProgram } from './program.ts'
+import { Relay } from './relay.ts'
 
 const haproxy = process.env.TRELLIS_HAPROXY
 
@@ -14,36 +15,55 @@ export const withoutBalancer = withoutPostgres || (haproxy === undefined ? 'HAPr
 const apis = ['fleet', 'control', 'main'] as const
 type Addresses = Record<(typeof apis)[number], string>
 
+/** Arguments of the programs. */
+interface Commands {
+  readonly superlinks: readonly (readonly string[])[]
+  readonly superexec: readonly string[]
+}
+
 /**
  * SuperLinks on one PostgreSQL database behind HAProxy, which passes on TCP to the one that listens. SuperNodes, `flwr` and the
- * SuperExec know the address of HAProxy alone.
+ * SuperExec know the address of HAProxy alone. Connections to the database go through a relay that can be cut.
  */
 export class BalancedSuperlinks implements AsyncDisposable {
   readonly deployment: Deployment
   readonly database: PostgresServer
+  /** Between the SuperLinks and the database. */
+  readonly relay: Relay
   /** The certificates that SuperLinks reject. */
   readonly crl: string
   readonly superlinks: TestProgram[]
-  readonly #commands: readonly (readonly string[])[]
+  superexec: TestProgram
+  readonly #commands: Commands
   readonly #stack: AsyncDisposableStack
 
   private constructor(
-    parts: Pick<BalancedSuperlinks, 'deployment' | 'database' | 'crl' | 'superlinks'>,
-    commands: readonly (readonly string[])[],
+    parts: Pick<BalancedSuperlinks, 'deployment' | 'database' | 'relay' | 'crl' | 'superlinks' | 'superexec'>,
+    commands: Commands,
     stack: AsyncDisposableStack,
   ) {
     this.deployment = parts.deployment
     this.database = parts.database
+    this.relay = parts.relay
     this.crl = parts.crl
     this.superlinks = parts.superlinks
+    this.superexec = parts.superexec
     this.#commands = commands
     this.#stack = stack
   }
 
-  static async start(count: number): Promise<BalancedSuperlinks> {
+  /** `environment` is that of every program; `python`: arguments for the environment of Python apps. */
+  static async start(
+    count: number,
+    {
+      environment = {},
+      python = [],
+    }: { environment?: Readonly<Record<string, string>>; python?: readonly string[] } = {},
+  ): Promise<BalancedSuperlinks> {
     await using stack = new AsyncDisposableStack()
     const database = stack.use(await PostgresServer.start())
     await database.sql('CREATE DATABASE flower')
+    const relay = stack.use(await Relay.start(database.port))
     const places = await Promise.all(Array.from({ length: count }, chooseAddresses))
     const [first = await chooseAddresses()] = places
     let crl = ''
@@ -51,12 +71,13 @@ export class BalancedSuperlinks implements AsyncDisposable {
     const deployment = stack.use(
       await Deployment.create({
         mutualTls: true,
+        environment,
         superlinkArguments: async ({ directory, ca }) => {
           crl = directory.file('crl.pem')
           writeFileSync(crl, await ca.crl([], 1))
           writeFileSync(directory.file('secret'), randomBytes(32).toString('hex'), { mode: 0o600 })
           common = [
-            ...['--database', database.url('flower')],
+            ...['--database', `postgres://trellis@127.0.0.1:${relay.port}/flower`],
             ...['--storage-dir', directory.file('objects'), '--ssl-client-crl', crl],
             ...['--isolation', 'process', '--superexec-auth-secret-file', directory.file('secret')],
             ...['--serverappio-api-address', '127.0.0.1:0', '--health-server-address', '127.0.0.1:0'],
@@ -65,25 +86,34 @@ export class BalancedSuperlinks implements AsyncDisposable {
         },
       }),
     )
-    const commands = places.map((place) => [...deployment.superlinkTls(), ...common, ...argumentsFor(place)])
-    const others = commands.slice(1).map((args) => deployment.start('flower-superlink', args))
+    const superlinks = places.map((place) => [...deployment.superlinkTls(), ...common, ...argumentsFor(place)])
+    const others = superlinks.slice(1).map((args) => deployment.start('flower-superlink', args))
     const shared = await chooseAddresses()
     stack.use(await startHaproxy(deployment, shared, places))
     deployment.useAddresses(shared)
-    const superexec = [
-      ...['--runtime-api-address', shared.main, '--root-certificates', deployment.ca.certfile],
-      ...['--superexec-auth-secret-file', deployment.directory.file('secret')],
-    ]
-    deployment.start('flower-superexec', superexec)
-    const parts = { deployment, database, crl, superlinks: [deployment.superlink, ...others] }
+    const commands = {
+      superlinks,
+      superexec: [
+        ...['--runtime-api-address', shared.main, '--root-certificates', deployment.ca.certfile],
+        ...['--superexec-auth-secret-file', deployment.directory.file('secret'), ...python],
+      ],
+    }
+    const parts = {
+      ...{ deployment, database, relay, crl, superlinks: [deployment.superlink, ...others] },
+      superexec: deployment.start('flower-superexec', commands.superexec),
+    }
     return new BalancedSuperlinks(parts, commands, stack.move())
   }
 
   /** Starts the SuperLink again that was the n-th. */
   restart(index: number): TestProgram {
-    const again = this.deployment.start('flower-superlink', this.#commands[index] as readonly string[])
+    const again = this.deployment.start('flower-superlink', this.#commands.superlinks[index] as readonly string[])
     this.superlinks[index] = again
     return again
+  }
+
+  restartSuperexec(): void {
+    this.superexec = this.deployment.start('flower-superexec', this.#commands.superexec)
   }
 
   /** The index of the one that serves. */

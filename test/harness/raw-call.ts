@@ -13,6 +13,8 @@ export interface RawCall {
   readonly method: DescMethod
   readonly body: Uint8Array
   readonly headers?: Readonly<Record<string, string>>
+  /** Over gRPC: after so long without a response, the connection is closed. */
+  readonly timeoutMs?: number
 }
 
 /** Calls a method with any bytes over one of the doors; returns the status, or `closed` if the connection ended first. */
@@ -80,7 +82,7 @@ function sessionTo(address: string, ca: string | undefined, certificate: RawCall
   return session
 }
 
-function callOverGrpc({ address, ca, certificate, method, body, headers }: RawCall): Promise<string> {
+function callOverGrpc({ address, ca, certificate, method, body, headers, timeoutMs }: RawCall): Promise<string> {
   return new Promise((resolve) => {
     const session = sessionTo(address, ca, certificate)
     const stream = session.request({
@@ -92,6 +94,7 @@ function callOverGrpc({ address, ca, certificate, method, body, headers }: RawCa
       status ??= (head as Record<string, string>)['grpc-status']
     }
     stream.on('response', read).on('trailers', read)
+    if (timeoutMs !== undefined) stream.setTimeout(timeoutMs, () => session.destroy())
     stream.on('error', () => {})
     stream.on('close', () => resolve(status === undefined ? 'closed' : `grpc ${status}`))
     stream.resume()
