@@ -123,6 +123,26 @@ test('instructions that wait for their run come again after the SuperLink has fo
   assert.deepEqual(await node.leftovers(), {})
 })
 
+test('a SuperNode that may have missed the end of a run asks for it, and ends its work', async () => {
+  await using node = await SupernodeCore.create()
+  node.instruct(run)
+  await node.takeTask()
+  node.fleet.ended.add(run)
+  // Nothing was missed.
+  node.fleet.endedRunsSeen += 1n
+  node.instruct(2n)
+  const other = await node.takeTask()
+  assert.equal(node.ctx.work.ofRun(run).length, 1)
+  assert.equal(node.fleet.calls.get('getRun'), 2)
+  // The SuperLink was restarted before it told the end.
+  node.fleet.endedRunsSeen += 1_000_000n
+  node.instruct(2n)
+  await until(() => node.ctx.work.ofRun(run).length === 0)
+  await node.pushReply(other)
+  await node.finish(other)
+  await node.fleet.replied(1)
+})
+
 test('a disk that fails while a run ends is reported and ends nothing else', async () => {
   await using node = await SupernodeCore.create()
   node.instruct(run)

@@ -12,6 +12,7 @@ import { flattenTree } from '../objects/object-tree.ts'
 import { pullObjects } from '../objects/transfer.ts'
 import { receivedObject } from '../rpc/object-content.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
+import { mayMissEnds } from '../tasks/ended-runs.ts'
 import { confirmHeld, meetAgain } from './confirm.ts'
 import type { SupernodeContext } from './context.ts'
 import { fleet, isNodeForgotten, isRunEnded } from './fleet.ts'
@@ -36,8 +37,10 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
       continue
     }
     const { message, waited } = await pullMessages(ctx, endedRunsSeen)
+    const missed = mayMissEnds(endedRunsSeen, message.endedRunsSeen ?? 0n)
     endedRunsSeen = message.endedRunsSeen ?? 0n
     for (const runId of message.endedRunIds) endRun(ctx, runId as RunId)
+    if (missed) void findMissedEnds(ctx)
     const [wire] = message.messagesList
     const [tree] = message.messageObjectTrees
     const known = work.findKnown(wire?.metadata?.messageId ?? '')
@@ -231,6 +234,21 @@ async function expire(ctx: SupernodeContext, work: Work): Promise<void> {
   })
   if (work.taskId !== undefined) await failTask(ctx, work, expiredDetails)
   else if (ctx.work.end(work)) await dropWork(ctx, work, 'it has expired')
+}
+
+/** Asks for each run that this node keeps something of, because a restart of the SuperLink may have lost the news of its end. */
+async function findMissedEnds(ctx: SupernodeContext): Promise<void> {
+  const { fleet: client, log, runs, signal, work } = ctx
+  const kept = new Set([...runs.ids(), ...work.list().map(({ runId }) => runId)])
+  for (const runId of kept) {
+    try {
+      await client.call(fleet.getRun, { node: { nodeId: client.nodeId }, runId })
+    } catch (error) {
+      if (signal.aborted) return
+      if (isRunEnded(error)) endRun(ctx, runId)
+      else log.warn('Whether a run has ended is not known', { run: runId, error: errorText(error) })
+    }
+  }
 }
 
 /** The SuperLink has ended a run: its apps end, and nothing of it is answered any more. */

@@ -100,6 +100,10 @@ export class Runs {
     }
   }
 
+  ids(): RunId[] {
+    return [...this.#known.keys()]
+  }
+
   /** How many runs are known. */
   get size(): number {
     return this.#known.size

@@ -1,7 +1,16 @@
 import type { NodeId, RunId } from '../base/ids.ts'
 
-/** As many ends are remembered. A program that has missed more keeps its processes until they are idle for long. */
+/** As many ends are remembered. */
 const endsMax = 256
+
+/**
+ * Whether a program may have missed ends between two positions that it received one after the other: more than are
+ * remembered, or those before a restart of the server. 0 is no position.
+ */
+export function mayMissEnds(before: bigint, now: bigint): boolean {
+  if (before === 0n || now === 0n) return false
+  return now < before || now - before > BigInt(endsMax)
+}
 
 /** A run that has ended, and the SuperNodes that had messages of it. */
 interface End {

@@ -47,6 +47,8 @@ export class FakeFleet {
   objectsBytesMax = 0
   /** Called after a request has been accepted and before it is responded to; tests delay it or make it fail. */
   beforeResponse: (method: unknown) => Promise<void> = async () => {}
+  /** Where responses say that the node stands in the list of ended runs. */
+  endedRunsSeen = 1n
   /** Runs of which this SuperLink knows nothing any more. */
   readonly ended = new Set<bigint>()
   readonly #queue: { wire: WireMessage; tree: ObjectTree }[] = []
@@ -107,7 +109,7 @@ export class FakeFleet {
           messagesList: instruction ? [instruction.wire] : [],
           messageObjectTrees: instruction ? [instruction.tree] : [],
           endedRunIds: this.#news.splice(0),
-          endedRunsSeen: 1n,
+          endedRunsSeen: this.endedRunsSeen,
           objectsBytesMax: this.objectsBytesMax,
           objects: instruction && this.objectsBytesMax > 0 ? this.#objectsOf(instruction.tree) : [],
         })
