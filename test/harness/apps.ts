@@ -62,6 +62,19 @@ export const app = new ServerApp().main(async (grid, context) => {
 })
 `
 
+/** As `countingServer`, with one node unless the configuration says otherwise: the strategy saves a checkpoint after each round. */
+export const checkpointingServer = `
+import { ArrayRecord, FedAvg, log, NdArray, ServerApp } from 'trellis-fl'
+export const app = new ServerApp().main(async (grid, context) => {
+  const nodes = Number(context.runConfig['nodes'] ?? 1)
+  const strategy = new FedAvg({ minAvailableNodes: nodes, minTrainNodes: nodes, fractionEvaluate: 0 })
+  const initial = new ArrayRecord({ w: NdArray.from(new Float32Array([0, 10])) })
+  const numRounds = Number(context.runConfig['rounds'])
+  const { arrays } = await strategy.start(grid, initial, { numRounds, checkpoint: context })
+  log.info(\`weights: \${[...arrays.get('w').values()].join(' ')}\`)
+})
+`
+
 /** Sends one query to every node and logs each answer or error as it comes. */
 export const askingServer = `
 import { ConfigRecord, log, Message, RecordDict, ServerApp } from 'trellis-fl'
