@@ -7,6 +7,8 @@ export interface TestQueue {
   readonly files: string[]
   /** Resolves once the programs that these files need are installed. */
   readonly isPrepared: Promise<unknown>
+  /** What Node is given besides what all files need. */
+  readonly execArgv?: readonly string[]
 }
 
 export interface Lane {
@@ -41,28 +43,33 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
   const preparing = [...queues].map((queue) => queue.isPrepared.then(() => prepared.add(queue)))
 
   /** The next file of a lane. Waits if files are left in queues that are not prepared yet. */
-  async function next(lane: Lane): Promise<string | undefined> {
+  async function next(lane: Lane): Promise<{ file: string; own: readonly string[] } | undefined> {
     for (;;) {
       const left = lane.queues.filter(({ files }) => files.length > 0)
       if (left.length === 0) return undefined
-      const file = left.find((queue) => prepared.has(queue))?.files.shift()
-      if (file !== undefined) return file
+      const queue = left.find((one) => prepared.has(one))
+      const file = queue?.files.shift()
+      if (file !== undefined) return { file, own: queue?.execArgv ?? [] }
       await Promise.race(left.map((queue) => queue.isPrepared.then(() => prepared.add(queue))))
     }
   }
 
   async function work(lane: Lane): Promise<void> {
-    for (let file = await next(lane); file !== undefined; file = await next(lane)) {
+    for (let taken = await next(lane); taken !== undefined; taken = await next(lane)) {
+      const { file, own } = taken
       const fileStartedAt = performance.now()
       const events = []
-      for await (const event of run({ files: [file], execArgv: [...execArgv, testLimit] })) {
+      let hasSummary = false
+      for await (const event of run({ files: [file], execArgv: [...execArgv, ...own, testLimit] })) {
         if (event.type === 'test:summary' && event.data.file === undefined) {
+          hasSummary = true
           isSuccess &&= event.data.success
           for (const name of countNames) counts.set(name, (counts.get(name) ?? 0) + event.data.counts[name])
         } else if (event.type !== 'test:diagnostic' || event.data.nesting > 0 || !isCount.test(event.data.message)) {
           events.push(event)
         }
       }
+      isSuccess &&= hasSummary
       // All at once: events of two files at the same time would be printed as if one were part of the other.
       for (const event of events) report.write(event)
       const tookMs = performance.now() - fileStartedAt

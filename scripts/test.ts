@@ -15,6 +15,9 @@ const given = process.argv.slice(2)
 const isAll = given.includes('--all')
 const patterns = given.filter((one) => one !== '--all')
 
+/** The argument of Node that loads a file beside this one first. */
+const imported = (file: string): string => `--import=${pathToFileURL(join(import.meta.dirname, file)).href}`
+
 /** The files of these patterns, the slowest first: no long one is left to run alone at the end. */
 function queueOf(globs: readonly string[], isPrepared: Promise<unknown>): TestQueue {
   const files = globs.flatMap((glob) => globSync(glob, { cwd: root })).map((path) => join(root, path))
@@ -42,7 +45,7 @@ async function allLanes(groups: TestGroups): Promise<Lane[]> {
   // The matrix starts before the rest is fetched.
   if (isAll) Object.assign(process.env, await prepareApart('matrix'))
   const isPrepared = prepareApart('rest').then((variables) => Object.assign(process.env, variables))
-  const computing: TestQueue = { files: [...groups.files], isPrepared }
+  const computing: TestQueue = { files: [...groups.files], isPrepared, execArgv: [imported('low-priority.ts')] }
   const programs = queueOf(['test/*.test.ts', 'test/{deploy,engines,faults,flows,wire}/**/*.test.ts'], isPrepared)
   const matrix = isAll ? [queueOf(['test/interop/**/*.test.ts'], Promise.resolve())] : []
   return [
@@ -60,6 +63,6 @@ using groups =
 const isSuccess = await runInLanes(groups ? await allLanes(groups) : await chosenLanes(), [
   ...['--conditions=source', '--disable-warning=ExperimentalWarning'],
   // A file that does not end after its tests fails by itself.
-  `--import=${pathToFileURL(join(import.meta.dirname, 'test-file-limit.ts')).href}`,
+  imported('test-file-limit.ts'),
 ])
 if (!isSuccess) process.exitCode = 1

@@ -13,7 +13,7 @@ test('files of all queues run, each is reported as a whole, and one failure fail
     return directory.file(name)
   }
   const nested = (name: string): string =>
-    `test('${name}', async (t) => { await t.test('${name} within', () => new Promise(setImmediate)) })`
+    `test('${name}', { skip: process.title !== 'own' && 'no argument of its queue' }, async (t) => { await t.test('${name} within', () => new Promise(setImmediate)) })`
   const lanes = `
     import { writeFileSync } from 'node:fs'
     import { runInLanes } from '${pathToFileURL(join(import.meta.dirname, '..', 'scripts', 'test-lanes.ts')).href}'
@@ -21,6 +21,7 @@ test('files of all queues run, each is reported as a whole, and one failure fail
     const first = {
       files: ${JSON.stringify([write('one.test.mjs', nested('one')), write('two.test.mjs', nested('two'))])},
       isPrepared: Promise.resolve(),
+      execArgv: ['--title=own'],
     }
     const needing = { files: ${JSON.stringify([write('fails.test.mjs', "test('fails', () => { throw new Error('on purpose') })")])}, isPrepared: promise }
     setImmediate(resolve)
