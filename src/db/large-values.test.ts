@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { type Database, openDatabase } from './database.ts'
+import { openTestDatabase } from '../../test/harness/test-database.ts'
+import type { Database } from './database.ts'
 import { findValue, forgetParts, forgetPendingValues, type KeptValue, keepValue, prepareValue } from './large-values.ts'
 
 async function keep(db: Database, value: Uint8Array): Promise<KeptValue> {
@@ -9,7 +10,7 @@ async function keep(db: Database, value: Uint8Array): Promise<KeptValue> {
 }
 
 test('a value of any size comes back as it was, and leaves nothing', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   for (const size of [0, 1, 512 * 1024, 512 * 1024 + 1, 3_000_000]) {
     const value = Buffer.alloc(size, 'some bytes')
     const kept = await keep(db, value)
@@ -22,7 +23,7 @@ test('a value of any size comes back as it was, and leaves nothing', async () =>
 })
 
 test('a value that is replaced while it is read is read again', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const filled = (byte: number): Uint8Array => new Uint8Array(1_000_000).fill(byte)
   const [former, latter] = [await keep(db, filled(1)), await keep(db, filled(2))]
   await db.transaction((tx) => forgetParts(tx, former.parts))
@@ -32,7 +33,7 @@ test('a value that is replaced while it is read is read again', async () => {
 })
 
 test('a value without one of its parts is an error that says so', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const kept = await keep(db, new Uint8Array(3_000_000))
   await db.transaction((tx) => tx.deleteFrom('part').where('position', '=', 2).execute())
   let looks = 0
@@ -41,7 +42,7 @@ test('a value without one of its parts is an error that says so', async () => {
 })
 
 test('the parts of a value that no row names are forgotten: at once, and after a crash at the next start', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const kept = await keep(db, new Uint8Array(1_000_000))
   const countParts = async () => (await db.read.selectFrom('part').select('name').execute()).length
   {

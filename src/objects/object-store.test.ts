@@ -5,8 +5,9 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, mock, test } from 'node:test'
 import { observeQueries } from '../../test/harness/query-plans.ts'
+import { onlyWithSqlite, openTestDatabase } from '../../test/harness/test-database.ts'
 import { FileContent } from '../base/file-content.ts'
-import { type AfterCommit, type Database, type Db, openDatabase } from '../db/database.ts'
+import type { AfterCommit, Database, Db } from '../db/database.ts'
 import { encodeObject, objectId } from './object-format.ts'
 import { createObjectStore } from './object-store.ts'
 
@@ -27,7 +28,7 @@ const kinds = [true, false].flatMap((durable) => [
 ])
 for (const { name, durable, bytes } of kinds) {
   test(`a ${name} object lives from its announcement until the last message that names it is released`, async () => {
-    await using db = openDatabase({ path: ':memory:' })
+    await using db = await openTestDatabase()
     const store = await createObjectStore({ db, directory: join(directory, name.replace(' ', '-')), durable })
     const id = objectId(bytes)
 
@@ -48,7 +49,7 @@ for (const { name, durable, bytes } of kinds) {
   })
 
   test(`a ${name} object is stored for a sender only while its message names it`, async () => {
-    await using db = openDatabase({ path: ':memory:' })
+    await using db = await openTestDatabase()
     const store = await createObjectStore({
       db,
       directory: join(directory, `wanted-${name.replace(' ', '-')}`),
@@ -63,7 +64,7 @@ for (const { name, durable, bytes } of kinds) {
   })
 
   test(`a call that waits for a ${name} object ends when the object is released`, async () => {
-    await using db = openDatabase({ path: ':memory:' })
+    await using db = await openTestDatabase()
     const store = await createObjectStore({ db, directory: join(directory, `gone-${name.replace(' ', '-')}`), durable })
     const id = objectId(bytes)
     await db.transaction((tx) => store.announce(tx, 'm', [id]))
@@ -74,7 +75,7 @@ for (const { name, durable, bytes } of kinds) {
 }
 
 test('a large object that was written to a file while it arrived is moved to its place, or leaves no file', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const home = join(directory, 'incoming')
   const store = await createObjectStore({ db, directory: home, durable: true })
   const put = async (id: string, bytes: Uint8Array) => {
@@ -100,7 +101,7 @@ test('a large object that was written to a file while it arrived is moved to its
 })
 
 test('a disk that is full while an object arrives is the known refusal, and counted', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const home = join(directory, 'full')
   const full: number[] = []
   const onFull = (bytes: number): void => void full.push(bytes)
@@ -120,7 +121,7 @@ test('a disk that is full while an object arrives is the known refusal, and coun
 })
 
 test('bytes with another hash and bytes that are no object are refused', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const store = await createObjectStore({ db, directory: join(directory, 'refused'), durable: false })
   assert.equal(await store.put('0'.repeat(64), chunk(1, 1)), 'mismatch')
   const garbage = Buffer.from('not an object')
@@ -149,7 +150,7 @@ function interrupted(db: Database): { db: Database; before: (work: () => Promise
 }
 
 test('an object that is released while its file is written leaves no file', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const home = join(directory, 'released')
   const { db: busy, before } = interrupted(db)
   const store = await createObjectStore({ db: busy, directory: home, durable: true })
@@ -161,7 +162,7 @@ test('an object that is released while its file is written leaves no file', asyn
 })
 
 test('an upload that cannot be kept leaves no file, and works when it is tried again', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const home = join(directory, 'not-kept')
   const { db: busy, before } = interrupted(db)
   const store = await createObjectStore({ db: busy, directory: home, durable: false })
@@ -174,7 +175,7 @@ test('an upload that cannot be kept leaves no file, and works when it is tried a
 })
 
 test('an object that is announced again while it is deleted leaves no file', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const home = join(directory, 'again')
   const store = await createObjectStore({ db, directory: home, durable: true })
   const bytes = chunk(100_000, 6)
@@ -193,7 +194,7 @@ test('an object that is announced again while it is deleted leaves no file', asy
 })
 
 test('objects that come with their message are stored in its transaction, or not at all', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const arrived: string[] = []
   const home = join(directory, 'carried')
   const onStored = async (_tx: Db, afterCommit: AfterCommit, ids: readonly string[]) =>
@@ -234,7 +235,7 @@ test('objects that come with their message are stored in its transaction, or not
 })
 
 test('what a crash left behind is removed at the next start', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const home = join(directory, 'crash')
   const bytes = chunk(100_000, 3)
   const store = await createObjectStore({ db, directory: home, durable: true })
@@ -254,7 +255,7 @@ test('what a crash left behind is removed at the next start', async () => {
 })
 
 test('a large object that is being sent is read from its file, also after its release', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const store = await createObjectStore({ db, directory: join(directory, 'sent'), durable: false })
   const [small, large] = [chunk(100_000, 1), chunk(1_200_000, 2)]
   const ids = [small, large].map(objectId) as [string, string]
@@ -271,8 +272,10 @@ test('a large object that is being sent is read from its file, also after its re
   assert.ok(read.equals(large))
 })
 
-test('an object that many nodes ask for is read from the database once, until it is deleted', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+test('an object that many nodes ask for is read from the database once, until it is deleted', {
+  skip: onlyWithSqlite(),
+}, async () => {
+  await using db = await openTestDatabase()
   const store = await createObjectStore({ db, directory: join(directory, 'shared'), durable: false })
   const bytes = chunk(4000, 3)
   const id = objectId(bytes)
@@ -286,7 +289,7 @@ test('an object that many nodes ask for is read from the database once, until it
 })
 
 test('the file of an object goes although the object comes again along with a message in the same commit', async () => {
-  await using db = openDatabase({ path: ':memory:' })
+  await using db = await openTestDatabase()
   const folder = join(directory, 'again')
   const store = await createObjectStore({ db, directory: folder, durable: false })
   const bytes = chunk(100_000, 9)

@@ -2,17 +2,17 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FakeClock } from '../../test/harness/fake-clock.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
+import { openTestDatabase, settled } from '../../test/harness/test-database.ts'
 import type { RunId, TaskId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
-import { inMemory, openDatabase } from '../db/database.ts'
 import { leaseMs, type Task, type TaskSubStatus, type TaskType } from './task.ts'
 import * as taskStore from './task-store.ts'
 import { Tasks } from './tasks.ts'
 
 const runId = 5n as RunId
 
-function setUp() {
-  const db = openDatabase({ path: inMemory })
+async function setUp() {
+  const db = await openTestDatabase()
   const clock = new FakeClock()
   const ends: string[] = []
   const onFinished = async (_tx: unknown, _afterCommit: unknown, task: Task): Promise<void> => {
@@ -38,7 +38,7 @@ function setUp() {
   }
 }
 
-type World = ReturnType<typeof setUp>
+type World = Awaited<ReturnType<typeof setUp>>
 
 async function acquired(world: World): Promise<{ task: Task; token: string }> {
   return (await world.acquire()) ?? assert.fail('no task waits')
@@ -50,13 +50,13 @@ async function pass(world: World, ms: number): Promise<void> {
   const watch = new AbortController()
   const watching = world.tasks.watchLeases(watch.signal)
   await world.db.transaction(async () => {})
-  for (let turn = 0; turn < 20; turn++) await new Promise((resolve) => setImmediate(resolve))
+  await settled(20)
   watch.abort()
   await watching
 }
 
 test('the oldest pending task of the asked types is handed out, once, with a token of its own', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const first = await world.create()
   world.clock.advance(1)
   const second = await world.create('flwr-serverapp')
@@ -71,7 +71,7 @@ test('the oldest pending task of the asked types is handed out, once, with a tok
 })
 
 test('several launchers that wait get one task each', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const waiting = [world.acquire(10_000), world.acquire(10_000), world.acquire(10_000)]
   const created = [await world.create(), await world.create(), await world.create()]
   const got = (await Promise.all(waiting)).map((one) => one?.task.taskId)
@@ -79,7 +79,7 @@ test('several launchers that wait get one task each', async () => {
 })
 
 test('a launcher that waits hears of the end of a run, and asks for a run by its id without waiting', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const endedAfter = world.tasks.endedRuns.position(0n)
   const waiting = world.acquire(10_000, { endedAfter })
   world.tasks.endRun(runId)
@@ -91,7 +91,7 @@ test('a launcher that waits hears of the end of a run, and asks for a run by its
 })
 
 test('a task starts once, ends once, and its token ends with it', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const taskId = await world.create()
   assert.equal(await world.tasks.activate(taskId), false)
   const { token } = await acquired(world)
@@ -106,7 +106,7 @@ test('a task starts once, ends once, and its token ends with it', async () => {
 })
 
 test('a heartbeat that is held hears of the end at once', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const taskId = await world.create()
   const wait = { waitMs: 10_000, signal: world.stop.signal }
   assert.equal(await world.tasks.heartbeat(taskId, wait), false, 'a pending task has no process')
@@ -118,7 +118,7 @@ test('a heartbeat that is held hears of the end at once', async () => {
 })
 
 test('a task that is forgotten when it finishes ends its heartbeats too', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const taskId = await world.create()
   await acquired(world)
   const beat = world.tasks.heartbeat(taskId, { waitMs: 10_000, signal: world.stop.signal })
@@ -131,7 +131,7 @@ test('a task that is forgotten when it finishes ends its heartbeats too', async 
 })
 
 test('a launch that comes to nothing is tried again, and a few times only', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const taskId = await world.create()
   for (let launch = 1; launch <= limits.taskLaunchesMax; launch++) {
     const { token } = await acquired(world)
@@ -145,7 +145,7 @@ test('a launch that comes to nothing is tried again, and a few times only', asyn
 })
 
 test('a running task lives as long as its heartbeats', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const taskId = await world.create()
   const { token } = await acquired(world)
   await world.tasks.activate(taskId)
@@ -160,7 +160,7 @@ test('a running task lives as long as its heartbeats', async () => {
 
 test('after a restart apps of a SuperExec of its own are over, and others get a lease to come back', async () => {
   for (const apps of ['ended', 'restarted', 'paused'] as const) {
-    await using world = setUp()
+    await using world = await setUp()
     const [running, starting, pending] = [await world.create(), await world.create(), await world.create()]
     await acquired(world)
     await world.tasks.activate(running)
@@ -177,7 +177,7 @@ test('after a restart apps of a SuperExec of its own are over, and others get a 
 })
 
 test('the other tasks of a run end with it', async () => {
-  await using world = setUp()
+  await using world = await setUp()
   const [own, other, foreign] = [
     await world.create('flwr-serverapp'),
     await world.create(),

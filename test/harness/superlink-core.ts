@@ -4,7 +4,7 @@ import { type NodeId, type RunId, superlinkNodeId, type TaskId } from '../../src
 import { limits } from '../../src/base/limits.ts'
 import { SteadyTime } from '../../src/base/steady-time.ts'
 import { StorageRoom } from '../../src/base/storage-room.ts'
-import { type Db, inMemory, openDatabase } from '../../src/db/database.ts'
+import type { Db } from '../../src/db/database.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
 import type { SimulationConfig } from '../../src/gen/flwr/proto/federation_config_pb.ts'
 import type { CertificatePeer, PeerIdentity, Role } from '../../src/identity/caller.ts'
@@ -48,7 +48,10 @@ import { Tasks } from '../../src/tasks/tasks.ts'
 import { temporaryDirectory } from './directory.ts'
 import { FakeClock } from './fake-clock.ts'
 import { recordingLogger } from './recording-logger.ts'
+import { openTestDatabase, settled } from './test-database.ts'
 import { writeApp } from './write-app.ts'
+
+export { settled }
 
 export interface CoreOptions {
   /** Runs are simulated on a machine with as many processors. */
@@ -137,13 +140,7 @@ export class SuperlinkCore implements AsyncDisposable {
     const { log, lines } = recordingLogger()
     const time = new SteadyTime({ clock, log, monotonicNow })
     const room = new StorageRoom({ clock, log, hasRoom, leaseClock: time, onChange: () => bells.runs.ringAll() })
-    const db = stack.use(
-      openDatabase({
-        path: folder === undefined ? inMemory : join(folder, 'state.db'),
-        survives: 'crash',
-        ...room.noticesOf('/data'),
-      }),
-    )
+    const db = stack.use(await openTestDatabase(folder, room.noticesOf('/data')))
     const objects = await createObjectStore({
       db,
       durable: false,
@@ -405,11 +402,6 @@ export function openConnection(
     close: () => closed.abort(),
   }
   return { connection, close: () => closed.abort() }
-}
-
-/** Lets everything that is under way go on, files included. */
-export async function settled(turns = 50): Promise<void> {
-  for (let turn = 0; turn < turns; turn++) await new Promise((resolve) => setImmediate(resolve))
 }
 
 function carriedWith(messages: readonly OwnMessage[]): Promise<CarriedObjects> {

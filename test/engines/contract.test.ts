@@ -1,0 +1,36 @@
+import assert from 'node:assert/strict'
+import { after, test } from 'node:test'
+import { PostgresServer, withoutPostgres } from '../harness/postgres.ts'
+import { openOnPostgres, statementsUnderWay, usePostgres } from '../harness/postgres-core.ts'
+import { useEngine } from '../harness/test-database.ts'
+
+/**
+ * Tests of stores and of the rules above them, which run with SQLite where they are, on PostgreSQL. Each test has a database of
+ * its own.
+ */
+const files = [
+  'db/large-values',
+  'objects/object-store',
+  'tasks/tasks',
+  'superlink/delivery/instructions',
+  'superlink/delivery/life',
+  'superlink/nodes/nodes',
+  'superlink/runs/finish',
+  'superlink/runs/logs',
+  'superlink/runs/retention',
+  'superlink/api/checkpoints',
+  'superlink/api/events',
+  'superlink/quotas/quotas',
+]
+
+if (!withoutPostgres) {
+  const server = await PostgresServer.start()
+  after(() => server[Symbol.asyncDispose]())
+  await usePostgres(server.url())
+  useEngine({ openOnPostgres, statementsUnderWay })
+  for (const file of files) await import(`../../src/${file}.test.ts`)
+}
+
+test('the tests of stores ran on PostgreSQL', { skip: withoutPostgres }, () => {
+  assert.equal(statementsUnderWay(), 0)
+})
