@@ -8,19 +8,21 @@ import { memoryName } from './options.ts'
 export type DatabaseConfig =
   | { readonly engine: 'memory'; readonly storageDirectory: string | undefined }
   | { readonly engine: 'sqlite'; readonly path: string; readonly storageDirectory: string | undefined }
-  | { readonly engine: 'postgres'; readonly target: PostgresTarget; readonly storageDirectory: string }
+  | { readonly engine: 'postgres'; readonly target: PostgresTarget; readonly storageDirectory: string | undefined }
 
-/** Throws a UsageError for a URL that is wrong, or a database server without a folder for large objects. */
+/** Throws a UsageError for a URL that is wrong, or a database server without a place for large objects. */
 export function readDatabase(
-  { database, storageDir, simulation }: OptionValues,
+  { database, storageDir, storage, simulation }: OptionValues,
   environment: NodeJS.ProcessEnv = process.env,
 ): DatabaseConfig {
   const name = (database as string).trim()
   const storageDirectory = storageDir as string | undefined
   if (isPostgresUrl(name)) {
     const target = parsePostgresUrl(name, environment)
-    if (storageDirectory === undefined)
-      throw new UsageError('--database postgres://… needs --storage-dir DIR: the folder for large objects.')
+    if (storageDirectory === undefined && storage === undefined)
+      throw new UsageError(
+        '--database postgres://… needs a place for large objects: --storage-dir DIR, which standbys share, or --storage s3://BUCKET/PREFIX.',
+      )
     if (simulation === true)
       throw new UsageError(
         '--simulation keeps its state on this machine: name a file with --database, or leave it out.',
@@ -40,12 +42,12 @@ export function readPostgresUrl(url: string, environment: NodeJS.ProcessEnv = pr
   return parsePostgresUrl(url, environment)
 }
 
-/** The folder for what is kept beside the database; `undefined` if the state is in memory. */
+/** The folder for what is kept beside the database; `undefined` if it is to be a temporary one. */
 export function besideState(database: DatabaseConfig, what: 'objects' | 'object-cache' | 'crls'): string | undefined {
   const { engine, storageDirectory } = database
   if (what !== 'crls' && storageDirectory !== undefined) return storageDirectory
-  if (engine === 'memory') return undefined
-  return `${engine === 'sqlite' ? database.path : storageDirectory}.${what}`
+  const beside = engine === 'sqlite' ? database.path : engine === 'postgres' ? storageDirectory : undefined
+  return beside === undefined ? undefined : `${beside}.${what}`
 }
 
 /** How messages name where the state is. */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { besideState, readDatabase } from './config-database.ts'
 import { readStorage } from './config-storage.ts'
 
 const kept = { memory: false, simulation: false }
@@ -57,4 +58,15 @@ test('keys in a file are read again before each request', async () => {
     writeFileSync(file, `[default]\naws_access_key_id = id\naws_secret_access_key = ${secret}\n`)
     assert.equal((await storage?.credentials())?.secretAccessKey, secret)
   }
+})
+
+test('with a database server objects need a folder or a bucket, and with a bucket nothing on this machine', () => {
+  const database = 'postgres://flower@localhost/flower'
+  assert.throws(() => readDatabase({ database }, {}), /--storage-dir DIR, which standbys share, or --storage s3:/)
+  const inBucket = readDatabase({ database, storage: 's3://models' }, {})
+  for (const what of ['objects', 'object-cache', 'crls'] as const)
+    assert.equal(besideState(inBucket, what), undefined, 'a temporary folder')
+  const inFolder = readDatabase({ database, storageDir: '/objects' }, {})
+  assert.equal(besideState(inFolder, 'objects'), '/objects')
+  assert.equal(besideState(inFolder, 'crls'), '/objects.crls')
 })

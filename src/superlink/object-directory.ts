@@ -1,14 +1,13 @@
-import { mkdtemp, rm } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
+import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { besideState } from './config-database.ts'
 
-/** The folder for large objects, or for copies of those in a bucket; if the state is kept in memory, one that disappears with it. */
+/**
+ * The folder for large objects, or for copies of those in a bucket. It is a temporary one if the state is in memory, or if
+ * nothing but copies would be kept on this machine.
+ */
 export async function objectDirectory(config: SuperlinkConfig, stack: AsyncDisposableStack): Promise<string> {
   const folder = besideState(config.database, config.storage ? 'object-cache' : 'objects')
   if (folder !== undefined) return folder
-  const directory = await mkdtemp(join(tmpdir(), 'trellis-superlink-'))
-  stack.defer(() => rm(directory, { recursive: true, force: true }))
-  return directory
+  return stack.use(await createTemporaryDirectory('trellis-superlink')).path
 }
