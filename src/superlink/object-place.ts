@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto'
+import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import type { Database } from '../db/database.ts'
 import { hasObjectsInFiles } from '../objects/object-rows.ts'
@@ -36,11 +38,55 @@ export function notePlace(db: Database, place: string): Promise<void> {
   return db.transaction((tx) => settings.put(tx, placeSetting, place))
 }
 
-/** Returns the id by which a bucket knows whose objects it has. */
+/** Returns the id by which a bucket or a folder knows whose objects it has. */
 export async function objectOwner(db: Database): Promise<string> {
   const known = await settings.find(db.read, ownerSetting)
   if (known !== undefined) return known
   const owner = randomUUID()
   await db.transaction((tx) => settings.put(tx, ownerSetting, owner))
   return owner
+}
+
+/**
+ * Gives a database a new id, because its copy has the old one: it could delete objects that only the copy still knows.
+ */
+export function renewObjectOwner(db: Database): Promise<void> {
+  return db.transaction((tx) => settings.put(tx, ownerSetting, randomUUID()))
+}
+
+const markerName = 'trellis.json'
+
+/**
+ * Makes sure that a folder has the objects of no other database, which would delete those of this one. With `marks` the folder
+ * is that of this database from now on. Throws a UsageError if it is that of another one.
+ */
+export async function claimObjectFolder(directory: string, db: Database, marks: boolean): Promise<void> {
+  const path = join(directory, markerName)
+  const owner = await objectOwner(db)
+  let found = await readMarker(path)
+  if (found === undefined && marks) {
+    await mkdir(directory, { recursive: true, mode: 0o700 })
+    // A power cut may have left one without its content.
+    await rm(path, { force: true })
+    // Of two SuperLinks that begin at once, the first one writes it.
+    const options = { flag: 'wx', mode: 0o600, flush: true }
+    await writeFile(path, `${JSON.stringify({ owner })}\n`, options).catch((error: NodeJS.ErrnoException) => {
+      if (error.code !== 'EEXIST') throw error
+    })
+    found = await readMarker(path)
+  }
+  if (found === undefined || found === owner) return
+  throw new UsageError(
+    `The folder ${directory} has the objects of another database: name another folder with --storage-dir. If that database is not used any more, delete ${path}; then objects that this database does not name are deleted too.`,
+  )
+}
+
+/** Returns the id of the database whose objects the folder has; `undefined` if it has no mark. */
+async function readMarker(path: string): Promise<string | undefined> {
+  try {
+    return /"owner"\s*:\s*"([^"]+)"/.exec(await readFile(path, 'utf8'))?.[1]
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
+    throw error
+  }
 }

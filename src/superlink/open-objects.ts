@@ -13,7 +13,7 @@ import { createObjectStore, type ObjectStore, type ObjectStoreOptions } from '..
 import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
 import { objectDirectory } from './object-directory.ts'
-import { ensureObjectPlace, folderPlace, objectOwner } from './object-place.ts'
+import { claimObjectFolder, ensureObjectPlace, folderPlace, objectOwner } from './object-place.ts'
 import type { SuperlinkHealth } from './superlink-health.ts'
 
 export interface OpenObjectsOptions extends Pick<ObjectStoreOptions, 'onStored' | 'durable'> {
@@ -57,7 +57,12 @@ export async function openObjects(
   const { storage } = config
   const base = { ...options, db, directory, ...noticesOf(directory) }
   await ensureObjectPlace(db, storage?.target.label ?? folderPlace)
-  if (!storage) return { store: await createObjectStore(base), directory, trouble: undefined, start: () => [] }
+  if (!storage) {
+    // One beside an SQLite file is not marked: a new file may follow a deleted one.
+    const { engine, storageDirectory } = config.database
+    await claimObjectFolder(directory, db, engine !== 'memory' && storageDirectory !== undefined)
+    return { store: await createObjectStore(base), directory, trouble: undefined, start: () => [] }
+  }
 
   const { requests, reads, cached } = createBucketMetrics(metrics)
   const bucket = stack.use(

@@ -1,0 +1,41 @@
+import assert from 'node:assert/strict'
+import { existsSync, writeFileSync } from 'node:fs'
+import { test } from 'node:test'
+import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { openDatabase } from '../db/database.ts'
+import { claimObjectFolder, objectOwner, renewObjectOwner } from './object-place.ts'
+
+test('a folder for objects belongs to one database, and is refused to another one', async () => {
+  using home = temporaryDirectory()
+  const folder = home.file('objects')
+  await using first = openDatabase({ path: ':memory:' })
+  await using second = openDatabase({ path: ':memory:' })
+  await claimObjectFolder(folder, first, true)
+  await claimObjectFolder(folder, first, true)
+  const refusal =
+    /The folder \S+objects has the objects of another database: name another folder with --storage-dir\. If .* delete \S+trellis\.json; then/
+  for (const marks of [true, false])
+    await assert.rejects(claimObjectFolder(folder, second, marks), (error: Error) => {
+      assert.match(error.message, refusal)
+      return error.name === 'Error' || error.name === 'UsageError'
+    })
+  // A power cut may leave a file without its content.
+  writeFileSync(`${folder}/trellis.json`, '')
+  await claimObjectFolder(folder, second, true)
+  await assert.rejects(claimObjectFolder(folder, first, true), refusal)
+})
+
+test('a folder beside the database is not marked, so that a new database may follow a deleted one', async () => {
+  using home = temporaryDirectory()
+  await using db = openDatabase({ path: ':memory:' })
+  await claimObjectFolder(home.path, db, false)
+  assert.equal(existsSync(home.file('trellis.json')), false)
+})
+
+test('a database whose copy has its objects gets a new id', async () => {
+  await using db = openDatabase({ path: ':memory:' })
+  const before = await objectOwner(db)
+  assert.equal(await objectOwner(db), before)
+  await renewObjectOwner(db)
+  assert.notEqual(await objectOwner(db), before)
+})
