@@ -1,11 +1,16 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, renameSync } from 'node:fs'
+import { mkdirSync, readdirSync, renameSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
+import { parseOptions } from '../../src/base/options.ts'
 import { copyTable, fingerprint, tables } from '../../src/db/copy-rows.ts'
 import { openDatabase } from '../../src/db/database.ts'
 import { openPostgres } from '../../src/db/postgres/postgres-database.ts'
 import { parsePostgresUrl } from '../../src/db/postgres/target.ts'
+import { checkState } from '../../src/superlink/maintenance/check.ts'
+import { examine } from '../../src/superlink/maintenance/doctor.ts'
 import { migrate } from '../../src/superlink/maintenance/migrate.ts'
+import { claimObjectFolder } from '../../src/superlink/object-place.ts'
+import { rows } from '../../src/superlink/options.ts'
 import { appendLog } from '../../src/superlink/runs/logs.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { PostgresServer, withoutPostgres } from '../harness/postgres.ts'
@@ -61,6 +66,45 @@ test('the state goes to PostgreSQL and back, and a SuperLink continues with it a
   assert.equal(claimed?.metadata.messageId, instruction.messageId)
   for (const [id, bytes] of instruction.deflated.objects)
     assert.deepEqual(new Uint8Array((await core.ctx.objects.get(id))?.content ?? []), new Uint8Array(bytes()))
+})
+
+test('a copy in PostgreSQL is checked and described while it is in use, and the old database may not use its objects', {
+  skip: withoutPostgres,
+}, async () => {
+  const { path, runId } = await stopped(home.file('checked'))
+  const url = await create('checked')
+  const objects = home.file('checked/objects')
+  await migrate(path, url)
+  const postgres = parsePostgresUrl(url, {})
+  const faultsOf = async () => {
+    const faults: string[] = []
+    await checkState({ path: postgres.label, postgres, objects }, (fault) => faults.push(fault))
+    return faults
+  }
+  {
+    await using db = await openPostgres(postgres)
+    await claimObjectFolder(objects, db, true)
+    assert.deepEqual(await faultsOf(), [])
+    const [file = ''] = readdirSync(objects, { recursive: true, encoding: 'utf8' }).filter((name) => name.length > 60)
+    writeFileSync(`${objects}/${file}`, 'damaged')
+    await db.transaction((tx) =>
+      tx
+        .updateTable('fab')
+        .set({ content: new Uint8Array([1]) })
+        .execute(),
+    )
+    assert.match(
+      (await faultsOf()).join('\n'),
+      new RegExp(`The app with .* is damaged\\.[^]*needed by run ${runId}\\.`),
+    )
+    const argv = ['--insecure', '--database', url, '--storage-dir', objects]
+    const values = parseOptions('flower-superlink doctor', '', rows, argv) ?? assert.fail()
+    const report = (await Array.fromAsync(examine(values, argv))).join('\n')
+    assert.match(report, /^Database: .* a server of PostgreSQL \d+/m)
+    assert.match(report, /^SuperNodes: 1 online$/m)
+  }
+  await using old = openDatabase({ path })
+  await assert.rejects(claimObjectFolder(objects, old, false), /has the objects of another database/)
 })
 
 test('tables are read a few rows at a time, and a single changed value is noticed', async () => {

@@ -14,11 +14,14 @@ import { besideDatabase, parseStoredState, type StoredState, sourceOf } from './
 const summary =
   'Copy the database and the stored objects of a SuperLink into a new folder: flower-superlink backup DIR.'
 
+const ofPostgres =
+  'of PostgreSQL, copy the database with pg_dump, and after it the folder of --storage-dir or the bucket.'
+
 /** `flower-superlink backup DIR`: a copy that a SuperLink can be started from. The SuperLink may run meanwhile. */
 export const backupCommand: Main = async (argv) => {
   const [folder, ...rest] = argv
   const isFolder = folder !== undefined && !folder.startsWith('-')
-  const source = parseStoredState('flower-superlink backup', summary, isFolder ? rest : argv)
+  const source = parseStoredState('flower-superlink backup', summary, isFolder ? rest : argv, ofPostgres)
   if (!source) return 0
   if (!isFolder)
     throw new UsageError('Name the folder for the backup: flower-superlink backup DIR --database FILE.', {

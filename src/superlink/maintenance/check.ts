@@ -1,4 +1,5 @@
 import type { Main } from '../../base/program.ts'
+import { openPostgresReadOnly } from '../../db/postgres/read-only.ts'
 import { openReadOnly } from '../../db/read-only.ts'
 import { checkObjects, type ObjectCheck } from '../../objects/object-check.ts'
 import { parseStoredState, type StoredState, sourceOf } from './stored-state.ts'
@@ -31,8 +32,8 @@ export function contentText({ objects, files, bytes }: ObjectCheck): string {
 
 /** Calls back for each fault, and returns what was read. */
 export async function checkState(state: StoredState, onFault: (fault: string) => void): Promise<ObjectCheck> {
-  await using db = openReadOnly(state.path)
-  for (const fault of db.listFaults()) onFault(fault)
+  await using db = state.postgres ? await openPostgresReadOnly(state.postgres) : openReadOnly(state.path)
+  for (const fault of await db.listFaults()) onFault(fault)
   for await (const fault of checkValues(db.read)) onFault(fault)
   const check: ObjectCheck = { objects: 0, files: 0, bytes: 0 }
   for await (const fault of checkObjects(db.read, sourceOf(state), check)) onFault(fault)

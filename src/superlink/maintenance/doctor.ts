@@ -1,16 +1,20 @@
 import { existsSync, readFileSync, statfsSync, statSync } from 'node:fs'
 import { availableParallelism, freemem, release, totalmem, type } from 'node:os'
 import { dirname } from 'node:path'
+import { systemClock } from '../../base/clock.ts'
 import { errorText } from '../../base/errors.ts'
 import { type OptionRow, type OptionValues, parseOptions, versionText } from '../../base/options.ts'
 import { oneLine } from '../../base/printable.ts'
 import type { Main } from '../../base/program.ts'
 import type { Db } from '../../db/database.ts'
-import { isPostgresUrl, parsePostgresUrl } from '../../db/postgres/target.ts'
+import { openPostgresReadOnly } from '../../db/postgres/read-only.ts'
+import { isPostgresUrl, type PostgresTarget, parsePostgresUrl } from '../../db/postgres/target.ts'
 import { openReadOnly } from '../../db/read-only.ts'
 import { readCertificates } from '../../identity/tls-files.ts'
+import { bucketOf } from '../../objects/bucket/open-bucket.ts'
 import { parseSuperlinkConfig, type SuperlinkConfig } from '../config.ts'
 import { besideState } from '../config-database.ts'
+import type { StorageConfig } from '../config-storage.ts'
 import { rows } from '../options.ts'
 import { lastLines } from './last-lines.ts'
 
@@ -141,10 +145,12 @@ function certificateLines(values: OptionValues): string[] {
 
 async function stateLines({ database, storage }: SuperlinkConfig): Promise<string[]> {
   const objects = besideState(database, storage ? 'object-cache' : 'objects')
+  const bucketLines = storage ? await listSafely(() => linesOfBucket(storage, objects)) : []
+  if (database.engine === 'postgres') {
+    const ofObjects = objects === undefined ? [] : [`Objects: ${fileText(objects)}`]
+    return [...(storage ? bucketLines : ofObjects), ...(await listSafely(() => postgresLines(database.target)))]
+  }
   if (database.engine === 'memory' || objects === undefined) return ['In memory.']
-  const bucketLines = storage ? [`Large objects: ${storage.target.label}, with copies in ${objects}`] : []
-  if (database.engine === 'postgres')
-    return [`Database: ${database.target.label}`, ...(storage ? bucketLines : [`Objects: ${fileText(objects)}`])]
   const { path } = database
   const lines = [`Database: ${fileText(path)}`, `Log of changes: ${fileText(`${path}-wal`)}`, ...bucketLines]
   for (const place of [dirname(path), objects])
@@ -152,6 +158,25 @@ async function stateLines({ database, storage }: SuperlinkConfig): Promise<strin
   await using db = openReadOnly(path)
   for (const [what, counts] of Object.entries(await countRows(db.read))) lines.push(`${what}: ${counts}`)
   return lines
+}
+
+/** A SuperLink may be using it: reading takes no lock. */
+async function postgresLines(target: PostgresTarget): Promise<string[]> {
+  await using db = await openPostgresReadOnly(target)
+  const counts = Object.entries(await countRows(db.read)).map(([what, text]) => `${what}: ${text}`)
+  return [`Database: ${target.label}, a server of PostgreSQL ${db.release}`, ...counts]
+}
+
+async function linesOfBucket(storage: StorageConfig, copies: string | undefined): Promise<string[]> {
+  const { label } = storage.target
+  const lines = [`Large objects: ${label}, with copies in ${copies ?? 'a temporary folder'}`]
+  using bucket = bucketOf({ ...storage, sleep: (ms) => systemClock.sleep(ms) })
+  try {
+    await bucket.probe('get')
+    return [...lines, 'The bucket responds.']
+  } catch (error) {
+    return [...lines, errorText(error)]
+  }
 }
 
 async function countRows(read: Db): Promise<Record<string, string>> {

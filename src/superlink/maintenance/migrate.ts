@@ -3,11 +3,10 @@ import { UsageError } from '../../base/errors.ts'
 import { type OptionRow, parseOptions } from '../../base/options.ts'
 import type { Main } from '../../base/program.ts'
 import { copyTable, findFilledTable, fingerprint, tables } from '../../db/copy-rows.ts'
-import { type Database, openDatabase } from '../../db/database.ts'
 import { continueNumbers } from '../../db/postgres/continue-numbers.ts'
-import { openPostgres } from '../../db/postgres/postgres-database.ts'
 import { isPostgresUrl } from '../../db/postgres/target.ts'
-import { readPostgresUrl } from '../config-database.ts'
+import { renewObjectOwner } from '../object-place.ts'
+import { openStopped } from './open-stopped.ts'
 
 export const migrateRows: readonly OptionRow[] = [
   { flags: '--from <database>', help: 'SQLite file or postgres://USER@HOST/DATABASE of a SuperLink that is stopped' },
@@ -42,8 +41,8 @@ export async function migrate(from: string, to: string, signal?: AbortSignal): P
     )
   if (!isPostgresUrl(from) && !existsSync(from))
     throw new UsageError(`There is no database ${from}: name that of the SuperLink with --from.`)
-  await using source = await open('--from', from)
-  await using target = await open('--to', to)
+  await using source = await openStopped('--from', from)
+  await using target = await openStopped('--to', to)
   const filled = await findFilledTable(target.read)
   if (filled !== undefined)
     throw new UsageError(`The database of --to is not empty (table ${filled}): name an empty one, or empty it first.`)
@@ -59,20 +58,6 @@ export async function migrate(from: string, to: string, signal?: AbortSignal): P
     count += copied.rows
   }
   if (isPostgresUrl(to)) await continueNumbers(target)
+  await renewObjectOwner(source)
   return count
-}
-
-async function open(option: string, name: string): Promise<Database> {
-  if (!isPostgresUrl(name)) return openDatabase({ path: name })
-  const waiting = new AbortController()
-  const give = (reason: string): void => waiting.abort(new UsageError(reason))
-  const notices = {
-    onWaiting: () => give(`The database of ${option} is in use by a SuperLink: stop it first, and its standbys.`),
-    onLost: give,
-  }
-  try {
-    return await openPostgres(readPostgresUrl(name), notices, waiting.signal)
-  } catch (error) {
-    throw waiting.signal.aborted ? waiting.signal.reason : error
-  }
 }

@@ -14,9 +14,11 @@ const name = 'flower-superlink move-objects'
 const summary =
   'Copy the large objects of a stopped SuperLink from its folder to the bucket of --storage, or back if they are in the bucket.'
 
+const ofPostgres = 'with PostgreSQL, let the active runs end, then start the SuperLink with the other --storage.'
+
 /** `flower-superlink move-objects`: the objects stay where they were as well, until they are deleted by hand. */
 export const moveObjectsCommand: Main = async (argv) => {
-  const state = parseStoredState(name, summary, argv)
+  const state = parseStoredState(name, summary, argv, ofPostgres)
   if (!state) return 0
   const { bucket } = state
   if (!bucket) throw new UsageError(`${name}: name the bucket with --storage s3://BUCKET/PREFIX.`, { exitStatus: 2 })

@@ -1,5 +1,6 @@
 import { hash } from 'node:crypto'
 import { sql } from 'kysely'
+import { byDialect } from '../../db/by-dialect.ts'
 import type { Db } from '../../db/database.ts'
 import { findValue, type KeptValue, MissingPartError } from '../../db/large-values.ts'
 
@@ -12,8 +13,12 @@ interface DigestedValue {
 /** Verifies the apps and the checkpoints of runs by their hashes, and yields a sentence for each that is damaged. */
 export async function* checkValues(db: Db): AsyncGenerator<string> {
   // Earlier releases have neither checkpoints nor large values in parts.
-  const { rows } = await sql`SELECT 1 FROM sqlite_master WHERE name = 'checkpoint'`.execute(db)
-  if (rows.length === 0) return
+  const found = byDialect({
+    sqlite: sql<number>`(SELECT 1 FROM sqlite_master WHERE name = 'checkpoint')`,
+    postgres: sql<number>`(SELECT 1 WHERE to_regclass('checkpoint') IS NOT NULL)`,
+  })
+  const { hasTable } = await db.selectNoFrom(found.as('hasTable')).executeTakeFirstOrThrow()
+  if (hasTable === null) return
   for (const { what, digest, find } of [...(await listFabs(db)), ...(await listCheckpoints(db))]) {
     if (await isDamaged(db, digest, find)) yield `${what} is damaged.`
   }
