@@ -5,6 +5,7 @@ import { sql } from 'kysely'
 import pg from 'pg'
 import { type Db, openDatabase } from '../../src/db/database.ts'
 import { migrations } from '../../src/db/migrations.ts'
+import { tryLock } from '../../src/db/postgres/lock.ts'
 import { openPostgres, type PostgresNotices } from '../../src/db/postgres/postgres-database.ts'
 import { firstTables, firstVersion, postgresMigrations } from '../../src/db/postgres/postgres-migrations.ts'
 import { parsePostgresUrl } from '../../src/db/postgres/target.ts'
@@ -228,6 +229,34 @@ test('a second SuperLink says what it waits for, and takes over when the first o
   assert.deepEqual(await ids(second), [1n, 2n])
 })
 
+test('a new release stands by for an old one, converts the tables when that ends, and then refuses the old one', {
+  skip: withoutPostgres,
+}, async () => {
+  const name = await create()
+  const setVersion = (version: number) => server.sql(`UPDATE trellis_version SET version = ${version}`, name)
+  const versionNow = async () => Number((await server.sql('SELECT version FROM trellis_version', name))[0]?.version)
+  const version = `CREATE TABLE trellis_version (version bigint NOT NULL, writer text); INSERT INTO trellis_version VALUES (${firstVersion})`
+  await server.sql(`${version}; ${firstTables}`, name)
+  // As the SuperLink of the release that has these tables holds the lock.
+  const old = new pg.Client({ connectionString: server.url(name) })
+  await old.connect()
+  await tryLock(old)
+  const { opening, waitsFor } = await standby(name)
+  assert.match(waitsFor, /this one is a standby/)
+  assert.equal(await versionNow(), firstVersion)
+  await old.end()
+  await using db = await opening
+  await db.transaction(insert(1n))
+  assert.equal(await versionNow(), migrations.length)
+  // To a program the next release is what this one is to the old one, also while it is active.
+  await setVersion(migrations.length + 1)
+  await assert.rejects(
+    open(server.url(name)),
+    /^UsageError: The database \S+ was written by a newer release \(version \d+, this one knows \d+\): upgrade this program or/,
+  )
+  await setVersion(migrations.length)
+})
+
 test('the server gives back the lock of a machine that is gone within seconds', { skip: withoutPostgres }, async () => {
   await using db = await open(server.url(await create()))
   const settings = await db.transaction((tx) =>
@@ -287,6 +316,8 @@ test('a SuperLink that was cut off notices that another one has written meanwhil
   await using first = await open(url, { onTakenOver })
   relay.cut()
   await (await open(server.url(name))).close()
+  // The other one could also be of a newer release.
+  await server.sql(`UPDATE trellis_version SET version = ${migrations.length + 1}`, name)
   await relay.mend()
   await takenOver
   await assert.rejects(first.transaction(insert(2n)), { code: 'unavailable' })

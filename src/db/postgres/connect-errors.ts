@@ -63,6 +63,10 @@ export function explainRefusal(error: unknown, { label, user, database, host }: 
       return say(`gives ${user} too few rights (${text}): make ${user} the owner of the database ${database}.`)
     case 'ERR_TLS_CERT_ALTNAME_INVALID':
       return say(`has a certificate of another name than ${host} (${text}): use a name of the certificate as the host.`)
+    case 'CERT_HAS_EXPIRED':
+      return say(`has a certificate that has expired (${text}): renew the certificate of the server.`)
+    case 'CERT_NOT_YET_VALID':
+      return say(`has a certificate that is not valid yet (${text}): set the clock of this machine, or of its CA.`)
   }
   if (/does not support SSL/i.test(text))
     return say('serves no TLS: switch it on there (ssl = on), or add ?sslmode=disable if the network is trusted.')

@@ -5,7 +5,7 @@ import { UsageError } from '../../base/errors.ts'
 import type { Writer } from '../commit-group.ts'
 import { explainRefusal, isConnectionLoss } from './connect-errors.ts'
 import { endSession, findHolder, findOwnSession, tryLock, waitForLock } from './lock.ts'
-import { prepareTables } from './prepare-tables.ts'
+import { findVersion, prepareTables } from './prepare-tables.ts'
 import { serverLimits } from './server-limits.ts'
 import { clientConfig, destroy, prepareSession, promptly, query } from './session.ts'
 import type { PostgresTarget } from './target.ts'
@@ -111,7 +111,8 @@ export class WriterConnection implements Writer {
       await client.connect()
       await promptly(client, () => prepareSession(client, this.#target))
       await this.#takeLock(client)
-      await prepareTables(client, this.#target, this.#notices.onConverting)
+      // Otherwise the tables are those that this SuperLink has left, or belong to the one that has taken over.
+      if (!this.#hasWritten) await prepareTables(client, this.#target, this.#notices.onConverting)
       await this.#leaveMark(client)
       this.#client = client
       this.#hasWritten = true
@@ -136,6 +137,7 @@ export class WriterConnection implements Writer {
     const endsAt = performance.now() + serverLimits.formerMs
     let told: string | undefined
     while (!(await promptly(client, () => tryLock(client)))) {
+      if (!this.#hasWritten) await promptly(client, () => findVersion(client, this.#target))
       const holder = await promptly(client, () => findHolder(client))
       if (!holder) continue
       const { session, text } = holder
