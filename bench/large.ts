@@ -1,3 +1,4 @@
+import { once } from 'node:events'
 import { statfsSync } from 'node:fs'
 import { freemem } from 'node:os'
 import { join } from 'node:path'
@@ -27,10 +28,14 @@ const sizes = [
   { megabytes: 1000, nodes: 4, rounds: 1, besideFlower: false },
 ]
 
-/** Measures the sizes that fit into memory and onto the disk, each in a fresh folder below `directory`. */
+/**
+ * Measures the sizes that fit into memory, onto the disk and into the time until `endsBefore` (milliseconds of
+ * `performance.now()`), each in a fresh folder below `directory`.
+ */
 export async function measureLarge(
   flowers: { readonly ours: Flower; readonly theirs: Flower | undefined },
   directory: string,
+  endsBefore: number,
 ): Promise<{ ours: LargeFigures; theirs: LargeFigures | undefined }[]> {
   const figures: { ours: LargeFigures; theirs: LargeFigures | undefined }[] = []
   for (const size of sizes) {
@@ -40,15 +45,21 @@ export async function measureLarge(
       process.stderr.write(`${what}: left out, ${lack}\n`)
       continue
     }
-    const of = (flower: Flower, name: string): Promise<LargeFigures> => {
-      process.stderr.write(`${name}: ${what}\n`)
-      return measureOne(flower, size, join(directory, `${name}-${size.megabytes}-${size.nodes}`))
+    const of = async (flower: Flower, name: string): Promise<LargeFigures | undefined> => {
+      const leftMs = endsBefore - performance.now()
+      process.stderr.write(leftMs > 0 ? `${name}: ${what}\n` : `${name}: ${what}: left out, the time is over\n`)
+      if (leftMs <= 0) return undefined
+      const folder = join(directory, `${name}-${size.megabytes}-${size.nodes}`)
+      return measureOne(flower, size, folder, AbortSignal.timeout(leftMs)).catch((error: Error) => {
+        process.stderr.write(`${name}: ${what}: left out, ${error.message}\n`)
+        return undefined
+      })
     }
-    figures.push({
-      ours: await of(flowers.ours, 'trellis'),
-      theirs: flowers.theirs && size.besideFlower ? await of(flowers.theirs, 'flower') : undefined,
-    })
+    const ours = await of(flowers.ours, 'trellis')
+    const theirs = flowers.theirs && size.besideFlower ? await of(flowers.theirs, 'flower') : undefined
+    if (ours) figures.push({ ours, theirs })
   }
+  if (figures.length === 0) throw new Error('No size of large models was measured.')
   return figures
 }
 
@@ -63,11 +74,12 @@ function lackOf({ megabytes, nodes }: Size, directory: string): string | undefin
   return bavail * bsize < disk ? `it needs ${disk / 1e9} GB of disk space` : undefined
 }
 
-function measureOne(flower: Flower, size: Size, directory: string): Promise<LargeFigures> {
+/** Stops the deployment and rejects when the signal is aborted first. */
+function measureOne(flower: Flower, size: Size, directory: string, timeOver: AbortSignal): Promise<LargeFigures> {
   return withDeployment(flower, directory, size.nodes, async (deployment) => {
     using watched = new WatchedProcesses(process.pid)
     const before = watched.cpuSeconds()
-    const seconds = await trainOnce(deployment, size)
+    const seconds = await Promise.race([trainOnce(deployment, size), rejected(timeOver)])
     const { megabytes, nodes, rounds } = size
     return {
       ...{ megabytes, nodes, rounds, seconds, cpuSeconds: watched.cpuSeconds() - before },
@@ -77,6 +89,11 @@ function measureOne(flower: Flower, size: Size, directory: string): Promise<Larg
       clientApp: watched.peakOf(/flwr-clientapp/),
     }
   })
+}
+
+async function rejected(timeOver: AbortSignal): Promise<never> {
+  if (!timeOver.aborted) await once(timeOver, 'abort')
+  throw new Error('it was not done in time')
 }
 
 function trainOnce(deployment: Deployment, { megabytes, rounds }: Size): Promise<number> {
