@@ -5,24 +5,12 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { DatabaseSync } from 'node:sqlite'
 import { after, test } from 'node:test'
-import { type Db, openDatabase } from './database.ts'
+import { assertKeeps, databasePromises } from '../../test/harness/database-contract.ts'
+import { openDatabase } from './database.ts'
 
 const directory = mkdtempSync(join(tmpdir(), 'trellis-db-'))
 after(() => rmSync(directory, { recursive: true, force: true }))
 const series = (id: bigint) => ({ series_id: id, federation: 'f', context: new Uint8Array([1]) })
-
-test('ids beyond 2^63 come back as they were', async () => {
-  await using database = openDatabase({ path: ':memory:' })
-  await database.transaction(
-    async (tx) =>
-      void (await tx
-        .insertInto('series')
-        .values(series(2n ** 64n - 1n))
-        .execute()),
-  )
-  const row = await database.read.selectFrom('series').selectAll().executeTakeFirstOrThrow()
-  assert.equal(row.series_id, 2n ** 64n - 1n)
-})
 
 test('the files of a database are for their owner alone, also those that were not', async () => {
   const path = join(directory, 'private.db')
@@ -49,71 +37,16 @@ test('the files of a database are for their owner alone, also those that were no
   }
 })
 
-test('a failed transaction leaves nothing and does not disturb those that share its commit', async () => {
-  await using database = openDatabase({ path: join(directory, 'shared.db') })
-  const effects: string[] = []
-  const results = await Promise.allSettled([
-    database.transaction(async (tx, afterCommit) => {
-      await tx.insertInto('series').values(series(1n)).execute()
-      afterCommit(() => effects.push('one'))
-    }),
-    database.transaction(async (tx, afterCommit) => {
-      await tx.insertInto('series').values(series(2n)).execute()
-      afterCommit(() => effects.push('two'))
-      throw new Error('no')
-    }),
-    database.transaction(async (tx) => void (await tx.insertInto('series').values(series(3n)).execute())),
-  ])
-  assert.deepEqual(
-    results.map(({ status }) => status),
-    ['fulfilled', 'rejected', 'fulfilled'],
-  )
-  assert.deepEqual(effects, ['one'])
-  const rows = await database.read.selectFrom('series').select('series_id').execute()
-  assert.deepEqual(
-    rows.map((row) => row.series_id),
-    [1n, 3n],
-  )
-})
-
 for (const [where, path] of [
   ['in memory', ':memory:'],
-  ['in a file', join(directory, 'readers.db')],
+  ['in a file', join(directory, 'contract.db')],
 ] as const) {
-  test(`${where}, readers never see rows that are rolled back, and a transaction sees its own`, async () => {
-    await using database = openDatabase({ path })
-    const count = async (db: Db): Promise<number> =>
-      (await db.selectFrom('series').select('series_id').execute()).length
-    const own: number[] = []
-    const failing = database.transaction(async (tx) => {
-      for (let id = 1n; id <= 20n; id++) {
-        await tx.insertInto('series').values(series(id)).execute()
-        own.push(await count(tx))
-      }
-      throw new Error('no')
+  for (const promise of databasePromises) {
+    test(`SQLite ${where}: ${promise}`, async () => {
+      await using database = openDatabase({ path })
+      await assertKeeps(database, promise)
     })
-    // Each begins a little later: they fall between any two statements of the transaction.
-    const others = Array.from({ length: 50 }, async (_, turns) => {
-      for (let turn = 0; turn < turns * 4; turn++) await Promise.resolve()
-      return count(database.read)
-    })
-    await assert.rejects(failing, /no/)
-    assert.deepEqual(new Set(await Promise.all(others)), new Set([0]))
-    assert.deepEqual(
-      own,
-      [...Array(20).keys()].map((index) => index + 1),
-    )
-    await database.transaction((tx) => tx.insertInto('series').values(series(1n)).execute())
-    assert.equal(await count(database.read), 1)
-  })
-
-  test(`${where}, a transaction that would wait for itself is a fault that says so`, async () => {
-    await using database = openDatabase({ path: path === ':memory:' ? path : join(directory, 'itself.db') })
-    const read = database.transaction(() => database.read.selectFrom('series').selectAll().execute())
-    await assert.rejects(read, /A transaction must not start a read of what is committed/)
-    const nested = database.transaction(() => database.transaction(async () => {}))
-    await assert.rejects(nested, /A transaction must not start another one/)
-  })
+  }
 }
 
 test('a database in use, of a newer release, of Flower, damaged or in no folder is refused with the remedy', async () => {
