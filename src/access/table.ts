@@ -106,6 +106,7 @@ export const runtimeAccess = {
   pushTaskOutput: { caller: 'task', of: 'caller', changes: false, body: 'context' },
   pushTaskEvents: { caller: 'task', of: 'caller', changes: false, body: 'list' },
   saveCheckpoint: { caller: 'task', of: 'caller', changes: false, body: 'context' },
+  pullCheckpoint: { caller: 'task', of: 'caller', changes: false, body: 'small' },
 } as const satisfies AccessTable<typeof Runtime, 'superexec' | 'task', AppOwned>
 
 export const serverAppIoAccess = {

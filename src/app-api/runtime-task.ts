@@ -1,7 +1,10 @@
-import type { MessageShape } from '@bufbuild/protobuf'
+import { create, type MessageShape } from '@bufbuild/protobuf'
 import { limits } from '../base/limits.ts'
+import { ContextSchema } from '../gen/flwr/proto/message_pb.ts'
 import { type PullTaskInputResponseSchema, Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import { encodeInTurns, lengthOf } from '../rpc/encode-in-turns.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
+import { type PieceRules, pieceRulesOf, receiveCheckpoint, sendCheckpoint } from './checkpoint-pieces.ts'
 import type { TaskApi, TaskInput } from './task-api.ts'
 import { TaskCalls, type TaskCallsOptions } from './task-calls.ts'
 
@@ -13,6 +16,7 @@ const nodesWaitMs = 25_000
 export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
   let runId = 0n
   let objectsBytesMax = 0
+  let pieces: PieceRules | undefined
   let logBatch = 0n
   let eventBatch = 0n
   const calls = new TaskCalls(options, { tokenHeader: 'flwr-task-token', endedBy: ['unauthenticated'] })
@@ -21,6 +25,7 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
     if (!context || !run) return undefined
     runId = run.runId
     objectsBytesMax = Math.min(server.objectsBytesMax, limits.carriedPerCallBytesMax)
+    pieces = pieceRulesOf(server.checkpointPieces, fab?.content.length ?? 0)
     const { message: wire, messageObjectTree: tree, objects, wantsLogs } = server
     return { context, run, fab, taskId, wantsLogs, ...(wire && tree ? { message: { wire, tree, objects } } : {}) }
   }
@@ -30,9 +35,12 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
       return objectsBytesMax
     },
     async pullInput(wishes = {}) {
-      const input = inputOf(await calls.call(runtime.pullTaskInput, wishes))
+      const response = await calls.call(runtime.pullTaskInput, { ...wishes, takesCheckpointPieces: true })
+      const input = inputOf(response)
       if (!input) throw new Error('The server sent no run.')
-      return input
+      const checkpoint = response.checkpointPieces
+      if (!checkpoint || checkpoint.size === 0n) return input
+      return { ...input, context: { ...(await receiveCheckpoint(calls, checkpoint)), runId } }
     },
     async pullWholeInput(wishes) {
       const input = inputOf(await calls.call(runtime.pullTaskInput, { ...wishes, messageRequired: true }))
@@ -66,7 +74,10 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
     },
     async saveCheckpoint(context) {
       try {
-        await calls.call(runtime.saveCheckpoint, { context })
+        const message = create(ContextSchema, context)
+        const encoded = pieces && (await encodeInTurns(ContextSchema, message))
+        if (pieces && encoded && lengthOf(encoded) > pieces.wholeBytesMax) await sendCheckpoint(calls, pieces, encoded)
+        else await calls.call(runtime.saveCheckpoint, { context: message })
         return true
       } catch (error) {
         if (error instanceof RpcError && ['unimplemented', 'not-found'].includes(error.status)) return false

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { create, type DescMethodUnary } from '@bufbuild/protobuf'
+import { create } from '@bufbuild/protobuf'
 import { type AppServer, foreignMessage, startLink, startNode, stateNamed } from '../../test/harness/app-servers.ts'
+import { channelTo } from '../../test/harness/in-memory-channel.ts'
 import { InMemoryClient } from '../../test/harness/in-memory-client.ts'
 import { emptyFab, nothing } from '../../test/harness/superlink-core.ts'
-import { errorCatalog } from '../base/error-catalog.ts'
-import { DomainError } from '../base/errors.ts'
 import { superlinkNodeId } from '../base/ids.ts'
 import { ObjectTreeSchema } from '../gen/flwr/proto/message_pb.ts'
-import { type Channel, RpcError } from '../rpc/channel.ts'
+import { RpcError } from '../rpc/channel.ts'
 import { createAppioTask } from './appio-task.ts'
 import { createRuntimeTask } from './runtime-task.ts'
 import { type AppProgram, type TaskApi, TaskEndedError } from './task-api.ts'
@@ -29,30 +28,6 @@ async function openTask(server: AppServer, generation: string, token?: string) {
   const open = generations[generation] as (typeof generations)[string]
   const options = { channel, token: token ?? (await server.take()), log: undefined, signal: stop.signal }
   return { api: open(server.program, options), stop }
-}
-
-/** A channel to services in memory. */
-function channelTo(client: InMemoryClient): Channel {
-  return {
-    async call(
-      method: DescMethodUnary,
-      request: never,
-      {
-        headers = {},
-        waitMs,
-        signal,
-      }: { headers?: Record<string, string>; waitMs?: number; signal?: AbortSignal } = {},
-    ) {
-      signal?.throwIfAborted()
-      try {
-        const callOptions = { headers, waitMs: waitMs ?? 0, ...(signal ? { signal } : {}) }
-        return { message: await client.call(method, request, callOptions), waited: waitMs !== undefined }
-      } catch (error) {
-        if (!(error instanceof DomainError)) throw error
-        throw new RpcError(errorCatalog[error.code].status, error.publicSentence, { kind: 'peer' })
-      }
-    },
-  } as unknown as Channel
 }
 
 for (const name of Object.keys(generations)) {

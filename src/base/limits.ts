@@ -10,8 +10,10 @@ export const limits = {
   messageBytesMax: 64 * MiB,
   /** The context of an app with its state: it travels in one message with the outcome of a task. */
   contextBytesMax: 64 * MiB - 64 * KiB,
-  /** A checkpoint of a ServerApp, together with its FAB: both travel in one message when the app starts again. */
-  checkpointBytesMax: 63 * MiB,
+  /** A checkpoint of a ServerApp, together with its FAB, that travels in one message; a larger one travels in pieces. */
+  checkpointWholeBytesMax: 63 * MiB,
+  checkpointPieceBytes: 2 * MiB,
+  checkpointBytesMax: 2048 * MiB,
   /** How long the checkpoints of a failed or stopped run are kept. */
   checkpointKeptMs: 30 * 24 * 60 * 60_000,
   /** One pushed object. Arrays are cut into chunks (Flower's are 5 MiB and a head); other records are objects as they are. */

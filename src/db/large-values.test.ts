@@ -1,8 +1,19 @@
 import assert from 'node:assert/strict'
+import { hash } from 'node:crypto'
 import { test } from 'node:test'
 import { openTestDatabase } from '../../test/harness/test-database.ts'
 import type { Database } from './database.ts'
-import { findValue, forgetParts, forgetPendingValues, type KeptValue, keepValue, prepareValue } from './large-values.ts'
+import {
+  digestValue,
+  findValue,
+  forgetParts,
+  forgetPendingValues,
+  type KeptValue,
+  keepValue,
+  prepareCopy,
+  prepareValue,
+  readPiece,
+} from './large-values.ts'
 
 async function keep(db: Database, value: Uint8Array): Promise<KeptValue> {
   await using prepared = await prepareValue(db, value)
@@ -61,4 +72,25 @@ test('the parts of a value that no row names are forgotten: at once, and after a
   await forgetPendingValues(db)
   assert.equal(await countParts(), 2)
   assert.equal((await findValue(db.read, async () => kept))?.length, 1_000_000)
+})
+
+test('a value in parts is read, copied and hashed piece by piece, and one that lacks a part is reported as damaged', async () => {
+  await using db = await openTestDatabase()
+  const value = Buffer.alloc(3_000_000, 'some bytes')
+  const kept = await keep(db, value)
+  const parts = kept.parts ?? assert.fail('not in parts')
+  const piece = await readPiece(db.read, { parts, from: 2 * 512 * 1024, to: 2_000_000 })
+  assert.deepEqual(Buffer.from(piece ?? []), value.subarray(2 * 512 * 1024, 2_000_000))
+  await using prepared = await prepareCopy(db, kept)
+  const copy = await db.transaction((tx) => keepValue(tx, prepared))
+  assert.notEqual(copy.parts, parts)
+  for (const one of [kept, copy])
+    assert.equal(await digestValue(db.read, async () => one), hash('sha256', value, 'hex'))
+  await db.transaction((tx) => tx.deleteFrom('part').where('name', '=', parts).where('position', '=', 3).execute())
+  for (const read of [findValue, digestValue])
+    await assert.rejects(
+      read(db.read, async () => kept),
+      /A part of a stored value is missing/,
+    )
+  assert.deepEqual(Buffer.from((await findValue(db.read, async () => copy)) ?? []), value)
 })

@@ -1,5 +1,9 @@
-import { randomUUID } from 'node:crypto'
+import assert from 'node:assert/strict'
+import { createHash, randomUUID } from 'node:crypto'
+import { DomainError } from '../base/errors.ts'
+import { sha256InTurns } from '../base/hash-in-turns.ts'
 import type { MakeRoom } from '../base/make-room.ts'
+import { takeTurns } from '../base/turns.ts'
 import { fitting } from './column-limits.ts'
 import type { Database, Db } from './database.ts'
 import type { Row } from './schema.ts'
@@ -20,35 +24,64 @@ export interface KeptValue {
 export interface PreparedValue extends KeptValue, AsyncDisposable {}
 
 const partBytes = 512 * 1024
-const partsPerCommit = 4
+/** As many bytes are stored in one commit. */
+const pieceBytes = 4 * partBytes
 /** At this position there is an empty part until a row names the value. */
 const pendingPosition = -1
 
 /** Stores the parts of a value, in commits of their own. */
 export async function prepareValue(db: Database, value: Uint8Array): Promise<PreparedValue> {
   if (value.length <= partBytes) return { content: value, parts: null, [Symbol.asyncDispose]: async () => {} }
-  const name = `${value.length} ${randomUUID()}`
-  const prepared = {
-    ...{ content: new Uint8Array(), parts: name },
-    [Symbol.asyncDispose]: () => forgetIfPending(db, name),
-  }
+  return prepareParts(db, value.length, async (from, to) => value.subarray(from, to))
+}
+
+/** Stores a copy of a value that is kept already. It is never in memory as a whole. */
+export async function prepareCopy(db: Database, { content, parts }: KeptValue): Promise<PreparedValue> {
+  if (parts === null) return prepareValue(db, content)
+  return prepareParts(db, sizeOfParts(parts), async (from, to) => {
+    const copy = await readPiece(db.read, { parts, from, to })
+    if (!copy) throw new DomainError('unavailable', 'The value was removed while it was copied: try again.')
+    return copy
+  })
+}
+
+async function prepareParts(
+  db: Database,
+  size: number,
+  read: (from: number, to: number) => Promise<Uint8Array>,
+): Promise<PreparedValue> {
+  const growing = openValue(db, size)
   try {
-    await db.transaction((tx) => insertPart(tx, { name, position: pendingPosition, content: new Uint8Array() }))
-    for (let first = 0; first * partBytes < value.length; first += partsPerCommit) {
-      await db.transaction(async (tx) => {
-        for (let position = first; position < first + partsPerCommit && position * partBytes < value.length; position++)
-          await insertPart(tx, {
-            name,
-            position,
-            content: value.subarray(position * partBytes, (position + 1) * partBytes),
-          })
-      })
+    for (let from = 0; from < size; from += pieceBytes) {
+      const content = await read(from, Math.min(size, from + pieceBytes))
+      await db.transaction((tx) => appendPiece(tx, { parts: growing.parts, from, content }))
     }
-    return prepared
+    return growing
   } catch (error) {
-    await prepared[Symbol.asyncDispose]().catch(() => {})
+    await forgetIfPending(db, growing.parts).catch(() => {})
     throw error
   }
+}
+
+/** A value of this size whose pieces come one by one. It is pending until a row names it. */
+export function openValue(db: Database, size: number): PreparedValue & { readonly parts: string } {
+  const parts = `${size} ${randomUUID()}`
+  return { content: new Uint8Array(), parts, [Symbol.asyncDispose]: () => forgetIfPending(db, parts) }
+}
+
+/** Stores a piece, which begins where the former one ended. All pieces but the last consist of whole parts. */
+export async function appendPiece(
+  tx: Db,
+  { parts, from, content }: { parts: string; from: number; content: Uint8Array },
+): Promise<void> {
+  assert(from % partBytes === 0)
+  if (from === 0) await insertPart(tx, { name: parts, position: pendingPosition, content: new Uint8Array() })
+  for (let start = 0; start < content.length; start += partBytes)
+    await insertPart(tx, {
+      name: parts,
+      position: (from + start) / partBytes,
+      content: content.subarray(start, start + partBytes),
+    })
 }
 
 /** Returns what the row of the value holds. A row that is replaced lets go of its former parts with `forgetParts`. */
@@ -92,14 +125,41 @@ export async function findValue(
   find: () => Promise<KeptValue | undefined>,
   makeRoom?: MakeRoom,
 ): Promise<Uint8Array | undefined> {
-  let gone: string | undefined
+  return untilRead(find, async ({ content, parts }) => {
+    if (parts === null) return content
+    const size = sizeOfParts(parts)
+    await makeRoom?.(size)
+    return readPiece(db, { parts, from: 0, to: size })
+  })
+}
+
+/** As `findValue`, but returns the SHA-256 of the value, which is never in memory as a whole. */
+export function digestValue(db: Db, find: () => Promise<KeptValue | undefined>): Promise<string | undefined> {
+  return untilRead(find, async ({ content, parts }) => {
+    if (parts === null) return sha256InTurns(content)
+    const sum = createHash('sha256')
+    const turn = takeTurns()
+    for (let position = 0; position * partBytes < sizeOfParts(parts); position++) {
+      const part = await findPart(db, parts, position)
+      if (!part) return undefined
+      sum.update(part)
+      await turn()
+    }
+    return sum.digest('hex')
+  })
+}
+
+/** Reads until the row did not change meanwhile. A row that still names the same parts when they are gone is damaged. */
+async function untilRead<T>(
+  find: () => Promise<KeptValue | undefined>,
+  read: (row: KeptValue) => Promise<T | undefined>,
+): Promise<T | undefined> {
+  let gone: string | null | undefined
   for (let row = await find(); row; row = await find()) {
-    if (row.parts === null) return row.content
-    // Otherwise the row was replaced while its parts were read.
-    if (row.parts === gone) throw new MissingPartError('A part of a stored value is missing: the database is damaged.')
-    await makeRoom?.(Number.parseInt(row.parts, 10))
-    const value = await readParts(db, row.parts)
-    if (value) return value
+    if (row.parts !== null && row.parts === gone)
+      throw new MissingPartError('A part of a stored value is missing: the database is damaged.')
+    const found = await read(row)
+    if (found !== undefined) return found
     gone = row.parts
   }
   return undefined
@@ -109,24 +169,39 @@ export class MissingPartError extends Error {
   override readonly name = 'MissingPartError'
 }
 
-async function readParts(db: Db, parts: string): Promise<Uint8Array | undefined> {
-  const value = Buffer.allocUnsafeSlow(Number.parseInt(parts, 10))
-  for (let position = 0; position * partBytes < value.length; position++) {
-    const row = await db
-      .selectFrom('part')
-      .select('content')
-      .where('name', '=', parts)
-      .where('position', '=', position)
-      .executeTakeFirst()
-    if (!row) return undefined
-    value.set(row.content, position * partBytes)
+/** Returns the bytes of a value in parts, or `undefined` if they are gone. `from` is the start of a part. */
+export async function readPiece(
+  db: Db,
+  { parts, from, to }: { parts: string; from: number; to: number },
+): Promise<Uint8Array | undefined> {
+  assert(from % partBytes === 0)
+  const piece = Buffer.allocUnsafeSlow(to - from)
+  for (let start = 0; start < piece.length; start += partBytes) {
+    const part = await findPart(db, parts, (from + start) / partBytes)
+    if (!part) return undefined
+    piece.set(part.subarray(0, piece.length - start), start)
   }
-  return value
+  return piece
+}
+
+async function findPart(db: Db, parts: string, position: number): Promise<Uint8Array | undefined> {
+  const row = await db
+    .selectFrom('part')
+    .select('content')
+    .where('name', '=', parts)
+    .where('position', '=', position)
+    .executeTakeFirst()
+  return row?.content
+}
+
+/** The size of a value is part of the name of its parts. */
+export function sizeOfParts(parts: string): number {
+  return Number.parseInt(parts, 10)
 }
 
 /** One by one, so that other work goes on in between. */
 export async function forgetParts(tx: Db, parts: string | null | undefined): Promise<void> {
   if (!parts) return
-  for (let position = pendingPosition; position * partBytes < Number.parseInt(parts, 10); position++)
+  for (let position = pendingPosition; position * partBytes < sizeOfParts(parts); position++)
     await deletePart(tx, parts, position)
 }

@@ -109,6 +109,7 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
     pushLogs: async (task, { logs }) => host.takeLogs?.(task, executionOf(task), logs),
     pushTaskEvents: async () => {},
     saveCheckpoint: async () => notHere(),
+    pullCheckpoint: async () => notHere(),
     async pushTaskOutput(task, request) {
       const { subStatus, details, context, clientappRuntime } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped')

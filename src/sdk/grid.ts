@@ -88,7 +88,7 @@ export interface Grid {
   /**
    * Keeps `context.state` at the SuperLink. A ServerApp that saves it starts again if its process is lost, with the state
    * that it saved last: also on another machine, and with `flwr run --resume` after a failure. The last two are kept, of
-   * 63 MiB at most with the app itself. Elsewhere than at a SuperLink of Trellis it does nothing.
+   * 2 GiB at most. Elsewhere than at a SuperLink of Trellis it does nothing.
    *
    * @example
    * const saved = context.state.has('arrays') ? context.state.arrays('arrays') : initialArrays

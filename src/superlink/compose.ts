@@ -62,6 +62,7 @@ import { openState } from './open-state.ts'
 import { prolongLeases } from './prolong-leases.ts'
 import { noteRefusals, tellQuotas } from './quotas/quota-metrics.ts'
 import { Quotas } from './quotas/quotas.ts'
+import { CheckpointUploads } from './runs/checkpoint-pieces.ts'
 import { prepareRestart } from './runs/checkpoints.ts'
 import { onTaskFinished } from './runs/finish.ts'
 import { RunProgress } from './runs/progress.ts'
@@ -168,6 +169,7 @@ export async function startSuperlink(
     knownNodes,
     liveNodes: new LiveNodes(),
     uploads: new Uploads(clock),
+    checkpointUploads: new CheckpointUploads(),
     requireCertificates: config.clients.mode === 'require',
     supernodeAuth: config.supernodeAuth,
     unprovenNodes: config.unprovenNodes,

@@ -19,6 +19,7 @@ import type { LiveNodes } from './nodes/live-nodes.ts'
 import type { RunNodes } from './nodes/run-nodes.ts'
 import type { Uploads } from './nodes/uploads.ts'
 import type { Quotas } from './quotas/quotas.ts'
+import type { CheckpointUploads } from './runs/checkpoint-pieces.ts'
 import type { RunProgress } from './runs/progress.ts'
 import type { Traffic } from './runs/traffic.ts'
 import type { Machine } from './simulation/settings.ts'
@@ -58,6 +59,8 @@ export interface SuperlinkContext {
   readonly liveNodes: LiveNodes
   /** Which nodes are uploading objects now. */
   readonly uploads: Uploads
+  /** Checkpoints whose pieces are arriving. */
+  readonly checkpointUploads: CheckpointUploads
   /** Whether every peer of the Fleet and Control APIs must present a certificate. */
   readonly requireCertificates: boolean
   /** Only registered keys may join (`--enable-supernode-auth`). */

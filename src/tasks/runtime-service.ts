@@ -23,7 +23,8 @@ type Request<K extends keyof Methods> = MessageShape<Methods[K]['input']>
 type Response<K extends keyof Methods> = MessageInitShape<Methods[K]['output']>
 
 /** What programs of ours want to have with the input of a task. */
-export type InputWishes = Pick<Request<'pullTaskInput'>, 'objectsBytesMax' | 'fabHash' | 'messageRequired'>
+export type InputWishes = Pick<Request<'pullTaskInput'>, 'objectsBytesMax' | 'fabHash' | 'messageRequired'> &
+  Partial<Pick<Request<'pullTaskInput'>, 'takesCheckpointPieces'>>
 
 /** What differs between a SuperLink (ServerApps) and a SuperNode (ClientApps) behind the same Runtime service. */
 export interface RuntimeBackend {
@@ -69,7 +70,13 @@ export interface RuntimeBackend {
   pushLogs(task: Task, request: Request<'pushLogs'>): Promise<void>
   pushTaskEvents(task: Task, request: Request<'pushTaskEvents'>): Promise<void>
   /** Keeps what a ServerApp goes on from if its process is lost. */
-  saveCheckpoint(task: Task, request: Request<'saveCheckpoint'>): Promise<void>
+  saveCheckpoint(task: Task, request: Request<'saveCheckpoint'>): Promise<Response<'saveCheckpoint'>>
+  /** Returns a piece of a large checkpoint. */
+  pullCheckpoint(
+    task: Task,
+    request: Request<'pullCheckpoint'>,
+    makeRoom?: MakeRoom,
+  ): Promise<Response<'pullCheckpoint'>>
   /** Stores what the app left and finishes the task; a refused end is not an error. */
   pushTaskOutput(task: Task, request: Request<'pushTaskOutput'>): Promise<void>
 }
@@ -152,10 +159,8 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
         await backend.pushLogs(task, request)
         return {}
       },
-      async saveCheckpoint(request, _call, task) {
-        await backend.saveCheckpoint(task, request)
-        return {}
-      },
+      saveCheckpoint: (request, _call, task) => backend.saveCheckpoint(task, request),
+      pullCheckpoint: (request, { makeRoom }, task) => backend.pullCheckpoint(task, request, makeRoom),
       async pushTaskEvents(request, _call, task) {
         await backend.pushTaskEvents(task, request)
         return {}

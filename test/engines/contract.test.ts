@@ -9,6 +9,7 @@ import { useEngine } from '../harness/test-database.ts'
  * its own.
  */
 const files = [
+  'app-api/checkpoint-pieces',
   'db/large-values',
   'objects/object-store',
   'tasks/tasks',

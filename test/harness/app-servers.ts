@@ -8,11 +8,12 @@ import { ConfigRecord, RecordDict } from '../../src/message/records.ts'
 import { recordDictToWire } from '../../src/message/wire.ts'
 import type { Service } from '../../src/rpc/service.ts'
 import { createSuperlinkBackend } from '../../src/superlink/api/runtime-backend.ts'
+import { resumeRun } from '../../src/superlink/runs/resume.ts'
 import { findRun } from '../../src/superlink/runs/run.ts'
 import { findContext } from '../../src/superlink/runs/run-store.ts'
 import { createServerAppIoService } from '../../src/tasks/appio-service.ts'
 import { createRuntimeService } from '../../src/tasks/runtime-service.ts'
-import { SuperlinkCore } from './superlink-core.ts'
+import { type CoreOptions, SuperlinkCore } from './superlink-core.ts'
 import { SupernodeCore } from './supernode-core.ts'
 
 /** A server with one task, whose apps are the test. */
@@ -32,6 +33,10 @@ export interface LinkServer extends AppServer {
   readonly runId: RunId
   /** How the run has ended, and what its ServerApp has kept. */
   outcome(): Promise<{ status: string | undefined; subStatus: string | undefined; kept: string[] }>
+  /** Loses the process of the ServerApp, and returns the token of the next one. */
+  loseApp(): Promise<string>
+  /** Starts the run again from its last checkpoint, as a new run, and returns the token of its ServerApp. */
+  resume(): Promise<string>
 }
 
 export async function startNode(): Promise<NodeServer> {
@@ -48,8 +53,8 @@ export async function startNode(): Promise<NodeServer> {
   }
 }
 
-export async function startLink(): Promise<LinkServer> {
-  const superlink = await SuperlinkCore.start()
+export async function startLink(options?: CoreOptions): Promise<LinkServer> {
+  const superlink = await SuperlinkCore.start(options)
   const { runId, token } = await superlink.run({ starts: false })
   const { ctx } = superlink
   const api = {
@@ -64,6 +69,20 @@ export async function startLink(): Promise<LinkServer> {
     program: 'flwr-serverapp',
     services: [createRuntimeService(api), createServerAppIoService(api)],
     take: async () => token,
+    async loseApp() {
+      const run = await findRun(ctx.db.read, runId)
+      const taskId = run?.task.taskId
+      if (taskId === undefined) throw new Error('There is no such run.')
+      await ctx.db.transaction((tx, afterCommit) => ctx.tasks.lose(tx, afterCommit, taskId, 'ended by SIGKILL'))
+      return (await ctx.tasks.acquireOfRun('flwr-serverapp', runId))?.token ?? ''
+    },
+    async resume() {
+      const run = await findRun(ctx.db.read, runId)
+      if (!run) throw new Error('There is no such run.')
+      const owner = { id: 'me', name: 'me', organization: '' }
+      const resumed = await resumeRun(ctx, run, owner)
+      return (await ctx.tasks.acquireOfRun('flwr-serverapp', resumed.runId))?.token ?? ''
+    },
     async outcome() {
       const run = await findRun(ctx.db.read, runId)
       const context = run && (await findContext(ctx.db.read, run.seriesId))

@@ -5,6 +5,7 @@ import { limits } from '../../src/base/limits.ts'
 import { SteadyTime } from '../../src/base/steady-time.ts'
 import { StorageRoom } from '../../src/base/storage-room.ts'
 import type { Db } from '../../src/db/database.ts'
+import { forgetPendingValues } from '../../src/db/large-values.ts'
 import { buildFab } from '../../src/fab/bundle.ts'
 import type { SimulationConfig } from '../../src/gen/flwr/proto/federation_config_pb.ts'
 import type { CertificatePeer, PeerIdentity, Role } from '../../src/identity/caller.ts'
@@ -38,6 +39,7 @@ import { joinedNodes } from '../../src/superlink/nodes/run-nodes.ts'
 import { Uploads } from '../../src/superlink/nodes/uploads.ts'
 import { defaultQuotas, type QuotaLimits } from '../../src/superlink/quotas/config-quotas.ts'
 import { Quotas } from '../../src/superlink/quotas/quotas.ts'
+import { type CheckpointBounds, CheckpointUploads } from '../../src/superlink/runs/checkpoint-pieces.ts'
 import { prepareRestart } from '../../src/superlink/runs/checkpoints.ts'
 import { onTaskFinished, stopRun } from '../../src/superlink/runs/finish.ts'
 import { type RunObserver, RunProgress } from '../../src/superlink/runs/progress.ts'
@@ -67,6 +69,8 @@ export interface CoreOptions {
   readonly monotonicNow?: () => number
   /** Instead of the defaults. */
   readonly quotas?: Partial<QuotaLimits>
+  /** Smaller ones than those of a SuperLink, for checkpoints in pieces. */
+  readonly checkpointBounds?: CheckpointBounds
   /** What else the context says. */
   readonly settings?: Partial<Pick<SuperlinkContext, 'requireCertificates' | 'supernodeAuth' | 'unprovenNodes'>>
 }
@@ -132,6 +136,7 @@ export class SuperlinkCore implements AsyncDisposable {
     observer,
     quotas,
     monotonicNow = () => clock.now(),
+    checkpointBounds,
     hasRoom = async () => false,
   }: CoreOptions = {}): Promise<SuperlinkCore> {
     const stack = new AsyncDisposableStack()
@@ -182,6 +187,7 @@ export class SuperlinkCore implements AsyncDisposable {
       knownNodes,
       liveNodes: new LiveNodes(),
       uploads: new Uploads(clock),
+      checkpointUploads: new CheckpointUploads(checkpointBounds),
       requireCertificates: false,
       supernodeAuth: false,
       unprovenNodes: false,
@@ -190,6 +196,7 @@ export class SuperlinkCore implements AsyncDisposable {
     stack.defer(() => ctx.traffic.flush())
     stack.defer(() => knownNodes.flush())
     await ctx.tasks.recover('restarted')
+    await forgetPendingValues(db)
     await recoverDelivery(ctx)
     if (simulation) {
       const stop = new AbortController()

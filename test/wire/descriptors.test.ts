@@ -45,6 +45,7 @@ const ownMethods = [
   'flwr.proto.Control.SetNodeAdmission',
   'flwr.proto.Control.StreamEvents',
   'flwr.proto.Runtime.SaveCheckpoint',
+  'flwr.proto.Runtime.PullCheckpoint',
 ]
 /** Names are not on the wire: if releases use one name for two things, or two names for one, ours differ from theirs. */
 const renamedMessages: Record<string, string> = {

@@ -6,7 +6,7 @@ import { limits } from '../../base/limits.ts'
 import { ConfigRecord, RecordDict } from '../../message/records.ts'
 import { contextFromWire, contextToWire } from '../../message/wire.ts'
 import type { Task } from '../../tasks/task.ts'
-import { getCheckpointOf, saveCheckpoint } from '../runs/checkpoints.ts'
+import { prepareResumption, saveCheckpoint } from '../runs/checkpoints.ts'
 import { resumeRun } from '../runs/resume.ts'
 import { findRun, type Run } from '../runs/run.ts'
 import { createSuperlinkBackend } from './runtime-backend.ts'
@@ -130,7 +130,7 @@ test('a failed run is resumed as a new run; others say why they cannot be', asyn
   await using core = await SuperlinkCore.start()
   const { ctx } = core
   const run = await core.run()
-  await assert.rejects(getCheckpointOf(ctx.db.read, await runOf(core, run)), { code: 'run-not-resumable' })
+  await assert.rejects(prepareResumption(ctx.db, await runOf(core, run)), { code: 'run-not-resumable' })
   await save(core, run, 7)
   await core.stop(run.runId)
   const { runId } = await resumeRun(ctx, await runOf(core, run), owner)
@@ -161,7 +161,7 @@ test('a failed run is resumed as a new run; others say why they cannot be', asyn
 test('a checkpoint that is too large is refused with its size and the limit', async () => {
   await using core = await SuperlinkCore.start()
   const run = await core.run()
-  await assert.rejects(save(core, run, 1, 'x'.repeat(limits.checkpointBytesMax)), {
+  await assert.rejects(save(core, run, 1, 'x'.repeat(limits.checkpointWholeBytesMax)), {
     code: 'checkpoint-too-large',
     detail: /^The checkpoint has 66\d+ bytes, more than the 66\d+ that a SuperLink keeps for this app/,
   })

@@ -19,8 +19,8 @@ import { confirmReceived } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { packMessages, passingOf } from '../delivery/whole-messages.ts'
-import * as checkpointStore from '../runs/checkpoint-store.ts'
-import { saveCheckpoint } from '../runs/checkpoints.ts'
+import { findPiece } from '../runs/checkpoint-pieces.ts'
+import { findStart, saveCheckpoint } from '../runs/checkpoints.ts'
 import { appendEvents } from '../runs/events.ts'
 import { appendLog } from '../runs/logs.ts'
 import { ensureRunOpen, findRun, runToWire } from '../runs/run.ts'
@@ -32,18 +32,17 @@ import { nodeToWire } from './node-wire.ts'
 export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
   return {
     component: (task) => findComponent(ctx, task.fabHash),
-    async taskInput(task, makeRoom) {
+    async taskInput(task, makeRoom, wishes) {
       const run = await findRun(ctx.db.read, task.runId)
-      const context =
-        run &&
-        ((await checkpointStore.findContext(ctx.db.read, run.runId, makeRoom)) ??
-          (await runStore.findContext(ctx.db.read, run.seriesId, makeRoom)))
+      const takesPieces = wishes?.takesCheckpointPieces ?? false
+      const { context, checkpointPieces } = run ? await findStart(ctx, run, { takesPieces, makeRoom }) : {}
       if (!run || !context) throw new DomainError('task-state', `Failed to start run ${task.runId}`)
       return {
         context: { ...(await decodeInTurns(ContextSchema, context)), runId: run.runId },
         run: runToWire(run),
         fab: { hashStr: run.fabHash, content: await getFab(ctx.db.read, run.fabHash, makeRoom) },
         objectsBytesMax: limits.carriedPerCallBytesMax,
+        checkpointPieces,
       }
     },
     async findRun(runId) {
@@ -110,10 +109,13 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     pushLogs: (task, { logs, batch }) =>
       endsWithRun(() => appendLog(ctx, task.runId, logs, { taskId: task.taskId, batch })),
     pushTaskEvents: (task, request) => endsWithRun(() => appendEvents(ctx, task, request.events, request.batch)),
-    async saveCheckpoint(task, { context }) {
+    async saveCheckpoint(task, { context, piece }) {
+      if (piece) return { received: BigInt(await ctx.checkpointUploads.take(ctx, task, piece)) }
       if (!context) throw new DomainError('invalid-request', 'SaveCheckpoint needs a context.')
       await saveCheckpoint(ctx, task, context)
+      return {}
     },
+    pullCheckpoint: async (task, piece, makeRoom) => ({ content: await findPiece(ctx, task, piece, makeRoom) }),
     async pushTaskOutput(task, request) {
       const { subStatus, details } = request
       if (subStatus !== 'completed' && subStatus !== 'failed' && subStatus !== 'stopped') {

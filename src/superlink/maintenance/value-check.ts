@@ -1,8 +1,7 @@
-import { hash } from 'node:crypto'
 import { sql } from 'kysely'
 import { byDialect } from '../../db/by-dialect.ts'
 import type { Db } from '../../db/database.ts'
-import { findValue, type KeptValue, MissingPartError } from '../../db/large-values.ts'
+import { digestValue, type KeptValue, MissingPartError } from '../../db/large-values.ts'
 
 interface DigestedValue {
   readonly what: string
@@ -26,8 +25,8 @@ export async function* checkValues(db: Db): AsyncGenerator<string> {
 
 async function isDamaged(db: Db, digest: string, find: DigestedValue['find']): Promise<boolean> {
   try {
-    const value = await findValue(db, find)
-    return value !== undefined && hash('sha256', value, 'hex') !== digest
+    const found = await digestValue(db, find)
+    return found !== undefined && found !== digest
   } catch (error) {
     if (error instanceof MissingPartError) return true
     throw error

@@ -1,15 +1,17 @@
 import { sha256InTurns } from '../../base/hash-in-turns.ts'
 import type { RunId } from '../../base/ids.ts'
-import type { MakeRoom } from '../../base/make-room.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Database, Db } from '../../db/database.ts'
 import {
-  findValue,
+  digestValue,
   forgetParts,
+  type KeptValue,
   keepValue,
   MissingPartError,
   type PreparedValue,
+  prepareCopy,
   prepareValue,
+  sizeOfParts,
 } from '../../db/large-values.ts'
 import { notIndexed } from '../../db/planner.ts'
 
@@ -22,6 +24,14 @@ export interface Checkpoint {
   readonly position: number
   readonly savedAt: number
   readonly launch: number
+  readonly sha256: string
+}
+
+/** A checkpoint with its context, which may be too large for the memory. */
+export interface StoredContext {
+  readonly sha256: string
+  readonly size: number
+  readonly value: KeptValue
 }
 
 /** A context whose parts are stored, for `insert`. */
@@ -36,9 +46,22 @@ export async function prepare(db: Database, context: Uint8Array): Promise<Prepar
   return { context: prepared, sha256, [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose]() }
 }
 
+/** A copy of the last checkpoint of another run that is not damaged; `undefined` if there is none. */
+export async function prepareCopyOf(db: Database, runId: RunId): Promise<PreparedCheckpoint | undefined> {
+  const stored = await findContext(db.read, runId)
+  if (!stored) return undefined
+  const prepared = await prepareCopy(db, stored.value)
+  return { context: prepared, sha256: stored.sha256, [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose]() }
+}
+
 export async function insert(
   tx: Db,
-  { runId, savedAt, launch, prepared }: { runId: RunId; savedAt: number; launch: number; prepared: PreparedCheckpoint },
+  {
+    runId,
+    savedAt,
+    launch,
+    prepared,
+  }: { runId: RunId; savedAt: number; launch: number; prepared: Omit<PreparedCheckpoint, typeof Symbol.asyncDispose> },
 ): Promise<void> {
   const position = ((await findLast(tx, runId))?.position ?? 0) + 1
   const { content, parts } = await keepValue(tx, prepared.context)
@@ -61,16 +84,28 @@ export async function insert(
 
 export async function findLast(db: Db, runId: RunId): Promise<Checkpoint | undefined> {
   const [last] = await list(db, runId)
-  return last && { position: last.position, savedAt: last.saved_at, launch: last.launch }
+  return last && { position: last.position, savedAt: last.saved_at, launch: last.launch, sha256: last.sha256 }
 }
 
-/** The context of the last checkpoint that is not damaged. */
-export async function findContext(db: Db, runId: RunId, makeRoom?: MakeRoom): Promise<Uint8Array | undefined> {
+/** The last checkpoint that is not damaged. */
+export async function findContext(db: Db, runId: RunId): Promise<StoredContext | undefined> {
   for (const { position, sha256 } of await list(db, runId)) {
-    const context = await read(db, runId, position, makeRoom)
-    if (context && (await sha256InTurns(context)) === sha256) return context
+    if ((await digestOf(db, runId, position)) !== sha256) continue
+    const value = await findKept(db, runId, position)
+    if (value) return storedContext(sha256, value)
   }
   return undefined
+}
+
+/** The last checkpoint with this hash. It was verified when its hash was handed out. */
+export async function findBySha256(db: Db, runId: RunId, sha256: string): Promise<StoredContext | undefined> {
+  const match = (await list(db, runId)).find((one) => one.sha256 === sha256)
+  const value = match && (await findKept(db, runId, match.position))
+  return value && storedContext(sha256, value)
+}
+
+function storedContext(sha256: string, value: KeptValue): StoredContext {
+  return { sha256, value, size: value.parts === null ? value.content.length : sizeOfParts(value.parts) }
 }
 
 /** Removes the checkpoints of a run, or those up to a position. */
@@ -104,17 +139,21 @@ function list(db: Db, runId: RunId) {
     .execute()
 }
 
-/** Returns `undefined` also for a checkpoint that is damaged: an earlier one may be good. */
-async function read(db: Db, runId: RunId, position: number, makeRoom?: MakeRoom): Promise<Uint8Array | undefined> {
-  const row = db
-    .selectFrom('checkpoint')
-    .select(['context as content', 'parts'])
-    .where('run_id', '=', runId)
-    .where('position', '=', position)
+/** Returns `undefined` also for a checkpoint that lacks a part: an earlier one may be good. */
+async function digestOf(db: Db, runId: RunId, position: number): Promise<string | undefined> {
   try {
-    return await findValue(db, () => row.executeTakeFirst(), makeRoom)
+    return await digestValue(db, () => findKept(db, runId, position))
   } catch (error) {
     if (error instanceof MissingPartError) return undefined
     throw error
   }
+}
+
+function findKept(db: Db, runId: RunId, position: number): Promise<KeptValue | undefined> {
+  return db
+    .selectFrom('checkpoint')
+    .select(['context as content', 'parts'])
+    .where('run_id', '=', runId)
+    .where('position', '=', position)
+    .executeTakeFirst()
 }

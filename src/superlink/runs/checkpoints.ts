@@ -1,8 +1,12 @@
+import type { MessageInitShape } from '@bufbuild/protobuf'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
-import type { AfterCommit, Db } from '../../db/database.ts'
+import type { MakeRoom } from '../../base/make-room.ts'
+import type { AfterCommit, Database, Db } from '../../db/database.ts'
+import { findValue } from '../../db/large-values.ts'
 import { ContextSchema, type Context as WireContext } from '../../gen/flwr/proto/message_pb.ts'
+import type { CheckpointPiecesSchema } from '../../gen/flwr/proto/runtime_pb.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 import type { Task } from '../../tasks/task.ts'
 import { findFabBytes } from '../apps/fabs.ts'
@@ -11,6 +15,7 @@ import { forgetRunMessages } from '../delivery/replies.ts'
 import * as checkpointStore from './checkpoint-store.ts'
 import { appendNote } from './logs.ts'
 import { findRun, type Run } from './run.ts'
+import * as runStore from './run-store.ts'
 
 /**
  * What ServerApps save to go on from. A ServerApp whose process is lost starts again from its last checkpoint; without one
@@ -19,12 +24,13 @@ import { findRun, type Run } from './run.ts'
 
 /** Throws `checkpoint-too-large`, and `token-invalid` if another process works on the task by now. */
 export async function saveCheckpoint(
-  { db, clock, tasks, quotas }: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'quotas'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'tasks' | 'log' | 'quotas' | 'checkpointUploads'>,
   task: Task,
   context: WireContext,
 ): Promise<void> {
+  const { db, clock, tasks, quotas, checkpointUploads } = ctx
   const bytes = await bytesInTurns(ContextSchema, context)
-  const bytesMax = limits.checkpointBytesMax - (await findFabBytes(db.read, task.fabHash))
+  const bytesMax = checkpointUploads.bounds.wholeBytesMax - (await findFabBytes(db.read, task.fabHash))
   if (bytes.length > bytesMax)
     throw new DomainError(
       'checkpoint-too-large',
@@ -41,6 +47,29 @@ export async function saveCheckpoint(
       prepared,
     })
   })
+  checkpointUploads.forget(task.runId, ctx)
+}
+
+/** The context that a ServerApp starts from. If it is too large for one response, its state is left out, and read in pieces. */
+export async function findStart(
+  { db, checkpointUploads }: Pick<SuperlinkContext, 'db' | 'checkpointUploads'>,
+  { runId, seriesId, fabHash }: Run,
+  { takesPieces, makeRoom }: { readonly takesPieces: boolean; readonly makeRoom: MakeRoom | undefined },
+): Promise<{ context: Uint8Array | undefined; checkpointPieces: MessageInitShape<typeof CheckpointPiecesSchema> }> {
+  const { wholeBytesMax, pieceBytes } = checkpointUploads.bounds
+  const rules = { wholeBytesMax: BigInt(wholeBytesMax), pieceBytes }
+  const saved = await checkpointStore.findContext(db.read, runId)
+  if (!saved) return { context: await runStore.findContext(db.read, seriesId, makeRoom), checkpointPieces: rules }
+  const { sha256, size, value } = saved
+  if (size <= wholeBytesMax - (await findFabBytes(db.read, fabHash)))
+    return { context: await findValue(db.read, async () => value, makeRoom), checkpointPieces: rules }
+  if (!takesPieces)
+    throw new DomainError(
+      'checkpoint-too-large',
+      `The checkpoint of run ${runId} has ${size} bytes, more than this program can receive in one response: upgrade flwr-serverapp.`,
+    )
+  const context = await runStore.findContext(db.read, seriesId, makeRoom)
+  return { context, checkpointPieces: { ...rules, sha256, size: BigInt(size) } }
 }
 
 /**
@@ -80,9 +109,11 @@ export async function forgetCheckpoints(
   }
 }
 
-/** The checkpoint that a new run in the place of this one starts from. Throws `run-not-resumable`. */
-export async function getCheckpointOf(db: Db, run: Run): Promise<Uint8Array> {
-  const { runId, task } = run
+/** A copy of the checkpoint that a new run in the place of this one starts from. Throws `run-not-resumable`. */
+export async function prepareResumption(
+  db: Database,
+  { runId, task }: Run,
+): Promise<checkpointStore.PreparedCheckpoint> {
   if (task.status !== 'finished')
     throw new DomainError(
       'run-not-resumable',
@@ -90,13 +121,13 @@ export async function getCheckpointOf(db: Db, run: Run): Promise<Uint8Array> {
     )
   if (task.subStatus === 'completed')
     throw new DomainError('run-not-resumable', `Run ${runId} is completed: there is nothing to resume.`)
-  const context = await checkpointStore.findContext(db, runId)
-  if (!context)
+  const copy = await checkpointStore.prepareCopyOf(db, runId)
+  if (!copy)
     throw new DomainError(
       'run-not-resumable',
       `Run ${runId} has no checkpoint: its app saves none, or it was removed after 30 days. Start it from the beginning with flwr run.`,
     )
-  return context
+  return copy
 }
 
 /** The first checkpoint of a new run. */

@@ -20,6 +20,7 @@ export async function onTaskFinished(
     | 'progress'
     | 'participants'
     | 'passingReplies'
+    | 'checkpointUploads'
     | 'checkedReplies'
     | 'simulation'
     | 'events'
@@ -46,6 +47,7 @@ export async function onTaskFinished(
     ctx.progress.finished(task.runId, task.subStatus)
     ctx.participants.forget(task.runId)
     ctx.quotas.forgetRun(task.runId)
+    ctx.checkpointUploads.forget(task.runId, ctx)
     ctx.passingReplies.forget(task.runId)
     ctx.checkedReplies.forgetRun(task.runId)
     ctx.tasks.endRun(task.runId, nodes)

@@ -1,7 +1,7 @@
 import type { RunId, SeriesId } from '../../base/ids.ts'
 import { getFab } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { getCheckpointOf } from './checkpoints.ts'
+import { prepareResumption } from './checkpoints.ts'
 import type { Run } from './run.ts'
 import { type NewRun, startRun } from './start.ts'
 
@@ -11,8 +11,8 @@ export async function resumeRun(
   run: Run,
   owner: NewRun['owner'],
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
-  const checkpoint = await getCheckpointOf(ctx.db.read, run)
+  await using checkpoint = await prepareResumption(ctx.db, run)
   const { overrideConfig: overrides, federation, simulation } = run
   const fab = await getFab(ctx.db.read, run.fabHash)
-  return startRun(ctx, { fab, overrides, federation, simulation, checkpoint, owner })
+  return await startRun(ctx, { fab, overrides, federation, simulation, checkpoint, owner })
 }

@@ -13,7 +13,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { noAccount } from '../nodes/node.ts'
 import { resolveSettings } from '../simulation/federation-settings.ts'
 import { encodeSettings } from '../simulation/settings-store.ts'
-import { prepare as prepareCheckpoint } from './checkpoint-store.ts'
+import type { PreparedCheckpoint } from './checkpoint-store.ts'
 import { inheritCheckpoint } from './checkpoints.ts'
 import { encodeConfig } from './run.ts'
 import * as runStore from './run-store.ts'
@@ -24,8 +24,8 @@ export interface NewRun {
   readonly federation: string
   /** What the run wants otherwise than its federation, where runs are simulated. */
   readonly simulation: SimulationConfig | undefined
-  /** Context of the checkpoint that the ServerApp starts from. */
-  readonly checkpoint?: Uint8Array
+  /** What the ServerApp starts from; the caller disposes of it. */
+  readonly checkpoint?: PreparedCheckpoint
   readonly owner: { readonly id: string; readonly name: string; readonly organization: string }
 }
 
@@ -45,7 +45,6 @@ export async function startRun(
     ctx.db,
     toBinary(ContextSchema, create(ContextSchema, { runId, nodeId: superlinkNodeId, seriesId, state: {} })),
   )
-  await using checkpoint = request.checkpoint && (await prepareCheckpoint(ctx.db, request.checkpoint))
   const isStarted = await ctx.db.transaction(async (tx, afterCommit) => {
     await ctx.quotas.ensureRoomForRun(tx)
     if (!(await keepFab(tx, fabHash, fab))) return false
@@ -78,7 +77,7 @@ export async function startRun(
       log_bytes: 0,
       simulation: simulation ? encodeSettings(simulation) : null,
     })
-    if (checkpoint) await inheritCheckpoint(ctx, tx, runId, checkpoint)
+    if (request.checkpoint) await inheritCheckpoint(ctx, tx, runId, request.checkpoint)
     const { owner } = request
     await ctx.events.record(
       tx,

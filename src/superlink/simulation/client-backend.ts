@@ -84,6 +84,7 @@ export function byTaskType(server: RuntimeBackend, client: RuntimeBackend): Runt
     pushLogs: (task, request) => of(task).pushLogs(task, request),
     pushTaskEvents: (task, request) => of(task).pushTaskEvents(task, request),
     saveCheckpoint: (task, request) => of(task).saveCheckpoint(task, request),
+    pullCheckpoint: (task, request, makeRoom) => of(task).pullCheckpoint(task, request, makeRoom),
     pushTaskOutput: (task, request) => of(task).pushTaskOutput(task, request),
   }
 }

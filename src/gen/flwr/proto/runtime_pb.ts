@@ -29,7 +29,7 @@ import type { Message } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/runtime.proto.
  */
 export const file_flwr_proto_runtime: GenFile = /*@__PURE__*/
-  fileDesc("ChhmbHdyL3Byb3RvL3J1bnRpbWUucHJvdG8SCmZsd3IucHJvdG8iggEKEkFjcXVpcmVUYXNrUmVxdWVzdBIcChRzdXBwb3J0ZWRfdGFza190eXBlcxgBIAMoCRIbChNhZ2VudGFwcF9mYWJfaGFzaGVzGAIgAygJEh0KD2VuZGVkX3J1bnNfc2VlbhjpByABKARIAIgBAUISChBfZW5kZWRfcnVuc19zZWVuIsoBChNBY3F1aXJlVGFza1Jlc3BvbnNlEh4KBHRhc2sYASABKAsyEC5mbHdyLnByb3RvLlRhc2sSDQoFdG9rZW4YAiABKAkSFwoJY29tcG9uZW50GOkHIAEoCUgAiAEBEhYKDWVuZGVkX3J1bl9pZHMY6gcgAygEEh0KD2VuZGVkX3J1bnNfc2VlbhjrByABKARIAYgBARISCglzaW11bGF0ZXMY7AcgASgIQgwKCl9jb21wb25lbnRCEgoQX2VuZGVkX3J1bnNfc2VlbiIaChhTZW5kVGFza0hlYXJ0YmVhdFJlcXVlc3QiLAoZU2VuZFRhc2tIZWFydGJlYXRSZXNwb25zZRIPCgdzdWNjZXNzGAEgASgIImAKFFB1bGxUYXNrSW5wdXRSZXF1ZXN0EhoKEW9iamVjdHNfYnl0ZXNfbWF4GOkHIAEoDRIRCghmYWJfaGFzaBjqByABKAkSGQoQbWVzc2FnZV9yZXF1aXJlZBjrByABKAgi4wIKFVB1bGxUYXNrSW5wdXRSZXNwb25zZRIkCgdjb250ZXh0GAEgASgLMhMuZmx3ci5wcm90by5Db250ZXh0EhwKA3J1bhgCIAEoCzIPLmZsd3IucHJvdG8uUnVuEhwKA2ZhYhgDIAEoCzIPLmZsd3IucHJvdG8uRmFiEjcKEWZlZGVyYXRpb25fY29uZmlnGAQgASgLMhwuZmx3ci5wcm90by5TaW11bGF0aW9uQ29uZmlnEg8KB3Rhc2tfaWQYBSABKAQSGgoRb2JqZWN0c19ieXRlc19tYXgY6QcgASgNEhMKCndhbnRzX2xvZ3MY6gcgASgIEiUKB21lc3NhZ2UY6wcgASgLMhMuZmx3ci5wcm90by5NZXNzYWdlEjQKE21lc3NhZ2Vfb2JqZWN0X3RyZWUY7AcgASgLMhYuZmx3ci5wcm90by5PYmplY3RUcmVlEhAKB29iamVjdHMY7QcgAygMIrACChVQdXNoVGFza091dHB1dFJlcXVlc3QSJAoHY29udGV4dBgBIAEoCzITLmZsd3IucHJvdG8uQ29udGV4dBISCgpzdWJfc3RhdHVzGAIgASgJEg8KB2RldGFpbHMYAyABKAkSHgoRY2xpZW50YXBwX3J1bnRpbWUYBCABKAFIAIgBARIaCgxwcm9jZXNzX2xvc3QY6QcgASgISAGIAQESIwoFcmVwbHkY6gcgASgLMhMuZmx3ci5wcm90by5NZXNzYWdlEjIKEXJlcGx5X29iamVjdF90cmVlGOsHIAEoCzIWLmZsd3IucHJvdG8uT2JqZWN0VHJlZRIQCgdvYmplY3RzGOwHIAMoDEIUChJfY2xpZW50YXBwX3J1bnRpbWVCDwoNX3Byb2Nlc3NfbG9zdCIYChZQdXNoVGFza091dHB1dFJlc3BvbnNlIowBChZQdXNoQXBwTWVzc2FnZXNSZXF1ZXN0EioKDW1lc3NhZ2VzX2xpc3QYAiADKAsyEy5mbHdyLnByb3RvLk1lc3NhZ2USNAoUbWVzc2FnZV9vYmplY3RfdHJlZXMYAyADKAsyFi5mbHdyLnByb3RvLk9iamVjdFRyZWUSEAoHb2JqZWN0cxjpByADKAwiWwoXUHVzaEFwcE1lc3NhZ2VzUmVzcG9uc2USEwoLbWVzc2FnZV9pZHMYASADKAkSFwoPb2JqZWN0c190b19wdXNoGAIgAygJEhIKCnNlc3Npb25faWQYAyABKAkisQEKFlB1bGxBcHBNZXNzYWdlc1JlcXVlc3QSEwoLbWVzc2FnZV9pZHMYAiADKAkSOQoUcmVwbHlfdG9fbWVzc2FnZV9pZHMYAyABKAsyFi5mbHdyLnByb3RvLlN0cmluZ0xpc3RIAIgBARISCgl3YW50c19hbGwY6QcgASgIEhoKEW9iamVjdHNfYnl0ZXNfbWF4GOoHIAEoDUIXChVfcmVwbHlfdG9fbWVzc2FnZV9pZHMijQEKF1B1bGxBcHBNZXNzYWdlc1Jlc3BvbnNlEioKDW1lc3NhZ2VzX2xpc3QYASADKAsyEy5mbHdyLnByb3RvLk1lc3NhZ2USNAoUbWVzc2FnZV9vYmplY3RfdHJlZXMYAiADKAsyFi5mbHdyLnByb3RvLk9iamVjdFRyZWUSEAoHb2JqZWN0cxjpByADKAwiTAoPR2V0Tm9kZXNSZXF1ZXN0Eg4KBnJ1bl9pZBgBIAEoBBIZCgtrbm93bl9ub2RlcxjpByABKA1IAIgBAUIOCgxfa25vd25fbm9kZXMiNwoQR2V0Tm9kZXNSZXNwb25zZRIjCgVub2RlcxgBIAMoCzIULmZsd3IucHJvdG8uTm9kZUluZm8iTgoVUHVzaFRhc2tFdmVudHNSZXF1ZXN0EiUKBmV2ZW50cxgBIAMoCzIVLmZsd3IucHJvdG8uVGFza0V2ZW50Eg4KBWJhdGNoGOkHIAEoBCIYChZQdXNoVGFza0V2ZW50c1Jlc3BvbnNlIj4KFVNhdmVDaGVja3BvaW50UmVxdWVzdBIlCgdjb250ZXh0GOkHIAEoCzITLmZsd3IucHJvdG8uQ29udGV4dCIYChZTYXZlQ2hlY2twb2ludFJlc3BvbnNlMucICgdSdW50aW1lEk4KC0FjcXVpcmVUYXNrEh4uZmx3ci5wcm90by5BY3F1aXJlVGFza1JlcXVlc3QaHy5mbHdyLnByb3RvLkFjcXVpcmVUYXNrUmVzcG9uc2USYAoRU2VuZFRhc2tIZWFydGJlYXQSJC5mbHdyLnByb3RvLlNlbmRUYXNrSGVhcnRiZWF0UmVxdWVzdBolLmZsd3IucHJvdG8uU2VuZFRhc2tIZWFydGJlYXRSZXNwb25zZRJUCg1QdWxsVGFza0lucHV0EiAuZmx3ci5wcm90by5QdWxsVGFza0lucHV0UmVxdWVzdBohLmZsd3IucHJvdG8uUHVsbFRhc2tJbnB1dFJlc3BvbnNlElcKDlB1c2hUYXNrT3V0cHV0EiEuZmx3ci5wcm90by5QdXNoVGFza091dHB1dFJlcXVlc3QaIi5mbHdyLnByb3RvLlB1c2hUYXNrT3V0cHV0UmVzcG9uc2USVwoMUHVzaE1lc3NhZ2VzEiIuZmx3ci5wcm90by5QdXNoQXBwTWVzc2FnZXNSZXF1ZXN0GiMuZmx3ci5wcm90by5QdXNoQXBwTWVzc2FnZXNSZXNwb25zZRJXCgxQdWxsTWVzc2FnZXMSIi5mbHdyLnByb3RvLlB1bGxBcHBNZXNzYWdlc1JlcXVlc3QaIy5mbHdyLnByb3RvLlB1bGxBcHBNZXNzYWdlc1Jlc3BvbnNlEksKClB1c2hPYmplY3QSHS5mbHdyLnByb3RvLlB1c2hPYmplY3RSZXF1ZXN0Gh4uZmx3ci5wcm90by5QdXNoT2JqZWN0UmVzcG9uc2USSwoKUHVsbE9iamVjdBIdLmZsd3IucHJvdG8uUHVsbE9iamVjdFJlcXVlc3QaHi5mbHdyLnByb3RvLlB1bGxPYmplY3RSZXNwb25zZRJvChZDb25maXJtTWVzc2FnZVJlY2VpdmVkEikuZmx3ci5wcm90by5Db25maXJtTWVzc2FnZVJlY2VpdmVkUmVxdWVzdBoqLmZsd3IucHJvdG8uQ29uZmlybU1lc3NhZ2VSZWNlaXZlZFJlc3BvbnNlEkUKCEdldE5vZGVzEhsuZmx3ci5wcm90by5HZXROb2Rlc1JlcXVlc3QaHC5mbHdyLnByb3RvLkdldE5vZGVzUmVzcG9uc2USRQoIUHVzaExvZ3MSGy5mbHdyLnByb3RvLlB1c2hMb2dzUmVxdWVzdBocLmZsd3IucHJvdG8uUHVzaExvZ3NSZXNwb25zZRJXCg5QdXNoVGFza0V2ZW50cxIhLmZsd3IucHJvdG8uUHVzaFRhc2tFdmVudHNSZXF1ZXN0GiIuZmx3ci5wcm90by5QdXNoVGFza0V2ZW50c1Jlc3BvbnNlElcKDlNhdmVDaGVja3BvaW50EiEuZmx3ci5wcm90by5TYXZlQ2hlY2twb2ludFJlcXVlc3QaIi5mbHdyLnByb3RvLlNhdmVDaGVja3BvaW50UmVzcG9uc2ViBnByb3RvMw", [file_flwr_proto_fab, file_flwr_proto_federation_config, file_flwr_proto_log, file_flwr_proto_message, file_flwr_proto_node, file_flwr_proto_recorddict, file_flwr_proto_run, file_flwr_proto_task]);
+  fileDesc("ChhmbHdyL3Byb3RvL3J1bnRpbWUucHJvdG8SCmZsd3IucHJvdG8iggEKEkFjcXVpcmVUYXNrUmVxdWVzdBIcChRzdXBwb3J0ZWRfdGFza190eXBlcxgBIAMoCRIbChNhZ2VudGFwcF9mYWJfaGFzaGVzGAIgAygJEh0KD2VuZGVkX3J1bnNfc2VlbhjpByABKARIAIgBAUISChBfZW5kZWRfcnVuc19zZWVuIsoBChNBY3F1aXJlVGFza1Jlc3BvbnNlEh4KBHRhc2sYASABKAsyEC5mbHdyLnByb3RvLlRhc2sSDQoFdG9rZW4YAiABKAkSFwoJY29tcG9uZW50GOkHIAEoCUgAiAEBEhYKDWVuZGVkX3J1bl9pZHMY6gcgAygEEh0KD2VuZGVkX3J1bnNfc2VlbhjrByABKARIAYgBARISCglzaW11bGF0ZXMY7AcgASgIQgwKCl9jb21wb25lbnRCEgoQX2VuZGVkX3J1bnNfc2VlbiIaChhTZW5kVGFza0hlYXJ0YmVhdFJlcXVlc3QiLAoZU2VuZFRhc2tIZWFydGJlYXRSZXNwb25zZRIPCgdzdWNjZXNzGAEgASgIIoIBChRQdWxsVGFza0lucHV0UmVxdWVzdBIaChFvYmplY3RzX2J5dGVzX21heBjpByABKA0SEQoIZmFiX2hhc2gY6gcgASgJEhkKEG1lc3NhZ2VfcmVxdWlyZWQY6wcgASgIEiAKF3Rha2VzX2NoZWNrcG9pbnRfcGllY2VzGOwHIAEoCCKdAwoVUHVsbFRhc2tJbnB1dFJlc3BvbnNlEiQKB2NvbnRleHQYASABKAsyEy5mbHdyLnByb3RvLkNvbnRleHQSHAoDcnVuGAIgASgLMg8uZmx3ci5wcm90by5SdW4SHAoDZmFiGAMgASgLMg8uZmx3ci5wcm90by5GYWISNwoRZmVkZXJhdGlvbl9jb25maWcYBCABKAsyHC5mbHdyLnByb3RvLlNpbXVsYXRpb25Db25maWcSDwoHdGFza19pZBgFIAEoBBIaChFvYmplY3RzX2J5dGVzX21heBjpByABKA0SEwoKd2FudHNfbG9ncxjqByABKAgSJQoHbWVzc2FnZRjrByABKAsyEy5mbHdyLnByb3RvLk1lc3NhZ2USNAoTbWVzc2FnZV9vYmplY3RfdHJlZRjsByABKAsyFi5mbHdyLnByb3RvLk9iamVjdFRyZWUSEAoHb2JqZWN0cxjtByADKAwSOAoRY2hlY2twb2ludF9waWVjZXMY7gcgASgLMhwuZmx3ci5wcm90by5DaGVja3BvaW50UGllY2VzImIKEENoZWNrcG9pbnRQaWVjZXMSGAoPd2hvbGVfYnl0ZXNfbWF4GOkHIAEoBBIUCgtwaWVjZV9ieXRlcxjqByABKA0SDQoEc2l6ZRjrByABKAQSDwoGc2hhMjU2GOwHIAEoCSKwAgoVUHVzaFRhc2tPdXRwdXRSZXF1ZXN0EiQKB2NvbnRleHQYASABKAsyEy5mbHdyLnByb3RvLkNvbnRleHQSEgoKc3ViX3N0YXR1cxgCIAEoCRIPCgdkZXRhaWxzGAMgASgJEh4KEWNsaWVudGFwcF9ydW50aW1lGAQgASgBSACIAQESGgoMcHJvY2Vzc19sb3N0GOkHIAEoCEgBiAEBEiMKBXJlcGx5GOoHIAEoCzITLmZsd3IucHJvdG8uTWVzc2FnZRIyChFyZXBseV9vYmplY3RfdHJlZRjrByABKAsyFi5mbHdyLnByb3RvLk9iamVjdFRyZWUSEAoHb2JqZWN0cxjsByADKAxCFAoSX2NsaWVudGFwcF9ydW50aW1lQg8KDV9wcm9jZXNzX2xvc3QiGAoWUHVzaFRhc2tPdXRwdXRSZXNwb25zZSKMAQoWUHVzaEFwcE1lc3NhZ2VzUmVxdWVzdBIqCg1tZXNzYWdlc19saXN0GAIgAygLMhMuZmx3ci5wcm90by5NZXNzYWdlEjQKFG1lc3NhZ2Vfb2JqZWN0X3RyZWVzGAMgAygLMhYuZmx3ci5wcm90by5PYmplY3RUcmVlEhAKB29iamVjdHMY6QcgAygMIlsKF1B1c2hBcHBNZXNzYWdlc1Jlc3BvbnNlEhMKC21lc3NhZ2VfaWRzGAEgAygJEhcKD29iamVjdHNfdG9fcHVzaBgCIAMoCRISCgpzZXNzaW9uX2lkGAMgASgJIrEBChZQdWxsQXBwTWVzc2FnZXNSZXF1ZXN0EhMKC21lc3NhZ2VfaWRzGAIgAygJEjkKFHJlcGx5X3RvX21lc3NhZ2VfaWRzGAMgASgLMhYuZmx3ci5wcm90by5TdHJpbmdMaXN0SACIAQESEgoJd2FudHNfYWxsGOkHIAEoCBIaChFvYmplY3RzX2J5dGVzX21heBjqByABKA1CFwoVX3JlcGx5X3RvX21lc3NhZ2VfaWRzIo0BChdQdWxsQXBwTWVzc2FnZXNSZXNwb25zZRIqCg1tZXNzYWdlc19saXN0GAEgAygLMhMuZmx3ci5wcm90by5NZXNzYWdlEjQKFG1lc3NhZ2Vfb2JqZWN0X3RyZWVzGAIgAygLMhYuZmx3ci5wcm90by5PYmplY3RUcmVlEhAKB29iamVjdHMY6QcgAygMIkwKD0dldE5vZGVzUmVxdWVzdBIOCgZydW5faWQYASABKAQSGQoLa25vd25fbm9kZXMY6QcgASgNSACIAQFCDgoMX2tub3duX25vZGVzIjcKEEdldE5vZGVzUmVzcG9uc2USIwoFbm9kZXMYASADKAsyFC5mbHdyLnByb3RvLk5vZGVJbmZvIk4KFVB1c2hUYXNrRXZlbnRzUmVxdWVzdBIlCgZldmVudHMYASADKAsyFS5mbHdyLnByb3RvLlRhc2tFdmVudBIOCgViYXRjaBjpByABKAQiGAoWUHVzaFRhc2tFdmVudHNSZXNwb25zZSJrChVTYXZlQ2hlY2twb2ludFJlcXVlc3QSJQoHY29udGV4dBjpByABKAsyEy5mbHdyLnByb3RvLkNvbnRleHQSKwoFcGllY2UY6gcgASgLMhsuZmx3ci5wcm90by5DaGVja3BvaW50UGllY2UiVAoPQ2hlY2twb2ludFBpZWNlEg8KBnNoYTI1NhjpByABKAkSDQoEc2l6ZRjqByABKAQSDwoGb2Zmc2V0GOsHIAEoBBIQCgdjb250ZW50GOwHIAEoDCIrChZTYXZlQ2hlY2twb2ludFJlc3BvbnNlEhEKCHJlY2VpdmVkGOkHIAEoBCI5ChVQdWxsQ2hlY2twb2ludFJlcXVlc3QSDwoGc2hhMjU2GOkHIAEoCRIPCgZvZmZzZXQY6gcgASgEIioKFlB1bGxDaGVja3BvaW50UmVzcG9uc2USEAoHY29udGVudBjpByABKAwywAkKB1J1bnRpbWUSTgoLQWNxdWlyZVRhc2sSHi5mbHdyLnByb3RvLkFjcXVpcmVUYXNrUmVxdWVzdBofLmZsd3IucHJvdG8uQWNxdWlyZVRhc2tSZXNwb25zZRJgChFTZW5kVGFza0hlYXJ0YmVhdBIkLmZsd3IucHJvdG8uU2VuZFRhc2tIZWFydGJlYXRSZXF1ZXN0GiUuZmx3ci5wcm90by5TZW5kVGFza0hlYXJ0YmVhdFJlc3BvbnNlElQKDVB1bGxUYXNrSW5wdXQSIC5mbHdyLnByb3RvLlB1bGxUYXNrSW5wdXRSZXF1ZXN0GiEuZmx3ci5wcm90by5QdWxsVGFza0lucHV0UmVzcG9uc2USVwoOUHVzaFRhc2tPdXRwdXQSIS5mbHdyLnByb3RvLlB1c2hUYXNrT3V0cHV0UmVxdWVzdBoiLmZsd3IucHJvdG8uUHVzaFRhc2tPdXRwdXRSZXNwb25zZRJXCgxQdXNoTWVzc2FnZXMSIi5mbHdyLnByb3RvLlB1c2hBcHBNZXNzYWdlc1JlcXVlc3QaIy5mbHdyLnByb3RvLlB1c2hBcHBNZXNzYWdlc1Jlc3BvbnNlElcKDFB1bGxNZXNzYWdlcxIiLmZsd3IucHJvdG8uUHVsbEFwcE1lc3NhZ2VzUmVxdWVzdBojLmZsd3IucHJvdG8uUHVsbEFwcE1lc3NhZ2VzUmVzcG9uc2USSwoKUHVzaE9iamVjdBIdLmZsd3IucHJvdG8uUHVzaE9iamVjdFJlcXVlc3QaHi5mbHdyLnByb3RvLlB1c2hPYmplY3RSZXNwb25zZRJLCgpQdWxsT2JqZWN0Eh0uZmx3ci5wcm90by5QdWxsT2JqZWN0UmVxdWVzdBoeLmZsd3IucHJvdG8uUHVsbE9iamVjdFJlc3BvbnNlEm8KFkNvbmZpcm1NZXNzYWdlUmVjZWl2ZWQSKS5mbHdyLnByb3RvLkNvbmZpcm1NZXNzYWdlUmVjZWl2ZWRSZXF1ZXN0GiouZmx3ci5wcm90by5Db25maXJtTWVzc2FnZVJlY2VpdmVkUmVzcG9uc2USRQoIR2V0Tm9kZXMSGy5mbHdyLnByb3RvLkdldE5vZGVzUmVxdWVzdBocLmZsd3IucHJvdG8uR2V0Tm9kZXNSZXNwb25zZRJFCghQdXNoTG9ncxIbLmZsd3IucHJvdG8uUHVzaExvZ3NSZXF1ZXN0GhwuZmx3ci5wcm90by5QdXNoTG9nc1Jlc3BvbnNlElcKDlB1c2hUYXNrRXZlbnRzEiEuZmx3ci5wcm90by5QdXNoVGFza0V2ZW50c1JlcXVlc3QaIi5mbHdyLnByb3RvLlB1c2hUYXNrRXZlbnRzUmVzcG9uc2USVwoOU2F2ZUNoZWNrcG9pbnQSIS5mbHdyLnByb3RvLlNhdmVDaGVja3BvaW50UmVxdWVzdBoiLmZsd3IucHJvdG8uU2F2ZUNoZWNrcG9pbnRSZXNwb25zZRJXCg5QdWxsQ2hlY2twb2ludBIhLmZsd3IucHJvdG8uUHVsbENoZWNrcG9pbnRSZXF1ZXN0GiIuZmx3ci5wcm90by5QdWxsQ2hlY2twb2ludFJlc3BvbnNlYgZwcm90bzM", [file_flwr_proto_fab, file_flwr_proto_federation_config, file_flwr_proto_log, file_flwr_proto_message, file_flwr_proto_node, file_flwr_proto_recorddict, file_flwr_proto_run, file_flwr_proto_task]);
 
 /**
  * @generated from message flwr.proto.AcquireTaskRequest
@@ -163,6 +163,13 @@ export type PullTaskInputRequest = Message<"flwr.proto.PullTaskInputRequest"> & 
    * @generated from field: bool message_required = 1003;
    */
   messageRequired: boolean;
+
+  /**
+   * Trellis only: the caller can read a large checkpoint in pieces.
+   *
+   * @generated from field: bool takes_checkpoint_pieces = 1004;
+   */
+  takesCheckpointPieces: boolean;
 };
 
 /**
@@ -232,6 +239,13 @@ export type PullTaskInputResponse = Message<"flwr.proto.PullTaskInputResponse"> 
    * @generated from field: repeated bytes objects = 1005;
    */
   objects: Uint8Array[];
+
+  /**
+   * Trellis only: larger checkpoints of a ServerApp than `whole_bytes_max` travel in pieces.
+   *
+   * @generated from field: flwr.proto.CheckpointPieces checkpoint_pieces = 1006;
+   */
+  checkpointPieces?: CheckpointPieces | undefined;
 };
 
 /**
@@ -240,6 +254,41 @@ export type PullTaskInputResponse = Message<"flwr.proto.PullTaskInputResponse"> 
  */
 export const PullTaskInputResponseSchema: GenMessage<PullTaskInputResponse> = /*@__PURE__*/
   messageDesc(file_flwr_proto_runtime, 5);
+
+/**
+ * Trellis only. If `size` is set, the ServerApp starts from a checkpoint that PullCheckpoint returns, and the context of the
+ * response has no state.
+ *
+ * @generated from message flwr.proto.CheckpointPieces
+ */
+export type CheckpointPieces = Message<"flwr.proto.CheckpointPieces"> & {
+  /**
+   * @generated from field: uint64 whole_bytes_max = 1001;
+   */
+  wholeBytesMax: bigint;
+
+  /**
+   * @generated from field: uint32 piece_bytes = 1002;
+   */
+  pieceBytes: number;
+
+  /**
+   * @generated from field: uint64 size = 1003;
+   */
+  size: bigint;
+
+  /**
+   * @generated from field: string sha256 = 1004;
+   */
+  sha256: string;
+};
+
+/**
+ * Describes the message flwr.proto.CheckpointPieces.
+ * Use `create(CheckpointPiecesSchema)` to create a new message.
+ */
+export const CheckpointPiecesSchema: GenMessage<CheckpointPieces> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_runtime, 6);
 
 /**
  * @generated from message flwr.proto.PushTaskOutputRequest
@@ -295,7 +344,7 @@ export type PushTaskOutputRequest = Message<"flwr.proto.PushTaskOutputRequest"> 
  * Use `create(PushTaskOutputRequestSchema)` to create a new message.
  */
 export const PushTaskOutputRequestSchema: GenMessage<PushTaskOutputRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 6);
+  messageDesc(file_flwr_proto_runtime, 7);
 
 /**
  * @generated from message flwr.proto.PushTaskOutputResponse
@@ -308,7 +357,7 @@ export type PushTaskOutputResponse = Message<"flwr.proto.PushTaskOutputResponse"
  * Use `create(PushTaskOutputResponseSchema)` to create a new message.
  */
 export const PushTaskOutputResponseSchema: GenMessage<PushTaskOutputResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 7);
+  messageDesc(file_flwr_proto_runtime, 8);
 
 /**
  * @generated from message flwr.proto.PushAppMessagesRequest
@@ -337,7 +386,7 @@ export type PushAppMessagesRequest = Message<"flwr.proto.PushAppMessagesRequest"
  * Use `create(PushAppMessagesRequestSchema)` to create a new message.
  */
 export const PushAppMessagesRequestSchema: GenMessage<PushAppMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 8);
+  messageDesc(file_flwr_proto_runtime, 9);
 
 /**
  * @generated from message flwr.proto.PushAppMessagesResponse
@@ -364,7 +413,7 @@ export type PushAppMessagesResponse = Message<"flwr.proto.PushAppMessagesRespons
  * Use `create(PushAppMessagesResponseSchema)` to create a new message.
  */
 export const PushAppMessagesResponseSchema: GenMessage<PushAppMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 9);
+  messageDesc(file_flwr_proto_runtime, 10);
 
 /**
  * @generated from message flwr.proto.PullAppMessagesRequest
@@ -404,7 +453,7 @@ export type PullAppMessagesRequest = Message<"flwr.proto.PullAppMessagesRequest"
  * Use `create(PullAppMessagesRequestSchema)` to create a new message.
  */
 export const PullAppMessagesRequestSchema: GenMessage<PullAppMessagesRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 10);
+  messageDesc(file_flwr_proto_runtime, 11);
 
 /**
  * @generated from message flwr.proto.PullAppMessagesResponse
@@ -433,7 +482,7 @@ export type PullAppMessagesResponse = Message<"flwr.proto.PullAppMessagesRespons
  * Use `create(PullAppMessagesResponseSchema)` to create a new message.
  */
 export const PullAppMessagesResponseSchema: GenMessage<PullAppMessagesResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 11);
+  messageDesc(file_flwr_proto_runtime, 12);
 
 /**
  * @generated from message flwr.proto.GetNodesRequest
@@ -459,7 +508,7 @@ export type GetNodesRequest = Message<"flwr.proto.GetNodesRequest"> & {
  * Use `create(GetNodesRequestSchema)` to create a new message.
  */
 export const GetNodesRequestSchema: GenMessage<GetNodesRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 12);
+  messageDesc(file_flwr_proto_runtime, 13);
 
 /**
  * @generated from message flwr.proto.GetNodesResponse
@@ -476,7 +525,7 @@ export type GetNodesResponse = Message<"flwr.proto.GetNodesResponse"> & {
  * Use `create(GetNodesResponseSchema)` to create a new message.
  */
 export const GetNodesResponseSchema: GenMessage<GetNodesResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 13);
+  messageDesc(file_flwr_proto_runtime, 14);
 
 /**
  * @generated from message flwr.proto.PushTaskEventsRequest
@@ -500,7 +549,7 @@ export type PushTaskEventsRequest = Message<"flwr.proto.PushTaskEventsRequest"> 
  * Use `create(PushTaskEventsRequestSchema)` to create a new message.
  */
 export const PushTaskEventsRequestSchema: GenMessage<PushTaskEventsRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 14);
+  messageDesc(file_flwr_proto_runtime, 15);
 
 /**
  * @generated from message flwr.proto.PushTaskEventsResponse
@@ -513,7 +562,7 @@ export type PushTaskEventsResponse = Message<"flwr.proto.PushTaskEventsResponse"
  * Use `create(PushTaskEventsResponseSchema)` to create a new message.
  */
 export const PushTaskEventsResponseSchema: GenMessage<PushTaskEventsResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 15);
+  messageDesc(file_flwr_proto_runtime, 16);
 
 /**
  * Trellis only: what a ServerApp wants to go on from if its process is lost.
@@ -525,6 +574,13 @@ export type SaveCheckpointRequest = Message<"flwr.proto.SaveCheckpointRequest"> 
    * @generated from field: flwr.proto.Context context = 1001;
    */
   context?: Context | undefined;
+
+  /**
+   * Instead of the context.
+   *
+   * @generated from field: flwr.proto.CheckpointPiece piece = 1002;
+   */
+  piece?: CheckpointPiece | undefined;
 };
 
 /**
@@ -532,12 +588,54 @@ export type SaveCheckpointRequest = Message<"flwr.proto.SaveCheckpointRequest"> 
  * Use `create(SaveCheckpointRequestSchema)` to create a new message.
  */
 export const SaveCheckpointRequestSchema: GenMessage<SaveCheckpointRequest> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 16);
+  messageDesc(file_flwr_proto_runtime, 17);
+
+/**
+ * Trellis only: some bytes of an encoded context. All pieces but the last have the size that the server has named.
+ *
+ * @generated from message flwr.proto.CheckpointPiece
+ */
+export type CheckpointPiece = Message<"flwr.proto.CheckpointPiece"> & {
+  /**
+   * Of the whole context.
+   *
+   * @generated from field: string sha256 = 1001;
+   */
+  sha256: string;
+
+  /**
+   * @generated from field: uint64 size = 1002;
+   */
+  size: bigint;
+
+  /**
+   * @generated from field: uint64 offset = 1003;
+   */
+  offset: bigint;
+
+  /**
+   * @generated from field: bytes content = 1004;
+   */
+  content: Uint8Array;
+};
+
+/**
+ * Describes the message flwr.proto.CheckpointPiece.
+ * Use `create(CheckpointPieceSchema)` to create a new message.
+ */
+export const CheckpointPieceSchema: GenMessage<CheckpointPiece> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_runtime, 18);
 
 /**
  * @generated from message flwr.proto.SaveCheckpointResponse
  */
 export type SaveCheckpointResponse = Message<"flwr.proto.SaveCheckpointResponse"> & {
+  /**
+   * How many bytes the server has: the next piece begins there. The checkpoint is kept when it has all.
+   *
+   * @generated from field: uint64 received = 1001;
+   */
+  received: bigint;
 };
 
 /**
@@ -545,7 +643,48 @@ export type SaveCheckpointResponse = Message<"flwr.proto.SaveCheckpointResponse"
  * Use `create(SaveCheckpointResponseSchema)` to create a new message.
  */
 export const SaveCheckpointResponseSchema: GenMessage<SaveCheckpointResponse> = /*@__PURE__*/
-  messageDesc(file_flwr_proto_runtime, 17);
+  messageDesc(file_flwr_proto_runtime, 19);
+
+/**
+ * Trellis only: one piece of the checkpoint that the ServerApp starts from.
+ *
+ * @generated from message flwr.proto.PullCheckpointRequest
+ */
+export type PullCheckpointRequest = Message<"flwr.proto.PullCheckpointRequest"> & {
+  /**
+   * @generated from field: string sha256 = 1001;
+   */
+  sha256: string;
+
+  /**
+   * @generated from field: uint64 offset = 1002;
+   */
+  offset: bigint;
+};
+
+/**
+ * Describes the message flwr.proto.PullCheckpointRequest.
+ * Use `create(PullCheckpointRequestSchema)` to create a new message.
+ */
+export const PullCheckpointRequestSchema: GenMessage<PullCheckpointRequest> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_runtime, 20);
+
+/**
+ * @generated from message flwr.proto.PullCheckpointResponse
+ */
+export type PullCheckpointResponse = Message<"flwr.proto.PullCheckpointResponse"> & {
+  /**
+   * @generated from field: bytes content = 1001;
+   */
+  content: Uint8Array;
+};
+
+/**
+ * Describes the message flwr.proto.PullCheckpointResponse.
+ * Use `create(PullCheckpointResponseSchema)` to create a new message.
+ */
+export const PullCheckpointResponseSchema: GenMessage<PullCheckpointResponse> = /*@__PURE__*/
+  messageDesc(file_flwr_proto_runtime, 21);
 
 /**
  * @generated from service flwr.proto.Runtime
@@ -656,6 +795,14 @@ export const Runtime: GenService<{
     methodKind: "unary";
     input: typeof SaveCheckpointRequestSchema;
     output: typeof SaveCheckpointResponseSchema;
+  },
+  /**
+   * @generated from rpc flwr.proto.Runtime.PullCheckpoint
+   */
+  pullCheckpoint: {
+    methodKind: "unary";
+    input: typeof PullCheckpointRequestSchema;
+    output: typeof PullCheckpointResponseSchema;
   },
 }> = /*@__PURE__*/
   serviceDesc(file_flwr_proto_runtime, 0);
