@@ -32,6 +32,8 @@ const fills: Readonly<Record<string, Fill>> = {
   fabHash: ({ fabHash }) => fabHash,
   objectId: ({ objectId }) => objectId,
   objectContent: ({ objectContent }) => objectContent,
+  // The hash of a checkpoint.
+  sha256: ({ objectId }) => objectId,
   objects: ({ objectContent }) => [objectContent],
   messageObjectId: ({ message }) => message.messageId,
   moreMessageObjectIds: ({ message }) => [message.messageId],
@@ -79,6 +81,10 @@ const harmless: readonly string[] = [
     'follow',
     'messageRequired',
     'batch',
+    'takesCheckpointPieces',
+    // Of the caller's own checkpoint.
+    'piece',
+    'offset',
   ],
   // The token of the header counts, and that of the body is not read.
   ...['token', 'runStatus'],
