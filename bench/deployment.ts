@@ -16,7 +16,7 @@ export interface Flower {
   readonly connection: (ca: TestCa) => Promise<string>
   /** Says that its APIs are open; the groups are Control and Fleet. */
   readonly ready: RegExp
-  /** Writes the app that adds one to every weight, and returns its folder. */
+  /** Writes the app that adds a number of each node to every weight, and returns its folder. */
   readonly writeApp: (directory: string, options: { floats: number; rounds: number }) => string
   /** How a load generator proves its identity. */
   readonly loadCredential: (ca: TestCa) => Promise<{ certificate?: { chainPem: string; keyPem: string }; key: NodeKey }>

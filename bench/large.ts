@@ -21,11 +21,13 @@ export interface LargeFigures {
   readonly clientApp: number
 }
 
+/** The last one is a sixth of a published study of NVFLARE: 3.35 GB, 6 clients, 154 s a round, 26 models at the server. */
 const sizes = [
   { megabytes: 100, nodes: 2, rounds: 2, besideFlower: true },
   { megabytes: 250, nodes: 4, rounds: 1, besideFlower: true },
   { megabytes: 1000, nodes: 2, rounds: 1, besideFlower: false },
   { megabytes: 1000, nodes: 4, rounds: 1, besideFlower: false },
+  { megabytes: 558, nodes: 6, rounds: 1, besideFlower: false },
 ]
 
 /**

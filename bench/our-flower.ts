@@ -52,10 +52,13 @@ const trellis: Omit<Flower, 'bin'> = {
     writeApp(join(directory, 'app'), { server, client, config: `floats = ${floats}\nrounds = ${rounds}` }),
 }
 
+/** No two chunks of a model are alike, and no two replies: equal ones would be sent and stored once. */
 const server = `
 import { ArrayRecord, FedAvg, NdArray, ServerApp } from 'trellis-fl'
 export const app = new ServerApp().main(async (grid, context) => {
-  const weights = NdArray.build('float32', [Number(context.runConfig.floats)], () => {})
+  const weights = NdArray.build('float32', [Number(context.runConfig.floats)], (values) => {
+    for (let index = 0; index < values.length; index++) values[index] = index % 1_000_003
+  })
   const strategy = new FedAvg({ fractionEvaluate: 0 })
   await strategy.start(grid, new ArrayRecord({ w: weights }), { numRounds: Number(context.runConfig.rounds) })
 })
@@ -63,10 +66,11 @@ export const app = new ServerApp().main(async (grid, context) => {
 
 const client = `
 import { ArrayRecord, ClientApp, MetricRecord, NdArray, RecordDict } from 'trellis-fl'
-export const app = new ClientApp().train((message) => {
+export const app = new ClientApp().train((message, context) => {
   const weights = message.content.arrays('arrays').get('w').values()
+  const step = 1 + Number(context.nodeId % 997n)
   const next = NdArray.build('float32', [weights.length], (values) => {
-    for (let index = 0; index < values.length; index++) values[index] = weights[index] + 1
+    for (let index = 0; index < values.length; index++) values[index] = weights[index] + step
   })
   const metrics = new MetricRecord({ 'num-examples': 1 })
   return message.reply(new RecordDict({ arrays: new ArrayRecord({ w: next }), metrics }))

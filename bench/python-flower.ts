@@ -57,7 +57,8 @@ app = ServerApp()
 
 @app.main()
 def main(grid, context):
-    weights = np.zeros(int(context.run_config["floats"]), dtype=np.float32)
+    weights = np.arange(int(context.run_config["floats"]), dtype=np.float32)
+    weights %= 1_000_003
     FedAvg(fraction_evaluate=0.0).start(
         grid, ArrayRecord({"w": Array(weights)}), num_rounds=int(context.run_config["rounds"])
     )
@@ -70,7 +71,7 @@ app = ClientApp()
 
 @app.train()
 def train(message, context):
-    weights = message.content["arrays"]["w"].numpy() + 1
+    weights = message.content["arrays"]["w"].numpy() + float(1 + context.node_id % 997)
     return Message(
         RecordDict({"arrays": ArrayRecord({"w": Array(weights)}), "metrics": MetricRecord({"num-examples": 1})}),
         reply_to=message,

@@ -68,6 +68,9 @@ function trainingTables({
 function largeTables(figures: Spreads<readonly { ours: LargeFigures; theirs: LargeFigures | undefined }[]>): Rows[] {
   return figures.map(({ ours, theirs }) => {
     const { megabytes, nodes, rounds } = ours
+    // In each round a model goes to each node and back.
+    const moved = (2 * megabytes.median * nodes.median * rounds.median) / 1000
+    const rateText = ({ seconds }: Spreads<LargeFigures>): string => (moved / seconds.median).toFixed(2)
     const row = (what: string, key: 'superlink' | 'supernode' | 'serverApp' | 'clientApp'): string[] => {
       const of = (peak: Spread | undefined): string => (peak ? peakText(peak, megabytes.median) : '')
       return [what, of(ours[key]), of(theirs?.[key])]
@@ -79,6 +82,7 @@ function largeTables(figures: Spreads<readonly { ours: LargeFigures; theirs: Lar
         theirs ? 'Flower 1.29 (TLS, keys)' : '',
       ],
       ['s', spreadText(ours.seconds, 2), theirs ? spreadText(theirs.seconds, 2) : ''],
+      ['GB of models a second', rateText(ours), theirs ? rateText(theirs) : ''],
       ['CPU s of all programs', spreadText(ours.cpuSeconds, 1), theirs ? spreadText(theirs.cpuSeconds, 1) : ''],
       row('peak memory of the SuperLink', 'superlink'),
       row('of a SuperNode', 'supernode'),
