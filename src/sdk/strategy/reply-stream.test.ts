@@ -1,5 +1,8 @@
 import assert from 'node:assert/strict'
 import { beforeEach, mock, test } from 'node:test'
+import { setImmediate } from 'node:timers/promises'
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
 import { limits } from '../../base/limits.ts'
 import { Message } from '../../message/message.ts'
 import { NdArray } from '../../message/nd-array.ts'
@@ -58,6 +61,40 @@ test('replies come in the order of their nodes, error replies too, and only a fe
     Array.from({ length: 20 }, (_, index) => [BigInt(31 + index), index === 16]),
   )
   assert.ok(counting.most <= limits.repliesAhead, `${counting.most} replies were in memory`)
+})
+
+test('a mean of many replies holds a few of their pieces in memory beside its sum', async () => {
+  setFlagsFromString('--expose-gc')
+  const collectGarbage: () => void = runInNewContext('gc')
+  const replies = 30
+  const { data, stype } = NdArray.from(new Float32Array(256 * 1024))
+  const pieceBytes = 128 * 1024
+  const count = Math.ceil(data.length / pieceBytes)
+  const loaded: WeakRef<Uint8Array>[] = []
+  let most = 0
+  const load = async (index: number): Promise<Uint8Array> => {
+    // A piece that a WeakRef was made of is kept until the end of the turn.
+    await setImmediate()
+    if (loaded.length % 16 === 0) {
+      collectGarbage()
+      most = Math.max(most, loaded.filter((piece) => piece.deref()).length)
+    }
+    const piece = data.slice(index * pieceBytes, (index + 1) * pieceBytes)
+    loaded.push(new WeakRef(piece))
+    return piece
+  }
+  const pieces = Array.from({ length: count }, (_, index) => ({
+    ...{ name: 'w', stype, isFirst: index === 0, isLast: index === count - 1 },
+    load: () => load(index),
+  }))
+  const held = Array.from({ length: replies }, (_, node) => ({
+    ...heldInMemory(replyOf(node + 1, 0)),
+    pieces: async () => pieces,
+  }))
+  const mean = await new Replies(held).weightedBy('num-examples').meanOfArrays()
+  assert.equal(mean.getArray('w').values().length, 256 * 1024)
+  assert.equal(loaded.length, replies * count)
+  assert.ok(most > 0 && most <= limits.arrayPiecesAhead + 2, `${most} pieces were in memory`)
 })
 
 test('a strategy adds weighted replies one after the other, with the bits of the mean of all', async () => {
