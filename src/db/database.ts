@@ -44,7 +44,13 @@ export type Survives = 'crash' | 'power-cut'
  * program, in use, read-only or damaged. `overrides` are for tests.
  */
 export function openDatabase(
-  options: { path: string; survives?: Survives; overrides?: Partial<LogSettings> } & Partial<Notices>,
+  options: {
+    path: string
+    survives?: Survives
+    overrides?: Partial<LogSettings>
+    /** Called with a sentence before the tables of an older release are converted. */
+    onConverting?: (what: string) => void
+  } & Partial<Notices>,
 ): Database {
   const {
     path,
@@ -67,7 +73,7 @@ export function openDatabase(
   const writer = openFile(path)
   try {
     writer.exec('PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
-    prepare(writer, path, { isFile: true })
+    prepare(writer, path, { isFile: true, onConverting: options.onConverting })
     return new SqliteDatabase(
       writer,
       { lock, log: openLog(writer, path, survives === 'power-cut', overrides) },

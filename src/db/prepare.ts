@@ -2,8 +2,15 @@ import type { DatabaseSync } from 'node:sqlite'
 import { UsageError } from '../base/errors.ts'
 import { migrations } from './migrations.ts'
 
-/** Sets up the connection that writes, and brings the tables to this release. Throws a UsageError if it cannot. */
-export function prepare(writer: DatabaseSync, path: string, { isFile }: { isFile: boolean }): void {
+/**
+ * Sets up the connection that writes, and brings the tables to this release. Calls `onConverting` with a sentence before it
+ * converts those of an older one. Throws a UsageError if it cannot.
+ */
+export function prepare(
+  writer: DatabaseSync,
+  path: string,
+  { isFile, onConverting = () => {} }: { isFile: boolean; onConverting?: ((what: string) => void) | undefined },
+): void {
   const flower = writer.prepare("SELECT 1 FROM sqlite_master WHERE name = 'alembic_version'").get()
   if (flower) {
     throw new UsageError(`The database ${path} belongs to Flower's own SuperLink: give another file with --database.`, {
@@ -19,6 +26,10 @@ export function prepare(writer: DatabaseSync, path: string, { isFile }: { isFile
       { flowerCode: 105 },
     )
   }
+  if (version > 0 && version < migrations.length)
+    onConverting(
+      `Converting the database ${path} from version ${version} to ${migrations.length}. Older releases cannot open it afterwards.`,
+    )
   migrations.slice(version).forEach((sql, index) => {
     writer.exec(`BEGIN IMMEDIATE; ${sql}; PRAGMA user_version = ${version + index + 1}; COMMIT`)
   })

@@ -27,7 +27,8 @@ export async function openState(
 ): Promise<Database> {
   const onEffectFailed = (error: unknown): void =>
     log.error('What follows a commit failed', { error: errorText(error) })
-  const notices = { onCommit, onFailed: (reason: string) => health.fail(reason), onEffectFailed }
+  const onConverting = (what: string): void => log.info(what)
+  const notices = { onCommit, onConverting, onFailed: (reason: string) => health.fail(reason), onEffectFailed }
   if (database.engine === 'postgres') {
     const { target } = database
     const onFull = (): void => room.noteFull(target.label)
@@ -40,8 +41,7 @@ export async function openState(
       onStandby?.()
     }
     const onBack = (): void => room.noteBack()
-    const onConverting = (what: string): void => log.info(what)
-    const ofServer = { onFull, onLost, onBack, onWaiting, onConverting, onTakenOver }
+    const ofServer = { onFull, onLost, onBack, onWaiting, onTakenOver }
     return openPostgres(target, { ...notices, ...ofServer }, signal)
   }
   const path = database.engine === 'sqlite' ? database.path : inMemory

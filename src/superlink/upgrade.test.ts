@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { SuperlinkCore } from '../../test/harness/superlink-core.ts'
 import { openDatabase } from '../db/database.ts'
+import { migrations } from '../db/migrations.ts'
 import { followLog } from './runs/logs.ts'
 import { resumeRun } from './runs/resume.ts'
 import { findRun } from './runs/run.ts'
@@ -34,6 +35,11 @@ for (const file of readdirSync(folder)) {
     const old = new DatabaseSync(path)
     old.exec(readFileSync(join(folder, file), 'utf8'))
     old.close()
+    const converted: string[] = []
+    await openDatabase({ path, onConverting: (what) => converted.push(what) }).close()
+    const sentence = `Converting the database ${path} from version ${version} to ${migrations.length}. Older releases cannot open it afterwards.`
+    assert.deepEqual(converted, version < migrations.length ? [sentence] : [])
+    await openDatabase({ path, onConverting: assert.fail }).close()
     {
       await using core = await SuperlinkCore.start({ folder: home.path })
       const { ctx } = core

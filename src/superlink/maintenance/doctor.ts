@@ -34,16 +34,21 @@ export async function* examine(values: OptionValues, argv: readonly string[]): A
   yield* section('Program', programLines())
   yield* section('Options', optionLines(values))
   const { config, problem } = readConfig(argv)
-  yield* section('Configuration', problem === undefined ? (config?.warnings ?? []) : [`Rejected: ${problem}`])
+  yield* section('Configuration', problem === undefined ? warningsOf(config) : [`Rejected: ${problem}`])
   yield* section('Certificates', certificateLines(values))
   if (!config) return
   yield* section('Stored state', await listSafely(() => stateLines(config)))
   yield* section('Log', await listSafely(async () => logLines(config.log.file)))
 }
 
+function warningsOf(config: SuperlinkConfig | undefined): readonly string[] {
+  const warnings = config?.warnings ?? []
+  return warnings.length > 0 ? warnings : ['Accepted, without a warning.']
+}
+
 function* section(title: string, lines: readonly string[]): Generator<string> {
   yield `## ${title}`
-  for (const line of lines.length > 0 ? lines : ['(nothing)']) yield withoutPasswords(line)
+  for (const line of lines.length > 0 ? lines : ['(none)']) yield withoutPasswords(line)
   yield ''
 }
 
