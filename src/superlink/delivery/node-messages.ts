@@ -74,10 +74,13 @@ export async function readWaiting(db: Db, waiting: readonly WaitingMessage[]): P
 
 const treeBytesAtOnce = 1024 * 1024
 
+const selectFetchedOf = statement<{ nodeId: NodeId }, { message_id: string }>((db, value) =>
+  selectFetched(db).where('message.dst_node_id', '=', value('nodeId')),
+)
+
 /** Ids of messages that the node received, and neither confirmed nor began to reply to. */
 export async function listFetched(db: Db, nodeId: NodeId): Promise<string[]> {
-  const rows = await selectFetched(db).where('message.dst_node_id', '=', nodeId).execute()
-  return rows.map((row) => row.message_id)
+  return (await selectFetchedOf(db, { nodeId })).rows.map((row) => row.message_id)
 }
 
 /** As `listFetched`, of all nodes. */
@@ -99,16 +102,26 @@ function selectFetched(db: Db) {
     .where('reply.message_id', 'is', null)
 }
 
+const selectHeld = statement<{ nodeId: NodeId }, Row<'message'>>((db, value) =>
+  db.selectFrom('message').selectAll().where('dst_node_id', '=', value('nodeId')).where('state', '=', inState('held')),
+)
+
 /** Messages that the node confirmed and has not answered. */
 export async function listHeld(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
-  const query = db.selectFrom('message').selectAll().where('dst_node_id', '=', nodeId)
-  return toMessages(await query.where('state', '=', inState('held')).execute())
+  return toMessages((await selectHeld(db, { nodeId })).rows)
 }
+
+const selectAnnounced = statement<{ nodeId: NodeId }, Row<'message'>>((db, value) =>
+  db
+    .selectFrom('message')
+    .selectAll()
+    .where('src_node_id', '=', value('nodeId'))
+    .where('state', '=', inState('announced')),
+)
 
 /** Messages that the node announced, and whose objects are not all here. */
 export async function listAnnouncedBy(db: Db, nodeId: NodeId): Promise<StoredMessage[]> {
-  const query = db.selectFrom('message').selectAll().where('src_node_id', '=', nodeId)
-  return toMessages(await query.where('state', '=', inState('announced')).execute())
+  return toMessages((await selectAnnounced(db, { nodeId })).rows)
 }
 
 /** Ids, senders and runs of messages that nodes announced, and whose objects are not all here. */

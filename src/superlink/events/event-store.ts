@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
+import { statement } from '../../db/statement.ts'
 import { isOwnedBy, type RunOwners } from '../runs/run-store.ts'
 
 /** Queries of the `event` table. No other file writes it. */
@@ -24,22 +25,35 @@ export type NewEvent = Omit<StoredEvent, 'position'> & {
 /** The events of the runs of these owners, or also those that are about no run. */
 export type EventScope = RunOwners | 'everything'
 
-export async function insert(tx: Db, { eventId, at, type, owner, data }: NewEvent): Promise<StoredEvent> {
-  const row = await tx
+type InsertedRow = Omit<Row<'event'>, 'position'>
+
+const insertRow = statement<InsertedRow, { position: number }>((db, value) =>
+  db
     .insertInto('event')
     .values(
       fitting('event', {
-        event_id: eventId,
-        at,
-        type,
-        owner_aid: owner?.aid ?? null,
-        owner_organization: owner?.organization ?? null,
-        data,
+        event_id: value('event_id'),
+        at: value('at'),
+        type: value('type'),
+        owner_aid: value('owner_aid'),
+        owner_organization: value('owner_organization'),
+        data: value('data'),
       }),
     )
-    .returning('position')
-    .executeTakeFirstOrThrow()
-  return { position: row.position, eventId, at, type, data }
+    .returning('position'),
+)
+
+export async function insert(tx: Db, { eventId, at, type, owner, data }: NewEvent): Promise<StoredEvent> {
+  const { rows } = await insertRow(tx, {
+    event_id: eventId,
+    at,
+    type,
+    owner_aid: owner?.aid ?? null,
+    owner_organization: owner?.organization ?? null,
+    data,
+  })
+  const [{ position }] = rows as [{ position: number }]
+  return { position, eventId, at, type, data }
 }
 
 /** The positions of the first and the last event that are kept; 0 if there is none. */

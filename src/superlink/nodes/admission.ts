@@ -2,6 +2,7 @@ import { DomainError } from '../../base/errors.ts'
 import type { Db } from '../../db/database.ts'
 import { refusalSentence } from '../../identity/refusal-sentence.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { findBlocked, findByKey } from './find-nodes.ts'
 import { type Admission, type Node, type NodeCredential, provenKeyOf } from './node.ts'
 import { recordAdmission, recordOffline } from './node-events.ts'
 import * as nodeStore from './node-store.ts'
@@ -64,8 +65,8 @@ export function ensureNotBlocked({ admission, identity, nodeId }: Node): void {
 export async function ensureMayJoin(db: Db, credential: NodeCredential, claimedKey: string): Promise<void> {
   const { kind } = credential
   const key = provenKeyOf(credential) ?? (kind === 'none' ? claimedKey : undefined)
-  const byKey = key === undefined ? undefined : await nodeStore.findByKey(db, key)
+  const byKey = key === undefined ? undefined : await findByKey(db, key)
   if (byKey) ensureNotBlocked(byKey)
-  const blocked = kind === 'certificate' ? await nodeStore.findBlocked(db, credential.peer) : undefined
+  const blocked = kind === 'certificate' ? await findBlocked(db, credential.peer) : undefined
   if (blocked) ensureNotBlocked(blocked)
 }

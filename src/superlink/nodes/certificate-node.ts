@@ -1,6 +1,7 @@
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { CertificatePeer } from '../../identity/caller.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { findByIdentityAndKey, findByKey, findOldestByIdentity } from './find-nodes.ts'
 import { type Node, type NodeCredential, newNode } from './node.ts'
 import { recordRegistered } from './node-events.ts'
 import * as nodeStore from './node-store.ts'
@@ -20,8 +21,8 @@ export async function ensureCertificateNode(
   // Nodes that share an identity are told apart by their keys; there may be thousands.
   const known =
     peer.identitySharing === 'allow'
-      ? await nodeStore.findByIdentityAndKey(tx, peer, publicKey)
-      : await nodeStore.findOldestByIdentity(tx, peer)
+      ? await findByIdentityAndKey(tx, peer, publicKey)
+      : await findOldestByIdentity(tx, peer)
   if (known) {
     if (isNewer(known, peer)) await recordRenewal(ctx, tx, afterCommit, known, peer)
     await ctx.knownNodes.update(tx, afterCommit, known.nodeId, {
@@ -32,7 +33,7 @@ export async function ensureCertificateNode(
     })
     return known
   }
-  const byKey = provenKey === undefined ? undefined : await nodeStore.findByKey(tx, provenKey)
+  const byKey = provenKey === undefined ? undefined : await findByKey(tx, provenKey)
   if (byKey && byKey.status !== 'unregistered') return moveToCertificate(ctx, tx, afterCommit, byKey, peer)
   const node: Node = {
     ...newNode({ id: peer.identity, name: peer.identity }, ctx.clock.now()),

@@ -1,45 +1,68 @@
 import { sql } from 'kysely'
 import type { NodeId } from '../../base/ids.ts'
-import { noTags, type TagsBySource } from '../../base/node-tags.ts'
+import type { TagsBySource } from '../../base/node-tags.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, jsonField, jsonTable, numberList, numbersOf } from '../../db/id-list.ts'
+import { rowInserter } from '../../db/insert-rows.ts'
 import { toStored } from '../../db/row.ts'
 import type { Row } from '../../db/schema.ts'
-import { statement } from '../../db/statement.ts'
-import type { CertificatePeer } from '../../identity/caller.ts'
+import { type Statement, statement } from '../../db/statement.ts'
 import type { Admission, Node, NodeStatus } from './node.ts'
+import { tagsText, toNode } from './node-rows.ts'
 
 /** Queries of the `node` table. No other file writes it. */
 
+const columns = [
+  'node_id',
+  'public_key',
+  'identity',
+  'organization',
+  'auth_method',
+  'certificate_serial',
+  'certificate_not_after',
+  'owner_aid',
+  'owner_name',
+  'location',
+  'name',
+  'tags',
+  'status',
+  'admission',
+  'registered_at',
+  'last_activated_at',
+  'last_deactivated_at',
+  'unregistered_at',
+  'online_until',
+  'heartbeat_interval_ms',
+] as const
+
+const insertRows = rowInserter('node', columns)
+
 export async function insert(tx: Db, node: Node): Promise<void> {
-  await tx
-    .insertInto('node')
-    .values(
-      fitting('node', {
-        node_id: node.nodeId,
-        public_key: node.publicKey ?? null,
-        identity: node.identity ?? null,
-        organization: node.organization ?? null,
-        auth_method: node.authMethod,
-        certificate_serial: node.certificateSerial ?? null,
-        certificate_not_after: node.certificateNotAfter ?? null,
-        owner_aid: node.ownerAid,
-        owner_name: node.ownerName,
-        location: node.location ?? null,
-        name: node.name ?? null,
-        tags: tagsText(node.tags),
-        status: node.status,
-        admission: node.admission,
-        registered_at: node.registeredAt,
-        last_activated_at: node.lastActivatedAt ?? null,
-        last_deactivated_at: node.lastDeactivatedAt ?? null,
-        unregistered_at: node.unregisteredAt ?? null,
-        online_until: node.onlineUntil ?? null,
-        heartbeat_interval_ms: node.heartbeatIntervalMs,
-      }),
-    )
-    .execute()
+  await insertRows(tx, [
+    {
+      node_id: node.nodeId,
+      public_key: node.publicKey ?? null,
+      identity: node.identity ?? null,
+      organization: node.organization ?? null,
+      auth_method: node.authMethod,
+      certificate_serial: node.certificateSerial ?? null,
+      certificate_not_after: node.certificateNotAfter ?? null,
+      owner_aid: node.ownerAid,
+      owner_name: node.ownerName,
+      location: node.location ?? null,
+      name: node.name ?? null,
+      tags: tagsText(node.tags),
+      status: node.status,
+      admission: node.admission,
+      registered_at: node.registeredAt,
+      last_activated_at: node.lastActivatedAt ?? null,
+      last_deactivated_at: node.lastDeactivatedAt ?? null,
+      unregistered_at: node.unregisteredAt ?? null,
+      online_until: node.onlineUntil ?? null,
+      heartbeat_interval_ms: node.heartbeatIntervalMs,
+    },
+  ])
 }
 
 const selectOne = statement<{ nodeId: NodeId }, Row<'node'>>((db, value) =>
@@ -51,43 +74,6 @@ export async function find(db: Db, nodeId: NodeId): Promise<Node | undefined> {
   return row && toNode(row)
 }
 
-/** A node known by this key alone, unregistered ones included. */
-export async function findByKey(db: Db, publicKey: string): Promise<Node | undefined> {
-  const row = await db
-    .selectFrom('node')
-    .selectAll()
-    .where('public_key', '=', publicKey)
-    .where('identity', 'is', null)
-    .executeTakeFirst()
-  return row && toNode(row)
-}
-
-type Identity = Pick<CertificatePeer, 'identity' | 'identityOrganization'>
-
-/** Returns the node of a certificate's identity that has this key, unless it was unregistered. */
-export async function findByIdentityAndKey(db: Db, identity: Identity, publicKey: string): Promise<Node | undefined> {
-  const row = await selectByIdentity(db, identity).where('public_key', '=', publicKey).executeTakeFirst()
-  return row && toNode(row)
-}
-
-/** Returns the oldest node of a certificate's identity that was not unregistered. */
-export async function findOldestByIdentity(db: Db, identity: Identity): Promise<Node | undefined> {
-  const row = await selectByIdentity(db, identity).executeTakeFirst()
-  return row && toNode(row)
-}
-
-/** Literals, because SQLite would prepare the statement again for each bound limit. */
-function selectByIdentity(db: Db, { identity, identityOrganization }: Identity) {
-  const query = db
-    .selectFrom('node')
-    .selectAll()
-    .where('identity', '=', identity)
-    .where('status', '!=', sql.lit('unregistered'))
-    .orderBy('registered_at')
-    .limit(sql.lit(1))
-  return identityOrganization === undefined ? query : query.where('organization', '=', identityOrganization)
-}
-
 /** All nodes with the identity of this one, itself included; unregistered ones too. A key is an identity of its own. */
 export async function listSameIdentity(db: Db, { nodeId, identity, organization }: Node): Promise<Node[]> {
   const query = db.selectFrom('node').selectAll()
@@ -96,18 +82,6 @@ export async function listSameIdentity(db: Db, { nodeId, identity, organization 
       ? query.where('node_id', '=', nodeId)
       : query.where('identity', '=', identity).where('organization', 'is not distinct from', organization ?? null)
   return (await same.execute()).map(toNode)
-}
-
-/** A blocked node of a certificate's identity, unregistered ones included. */
-export async function findBlocked(
-  db: Db,
-  { identity, identityOrganization }: Pick<CertificatePeer, 'identity' | 'identityOrganization'>,
-): Promise<Node | undefined> {
-  const blocked = sql.lit('blocked')
-  let query = db.selectFrom('node').selectAll().where('identity', '=', identity).where('admission', '=', blocked)
-  if (identityOrganization !== undefined) query = query.where('organization', '=', identityOrganization)
-  const row = await query.executeTakeFirst()
-  return row && toNode(row)
 }
 
 /** All nodes, or those that an account sees: its own, and those of certificates, which have no other owner. */
@@ -236,9 +210,27 @@ export type NodeChange = Partial<{
   tags: TagsBySource
 }>
 
+/** One for each set of columns that change together, of which the code has about a dozen. */
+const updates = new Map<string, Statement<Record<string, unknown>, never>>()
+
+function updateOf(changed: readonly string[]): Statement<Record<string, unknown>, never> {
+  const name = changed.join()
+  const known = updates.get(name)
+  if (known) return known
+  const created = statement<Record<string, unknown>, never>((db, value) => {
+    const set = Object.fromEntries(changed.map((column) => [column, value(column)]))
+    return db
+      .updateTable('node')
+      .set(fitting('node', set))
+      .where('node_id', '=', value('nodeId') as NodeId) as never
+  })
+  updates.set(name, created)
+  return created
+}
+
 /** `KnownNodes.update` is the one caller: what is known in memory changes with the row. */
 export async function update(tx: Db, nodeId: NodeId, change: NodeChange): Promise<void> {
-  const columns = {
+  const values = {
     status: change.status,
     admission: change.admission,
     last_activated_at: change.lastActivatedAt,
@@ -254,35 +246,6 @@ export async function update(tx: Db, nodeId: NodeId, change: NodeChange): Promis
     certificate_not_after: change.certificateNotAfter,
     tags: change.tags && tagsText(change.tags),
   }
-  const set = Object.fromEntries(Object.entries(columns).filter(([, value]) => value !== undefined))
-  await tx.updateTable('node').set(fitting('node', set)).where('node_id', '=', nodeId).execute()
-}
-
-function tagsText(tags: TagsBySource): string {
-  return JSON.stringify(tags)
-}
-
-function toNode(row: Row<'node'>): Node {
-  return {
-    nodeId: row.node_id as NodeId,
-    publicKey: row.public_key ?? undefined,
-    identity: row.identity ?? undefined,
-    organization: row.organization ?? undefined,
-    authMethod: row.auth_method as Node['authMethod'],
-    certificateSerial: row.certificate_serial ?? undefined,
-    certificateNotAfter: row.certificate_not_after ?? undefined,
-    ownerAid: row.owner_aid,
-    ownerName: row.owner_name,
-    location: row.location ?? undefined,
-    name: row.name ?? undefined,
-    tags: row.tags ? (JSON.parse(row.tags) as TagsBySource) : noTags,
-    status: row.status as NodeStatus,
-    admission: row.admission as Admission,
-    registeredAt: row.registered_at,
-    lastActivatedAt: row.last_activated_at ?? undefined,
-    lastDeactivatedAt: row.last_deactivated_at ?? undefined,
-    unregisteredAt: row.unregistered_at ?? undefined,
-    onlineUntil: row.online_until ?? undefined,
-    heartbeatIntervalMs: row.heartbeat_interval_ms,
-  }
+  const changed = Object.entries(values).filter(([, value]) => value !== undefined)
+  await updateOf(changed.map(([column]) => column))(tx, { ...Object.fromEntries(changed), nodeId })
 }

@@ -9,6 +9,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { redeliver } from '../delivery/instructions.ts'
 import { failConfirmed, forgetIncomplete } from '../delivery/replies.ts'
 import { ensureCertificateNode } from './certificate-node.ts'
+import { findByKey } from './find-nodes.ts'
 import type { Speaker } from './live-nodes.ts'
 import { heartbeatIntervalMs, heartbeatPatience, type Node, type NodeCredential, newNode, noAccount } from './node.ts'
 import { recordOffline, recordOnline, recordRegistered, recordUnregistered } from './node-events.ts'
@@ -221,7 +222,7 @@ function isOf(node: Node, credential: NodeCredential): boolean {
 
 /** Returns the node with this key that has joined with a proof of the same kind. */
 async function findKeyNode(db: Db, { kind }: NodeCredential, publicKey: string): Promise<Node | undefined> {
-  const node = await nodeStore.findByKey(db, publicKey)
+  const node = await findByKey(db, publicKey)
   return node?.authMethod === kind ? node : undefined
 }
 
@@ -233,7 +234,7 @@ async function insertKeyNode(
   owner: { id: string; name: string },
   fields: NodeLabel & Partial<Pick<Node, 'authMethod' | 'heartbeatIntervalMs'>>,
 ): Promise<Node> {
-  if (await nodeStore.findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
+  if (await findByKey(tx, publicKey)) throw new DomainError('public-key-in-use')
   const node: Node = { ...newNode(owner, ctx.clock.now()), location: undefined, name: undefined, ...fields, publicKey }
   await nodeStore.insert(tx, node)
   await recordRegistered(ctx, tx, afterCommit, node)
