@@ -4,7 +4,6 @@ import type { Db } from '../../db/database.ts'
 import { notIndexed } from '../../db/planner.ts'
 import { statement } from '../../db/statement.ts'
 import { messageOfAnother } from '../../tasks/app-owners.ts'
-import type { StoredMessage } from '../delivery/message-store.ts'
 import * as messageStore from '../delivery/message-store.ts'
 
 /**
@@ -85,21 +84,30 @@ export async function hasWorkIn(db: Db, nodeId: NodeId, runId: RunId): Promise<b
   return (await selectWork(db, { nodeId, runId })).rows.length > 0
 }
 
-/** Whether the message is an instruction of this run to this node. */
-export async function isInstructionTo(db: Db, nodeId: NodeId, runId: RunId, messageId: string): Promise<boolean> {
-  const message = await messageStore.find(db, messageId)
-  return message !== undefined && isInstruction(message, nodeId, runId)
+/** Each reply asks: the object tree of the instruction is not read for it. */
+const selectReceiver = statement<{ messageId: string }, { dst_node_id: bigint; run_id: bigint }>((db, value) =>
+  db.selectFrom('message').select(['dst_node_id', 'run_id']).where('message_id', '=', value('messageId')),
+)
+
+/** Returns `undefined` if there is no such message. */
+async function findIsInstructionTo(
+  db: Db,
+  nodeId: NodeId,
+  runId: RunId,
+  messageId: string,
+): Promise<boolean | undefined> {
+  const [row] = (await selectReceiver(db, { messageId })).rows
+  return row && row.dst_node_id === nodeId && row.run_id === runId
 }
 
-function isInstruction({ metadata }: StoredMessage, nodeId: NodeId, runId: RunId): boolean {
-  return metadata.dstNodeId === nodeId && metadata.runId === runId
+/** Whether the message is an instruction of this run to this node. */
+export async function isInstructionTo(db: Db, nodeId: NodeId, runId: RunId, messageId: string): Promise<boolean> {
+  return (await findIsInstructionTo(db, nodeId, runId, messageId)) === true
 }
 
 /** Throws `message-of-another` unless the message is an instruction of this run to this node, or unknown. */
 export async function ensureInstructionTo(db: Db, nodeId: NodeId, runId: RunId, messageId: string): Promise<void> {
-  const message = await messageStore.find(db, messageId)
-  if (!message || isInstruction(message, nodeId, runId)) return
-  throw messageOfAnother(messageId)
+  if ((await findIsInstructionTo(db, nodeId, runId, messageId)) === false) throw messageOfAnother(messageId)
 }
 
 /** Throws `message-of-another` unless each message is one to the ServerApp of this run, or unknown. */
