@@ -135,8 +135,10 @@ async function judgeAgain(
   const cut: Connection[] = []
   const turn = takeTurns()
   for (const connection of [...open]) {
+    // Asked several times a second about thousands of connections, of which usually none is concerned.
+    if (!isConcerned(connection)) continue
     await turn()
-    if (!open.has(connection) || !isConcerned(connection) || !connection.judgeAgain()) continue
+    if (!open.has(connection) || !connection.judgeAgain()) continue
     cut.push(connection)
     onJudged?.(connection)
   }

@@ -178,6 +178,7 @@ async function judgeAgain(
   const cut = (await Promise.all(listeners.map((listener) => listener.judgeAgain(isConcerned)))).flat()
   // An account may see fewer runs now: those that follow one look again.
   if (!isConcerned) ctx.bells.runs.ringAll()
+  if (cut.length === 0) return
   // A peer that renewed in time has moved to another connection, and perhaps sent nothing over it yet.
   const open = listeners.flatMap((listener) => listener.connections())
   const heard = new Set(open.map(({ peer }) => (peer.kind === 'certificate' ? identityKey(peer) : undefined)))
