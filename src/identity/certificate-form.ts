@@ -1,35 +1,37 @@
 import { isIPv4 } from 'node:net'
-import type { SubjectNames } from './certificate.ts'
-import type { ReadExtensions } from './certificate-extensions.ts'
-import { extensionOids } from './certificate-extensions.ts'
-import type { CertificateFields } from './certificate-fields.ts'
-import { type GeneralName, generalNameText, generalNameTypes } from './general-name.ts'
+import type * as pkijs from 'pkijs'
+import type { Certificate, SubjectNames } from './certificate.ts'
 import { type ConstrainedNames, isHostName } from './name-constraints.ts'
 
 /** Names beside the subject, as values and as constraints see them. */
-export function readAltNames(all: readonly GeneralName[]): { names: SubjectNames; constrainedNames: ConstrainedNames } {
-  const ofType = (wanted: number): GeneralName[] => all.filter(({ type }) => type === wanted)
-  const texts = (type: number): string[] => ofType(type).map((name) => ascii(generalNameText(name)))
-  const hexes = (type: number): string[] => ofType(type).map(({ content }) => Buffer.from(content).toString('hex'))
-  const types = generalNameTypes
-  const [emails, dns, uris] = [texts(types.email), texts(types.dns), texts(types.uri)]
+export function readAltNames(all: readonly pkijs.GeneralName[]): {
+  names: SubjectNames
+  constrainedNames: ConstrainedNames
+} {
+  const ofType = (type: number): pkijs.GeneralName[] => all.filter((name) => name.type === type)
+  const texts = (type: number): string[] => ofType(type).map((name) => ascii(String(name.value)))
+  const [emails, dns, uris] = [texts(1), texts(2), texts(6)]
+  const ips = ofType(7).map(({ value }): Uint8Array => value.valueBlock.valueHexView)
+  const directories = ofType(4).map(({ value }) => (value as pkijs.RelativeDistinguishedNames).toSchema().toBER())
   return {
-    names: { emails, dns, uris, ips: ofType(types.ip).map(({ content }) => ipText(content)) },
+    names: { emails, dns, uris, ips: ips.map(ipText) },
     constrainedNames: {
       ...{ emails, dns, uris },
-      ips: hexes(types.ip),
-      directories: hexes(types.directory),
-      hasOthers: all.some(({ type }) => !comparedTypes.includes(type)),
+      ips: ips.map((bytes) => Buffer.from(bytes).toString('hex')),
+      directories: directories.map((der) => Buffer.from(der).toString('hex')),
+      hasOthers: all.some(({ type }) => ![1, 2, 4, 6, 7].includes(type)),
     },
   }
 }
 
-const comparedTypes: readonly number[] = Object.values(generalNameTypes)
-
-interface Form extends ReadExtensions {
-  readonly names: SubjectNames
-  readonly fields: CertificateFields
-  readonly hasSubject: boolean
+interface Form
+  extends Pick<
+    Certificate,
+    'subject' | 'names' | 'isCa' | 'pathLength' | 'keyUsages' | 'extendedKeyUsages' | 'nameConstraints'
+  > {
+  readonly parsed: pkijs.Certificate
+  /** `undefined` where there are none. */
+  readonly altNames: { readonly isCritical: boolean; readonly count: number } | undefined
 }
 
 /** The first thing in which a certificate is not as RFC 5280 wants it, as the rest of a sentence. */
@@ -37,21 +39,21 @@ export function flawOf(form: Form): string | undefined {
   return serialFlaw(form) ?? subjectFlaw(form) ?? usageFlaw(form) ?? altNameFlaw(form)
 }
 
-function serialFlaw({ fields: { serial, extensions, version } }: Form): string | undefined {
-  const digits = serial[0] === 0 ? serial.subarray(1) : serial
-  if (((serial[0] ?? 0) & 0x80) !== 0 || digits.every((byte) => byte === 0))
+function serialFlaw({ parsed }: Form): string | undefined {
+  const bytes = parsed.serialNumber.valueBlock.valueHexView
+  const digits = bytes[0] === 0 ? bytes.subarray(1) : bytes
+  if (((bytes[0] ?? 0) & 0x80) !== 0 || digits.every((byte) => byte === 0))
     return 'has a serial number that is not positive'
   if (digits.length > 20) return 'has a serial number of more than 20 bytes'
-  return extensions.size > 0 && version !== 2 ? 'has extensions, but not the version for them' : undefined
+  const hasExtensions = parsed.extensions !== undefined && parsed.extensions.length > 0
+  return hasExtensions && parsed.version !== 2 ? 'has extensions, but not the version for them' : undefined
 }
 
-function subjectFlaw({ hasSubject, isCa, fields }: Form): string | undefined {
-  if (hasSubject) return undefined
+function subjectFlaw({ parsed, isCa, altNames }: Form): string | undefined {
+  if (parsed.subject.typesAndValues.length > 0) return undefined
   if (isCa) return 'is a CA without a name'
   // A reader that ignores alternative names would find no name at all.
-  return fields.extensions.get(extensionOids.subjectAltName)?.isCritical
-    ? undefined
-    : 'has no subject, and alternative names that are not marked critical'
+  return altNames?.isCritical ? undefined : 'has no subject, and alternative names that are not marked critical'
 }
 
 function usageFlaw({ isCa, pathLength, keyUsages, extendedKeyUsages, nameConstraints }: Form): string | undefined {
@@ -65,7 +67,7 @@ function usageFlaw({ isCa, pathLength, keyUsages, extendedKeyUsages, nameConstra
 
 function altNameFlaw({ names, altNames }: Form): string | undefined {
   if (!altNames) return undefined
-  if (altNames.length === 0) return 'has an alternative name extension without a name'
+  if (altNames.count === 0) return 'has an alternative name extension without a name'
   const host = names.dns.find((name) => !isHostName(name.replace(/^\*\./, '')) || isIPv4(name))
   return host === undefined ? undefined : `has the DNS name '${host.slice(0, 100)}', which is not a host name`
 }

@@ -1,16 +1,14 @@
 import { type KeyObject, X509Certificate } from 'node:crypto'
+import { type BaseBlock, type BitString, ObjectIdentifier, type OctetString } from 'asn1js'
+import * as pkijs from 'pkijs'
 import { isHttpUrl } from '../base/bounded-fetch.ts'
-import { type AccessPoint, extensionOids, type KeyUsage, readExtensionValues } from './certificate-extensions.ts'
-import { type CertificateFields, readFields } from './certificate-fields.ts'
 import { flawOf, readAltNames } from './certificate-form.ts'
-import { bytesOf, wholeOf } from './der.ts'
-import { type DistinguishedName, emailOid, readAttributes, toDistinguishedName } from './distinguished-name.ts'
-import { generalNameText, generalNameTypes } from './general-name.ts'
-import type { ConstrainedNames, NameConstraints } from './name-constraints.ts'
+import { type ConstrainedNames, type NameConstraints, readNameConstraints } from './name-constraints.ts'
+import { wholeOf } from './revocation/der.ts'
 
 /**
- * One certificate as plain values. `node:crypto` checks its form and reads its key, dates and signature; what Node does not
- * show is read from the bytes, which must be DER.
+ * One certificate as plain values. With `certificate-form.ts` the only file that knows how certificates are read:
+ * `node:crypto` for signatures and keys, pkijs for the extensions that Node does not show.
  */
 export interface Certificate {
   readonly der: Uint8Array
@@ -52,6 +50,14 @@ export interface Certificate {
   readonly weakSignature: string | undefined
 }
 
+export interface DistinguishedName {
+  readonly commonNames: readonly string[]
+  readonly organizations: readonly string[]
+  readonly units: readonly string[]
+  /** As RFC 4514 writes it, most specific first. */
+  readonly text: string
+}
+
 export interface SubjectNames {
   readonly uris: readonly string[]
   readonly dns: readonly string[]
@@ -59,24 +65,52 @@ export interface SubjectNames {
   readonly ips: readonly string[]
 }
 
+const keyUsageBits = [
+  'digitalSignature',
+  'nonRepudiation',
+  'keyEncipherment',
+  'dataEncipherment',
+  'keyAgreement',
+  'keyCertSign',
+  'cRLSign',
+  'encipherOnly',
+  'decipherOnly',
+] as const
+export type KeyUsage = (typeof keyUsageBits)[number]
+
 export const clientAuthOid = '1.3.6.1.5.5.7.3.2'
 export const serverAuthOid = '1.3.6.1.5.5.7.3.1'
 export const ocspSigningOid = '1.3.6.1.5.5.7.3.9'
 const anyExtendedKeyUsageOid = '2.5.29.37.0'
+const oids = {
+  subjectAltName: '2.5.29.17',
+  basicConstraints: '2.5.29.19',
+  keyUsage: '2.5.29.15',
+  extendedKeyUsage: '2.5.29.37',
+  nameConstraints: '2.5.29.30',
+} as const
+const keyIdOids = { subject: '2.5.29.14', authority: '2.5.29.35' } as const
+export const authorityInfoOid = '1.3.6.1.5.5.7.1.1'
 export const ocspMethodOid = '1.3.6.1.5.5.7.48.1'
 /** Policies limit nothing unless an extension requires one; such extensions are not in this list. */
 const certificatePoliciesOid = '2.5.29.32'
-/** The ones that may be marked critical. */
-const processedOids: readonly string[] = [
-  extensionOids.subjectAltName,
-  extensionOids.basicConstraints,
-  extensionOids.keyUsage,
-  extensionOids.extendedKeyUsage,
-  extensionOids.nameConstraints,
-  certificatePoliciesOid,
-]
+const processedOids: readonly string[] = [...Object.values(oids), certificatePoliciesOid]
 /** Limits whether or not they are marked critical: policyConstraints and inhibitAnyPolicy. */
 const limitingOids: readonly string[] = ['2.5.29.36', '2.5.29.54']
+
+const emailOid = '1.2.840.113549.1.9.1'
+
+const nameLabels: Readonly<Record<string, string>> = {
+  '2.5.4.3': 'CN',
+  '2.5.4.6': 'C',
+  '2.5.4.7': 'L',
+  '2.5.4.8': 'ST',
+  '2.5.4.10': 'O',
+  '2.5.4.11': 'OU',
+  '2.5.4.5': 'serialNumber',
+  '0.9.2342.19200300.100.1.25': 'DC',
+  [emailOid]: 'emailAddress',
+}
 
 /** Connections keep the bytes of their peers, and are judged again and again: reading them once is enough. */
 const known = new WeakMap<Uint8Array, Certificate>()
@@ -109,34 +143,59 @@ function readCertificate(der: Uint8Array): Certificate {
   const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()]
   // Comparing with NaN is always false: such a certificate would never expire.
   if (!Number.isFinite(notBefore) || !Number.isFinite(notAfter)) throw new Error('its dates cannot be read')
-  const fields = readFields(der)
-  const extensions = readExtensionValues(der, fields.extensions)
-  const { altNames, isCa, pathLength, keyUsages, extendedKeyUsages, nameConstraints } = extensions
-  const attributes = readAttributes(der, fields.subject)
-  const subjectDer = hex(bytesOf(der, fields.subject))
-  const { names, constrainedNames } = readAltNames(altNames ?? [])
+  const parsed = pkijs.Certificate.fromBER(der as Uint8Array<ArrayBuffer>)
+  const extension = (oid: string): pkijs.Extension | undefined => parsed.extensions?.find((one) => one.extnID === oid)
+  const seen = new Set<string>()
+  for (const { extnID } of parsed.extensions ?? []) {
+    if (seen.has(extnID)) throw new Error(`extension ${extnID} twice`)
+    seen.add(extnID)
+  }
+  const constraints = parsedValue<pkijs.BasicConstraints>(extension(oids.basicConstraints))
+  const usages = parsedValue<BitString>(extension(oids.keyUsage))
+  const extended = parsedValue<pkijs.ExtKeyUsage>(extension(oids.extendedKeyUsage))
+  const constraintsOnNames = parsedValue<pkijs.NameConstraints>(extension(oids.nameConstraints))
+  const nameConstraints = constraintsOnNames && readNameConstraints(constraintsOnNames)
+  const altNames = extension(oids.subjectAltName)
+  const altNameList = parsedValue<pkijs.AltName>(altNames)?.altNames ?? []
+  const subjectDer = hex(parsed.subject.toSchema().toBER())
+  const fields = {
+    subject: readName(parsed.subject),
+    ...readAltNames(altNameList),
+    isCa: constraints?.cA === true,
+    pathLength: typeof constraints?.pathLenConstraint === 'number' ? constraints.pathLenConstraint : undefined,
+    keyUsages: usages && readKeyUsages(usages),
+    extendedKeyUsages: extended?.keyPurposes,
+    nameConstraints,
+  }
   return {
-    ...{ der, x509, subjectDer, notBefore, notAfter, names },
-    ...{ isCa, pathLength, keyUsages, extendedKeyUsages, nameConstraints },
-    issuerDer: hex(bytesOf(der, fields.issuer)),
-    subject: toDistinguishedName(attributes),
-    issuerText: toDistinguishedName(readAttributes(der, fields.issuer)).text,
+    der,
+    x509,
+    subjectDer,
+    issuerDer: hex(parsed.issuer.toSchema().toBER()),
+    issuerText: readName(parsed.issuer).text,
     serial: x509.serialNumber,
     fingerprint: x509.fingerprint256,
+    notBefore,
+    notAfter,
+    ...fields,
     constrainedNames: {
-      ...constrainedNames,
-      directories: [subjectDer, ...constrainedNames.directories],
+      ...fields.constrainedNames,
+      directories: [subjectDer, ...fields.constrainedNames.directories],
       // Where certificates of old have the address of mail.
-      emails: [...constrainedNames.emails, ...attributes.filter(({ oid }) => oid === emailOid).map(({ text }) => text)],
+      emails: [...fields.constrainedNames.emails, ...readAttributes(parsed.subject, emailOid)],
     },
-    subjectKeyId: extensions.subjectKeyId,
-    authorityKeyId: extensions.authorityKeyId,
-    flaw: flawOf({ ...extensions, names, fields, hasSubject: attributes.length > 0 }),
-    ocspUrls: ocspUrlsOf(extensions.accessPoints),
-    unsupported: [...fields.extensions]
-      .filter(([oid, { isCritical }]) => (isCritical && !processedOids.includes(oid)) || limitingOids.includes(oid))
-      .map(([oid]) => oid),
-    unfitKey: unfitKey(x509.publicKey, fields),
+    subjectKeyId: keyId(extension(keyIdOids.subject)),
+    authorityKeyId: keyId(extension(keyIdOids.authority)),
+    flaw: flawOf({
+      parsed,
+      ...fields,
+      altNames: altNames && { isCritical: altNames.critical, count: altNameList.length },
+    }),
+    ocspUrls: readOcspUrls(extension(authorityInfoOid)),
+    unsupported: (parsed.extensions ?? [])
+      .filter((one) => (one.critical && !processedOids.includes(one.extnID)) || limitingOids.includes(one.extnID))
+      .map((one) => one.extnID),
+    unfitKey: unfitKey(x509.publicKey, parsed.subjectPublicKeyInfo),
     weakSignature: /md[245]|sha-?1\b|sha1with/i.test(x509.signatureAlgorithm ?? '')
       ? `signed with ${x509.signatureAlgorithm}`
       : undefined,
@@ -151,12 +210,13 @@ const certificateBytesMax = 64 * 1024
  */
 function unfitKey(
   { asymmetricKeyType: type, asymmetricKeyDetails }: KeyObject,
-  { hasNamedCurve }: CertificateFields,
+  { algorithm }: pkijs.PublicKeyInfo,
 ): string | undefined {
   const { modulusLength, namedCurve } = asymmetricKeyDetails ?? {}
   if (!['rsa', 'rsa-pss', 'ec', 'ed25519', 'ed448'].includes(type ?? '')) return `its key is of the kind ${type}`
   // A curve that is spelled out can be made such that a key fits which is not the CA's.
-  if (type === 'ec' && !hasNamedCurve) return 'its key is on a curve without a name'
+  if (type === 'ec' && !(algorithm.algorithmParams instanceof ObjectIdentifier))
+    return 'its key is on a curve without a name'
   if (modulusLength !== undefined && (modulusLength < 2048 || modulusLength > 8192))
     return `its ${type} key has ${modulusLength} bits`
   const curveBits = Number(/\d{3}/.exec(namedCurve ?? '')?.[0] ?? 256)
@@ -171,14 +231,59 @@ export function allowsClientAuth({ extendedKeyUsages }: Certificate): boolean {
   )
 }
 
-function ocspUrlsOf(points: readonly AccessPoint[]): string[] {
-  return points
-    .filter(({ method, location }) => method === ocspMethodOid && location.type === generalNameTypes.uri)
-    .map(({ location }) => generalNameText(location))
+function parsedValue<T>(extension: pkijs.Extension | undefined): T | undefined {
+  if (!extension) return undefined
+  if (!extension.parsedValue) throw new Error(`extension ${extension.extnID} cannot be read`)
+  return extension.parsedValue as T
+}
+
+function readKeyUsages(bits: BitString): ReadonlySet<KeyUsage> {
+  const bytes = bits.valueBlock.valueHexView
+  return new Set(keyUsageBits.filter((_, index) => ((bytes[index >> 3] ?? 0) & (0x80 >> (index & 7))) !== 0))
+}
+
+function readOcspUrls(extension: pkijs.Extension | undefined): string[] {
+  return (parsedValue<pkijs.InfoAccess>(extension)?.accessDescriptions ?? [])
+    .filter(({ accessMethod, accessLocation }) => accessMethod === ocspMethodOid && accessLocation.type === 6)
+    .map(({ accessLocation }) => String(accessLocation.value))
     .filter((url) => isHttpUrl(url) && URL.canParse(url))
     .slice(0, 2)
 }
 
-function hex(bytes: Uint8Array): string {
-  return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString('hex')
+function keyId(extension: pkijs.Extension | undefined): string | undefined {
+  const value = parsedValue<OctetString | pkijs.AuthorityKeyIdentifier>(extension)
+  const id = value instanceof pkijs.AuthorityKeyIdentifier ? value.keyIdentifier : value
+  return id && Buffer.from(id.valueBlock.valueHexView).toString('hex')
+}
+
+function readAttributes(name: pkijs.RelativeDistinguishedNames, oid: string): string[] {
+  return name.typesAndValues.filter(({ type }) => String(type) === oid).map(({ value }) => textOf(value))
+}
+
+function readName(name: pkijs.RelativeDistinguishedNames): DistinguishedName {
+  const parts = name.typesAndValues.map(({ type, value }) => ({ type: String(type), text: textOf(value) }))
+  const ofType = (oid: string): string[] => parts.filter((part) => part.type === oid).map((part) => part.text)
+  const escaped = (text: string): string => text.replace(/[,+"\\<>;]/g, '\\$&')
+  return {
+    commonNames: ofType('2.5.4.3'),
+    organizations: ofType('2.5.4.10'),
+    units: ofType('2.5.4.11'),
+    text: parts
+      .toReversed()
+      .map((part) => `${nameLabels[part.type] ?? part.type}=${escaped(part.text)}`)
+      .join(','),
+  }
+}
+
+const utf8StringTag = 12
+
+/** The reader takes broken UTF-8 for Latin-1: then two names would look the same. */
+function textOf(value: BaseBlock): string {
+  const { valueBlock, idBlock } = value as BaseBlock & { valueBlock: { value: unknown; valueHexView: Uint8Array } }
+  if (idBlock.tagNumber !== utf8StringTag) return String(valueBlock.value)
+  return new TextDecoder('utf-8', { fatal: true, ignoreBOM: true }).decode(valueBlock.valueHexView)
+}
+
+function hex(bytes: ArrayBuffer): string {
+  return Buffer.from(bytes).toString('hex')
 }

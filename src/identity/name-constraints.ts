@@ -1,5 +1,5 @@
-import { type Element, elementAt, elementsIn, Fields, hexOf, tags } from './der.ts'
-import { generalNameText, generalNameTypes, readGeneralName } from './general-name.ts'
+import type * as pkijs from 'pkijs'
+import { type Element, elementAt, elementsIn, hexOf, tags } from './revocation/der.ts'
 
 /** What a CA may vouch for by the names of its certificates (RFC 5280 section 4.2.1.10). */
 export interface NameConstraints {
@@ -33,45 +33,38 @@ export interface ConstrainedNames {
 }
 
 const types: ReadonlyMap<number, NameType> = new Map([
-  [generalNameTypes.email, 'email'],
-  [generalNameTypes.dns, 'dns'],
-  [generalNameTypes.directory, 'directory'],
-  [generalNameTypes.uri, 'uri'],
-  [generalNameTypes.ip, 'ip'],
+  [1, 'email'],
+  [2, 'dns'],
+  [4, 'directory'],
+  [6, 'uri'],
+  [7, 'ip'],
 ])
 
-const [permittedTag, excludedTag, minimumTag] = [0xa0, 0xa1, 0x80] as const
-
-export function readNameConstraints(der: Uint8Array, value: Element): NameConstraints {
-  const fields = new Fields(der, value)
-  const read = (list: Element | undefined) => (list ? [...elementsIn(der, list)] : []).map((one) => readTree(der, one))
-  const permitted = read(fields.take(permittedTag))
-  const excluded = read(fields.take(excludedTag))
-  fields.end()
-  const all = [...permitted, ...excluded]
-  const hasRange = all.some((tree) => tree.hasRange)
-  const fault =
-    all.length === 0
-      ? 'they are empty'
-      : hasRange
-        ? 'they have minimum or maximum'
-        : faultIn(all.map(({ subtree }) => subtree))
-  return { permitted: permitted.map(({ subtree }) => subtree), excluded: excluded.map(({ subtree }) => subtree), fault }
+export function readNameConstraints(value: pkijs.NameConstraints): NameConstraints {
+  const read = (trees: readonly pkijs.GeneralSubtree[] = []): Subtree[] => trees.map(readSubtree)
+  const permitted = read(value.permittedSubtrees)
+  const excluded = read(value.excludedSubtrees)
+  const ranges = [...(value.permittedSubtrees ?? []), ...(value.excludedSubtrees ?? [])].some(
+    ({ minimum, maximum }) => minimum !== 0 || maximum !== undefined,
+  )
+  const isEmpty = permitted.length + excluded.length === 0
+  const fault = isEmpty
+    ? 'they are empty'
+    : ranges
+      ? 'they have minimum or maximum'
+      : faultIn([...permitted, ...excluded])
+  return { permitted, excluded, fault }
 }
 
-/** The least and the greatest depth may follow the name. A least depth of 0 is what counts without one. */
-function readTree(der: Uint8Array, tree: Element): { subtree: Subtree; hasRange: boolean } {
-  const [base, ...range] = elementsIn(der, tree)
-  if (!base) throw new Error('a constraint without a name')
-  const name = readGeneralName(der, base)
-  const hasRange = range.some((bound) => bound.tag !== minimumTag || hexOf(der, bound) !== '00')
-  const type = types.get(name.type) ?? 'other'
-  if (type === 'other') return { subtree: { type, base: '' }, hasRange }
-  const isText = type !== 'ip' && type !== 'directory'
-  return {
-    subtree: { type, base: isText ? generalNameText(name) : Buffer.from(name.content).toString('hex') },
-    hasRange,
-  }
+function readSubtree({ base }: pkijs.GeneralSubtree): Subtree {
+  const type = types.get(base.type) ?? 'other'
+  if (type === 'ip') return { type, base: Buffer.from(base.value.valueBlock.valueHexView).toString('hex') }
+  if (type === 'directory')
+    return {
+      type,
+      base: Buffer.from((base.value as pkijs.RelativeDistinguishedNames).toSchema().toBER()).toString('hex'),
+    }
+  return { type, base: type === 'other' ? '' : String(base.value) }
 }
 
 /** A constraint that can be read in two ways constrains nothing reliably. */

@@ -119,25 +119,6 @@ const deviations: readonly (readonly [name: string, request: ChainRequest, reaso
     { leaf: both(addExtension('1.2.3.4', nothing), addExtension('1.2.3.4', nothing)) },
     'malformed-certificate',
   ],
-  [
-    'bytes follow the value of an extension',
-    {
-      leaf: withExtension(oids.keyUsage, (one) => {
-        const value = Buffer.concat([new Uint8Array(bits(0x80, 7).toBER()), Buffer.of(5, 0)])
-        one.extnValue = new asn1js.OctetString({ valueHex: Uint8Array.from(value).buffer })
-      }),
-    },
-    'malformed-certificate',
-  ],
-  [
-    'the basic constraints of the intermediate are no constraints',
-    {
-      intermediate: withExtension(oids.basicConstraints, (one) => {
-        one.extnValue = new asn1js.OctetString({ valueHex: nothing.toBER() })
-      }),
-    },
-    'malformed-certificate',
-  ],
   ['the leaf has its key usage twice', { leaf: addExtension(oids.keyUsage, bits(0x80, 7)) }, 'malformed-certificate'],
   [
     'the intermediate demands policies',

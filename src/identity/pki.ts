@@ -2,8 +2,7 @@ import { createHash, createPrivateKey, randomBytes, webcrypto } from 'node:crypt
 import * as asn1js from 'asn1js'
 import * as pkijs from 'pkijs'
 import { errorText, UsageError } from '../base/errors.ts'
-import { clientAuthOid, ocspMethodOid, ocspSigningOid, serverAuthOid } from './certificate.ts'
-import { extensionOids } from './certificate-extensions.ts'
+import { authorityInfoOid, clientAuthOid, ocspMethodOid, ocspSigningOid, serverAuthOid } from './certificate.ts'
 import { toPem } from './pem.ts'
 
 /**
@@ -194,9 +193,7 @@ function extensionsOf(request: CertificateRequest): pkijs.Extension[] {
       accessMethod: ocspMethodOid,
       accessLocation: new pkijs.GeneralName({ type: 6, value: request.ocspUrl }),
     })
-    extensions.push(
-      extension(extensionOids.authorityInfo, false, new pkijs.InfoAccess({ accessDescriptions: [access] })),
-    )
+    extensions.push(extension(authorityInfoOid, false, new pkijs.InfoAccess({ accessDescriptions: [access] })))
   }
   if (request.criticalExtension) {
     extensions.push(

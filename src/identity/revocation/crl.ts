@@ -1,3 +1,5 @@
+import * as asn1js from 'asn1js'
+import * as pkijs from 'pkijs'
 import { takeTurns } from '../../base/turns.ts'
 import type { Certificate } from '../certificate.ts'
 import {
@@ -11,8 +13,7 @@ import {
   isTime,
   tags,
   timeOf,
-} from '../der.ts'
-import { readAttributes } from '../distinguished-name.ts'
+} from './der.ts'
 import { SerialIndex } from './serial-index.ts'
 import { acceptsAlgorithm, isSignature, isSignatureLater } from './signature.ts'
 
@@ -188,9 +189,9 @@ function numberOf(der: Uint8Array, value: Element): bigint {
 }
 
 function readName(der: Uint8Array, issuer: Element): { issuerDer: string; issuerText: string } {
-  const text = readAttributes(der, issuer).map((attribute) => attribute.text)
-  return {
-    issuerDer: hexOf(der, { from: issuer.at, to: issuer.to }),
-    issuerText: text.join(', ').replace(/[^ -~]/g, '?'),
-  }
+  const { result, offset } = asn1js.fromBER(der.slice(issuer.at, issuer.to))
+  if (offset < 0) throw new Error('its issuer cannot be read')
+  const name = new pkijs.RelativeDistinguishedNames({ schema: result })
+  const text = name.typesAndValues.map(({ value }) => String(value.valueBlock.value)).join(', ')
+  return { issuerDer: Buffer.from(name.toSchema().toBER()).toString('hex'), issuerText: text.replace(/[^ -~]/g, '?') }
 }

@@ -2,19 +2,8 @@ import { createHash } from 'node:crypto'
 import * as asn1js from 'asn1js'
 import { errorText } from '../../base/errors.ts'
 import { type Certificate, ocspSigningOid, parseCertificate } from '../certificate.ts'
-import {
-  bytesOf,
-  contentOf,
-  type Element,
-  elementsIn,
-  extensionsIn,
-  firstIn,
-  hexOf,
-  tags,
-  timeOf,
-  wholeOf,
-} from '../der.ts'
 import { hasSigned } from '../trust.ts'
+import { bytesOf, type Element, elementsIn, extensionsIn, firstIn, hexOf, tags, timeOf, wholeOf } from './der.ts'
 import { isSignature } from './signature.ts'
 
 /** What a responder says of one certificate (RFC 6960), signed by its CA or by a responder that the CA certified. */
@@ -60,7 +49,9 @@ export type CertIdDigest = 'sha1' | 'sha256'
 
 /** How far the clocks of SuperLink and responder may differ. */
 export const ocspSkewMs = 5 * 60_000
-const [bytesMax, answersMax, certificatesMax] = [256 * 1024, 256, 8] as const
+const bytesMax = 256 * 1024
+const answersMax = 256
+const certificatesMax = 8
 
 /** DER of a request about one certificate. `nonce` comes back in the responses of responders that support it. */
 export function ocspRequest(
@@ -288,6 +279,10 @@ function serialBytes({ serial }: Certificate): Buffer {
   const even = serial.length % 2 === 0 ? serial : `0${serial}`
   const bytes = Buffer.from(even, 'hex')
   return (bytes[0] ?? 0) >= 0x80 ? Buffer.concat([Buffer.of(0), bytes]) : bytes
+}
+
+function contentOf(der: Uint8Array, { from, to }: Element): Uint8Array {
+  return der.subarray(from, to)
 }
 
 function sequence(value: asn1js.BaseBlock[]): asn1js.Sequence {

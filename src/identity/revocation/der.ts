@@ -1,7 +1,6 @@
 /**
- * Steps through DER without building objects of it. An ASN.1 library makes several objects of each element: that takes
- * seconds for a revocation list of a hundred thousand entries, and milliseconds for each certificate of a fleet that joins.
- * Encodings that are not DER are errors, so that nothing can be written in two ways.
+ * Steps through DER without building objects of it. For revocation lists and OCSP responses alone: an ASN.1 library makes
+ * several objects of each of a hundred thousand entries, which takes seconds, and the event loop stands still meanwhile.
  */
 export interface Element {
   readonly tag: number
@@ -21,7 +20,6 @@ export const tags = {
   utcTime: 0x17,
   generalizedTime: 0x18,
   sequence: 0x30,
-  set: 0x31,
 } as const
 
 /** The element at `at`, which must end by `end`. Throws an Error where that is no DER. */
@@ -48,54 +46,6 @@ export function* elementsIn(bytes: Uint8Array, { from, to }: Pick<Element, 'from
   }
 }
 
-/** Takes the elements within a constructed one, in their order. Throws an Error where another one comes. */
-export class Fields {
-  readonly #bytes: Uint8Array
-  readonly #to: number
-  #at: number
-
-  constructor(bytes: Uint8Array, { from, to }: Pick<Element, 'from' | 'to'>) {
-    this.#bytes = bytes
-    this.#at = from
-    this.#to = to
-  }
-
-  /** Returns the next element if it has this tag. */
-  take(tag: number): Element | undefined {
-    if (this.#at === this.#to || this.#bytes[this.#at] !== tag) return undefined
-    return this.#next()
-  }
-
-  need(tag: number): Element {
-    const element = this.#next()
-    if (element.tag !== tag) throw new Error('another element than belongs there')
-    return element
-  }
-
-  /** Returns the next element, whatever its tag. */
-  any(): Element {
-    return this.#next()
-  }
-
-  end(): void {
-    if (this.#at !== this.#to) throw new Error('more follows than belongs there')
-  }
-
-  #next(): Element {
-    const element = elementAt(this.#bytes, this.#at, this.#to)
-    this.#at = element.to
-    return element
-  }
-}
-
-/** The one element within another. Throws an Error unless it has this tag and nothing follows. */
-export function onlyIn(bytes: Uint8Array, outer: Pick<Element, 'from' | 'to'>, tag: number): Element {
-  const fields = new Fields(bytes, outer)
-  const element = fields.need(tag)
-  fields.end()
-  return element
-}
-
 /** The first element within a constructed one. */
 export function firstIn(bytes: Uint8Array, { from, to }: Element): Element {
   return elementAt(bytes, from, to)
@@ -114,52 +64,8 @@ export function bytesOf(bytes: Uint8Array, { at, to }: Element): Uint8Array {
 }
 
 /** Hexadecimal of the content. */
-export function hexOf(bytes: Uint8Array, { from, to }: Pick<Element, 'from' | 'to'>): string {
+export function hexOf(bytes: Uint8Array, { from, to }: Element): string {
   return Buffer.from(bytes.buffer, bytes.byteOffset + from, to - from).toString('hex')
-}
-
-/** Its content, which the certificate or list still holds. */
-export function contentOf(bytes: Uint8Array, { from, to }: Pick<Element, 'from' | 'to'>): Uint8Array {
-  return bytes.subarray(from, to)
-}
-
-export function booleanOf(bytes: Uint8Array, { from, to }: Element): boolean {
-  if (to - from !== 1) throw new Error('a boolean that cannot be read')
-  return bytes[from] !== 0
-}
-
-/** A number from 0 on that fits into four bytes. */
-export function smallNumberOf(bytes: Uint8Array, { from, to }: Element): number {
-  const first = bytes[from] ?? 0x80
-  if (from === to || to - from > 4 || first >= 0x80) throw new Error('a number that cannot be read')
-  let number = 0
-  for (let at = from; at < to; at++) number = number * 256 + (bytes[at] ?? 0)
-  return number
-}
-
-const oidBytesMax = 64
-
-/** An object identifier with points between its numbers. Each has one spelling: two cannot be told apart by their bytes alone. */
-export function oidOf(bytes: Uint8Array, { from, to }: Element): string {
-  if (from === to || to - from > oidBytesMax) throw new Error('an object identifier that cannot be read')
-  const arcs: (number | bigint)[] = []
-  let arc: number | bigint = 0
-  let isFirstByte = true
-  for (let at = from; at < to; at++) {
-    const byte = bytes[at] as number
-    if (isFirstByte && byte === 0x80) throw new Error('an object identifier that cannot be read')
-    isFirstByte = byte < 0x80
-    if (typeof arc === 'number' && arc > 2 ** 45) arc = BigInt(arc)
-    arc = typeof arc === 'number' ? arc * 128 + (byte & 0x7f) : arc * 128n + BigInt(byte & 0x7f)
-    if (!isFirstByte) continue
-    arcs.push(arc)
-    arc = 0
-  }
-  if (!isFirstByte) throw new Error('an object identifier that cannot be read')
-  const [first = 0, ...rest] = arcs
-  const top = first < 40 ? 0 : first < 80 ? 1 : 2
-  const second = typeof first === 'number' ? first - top * 40 : first - BigInt(top * 40)
-  return [top, second, ...rest].join('.')
 }
 
 /** Epoch milliseconds of a UTCTime or GeneralizedTime, as RFC 5280 writes them. */
