@@ -96,6 +96,26 @@ test('a held request for nodes ends with its run', async () => {
   await ended
 })
 
+test('an app that fails because every training failed ends with the reason of the first node, too', async () => {
+  await using core = await SuperlinkCore.start()
+  const { runId, taskId } = await core.run()
+  const instruction = core.instruction(runId, await core.join('node'))
+  await core.push(runId, [instruction])
+  await core.claim(instruction.metadata.dstNodeId as Parameters<typeof core.claim>[0])
+  await core.reply(
+    core.replyTo(instruction, { error: { code: errorCodes.clientAppRaisedException, reason: 'no data' } }),
+  )
+  const backend = createSuperlinkBackend(core.ctx)
+  const output = { subStatus: 'failed', details: 'list index out of range' } as Parameters<
+    typeof backend.pushTaskOutput
+  >[1]
+  await backend.pushTaskOutput({ runId, taskId } as Task, output)
+  assert.equal(
+    (await findRun(core.ctx.db.read, runId))?.task.details,
+    'list index out of range (The only reply to train messages was an error: no data)',
+  )
+})
+
 test('a run whose app no node could load has failed, and one without a good reply completes with the reason', async () => {
   const broken = { code: errorCodes.loadClientAppException, reason: "Cannot find package 'ms'" }
   const gone = { code: errorCodes.nodeUnavailable, reason: 'offline' }

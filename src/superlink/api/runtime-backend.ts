@@ -127,10 +127,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       await ctx.db.transaction(async (tx, afterCommit) => {
         const { outcomes } = ctx.progress
         const failure = subStatus === 'completed' ? outcomes.findLoadFailure(task.runId) : undefined
-        const fruitless = subStatus === 'completed' ? outcomes.findFruitless(task.runId) : undefined
+        const fruitless = subStatus === 'stopped' ? undefined : outcomes.findFruitless(task.runId)
         if (request.processLost) return void (await ctx.tasks.lose(tx, afterCommit, task.taskId, details))
         const finished = await (failure === undefined
-          ? ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, details || (fruitless ?? ''))
+          ? ctx.tasks.finish(tx, afterCommit, task.taskId, subStatus, withFruitless(details, fruitless))
           : ctx.tasks.finish(tx, afterCommit, task.taskId, 'failed', `${noNodeLoaded} ${failure}`))
         const run = await findRun(tx, task.runId)
         if (!finished || !context || !run) return
@@ -142,6 +142,12 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       })
     },
   }
+}
+
+/** An app that fails because no node sent a model often fails with an unrelated error: the reason of the node follows it. */
+function withFruitless(details: string, fruitless: string | undefined): string {
+  if (details === '' || fruitless === undefined) return fruitless ?? details
+  return `${details} (${fruitless})`
 }
 
 /** Flower calls such a run completed, although nothing was trained. */
