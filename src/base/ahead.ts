@@ -32,7 +32,7 @@ export async function* loadAhead<T, R>(
     }
   } finally {
     stop.abort()
-    // A source that waits for something ends when that has come: nothing is gained by waiting for it.
+    // The end of the source is not awaited: the source may still wait for its next item.
     Promise.resolve(source.return?.()).catch(() => {})
   }
 }

@@ -24,7 +24,7 @@ export async function forEachAtOnce<T>(
   if (failures.length > 0) throw failures[0]
 }
 
-/** Runs work that comes from many places, up to a number at a time; more of it waits its turn. */
+/** Runs work of many callers, a limited number at a time; further work waits its turn. */
 export class AtOnce {
   readonly #max: number
   readonly #waiting: (() => void)[] = []

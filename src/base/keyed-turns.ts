@@ -1,4 +1,4 @@
-/** Lets work on one key wait for earlier work on it; other keys do not wait. */
+/** Makes work on a key wait for earlier work on the same key. Work on different keys does not wait. */
 export class KeyedTurns<Key> {
   readonly #turns = new Map<Key, Promise<unknown>>()
 

@@ -22,12 +22,12 @@ export const disk: Disk = {
 
 /**
  * Waits for the disk, for a few files at a time: each wait takes a thread of the pool, and commits of the database need one
- * too. All that wait for one folder share a sync, if it has not begun.
+ * too. Callers that wait for the same folder share a sync that has not begun.
  */
 export class DiskSyncs implements Disk {
   readonly #disk: Disk
   readonly #syncing = new AtOnce(limits.diskSyncsAtOnce)
-  /** Of folders, that have not begun. */
+  /** Syncs of folders that have not begun. */
   readonly #shared = new Map<string, Promise<void>>()
 
   constructor(on: Disk = disk) {

@@ -119,7 +119,7 @@ export class ContentCut implements AsyncDisposable {
     await this.#take(arrived.subarray(start))
   }
 
-  /** Goes on from field to field as far as the bytes reach. */
+  /** Reads field after field until the bytes end. */
   #findContent(): FoundContent | undefined {
     const bytes = this.#rest.bytes()
     while (this.#next < bytes.length) {

@@ -101,7 +101,7 @@ export class Entrance {
     this.#admission.endTurn(endpointsOf(socket))
     onFirstBytes(socket, (first) => {
       if (!isTlsHandshake(first)) return this.#judge(socket, wireOf(first), false, [])
-      // Bytes that are not TLS tell the client what it met; the mere end of the connection could be a bad network.
+      // The client learns from a response in clear text that this port has no TLS; the mere end could be a bad network.
       this.#warn('tls', tlsOnPlainPort, socket)
       socket.end('HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n')
     })
@@ -115,7 +115,7 @@ export class Entrance {
     socket.on('error', () => socket.destroy())
     const chain = clientAuth && clientAuth !== 'none' ? peerChain(socket) : []
     if (socket.alpnProtocol) this.#learn(socket, socket.alpnProtocol === 'h2' ? 'grpc' : 'http', chain)
-    // A tunnel carries what its client speaks without saying what that is.
+    // A tunnel does not say which protocol its client speaks.
     else onFirstBytes(socket, (first) => this.#learn(socket, wireOf(first), chain))
   }
 
@@ -145,7 +145,7 @@ export class Entrance {
     const state = connection.peer.kind === 'refused' ? 'refused' : 'admitted'
     const isRoom = this.#admission.move(endpointsOf(socket), state)
     this.#options.onJudged?.(connection)
-    // One refused connection too many is closed without its reason.
+    // Beyond the limit, refused connections are closed without a reason.
     if (isRoom) this.#open(socket, wire, connection)
     else socket.destroy()
   }
@@ -192,7 +192,7 @@ export class Entrance {
   }
 }
 
-/** Tells apart every connection that is open: a peer may use one port for several of our addresses. */
+/** Identifies an open connection by both of its ends: a peer may use one port for several of our addresses. */
 function endpointsOf({ remoteAddress, remotePort, localAddress, localPort }: Socket): string {
   return `${remoteAddress} ${remotePort} ${localAddress} ${localPort}`
 }

@@ -52,7 +52,7 @@ export class Readers {
     }
   }
 
-  /** Ends all connections, also those with a read under way: of a server that is not there any more no response comes. */
+  /** Ends all connections, also those with a read under way: a server that has vanished sends no response. */
   cut(): void {
     for (const client of this.#clients) destroy(client)
   }

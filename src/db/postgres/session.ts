@@ -17,8 +17,8 @@ export function clientConfig(target: PostgresTarget): pg.ClientConfig {
     ...(password === undefined ? {} : { password }),
     application_name: 'flower-superlink',
     connectionTimeoutMillis: serverLimits.connectMs,
-    // Of a server that is not there any more nothing comes, not even the end of the connection, and the system probes no
-    // connection on which a request is under way: this is the last resort (see `silentMs`).
+    // A server that has vanished sends nothing, not even the end of the connection, and the system does not probe a
+    // connection with a request under way: this timeout is the last resort (see `silentMs`).
     query_timeout: serverLimits.statementMs + serverLimits.connectMs,
     keepAlive: true,
     types: { getTypeParser: (oid: number) => parsers.get(oid) ?? ((text: string) => text) },
@@ -126,7 +126,7 @@ export async function promptly<T>(client: pg.ClientBase, action: () => Promise<T
   }
 }
 
-/** Ends a connection without a goodbye, for which a server that is not there would be waited for. */
+/** Ends a connection without a goodbye: a server that has vanished would never respond to it. */
 export function destroy(client: pg.ClientBase): void {
   streamOf(client).destroy()
 }

@@ -42,7 +42,7 @@ export class BucketObjects implements ObjectPlace {
   readonly #deleting = new AtOnce(limits.bucketDeletionsAtOnce)
   /** Copies that are being deleted. */
   readonly #evicting = new Map<string, Promise<void>>()
-  /** When the outcome of a deletion in the bucket was lost: until it can happen no more, an upload could be lost to it. */
+  /** When the response to a deletion was lost: for a while the deletion may still happen, and delete a new upload. */
   readonly #unsure = new Map<string, number>()
   /** Their uploads failed, and the store is about to remove them. */
   readonly #notKept = new Set<string>()
@@ -69,7 +69,7 @@ export class BucketObjects implements ObjectPlace {
     return this.#cache.bytes
   }
 
-  /** Looks which copies an earlier start has left. */
+  /** Finds the copies that an earlier start has left. */
   async prepare(): Promise<void> {
     await claimCacheFolder(this.#directory, this.#bucket.label)
     await this.#files.prepare()
@@ -161,7 +161,7 @@ export class BucketObjects implements ObjectPlace {
     return (await this.#download(objectId)) ? open(this.#path(objectId), 'r') : undefined
   }
 
-  /** All that wait for an object share its download. */
+  /** Callers that need the same object share its download. */
   #download(objectId: string): Promise<boolean> {
     const under = this.#downloads.get(objectId)
     if (under) return under

@@ -6,7 +6,7 @@ import { LogThrottle } from '../../base/log-throttle.ts'
 import { BucketError } from './bucket-errors.ts'
 import type { Action } from './bucket-requests.ts'
 
-/** What the bucket is asked for. */
+/** The kinds of requests to a bucket. */
 type WatchedAction = Exclude<Action, 'list'>
 
 const consequences: Readonly<Record<WatchedAction, string>> = {
@@ -16,7 +16,7 @@ const consequences: Readonly<Record<WatchedAction, string>> = {
 }
 
 /**
- * Knows whether the bucket does what it is asked, and reports that to the operator. A bucket may refuse one kind of request
+ * Tracks whether requests to the bucket succeed, and reports trouble to the operator. A bucket may refuse one kind of request
  * alone, e.g. uploads while it is full: only a success of the same kind ends the trouble.
  */
 export class BucketWatch {
@@ -48,7 +48,7 @@ export class BucketWatch {
     return this.#ended
   }
 
-  /** Runs work with the bucket, and takes note of how it ends. */
+  /** Runs work with the bucket, and records whether it succeeds. */
   async during<T>(action: WatchedAction, work: () => Promise<T>): Promise<T> {
     try {
       const result = await work()
@@ -60,7 +60,7 @@ export class BucketWatch {
     }
   }
 
-  /** Background job: while there is trouble, asks again and again whether it has ended. */
+  /** Background job: while there is trouble, tries every few seconds whether it has ended. */
   async watch(probe: (action: WatchedAction) => Promise<unknown>, signal: AbortSignal): Promise<void> {
     while (!signal.aborted) {
       using subscription = this.#changed.subscribe('trouble')

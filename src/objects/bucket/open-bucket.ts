@@ -12,13 +12,13 @@ export interface BucketStart {
   readonly owner: string
   readonly log: Logger
   readonly clock: Clock
-  /** Called with a sentence each time that the server is not there yet. */
+  /** Called with a sentence each time that the server cannot be reached yet. */
   readonly onWaiting?: (reason: string) => void
   /** Ends the wait. */
   readonly signal: AbortSignal | undefined
 }
 
-/** Opens a bucket without asking it anything. */
+/** Opens a bucket without a request to its server. */
 export function bucketOf(access: BucketAccess): Bucket {
   return new Bucket(new BucketRequests(access))
 }

@@ -18,7 +18,7 @@ export function noteRefusals(
   }
 }
 
-/** Lets read the limit of each quota, and how much of it is used. */
+/** Adds metrics for the limit of each quota and for how much of it is used. */
 export function tellQuotas(metrics: Metrics, quotas: Pick<Quotas, 'list'>): void {
   const limit = metrics.gauge('trellis_quota_limit', 'Limit of a quota, in bytes or as a count', ['quota'])
   const used = metrics.gauge('trellis_quota_used', 'What is used of a quota, by the run or node that uses most', [

@@ -41,8 +41,8 @@ export class Quotas {
    * Takes room for bytes of a run, which a SuperNode or its ServerApp sends. They are in flight until the returned value is
    * disposed of, which is to happen once they are stored or refused. Throws `quota-reached`.
    *
-   * Half of a message makes no room, so messages that stop halfway could fill a quota for ever. Therefore the oldest of these
-   * may exceed it. An object that is stored already takes no room.
+   * A message frees its room once it was received, so messages that stop halfway could fill a quota for ever. Therefore the
+   * oldest of these may exceed it. An object that is stored already takes no room.
    *
    * @param owner with `objectId`, if the bytes are an object that a message announced.
    */
@@ -71,7 +71,7 @@ export class Quotas {
     return this.takeBytes(owner, bytes)
   }
 
-  /** As `takeBytes`, for what a run stores that is no message. */
+  /** As `takeBytes`, for data of a run other than messages. */
   takeDisk(runId: RunId, bytes: number): Promise<Disposable> {
     return this.#take(runId, bytes, [
       { name: 'disk', key: 'disk', max: this.limits.disk, count: usageStore.countDiskBytes },
@@ -104,7 +104,7 @@ export class Quotas {
     return isFirst
   }
 
-  /** The last refusal of something that a run needs, unless it was long ago. */
+  /** Returns the last refusal of a call that this run needs, unless it is too old to be shown. */
   findRefusal(runId: RunId): Refusal | undefined {
     const refusal = this.#refusals.get(runId)
     if (!refusal) return undefined
@@ -120,7 +120,7 @@ export class Quotas {
     this.#usages.delete(`objects ${runId}`)
   }
 
-  /** Of each quota: its limit, and how much is used of it; by the run or SuperNode that uses most of it. */
+  /** Returns the limit of each quota and how much of it is used: by the run or SuperNode that uses most. */
   async list(): Promise<readonly QuotaUse[]> {
     const { disk, runDisk, nodeDisk, runObjects, runs } = this.limits
     const uses: [QuotaName, number | undefined, number][] = [
@@ -133,7 +133,7 @@ export class Quotas {
     return uses.flatMap(([name, limit, used]) => (limit === undefined ? [] : [{ name, limit, used }]))
   }
 
-  /** Released bytes are not subtracted: what may have become a tenth of the quota too much is counted anew. */
+  /** Counts anew what has grown by a tenth of the quota since it was counted, because released bytes are not subtracted. */
   async #mostOf(prefix: string, max = 0): Promise<number> {
     for (let counts = 0; ; counts++) {
       const known = [...this.#usages].filter(([key, { used }]) => key.startsWith(prefix) && Number.isFinite(used))

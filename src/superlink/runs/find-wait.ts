@@ -121,7 +121,7 @@ interface NodeState {
   readonly remedy: string
 }
 
-/** Returns the nodes whose replies are missing, at most `waitNodesMax`, those first that will not send one by themselves. */
+/** Returns the nodes whose replies are missing, at most `waitNodesMax`, first those that cannot reply without help. */
 export async function listMissing(ctx: Ctx, runId: RunId): Promise<readonly NodeState[]> {
   const open = await runMessages.listUnanswered(ctx.db.read, runId, limits.waitNodesMax)
   return ctx.simulation ? [] : listStates(ctx, open, ctx.clock.now())

@@ -21,12 +21,12 @@ interface Questions {
   readonly isHeld: boolean
 }
 
-/** Questions for nodes that follow each other after this time come from an app that waits for more of them. */
+/** An app that still asks for nodes this long after its first question waits for more of them. */
 const repeatedAfterMs = 2000
 /** An app that has not asked again for so long waits for something else. */
 const questionsEndMs = 60_000
 
-/** What is known, in memory, of the runs that wait for something. */
+/** Keeps in memory which runs wait, and for what. */
 export class RunWaits {
   readonly #questions = new Map<RunId, Questions>()
   readonly #waits = new Map<RunId, Wait>()
@@ -79,7 +79,7 @@ export class RunWaits {
     return [...runIds].filter((runId) => String(before.get(runId) ?? '') !== String(this.lateNodes(runId)))
   }
 
-  /** Returns the runs whose programs that follow them have news, now that these are to be noticed. */
+  /** Returns the runs with news for the programs that follow them. */
   notice(notices: ReadonlyMap<RunId, Wait>): RunId[] {
     const runIds = new Set([...this.#noticed.keys(), ...notices.keys()])
     const changed = [...runIds].filter((runId) => (this.#noticed.get(runId) ?? '') !== keyOf(notices.get(runId)))

@@ -7,7 +7,7 @@ import type { Wait } from './waits.ts'
 
 type Ctx = Parameters<typeof findWait>[0] & Pick<SuperlinkContext, 'tasks' | 'bells'>
 
-/** Background job: looks every few seconds what the runs wait for, for metrics and for programs that follow them. */
+/** Background job: finds out every few seconds what the runs wait for, for metrics and for programs that follow them. */
 export async function watchWaits(ctx: Ctx, signal: AbortSignal): Promise<void> {
   while (!signal.aborted) {
     await lookAtWaits(ctx)
@@ -28,8 +28,8 @@ export async function lookAtWaits(ctx: Ctx): Promise<void> {
 }
 
 /**
- * What programs that follow a run should know. Nodes that work are news only after minutes; a full disk has a note of its
- * own.
+ * Returns the wait that programs following the run should know. That nodes work is news only after minutes; a full disk has a
+ * note of its own.
  */
 export function findNotice({ progress, clock }: Pick<Ctx, 'progress' | 'clock'>, runId: RunId): Wait | undefined {
   const wait = progress.waits.find(runId)
