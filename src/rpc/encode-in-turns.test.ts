@@ -4,6 +4,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
 import { randomFrom } from '../../test/harness/random.ts'
 import { StreamLogsResponseSchema } from '../gen/flwr/proto/control_pb.ts'
+import { PullMessagesResponseSchema } from '../gen/flwr/proto/fleet_pb.ts'
 import { ContextSchema, PullObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
 import { bytesInTurns, type Encoded, encodeInTurns } from './encode-in-turns.ts'
 
@@ -38,6 +39,18 @@ test('a message that is encoded in pieces is the message', async () => {
     assert.ok(isDeepStrictEqual(fromBinary(ContextSchema, joined(parts)), message))
     assert.ok(joined(parts).every((byte, at) => byte === bytes[at]))
   }
+})
+
+test('the objects of a response are joined in pieces of bounded size', async () => {
+  const pick = randomFrom(12)
+  const objects = Array.from({ length: 400 }, (_, index) => new Uint8Array(pick(8192)).fill(index))
+  const response = create(PullMessagesResponseSchema, { objects: [new Uint8Array(), ...objects] })
+  const parts = await encodeInTurns(PullMessagesResponseSchema, response)
+  assert.ok(isDeepStrictEqual(fromBinary(PullMessagesResponseSchema, joined(parts)), response))
+  assert.deepEqual(Buffer.from(joined(parts)), Buffer.from(toBinary(PullMessagesResponseSchema, response)))
+  assert.ok(parts.length > 3)
+  for (const part of parts)
+    assert.ok(part.buffer.byteLength < 300 * 1024, `a piece holds ${part.buffer.byteLength} bytes`)
 })
 
 test('a large object is not copied, and a long text keeps its characters', async () => {

@@ -19,6 +19,7 @@ import { confirmReceived } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { packMessages, passingOf } from '../delivery/whole-messages.ts'
+import type { Node } from '../nodes/node.ts'
 import { findPiece } from '../runs/checkpoint-pieces.ts'
 import { findStart, saveCheckpoint } from '../runs/checkpoints.ts'
 import { appendEvents } from '../runs/events.ts'
@@ -104,7 +105,8 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         return nodes.length === wait?.knownNodes ? undefined : nodes
       }
       const nodes = (await lookAgain(ctx.bells.nodes, runId, look, wait ?? { waitMs: 0 })) ?? (await list())
-      return { nodes: nodes.map((node) => nodeToWire(node, { lastSeenAt: ctx.knownNodes.lastSeenAt(node) })) }
+      const toWire = (node: Node) => nodeToWire(node, { lastSeenAt: ctx.knownNodes.lastSeenAt(node) })
+      return { nodes: await mapInTurns(nodes, toWire) }
     },
     pushLogs: (task, { logs, batch }) =>
       endsWithRun(() => appendLog(ctx, task.runId, logs, { taskId: task.taskId, batch })),

@@ -1,6 +1,7 @@
 import { sql } from 'kysely'
 import type { NodeId } from '../../base/ids.ts'
 import type { TagsBySource } from '../../base/node-tags.ts'
+import { mapInTurns } from '../../base/turns.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, jsonField, jsonTable, numberList, numbersOf } from '../../db/id-list.ts'
@@ -92,8 +93,9 @@ export async function list(db: Db, ownerAid?: string): Promise<Node[]> {
   return (await query.execute()).map(toNode)
 }
 
+/** There may be thousands: other work goes on meanwhile. */
 export async function listOnline(db: Db): Promise<Node[]> {
-  return (await selectOnline(db).selectAll().execute()).map(toNode)
+  return mapInTurns(await selectOnline(db).selectAll().execute(), toNode)
 }
 
 export async function countOnline(db: Db): Promise<number> {
