@@ -36,11 +36,20 @@ export function badDaysTable({ nodes, figures }: BadDaysReport): Rows {
     ['ms of a round for each reply, calm', spreadText(calm, 2), ''],
     ['the same with troublemakers', spreadText(stormy, 2), ''],
     ['slower by', `${slower.toFixed(0)} %`, '10 %'],
+    ...cpuRows(figures),
     ['s of the round in which the SuperLink was killed', (figures.restartMs / 1000).toFixed(1), ''],
     ['SuperNodes that came back', `${figures.rejoined} of ${figures.steady}`, 'all'],
     ['replies missing', String(figures.repliesMissing), '0'],
     ['nonsense of 64 MiB', [...new Set(figures.refusals)].join(', '), 'refused'],
     ['bodies of a byte a second that were ended', String(figures.slowBodiesEnded), ''],
     ['end of flwr run', String(figures.status), '0'],
+  ]
+}
+
+function cpuRows({ calmCpuMsPerReply: calm, stormyCpuMsPerReply: stormy }: BadDaysFigures): Rows {
+  if (calm === undefined || stormy === undefined) return []
+  return [
+    ['CPU ms of the SuperLink for each reply, calm', calm.toFixed(2), ''],
+    ['the same with troublemakers', stormy.toFixed(2), ''],
   ]
 }

@@ -5,6 +5,7 @@ import { TestCa } from '../../test/harness/certificates.ts'
 import { eventually, start } from '../../test/harness/program.ts'
 import { writeApp } from '../../test/harness/write-app.ts'
 import { type Counts, total } from '../fleet/fleet-counts.ts'
+import { ObservedSuperlink } from '../fleet/observed-superlink.ts'
 import { SimulatedFleet } from '../fleet/simulated-fleet.ts'
 import { Troublemakers } from '../fleet/troublemakers.ts'
 import { scaleClient } from '../scale/apps.ts'
@@ -20,6 +21,9 @@ export interface BadDaysFigures {
   /** Time of each round per reply, in ms: of calm rounds, of those with troublemakers, and of the one with the restart. */
   readonly calmMsPerReply: readonly number[]
   readonly stormyMsPerReply: readonly number[]
+  /** Processor time of the SuperLink per reply, in ms; other programs of the machine hardly change it. Absent in older figures. */
+  readonly calmCpuMsPerReply?: number
+  readonly stormyCpuMsPerReply?: number
   readonly restartMs: number
   /** Replies that were missing when a round ended. */
   readonly repliesMissing: number
@@ -93,15 +97,18 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
     repliesMissing += Math.max(0, Number(expected) - Number(good))
     return { ms: Number(ms), msPerReply: Number(ms) / Number(expected) }
   }
-  const roundsFrom = async (first: number, count: number): Promise<number[]> => {
-    const ms: number[] = []
-    for (let number = first; number < first + count; number++) ms.push((await round(number)).msPerReply)
-    return ms
+  const superlink = new ObservedSuperlink(first.program)
+  const roundsFrom = async (from: number, count: number): Promise<{ msPerReply: number[]; cpuMs: number }> => {
+    await run.line(new RegExp(`bench: round ${from} begins`), (roundSeconds + 60) * 1000)
+    const cpuFrom = superlink.cpuSeconds()
+    const msPerReply: number[] = []
+    for (let number = from; number < from + count; number++) msPerReply.push((await round(number)).msPerReply)
+    return { msPerReply, cpuMs: (superlink.cpuSeconds() - cpuFrom) * 1000 }
   }
 
-  const calmMsPerReply = await roundsFrom(1, calmRounds)
+  const calm = await roundsFrom(1, calmRounds)
   if (calmRounds > 0) await storm()
-  const stormyMsPerReply = await roundsFrom(calmRounds + 1, stormyRounds)
+  const stormy = await roundsFrom(calmRounds + 1, stormyRounds)
 
   await run.line(new RegExp(`bench: round ${rounds - 1} begins`))
   await fleet.report()
@@ -114,8 +121,10 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   const status = await run.end()
   const { counts } = await fleet.report()
   return {
-    calmMsPerReply,
-    stormyMsPerReply,
+    calmMsPerReply: calm.msPerReply,
+    stormyMsPerReply: stormy.msPerReply,
+    ...(calmRounds > 0 ? { calmCpuMsPerReply: calm.cpuMs / (calmRounds * nodes) } : {}),
+    stormyCpuMsPerReply: stormy.cpuMs / (stormyRounds * (nodes - vanishing)),
     restartMs,
     repliesMissing,
     rejoined: counts.joined,
