@@ -32,6 +32,7 @@ const notRun = [
   'docs/guides/postgresql.md: it needs a PostgreSQL server; test/engines/postgres-flow.test.ts runs an app with one',
   'docs/guides/postgresql.md: options to add; test/engines/postgres-flow.test.ts runs an app with them',
   'docs/guides/postgresql.md: it needs a PostgreSQL server',
+  'docs/guides/postgresql.md: it needs a PostgreSQL server; test/engines/migrate.test.ts checks a database',
   'docs/guides/postgresql.md: test/engines/migrate.test.ts copies a database both ways',
   'docs/guides/postgresql.md: it needs three machines; test/engines/standby.test.ts runs HAProxy with such a configuration',
   'docs/guides/python-and-typescript.md: a part of a file; test/interop/both-languages.test.ts and four-supernodes.test.ts run such apps',
