@@ -5,9 +5,10 @@ export const slowest: readonly string[] = [
   'interop/all-cells', // 565
   'interop/killed-python-superlink', // 540
   'interop/apps-under-python', // 500
-  'interop/faults-at-ours', // 327
   'interop/languages', // 292
   'interop/cli-side-by-side', // 278
+  // Later than `killed-python-superlink`, because both move 100 MB, which keeps a slow disk busy.
+  'interop/faults-at-ours', // 327
   'flows/simulation', // 351
   'flows/guides', // 220
   'faults/restart', // 219
