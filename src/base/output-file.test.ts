@@ -1,5 +1,14 @@
 import assert from 'node:assert/strict'
-import { appendFileSync, closeSync, openSync, readdirSync, readFileSync, symlinkSync, writeSync } from 'node:fs'
+import {
+  appendFileSync,
+  closeSync,
+  mkdirSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  symlinkSync,
+  writeSync,
+} from 'node:fs'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { cutOutputFile } from './output-file.ts'
@@ -29,5 +38,10 @@ test('an output file is bounded even if no copy of it can be made, and its absen
   appendFileSync(path, 'longer than eight bytes')
   cutOutputFile(path, 8)
   assert.deepEqual(readdirSync(directory.path), ['trellis.log'])
+  assert.equal(readFileSync(path, 'utf8'), '')
+  mkdirSync(`${path}.1`)
+  appendFileSync(path, 'longer than eight bytes')
+  cutOutputFile(path, 8)
+  assert.deepEqual(readdirSync(directory.path), ['trellis.log', 'trellis.log.1'])
   assert.equal(readFileSync(path, 'utf8'), '')
 })

@@ -1,4 +1,4 @@
-import { copyFileSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { copyFileSync, lstatSync, rmSync, statSync, truncateSync } from 'node:fs'
 
 /**
  * Bounds the file that standard output and error of this program go to: a file that is too large is copied to `PATH.1` and begins
@@ -17,14 +17,19 @@ const lookEveryMs = 5_000
 export function cutOutputFile(path: string, bytesMax: number): void {
   try {
     if (statSync(path).size <= bytesMax) return
+    keepCopy(path)
+    truncateSync(path)
   } catch {
-    // The user has removed it.
-    return
+    // The user has removed the file or made it unwritable: that must not end the program.
   }
+}
+
+function keepCopy(path: string): void {
+  const copy = `${path}.1`
   try {
-    copyFileSync(path, `${path}.1`)
+    copyFileSync(path, copy)
   } catch {
-    rmSync(`${path}.1`, { force: true })
+    // Half a copy takes room on a full disk. A folder of this name is not ours.
+    if (lstatSync(copy, { throwIfNoEntry: false })?.isDirectory() === false) rmSync(copy)
   }
-  truncateSync(path)
 }

@@ -1,4 +1,5 @@
 import type { RunId } from '../../base/ids.ts'
+import { shortened } from '../../base/printable.ts'
 import { errorCodes, type MessageError } from '../../message/message.ts'
 import { splitMessageType } from '../../message/message-type.ts'
 
@@ -13,6 +14,9 @@ function isLoadError({ code, reason }: MessageError): boolean {
 
 /** Errors which say nothing about the app: the message did not reach it in time. */
 const silentErrors: readonly number[] = [errorCodes.messageUnavailable, errorCodes.nodeUnavailable]
+
+/** A reason that becomes part of a sentence about the run. */
+const firstCharactersMax = 500
 
 interface Outcomes {
   isLoaded: boolean
@@ -40,7 +44,7 @@ export class ReplyOutcomes {
     if (!run) return
     const { category } = splitMessageType(messageType)
     if (error) {
-      const { count = 0, first = error.reason } = run.errors.get(category) ?? {}
+      const { count = 0, first = shortened(error.reason, firstCharactersMax) } = run.errors.get(category) ?? {}
       run.errors.set(category, { count: count + 1, first })
       if (silentErrors.includes(error.code)) return
     } else run.answered.add(category)
