@@ -1,3 +1,4 @@
+import { relative } from 'node:path'
 import { PassThrough } from 'node:stream'
 import { run } from 'node:test'
 import { spec } from 'node:test/reporters'
@@ -73,7 +74,7 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
       // All at once: events of two files at the same time would be printed as if one were part of the other.
       for (const event of events) report.write(event)
       const tookMs = performance.now() - fileStartedAt
-      if (tookMs >= slowMs) report.write(diagnostic(`${file} took ${Math.round(tookMs / 1000)} s`))
+      if (tookMs >= slowMs) report.write(diagnostic(`${relative('', file)} took ${Math.round(tookMs / 1000)} s`))
     }
   }
 
