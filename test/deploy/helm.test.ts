@@ -71,6 +71,23 @@ const cases: Readonly<Record<string, { values: object; given: readonly string[];
     given: bundles,
     pods: 1,
   },
+  'three SuperLinks on a database server and a bucket': {
+    values: {
+      superlink: {
+        replicas: 3,
+        database: { secret: 'state' },
+        bucket: { url: 's3://models/fleet?endpoint=https://s3.example:9000', secret: 'bucket', privateCa: true },
+      },
+      networkPolicy: { bucketPorts: [9000] },
+    },
+    given: [...bundles, 'Secret state', 'Secret bucket'],
+    pods: 1,
+  },
+  'one SuperLink on a database server': {
+    values: { superlink: { database: { secret: 'state' } } },
+    given: [...bundles, 'Secret state'],
+    pods: 1,
+  },
   'certificates that are there': {
     values: { sites: sites.slice(1), certificates: { server: 'given', client: 'given' } },
     given: [...bundles, 'Secret trellis-superlink-tls', 'Secret trellis-supernode-site-b-tls'],
@@ -111,6 +128,29 @@ test('a SuperLink that fetches lists and asks responders is told where, and may 
   const rules = (policy?.spec as { egress: unknown[] } | undefined)?.egress ?? []
   assert.deepEqual(rules.at(-1), { ports: [{ port: 8080, protocol: 'TCP' }] })
   assert.throws(() => helmTemplate({ revocation: { ocsp: 'on' } }), /revocation\/ocsp/)
+})
+
+test('of several SuperLinks one serves, and standbys hold up neither upgrades nor evictions', {
+  skip: withoutTools,
+}, () => {
+  const { values } = cases['three SuperLinks on a database server and a bucket'] as { values: object }
+  const resources = helmTemplate(values)
+  const specOf = (wanted: string) => resources.find(({ kind }) => kind === wanted)?.spec as Record<string, unknown>
+  const { replicas, podManagementPolicy, updateStrategy } = specOf('StatefulSet')
+  // A standby is never ready: Kubernetes would wait for it before it starts or replaces the next pod.
+  assert.deepEqual([replicas, podManagementPolicy, updateStrategy], [3, 'Parallel', { type: 'OnDelete' }])
+  const { minAvailable, unhealthyPodEvictionPolicy } = specOf('PodDisruptionBudget')
+  assert.deepEqual([minAvailable, unhealthyPodEvictionPolicy], [1, 'AlwaysAllow'])
+  const [superlink] = podsOf(resources)[0]?.spec.containers ?? []
+  assert.equal(superlink?.readinessProbe?.httpGet.path, '/readyz')
+  const args = superlink ? argumentsOf(superlink) : []
+  for (const arg of ['--database=$(TRELLIS_DATABASE)', '--storage-ca-certfile=/app/bucket/ca.crt'])
+    assert.ok(args.includes(arg), arg)
+  const { egress } = specOf('NetworkPolicy') as { egress: unknown[] }
+  assert.deepEqual(
+    egress.slice(-2),
+    [5432, 9000].map((port) => ({ ports: [{ port, protocol: 'TCP' }] })),
+  )
 })
 
 test('a release or site whose StatefulSet name is too long to get pods is refused with the limit', {
@@ -159,6 +199,10 @@ test('values that cannot be meant are refused with a reason', { skip: withoutToo
   refused({ superlink: { enabled: false }, sites }, /superlinkAddress says where the SuperLink is/)
   refused({ certificates: { server: 'openshift' } }, /certificates\/server/)
   refused({ superlink: { extraArgs: ['insecure'] } }, /extraArgs/)
+  const database = { secret: 'state' }
+  for (const superlink of [{ replicas: 2 }, { replicas: 2, database }])
+    refused({ superlink }, /replicas above 1 needs superlink.database.secret and superlink.bucket.url/)
+  refused({ superlink: { database, bucket: { url: 's3://models' } } }, /bucket.url needs superlink.bucket.secret/)
   refused(
     { openshift: { enabled: true, fleetHost: 'fleet.example.com' }, certificates: { server: 'service-ca' } },
     /the service CA signs for names of the cluster alone/,

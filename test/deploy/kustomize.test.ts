@@ -57,6 +57,40 @@ test('the components for trust-manager and for OpenShift routes are valid beside
   assert.deepEqual(referenceFaults(resources, []), [])
 })
 
+test('the component for PostgreSQL makes the same SuperLinks as the chart', { skip: withoutTools }, async () => {
+  using directory = temporaryDirectory()
+  const path = (name: string): string => relative(directory.path, join(folder, name))
+  const kustomization = {
+    kind: 'Kustomization',
+    namespace: 'trellis',
+    resources: [path('overlays/cert-manager')],
+    components: [path('components/postgresql')],
+  }
+  writeFileSync(directory.file('kustomization.yaml'), JSON.stringify(kustomization))
+  const resources = kustomize(directory.path)
+  assert.deepEqual(await faultsOf(resources), [])
+  assert.deepEqual(referenceFaults(resources, [...bundles, 'Secret trellis-database', 'Secret trellis-bucket']), [])
+  const url = 's3://models/trellis?endpoint=https://s3.example.com&region=us-east-1'
+  const values = {
+    superlink: { replicas: 3, database: { secret: 'trellis-database' }, bucket: { url, secret: 'trellis-bucket' } },
+  }
+  const partsOf = (all: Resource[]) => {
+    const pod = podsOf(all).find(({ name }) => name === 'trellis-superlink')
+    const [container] = pod?.spec.containers ?? []
+    assert.ok(pod && container)
+    assert.deepEqual([argumentFaults(pod), hardeningFaults(pod)], [[], []])
+    const specOf = (wanted: string) =>
+      all.find(({ kind, metadata }) => kind === wanted && metadata.name === 'trellis-superlink')?.spec
+    const { replicas, podManagementPolicy, updateStrategy } = specOf('StatefulSet') as Record<string, unknown>
+    const { selector, ...budget } = specOf('PodDisruptionBudget') as Record<string, unknown>
+    assert.ok(selector)
+    const args = argumentsOf(container).filter((arg) => /^--(storage|database=\$)/.test(arg))
+    const volumes = pod.spec.volumes.filter(({ secret }) => secret)
+    return { replicas, podManagementPolicy, updateStrategy, budget, volumes, env: container.env, args: args.toSorted() }
+  }
+  assert.deepEqual(partsOf(resources), partsOf(helmTemplate(values)))
+})
+
 test('the component for revocation lists mounts what a person keeps in a ConfigMap, as the chart does', {
   skip: withoutTools,
 }, async () => {

@@ -28,13 +28,19 @@ export interface Container {
   readonly name: string
   readonly image: string
   readonly args: readonly string[]
-  readonly env?: readonly { readonly name: string; readonly value: string }[]
+  readonly env?: readonly EnvironmentVariable[]
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[]
   readonly volumeMounts: readonly VolumeMount[]
   readonly securityContext: Readonly<Record<string, unknown>>
   readonly startupProbe?: Probe
   readonly livenessProbe?: Probe
   readonly readinessProbe?: Probe
+}
+
+export interface EnvironmentVariable {
+  readonly name: string
+  readonly value?: string
+  readonly valueFrom?: { readonly secretKeyRef: { readonly name: string; readonly key: string } }
 }
 
 export interface Probe {
@@ -52,6 +58,7 @@ export interface Volume {
   readonly name: string
   readonly projected?: { readonly defaultMode: number; readonly sources: readonly VolumeSource[] }
   readonly configMap?: { readonly name: string }
+  readonly secret?: { readonly secretName: string; readonly defaultMode: number }
   readonly csi?: { readonly driver: string }
   readonly emptyDir?: object
 }
@@ -113,9 +120,9 @@ export function podsOf(resources: readonly Resource[]): Pod[] {
     })
 }
 
-/** The arguments as a container gets them: `$(NAME)` is a variable of its environment. */
+/** The arguments as a container gets them: `$(NAME)` is a variable of its environment, which stays if a Secret has its value. */
 export function argumentsOf({ args, env = [] }: Container): string[] {
-  const values = new Map(env.map(({ name, value }) => [name, value]))
+  const values = new Map(env.map(({ name, value, valueFrom }) => [name, valueFrom ? `$(${name})` : value]))
   return args.map((arg) =>
     arg.replace(/\$\(([A-Z_]+)\)/g, (whole, name: string) => {
       const value = values.get(name)

@@ -87,8 +87,11 @@ export function hardeningFaults(pod: Pod): string[] {
         `${container.name} mounts ${name}, which is no volume`,
       )
   }
-  for (const { name, projected } of volumes)
-    expect(!projected || (projected.defaultMode & 0o007) === 0, `everybody may read the volume ${name}`)
+  for (const { name, projected, secret } of volumes)
+    expect(
+      [projected, secret].every((source) => !source || (source.defaultMode & 0o007) === 0),
+      `all users may read the volume ${name}`,
+    )
   return faults
 }
 
@@ -103,9 +106,15 @@ export function referenceFaults(resources: readonly Resource[], given: readonly 
   }
   // trust-manager writes a ConfigMap of the same name.
   for (const { metadata } of resources.filter(({ kind }) => kind === 'Bundle')) made.add(`ConfigMap ${metadata.name}`)
+  const inVariables = podsOf(resources).flatMap((pod) =>
+    pod.spec.containers
+      .flatMap(({ env = [] }) => env)
+      .flatMap(({ valueFrom }) => (valueFrom ? [`Secret ${valueFrom.secretKeyRef.name}`] : [])),
+  )
   const wanted = podsOf(resources).flatMap((pod) =>
-    pod.spec.volumes.flatMap(({ projected, configMap }) => [
+    pod.spec.volumes.flatMap(({ projected, configMap, secret }) => [
       ...(configMap ? [`ConfigMap ${configMap.name}`] : []),
+      ...(secret ? [`Secret ${secret.secretName}`] : []),
       ...(projected?.sources ?? []).flatMap((source) => [
         ...(source.secret ? [`Secret ${source.secret.name}`] : []),
         ...(source.configMap ? [`ConfigMap ${source.configMap.name}`] : []),
@@ -115,7 +124,9 @@ export function referenceFaults(resources: readonly Resource[], given: readonly 
   const issuers = resources
     .filter(({ kind }) => kind === 'Certificate')
     .map(({ spec }) => `Issuer ${(spec as { issuerRef: { name: string } }).issuerRef.name}`)
-  return [...new Set([...wanted, ...issuers])].filter((name) => !made.has(name)).map((name) => `nothing makes ${name}`)
+  return [...new Set([...wanted, ...inVariables, ...issuers])]
+    .filter((name) => !made.has(name))
+    .map((name) => `nothing makes ${name}`)
 }
 
 /** Selectors that select no pod, and services whose port no container has. */
