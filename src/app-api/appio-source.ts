@@ -27,7 +27,7 @@ export function createAppioSource(
   ): Promise<MessageShape<O>> => {
     const request = create(method.input, init) as MessageShape<I>
     const headers = superexecHeaders(secret, method, request)
-    const options = { signal, headers, timeoutMs: answerMs }
+    const options = { signal, headers, isAcceptedOnce: secret !== undefined, timeoutMs: answerMs }
     return (await channel.call(method, request as MessageInitShape<I>, options).catch(retryOverNewConnection(channel)))
       .message
   }

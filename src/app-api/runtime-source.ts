@@ -29,8 +29,9 @@ export function createRuntimeSource({ channel, secret }: TaskSourceOptions): Tas
       const method = Runtime.method.acquireTask
       const request = create(AcquireTaskRequestSchema, { supportedTaskTypes: [...programs], endedRunsSeen })
       const headers = superexecHeaders(secret, method, request)
+      const isAcceptedOnce = secret !== undefined
       const { message, waited } = await channel
-        .call(method, request, { signal, waitMs, headers, timeoutMs: waitMs + answerMs })
+        .call(method, request, { signal, waitMs, headers, isAcceptedOnce, timeoutMs: waitMs + answerMs })
         .catch(retryOverNewConnection(channel))
         .catch((error: unknown) => {
           throw explain(error, formatAddress(channel.address))

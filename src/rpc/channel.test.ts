@@ -191,3 +191,29 @@ test('a call that crosses with the end of its connection is made again over anot
   await assert.rejects(channel.call(Fleet.method.activateNode, {}), { kind: 'untaken', retryable: true })
   assert.ok(refuses >= 97, `${100 - refuses} calls`)
 })
+
+test('a call whose headers are accepted only once is not sent again when a server dies while it holds the call', async () => {
+  const seen: unknown[] = []
+  const held = new Set<unknown>()
+  await using server = createServer((request, response) => {
+    seen.push(request.headers['x-call'])
+    const isHeld = request.headers['x-call'] !== 'first' && !held.has(request.headers['x-call'])
+    held.add(request.headers['x-call'])
+    if (isHeld) request.socket.destroy()
+    else response.end()
+  })
+  server.listen(0, '127.0.0.1')
+  await once(server, 'listening')
+  const { port } = server.address() as AddressInfo
+  using channel = createChannel({
+    ...{ address: `127.0.0.1:${port}`, tls: 'insecure', transport: 'http', component: 'test' },
+  })
+  const call = (name: string, isAcceptedOnce: boolean) =>
+    channel.call(Control.method.listRuns, {}, { headers: { 'x-call': name }, isAcceptedOnce })
+  await call('first', false)
+  await assert.rejects(call('signed', true), { status: 'unavailable' })
+  assert.deepEqual(seen, ['first', 'signed'])
+  await call('first', false)
+  await call('usual', false)
+  assert.deepEqual(seen, ['first', 'signed', 'first', 'usual', 'usual'])
+})

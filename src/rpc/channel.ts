@@ -40,6 +40,8 @@ export interface CallOptions {
   readonly waitMs?: number | undefined
   readonly headers?: Readonly<Record<string, string>>
   readonly binaryHeaders?: Readonly<Record<string, Uint8Array>>
+  /** Whether the server accepts these headers only once, because they are signed with a nonce. */
+  readonly isAcceptedOnce?: boolean
   /** For a large object in the response, see `receivedObject`. The caller disposes of its file. */
   readonly files?: FileMaker | undefined
 }
@@ -208,6 +210,7 @@ export class Channel {
       timeoutMs: options.timeoutMs,
       cut: options.files && cutObject(method.output, async () => (await options.files?.openFile()) ?? 'keep'),
       isRepeatable: !onceOnlyPaths.has(path),
+      isAcceptedOnce: options.isAcceptedOnce ?? false,
     }
   }
 }

@@ -125,7 +125,10 @@ function decodeText(text: string): string {
   }
 }
 
-/** A kept connection that the server has closed meanwhile fails at once: the call is made again over another one. */
+/**
+ * A kept connection that the server has closed meanwhile fails at once: the call is made again over another one. A server that is
+ * killed while it holds the call looks the same, so a call that is accepted only once is left to the caller.
+ */
 async function exchange(wire: Wire, call: OutgoingCall, accept: string): Promise<IncomingMessage> {
   try {
     for (;;) {
@@ -175,8 +178,9 @@ function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<Incomi
     })
     request.once('response', resolve)
     request.once('error', (error: NodeJS.ErrnoException) => {
+      const isReset = error.code === 'ECONNRESET' || error.code === 'EPIPE'
       if (error instanceof RpcError) reject(error)
-      else if (request.reusedSocket && (error.code === 'ECONNRESET' || error.code === 'EPIPE')) resolve('stale')
+      else if (request.reusedSocket && isReset && !call.isAcceptedOnce) resolve('stale')
       // A TLS port closes such a connection without a word; so does a server that stops, hence no certainty.
       else if (plain && error.code === 'ECONNRESET') reject(closedUnanswered(where, error))
       else reject(broke(where, error))

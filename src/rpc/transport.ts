@@ -27,6 +27,8 @@ export interface OutgoingCall {
   readonly cut: ContentCut | undefined
   /** Whether the server may carry the call out twice. */
   readonly isRepeatable: boolean
+  /** Whether the server accepts the same bytes only once: then the caller makes the call again, with another signature. */
+  readonly isAcceptedOnce: boolean
 }
 
 export interface Answer {

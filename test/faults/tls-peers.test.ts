@@ -36,6 +36,7 @@ function grpcCall(transport: Transport, body: Uint8Array, path: string): Promise
       timeoutMs: 5000,
       cut: undefined,
       isRepeatable: true,
+      isAcceptedOnce: false,
     },
   })
 }
