@@ -53,10 +53,9 @@ export async function withDeployment<T>(
   const [fleet, control, runtime] = [++lastPort, ++lastPort, ++lastPort] as const
   const launch = (name: string, args: readonly string[]): TestProgram => stack.use(start(name, args, options))
   const superlink = launch('flower-superlink', [
-    ...(await flower.superlinkArguments(ca)),
+    ...['--database', join(directory, 'state.db'), ...(await flower.superlinkArguments(ca))],
     ...['--fleet-api-address', `127.0.0.1:${fleet}`, '--control-api-address', `127.0.0.1:${control}`],
     ...flower.runtimeAddress(runtime),
-    ...['--database', join(directory, 'state.db')],
   ])
   await superlink.line(flower.ready, 300_000)
   for (let node = 1; node <= nodes; node++) {

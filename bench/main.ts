@@ -4,6 +4,7 @@ import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { preparePython } from '../scripts/python.ts'
 import { benchBadDays } from './bad-days/main.ts'
+import { benchEngines } from './engines/main.ts'
 import { measureLarge } from './large.ts'
 import { thisMachine } from './machine.ts'
 import { measureMeans } from './mean.ts'
@@ -25,7 +26,7 @@ import { benchWaterfall } from './waterfall/main.ts'
 /**
  * `npm run bench [-- TABLE…] [--repeats N] [--quick] [--json FILE] [--page]`: figures of Trellis beside those of Python Flower
  * 1.29, both taken in this run, one after the other, on this machine: read the ratios. Each is the median of three, but large
- * models and secure aggregation are measured once. `scale`, `bad-days` and `waterfall` have options of their own, and `all`
+ * models and secure aggregation are measured once. `scale`, `bad-days`, `engines` and `waterfall` have options of their own, and `all`
  * measures everything for `docs/benchmarks.md`. Loads are bounded in count and time, and stay on the loopback interface. Each
  * table has a time limit: on a machine that is slow or busy it is measured fewer times, or left out, and the last lines say so.
  */
@@ -37,7 +38,7 @@ const minuteMs = 60_000
 /** After a share of its time limit no table begins another measurement that would end later. */
 const limitMinutes: Readonly<Record<string, number>> = {
   ...{ training: 8, large: 12, mean: 4, simulation: 8, secagg: 8, tls: 10, 'python-fleets': 8 },
-  ...{ scale: 60, 'bad-days': 30, waterfall: 15, tables: 60 },
+  ...{ scale: 60, 'bad-days': 30, engines: 8, waterfall: 15, tables: 60 },
 }
 const measuringShare = 0.5
 
@@ -89,6 +90,7 @@ const tables: Readonly<Record<string, Table>> = {
 const commands: Readonly<Record<string, (args: readonly string[]) => Promise<void>>> = {
   scale: (args) => benchScale(directory, { ours: () => trellis().bin, python: python129 }, args),
   'bad-days': (args) => benchBadDays(directory, trellis().bin, args),
+  engines: (args) => benchEngines(directory, trellis, args),
   waterfall: (args) => benchWaterfall(directory, trellis(), args),
   tables: benchTables,
   page: drawPage,
@@ -113,7 +115,7 @@ async function benchAll(args: readonly string[]): Promise<void> {
   const isQuick = args.includes('--quick')
   const parts: readonly (readonly [string, ...string[]])[] = isQuick
     ? [['scale', '--quick'], ['bad-days', '60'], ['waterfall']]
-    : [['scale'], ['bad-days'], ['waterfall'], ['tables']]
+    : [['scale'], ['bad-days'], ['engines'], ['waterfall'], ['tables']]
   const leftOut: string[] = []
   for (const [name, ...options] of parts) {
     process.stderr.write(`\n${name}\n`)

@@ -28,10 +28,26 @@ test('the page of benchmarks has a bad day with its targets, and leaves out what
     lastCounts: { joined: 900, joinsRepeated: 0, replied: 0, calls: {}, lostCalls: {}, latenciesMs: [] },
   }
   const page = pageText({
-    ...{ scale: undefined, waterfall: undefined, tables: undefined },
+    ...{ scale: undefined, waterfall: undefined, engines: undefined, tables: undefined },
     'bad-days': { machine, nodes: 1000, figures },
   })
   assert.match(page, /^\| slower by \| 5 % \| 10 % \|$/m)
   assert.match(page, /a processor, 2 cores/)
   assert.doesNotMatch(page, /^## (Fleets|Where|Beside)/m)
+})
+
+test('the table of engines has a column for each, and a dash for what was not measured', () => {
+  const fleet = { nodes: 100, secondsPerRound: 0.5, latencyMs: 12, callsPerSecond: 400, cpuMsPerNodeAndRound: 1.5 }
+  const machine = { date: '2026-11-29', processor: 'a processor', cores: 2, memoryGigabytes: 25, node: 'v26.10.0' }
+  const figures = [
+    { title: 'SQLite', fleets: [fleet], secondsPerLargeRound: 1 },
+    { title: 'PostgreSQL', fleets: [{ ...fleet, secondsPerRound: Number.NaN }], secondsPerLargeRound: undefined },
+  ]
+  const page = pageText({
+    ...{ scale: undefined, waterfall: undefined, tables: undefined, 'bad-days': undefined },
+    engines: { machine, figures },
+  })
+  assert.match(page, /^\| {2}\| SQLite \| PostgreSQL \|$/m)
+  assert.match(page, /^\| s a round of small messages, 100 SuperNodes \| 0\.500 \| – \|$/m)
+  assert.match(page, /^\| s a round, 2 SuperNodes, 20 MB model \| 1\.00 \| – \|$/m)
 })

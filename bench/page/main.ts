@@ -29,5 +29,11 @@ export function readPageData(): PageData {
     const file = join(folder, `${name}.json`)
     return existsSync(file) ? (JSON.parse(readFileSync(file, 'utf8')) as PageData[K]) : undefined
   }
-  return { scale: read('scale'), waterfall: read('waterfall'), 'bad-days': read('bad-days'), tables: read('tables') }
+  return {
+    scale: read('scale'),
+    waterfall: read('waterfall'),
+    'bad-days': read('bad-days'),
+    engines: read('engines'),
+    tables: read('tables'),
+  }
 }

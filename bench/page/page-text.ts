@@ -1,5 +1,6 @@
 import type { BadDaysReport } from '../bad-days/main.ts'
 import { badDaysTable } from '../bad-days/main.ts'
+import { type EnginesReport, enginesTable } from '../engines/rows.ts'
 import { type Machine, machineText } from '../machine.ts'
 import type { ScaleReport } from '../scale/main.ts'
 import { type MeasuredTables, tablesOf } from '../tables.ts'
@@ -13,10 +14,11 @@ export interface PageData {
   readonly scale: ScaleReport | undefined
   readonly waterfall: (Waterfall & { readonly machine: Machine }) | undefined
   readonly 'bad-days': (BadDaysReport & { readonly machine: Machine }) | undefined
+  readonly engines: EnginesReport | undefined
   readonly tables: MeasuredTables | undefined
 }
 
-export function pageText({ scale, waterfall, 'bad-days': badDays, tables }: PageData): string {
+export function pageText({ scale, waterfall, 'bad-days': badDays, engines, tables }: PageData): string {
   const waterfallText = waterfall && waterfallTables(waterfall)
   return `${[
     '# Benchmarks',
@@ -32,6 +34,13 @@ export function pageText({ scale, waterfall, 'bad-days': badDays, tables }: Page
           textBlock(waterfallText.start),
           'The round of median length:',
           textBlock(waterfallText.round),
+        ]
+      : []),
+    ...(engines
+      ? [
+          '## SQLite, PostgreSQL and S3',
+          `The same fleets and the same large model with each engine, in one run (\`npm run bench -- engines\`): ${machineText(engines.machine)}. Of several SuperLinks on one PostgreSQL database one serves and the others stand by, so their capacity is that of one. All servers share this machine.`,
+          markdownTable(enginesTable(engines)),
         ]
       : []),
     ...(tables

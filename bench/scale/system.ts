@@ -38,8 +38,12 @@ export interface StartedSuperlink {
   readonly controlAddress: string
 }
 
-/** Trellis with mutual TLS and a database file. */
-export function trellisSystem(bin: string, messages: MessageTransport = 'whole'): ScaleSystem {
+/** Trellis with mutual TLS and a database file, unless other options say where its state is. */
+export function trellisSystem(
+  bin: string,
+  messages: MessageTransport = 'whole',
+  { state, environment = {} }: { state?: readonly string[]; environment?: Readonly<Record<string, string>> } = {},
+): ScaleSystem {
   return {
     bin,
     credentials: 'certificates',
@@ -54,10 +58,11 @@ export function trellisSystem(bin: string, messages: MessageTransport = 'whole')
         'flower-superlink',
         [
           ...['--ssl-ca-certfile', ca.certfile, '--ssl-certfile', certfile, '--ssl-keyfile', keyfile],
-          ...['--ssl-require-client-auth', '--database', join(directory, 'state.db')],
+          '--ssl-require-client-auth',
+          ...(state ?? ['--database', join(directory, 'state.db')]),
           ...['--fleet-api-address', fleet, '--control-api-address', control, '--port', '0'],
         ],
-        { bin, cwd: directory, env: { NODE_OPTIONS: `${observed.NODE_OPTIONS} ${nodeOptions}` } },
+        { bin, cwd: directory, env: { ...environment, NODE_OPTIONS: `${observed.NODE_OPTIONS} ${nodeOptions}` } },
       )
       const [, fleetAddress = ''] = await program.line(/Starting Fleet API on (\S+)/)
       const [, controlAddress = ''] = await program.line(/Starting Control API on (\S+)/)
