@@ -26,7 +26,7 @@ export async function prepare({ interop, deploy, browser, engines }: Prepared): 
   const python = await preparePython()
   const tools = deploy ? await prepareDeployTools() : {}
   const chromium = browser ? prepareChromium() : {}
-  const stunnel = interop ? prepareStunnel() : {}
+  const stunnel = interop || engines ? prepareStunnel() : {}
   return {
     ...preparePostgres(),
     ...prepareHaproxy(),

@@ -31,6 +31,7 @@ export const slowest: readonly string[] = [
   'interop/under-python-superlink', // 107
   'interop/as-upstream', // 103
   'interop/from-keys-to-certificates', // 100
+  'engines/standby', // 100
   'flows/training', // 97
   'flows/operator', // 89
   'flows/cli-connections', // 84
@@ -40,7 +41,6 @@ export const slowest: readonly string[] = [
   'faults/crowd', // 71
   'flows/soak', // 60
   'faults/client-app', // 53
-  'engines/standby', // 42
   'flows/tls-check', // 39
 ]
 

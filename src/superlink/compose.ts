@@ -117,6 +117,13 @@ export async function startSuperlink(
   const observer = { ...work.observer, ...traceRuns(traces) }
   const { database } = config
   const health = stack.use(new SuperlinkHealth({ address: config.healthAddress, log, metrics }))
+  const audit = stack.use(createAuditLog(config.auditFile, { clock, log }))
+  // Also without a file: else Node would open its debugger.
+  stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
+  // A standby follows changes of these files, so that it takes over with the last good ones.
+  const credentials = await openCredentials(config, { clock, log, metrics }, stack)
+  const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
+  health.check({ troubles })
   if (database.engine === 'postgres') await health.start()
   const { promise: takenOver, resolve: onTakenOver } = Promise.withResolvers<string>()
   const waiting = { onTakenOver, onStandby: overrides.onStandby, signal: overrides.signal }
@@ -202,10 +209,6 @@ export async function startSuperlink(
       ...(simulation ? [createClientAppIoService(api)] : []),
     ]
   }
-  const audit = stack.use(createAuditLog(config.auditFile, ctx))
-  // Also without a file: else Node would open its debugger.
-  stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
-  const credentials = await openCredentials(config, { clock, log, metrics }, stack)
   const bodyBudget = new BodyBudget(limits)
   const drain = new Drain()
   tellQuotas(metrics, ctx.quotas)
@@ -216,7 +219,6 @@ export async function startSuperlink(
     for (const { kind } of ctx.progress.waits.known.values()) metrics.runsWaiting.inc({ reason: kind })
   })
   ctx.security.certificates = () => certificatesInUse(credentials)
-  const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
   const eventSources = openEventSources(ctx, { webhook: config.webhook, metrics, troubles })
   const noteDecision: AuditLog = (entry) => {
     ctx.security.note(entry)
@@ -257,7 +259,7 @@ export async function startSuperlink(
   }
   const unreadiness = () =>
     drain.trouble ?? room.trouble ?? objects.trouble ?? ownCertificateFault(credentials.server, clock.now())
-  health.check({ unreadiness, troubles })
+  health.check({ unreadiness })
   await health.start()
 
   const jobs = [

@@ -1,26 +1,46 @@
 import assert from 'node:assert/strict'
-import { renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
-import { BalancedSuperlinks, withoutBalancer } from '../harness/balanced-superlinks.ts'
+import { BalancedSuperlinks, firstPolicy, withoutBalancer } from '../harness/balanced-superlinks.ts'
+import { expectedDigest, writeBilingualApp } from '../harness/bilingual-app.ts'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { freePort } from '../harness/free-port.ts'
+import { ObjectServer, withoutObjectServers } from '../harness/object-server.ts'
 import { eventually, type TestProgram } from '../harness/program.ts'
+import { runningPython, runPythonFlwr, startPython, withoutReleases } from '../harness/python-flower.ts'
+import { startStunnel, withoutStunnel } from '../harness/stunnel.ts'
 
-/** Three SuperLinks on one database behind HAProxy, over mutual TLS: one serves, two stand by. */
+/**
+ * Three SuperLinks on one database and one bucket behind HAProxy, over mutual TLS: one serves, two stand by. None of them keeps
+ * anything on its own disk.
+ */
 
 /** Programs that wait for each other on a busy machine take long. */
 const patienceMs = 280_000
+const skip = withoutBalancer || withoutObjectServers
+const home = temporaryDirectory()
 let fleet: BalancedSuperlinks
+let bucket: ObjectServer
 let nodes: TestProgram[]
 
 before(async () => {
-  if (withoutBalancer) return
-  fleet = await BalancedSuperlinks.start(3)
+  if (skip) return
+  bucket = await ObjectServer.start(home.file('s3'))
+  const python = withoutReleases('1.41') ? undefined : runningPython('1.41')
+  fleet = await BalancedSuperlinks.start(3, { bucket, ...(python && { python: python.args, environment: python.env }) })
   nodes = [await fleet.deployment.startSupernode('node-1'), await fleet.deployment.startSupernode('node-2')]
 })
-after(() => fleet?.[Symbol.asyncDispose]())
+after(async () => {
+  await fleet?.[Symbol.asyncDispose]()
+  await bucket?.[Symbol.asyncDispose]()
+  home[Symbol.dispose]()
+})
 
 const startRun = (rounds: number): TestProgram => {
-  const config = `rounds = ${rounds}\npause-ms = 200`
+  // The ballast is large enough for the bucket.
+  const config = `rounds = ${rounds}\npause-ms = 200\nballast = 100000`
   const app = fleet.deployment.writeApp({ server: countingServer, client: countingClient, config })
   return fleet.deployment.start('flwr', ['run', app, '--stream'])
 }
@@ -31,11 +51,40 @@ async function completes(run: TestProgram, rounds: number): Promise<void> {
   await run.heard()
   assert.equal(ended, 0, [run, ...fleet.superlinks].map(({ said }) => said).join('\n----\n'))
   assert.match(run.said, new RegExp(`weights: ${rounds} ${rounds + 10}\\b`))
-  assert.match(run.said, /finished:completed/)
 }
 
-test('a training and its stream continue though the active SuperLink is killed, and then the next one', {
-  skip: withoutBalancer,
+async function killActive(): Promise<number> {
+  const active = await fleet.active()
+  fleet.superlinks[active]?.kill('SIGKILL')
+  await fleet.superlinks[active]?.end()
+  return active
+}
+
+/** `flwr` does not wait for a SuperLink, and HAProxy sees only at its next check which one serves. */
+const untilServed = () =>
+  eventually('a response through HAProxy', async () => (await fleet.deployment.flwr('ls')).status === 0)
+
+function replace(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text)
+  renameSync(`${path}.new`, path)
+}
+
+function writeConnection(folder: string, port: number): void {
+  mkdirSync(folder)
+  const connection = `address = "127.0.0.1:${port}"\ninsecure = true\n`
+  writeFileSync(join(folder, 'config.toml'), `[superlink]\ndefault = "test"\n[superlink.test]\n${connection}`)
+}
+
+/** Waits until the program says this after `action`. */
+async function says(programs: readonly TestProgram[], what: string, action: () => unknown): Promise<void> {
+  const before = programs.map(({ said }) => said.length)
+  await action()
+  for (const [index, program] of programs.entries())
+    await eventually(`'${what}'`, () => program.said.slice(before[index]).includes(what))
+}
+
+test('a training, its stream and its log continue though the active SuperLink is killed, and then the next one', {
+  skip,
 }, async (t) => {
   for (const standby of fleet.superlinks.slice(1)) await standby.line(/is in use by the SuperLink at 127\.0\.0\.1, /)
   const readyAt = `http://${(await fleet.superlinks[1]?.line(/health server on (\S+)/))?.[1]}/readyz`
@@ -43,21 +92,36 @@ test('a training and its stream continue though the active SuperLink is killed, 
   assert.equal(notReady.status, 503)
   assert.match(await notReady.text(), /this one is a standby .* It has waited since 20/)
   const run = startRun(4)
+  const [, runId = ''] = await run.line(/started run (\d+)/)
+  const log = fleet.deployment.start('flwr', ['log', runId, '--stream'])
   for (const round of [2, 3]) {
     await run.line(new RegExp(`ROUND ${round}/4`), patienceMs)
-    const active = await fleet.active()
-    fleet.superlinks[active]?.kill('SIGKILL')
-    await fleet.superlinks[active]?.end()
+    await eventually('a model in the bucket', () => bucket.stored().some((path) => /^fleet\/..\//.test(path)))
+    const active = await killActive()
     const killedAt = performance.now()
     await fleet.active()
     t.diagnostic(`a standby served after ${Math.round(performance.now() - killedAt)} ms`)
     await fleet.restart(active).line(/this one is a standby/)
   }
   await completes(run, 4)
+  assert.match(run.said, /finished:completed/)
+  assert.equal(await log.end(patienceMs), 0)
+  await log.heard()
+  assert.match(log.said, /ROUND 1\/4[\s\S]*ROUND 4\/4[\s\S]*weights: 4 14\b/)
+})
+
+test('a SuperLink that has taken over sees that an identity is in use', { skip }, async () => {
+  const pair = ['--ssl-client-certfile', 'node-1.pem', '--ssl-client-keyfile', 'node-1.key']
+  const args = ['--root-certificates', 'ca.crt', ...pair, '--superlink', fleet.deployment.fleetAddress]
+  const second = fleet.deployment.start('flower-supernode', args)
+  assert.equal(typeof (await second.end()), 'number')
+  await second.heard()
+  assert.match(second.said, /identity is in use by a connected SuperNode \(node-1\)/)
+  assert.equal(nodes[0]?.hasEnded, false)
 })
 
 test('a SuperLink that was taken over while it was cut off stops serving and becomes the standby', {
-  skip: withoutBalancer,
+  skip,
 }, async () => {
   const active = await fleet.active()
   const former = fleet.superlinks[active] as TestProgram
@@ -69,25 +133,18 @@ test('a SuperLink that was taken over while it was cut off stops serving and bec
   await former.line(/taken over by another SuperLink .* This one stops serving and becomes its standby\./)
   await former.line(/becomes its standby\.[\s\S]*this one is a standby and takes over/)
   await fleet.active()
-  // `flwr run` does not wait for a SuperLink, and HAProxy sees only at its next check which one serves.
-  await eventually('a response through HAProxy', async () => (await fleet.deployment.flwr('ls')).status === 0)
+  await untilServed()
   await completes(startRun(1), 1)
 })
 
-test('a revocation acts at the SuperLink that has taken over', { skip: withoutBalancer }, async () => {
+test('a revocation acts at the SuperLink that has taken over', { skip }, async () => {
   const { ca } = fleet.deployment
   const { issued } = await ca.issue('node-3')
-  const args = ['--root-certificates', ca.certfile, '--superlink', fleet.deployment.fleetAddress]
-  const pair = [
-    '--ssl-client-certfile',
-    `${ca.directory}/node-3.pem`,
-    '--ssl-client-keyfile',
-    `${ca.directory}/node-3.key`,
-  ]
-  const node = fleet.deployment.start('flower-supernode', [...args, ...pair])
+  const pair = ['--ssl-client-certfile', 'node-3.pem', '--ssl-client-keyfile', 'node-3.key']
+  const args = ['--root-certificates', 'ca.crt', ...pair, '--superlink', fleet.deployment.fleetAddress]
+  const node = fleet.deployment.start('flower-supernode', args)
   await node.line(/SuperNode ID/)
-  writeFileSync(`${fleet.crl}.new`, await ca.crl([issued], 2))
-  renameSync(`${fleet.crl}.new`, fleet.crl)
+  replace(fleet.crl, await ca.crl([issued], 2))
   assert.equal(await node.end(), 1)
   await node.heard()
   assert.match(node.said, /revoked/)
@@ -95,4 +152,68 @@ test('a revocation acts at the SuperLink that has taken over', { skip: withoutBa
     nodes.map(({ hasEnded }) => hasEnded),
     [false, false],
   )
+})
+
+test('a standby follows changes of its files and takes over with the last good ones', { skip }, async () => {
+  const { ca, directory } = fleet.deployment
+  const active = await fleet.active()
+  const standbys = fleet.superlinks.filter((_, index) => index !== active)
+  for (const standby of standbys) standby.kill('SIGUSR1')
+  await says(standbys, 'Replaced the trust in clients', () => {
+    replace(fleet.policy, firstPolicy.replace(', "cli"', ''))
+    for (const standby of standbys) standby.kill('SIGHUP')
+  })
+  await says(standbys, 'Kept the server certificate that is in use', () => replace(directory.file('server.pem'), ''))
+  await killActive()
+  await fleet.active()
+  await eventually('a refusal of the role that was taken away', async () =>
+    /does not grant that role/.test((await fleet.deployment.flwr('ls')).said),
+  )
+  const { certfile } = await ca.server('server')
+  assert.equal(certfile, directory.file('server.pem'))
+  const serving = fleet.superlinks[await fleet.active()] as TestProgram
+  await says([serving], 'Replaced the trust in clients', () => replace(fleet.policy, firstPolicy))
+  await untilServed()
+  await fleet.restart(active).line(/this one is a standby/)
+})
+
+test('a SuperNode and flwr of Flower 1.41, which have a tunnel for their certificates, go on after a takeover', {
+  skip: skip || withoutStunnel || withoutReleases('1.41'),
+}, async () => {
+  const { deployment } = fleet
+  const { ca, directory, environment } = deployment
+  for (const node of nodes) node.kill()
+  for (const node of nodes) await node.end()
+  await ca.issue('python-node')
+  const [nodePort, cliPort] = [await freePort(), await freePort()]
+  const section = (name: string, port: number, connect: string, pair: string): string =>
+    [
+      ...[`[${name}]`, 'client = yes', `accept = 127.0.0.1:${port}`, `connect = ${connect}`],
+      ...[`cert = ${pair}.pem`, `key = ${pair}.key`, 'CAfile = ca.crt', 'verifyChain = yes', 'checkIP = 127.0.0.1'],
+    ].join('\n')
+  const sections = [
+    section('node', nodePort, deployment.fleetAddress, 'python-node'),
+    section('cli', cliPort, deployment.controlAddress, 'cli'),
+  ]
+  await using tunnel = await startStunnel(directory.path, ['foreground = yes', 'pid =', ...sections, ''].join('\n'))
+  const args = ['--insecure', '--superlink', `127.0.0.1:${nodePort}`, '--port', String(await freePort())]
+  await using node = startPython('1.41', 'flower-supernode', args, { cwd: directory.path, env: environment })
+  await node.line(/SuperNode ID: (\d+)/, patienceMs)
+  const options = { cwd: directory.path, env: { ...environment, FLWR_HOME: home.file('flower') } }
+  const flwr = (...command: string[]) => runPythonFlwr('1.41', command, options)
+  writeConnection(home.file('flower'), cliPort)
+  const app = writeBilingualApp(directory.file('bilingual'), { server: 'python', client: 'python' })
+  const started = await flwr('run', app, '--run-config', 'nodes=1')
+  const [, runId = ''] = /run (\d+)/.exec(started.said) ?? assert.fail(started.said)
+  const log = deployment.start('flwr', ['log', runId, '--stream'])
+  await log.line(/ROUND 2\/2/, patienceMs)
+  await killActive()
+  await fleet.active()
+  const ended = await log.end(patienceMs)
+  await log.heard()
+  const all = [log, node, tunnel, fleet.superexec, ...fleet.superlinks].map(({ said }) => said).join('\n----\n')
+  assert.equal(ended, 0, all)
+  assert.match(log.said, new RegExp(`digest: ${expectedDigest()}`), all)
+  const listed = await flwr('ls', '--format', 'json')
+  assert.match(listed.stdout, /finished:completed/, listed.said)
 })

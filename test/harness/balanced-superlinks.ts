@@ -3,6 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { Deployment } from './deployment.ts'
 import { freePort } from './free-port.ts'
+import { type ObjectServer, objectServerKeys } from './object-server.ts'
 import { PostgresServer, withoutPostgres } from './postgres.ts'
 import { eventually, TestProgram } from './program.ts'
 import { Relay } from './relay.ts'
@@ -15,6 +16,9 @@ export const withoutBalancer = withoutPostgres || (haproxy === undefined ? 'HAPr
 const apis = ['fleet', 'control', 'main'] as const
 type Addresses = Record<(typeof apis)[number], string>
 
+/** What the policy of the SuperLinks says at first. */
+export const firstPolicy = '[[allow]]\nidentity = "*"\nroles = ["supernode", "cli"]\n'
+
 /** Arguments of the programs. */
 interface Commands {
   readonly superlinks: readonly (readonly string[])[]
@@ -23,7 +27,8 @@ interface Commands {
 
 /**
  * SuperLinks on one PostgreSQL database behind HAProxy, which passes on TCP to the one that listens. SuperNodes, `flwr` and the
- * SuperExec know the address of HAProxy alone. Connections to the database go through a relay that can be cut.
+ * SuperExec know the address of HAProxy alone. Connections to the database go through a relay that can be cut. Large objects are
+ * in a folder that the SuperLinks share, or in a bucket.
  */
 export class BalancedSuperlinks implements AsyncDisposable {
   readonly deployment: Deployment
@@ -32,13 +37,17 @@ export class BalancedSuperlinks implements AsyncDisposable {
   readonly relay: Relay
   /** The certificates that SuperLinks reject. */
   readonly crl: string
+  readonly policy: string
   readonly superlinks: TestProgram[]
   superexec: TestProgram
   readonly #commands: Commands
   readonly #stack: AsyncDisposableStack
 
   private constructor(
-    parts: Pick<BalancedSuperlinks, 'deployment' | 'database' | 'relay' | 'crl' | 'superlinks' | 'superexec'>,
+    parts: Pick<
+      BalancedSuperlinks,
+      'deployment' | 'database' | 'relay' | 'crl' | 'policy' | 'superlinks' | 'superexec'
+    >,
     commands: Commands,
     stack: AsyncDisposableStack,
   ) {
@@ -46,6 +55,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
     this.database = parts.database
     this.relay = parts.relay
     this.crl = parts.crl
+    this.policy = parts.policy
     this.superlinks = parts.superlinks
     this.superexec = parts.superexec
     this.#commands = commands
@@ -58,7 +68,12 @@ export class BalancedSuperlinks implements AsyncDisposable {
     {
       environment = {},
       python = [],
-    }: { environment?: Readonly<Record<string, string>>; python?: readonly string[] } = {},
+      bucket,
+    }: {
+      environment?: Readonly<Record<string, string>>
+      python?: readonly string[]
+      bucket?: ObjectServer
+    } = {},
   ): Promise<BalancedSuperlinks> {
     await using stack = new AsyncDisposableStack()
     const database = stack.use(await PostgresServer.start())
@@ -67,6 +82,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
     const places = await Promise.all(Array.from({ length: count }, chooseAddresses))
     const [first = await chooseAddresses()] = places
     let crl = ''
+    let policy = ''
     let common: readonly string[] = []
     const deployment = stack.use(
       await Deployment.create({
@@ -75,10 +91,16 @@ export class BalancedSuperlinks implements AsyncDisposable {
         superlinkArguments: async ({ directory, ca }) => {
           crl = directory.file('crl.pem')
           writeFileSync(crl, await ca.crl([], 1))
+          policy = directory.file('policy.toml')
+          writeFileSync(policy, firstPolicy)
+          writeFileSync(directory.file('bucket-keys'), bucketKeys, { mode: 0o600 })
           writeFileSync(directory.file('secret'), randomBytes(32).toString('hex'), { mode: 0o600 })
           common = [
             ...['--database', `postgres://trellis@127.0.0.1:${relay.port}/flower`],
-            ...['--storage-dir', directory.file('objects'), '--ssl-client-crl', crl],
+            ...(bucket
+              ? ['--storage', bucket.url('fleet'), '--storage-credentials-file', directory.file('bucket-keys')]
+              : ['--storage-dir', directory.file('objects')]),
+            ...['--ssl-client-crl', crl, '--ssl-client-policy', policy],
             ...['--isolation', 'process', '--superexec-auth-secret-file', directory.file('secret')],
             ...['--serverappio-api-address', '127.0.0.1:0', '--health-server-address', '127.0.0.1:0'],
           ]
@@ -99,7 +121,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
       ],
     }
     const parts = {
-      ...{ deployment, database, relay, crl, superlinks: [deployment.superlink, ...others] },
+      ...{ deployment, database, relay, crl, policy, superlinks: [deployment.superlink, ...others] },
       superexec: deployment.start('flower-superexec', commands.superexec),
     }
     return new BalancedSuperlinks(parts, commands, stack.move())
@@ -127,6 +149,9 @@ export class BalancedSuperlinks implements AsyncDisposable {
   }
 }
 
+const { accessKeyId, secretAccessKey } = objectServerKeys
+const bucketKeys = `[default]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`
+
 /** What it said last counts: it may have served before. */
 function isServing(said: string): boolean {
   return said.lastIndexOf('Starting API on') > said.lastIndexOf('standby')
@@ -149,14 +174,24 @@ async function startHaproxy(
   places: readonly Addresses[],
 ): Promise<TestProgram> {
   const sections = apis.map((api) => {
-    const servers = places.map((place, index) => `  server s${index} ${place[api]}`)
+    const servers = places.flatMap((place, index) => [
+      `  server s${index} ${place[api]}`,
+      `  server wait${index} ${place[api]} backup no-check`,
+    ])
     return [
       `frontend ${api}`,
       `  bind ${shared[api]}`,
       `  default_backend ${api}-superlinks`,
       `backend ${api}-superlinks`,
       '  option tcp-check',
-      '  default-server check inter 500ms fall 1 rise 1 on-marked-down shutdown-sessions',
+      '  retries 30',
+      '  option redispatch 1',
+      '  option allbackups',
+      '  option srvtcpka',
+      '  srvtcpka-idle 2s',
+      '  srvtcpka-intvl 1s',
+      '  srvtcpka-cnt 3',
+      '  default-server check inter 500ms fall 1 rise 1',
       ...servers,
     ].join('\n')
   })
