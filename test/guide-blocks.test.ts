@@ -22,6 +22,7 @@ const notRun = [
   'docs/guides/kubernetes.md: it needs a cluster; test/deploy/fleet.test.ts lists SuperNodes and runs an app with the pods of the overlay',
   'docs/guides/kubernetes.md: a part of an overlay; test/deploy/guide.test.ts renders it',
   'docs/guides/kubernetes.md: a part of an overlay; test/deploy/guide.test.ts renders it',
+  'docs/guides/kubernetes.md: values to add; test/deploy/helm.test.ts renders such ones',
   'docs/guides/moving-a-fleet.md: a fragment, in which the training is yours; test/faults/restart.test.ts runs such an app',
   'docs/guides/mutual-tls.md: its names and CAs are those of one organisation; src/identity/policy.test.ts reads it',
   'docs/guides/write-a-strategy.md: it needs the package registry; test/flows/package.test.ts installs new apps',
