@@ -122,8 +122,6 @@ export async function startSuperlink(
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
   // A standby follows changes of these files, so that it takes over with the last good ones.
   const credentials = await openCredentials(config, { clock, log, metrics }, stack)
-  const troubles = () => [credentials.server, credentials.clients].flatMap((set) => set?.troubles() ?? [])
-  health.check({ troubles })
   if (database.engine === 'postgres') await health.start()
   const { promise: takenOver, resolve: onTakenOver } = Promise.withResolvers<string>()
   const waiting = { onTakenOver, onStandby: overrides.onStandby, signal: overrides.signal }
@@ -219,7 +217,7 @@ export async function startSuperlink(
     for (const { kind } of ctx.progress.waits.known.values()) metrics.runsWaiting.inc({ reason: kind })
   })
   ctx.security.certificates = () => certificatesInUse(credentials)
-  const eventSources = openEventSources(ctx, { webhook: config.webhook, metrics, troubles })
+  const eventSources = openEventSources(ctx, { webhook: config.webhook, metrics, troubles: credentials.troubles })
   const noteDecision: AuditLog = (entry) => {
     ctx.security.note(entry)
     eventSources.noteRefusal(entry)
@@ -259,7 +257,7 @@ export async function startSuperlink(
   }
   const unreadiness = () =>
     drain.trouble ?? room.trouble ?? objects.trouble ?? ownCertificateFault(credentials.server, clock.now())
-  health.check({ unreadiness })
+  health.check({ unreadiness, troubles: credentials.troubles })
   await health.start()
 
   const jobs = [

@@ -36,6 +36,12 @@ export interface Credentials {
   readonly clients: FileSet<ClientTrust> | undefined
   /** Where OCSP responders are asked about clients. */
   readonly ocsp: OcspChecks | undefined
+  /** Returns one sentence for each set that is not the one in its files. */
+  readonly troubles: () => string[]
+}
+
+function troublesOf(...sets: readonly (Pick<FileSet<unknown>, 'troubles'> | undefined)[]): () => string[] {
+  return () => sets.flatMap((set) => set?.troubles() ?? [])
 }
 
 export async function openCredentials(
@@ -51,7 +57,8 @@ export async function openCredentials(
   const staple =
     config.staplesOcsp && server && config.tls ? stack.use(openStaple(server, config.tls, surroundings)) : undefined
   const { clients: choice } = config
-  if (choice.mode === 'none') return { server, staple, clients: undefined, ocsp: undefined }
+  if (choice.mode === 'none')
+    return { server, staple, clients: undefined, ocsp: undefined, troubles: troublesOf(server) }
   const files = await withFetchedLists(choice, config.database, surroundings, stack)
   let inUse: FileSet<ClientTrust> | undefined
   const read = () =>
@@ -62,7 +69,8 @@ export async function openCredentials(
   for (const warning of clients.warnings) if (!config.warnings.includes(warning)) log.warn(warning)
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   tellCrls(metrics, () => clients.current().crls, clock)
-  return { server, staple, clients, ocsp: openOcsp(choice.ocsp, clients, surroundings, stack) }
+  const ocsp = openOcsp(choice.ocsp, clients, surroundings, stack)
+  return { server, staple, clients, ocsp, troubles: troublesOf(server, clients) }
 }
 
 /** The certificates and lists that the SuperLink works with now. */
