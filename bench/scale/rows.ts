@@ -114,6 +114,16 @@ export const scaleRows: readonly ScaleRow[] = [
   { title: 'calls lost', digits: 0, value: ({ lost }) => lost, targets: { 100: 0, 1000: 0, 10000: 0 } },
   { title: 'MB after the first round', digits: 0, value: ({ megabytesAfterRound }) => megabytesAfterRound.first },
   { title: 'MB after the last round', digits: 0, value: ({ megabytesAfterRound }) => megabytesAfterRound.last },
+  {
+    title: 'MB more after the last round than after the first',
+    digits: 0,
+    value: ({ megabytesAfterRound: { first, last } }) => ({
+      median: last.median - first.median,
+      min: last.min - first.max,
+      max: last.max - first.min,
+    }),
+    targets: { 100: 0, 1000: 0, 10000: 0 },
+  },
   { title: 'MB of the ServerApp and its launcher', digits: 0, value: ({ appMegabytes }) => appMegabytes },
   {
     title: 'ms event loop delay, p99',
