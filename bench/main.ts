@@ -37,7 +37,7 @@ type Table = (times: number, endsBefore: number) => Promise<unknown>
 const minuteMs = 60_000
 /** After a share of its time limit no table begins another measurement that would end later. */
 const limitMinutes: Readonly<Record<string, number>> = {
-  ...{ training: 8, large: 12, mean: 4, simulation: 8, secagg: 8, tls: 10, 'python-fleets': 8 },
+  ...{ training: 8, large: 12, mean: 4, simulation: 12, secagg: 8, tls: 15, 'python-fleets': 8 },
   ...{ scale: 60, 'bad-days': 30, engines: 8, waterfall: 15, tables: 60 },
 }
 const measuringShare = 0.5
