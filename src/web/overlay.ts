@@ -25,3 +25,14 @@ export function comparedName(id: string, run: Pick<RunView, 'app'> | undefined):
   const end = id.length > 6 ? `…${id.slice(-6)}` : id
   return run ? `${run.app} ${end}` : `run ${end}`
 }
+
+/** Returns the keys of the configuration in which the runs differ, each with its value in every run; empty where a run has none. */
+export function differingConfig(
+  runs: readonly (Pick<RunView, 'config'> | undefined)[],
+): { readonly key: string; readonly values: readonly string[] }[] {
+  const keys = new Set(runs.flatMap((run) => Object.keys(run?.config ?? {})))
+  return [...keys]
+    .toSorted()
+    .map((key) => ({ key, values: runs.map((run) => run?.config[key] ?? '') }))
+    .filter(({ values }) => new Set(values).size > 1)
+}

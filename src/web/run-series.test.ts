@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { csv } from './csv.ts'
 import { curveSvg, thinned } from './curve-svg.ts'
-import { comparedName, overlaidCurves } from './overlay.ts'
+import { comparedName, differingConfig, overlaidCurves } from './overlay.ts'
 import { curvesOf, emptySeries, timeLeftMs, withEvents } from './run-series.ts'
 
 const progress = (round: number, phase: string, metrics?: object, at = '') => ({
@@ -85,4 +85,14 @@ test('the same metric of several runs is one chart, with a line and a style for 
   assert.match(svg, />&#60;a&#62; …345671<\/text>/)
   assert.match(svg, /stroke-dasharray/)
   assert.doesNotMatch(svg, /<a>/)
+})
+
+test('a comparison shows the configuration in which the runs differ, and nothing else', () => {
+  const runs = [{ config: { lr: '0.1', epochs: '3' } }, { config: { lr: '0.5', epochs: '3', seed: '7' } }, undefined]
+  assert.deepEqual(differingConfig(runs.slice(0, 2)), [
+    { key: 'lr', values: ['0.1', '0.5'] },
+    { key: 'seed', values: ['', '7'] },
+  ])
+  assert.deepEqual(differingConfig(runs.slice(0, 1)), [])
+  assert.deepEqual(differingConfig(runs)[0], { key: 'epochs', values: ['3', '3', ''] })
 })

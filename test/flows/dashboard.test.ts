@@ -194,6 +194,9 @@ test('several runs are in the same charts, with the keyboard, and are exported a
   const loss = `train loss: ${app} 7 40 rounds, 0.02500 in round 40`
   await page.getByRole('img', { name: `${loss}; ${app} 9 40 rounds, 0.07500 in round 40` }).waitFor()
   assert.match(page.url(), /#\/runs\/compare\/7,9$/)
+  const differing = page.getByRole('region', { name: 'Table of the configuration in which the runs differ' })
+  const rates = await differing.getByRole('cell').allTextContents()
+  assert.deepEqual(rates, [0.1 / 7, 0.1 / 9].map(String))
   assert.deepEqual(await barriers(page), [])
   await page.getByRole('slider', { name: 'Round' }).press('Home')
   const accuracies = `train accuracy of ${app} 7: 0, train accuracy of ${app} 9: 0`

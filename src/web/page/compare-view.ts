@@ -4,7 +4,7 @@ import { useState } from 'preact/hooks'
 import { csv } from '../csv.ts'
 import { type Line, lineStyle } from '../lines.ts'
 import type { RunView } from '../model.ts'
-import { comparedName, overlaidCurves } from '../overlay.ts'
+import { comparedName, differingConfig, overlaidCurves } from '../overlay.ts'
 import { valuesByRound } from '../run-series.ts'
 import { Curve } from './curve.ts'
 import { download } from './download.ts'
@@ -37,6 +37,7 @@ export function CompareView({ ids, runs }: { ids: readonly string[]; runs: reado
         <button type="button" aria-pressed=${!hidden.has(id)} onClick=${() => toggle(id)}><${Sample} style=${index} /> ${names[index]}</button>
         ${run && html`<${RunState} run=${run} />`} <a href=${`#/runs/${id}`}>details of ${names[index]}</a></li>`
     })}</ul>
+    <${Differences} names=${names} differing=${differingConfig(ids.map((id) => runOf(id, runs)))} />
     <div class="curves">${shown.map(({ name, lines }) => html`<${Curve} key=${name} name=${name} lines=${lines} />`)}</div>
     ${curves.length === 0 && html`<p>None of these runs has reported a metric yet.</p>`}
     <${RoundSlider} curves=${columns} />
@@ -45,6 +46,22 @@ export function CompareView({ ids, runs }: { ids: readonly string[]; runs: reado
       <button type="button" onClick=${() => download('runs.json', 'application/json', jsonOf(ids, runs, curves))}>JSON</button>
     </div>
   </section>` as VNode
+}
+
+interface DifferencesProps {
+  readonly names: readonly string[]
+  readonly differing: ReturnType<typeof differingConfig>
+}
+
+/** Why the curves may differ. */
+function Differences({ names, differing }: DifferencesProps): VNode | null {
+  if (differing.length === 0) return null
+  return html`<div class="wide" tabindex="0" role="region" aria-label="Table of the configuration in which the runs differ"><table>
+    <thead><tr><th scope="col">Run</th>${differing.map(({ key }) => html`<th scope="col" key=${key}>${key}</th>`)}</tr></thead>
+    <tbody>${names.map(
+      (name, run) =>
+        html`<tr key=${name}><th scope="row">${name}</th>${differing.map(({ key, values }) => html`<td key=${key}>${values[run]}</td>`)}</tr>`,
+    )}</tbody></table></div>` as VNode
 }
 
 function Sample({ style }: { style: number }): VNode {
