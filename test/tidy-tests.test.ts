@@ -119,6 +119,7 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'test/interop/unprompted.test.ts': [5, 'an app and a SuperNode that look again after a pause, as those of Flower do'],
   'src/superexec/python-fork-server.test.ts': [1, 'a program that does nothing until it is killed'],
   'src/rpc/listener-bounds.test.ts': [2, 'clients that are slow'],
+  'test/engines/standby.test.ts': [1, 'a database that is cut off for ten seconds'],
   'test/faults/lost-machine.test.ts': [1, 'its ClientApp looks for a file again'],
   'test/faults/crowd.test.ts': [3, 'a SuperLink that is stopped, and runs and pauses in turns'],
   'test/faults/http-peers.test.ts': [4, 'calls that are held before what they wait for happens'],

@@ -16,7 +16,7 @@ export interface CrashOptions {
   /** How many rounds each run has, as a multiple of the usual number. */
   readonly roundsTimes?: number
   readonly startSuperlinks?: (options: SuperlinksOptions) => Promise<Superlinks>
-  /** How long the runs may make no progress; leases and messages in work end within two minutes. */
+  /** How long the runs may make no progress, and how long their end may take; leases and messages in work end within two minutes. */
   readonly progressPatienceMs?: number
   readonly say: (line: string) => void
 }
@@ -80,7 +80,8 @@ async function killUntilFault(
       seen = readLedger(ledger).length
     }
     const faults: string[] = []
-    for (const one of active) faults.push(...(await checkRun(fleet, one, history.slice(before), ledger)))
+    const shared = { kills: history.slice(before), ledger, patienceMs: progressPatienceMs }
+    for (const one of active) faults.push(...(await checkRun(fleet, one, shared)))
     if (faults.length > 0) return faults
     ended.push(...active)
   }
@@ -106,7 +107,7 @@ async function awaitProgress(
 
 /** What a person would look at: what runs wait for, and the end of the log of each program. */
 async function describeState({ deployment, programs }: CrashFleet): Promise<string> {
-  const { said } = await deployment.flwr('ls')
+  const { said } = await deployment.flwr('ls').catch((error: Error) => ({ said: error.message }))
   return [said, ...programs().map((program) => program.said.slice(-3000))].join('\n---\n')
 }
 
@@ -122,12 +123,11 @@ async function stopOne({ deployment }: CrashFleet, active: readonly ActiveRun[])
 async function checkRun(
   { deployment }: CrashFleet,
   active: ActiveRun,
-  kills: readonly Kill[],
-  ledger: string,
+  { kills, ledger, patienceMs }: { kills: readonly Kill[]; ledger: string; patienceMs: number },
 ): Promise<string[]> {
   const { runId, follower, isEndless, expected } = active
   if (isEndless && !active.isStopped) await stopOne({ deployment } as CrashFleet, [active])
-  const status = await follower.end(240_000)
+  const status = await follower.end(patienceMs)
   const shown = (await deployment.flwr('log', runId, '--show')).stdout
   const state = await statusOf({ deployment }, runId)
   const entries = readLedger(ledger)

@@ -120,6 +120,18 @@ test('a SuperLink that has taken over sees that an identity is in use', { skip }
   assert.equal(nodes[0]?.hasEnded, false)
 })
 
+test('a run survives that the database cannot be reached for ten seconds', { skip: withoutBalancer }, async () => {
+  const active = fleet.superlinks[await fleet.active()] as TestProgram
+  const run = startRun(2)
+  await run.line(/ROUND 1\/2/, patienceMs)
+  fleet.relay.cut()
+  await active.line(/The database postgres:\S+ cannot be reached/)
+  await new Promise((resolve) => setTimeout(resolve, 10_000))
+  await fleet.relay.mend()
+  // The same SuperLink goes on, or a standby that was faster.
+  await completes(run, 2)
+})
+
 test('a SuperLink that was taken over while it was cut off stops serving and becomes the standby', {
   skip,
 }, async () => {
