@@ -76,7 +76,7 @@ test('a launcher of Flower 1.29 is answered when there is a run for it, not a se
   assert.deepEqual(await asked, { runIds: [runId] })
 })
 
-test('the token of a ServerApp opens ServerAppIo alone, once, and only while its task lives', async () => {
+test('the token of a ServerApp opens ServerAppIo alone, and only while its task lives', async () => {
   await using appio = setUp()
   const { server, client, call, create } = appio
   await create('flwr-serverapp')
@@ -85,11 +85,13 @@ test('the token of a ServerApp opens ServerAppIo alone, once, and only while its
   for (const tokens of [[], [''], ['x'], [token, token]])
     await assert.rejects(call(server, 'pullAppInputs', {}, tokens), refused)
   await assert.rejects(call(client, 'pullAppInputs', {}, [token]), refused)
-  assert.deepEqual(Object.keys((await call(server, 'pullAppInputs', {}, [token])) as object), ['context', 'run', 'fab'])
-  await assert.rejects(call(server, 'pullAppInputs', {}, [token]), {
-    code: 'task-state',
-    message: 'Failed to start run 7',
-  })
+  // The app asks again if the response was lost.
+  for (let tries = 0; tries < 2; tries++)
+    assert.deepEqual(Object.keys((await call(server, 'pullAppInputs', {}, [token])) as object), [
+      'context',
+      'run',
+      'fab',
+    ])
   assert.deepEqual(await call(server, 'sendAppHeartbeat', {}, [token]), { success: true })
 })
 

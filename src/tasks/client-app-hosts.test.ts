@@ -193,7 +193,6 @@ for (const [name, start] of Object.entries(clientAppHosts)) {
     await assert.rejects(app.call('confirmMessageReceived', other), { code: 'message-of-another' })
     await assert.rejects(app.call('getNodes', {}), { code: 'task-forbidden' })
     await assert.rejects(app.call('pushTaskOutput', { subStatus: 'perhaps' }), { code: 'invalid-request' })
-    await assert.rejects(app.call('pullTaskInput', {}), { code: 'task-state' })
   })
 
   test(`${name} keeps the last reply of a ClientApp that thinks again, and nothing when its run has ended`, async () => {

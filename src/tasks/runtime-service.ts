@@ -127,7 +127,8 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       async pullTaskInput(request, { makeRoom }, task) {
         const input = await backend.taskInput(task, makeRoom, request)
         if (request.messageRequired && !input.message) return {}
-        if (!(await tasks.activate(task.taskId))) throw new DomainError('task-state', 'The task has started already.')
+        if (!(await tasks.activate(task.taskId)))
+          throw new DomainError('task-state', 'The task has not been handed out, or has ended.')
         return { ...input, taskId: task.taskId }
       },
       async pushTaskOutput(request, _call, task) {

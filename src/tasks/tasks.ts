@@ -143,11 +143,15 @@ export class Tasks {
     if (!task || task.status === 'finished') throw new DomainError('token-invalid', `Task ${taskId} has ended.`)
   }
 
-  /** The app is up. Returns false if the task was not `starting`. */
+  /**
+   * The app is up. Returns false if the task is neither `starting` nor `running`. The app asks for its input again if the
+   * response was lost, for instance because this server was killed: the token belongs to one process.
+   */
   async activate(taskId: TaskId): Promise<boolean> {
     const { db, clock } = this.#options
     return db.transaction(async (tx) => {
       const task = await taskStore.find(tx, taskId)
+      if (task?.status === 'running') return true
       if (!task || !mayBecome(task.status, 'running')) return false
       const now = clock.now()
       await taskStore.update(tx, taskId, { status: 'running', runningAt: now, leaseUntil: now + leaseMs.running })

@@ -58,15 +58,18 @@ function countBy(entries: readonly Entry[], keyOf: (entry: Entry) => string | un
 /** A line of an app. Notes on its end may repeat the last one. */
 export const appLines = /^INFO :\s+line (\d+) (\d+)$/gm
 
-/** Lines of a log that are missing, out of order or there twice. Each process numbers its lines from the first to the last. */
-export function findLogFaults(log: string, run: string): string[] {
+/**
+ * Lines of a log that are missing, out of order or there twice. Each process numbers its lines from the first to the last.
+ * `repeats`: Flower's Python SDK sends lines again whose response was lost, without a sign of it.
+ */
+export function findLogFaults(log: string, run: string, { repeats }: { readonly repeats: boolean }): string[] {
   const faults: string[] = []
   const last = new Map<string, number>()
-  for (const [, pid = '', number] of log.matchAll(appLines)) {
-    const before = last.get(pid)
-    if (before !== undefined && Number(number) !== before + 1)
-      faults.push(`run ${run}: in its log, line ${number} of process ${pid} follows line ${before}`)
-    last.set(pid, Number(number))
+  for (const [, pid = '', text] of log.matchAll(appLines)) {
+    const [before, number] = [last.get(pid), Number(text)]
+    const isNext = before === undefined || number === before + 1 || (repeats && number <= before)
+    if (!isNext) faults.push(`run ${run}: in its log, line ${number} of process ${pid} follows line ${before}`)
+    last.set(pid, number)
   }
   return faults
 }

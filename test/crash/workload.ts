@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict'
 import type { Deployment } from '../harness/deployment.ts'
-import type { TestProgram } from '../harness/program.ts'
+import { eventually, type TestProgram } from '../harness/program.ts'
 import { writeMixedApp } from '../harness/python-apps.ts'
 import { ledgerClient, ledgerClientPython, ledgerServer, ledgerServerPython } from './apps.ts'
 
@@ -65,7 +65,18 @@ async function startRun(deployment: Deployment, load: Load, ledger: string): Pro
     client: { language, source: client },
     config: `ledger = ${JSON.stringify(ledger)}\nfloats = ${floats}\nrounds = ${rounds}\npause-ms = ${pauseMs}`,
   })
-  const { stdout, said } = await deployment.flwr('run', name, '--format', 'json')
+  const { stdout, said } = await flwr(deployment, 'run', name, '--format', 'json')
   assert.match(stdout, /run-id/, said)
   return JSON.parse(stdout)['run-id']
+}
+
+/**
+ * As a person would use it: again, if the SuperLink that responded has lost its database to another one. A SuperLink notices
+ * that some time after it has happened.
+ */
+export function flwr(deployment: Deployment, ...args: string[]): ReturnType<Deployment['flwr']> {
+  return eventually(`an end of flwr ${args[0]}`, async () => {
+    const ended = await deployment.flwr(...args)
+    return !/was taken over by another SuperLink/.test(ended.said) && ended
+  })
 }

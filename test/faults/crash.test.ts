@@ -7,7 +7,7 @@ import { drawKills } from '../crash/plan.ts'
 test('what was acknowledged survives kills of every program', async (t) => {
   const { faults } = await runCrashes({
     // So many rounds that two runs last for all kills: to start and check runs costs more than a kill.
-    ...{ kills: 20, plan: drawKills(11), python: undefined, loads: ['small', 'endless'], roundsTimes: 5 },
+    ...{ kills: 20, plan: drawKills(11), python: undefined, loads: ['small', 'endless'], roundsTimes: 3 },
     // A report comes before the limit of the test.
     progressPatienceMs: 4 * 60_000,
     say: (line) => t.diagnostic(line),
