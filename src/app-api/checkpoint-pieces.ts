@@ -26,18 +26,18 @@ export function pieceRulesOf(rules: CheckpointPieces | undefined, fabBytes: numb
 }
 
 /** How often a server may lose what it had before the save fails. */
-const losesMax = 10
+const lossesMax = 10
 
 /** Saves an encoded context piece by piece. */
 export async function sendCheckpoint(calls: TaskCalls, { pieceBytes }: PieceRules, context: Encoded): Promise<void> {
   const sha256 = await digestOf(context)
   const size = lengthOf(context)
-  let loses = 0
+  let losses = 0
   for (let offset = 0; offset < size; ) {
     const content = sliceOf(context, offset, Math.min(offset + pieceBytes, size))
     const piece = { sha256, size: BigInt(size), offset: BigInt(offset), content }
     const { received } = await calls.call(Runtime.method.saveCheckpoint, { piece })
-    if (Number(received) <= offset && ++loses > losesMax)
+    if (Number(received) <= offset && ++losses > lossesMax)
       throw new Error('The SuperLink has lost the pieces of the checkpoint again and again.')
     offset = Number(received)
   }
@@ -45,7 +45,8 @@ export async function sendCheckpoint(calls: TaskCalls, { pieceBytes }: PieceRule
 
 /** Reads the checkpoint that the app starts from. */
 export async function receiveCheckpoint(calls: TaskCalls, { sha256, size }: CheckpointPieces): Promise<WireContext> {
-  if (size > limits.checkpointBytesMax) throw new Error(`The server offers a checkpoint of ${size} bytes.`)
+  if (size > limits.checkpointBytesMax)
+    throw new Error(`The server offers a checkpoint of ${size} bytes, more than ${limits.checkpointBytesMax}.`)
   const context = Buffer.allocUnsafeSlow(Number(size))
   for (let offset = 0; offset < context.length; ) {
     const { content } = await calls.call(Runtime.method.pullCheckpoint, { sha256, offset: BigInt(offset) })
