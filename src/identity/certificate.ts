@@ -157,7 +157,7 @@ function readCertificate(der: Uint8Array): Certificate {
   const nameConstraints = constraintsOnNames && readNameConstraints(constraintsOnNames)
   const altNames = extension(oids.subjectAltName)
   const altNameList = parsedValue<pkijs.AltName>(altNames)?.altNames ?? []
-  const subjectDer = hex(parsed.subject.toSchema().toBER())
+  const subjectDer = hex(parsed.subject.valueBeforeDecode)
   const fields = {
     subject: readName(parsed.subject),
     ...readAltNames(altNameList),
@@ -171,7 +171,7 @@ function readCertificate(der: Uint8Array): Certificate {
     der,
     x509,
     subjectDer,
-    issuerDer: hex(parsed.issuer.toSchema().toBER()),
+    issuerDer: hex(parsed.issuer.valueBeforeDecode),
     issuerText: readName(parsed.issuer).text,
     serial: x509.serialNumber,
     fingerprint: x509.fingerprint256,
