@@ -12,6 +12,8 @@ export const slowest: readonly string[] = [
   'flows/simulation', // 351
   'flows/guides', // 220
   'faults/restart', // 219
+  'faults/crash', // 200
+  'faults/lost-machine', // 120
   'faults/hostile-bodies', // 217
   'flows/package', // 204
   'interop/real-apps', // 185
@@ -22,7 +24,6 @@ export const slowest: readonly string[] = [
   'flows/demo', // 153
   'flows/cli', // 152
   'interop/four-supernodes', // 127
-  'faults/crash', // 122
   'deploy/fleet', // 122
   'deploy/containers', // 121
   'interop/guides', // 119
