@@ -120,7 +120,7 @@ test('a SuperLink that has taken over sees that an identity is in use', { skip }
   assert.equal(nodes[0]?.hasEnded, false)
 })
 
-test('a run survives that the database cannot be reached for ten seconds', { skip: withoutBalancer }, async () => {
+test('a run survives that the database cannot be reached for ten seconds', { skip }, async () => {
   const active = fleet.superlinks[await fleet.active()] as TestProgram
   const run = startRun(2)
   await run.line(/ROUND 1\/2/, patienceMs)
