@@ -12,6 +12,20 @@ const folder = join(import.meta.dirname, '..', '..', 'deploy', 'kubernetes')
 const bundles = ['ConfigMap trellis-superlink-ca', 'ConfigMap trellis-client-ca']
 const overlays = { 'cert-manager': bundles, 'openshift-service-ca': bundles.slice(1), 'spiffe-csi': bundles }
 
+/** The fleet of cert-manager with these components. */
+function withComponents(...components: readonly string[]): Resource[] {
+  using directory = temporaryDirectory()
+  const path = (name: string): string => relative(directory.path, join(folder, name))
+  const kustomization = {
+    kind: 'Kustomization',
+    namespace: 'trellis',
+    resources: [path('overlays/cert-manager')],
+    components: components.map((name) => path(`components/${name}`)),
+  }
+  writeFileSync(directory.file('kustomization.yaml'), JSON.stringify(kustomization))
+  return kustomize(directory.path)
+}
+
 for (const [overlay, given] of Object.entries(overlays)) {
   test(`the overlay ${overlay} is valid, hardened, and starts our programs with options that they have`, {
     skip: withoutTools,
@@ -35,17 +49,7 @@ for (const [overlay, given] of Object.entries(overlays)) {
 test('the components for trust-manager and for OpenShift routes are valid beside a fleet', {
   skip: withoutTools,
 }, async () => {
-  using directory = temporaryDirectory()
-  const path = (name: string): string => relative(directory.path, join(folder, name))
-  const components = ['trust-manager', 'openshift-routes'].map((name) => path(`components/${name}`))
-  const kustomization = {
-    kind: 'Kustomization',
-    namespace: 'trellis',
-    resources: [path('overlays/cert-manager')],
-    components,
-  }
-  writeFileSync(directory.file('kustomization.yaml'), JSON.stringify(kustomization))
-  const resources = kustomize(directory.path)
+  const resources = withComponents('trust-manager', 'openshift-routes')
   const kinds = new Set(resources.map(({ kind }) => kind))
   assert.ok(kinds.has('Route') && kinds.has('Bundle'))
   assert.deepEqual(await faultsOf(resources), [])
@@ -58,16 +62,7 @@ test('the components for trust-manager and for OpenShift routes are valid beside
 })
 
 test('the component for PostgreSQL makes the same SuperLinks as the chart', { skip: withoutTools }, async () => {
-  using directory = temporaryDirectory()
-  const path = (name: string): string => relative(directory.path, join(folder, name))
-  const kustomization = {
-    kind: 'Kustomization',
-    namespace: 'trellis',
-    resources: [path('overlays/cert-manager')],
-    components: [path('components/postgresql')],
-  }
-  writeFileSync(directory.file('kustomization.yaml'), JSON.stringify(kustomization))
-  const resources = kustomize(directory.path)
+  const resources = withComponents('postgresql')
   assert.deepEqual(await faultsOf(resources), [])
   assert.deepEqual(referenceFaults(resources, [...bundles, 'Secret trellis-database', 'Secret trellis-bucket']), [])
   const url = 's3://models/trellis?endpoint=https://s3.example.com&region=us-east-1'
@@ -94,16 +89,7 @@ test('the component for PostgreSQL makes the same SuperLinks as the chart', { sk
 test('the component for revocation lists mounts what a person keeps in a ConfigMap, as the chart does', {
   skip: withoutTools,
 }, async () => {
-  using directory = temporaryDirectory()
-  const path = (name: string): string => relative(directory.path, join(folder, name))
-  const kustomization = {
-    kind: 'Kustomization',
-    namespace: 'trellis',
-    resources: [path('overlays/cert-manager')],
-    components: [path('components/client-crl')],
-  }
-  writeFileSync(directory.file('kustomization.yaml'), JSON.stringify(kustomization))
-  const resources = kustomize(directory.path)
+  const resources = withComponents('client-crl')
   assert.deepEqual(await faultsOf(resources), [])
   assert.deepEqual(referenceFaults(resources, [...bundles, 'ConfigMap trellis-client-crl']), [])
   const superlinkOf = (all: Resource[]) => podsOf(all).find(({ name }) => name === 'trellis-superlink')?.spec
