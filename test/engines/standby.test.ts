@@ -6,6 +6,7 @@ import { countingClient, countingServer } from '../harness/apps.ts'
 import { BalancedSuperlinks, firstPolicy, withoutBalancer } from '../harness/balanced-superlinks.ts'
 import { expectedDigest, writeBilingualApp } from '../harness/bilingual-app.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { FaultProxy } from '../harness/fault-proxy.ts'
 import { freePort } from '../harness/free-port.ts'
 import { ObjectServer, withoutObjectServers } from '../harness/object-server.ts'
 import { eventually, type TestProgram } from '../harness/program.ts'
@@ -23,17 +24,25 @@ const skip = withoutBalancer || withoutObjectServers
 const home = temporaryDirectory()
 let fleet: BalancedSuperlinks
 let bucket: ObjectServer
+/** Before the bucket: sees all requests. */
+let proxy: FaultProxy
 let nodes: TestProgram[]
 
 before(async () => {
   if (skip) return
   bucket = await ObjectServer.start(home.file('s3'))
+  proxy = await FaultProxy.start(bucket.port)
   const python = withoutReleases('1.41') ? undefined : runningPython('1.41')
-  fleet = await BalancedSuperlinks.start(3, { bucket, ...(python && { python: python.args, environment: python.env }) })
+  const storage = bucket.url('fleet', proxy.port)
+  fleet = await BalancedSuperlinks.start(3, {
+    storage,
+    ...(python && { python: python.args, environment: python.env }),
+  })
   nodes = [await fleet.deployment.startSupernode('node-1'), await fleet.deployment.startSupernode('node-2')]
 })
 after(async () => {
   await fleet?.[Symbol.asyncDispose]()
+  await proxy?.[Symbol.asyncDispose]()
   await bucket?.[Symbol.asyncDispose]()
   home[Symbol.dispose]()
 })
@@ -96,7 +105,6 @@ test('a training, its stream and its log continue though the active SuperLink is
   const log = fleet.deployment.start('flwr', ['log', runId, '--stream'])
   for (const round of [2, 3]) {
     await run.line(new RegExp(`ROUND ${round}/4`), patienceMs)
-    await eventually('a model in the bucket', () => bucket.stored().some((path) => /^fleet\/..\//.test(path)))
     const active = await killActive()
     const killedAt = performance.now()
     await fleet.active()
@@ -105,6 +113,11 @@ test('a training, its stream and its log continue though the active SuperLink is
   }
   await completes(run, 4)
   assert.match(run.said, /finished:completed/)
+  const objects = /^PUT \/models\/fleet\/[0-9a-f]{2}\/[0-9a-f]{64}/
+  assert.ok(
+    proxy.seen.some((request) => objects.test(request)),
+    proxy.seen.join('\n'),
+  )
   assert.equal(await log.end(patienceMs), 0)
   await log.heard()
   assert.match(log.said, /ROUND 1\/4[\s\S]*ROUND 4\/4[\s\S]*weights: 4 14\b/)

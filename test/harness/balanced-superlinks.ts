@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { writeFileSync } from 'node:fs'
 import { Deployment } from './deployment.ts'
 import { freePort } from './free-port.ts'
-import { type ObjectServer, objectServerKeys } from './object-server.ts'
+import { objectServerKeys } from './object-server.ts'
 import { PostgresServer, withoutPostgres } from './postgres.ts'
 import { eventually, TestProgram } from './program.ts'
 import { Relay } from './relay.ts'
@@ -68,11 +68,12 @@ export class BalancedSuperlinks implements AsyncDisposable {
     {
       environment = {},
       python = [],
-      bucket,
+      storage,
     }: {
       environment?: Readonly<Record<string, string>>
       python?: readonly string[]
-      bucket?: ObjectServer
+      /** The URL of a bucket. */
+      storage?: string
     } = {},
   ): Promise<BalancedSuperlinks> {
     await using stack = new AsyncDisposableStack()
@@ -97,8 +98,8 @@ export class BalancedSuperlinks implements AsyncDisposable {
           writeFileSync(directory.file('secret'), randomBytes(32).toString('hex'), { mode: 0o600 })
           common = [
             ...['--database', `postgres://trellis@127.0.0.1:${relay.port}/flower`],
-            ...(bucket
-              ? ['--storage', bucket.url('fleet'), '--storage-credentials-file', directory.file('bucket-keys')]
+            ...(storage
+              ? ['--storage', storage, '--storage-credentials-file', directory.file('bucket-keys')]
               : ['--storage-dir', directory.file('objects')]),
             ...['--ssl-client-crl', crl, '--ssl-client-policy', policy],
             ...['--isolation', 'process', '--superexec-auth-secret-file', directory.file('secret')],

@@ -31,9 +31,14 @@ export async function openTestDatabase(folder?: string, notices: Partial<Notices
 
 /** Lets everything that is under way go on, files included. Turns in which a database server works do not count. */
 export async function settled(turns = 50): Promise<void> {
+  const endsAt = performance.now() + patienceMs
   for (let turn = 0; turn < turns; ) {
     await new Promise((resolve) => setImmediate(resolve))
+    if (performance.now() > endsAt) throw new Error('A statement has not ended, or the next ones begin without a pause')
     if ((other?.statementsUnderWay() ?? 0) > 0) turn = 0
     else turn++
   }
 }
+
+/** How long a database server on a busy machine may take. */
+const patienceMs = 120_000
