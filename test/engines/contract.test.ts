@@ -21,7 +21,6 @@ const files = [
   'superlink/runs/retention',
   'superlink/api/checkpoints',
   'superlink/api/events',
-  'superlink/api/large-checkpoints',
   'superlink/quotas/quotas',
 ]
 
