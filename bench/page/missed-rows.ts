@@ -14,7 +14,7 @@ const explanations: Readonly<Record<string, Explanation>> = {
     limit:
       'CPU: a join is a handshake, the reading of a certificate, and two calls with a transaction each; the generator needs as much again on the same cores',
     tried:
-      'Statements of a join are compiled once, and names in a certificate are no longer parsed and encoded again. A reader of DER of our own took 0.5 ms of CPU for a certificate instead of 5.0 ms, with the same outcome in 9,766 chains of x509-limbo and BetterTLS; it was not taken, because what decides on identities is left to a kept ASN.1 library. Certificates are cached by their bytes, which helps CAs and peers that return. TLS sessions are not resumed where client certificates are asked for: a resumed session would carry an authorisation that was never judged.',
+      'Statements of a join are compiled once, and names in a certificate are no longer parsed and encoded again. A reader of DER of our own needed a tenth of the CPU for a certificate, with the same outcome in 9,766 chains of x509-limbo and BetterTLS; it was not taken, because what decides on identities is left to a kept ASN.1 library. Certificates are cached by their bytes, which helps CAs and peers that return. TLS sessions are not resumed where client certificates are asked for: a resumed session would carry an authorisation that was never judged.',
     profile:
       'Before that, 3,000 SuperNodes that joined took 5.7 ms of the main thread each: reading the certificate 1.8 ms (32 %), SQL 9 %, building and compiling statements 8 %, keys and signatures 7 %, garbage 5 %. The rest is the handshake, sockets and HTTP/2.',
   },
@@ -48,16 +48,16 @@ const explanations: Readonly<Record<string, Explanation>> = {
   'calls lost': {
     limit: 'CPU, at the one thread of the server: a round of 10,000 takes longer than a held call',
     tried:
-      'A SuperNode whose response did not come in time says so with its next call, and receives its instruction again: no reply was missing.',
+      'A SuperNode whose response did not come in time says so with its next call, and receives its instruction again.',
     profile:
       'All lost calls are PullMessages. All nodes are woken by the push; the last ones have their instruction claimed and wait more than 55 s for the thread.',
   },
   'MB more after the last round than after the first': {
     limit: 'memory that V8 reserves while it works, and pages of the database that are mapped',
     tried:
-      'A test counts live objects: the tenth round leaves no more behind than the third. With a collection of garbage every 4 s, 14 rounds of 100 SuperNodes keep 34 to 35 MB of objects from the first round to the last.',
+      'A test counts live objects: the tenth round leaves no more behind than the third. With a collection of garbage every 4 s, 14 rounds of 100 SuperNodes keep 34 to 35 MB of objects from the first round to the last. A smaller space for young objects (4 MB) did not end the growth.',
     profile:
-      'Meanwhile the heap that V8 reserves grows from 55 to 98 MB, mostly for young objects, and is not given back; buffers outside the heap stay at 5 to 9 MB. Resident memory no longer grew after two thirds of the rounds.',
+      'Meanwhile the heap that V8 reserves grows from 55 to 98 MB and is not given back; buffers outside the heap stay at 5 to 9 MB. Resident memory did not grow in the last third of the rounds.',
   },
   'ms event loop delay, p99': {
     limit: 'CPU: more programs than cores',
