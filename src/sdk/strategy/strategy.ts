@@ -9,10 +9,10 @@ import { roundBounds, type StartOptions, wholeNumber } from './start-options.ts'
 import { StrategyRun } from './strategy-run.ts'
 import { Training } from './training.ts'
 
-/** The end of a phase of training. */
+/** What {@link Strategy.aggregateTrain} gets at the end of the training phase of a round. */
 export interface TrainPhase {
   readonly round: number
-  /** What came in time, error replies too. */
+  /** The replies that came in time, error replies included. */
   readonly replies: Replies
   /** The model that the nodes were sent. */
   readonly current: ArrayRecord
@@ -53,7 +53,7 @@ export interface TrainRound {
  * }
  */
 export abstract class Strategy extends Training {
-  /** The messages of a training phase; none skips it. `arrays` is the model so far. */
+  /** Returns the messages of a training phase, each to one node. Without a message the phase is skipped. `arrays` is the model so far. */
   abstract configureTrain(
     round: number,
     arrays: ArrayRecord,
@@ -61,7 +61,7 @@ export abstract class Strategy extends Training {
     grid: Grid,
   ): Promise<Iterable<Message>>
   /**
-   * The next model. What it throws fails the run. May be called again for a round, with a reply less, if a reply is lost
+   * Returns the next model. An error that it throws fails the run. It is called again with one reply less if a reply is lost
    * while the replies are fetched.
    *
    * @example
@@ -71,20 +71,20 @@ export abstract class Strategy extends Training {
    * }
    */
   abstract aggregateTrain(phase: TrainPhase): Promise<Aggregate>
-  /** The messages of an evaluation phase; none skips it. */
+  /** Returns the messages of an evaluation phase, each to one node. Without a message the phase is skipped. */
   abstract configureEvaluate(
     round: number,
     arrays: ArrayRecord,
     config: ConfigRecord,
     grid: Grid,
   ): Promise<Iterable<Message>>
-  /** The metrics of the round. `replies` holds what came in time, error replies too, in any order. */
+  /** Returns the metrics of the round. `replies` are those that came in time, in any order, error replies included. */
   abstract aggregateEvaluate(round: number, replies: readonly Message[]): Promise<MetricRecord | undefined>
   /** Logs how the strategy is set up. */
   abstract summary(): void
 
   /**
-   * The training phase of a round: one exchange with the nodes, from {@link Strategy.configureTrain} to
+   * Runs the training phase of a round: one exchange with the nodes, from {@link Strategy.configureTrain} to
    * {@link Strategy.aggregateTrain}. Override it if a round needs several exchanges.
    */
   async trainRound({ round, current, config, grid, ask }: TrainRound): Promise<Aggregate> {
@@ -93,7 +93,8 @@ export abstract class Strategy extends Training {
   }
 
   /**
-   * Runs all rounds. What a round could not improve stays as it was. Throws a UsageError for options that make no sense.
+   * Runs all rounds and returns the model with all metrics. A round without a result leaves the model as it was. Throws a
+   * UsageError for options that make no sense.
    *
    * @example
    * const result = await new FedAvg().start(grid, initialArrays, { numRounds: 5, evaluateFn })

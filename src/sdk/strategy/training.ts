@@ -3,7 +3,7 @@ import { RecordDict } from '../../message/records.ts'
 /** What a checkpoint stores of a strategy. */
 export abstract class Training {
   /**
-   * What the strategy remembers from round to round, beside the model. A checkpoint stores it.
+   * Values that the strategy keeps from round to round, beside the model. A checkpoint stores them.
    *
    * @example
    * this.state.set('momentum', momentum)
@@ -20,7 +20,7 @@ export abstract class Training {
     return this.inner?.endsBefore(round)
   }
 
-  /** Called before a checkpoint is saved, for strategies that put what they remember into `state` only then. */
+  /** Called before a checkpoint is saved, for strategies that fill `state` only then. */
   storeState(): void {}
 
   /** Called when `state` was read from a checkpoint, before the first round. */
