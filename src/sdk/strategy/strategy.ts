@@ -53,7 +53,10 @@ export interface TrainRound {
  * }
  */
 export abstract class Strategy extends Training {
-  /** Returns the messages of a training phase, each to one node. Without a message the phase is skipped. `arrays` is the model so far. */
+  /**
+   * Returns the messages of a training phase, each to one node. Without a message the phase is skipped. `arrays` is the model
+   * so far.
+   */
   abstract configureTrain(
     round: number,
     arrays: ArrayRecord,
