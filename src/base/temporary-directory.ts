@@ -1,6 +1,6 @@
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { join } from 'node:path'
 
 /**
  * A folder for the life of this process. Folders of the same kind whose process was killed are removed on the way, so that
@@ -9,18 +9,13 @@ import { basename, join } from 'node:path'
 export async function createTemporaryDirectory(kind: string): Promise<{ path: string } & AsyncDisposable> {
   await removeAbandoned(kind)
   const path = await mkdtemp(join(tmpdir(), `${kind}-${process.pid}-`))
-  own.add(basename(path))
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
 }
-
-/** Folders of this process. In a container, one that was killed had the same process id. */
-const own = new Set<string>()
 
 async function removeAbandoned(kind: string): Promise<void> {
   for (const name of await readdir(tmpdir())) {
     const pid = new RegExp(`^${kind}-(\\d+)-`).exec(name)?.[1]
-    if (pid === undefined || own.has(name)) continue
-    if (Number(pid) !== process.pid && isAlive(Number(pid))) continue
+    if (pid === undefined || isAlive(Number(pid))) continue
     // A folder of another user stays: we may not remove it.
     await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})
   }
