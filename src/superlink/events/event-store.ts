@@ -100,6 +100,8 @@ export async function lastBefore(db: Db, at: number): Promise<number> {
     .select('position')
     .where('at', '<', at)
     .orderBy('at', 'desc')
+    // Of several at one instant, PostgreSQL returns any of them otherwise.
+    .orderBy('position', 'desc')
     .limit(sql.lit(1))
     .executeTakeFirst()
   return row?.position ?? 0
