@@ -195,6 +195,14 @@ for (const [name, start] of Object.entries(clientAppHosts)) {
     await assert.rejects(app.call('pushTaskOutput', { subStatus: 'perhaps' }), { code: 'invalid-request' })
   })
 
+  test(`${name} hands out the input of a task again, because a response may be lost`, async () => {
+    await using host = await start()
+    await ask(host)
+    const app = await PlayedApp.launch(host)
+    const input = await app.call('pullTaskInput', {})
+    assert.deepEqual(await app.call('pullTaskInput', {}), input)
+  })
+
   test(`${name} keeps the last reply of a ClientApp that thinks again, and nothing when its run has ended`, async () => {
     await using host = await start()
     const asked = await ask(host)
