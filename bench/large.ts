@@ -52,7 +52,7 @@ export async function measureLarge(
       process.stderr.write(leftMs > 0 ? `${name}: ${what}\n` : `${name}: ${what}: left out, the time is over\n`)
       if (leftMs <= 0) return undefined
       const folder = join(directory, `${name}-${size.megabytes}-${size.nodes}`)
-      return measureOne(flower, size, folder, AbortSignal.timeout(leftMs)).catch((error: Error) => {
+      return measureOne(flower, size, folder, AbortSignal.timeout(Math.ceil(leftMs))).catch((error: Error) => {
         process.stderr.write(`${name}: ${what}: left out, ${error.message}\n`)
         return undefined
       })
