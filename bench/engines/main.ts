@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
+import { errorText } from '../../src/base/errors.ts'
 import { type Flower, withDeployment } from '../deployment.ts'
 import { thisMachine } from '../machine.ts'
 import { keepForPage } from '../page/main.ts'
@@ -36,7 +37,11 @@ export async function benchEngines(directory: string, trellis: () => Flower, arg
       process.stderr.write(`${setup.title}\n`)
       const folder = join(directory, 'engine')
       mkdirSync(folder)
-      const measured = await measure(setup, folder)
+      // What fails is a dash in the table, and the rest follows.
+      const measured = await measure(setup, folder).catch((error: unknown) => {
+        process.stderr.write(`  failed: ${errorText(error).slice(-2000)}\n`)
+        return {}
+      })
       rmSync(folder, { recursive: true, force: true })
       figures[index] = { ...(figures[index] as EngineFigures), ...measured }
     }
