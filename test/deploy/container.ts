@@ -22,7 +22,7 @@ export const withoutContainers = ((): string | false => {
 const compileCache = process.env.NODE_COMPILE_CACHE && `${process.env.NODE_COMPILE_CACHE}-containers`
 const compileCacheMount = !compileCache
   ? []
-  : ['mkdir "$root/compile-cache"', `mount --bind '${writableFolder(compileCache)}' "$root/compile-cache"`]
+  : ['mkdir "$root/compile-cache"', `mount --bind '${writableFolder(compileCache, 0o777)}' "$root/compile-cache"`]
 
 export interface ContainerOptions {
   readonly pod: Pod
@@ -84,9 +84,9 @@ export function identityOf(pod: Pod): { user: number; primaryGroup: number; grou
   return { user: runAsUser ?? 1_000_680_000, primaryGroup: runAsGroup ?? 0, group: fsGroup ?? 1_000_680_000 }
 }
 
-/** An emptyDir or a claim: the pod's group may write. */
-export function writableFolder(path: string): string {
+/** Creates the folder of an emptyDir or a claim, to which the pod's group may write. */
+export function writableFolder(path: string, mode: number): string {
   mkdirSync(path, { recursive: true })
-  chmodSync(path, 0o777)
+  chmodSync(path, mode)
   return path
 }

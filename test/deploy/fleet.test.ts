@@ -1,12 +1,11 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { readFileSync } from 'node:fs'
 import { test } from 'node:test'
-import { countingClient, countingServer } from '../harness/apps.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { eventually, run } from '../harness/program.ts'
-import { writeApp } from '../harness/write-app.ts'
+import { eventually } from '../harness/program.ts'
 import { withoutContainers } from './container.ts'
-import { type Fleet, startFleet } from './fleet.ts'
+import { coordinator, nodes, train } from './coordinator.ts'
+import { startFleet } from './fleet.ts'
 import { kustomize, withoutTools } from './rendered.ts'
 
 const skip = withoutTools || withoutContainers
@@ -112,48 +111,3 @@ test('SuperNodes with SVIDs of a CSI driver are let in by the policy of that ove
   })
   assert.deepEqual(known, [`${account}-site-a`, `${account}-site-b`])
 })
-
-type Flwr = (...args: string[]) => ReturnType<typeof run>
-
-/** `flwr` of a person with the coordinator's certificate. */
-function coordinator(fleet: Fleet, rootsPem: string, { file, path }: ReturnType<typeof temporaryDirectory>): Flwr {
-  mkdirSync(file('home'))
-  const pair = fleet.issuers.secrets.get('trellis-coordinator-tls') ?? {}
-  for (const [name, text] of Object.entries(pair)) writeFileSync(file(`home/${name}`), text, { mode: 0o600 })
-  writeFileSync(file('home/superlink-ca.crt'), rootsPem)
-  const lines = [
-    ...['[superlink]', 'default = "cluster"', '[superlink.cluster]', `address = "${fleet.controlAddress}"`],
-    `root-certificates = "${file('home/superlink-ca.crt')}"`,
-    `client-certificate = "${file('home/tls.crt')}"`,
-    `client-private-key = "${file('home/tls.key')}"`,
-  ]
-  writeFileSync(file('home/config.toml'), `${lines.join('\n')}\n`)
-  return (...args) => run('flwr', args, { cwd: path, env: { FLWR_HOME: file('home'), NO_COLOR: '1' } })
-}
-
-/** The SuperNodes that are online, by their identities. */
-async function nodes(flwr: Flwr): Promise<Map<string, { id: string; serial: string }>> {
-  const { stdout } = await flwr('supernode', 'list', '--format', 'json')
-  const listed = JSON.parse(stdout).nodes as Record<string, string>[]
-  const online = listed.filter(({ status }) => status === 'online')
-  return new Map(
-    online.map((node) => [
-      node.identity as string,
-      { id: node['node-id'] as string, serial: node['certificate-serial'] as string },
-    ]),
-  )
-}
-
-/** Trains with the nodes of both sites; not one reply may be missing. */
-async function train(
-  flwr: Flwr,
-  { file }: ReturnType<typeof temporaryDirectory>,
-  { rounds, pauseMs }: { rounds: number; pauseMs: number },
-): Promise<void> {
-  const config = `nodes = 2\nrounds = ${rounds}\npause-ms = ${pauseMs}`
-  const app = writeApp(file('testapp'), { server: countingServer, client: countingClient, config })
-  const { status, said } = await flwr('run', app, '--stream')
-  assert.equal(status, 0, said)
-  assert.ok(said.includes(`weights: ${rounds} ${rounds + 10}`), said)
-  assert.equal(said.match(/Received 2 results and 0 failures/g)?.length, rounds * 2, said)
-}

@@ -1,27 +1,41 @@
 import { join } from 'node:path'
 import type { TestProgram } from '../harness/program.ts'
-import { ProjectedVolume } from '../harness/projected-volume.ts'
-import { identityOf, startContainer, writableFolder } from './container.ts'
+import { startContainer } from './container.ts'
 import { Issuers } from './issuers.ts'
-import { argumentsOf, type Container, type Pod, type Probe, podsOf, type Resource, type Volume } from './rendered.ts'
+import { type FleetIssuers, PodVolumes } from './pod-volumes.ts'
+import { argumentsOf, type Container, type Pod, type Probe, podsOf, type Resource } from './rendered.ts'
+
+export interface FleetOptions {
+  /** By default this machine issues what Certificates ask for. */
+  readonly issuers?: FleetIssuers
+  /** The name or address of this machine by which SuperNodes and `flwr` reach the SuperLink. */
+  readonly host?: string
+}
 
 /** The pods of rendered resources, running on this machine: without a cluster, with what controllers would bring. */
 export class Fleet implements AsyncDisposable {
   readonly #stack = new AsyncDisposableStack()
   readonly #resources: readonly Resource[]
   readonly #folder: string
-  readonly #volumes = new Map<string, { volume: Volume; written: ProjectedVolume }>()
-  readonly issuers: Issuers
+  readonly #volumes: PodVolumes
+  readonly issuers: FleetIssuers
+  readonly #host: string
   /** What each container's probes ask, and where. */
   readonly probed: { container: string; health: string; probes: readonly Probe[] }[] = []
   readonly programs = new Map<string, TestProgram>()
   fleetAddress = ''
   controlAddress = ''
 
-  constructor(resources: readonly Resource[], folder: string) {
+  constructor(
+    resources: readonly Resource[],
+    folder: string,
+    { issuers = new Issuers(resources), host = '127.0.0.1' }: FleetOptions = {},
+  ) {
     this.#resources = resources
     this.#folder = folder
-    this.issuers = new Issuers(resources)
+    this.issuers = issuers
+    this.#host = host
+    this.#volumes = new PodVolumes(resources, folder, issuers)
   }
 
   async start(): Promise<void> {
@@ -34,16 +48,12 @@ export class Fleet implements AsyncDisposable {
   }
 
   /** Renews a certificate, and lets kubelet write it into the volumes of the pods that mount it. */
-  async renew(secretName: string): Promise<void> {
-    await this.issuers.renew(secretName)
-    for (const { volume, written } of this.#volumes.values()) written.swap(this.#filesOf(volume))
+  renew(secretName: string): Promise<void> {
+    return this.#volumes.renew(secretName)
   }
 
   async #startPod(pod: Pod): Promise<void> {
-    const volumes = new Map([
-      ...pod.claims.map((name) => [name, writableFolder(join(this.#folder, pod.name, 'volumes', name))] as const),
-      ...pod.spec.volumes.map((volume) => [volume.name, this.#layOut(pod, volume)] as const),
-    ])
+    const volumes = this.#volumes.create(pod)
     let appAddress = ''
     for (const container of pod.spec.containers) {
       const args = this.#localArguments(container, appAddress)
@@ -53,8 +63,8 @@ export class Fleet implements AsyncDisposable {
       const said = async (what: string): Promise<string> =>
         (await program.line(new RegExp(`${what} (?:on )?([\\d.]+:\\d+)`)))[1] as string
       if (container.name === 'superlink') {
-        this.controlAddress = await said('Starting Control API')
-        this.fleetAddress = await said('Starting Fleet API')
+        this.controlAddress = this.#reached(await said('Starting Control API'))
+        this.fleetAddress = this.#reached(await said('Starting Fleet API'))
         appAddress = await said('Starting ServerAppIo API')
       }
       if (container.name === 'supernode') appAddress = await said('Runtime API')
@@ -63,6 +73,10 @@ export class Fleet implements AsyncDisposable {
       const probes = [startupProbe, livenessProbe, readinessProbe].filter((probe) => probe !== undefined)
       this.probed.push({ container: `${pod.name} ${container.name}`, health, probes })
     }
+  }
+
+  #reached(address: string): string {
+    return address.replace(/^[^:]+/, this.#host)
   }
 
   /** The container's own arguments, with ports that the system chooses: pods share this machine's loopback interface. */
@@ -78,47 +92,17 @@ export class Fleet implements AsyncDisposable {
     return [...changed, '--fleet-api-address=127.0.0.1:0', '--control-api-address=127.0.0.1:0', '--port=0']
   }
 
-  #layOut(pod: Pod, volume: Volume): string {
-    const path = join(this.#folder, pod.name, 'volumes', volume.name)
-    if (volume.emptyDir) return writableFolder(path)
-    const { group } = identityOf(pod)
-    const files = volume.csi ? (this.issuers.secrets.get(`SVID of ${pod.name}`) ?? {}) : this.#filesOf(volume)
-    const written = new ProjectedVolume(path, files, {
-      group,
-      mode: volume.projected?.defaultMode ?? 0o644,
-    })
-    if (!volume.csi) this.#volumes.set(path, { volume, written })
-    return path
-  }
-
-  #filesOf({ projected, configMap }: Volume): Record<string, string> {
-    if (configMap) return { ...this.#configMap(configMap.name) }
-    const files: Record<string, string> = {}
-    for (const source of projected?.sources ?? []) {
-      const data = source.secret
-        ? this.issuers.secrets.get(source.secret.name)
-        : this.#configMap(source.configMap?.name as string)
-      for (const { key, path } of (source.secret ?? source.configMap)?.items ?? []) files[path] = data?.[key] as string
-    }
-    return files
-  }
-
-  /** One that was rendered, else the bundle of the CA of that name, as a person or trust-manager makes it. */
-  #configMap(name: string): Readonly<Record<string, string>> {
-    const rendered = this.#resources.find(({ kind, metadata }) => kind === 'ConfigMap' && metadata.name === name)
-    if (rendered?.metadata.annotations?.['service.beta.openshift.io/inject-cabundle'])
-      return { 'service-ca.crt': this.issuers.serviceCaPem }
-    if (rendered) return rendered.data as Record<string, string>
-    return { 'ca.crt': this.issuers.secrets.get(name)?.['tls.crt'] as string }
-  }
-
   async [Symbol.asyncDispose](): Promise<void> {
     await this.#stack.disposeAsync()
   }
 }
 
-export async function startFleet(resources: readonly Resource[], folder: string): Promise<Fleet> {
-  const fleet = new Fleet(resources, folder)
+export async function startFleet(
+  resources: readonly Resource[],
+  folder: string,
+  options: FleetOptions = {},
+): Promise<Fleet> {
+  const fleet = new Fleet(resources, folder, options)
   try {
     await fleet.start()
     return fleet

@@ -1,101 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { chartCases, sites } from './chart-cases.ts'
 import { argumentsOf, helmTemplate, kustomize, podsOf, type Resource, withoutTools } from './rendered.ts'
 import { argumentFaults, certificateFaults, hardeningFaults, referenceFaults, selectorFaults } from './rules.ts'
 import { faultsOf } from './schemas.ts'
 
-const sites = [{ name: 'site-a' }, { name: 'site-b' }]
-const bundles = ['ConfigMap trellis-superlink-ca', 'ConfigMap trellis-client-ca']
-const issuer = { name: 'corporate', kind: 'ClusterIssuer', group: 'cert-manager.io' }
-
-/** Values that an operator may give, and what others then bring. */
-const cases: Readonly<Record<string, { values: object; given: readonly string[]; pods: number }>> = {
-  'a whole fleet with a CA of its own': { values: { sites }, given: bundles, pods: 3 },
-  'a fleet with monitoring whose bundles trust-manager makes': {
-    values: { sites, trust: { trustManager: true }, monitoring: { enabled: true } },
-    given: [],
-    pods: 3,
-  },
-  'OpenShift with its service CA': {
-    values: { sites, openshift: { enabled: true }, certificates: { server: 'service-ca' } },
-    given: bundles.slice(1),
-    pods: 3,
-  },
-  'OpenShift with routes': {
-    values: {
-      openshift: { enabled: true, fleetHost: 'fleet.apps.example.com', controlHost: 'control.apps.example.com' },
-      superlink: { service: { annotations: { owner: 'me' } }, storage: { className: 'fast' } },
-    },
-    given: bundles,
-    pods: 1,
-  },
-  'SVIDs of a CSI driver': {
-    values: { sites, certificates: { client: 'csi-driver-spiffe', clientIssuer: issuer } },
-    given: [...bundles, 'Issuer corporate'],
-    pods: 3,
-  },
-  'sites alone, with data and options': {
-    values: {
-      superlink: { enabled: false },
-      superlinkAddress: 'fleet.example.com:443',
-      networkPolicy: { superlinkPorts: [443], monitoringNamespace: 'observability' },
-      certificates: { clientIssuer: issuer },
-      sites: [
-        {
-          name: 'ward-7',
-          identity: 'Hospital A, ward 7',
-          nodeConfig: 'partition-id=0 num-partitions=2 name="a b"',
-          data: { claimName: 'scans', mountPath: '/data' },
-          appImage: 'registry.example.com/trellis/superexec:0.1.0-python',
-          extraArgs: ['--max-retries=100'],
-        },
-      ],
-    },
-    given: [...bundles, 'Issuer corporate'],
-    pods: 1,
-  },
-  'revocation lists in a ConfigMap': {
-    values: { revocation: { crlConfigMap: 'trellis-client-crl' } },
-    given: [...bundles, 'ConfigMap trellis-client-crl'],
-    pods: 1,
-  },
-  'revocation lists and responders elsewhere': {
-    values: {
-      revocation: {
-        crlUrls: ['http://ca.example/root.crl', 'http://ca.example/site.crl'],
-        ocsp: 'strict',
-        ocspUrl: 'http://o',
-      },
-      networkPolicy: { revocationPorts: [8080] },
-    },
-    given: bundles,
-    pods: 1,
-  },
-  'three SuperLinks on a database server and a bucket': {
-    values: {
-      superlink: {
-        replicas: 3,
-        database: { secret: 'state' },
-        bucket: { url: 's3://models/fleet?endpoint=https://s3.example:9000', secret: 'bucket', privateCa: true },
-      },
-      networkPolicy: { bucketPorts: [9000] },
-    },
-    given: [...bundles, 'Secret state', 'Secret bucket'],
-    pods: 1,
-  },
-  'one SuperLink on a database server': {
-    values: { superlink: { database: { secret: 'state' } } },
-    given: [...bundles, 'Secret state'],
-    pods: 1,
-  },
-  'certificates that are there': {
-    values: { sites: sites.slice(1), certificates: { server: 'given', client: 'given' } },
-    given: [...bundles, 'Secret trellis-superlink-tls', 'Secret trellis-supernode-site-b-tls'],
-    pods: 2,
-  },
-}
-
-for (const [name, { values, given, pods: count }] of Object.entries(cases)) {
+for (const [name, { values, given, pods: count }] of Object.entries(chartCases)) {
   test(`the chart makes valid, hardened resources with options that our programs have: ${name}`, {
     skip: withoutTools,
   }, async () => {
@@ -114,7 +24,7 @@ for (const [name, { values, given, pods: count }] of Object.entries(cases)) {
 test('a SuperLink that fetches lists and asks responders is told where, and may go there', {
   skip: withoutTools,
 }, () => {
-  const { values } = cases['revocation lists and responders elsewhere'] as { values: object }
+  const { values } = chartCases['revocation lists and responders elsewhere'] as { values: object }
   const resources = helmTemplate(values)
   const [superlink] = podsOf(resources)[0]?.spec.containers ?? []
   const args = superlink ? argumentsOf(superlink) : []
@@ -133,7 +43,7 @@ test('a SuperLink that fetches lists and asks responders is told where, and may 
 test('of several SuperLinks one serves, and standbys hold up neither upgrades nor evictions', {
   skip: withoutTools,
 }, () => {
-  const { values } = cases['three SuperLinks on a database server and a bucket'] as { values: object }
+  const { values } = chartCases['three SuperLinks on a database server and a bucket'] as { values: object }
   const resources = helmTemplate(values)
   const specOf = (wanted: string) => resources.find(({ kind }) => kind === wanted)?.spec as Record<string, unknown>
   const { replicas, podManagementPolicy, updateStrategy } = specOf('StatefulSet')
@@ -210,7 +120,7 @@ test('values that cannot be meant are refused with a reason', { skip: withoutToo
 })
 
 test('what a site is given reaches its containers', { skip: withoutTools }, () => {
-  const resources = helmTemplate((cases['sites alone, with data and options'] as { values: object }).values)
+  const resources = helmTemplate((chartCases['sites alone, with data and options'] as { values: object }).values)
   const [pod] = podsOf(resources)
   const [supernode, superexec] = pod?.spec.containers ?? []
   assert.ok(supernode && superexec)
