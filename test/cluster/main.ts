@@ -4,6 +4,8 @@ import { spec } from 'node:test/reporters'
 import { parseArgs } from 'node:util'
 import { prepareDeployTools } from '../../scripts/deploy-tools.ts'
 import { missingForCluster, missingForUsers, prepareCluster } from './cluster-programs.ts'
+import { missingForContainers } from './containers.ts'
+import { prepareImages } from './images.ts'
 
 /**
  * `npm run test:cluster` runs the deployment files for real, in levels; `--only A` runs one. A level whose programs are not
@@ -32,6 +34,13 @@ const levels: readonly Level[] = [
     file: 'certificates.test.ts',
     missing: () => missingForCluster() ?? missingForUsers(),
     prepare: prepareCluster,
+  },
+  {
+    name: 'C',
+    what: 'images are built and run as the manifests say',
+    file: 'images.test.ts',
+    missing: missingForContainers,
+    prepare: prepareImages,
   },
 ]
 

@@ -32,6 +32,7 @@ export interface Container {
   readonly ports?: readonly { readonly name: string; readonly containerPort: number }[]
   readonly volumeMounts: readonly VolumeMount[]
   readonly securityContext: Readonly<Record<string, unknown>>
+  readonly resources?: { readonly limits?: { readonly memory?: string } }
   readonly startupProbe?: Probe
   readonly livenessProbe?: Probe
   readonly readinessProbe?: Probe

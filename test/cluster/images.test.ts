@@ -1,0 +1,83 @@
+import assert from 'node:assert/strict'
+import { execFileSync } from 'node:child_process'
+import { chmodSync, readdirSync, readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { nodes, train, writeCoordinator } from '../deploy/coordinator.ts'
+import { kustomize } from '../deploy/rendered.ts'
+import { temporaryDirectory } from '../harness/directory.ts'
+import { podman } from './containers.ts'
+import { type PodmanFleet, startPodmanFleet } from './podman-fleet.ts'
+
+/** Overlays, with the user and the groups of their pods. */
+const overlays = [
+  { overlay: 'cert-manager', user: 49_999, primaryGroup: 49_999, group: 49_999 },
+  // OpenShift gives each namespace a user and a group, which have no names in the image.
+  { overlay: 'openshift-service-ca', user: 1_000_680_000, primaryGroup: 0, group: 1_000_680_000 },
+] as const
+
+for (const { overlay, user, primaryGroup, group } of overlays)
+  test(`the images run as the overlay ${overlay} says`, async (t) => {
+    using directory = temporaryDirectory()
+    await using fleet = await startPodmanFleet(kustomize(`overlays/${overlay}`), directory.path)
+
+    await t.test('all probes succeed from outside of the pods', () => {
+      assert.equal(fleet.containers.length, 6)
+      for (const running of fleet.containers) assert.deepEqual([...new Set(fleet.probe(running))], [200], running.title)
+    })
+
+    await t.test(`each program is process 1 of user ${user}, without capabilities and with a filter of calls`, () => {
+      for (const { title, name } of fleet.containers) {
+        const pid = podman('inspect', '--format={{.State.Pid}}', name)
+        const status = readFileSync(`/proc/${pid}/status`, 'utf8')
+        const value = (key: string): string | undefined => new RegExp(`^${key}:\\s*(.*)$`, 'm').exec(status)?.[1]
+        assert.match(value('Uid') as string, new RegExp(`^${user}\t${user}\t`), title)
+        assert.match(value('Gid') as string, new RegExp(`^${primaryGroup}\t${primaryGroup}\t`), title)
+        assert.ok(value('Groups')?.split(' ').includes(String(group)), title)
+        assert.match(value('NSpid') as string, /\t1$/, title)
+        for (const set of ['CapInh', 'CapPrm', 'CapEff', 'CapBnd', 'CapAmb']) assert.match(value(set) as string, /^0+$/)
+        assert.equal(value('NoNewPrivs'), '1', title)
+        assert.equal(value('Seccomp'), '2', title)
+      }
+    })
+
+    await t.test('nothing can be written but /tmp and the volumes that a manifest mounts to be written', () => {
+      const script = 'for folder in / /app /opt/trellis /etc /var/tmp /app/certificates; do'
+      const tried = `${script} touch "$folder/x" 2>/dev/null && echo "$folder"; done; touch /tmp/x && echo /tmp`
+      for (const { title, name } of fleet.containers)
+        assert.equal(podman('exec', name, 'sh', '-c', tried), '/tmp', title)
+    })
+
+    await t.test('a coordinator trains with both sites over mutual TLS', async () => {
+      const flwr = writePerson(fleet, directory)
+      await train(flwr, directory, { rounds: 3, pauseMs: 0 })
+      assert.deepEqual([...(await nodes(flwr)).keys()].sort(), ['site-a', 'site-b'])
+    })
+
+    await t.test('other users of its volume cannot read what the SuperLink stores', () => {
+      const state = join(directory.path, 'trellis-superlink', 'volumes', 'state')
+      const files = readdirSync(state, { recursive: true, encoding: 'utf8' })
+      assert.ok(files.includes('state.db') && files.includes('audit.jsonl'), files.join())
+      for (const file of readdirSync(state)) assert.equal(statSync(join(state, file)).mode & 0o007, 0, file)
+    })
+
+    await t.test('every program ends with status 0 after SIGTERM', async () => {
+      for (const { program } of fleet.containers) program.kill('SIGTERM')
+      for (const { title, program } of fleet.containers)
+        assert.equal(await program.end(), 0, `${title}:\n${program.said}`)
+    })
+  })
+
+/** Returns `flwr` of a coordinator, run from the image of a SuperExec as a job in the cluster would. */
+function writePerson(
+  fleet: PodmanFleet,
+  directory: ReturnType<typeof temporaryDirectory>,
+): (...args: string[]) => ReturnType<PodmanFleet['flwr']> {
+  const { serviceCaPem, secrets } = fleet.issuers
+  writeCoordinator(fleet, serviceCaPem || (secrets.get('trellis-superlink-ca')?.['tls.crt'] as string), directory)
+  const [first] = fleet.containers.filter(({ container }) => container.name === 'superexec')
+  if (!first) throw new Error('No container runs a SuperExec')
+  chmodSync(directory.path, 0o755)
+  execFileSync('chown', ['-R', String(fleet.user), directory.file('home')])
+  return (...args) => fleet.flwr(first.container.image, directory.path, args)
+}
