@@ -2,46 +2,48 @@ import { join } from 'node:path'
 
 /** The files that take longest, the longest first: beside them the seconds that each took in CI. */
 export const slowest: readonly string[] = [
-  'interop/all-cells', // 565
+  'interop/apps-under-python', // 553
+  'interop/all-cells', // 532
   'interop/killed-python-superlink', // 540
-  'interop/apps-under-python', // 500
-  'interop/languages', // 292
-  'interop/cli-side-by-side', // 278
-  // Later than `killed-python-superlink`, because both move 100 MB, which keeps a slow disk busy.
-  'interop/faults-at-ours', // 327
-  'flows/simulation', // 351
-  'flows/guides', // 220
-  'faults/restart', // 219
-  'faults/crash', // 200
-  'faults/lost-machine', // 120
-  'faults/hostile-bodies', // 217
-  'flows/package', // 204
-  'interop/real-apps', // 185
-  'faults/tls-abuse', // 180
-  'interop/silence-under-python', // 167
-  'interop/http-traps', // 156
-  'interop/faults-under-python', // 132
-  'flows/demo', // 153
-  'flows/cli', // 152
-  'interop/four-supernodes', // 127
-  'deploy/fleet', // 122
-  'deploy/containers', // 121
-  'interop/guides', // 119
-  'flows/tls-reload', // 116
-  'interop/dependencies', // 108
-  'interop/under-python-superlink', // 107
-  'interop/as-upstream', // 103
-  'interop/from-keys-to-certificates', // 100
-  'engines/standby', // 100
-  'flows/training', // 97
-  'flows/operator', // 89
-  'flows/cli-connections', // 84
-  'flows/dashboard', // 76
-  'engines/object-flow', // 70
-  'interop/keys-at-ours', // 70
-  'faults/crowd', // 71
-  'flows/soak', // 60
+  'interop/real-apps', // 410
+  'interop/languages', // 370
+  'interop/cli-side-by-side', // 341
+  'interop/under-python-superlink', // 220
+  'interop/silence-under-python', // 176
+  'interop/faults-under-python', // 156
+  // After eight others: it and `killed-python-superlink` both move 100 MB, which keeps a slow disk busy.
+  'interop/faults-at-ours', // 416
+  'flows/simulation', // 325
+  'flows/package', // 249
+  'faults/crash', // 232
+  'faults/tls-abuse', // 199
+  'faults/hostile-bodies', // 198
+  'faults/restart', // 189
+  'flows/demo', // 167
+  'flows/guides', // 162
+  'flows/cli', // 159
+  'deploy/containers', // 155
+  'engines/standby', // 150
+  'flows/tls-reload', // 147
+  'interop/http-traps', // 142
+  'flows/training', // 139
+  'deploy/fleet', // 119
+  'faults/lost-machine', // 117
+  'flows/operator', // 104
+  'flows/cli-connections', // 103
+  'flows/dashboard', // 101
+  'interop/as-upstream', // 91
+  'faults/crowd', // 89
+  'interop/guides', // 86
+  'interop/from-keys-to-certificates', // 82
+  'interop/four-supernodes', // 71
+  'flows/soak', // 64
+  'interop/keys-at-ours', // 63
   'faults/client-app', // 53
+  'interop/dependencies', // 51
+  'interop/both-languages', // 51
+  'interop/python-serverapp-restart', // 49
+  'engines/object-flow', // 48
   'flows/tls-check', // 39
 ]
 

@@ -31,7 +31,8 @@ const isCount = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /
 /**
  * Runs test files in lanes, and prints the tests of each file as soon as the file has ended, then the failures and the counts
  * of all files. One list with several orders keeps all cores at work: while some files wait for their programs, others compute.
- * Returns whether all tests passed.
+ * If what a queue needs cannot be installed, its files do not run, which is a failure, and those of other queues do. Returns
+ * whether all tests passed.
  */
 export async function runInLanes(lanes: readonly Lane[], execArgv: readonly string[]): Promise<boolean> {
   const startedAt = performance.now()
@@ -41,7 +42,21 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
   let isSuccess = true
   const prepared = new Set<TestQueue>()
   const queues = new Set(lanes.flatMap((lane) => lane.queues))
-  const preparing = [...queues].map((queue) => queue.isPrepared.then(() => prepared.add(queue)))
+  const preparing = new Map(
+    [...queues].map((queue) => [
+      queue,
+      queue.isPrepared.then(
+        () => void prepared.add(queue),
+        (error: unknown) => giveUp(queue, error),
+      ),
+    ]),
+  )
+
+  function giveUp(queue: TestQueue, error: unknown): void {
+    isSuccess = false
+    const files = queue.files.splice(0)
+    report.write(diagnostic(`${files.length} files do not run: ${error instanceof Error ? error.message : error}`))
+  }
 
   /** The next file of a lane. Waits if files are left in queues that are not prepared yet. */
   async function next(lane: Lane): Promise<{ file: string; own: readonly string[] } | undefined> {
@@ -51,7 +66,7 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
       const queue = left.find((one) => prepared.has(one))
       const file = queue?.files.shift()
       if (file !== undefined) return { file, own: queue?.execArgv ?? [] }
-      await Promise.race(left.map((queue) => queue.isPrepared.then(() => prepared.add(queue))))
+      await Promise.race(left.map((queue) => preparing.get(queue)))
     }
   }
 
@@ -78,7 +93,8 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
     }
   }
 
-  await Promise.all([...preparing, ...lanes.flatMap((lane) => Array.from({ length: lane.count }, () => work(lane)))])
+  const working = lanes.flatMap((lane) => Array.from({ length: lane.count }, () => work(lane)))
+  await Promise.all([...preparing.values(), ...working])
   for (const [name, count] of counts) report.write(diagnostic(`${printedNames[name] ?? name} ${count}`))
   report.end(diagnostic(`duration_ms ${performance.now() - startedAt}`))
   await printed

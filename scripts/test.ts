@@ -39,7 +39,7 @@ async function chosenLanes(): Promise<Lane[]> {
 
 /**
  * Tests with programs take turns with tests that compute: the programs of a test wait for each other, for pauses and for the
- * disk, and alone they would leave a quarter of two cores unused. No test has a limit that depends on the load.
+ * disk, and alone they would leave a quarter of two cores unused.
  */
 async function allLanes(groups: TestGroups): Promise<Lane[]> {
   // The matrix starts before the rest is fetched.

@@ -18,6 +18,8 @@ export interface CrashOptions {
   readonly startSuperlinks?: (options: SuperlinksOptions) => Promise<Superlinks>
   /** How long the runs may make no progress, and how long their end may take; leases and messages in work end within two minutes. */
   readonly progressPatienceMs?: number
+  /** When killing stops although there were fewer kills, as `performance.now()` counts: the runs are checked all the same. */
+  readonly endsAt?: number
   readonly say: (line: string) => void
 }
 
@@ -57,6 +59,7 @@ async function killUntilFault(
     roundsTimes = 1,
     // For machines that are busy.
     progressPatienceMs = 15 * 60_000,
+    endsAt = Number.POSITIVE_INFINITY,
     say,
   }: CrashOptions,
   history: Kill[],
@@ -64,12 +67,13 @@ async function killUntilFault(
   const ledger = fleet.deployment.directory.file('ledger')
   const ended: ActiveRun[] = []
   const names = loads.filter((name) => python !== undefined || name !== 'python')
-  while (history.length < kills) {
+  const isDone = (): boolean => history.length >= kills || performance.now() >= endsAt
+  while (!isDone()) {
     const active = await startRuns(fleet.deployment, { ledger, names, roundsTimes })
     const before = history.length
     let seen = -1
-    while (history.length < kills) {
-      const progress = await awaitProgress(ledger, seen, active, progressPatienceMs)
+    while (!isDone()) {
+      const progress = await awaitProgress(ledger, seen, active, { patienceMs: progressPatienceMs, endsAt })
       if (progress === 'none') return [`nothing goes on any more: ${await describeState(fleet)}`]
       if (progress === 'over') break
       const kill = plan.next().value
@@ -88,19 +92,20 @@ async function killUntilFault(
   return checkEnd(fleet, ended)
 }
 
-/** Waits until an app has noted something new. `over`: all runs but the endless one have ended. */
+/** Waits until an app has noted something new. `over`: all runs but the endless one have ended, or the time for kills has. */
 async function awaitProgress(
   ledger: string,
   seen: number,
   active: readonly ActiveRun[],
-  patienceMs: number,
+  { patienceMs, endsAt }: { patienceMs: number; endsAt: number },
 ): Promise<'some' | 'over' | 'none'> {
   const finite = active.filter(({ isEndless }) => !isEndless)
-  const endsAt = performance.now() + patienceMs
+  const failsAt = performance.now() + patienceMs
   const look = (): 'some' | 'over' | 'none' | false => {
     if (finite.every(({ follower }) => follower.hasEnded)) return 'over'
     if (readLedger(ledger).length > seen) return 'some'
-    return performance.now() > endsAt && 'none'
+    if (performance.now() >= endsAt) return 'over'
+    return performance.now() > failsAt && 'none'
   }
   return eventually('progress of the runs', look, Number.POSITIVE_INFINITY)
 }

@@ -24,8 +24,12 @@ export const app = new ClientApp().train(async (message, { runConfig }) => {
 })
 `
 
+/** Three runs share the machine with other tests, and the SuperLink waits a minute for an app that is lost. */
+const patienceMs = 280_000
+
 for (const isolation of ['subprocess', 'process'] as const) {
-  test(`runs go on after their last saved round when the machine is lost, with --isolation ${isolation}`, async () => {
+  const name = `runs go on after their last saved round when the machine is lost, with --isolation ${isolation}`
+  test(name, { timeout: 25 * 60_000 }, async () => {
     await using deployment = await Deployment.create({
       mutualTls: true,
       superlinkArguments: ['--isolation', isolation],
@@ -53,8 +57,8 @@ for (const isolation of ['subprocess', 'process'] as const) {
       runs.set(name, JSON.parse(stdout)['run-id'])
     }
     const follow = (name: string) => deployment.start('flwr', ['log', runs.get(name) as string, '--stream'])
-    await follow('strategy').line(/\[ROUND 3\/4\]/)
-    await follow('custom').line(/begins round 3/)
+    await follow('strategy').line(/\[ROUND 3\/4\]/, patienceMs)
+    await follow('custom').line(/begins round 3/, patienceMs)
 
     endProcessesWith(deployment.environment.FLWR_HOME as string)
     await deployment.superlink.end()
@@ -67,7 +71,9 @@ for (const isolation of ['subprocess', 'process'] as const) {
     const lost = isolation === 'subprocess' ? /the app that it ran ended with it/ : /the app has not come back since/
     for (const name of ['strategy', 'custom']) {
       const follower = follow(name)
-      assert.equal(await follower.end(), 0, follower.said)
+      const status = await follower.end(patienceMs)
+      await follower.heard()
+      assert.equal(status, 0, follower.said)
       assert.equal(follower.said.match(/\[The ServerApp was lost: .*\]/g)?.length, 1, follower.said)
       assert.match(follower.said, lost)
       assert.match(follower.said, /weights: 4 14/)
