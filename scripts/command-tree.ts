@@ -4,7 +4,7 @@ import type { OptionRow } from '../src/base/options.ts'
 import { createProgram } from '../src/cli/main.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
 import { migrateRows } from '../src/superlink/maintenance/migrate.ts'
-import { rows as storedStateRows } from '../src/superlink/maintenance/stored-state.ts'
+import { backupRows, checkRows, moveRows } from '../src/superlink/maintenance/stored-state.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
 
@@ -43,11 +43,11 @@ export async function listPrograms(): Promise<CommandNode[]> {
   return [
     { ...fromCommand(flwr, ''), options: [help, version] },
     fromRows('flower-superlink', 'the server: runs apps on the SuperNodes that connect to it', superlinkRows, [
-      fromRows('flower-superlink backup', 'copy the state of a SuperLink, which may run meanwhile', storedStateRows),
-      fromRows('flower-superlink check', 'compare the state of a SuperLink with its hashes', storedStateRows),
+      fromRows('flower-superlink backup', 'copy the state of a SuperLink, which may run meanwhile', backupRows),
+      fromRows('flower-superlink check', 'compare the state of a SuperLink with its hashes', checkRows),
       fromRows('flower-superlink doctor', 'print what a bug report needs, without secrets', superlinkRows),
       fromRows('flower-superlink migrate', 'copy the state between SQLite and PostgreSQL', migrateRows),
-      fromRows('flower-superlink move-objects', 'move large objects into a bucket, or back', storedStateRows),
+      fromRows('flower-superlink move-objects', 'move large objects into a bucket, or back', moveRows),
     ]),
     fromRows('flower-supernode', 'the agent at the data: runs the ClientApps that the SuperLink sends', supernodeRows),
     fromRows('flower-superexec', 'launches the apps of a SuperLink or SuperNode', superexecRows),

@@ -12,7 +12,7 @@ import { callFailures } from '../src/rpc/call-failures.ts'
 import { rows as superexecRows } from '../src/superexec/config.ts'
 import { eventSchema } from '../src/superlink/events/event-catalog.ts'
 import { migrateRows } from '../src/superlink/maintenance/migrate.ts'
-import { rows as storedStateRows } from '../src/superlink/maintenance/stored-state.ts'
+import { backupRows, checkRows, moveRows } from '../src/superlink/maintenance/stored-state.ts'
 import { rows as superlinkRows } from '../src/superlink/options.ts'
 import { rows as supernodeRows } from '../src/supernode/config.ts'
 import { listPrograms } from './command-tree.ts'
@@ -27,10 +27,10 @@ import { strategyPage } from './strategy-page.ts'
  */
 const programs = {
   'flower-superlink': superlinkRows,
-  'flower-superlink check': storedStateRows,
-  'flower-superlink backup': storedStateRows,
+  'flower-superlink check': checkRows,
+  'flower-superlink backup': backupRows,
   'flower-superlink migrate': migrateRows,
-  'flower-superlink move-objects': storedStateRows,
+  'flower-superlink move-objects': moveRows,
   'flower-supernode': supernodeRows,
   'flower-superexec': superexecRows,
   'flwr-serverapp, flwr-clientapp': appRows,

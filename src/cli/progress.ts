@@ -21,14 +21,17 @@ export function streamLines(
 const barCells = 20
 const separator = ' · '
 
-/** Joins parts to lines of at most this width; a part that is longer has a line of its own. */
+/** Joins parts to lines of at most this width. A part that is longer, such as the names of late nodes, is broken at its commas. */
 function joined(parts: readonly string[], columns: number): string[] {
   const lines: string[] = []
   for (const part of parts) {
-    const line = lines.at(-1)
-    const longer = line === undefined ? part : line + separator + part
-    if (line === undefined || longer.length > columns) lines.push(part)
-    else lines[lines.length - 1] = longer
+    const pieces = part.length > columns ? part.split(/(?<=,) /) : [part]
+    for (const [index, piece] of pieces.entries()) {
+      const line = lines.at(-1)
+      const longer = line === undefined ? piece : line + (index === 0 ? separator : ' ') + piece
+      if (line === undefined || longer.length > columns) lines.push(piece)
+      else lines[lines.length - 1] = longer
+    }
   }
   return lines
 }

@@ -1,4 +1,5 @@
 import { oneLine } from '../base/printable.ts'
+import { configOf } from '../dashboard/views.ts'
 import type { Run } from '../gen/flwr/proto/run_pb.ts'
 import { float, type Json } from './output.ts'
 import { instantText, secondsBetween } from './units.ts'
@@ -46,6 +47,7 @@ export function runToJson(run: Run, now: string): Json {
     'fab-name': run.fabId.split('/').at(-1) ?? '',
     'fab-version': run.fabVersion,
     'fab-hash': run.fabHash,
+    config: configOf(run),
     status: statusText(run),
     'status-details': run.status?.details || 'N/A',
     ...(run.waitingFor

@@ -12,6 +12,7 @@ import { callerText } from './commands/whoami.ts'
 import { nodeTable, nodeToJson } from './node-table.ts'
 import { streamLines } from './progress.ts'
 import { runDetails, runTable } from './run-table.ts'
+import { runToJson } from './run-view.ts'
 
 /** The screens of the commands as their users see them, in terminals of 60, 80 and 160 columns, and in a file. */
 
@@ -56,6 +57,8 @@ test('flwr ls shows why a run has achieved nothing, and with --run-id the config
   const shown = stripVTControlCharacters(runDetails(fruitless, now))
   assert.match(shown, /^Config: epochs +3$/m)
   assert.match(shown, /^Config: learning-rate +0\.5 \(app: 0\.1\)$/m)
+  const { config } = runToJson(fruitless, now) as { config: unknown }
+  assert.deepEqual(config, { epochs: '3', 'learning-rate': '0.5 (app: 0.1)' })
 })
 
 test('flwr supernode ls shows status and expiry of SuperNodes in a narrow terminal, and exact instants in a file', async () => {
@@ -132,6 +135,10 @@ test('the stream shows how far a run is and its metrics, and nothing is cut off 
   assert.equal(shown(60), streamNarrow)
   assert.equal(shown(80), streamNarrow)
   assert.equal(shown(160), stream160)
+  const late = ['north', 'east', 'south', 'west', 'centre'].map((name) => `hospital-${name}.example.org`)
+  const waiting = withEvents(emptySeries(), [event('trellis.replies', 1, { asked: 5, replied: 0, failed: 0, late })])
+  const five = streamLines(waiting, { elapsedSeconds: 24, waits: false, columns: 60 })
+  assert.equal(screen(five.join('\n')), streamFiveLate)
   const before = { elapsedSeconds: 1, columns: 80 }
   assert.deepEqual(streamLines(emptySeries(), { ...before, waits: false }), ['1s · waiting for the ServerApp'])
   assert.deepEqual(streamLines(emptySeries(), { ...before, waits: true }), ['1s · waiting for the SuperLink'])
@@ -143,6 +150,12 @@ const streamNarrow = `
 late: hospital-a, hospital-b, hospital-c · about 30s left
 evaluate accuracy ▁ 0.5000
 train loss        █▁ 0.4568
+`
+const streamFiveLate = `
+24s · 0 of 5 nodes replied
+late: hospital-north.example.org, hospital-east.example.org,
+hospital-south.example.org, hospital-west.example.org,
+hospital-centre.example.org
 `
 const stream160 = `
 ━━━━━━━━━━╌╌╌╌╌╌╌╌╌╌ · 24s · round 3/5 · train · 17 of 20 nodes replied, 1 with an error · late: hospital-a, hospital-b, hospital-c · about 30s left

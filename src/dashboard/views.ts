@@ -67,8 +67,9 @@ export function configOf({
   const keys = [...new Set([...Object.keys(appConfig), ...Object.keys(overrideConfig)])].toSorted()
   return Object.fromEntries(
     keys.map((key) => {
-      const [ofApp, ofRun] = [appConfig[key], overrideConfig[key]].map(
-        (value) => value && oneLine(String(value.scalar.value)),
+      // An app may have a key such as `constructor`, which every object inherits.
+      const [ofApp, ofRun] = [appConfig, overrideConfig].map((config) =>
+        Object.hasOwn(config, key) ? oneLine(String(config[key]?.scalar.value)) : undefined,
       )
       const text =
         ofRun === undefined || ofRun === ofApp ? ofApp : ofApp === undefined ? ofRun : `${ofRun} (app: ${ofApp})`

@@ -26,7 +26,8 @@ const commands: Readonly<Record<string, Main>> = {
 
 /** `flower-superlink` */
 export const main: Main = async (argv, signal, ending) => {
-  const command = commands[argv[0] ?? '']
+  const [name = ''] = argv
+  const command = Object.hasOwn(commands, name) ? commands[name] : undefined
   if (command) return command(argv.slice(1), signal)
   const config = parseSuperlinkConfig(argv)
   if (!config) return 0

@@ -122,7 +122,7 @@ export const rows: readonly OptionRow[] = [
   },
   {
     flags: '--output-file <path>',
-    help: 'file that standard output and error go to: at --log-max-size its content moves to FILE.1, and it begins again',
+    help: 'bound FILE, to which standard output and error are appended (>> FILE 2>&1): at --log-max-size its content moves to FILE.1, and it begins again',
   },
   { flags: '--end-when-idle <minutes>', help: 'end after this time without an active run and without a command' },
   { flags: '--fleet-api-num-workers <count>', help: '', hidden: true },

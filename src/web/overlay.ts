@@ -33,6 +33,11 @@ export function differingConfig(
   const keys = new Set(runs.flatMap((run) => Object.keys(run?.config ?? {})))
   return [...keys]
     .toSorted()
-    .map((key) => ({ key, values: runs.map((run) => run?.config[key] ?? '') }))
+    .map((key) => ({ key, values: runs.map((run) => configValue(run?.config ?? {}, key)) }))
     .filter(({ values }) => new Set(values).size > 1)
+}
+
+/** A key such as `constructor` must not find what every object inherits. */
+function configValue(config: RunView['config'], key: string): string {
+  return Object.hasOwn(config, key) ? (config[key] ?? '') : ''
 }

@@ -95,4 +95,7 @@ test('a comparison shows the configuration in which the runs differ, and nothing
   ])
   assert.deepEqual(differingConfig(runs.slice(0, 1)), [])
   assert.deepEqual(differingConfig(runs)[0], { key: 'epochs', values: ['3', '3', ''] })
+  assert.deepEqual(differingConfig([{ config: { constructor: '1' } }, { config: {} }]), [
+    { key: 'constructor', values: ['1', ''] },
+  ])
 })

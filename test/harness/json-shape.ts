@@ -19,7 +19,8 @@ export function addedKeys(command: string): string[] {
     ...['certificate-days-left', 'certificate-renewal'],
   ]
   if (command.startsWith('supernode ls')) return ['name', 'location', 'tags', 'admission', ...certificate]
-  return /^ls .*--run-id/.test(command) ? [...newer, 'nodes'] : newer
+  if (!/^ls\b/.test(command)) return newer
+  return [...newer, 'config', ...(command.includes('--run-id') ? ['nodes'] : [])]
 }
 
 function shapeOf(value: unknown, without: readonly string[]): unknown {

@@ -9,7 +9,7 @@ import { objectPath } from '../../objects/object-files.ts'
 import type { ObjectSource } from '../../objects/object-source.ts'
 import { folderPlace, notePlace } from '../object-place.ts'
 import { checkState, contentText } from './check.ts'
-import { besideDatabase, parseStoredState, type StoredState, sourceOf } from './stored-state.ts'
+import { backupRows, besideDatabase, parseStoredState, type StoredState, sourceOf } from './stored-state.ts'
 
 const summary =
   'Copy the database and the stored objects of a SuperLink into a new folder: flower-superlink backup DIR.'
@@ -21,7 +21,7 @@ const ofPostgres =
 export const backupCommand: Main = async (argv) => {
   const [folder, ...rest] = argv
   const isFolder = folder !== undefined && !folder.startsWith('-')
-  const source = parseStoredState('flower-superlink backup', summary, isFolder ? rest : argv, ofPostgres)
+  const source = parseStoredState('flower-superlink backup', summary, backupRows, isFolder ? rest : argv, ofPostgres)
   if (!source) return 0
   if (!isFolder)
     throw new UsageError('Name the folder for the backup: flower-superlink backup DIR --database FILE.', {

@@ -2,14 +2,14 @@ import type { Main } from '../../base/program.ts'
 import { openPostgresReadOnly } from '../../db/postgres/read-only.ts'
 import { openReadOnly } from '../../db/read-only.ts'
 import { checkObjects, type ObjectCheck } from '../../objects/object-check.ts'
-import { parseStoredState, type StoredState, sourceOf } from './stored-state.ts'
+import { checkRows, parseStoredState, type StoredState, sourceOf } from './stored-state.ts'
 import { checkValues } from './value-check.ts'
 
 const summary = 'Check the database and the stored objects of a SuperLink; status 1 if there is a fault.'
 
 /** `flower-superlink check`: prints each fault with its remedy. The SuperLink may run meanwhile. */
 export const checkCommand: Main = async (argv) => {
-  const state = parseStoredState('flower-superlink check', summary, argv)
+  const state = parseStoredState('flower-superlink check', summary, checkRows, argv)
   if (!state) return 0
   let faults = 0
   const report = await checkState(state, (fault) => {

@@ -8,7 +8,7 @@ import { objectPath } from '../../objects/object-files.ts'
 import { bucketSource, folderSource } from '../../objects/object-source.ts'
 import { findPlace, folderPlace, notePlace, objectOwner } from '../object-place.ts'
 import { copyObjects } from './backup.ts'
-import { parseStoredState, type StoredState } from './stored-state.ts'
+import { moveRows, parseStoredState, type StoredState } from './stored-state.ts'
 
 const name = 'flower-superlink move-objects'
 const summary =
@@ -18,7 +18,7 @@ const ofPostgres = 'with PostgreSQL, let the active runs end, then start the Sup
 
 /** `flower-superlink move-objects`: the objects stay where they were as well, until they are deleted by hand. */
 export const moveObjectsCommand: Main = async (argv) => {
-  const state = parseStoredState(name, summary, argv, ofPostgres)
+  const state = parseStoredState(name, summary, moveRows, argv, ofPostgres)
   if (!state) return 0
   const { bucket } = state
   if (!bucket) throw new UsageError(`${name}: name the bucket with --storage s3://BUCKET/PREFIX.`, { exitStatus: 2 })

@@ -8,14 +8,30 @@ import { bucketSource, folderSource, type ObjectSource } from '../../objects/obj
 import { readPostgresUrl } from '../config-database.ts'
 import { bucketRows, readStorage } from '../config-storage.ts'
 
-/** Options of the commands that look at the stored state of a SuperLink. */
-export const rows: readonly OptionRow[] = [
-  {
-    flags: '--database <path>',
-    help: 'database of the SuperLink, which may run meanwhile: an SQLite file, or for check postgres://USER@HOST/DATABASE',
-  },
+const placeRows: readonly OptionRow[] = [
   { flags: '--storage-dir <path>', help: 'folder for large objects; by default beside the database' },
   ...bucketRows,
+]
+
+/** Options of `check`. */
+export const checkRows: readonly OptionRow[] = [
+  {
+    flags: '--database <path>',
+    help: 'database of the SuperLink, which may run meanwhile: an SQLite file or postgres://USER@HOST/DATABASE',
+  },
+  ...placeRows,
+]
+
+/** Options of `backup`. */
+export const backupRows: readonly OptionRow[] = [
+  { flags: '--database <path>', help: 'SQLite file of the SuperLink, which may run meanwhile' },
+  ...placeRows,
+]
+
+/** Options of `move-objects`. */
+export const moveRows: readonly OptionRow[] = [
+  { flags: '--database <path>', help: 'SQLite file of the SuperLink, which must not run meanwhile' },
+  ...placeRows,
 ]
 
 /** Where the state of a SuperLink is. */
@@ -40,6 +56,7 @@ export function sourceOf({ objects, bucket }: StoredState): ObjectSource {
 export function parseStoredState(
   name: string,
   summary: string,
+  rows: readonly OptionRow[],
   argv: readonly string[],
   remedy?: string,
 ): StoredState | undefined {

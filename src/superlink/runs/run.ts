@@ -140,13 +140,18 @@ export function runToWire(run: Run, wait?: Wait): MessageInitShape<typeof RunSch
   }
 }
 
-/** A long configuration of an app is not kept: it is in the app, and here only to be shown. */
+/** A long configuration of an app is not kept: it is in the app, and here only to be shown. Users see a note in its place. */
 export function encodeConfig(overrides: UserConfig, app: UserConfig): Uint8Array {
   const overrideConfig = userConfigToWire(overrides)
   const stored = toBinary(StartRunRequestSchema, create(StartRunRequestSchema, { overrideConfig }))
-  const appConfig = userConfigToWire(app)
-  const shown = toBinary(StoredAppConfigSchema, create(StoredAppConfigSchema, { appConfig }))
-  return shown.length > limits.appConfigShownBytesMax ? stored : Buffer.concat([stored, shown])
+  const shown = encodeShown(app)
+  return Buffer.concat([stored, shown.length > limits.appConfigShownBytesMax ? encodeShown(tooLongConfig) : shown])
+}
+
+const tooLongConfig: UserConfig = { 'configuration of the app': 'too long to be shown' }
+
+function encodeShown(app: UserConfig): Uint8Array {
+  return toBinary(StoredAppConfigSchema, create(StoredAppConfigSchema, { appConfig: userConfigToWire(app) }))
 }
 
 function decodeOverrides(bytes: Uint8Array): UserConfig {

@@ -5,6 +5,7 @@ import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { emptyFab, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
 import { writeApp } from '../../../test/harness/write-app.ts'
 import type { RunId } from '../../base/ids.ts'
+import type { UserConfig } from '../../base/user-config.ts'
 import { configOf } from '../../dashboard/views.ts'
 import { buildFab } from '../../fab/bundle.ts'
 import { SimulationConfigSchema } from '../../gen/flwr/proto/federation_config_pb.ts'
@@ -29,19 +30,24 @@ test('a run starts with its app, its owner, its overrides and one task that wait
   assert.equal((await core.ctx.tasks.acquireOfRun('flwr-serverapp', runId))?.task.taskId, run?.task.taskId)
 })
 
-test('users see the configuration of the app beside the overrides of the run, and a very long one is not kept', async () => {
+test('users see the configuration of the app beside the overrides of the run, whatever its keys, and of a very long one a note', async () => {
   await using core = await SuperlinkCore.start()
   using directory = temporaryDirectory()
   const configured = (config: string): Uint8Array =>
     buildFab(writeApp(directory.file('configured'), { server: '', client: '', config })).bytes
-  const shown = async (fab: Uint8Array) => {
-    const { runId } = await startRun(core.ctx, { ...request, fab, overrides: { lr: 0.5 } })
+  const shown = async (fab: Uint8Array, overrides: UserConfig = { lr: 0.5 }) => {
+    const { runId } = await startRun(core.ctx, { ...request, fab, overrides })
     const run = (await findRun(core.ctx.db.read, runId)) as Run
-    assert.deepEqual([run.overrideConfig, 'appConfig' in runToWire(run)], [{ lr: 0.5 }, false])
+    assert.deepEqual([run.overrideConfig, 'appConfig' in runToWire(run)], [overrides, false])
     return configOf(create(RunSchema, runToView(run)))
   }
   assert.deepEqual(await shown(configured('lr = 0.1\nepochs = 3')), { epochs: '3', lr: '0.5 (app: 0.1)' })
-  assert.deepEqual(await shown(configured(`lr = 0.1\nlong = "${'x'.repeat(70_000)}"`)), { lr: '0.5' })
+  assert.deepEqual(await shown(configured(`lr = 0.1\nlong = "${'x'.repeat(70_000)}"`)), {
+    'configuration of the app': 'too long to be shown',
+    lr: '0.5',
+  })
+  const inherited = configured('constructor = 1\ntoString = "x"')
+  assert.deepEqual(await shown(inherited, {}), { constructor: '1', toString: 'x' })
 })
 
 test('two runs of one app keep it once, and an app that is not there is refused', async () => {
