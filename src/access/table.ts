@@ -15,10 +15,11 @@ import type { AccessTable } from '../rpc/service.ts'
  */
 
 /**
- * An instruction to the node, or a run that has asked it for something if it sends a message unasked; the run of an
- * instruction, its objects, and those of a message that the node has announced.
+ * An instruction to the node, or a run that has asked it for something if it sends a message unasked; a run that has asked
+ * it for something, the app of one that waits for its work, the objects of an instruction, and those of a message that the
+ * node has announced.
  */
-type FleetOwned = 'instruction' | 'instruction-received' | 'run' | 'sent-object' | 'received-object'
+type FleetOwned = 'instruction' | 'instruction-received' | 'run' | 'app' | 'sent-object' | 'received-object'
 /**
  * Runs that the account sees, a node that it may unregister, any node, the keys of all nodes, the settings of a federation.
  */
@@ -35,7 +36,7 @@ export const fleetAccess = {
   pullMessages: { caller: 'node', of: 'caller', changes: false, body: 'small' },
   pushMessages: { caller: 'node', of: 'instruction', changes: true, body: 'tree' },
   getRun: { caller: 'node', of: 'run', changes: false, body: 'small' },
-  getFab: { caller: 'node', of: 'run', changes: false, body: 'small' },
+  getFab: { caller: 'node', of: 'app', changes: false, body: 'small' },
   pushObject: { caller: 'node', of: 'sent-object', changes: false, body: 'content' },
   pullObject: { caller: 'node', of: 'received-object', changes: false, body: 'small' },
   confirmMessageReceived: { caller: 'node', of: 'instruction-received', changes: false, body: 'small' },

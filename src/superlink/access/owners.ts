@@ -23,6 +23,8 @@ export interface FleetOwned {
   readonly instruction: boolean
   readonly 'instruction-received': undefined
   readonly run: Run
+  /** The run of the app. */
+  readonly app: Run
   readonly 'sent-object': boolean
   readonly 'received-object': boolean
 }
@@ -53,7 +55,11 @@ export function fleetOwners({
       await ensureInstructionTo(read, nodeId, runId, request.messageObjectId)
       return undefined
     },
-    async run({ nodeId }: Caller, { runId }: FleetRequest<'getRun' | 'getFab'>) {
+    // A node also asks between two of its instructions, to learn whether the run has ended.
+    async run({ nodeId }: Caller, { runId }: FleetRequest<'getRun'>) {
+      return ensureRunRunning(read, await running(nodeId, runId))
+    },
+    async app({ nodeId }: Caller, { runId }: FleetRequest<'getFab'>) {
       const asked = await running(nodeId, runId)
       if (await hasWorkIn(read, nodeId, asked)) return ensureRunRunning(read, asked)
       throw notVisible(runId)

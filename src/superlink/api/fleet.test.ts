@@ -105,6 +105,9 @@ test('a SuperNode joins with its key, gets app, instruction and objects, and its
   assert.ok(row && row.bytes_sent > 50_000 && row.bytes_recv > 50_000 && row.clientapp_runtime === 1.5)
   await core.confirm(reply)
   assert.deepEqual(await core.leftovers(), nothing)
+  // Between two rounds the node has no work of the run, which goes on.
+  assert.equal((await call(fleet.getRun, { node, runId })).run?.runId, runId)
+  await assert.rejects(call(fleet.getFab, { node, runId, hashStr: run?.fabHash ?? '' }), { code: 'run-not-running' })
 })
 
 test('a node that sends NaN as the time of its ClientApp leaves the figures of other runs alone', async () => {
