@@ -1,6 +1,6 @@
 import type { NodeId, RunId } from '../base/ids.ts'
 
-/** As many ends are remembered. */
+/** How many ends are remembered. */
 const endsMax = 256
 
 /**

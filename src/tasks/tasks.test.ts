@@ -19,7 +19,8 @@ async function setUp() {
     ends.push(`${task.subStatus} ${task.details}`.trim())
   }
   const stop = new AbortController()
-  const tasks = new Tasks({ db, clock, log: recordingLogger().log, onFinished })
+  const { log, lines } = recordingLogger()
+  const tasks = new Tasks({ db, clock, log, onFinished })
   const create = (type: TaskType = 'flwr-clientapp', run = runId): Promise<TaskId> => {
     clock.advance(1)
     return db.transaction((tx, afterCommit) => tasks.create(tx, afterCommit, { runId: run, type, fabHash: 'f' }))
@@ -30,7 +31,7 @@ async function setUp() {
     tasks.acquire({ types: ['flwr-serverapp', 'flwr-clientapp'], waitMs, signal: stop.signal, ...more })
   const statusOf = async (taskId: TaskId) => (await taskStore.find(db.read, taskId))?.status
   return {
-    ...{ db, clock, tasks, ends, create, finish, acquire, statusOf, stop },
+    ...{ db, clock, tasks, lines, ends, create, finish, acquire, statusOf, stop },
     async [Symbol.asyncDispose]() {
       stop.abort()
       await db.close()
@@ -90,14 +91,16 @@ test('a launcher that waits hears of the end of a run, and asks for a run by its
   assert.equal((await world.tasks.acquireOfRun('flwr-clientapp', 6n as RunId))?.task.runId, 6n)
 })
 
-test('a task starts once, ends once, and its token ends with it', async () => {
+test('a task ends once, and its token with it; until then its app may ask for its input again', async () => {
   await using world = await setUp()
   const taskId = await world.create()
   assert.equal(await world.tasks.activate(taskId), false)
   const { token } = await acquired(world)
   assert.equal(await world.finish(taskId, 'completed'), false, 'only a running task can complete')
   assert.equal(await world.tasks.activate(taskId), true)
+  assert.deepEqual(world.lines, [])
   assert.equal(await world.tasks.activate(taskId), true, 'the response to the first call may be lost')
+  assert.deepEqual(world.lines, ['warn The input of a running task was asked for again'])
   assert.equal(await world.finish(taskId), true)
   assert.equal(await world.tasks.activate(taskId), false)
   assert.equal(await world.finish(taskId, 'failed', 'later'), false)

@@ -145,13 +145,17 @@ export class Tasks {
 
   /**
    * The app is up. Returns false if the task is neither `starting` nor `running`. The app asks for its input again if the
-   * response was lost, for instance because this server was killed: the token belongs to one process.
+   * response was lost, for instance because this server was killed: the token belongs to one process. The log names each such
+   * request, because another process that has the token could make it.
    */
   async activate(taskId: TaskId): Promise<boolean> {
-    const { db, clock } = this.#options
-    return db.transaction(async (tx) => {
+    const { db, clock, log } = this.#options
+    return db.transaction(async (tx, afterCommit) => {
       const task = await taskStore.find(tx, taskId)
-      if (task?.status === 'running') return true
+      if (task?.status === 'running') {
+        afterCommit(() => log.warn('The input of a running task was asked for again', { run: task.runId }))
+        return true
+      }
       if (!task || !mayBecome(task.status, 'running')) return false
       const now = clock.now()
       await taskStore.update(tx, taskId, { status: 'running', runningAt: now, leaseUntil: now + leaseMs.running })

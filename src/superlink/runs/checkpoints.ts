@@ -91,7 +91,7 @@ export async function prepareRestart(
   await appendNote(ctx, tx, afterCommit, task.runId, note)
   afterCommit(() => {
     ctx.log.warn('A ServerApp was lost and starts again from its checkpoint', { run: task.runId, because: reason })
-    ctx.progress.forget(task.runId)
+    ctx.progress.restarted(task.runId)
     ctx.passingReplies.forget(task.runId)
   })
   return true

@@ -35,6 +35,18 @@ test('messages that are pushed when all earlier ones are answered begin to count
   assert.deepEqual(progress.of(runId), { asked: 0, replied: 0, failed: 0 })
 })
 
+test('the errors that came before a ServerApp was lost count at the end of its run', () => {
+  const progress = new RunProgress()
+  progress.outcomes.started(runId)
+  progress.asked(runId, 1)
+  progress.nodeReplied(runId, { code: errorCodes.clientAppRaisedException, reason: 'no data' }, answered)
+  progress.restarted(runId)
+  assert.deepEqual(progress.of(runId), { asked: 0, replied: 0, failed: 0 })
+  assert.equal(progress.outcomes.findFruitless(runId), 'The only reply to train messages was an error: no data')
+  progress.finished(runId, 'completed')
+  assert.equal(progress.outcomes.findFruitless(runId), undefined)
+})
+
 test('traffic is written in batches, added up, and kept for a run that is not there', async () => {
   await using core = await SuperlinkCore.start({ clock: new FakeClock() })
   const run = await core.run()

@@ -133,10 +133,15 @@ export class RunProgress {
   }
 
   forget(runId: RunId): void {
+    this.restarted(runId)
+    this.outcomes.forget(runId)
+  }
+
+  /** The ServerApp starts again and asks anew. The replies that came before it was lost still say whether the app is of use. */
+  restarted(runId: RunId): void {
     this.#counts.delete(runId)
     this.#rounds.delete(runId)
     this.#phases.delete(runId)
-    this.outcomes.forget(runId)
     this.waits.forget(runId)
   }
 }
