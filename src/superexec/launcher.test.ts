@@ -22,16 +22,16 @@ class FakeApp extends EventEmitter {
   readonly signals: string[] = []
   /** Everything that the launcher sent, line by line. */
   readonly received: { token?: string; wantsLastWords?: boolean }[] = []
-  readonly #processEnd: ReturnType<typeof duplexPair>[1]
+  readonly #appSide: ReturnType<typeof duplexPair>[1]
   exitCode: number | null = null
   signalCode: string | null = null
 
   constructor() {
     super()
-    const [launcher, processEnd] = duplexPair()
+    const [launcher, appSide] = duplexPair()
     this.stdio = [null, this.stdout, this.stderr, launcher]
-    this.#processEnd = processEnd
-    processEnd.on('data', (chunk: Buffer) => {
+    this.#appSide = appSide
+    appSide.on('data', (chunk: Buffer) => {
       for (const line of chunk.toString().trim().split('\n')) this.received.push(JSON.parse(line))
     })
   }
@@ -41,7 +41,7 @@ class FakeApp extends EventEmitter {
   }
 
   say(...lines: string[]): void {
-    for (const line of lines) this.#processEnd.write(`${line}\n`)
+    for (const line of lines) this.#appSide.write(`${line}\n`)
   }
 
   sayIdle(): void {
@@ -57,7 +57,7 @@ class FakeApp extends EventEmitter {
     if (this.exitCode !== null || this.signalCode !== null) return
     this.exitCode = status
     this.signalCode = signal
-    this.#processEnd.destroy()
+    this.#appSide.destroy()
     this.stdout.end()
     this.stderr.end()
     this.emit('exit', status, signal)

@@ -34,16 +34,16 @@ class FakeWorker implements StartedApp {
     onMessage = (worker: FakeWorker): void => worker.reply(),
   ) {
     this.#onMessage = onMessage
-    const [theirs, pipeEnd] = duplexPair()
-    this.#pipe = pipeEnd
-    pipeEnd.on('error', () => {})
-    pipeEnd.on('end', () => this.end('exit status 0'))
-    readFrames(pipeEnd, { partsMax: 4, bytesMax: 1e6 }, (parts = []) => {
+    const [theirs, appSide] = duplexPair()
+    this.#pipe = appSide
+    appSide.on('error', () => {})
+    appSide.on('end', () => this.end('exit status 0'))
+    readFrames(appSide, { partsMax: 4, bytesMax: 1e6 }, (parts = []) => {
       this.received.push(parts.map((part) => Buffer.from(part)))
       this.#onMessage(this)
     })
     connect(theirs)
-    if (first) writeFrame(pipeEnd, [json(first)])
+    if (first) writeFrame(appSide, [json(first)])
   }
 
   reply(content?: RecordDict): void {

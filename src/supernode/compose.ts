@@ -69,11 +69,11 @@ export async function startSupernode(
   const traces = stack.use(await openTraces(config.traceTarget, 'flower-supernode', { log, clock }))
   metrics.onRead(() => metrics.tellStorage(disk, space.disks))
   const onReload = (files: string, result: string): void => metrics.reloads.inc({ files, result })
-  const surroundings = { clock, log, onReload }
+  const reloadOptions = { clock, log, onReload }
   const tls =
     config.tls === 'insecure'
       ? undefined
-      : stack.use(await openClientTls('client certificate', config.tls, surroundings))
+      : stack.use(await openClientTls('client certificate', config.tls, reloadOptions))
   // Tells this start of the program from another with the same certificate, over all its connections.
   const self = { 'trellis-process': randomUUID(), 'trellis-release': trellisVersion }
   const channel = stack.use(
@@ -137,7 +137,7 @@ export async function startSupernode(
 
   const runtimeTls =
     config.runtimeTls &&
-    stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, surroundings))
+    stack.use(await openServerTls('certificate of the Runtime API', config.runtimeTls, reloadOptions))
   const gate = new SuperexecGate(
     { isolation: config.isolation, secret: config.superexecSecret, insecure: config.tls === 'insecure' },
     ctx,
