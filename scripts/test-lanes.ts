@@ -59,24 +59,24 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
   }
 
   /** The next file of a lane. Waits if files are left in queues that are not prepared yet. */
-  async function next(lane: Lane): Promise<{ file: string; own: readonly string[] } | undefined> {
+  async function next(lane: Lane): Promise<{ file: string; queueArgv: readonly string[] } | undefined> {
     for (;;) {
       const left = lane.queues.filter(({ files }) => files.length > 0)
       if (left.length === 0) return undefined
       const queue = left.find((one) => prepared.has(one))
       const file = queue?.files.shift()
-      if (file !== undefined) return { file, own: queue?.execArgv ?? [] }
+      if (file !== undefined) return { file, queueArgv: queue?.execArgv ?? [] }
       await Promise.race(left.map((queue) => preparing.get(queue)))
     }
   }
 
   async function work(lane: Lane): Promise<void> {
     for (let taken = await next(lane); taken !== undefined; taken = await next(lane)) {
-      const { file, own } = taken
+      const { file, queueArgv } = taken
       const fileStartedAt = performance.now()
       const events = []
       let hasSummary = false
-      for await (const event of run({ files: [file], execArgv: [...execArgv, ...own, testLimit] })) {
+      for await (const event of run({ files: [file], execArgv: [...execArgv, ...queueArgv, testLimit] })) {
         if (event.type === 'test:summary' && event.data.file === undefined) {
           hasSummary = true
           isSuccess &&= event.data.success

@@ -145,8 +145,7 @@ export class Tasks {
 
   /**
    * The app is up. Returns false if the task is neither `starting` nor `running`. The app asks for its input again if the
-   * response was lost, for instance because this server was killed: the token belongs to one process. The log names each such
-   * request, because another process that has the token could make it.
+   * response was lost, as when this server was killed. Another process with the token could ask too: the log names it.
    */
   async activate(taskId: TaskId): Promise<boolean> {
     const { db, clock, log } = this.#options
