@@ -93,7 +93,7 @@ test('the former checkpoint stays until all pieces are there, and an incomplete 
   assert.equal(await storedValues(link), 2)
   const next = appOf(link, await link.loseApp(), hook)
   assert.deepEqual(await startOf(next), [1_000_000, 1])
-  // The next save takes the place of the incomplete one, and another is incomplete at the end of the run.
+  // Another one is incomplete at the end of the run.
   afterTwo = async () => {}
   await next.saveCheckpoint(stateOf(2_000_000, 3))
   assert.equal(await storedValues(link), 2)

@@ -6,6 +6,8 @@ import { limits } from '../../base/limits.ts'
 import { ConfigRecord, RecordDict } from '../../message/records.ts'
 import { contextFromWire, contextToWire } from '../../message/wire.ts'
 import type { Task } from '../../tasks/task.ts'
+import { defaultQuotas } from '../quotas/config-quotas.ts'
+import { Quotas } from '../quotas/quotas.ts'
 import { prepareResumption, saveCheckpoint } from '../runs/checkpoints.ts'
 import { resumeRun } from '../runs/resume.ts'
 import { findRun, type Run } from '../runs/run.ts'
@@ -130,7 +132,7 @@ test('a failed run is resumed as a new run; others say why they cannot be', asyn
   await using core = await SuperlinkCore.start()
   const { ctx } = core
   const run = await core.run()
-  await assert.rejects(prepareResumption(ctx.db, await runOf(core, run)), { code: 'run-not-resumable' })
+  await assert.rejects(prepareResumption(ctx, await runOf(core, run)), { code: 'run-not-resumable' })
   await save(core, run, 7)
   await core.stop(run.runId)
   const { runId } = await resumeRun(ctx, await runOf(core, run), owner)
@@ -156,6 +158,24 @@ test('a failed run is resumed as a new run; others say why they cannot be', asyn
     [runId],
     'only the run that is not finished keeps an old one',
   )
+})
+
+test('a run that is resumed beyond a quota is refused before its checkpoint is copied', async () => {
+  await using core = await SuperlinkCore.start()
+  const run = await core.run()
+  await save(core, run, 7, 'x'.repeat(600_000))
+  await core.stop(run.runId)
+  const { db, clock } = core.ctx
+  const transaction = () => assert.fail('something is written')
+  const unwritable = { ...{ read: db.read, transaction }, close: async () => {}, [Symbol.asyncDispose]: async () => {} }
+  for (const [quota, code] of [
+    [{ disk: 1_000 }, 'quota-reached'],
+    [{ runs: 0 }, 'too-many-runs'],
+  ] as const) {
+    const quotas = new Quotas({ db, clock, limits: { ...defaultQuotas, ...quota } })
+    const resumed = resumeRun({ ...core.ctx, db: unwritable, quotas }, await runOf(core, run), owner)
+    await assert.rejects(resumed, { code })
+  }
 })
 
 test('a checkpoint that is too large is refused with its size and the limit', async () => {

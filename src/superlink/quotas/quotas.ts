@@ -9,6 +9,7 @@ import { isAvailable } from '../../objects/object-rows.ts'
 import { type ObjectTree, treeSize } from '../../objects/object-tree.ts'
 import * as taskStore from '../../tasks/task-store.ts'
 import type { QuotaLimits } from './config-quotas.ts'
+import { TakenRoom } from './taken-room.ts'
 import * as usageStore from './usage-store.ts'
 
 /**
@@ -72,7 +73,7 @@ export class Quotas {
   }
 
   /** As `takeBytes`, for data of a run other than messages. */
-  takeDisk(runId: RunId, bytes: number): Promise<Disposable> {
+  takeDisk(runId: RunId, bytes: number): Promise<TakenRoom> {
     return this.#take(runId, bytes, [
       { name: 'disk', key: 'disk', max: this.limits.disk, count: usageStore.countDiskBytes },
     ])
@@ -87,10 +88,10 @@ export class Quotas {
     ])
   }
 
-  /** Throws `too-many-runs` if one more run would exceed the quota. Called within the transaction that starts it. */
-  async ensureRoomForRun(tx: Db): Promise<void> {
+  /** Throws `too-many-runs` if one more run would exceed the quota. What counts is the look within the transaction that starts it. */
+  async ensureRoomForRun(db: Db): Promise<void> {
     const { runs: max } = this.limits
-    const open = await countOpenRuns(tx)
+    const open = await countOpenRuns(db)
     if (open < max) return
     const sentence = `${open} runs have not finished, as many as --quota-runs of the SuperLink allows: wait for one to finish, or stop one with flwr stop.`
     this.#onRefused('runs', sentence)
@@ -145,7 +146,7 @@ export class Quotas {
     }
   }
 
-  async #take(runId: RunId, amount: number, scopes: readonly Scope[], objectId?: string): Promise<Disposable> {
+  async #take(runId: RunId, amount: number, scopes: readonly Scope[], objectId?: string): Promise<TakenRoom> {
     if (amount === 0) return nothingTaken
     const limited = scopes.filter((scope): scope is LimitedScope => scope.max !== undefined)
     for (const scope of limited) await this.#count(scope, amount)
@@ -164,11 +165,10 @@ export class Quotas {
       usage.used += amount
       usage.inFlight += amount
     }
-    return {
-      [Symbol.dispose]() {
-        for (const { usage } of usages) usage.inFlight -= amount
-      },
-    }
+    return new TakenRoom(
+      amount,
+      usages.map(({ usage }) => usage),
+    )
   }
 
   /** Counts anew if nothing is known, or if the known count leaves no room; not more often than every few seconds. */
@@ -280,7 +280,7 @@ interface BytesOwner {
   readonly objectId?: string
 }
 
-const nothingTaken: Disposable = { [Symbol.dispose]() {} }
+const nothingTaken = new TakenRoom(0, [])
 
 async function mayExceed(db: Db, { of }: Scope, objectId: string): Promise<boolean> {
   return of !== undefined && usageStore.isPartOfOldestUpload(db, { ...of, objectId })

@@ -8,12 +8,17 @@ import { appendPiece, openValue, type PreparedValue, readPiece } from '../../db/
 import type { CheckpointPiece } from '../../gen/flwr/proto/runtime_pb.ts'
 import type { Task } from '../../tasks/task.ts'
 import type { SuperlinkContext } from '../context.ts'
+import type { TakenRoom } from '../quotas/taken-room.ts'
 import * as checkpointStore from './checkpoint-store.ts'
 
 /**
  * Checkpoints that are too large for one call. Their pieces are stored as they come, each in a commit of its own, and become
  * a checkpoint in one transaction when all are there and their hash agrees: until then the former checkpoint is in place. An
- * incomplete one is removed when another begins, at the end of its run, and at the start of the SuperLink.
+ * incomplete one is removed when another begins, when its ServerApp is lost, at the end of its run, and at the start of the
+ * SuperLink.
+ *
+ * If the response to a commit is lost, its call fails although it may be done. So what is known of the pieces changes in
+ * effects of commits, and each transaction looks first whether a former call has done its work.
  */
 
 export interface CheckpointBounds {
@@ -35,8 +40,8 @@ interface Upload {
   readonly size: number
   readonly launch: number
   readonly value: PreparedValue & { readonly parts: string }
-  /** Room for the whole checkpoint, until it is complete or removed. */
-  readonly room: Disposable
+  /** Room for what is not stored yet. */
+  readonly room: TakenRoom
   readonly sum: Hash
   received: number
 }
@@ -112,14 +117,18 @@ export class CheckpointUploads {
 
   async #append({ db, tasks }: PieceContext, task: Task, upload: Upload, content: Uint8Array): Promise<void> {
     const { value, received } = upload
-    await db.transaction(async (tx) => {
+    await db.transaction(async (tx, afterCommit) => {
       await tasks.ensureSameLaunch(tx, task)
+      if (upload.received !== received) return
       // From here on, the end of the run finds it.
       this.#uploads.set(task.runId, upload)
       await appendPiece(tx, { parts: value.parts, from: received, content })
+      afterCommit(() => {
+        upload.sum.update(content)
+        upload.received = received + content.length
+        upload.room.release(content.length)
+      })
     })
-    upload.sum.update(content)
-    upload.received = received + content.length
   }
 
   async #complete({ db, clock, tasks }: PieceContext, task: Task, upload: Upload): Promise<void> {
@@ -129,13 +138,16 @@ export class CheckpointUploads {
       await this.#drop(runId)
       throw new DomainError('invalid-request', 'The pieces of the checkpoint do not have its hash: save it again.')
     }
-    await db.transaction(async (tx) => {
+    await db.transaction(async (tx, afterCommit) => {
       await tasks.ensureSameLaunch(tx, task)
+      if (this.#uploads.get(runId) !== upload) return
       const prepared = { context, sha256 }
       await checkpointStore.insert(tx, { runId, savedAt: clock.now(), launch, prepared })
+      afterCommit(() => {
+        if (this.#uploads.get(runId) === upload) this.#uploads.delete(runId)
+        upload.room[Symbol.dispose]()
+      })
     })
-    this.#uploads.delete(runId)
-    upload.room[Symbol.dispose]()
   }
 
   /** Removes what is stored of an incomplete checkpoint. */

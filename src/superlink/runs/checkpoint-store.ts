@@ -46,10 +46,19 @@ export async function prepare(db: Database, context: Uint8Array): Promise<Prepar
   return { context: prepared, sha256, [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose]() }
 }
 
-/** A copy of the last checkpoint of another run that is not damaged; `undefined` if there is none. */
-export async function prepareCopyOf(db: Database, runId: RunId): Promise<PreparedCheckpoint | undefined> {
+/**
+ * Returns a copy of the last checkpoint of another run that is not damaged; `undefined` if there is none.
+ *
+ * @param takeRoom called with its size before it is copied. Its result is disposed of when the copy is stored.
+ */
+export async function prepareCopyOf(
+  db: Database,
+  runId: RunId,
+  takeRoom: (bytes: number) => Promise<Disposable>,
+): Promise<PreparedCheckpoint | undefined> {
   const stored = await findContext(db.read, runId)
   if (!stored) return undefined
+  using _room = await takeRoom(stored.size)
   const prepared = await prepareCopy(db, stored.value)
   return { context: prepared, sha256: stored.sha256, [Symbol.asyncDispose]: () => prepared[Symbol.asyncDispose]() }
 }

@@ -3,7 +3,7 @@ import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
-import type { AfterCommit, Database, Db } from '../../db/database.ts'
+import type { AfterCommit, Db } from '../../db/database.ts'
 import { findValue } from '../../db/large-values.ts'
 import { ContextSchema, type Context as WireContext } from '../../gen/flwr/proto/message_pb.ts'
 import type { CheckpointPiecesSchema } from '../../gen/flwr/proto/runtime_pb.ts'
@@ -77,7 +77,10 @@ export async function findStart(
  * several times without saving another. What it had asked of nodes is forgotten then, because it will ask anew.
  */
 export async function prepareRestart(
-  ctx: Pick<SuperlinkContext, 'objects' | 'bells' | 'clock' | 'log' | 'progress' | 'passingReplies' | 'quotas'>,
+  ctx: Pick<
+    SuperlinkContext,
+    'objects' | 'bells' | 'clock' | 'log' | 'progress' | 'passingReplies' | 'quotas' | 'checkpointUploads'
+  >,
   tx: Db,
   afterCommit: AfterCommit,
   { task, reason }: { readonly task: Task; readonly reason: string },
@@ -92,6 +95,7 @@ export async function prepareRestart(
   afterCommit(() => {
     ctx.log.warn('A ServerApp was lost and starts again from its checkpoint', { run: task.runId, because: reason })
     ctx.progress.restarted(task.runId)
+    ctx.checkpointUploads.forget(task.runId, ctx)
     ctx.passingReplies.forget(task.runId)
   })
   return true
@@ -109,9 +113,12 @@ export async function forgetCheckpoints(
   }
 }
 
-/** A copy of the checkpoint that a new run in the place of this one starts from. Throws `run-not-resumable`. */
+/**
+ * Returns a copy of the checkpoint that a new run in the place of this one starts from. Throws `run-not-resumable`, and, before
+ * anything is copied, `too-many-runs` or `quota-reached`.
+ */
 export async function prepareResumption(
-  db: Database,
+  { db, quotas }: Pick<SuperlinkContext, 'db' | 'quotas'>,
   { runId, task }: Run,
 ): Promise<checkpointStore.PreparedCheckpoint> {
   if (task.status !== 'finished')
@@ -121,7 +128,8 @@ export async function prepareResumption(
     )
   if (task.subStatus === 'completed')
     throw new DomainError('run-not-resumable', `Run ${runId} is completed: there is nothing to resume.`)
-  const copy = await checkpointStore.prepareCopyOf(db, runId)
+  await quotas.ensureRoomForRun(db.read)
+  const copy = await checkpointStore.prepareCopyOf(db, runId, (bytes) => quotas.takeDisk(runId, bytes))
   if (!copy)
     throw new DomainError(
       'run-not-resumable',

@@ -11,7 +11,7 @@ export async function resumeRun(
   run: Run,
   owner: NewRun['owner'],
 ): Promise<{ runId: RunId; seriesId: SeriesId }> {
-  await using checkpoint = await prepareResumption(ctx.db, run)
+  await using checkpoint = await prepareResumption(ctx, run)
   const { overrideConfig: overrides, federation, simulation } = run
   const fab = await getFab(ctx.db.read, run.fabHash)
   return await startRun(ctx, { fab, overrides, federation, simulation, checkpoint, owner })
