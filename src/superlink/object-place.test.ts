@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { openDatabase } from '../db/database.ts'
@@ -23,6 +23,18 @@ test('a folder for objects belongs to one database, and is refused to another on
   writeFileSync(`${folder}/trellis.json`, '')
   await claimObjectFolder(folder, second, true)
   await assert.rejects(claimObjectFolder(folder, first, true), refusal)
+})
+
+test('of two databases that claim a folder at once, one has it', async () => {
+  using home = temporaryDirectory()
+  await using first = openDatabase({ path: ':memory:' })
+  await using second = openDatabase({ path: ':memory:' })
+  for (let round = 0; round < 20; round++) {
+    const folder = home.file(`objects-${round}`)
+    const claims = await Promise.allSettled([first, second].map((db) => claimObjectFolder(folder, db, true)))
+    assert.deepEqual(claims.map(({ status }) => status).toSorted(), ['fulfilled', 'rejected'])
+    assert.deepEqual(readdirSync(folder), ['trellis.json'])
+  }
 })
 
 test('a folder beside the database is not marked, so that a new database may follow a deleted one', async () => {

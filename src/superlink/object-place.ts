@@ -1,5 +1,5 @@
 import { randomUUID } from 'node:crypto'
-import { mkdir, readFile, rm, writeFile } from 'node:fs/promises'
+import { constants, copyFile, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import type { Database } from '../db/database.ts'
@@ -64,27 +64,40 @@ export async function claimObjectFolder(directory: string, db: Database, marks: 
   const path = join(directory, markerName)
   const owner = await objectOwner(db)
   let found = await readMarker(path)
-  if (found === undefined && marks) {
+  if (!found && marks) {
     await mkdir(directory, { recursive: true, mode: 0o700 })
-    // A power cut may have left one without its content.
-    await rm(path, { force: true })
-    // Of two SuperLinks that begin at once, the first one writes it.
-    const options = { flag: 'wx', mode: 0o600, flush: true }
-    await writeFile(path, `${JSON.stringify({ owner })}\n`, options).catch((error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EEXIST') throw error
-    })
+    // A power cut, or a copy of the folder, may have left one without its content.
+    if (found === '') await rm(path, { force: true })
+    await putMarker(path, owner)
     found = await readMarker(path)
   }
-  if (found === undefined || found === owner) return
+  if (!found || found === owner) return
   throw new UsageError(
     `The folder ${directory} has the objects of another database: name another folder with --storage-dir. If that database is not used any more, delete ${path}; then objects that this database does not name are deleted too.`,
   )
 }
 
-/** Returns the id of the database whose objects the folder has; `undefined` if it has no mark. */
+/** Of two SuperLinks that begin at once, the first one marks the folder. The mark appears with its content. */
+async function putMarker(path: string, owner: string): Promise<void> {
+  const written = `${path}.${randomUUID()}`
+  try {
+    await writeFile(written, `${JSON.stringify({ owner })}\n`, { mode: 0o600, flush: true })
+    // Some file systems that machines share have no links.
+    await link(written, path).catch((error: NodeJS.ErrnoException) => {
+      if (error.code === 'EEXIST') throw error
+      return copyFile(written, path, constants.COPYFILE_EXCL)
+    })
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST') throw error
+  } finally {
+    await rm(written, { force: true })
+  }
+}
+
+/** Returns the id of the database whose objects the folder has: empty if its mark has none, `undefined` if it has no mark. */
 async function readMarker(path: string): Promise<string | undefined> {
   try {
-    return /"owner"\s*:\s*"([^"]+)"/.exec(await readFile(path, 'utf8'))?.[1]
+    return /"owner"\s*:\s*"([^"]+)"/.exec(await readFile(path, 'utf8'))?.[1] ?? ''
   } catch (error) {
     if ((error as NodeJS.ErrnoException).code === 'ENOENT') return undefined
     throw error
