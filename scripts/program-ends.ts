@@ -66,6 +66,13 @@ export const programEnds: readonly ProgramEnd[] = [
       'test/engines/standby.test.ts: a SuperLink that was taken over while it was cut off stops serving and becomes the standby',
   },
   {
+    what: 'one of its files is wrong when it becomes a standby again',
+    program: 'SuperLink',
+    end: 'none: it says so, and tries again every five seconds',
+    shownBy:
+      'src/superlink/start-again.test.ts: a SuperLink that was taken over waits until its files are right, or until the signal',
+  },
+  {
     what: 'the S3 server rejects its keys, or the bucket does not exist',
     program: 'SuperLink, at its start',
     end: '1',

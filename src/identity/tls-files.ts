@@ -12,6 +12,8 @@ import type { TlsMaterial } from './tls-source.ts'
 export interface FileFlag {
   readonly flag: string
   readonly path: string
+  /** If `path` is a folder: the names of the files that count; all by default. */
+  readonly names?: readonly string[]
 }
 
 export interface ReadMaterial {

@@ -102,9 +102,9 @@ export interface Superlink {
 export async function startSuperlink(
   config: SuperlinkConfig,
   log: Logger,
-  overrides: { clock?: Clock; signal?: AbortSignal; onStandby?: () => void } = {},
+  overrides: { clock?: Clock; signal?: AbortSignal; onStandby?: () => void; listDirectory?: string | undefined } = {},
 ): Promise<Superlink> {
-  const clock = overrides.clock ?? systemClock
+  const { clock = systemClock, listDirectory } = overrides
   const stop = new AbortController()
   await using stack = new AsyncDisposableStack()
   const addressFile = config.addressFile === undefined ? undefined : stack.use(claimAddressFile(config.addressFile))
@@ -118,14 +118,14 @@ export async function startSuperlink(
   const { database } = config
   const health = stack.use(new SuperlinkHealth({ address: config.healthAddress, log, metrics }))
   const audit = stack.use(createAuditLog(config.auditFile, { clock, log }))
-  // Also without a file: else Node would open its debugger.
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
   // A standby follows changes of these files, so that it takes over with the last good ones.
-  const credentials = await openCredentials(config, { clock, log, metrics }, stack)
+  const credentials = await openCredentials(config, { clock, log, metrics, listDirectory }, stack)
   if (database.engine === 'postgres') await health.start()
   const { promise: takenOver, resolve: onTakenOver } = Promise.withResolvers<string>()
   const waiting = { onTakenOver, onStandby: overrides.onStandby, signal: overrides.signal }
   const db = stack.use(await openState(config, { room, log, health, onCommit: work.onCommit, ...waiting }))
+  credentials.removeOtherLists()
   // What is simulated can be simulated again.
   const durable = database.engine !== 'memory' && !config.simulation
   const objects = await openObjects(config, stack, {

@@ -1,18 +1,10 @@
-import { mkdtempSync, rmSync } from 'node:fs'
-import { tmpdir } from 'node:os'
-import { join } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Metrics } from '../base/metrics.ts'
+import { createTemporaryDirectory } from '../base/temporary-directory.ts'
 import { identityKey, type RefusedPeer } from '../identity/caller.ts'
 import type { Certificate } from '../identity/certificate.ts'
-import {
-  type ClientTrust,
-  type ClientTrustFiles,
-  pathsOfClientTrust,
-  readClientTrust,
-  readLiveClientTrust,
-} from '../identity/client-trust.ts'
+import { type ClientTrust, pathsOfClientTrust, readClientTrust, readLiveClientTrust } from '../identity/client-trust.ts'
 import { FileSet } from '../identity/file-set.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { CrlDownload } from '../identity/revocation/crl-download.ts'
@@ -24,7 +16,7 @@ import { casOf, isIssuer, readTrustBundle } from '../identity/trust.ts'
 import type { Listener } from '../rpc/listener.ts'
 import { tellCertificates, tellCrls } from '../rpc/tls-metrics.ts'
 import type { SuperlinkConfig } from './config.ts'
-import { besideState, type DatabaseConfig } from './config-database.ts'
+import { besideState } from './config-database.ts'
 import type { SuperlinkContext } from './context.ts'
 import { cutOffNode } from './nodes/nodes.ts'
 
@@ -38,6 +30,8 @@ export interface Credentials {
   readonly ocsp: OcspChecks | undefined
   /** Returns one sentence for each set that is not the one in its files. */
   readonly troubles: () => string[]
+  /** Removes fetched lists that are not of its addresses. A standby leaves them to the SuperLink that serves. */
+  readonly removeOtherLists: () => void
 }
 
 function troublesOf(...sets: readonly (Pick<FileSet<unknown>, 'troubles'> | undefined)[]): () => string[] {
@@ -46,7 +40,11 @@ function troublesOf(...sets: readonly (Pick<FileSet<unknown>, 'troubles'> | unde
 
 export async function openCredentials(
   config: Pick<SuperlinkConfig, 'tls' | 'staplesOcsp' | 'clients' | 'database' | 'warnings'>,
-  surroundings: Pick<SuperlinkContext, 'clock' | 'log'> & { readonly metrics: Metrics },
+  surroundings: Pick<SuperlinkContext, 'clock' | 'log'> & {
+    readonly metrics: Metrics
+    /** The result of `openListDirectory`, if it is to outlive these credentials. */
+    readonly listDirectory?: string | undefined
+  },
   stack: AsyncDisposableStack,
 ): Promise<Credentials> {
   const { clock, log, metrics } = surroundings
@@ -58,8 +56,13 @@ export async function openCredentials(
     config.staplesOcsp && server && config.tls ? stack.use(openStaple(server, config.tls, surroundings)) : undefined
   const { clients: choice } = config
   if (choice.mode === 'none')
-    return { server, staple, clients: undefined, ocsp: undefined, troubles: troublesOf(server) }
-  const files = await withFetchedLists(choice, config.database, surroundings, stack)
+    return {
+      ...{ server, staple, clients: undefined, ocsp: undefined, troubles: troublesOf(server) },
+      removeOtherLists: () => {},
+    }
+  const directory = surroundings.listDirectory ?? (await openListDirectory(config, stack))
+  const download = await fetchLists(choice, directory, surroundings, stack)
+  const files = download ? { ...choice.files, crl: download.file } : choice.files
   let inUse: FileSet<ClientTrust> | undefined
   const read = () =>
     inUse ? readLiveClientTrust(files, clock.now(), inUse.current()) : readClientTrust(files, clock.now())
@@ -70,7 +73,8 @@ export async function openCredentials(
   tellCertificates(metrics, 'ca', () => clients.current().trust.anchors, clock)
   tellCrls(metrics, () => clients.current().crls, clock)
   const ocsp = openOcsp(choice.ocsp, clients, surroundings, stack)
-  return { server, staple, clients, ocsp, troubles: troublesOf(server, clients) }
+  const removeOtherLists = (): void => download?.removeOthers()
+  return { server, staple, clients, ocsp, troubles: troublesOf(server, clients), removeOtherLists }
 }
 
 /** The certificates and lists that the SuperLink works with now. */
@@ -98,22 +102,29 @@ function openStaple(
   return new OcspStaple({ ...surroundings, pair: () => known, subscribe })
 }
 
-/** Lists that are fetched are kept beside the database, for a start while their server is not there. */
-async function withFetchedLists(
+/**
+ * Returns the folder in which lists that are fetched are kept, for a start while their server is not there: beside the database,
+ * or a temporary one. Returns `undefined` if none are fetched.
+ */
+export async function openListDirectory(
+  { clients, database }: Pick<SuperlinkConfig, 'clients' | 'database'>,
+  stack: AsyncDisposableStack,
+): Promise<string | undefined> {
+  if (clients.mode === 'none' || clients.crlUrls.length === 0) return undefined
+  return besideState(database, 'crls') ?? stack.use(await createTemporaryDirectory('trellis-crl')).path
+}
+
+async function fetchLists(
   { files, crlUrls: urls }: Exclude<SuperlinkConfig['clients'], { mode: 'none' }>,
-  database: DatabaseConfig,
+  directory: string | undefined,
   { clock, log }: Pick<SuperlinkContext, 'clock' | 'log'>,
   stack: AsyncDisposableStack,
-): Promise<ClientTrustFiles> {
-  if (urls.length === 0) return files
-  const kept = besideState(database, 'crls')
-  const directory = kept ?? mkdtempSync(join(tmpdir(), 'trellis-crl-'))
-  if (kept === undefined) stack.defer(() => rmSync(directory, { recursive: true, force: true }))
+): Promise<CrlDownload | undefined> {
+  if (directory === undefined) return undefined
   const flag = '--ssl-client-crl'
   const cas = (): Certificate[] => casOf(readTrustBundle(files.ca))
   const rootsPem = (): string => readCertificatesPem(files.ca)
-  stack.use(await CrlDownload.open({ flag, urls, directory, cas, rootsPem, clock, log }))
-  return { ...files, crl: { flag, path: directory } }
+  return stack.use(await CrlDownload.open({ flag, urls, directory, cas, rootsPem, clock, log }))
 }
 
 function openOcsp(

@@ -1,4 +1,5 @@
 import { once } from 'node:events'
+import { systemClock } from '../base/clock.ts'
 import { errorText, UsageError } from '../base/errors.ts'
 import { isDiskFull, isStorageFull } from '../base/full-disk.ts'
 import type { Logger } from '../base/log.ts'
@@ -6,14 +7,17 @@ import { createProgramLogger } from '../base/log-sinks.ts'
 import { boundOutputFile } from '../base/output-file.ts'
 import type { Main } from '../base/program.ts'
 import { takeServiceManager } from '../base/service-manager.ts'
+import { onOperatorSignal } from '../identity/operator-signal.ts'
 import { type Superlink, startSuperlink } from './compose.ts'
 import { parseSuperlinkConfig, type SuperlinkConfig } from './config.ts'
 import { stateName } from './config-database.ts'
+import { openListDirectory } from './credentials.ts'
 import { backupCommand } from './maintenance/backup.ts'
 import { checkCommand } from './maintenance/check.ts'
 import { doctorCommand } from './maintenance/doctor.ts'
 import { migrateCommand } from './maintenance/migrate.ts'
 import { moveObjectsCommand } from './maintenance/move-objects.ts'
+import { startAgain } from './start-again.ts'
 
 /** Commands besides that of serving. */
 const commands: Readonly<Record<string, Main>> = {
@@ -37,9 +41,17 @@ export const main: Main = async (argv, signal, ending) => {
   const serviceManager = takeServiceManager()
   log.info('Starting Flower SuperLink')
   for (const warning of config.warnings) log.warn(warning)
+  // Without a listener, SIGHUP ends this process and SIGUSR1 opens the debugger: also between two SuperLinks of a takeover.
+  using _hangUp = onOperatorSignal('SIGHUP', () => {})
+  using _logsMoved = onOperatorSignal('SIGUSR1', () => {})
+  await using stack = new AsyncDisposableStack()
+  const listDirectory = await openListDirectory(config, stack)
+  const build = () => start(config, log, { signal, listDirectory, onStandby: () => serviceManager.ready() })
+  let hasServed = false
   while (!signal.aborted) {
-    await using superlink = await start(config, log, signal, () => serviceManager.ready())
+    await using superlink = await (hasServed ? startAgain(build, { log, clock: systemClock, signal }) : build())
     if (!superlink) break
+    hasServed = true
     serviceManager.ready()
     const end = signal.aborted
       ? undefined
@@ -66,13 +78,12 @@ export const main: Main = async (argv, signal, ending) => {
 async function start(
   config: SuperlinkConfig,
   log: Logger,
-  signal: AbortSignal,
-  onStandby: () => void,
+  overrides: { signal: AbortSignal; listDirectory: string | undefined; onStandby: () => void },
 ): Promise<Superlink | undefined> {
   try {
-    return await startSuperlink(config, log, { signal, onStandby })
+    return await startSuperlink(config, log, overrides)
   } catch (error) {
-    if (signal.aborted) return undefined
+    if (overrides.signal.aborted) return undefined
     if (!isStorageFull(error) && !isDiskFull(error)) throw error
     const { database } = config
     const place = database.storageDirectory ?? stateName(database)

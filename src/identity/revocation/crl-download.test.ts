@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { readdirSync } from 'node:fs'
+import { readdirSync, utimesSync, writeFileSync } from 'node:fs'
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { FakeClock } from '../../../test/harness/fake-clock.ts'
@@ -157,9 +158,26 @@ test('without a list there is no start, unless one was fetched earlier', async (
     assert.match(site.logger.lines.at(-1) ?? '', /status 503\. The one that was fetched last is used/)
   }
   server.status = 200
-  // What was fetched from elsewhere is not kept.
-  await using _ = await site.open([`${server.url}?other`])
-  assert.equal(readdirSync(site.directory.file('lists')).length, 1)
+  // What was fetched from elsewhere stays for other processes, until the folder belongs to this one.
+  await using other = await site.open([`${server.url}?other`])
+  assert.equal(readdirSync(site.directory.file('lists')).length, 2)
+  assert.equal((await readCrls(other.file, [caCertificate], { now: site.clock.now() })).crls.length, 1)
+  other.removeOthers()
+  assert.deepEqual(readdirSync(site.directory.file('lists')), other.file.names)
+})
+
+test('processes that share the folder fetch at the same time, and only what a killed one has left is removed', async () => {
+  await using server = await ListServer.start()
+  await using site = new Site()
+  server.body = await list(1)
+  const lists = await Promise.all([1, 2, 3].map(() => site.open([server.url])))
+  const folder = site.directory.file('lists')
+  const [under, left] = ['.a.crl.1', '.a.crl.2'].map((name) => join(folder, name)) as [string, string]
+  for (const path of [under, left]) writeFileSync(path, '')
+  utimesSync(left, 0, 0)
+  for (const one of lists) one.removeOthers()
+  assert.deepEqual(readdirSync(folder).toSorted(), ['.a.crl.1', ...(lists[0]?.file.names ?? [])])
+  assert.equal(await site.number(), 1n)
 })
 
 test('SIGHUP fetches at once', async () => {

@@ -1,5 +1,5 @@
-import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs'
+import { createHash, randomUUID } from 'node:crypto'
+import { mkdirSync, readdirSync, renameSync, rmSync, statSync } from 'node:fs'
 import { writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { fetchBounded } from '../../base/bounded-fetch.ts'
@@ -18,7 +18,7 @@ import { readCrls } from './crls.ts'
 export interface CrlDownloadOptions {
   readonly flag: string
   readonly urls: readonly string[]
-  /** Where the last good lists are kept, of these addresses alone. */
+  /** Where the last good lists are kept. Other processes may keep theirs there too. */
   readonly directory: string
   /** The CAs that lists are checked against, and PEM of the CAs that servers are trusted by beside the public ones. */
   readonly cas: () => readonly Certificate[]
@@ -50,10 +50,24 @@ export class CrlDownload implements AsyncDisposable {
   static async open(options: CrlDownloadOptions): Promise<CrlDownload> {
     mkdirSync(options.directory, { recursive: true, mode: 0o700 })
     const lists = options.urls.map((url) => new DownloadedList(url, options))
-    const kept = new Set(lists.map(({ name }) => name))
-    for (const name of readdirSync(options.directory)) if (!kept.has(name)) rmSync(join(options.directory, name))
     await Promise.all(lists.map((list) => list.begin()))
     return new CrlDownload(options, lists)
+  }
+
+  /** The lists of its addresses, in the folder. */
+  get file(): FileFlag {
+    const { flag, directory } = this.#options
+    return { flag, path: directory, names: this.#lists.map(({ name }) => name) }
+  }
+
+  /** Removes lists of other addresses, and what killed processes have left. Other processes may fetch lists meanwhile. */
+  removeOthers(): void {
+    const { directory } = this.#options
+    const kept = new Set(this.#lists.map(({ name }) => name))
+    for (const name of readdirSync(directory)) {
+      const path = join(directory, name)
+      if (isTemporary(name) ? isAbandoned(path) : !kept.has(name)) rmSync(path, { force: true })
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -143,10 +157,9 @@ class DownloadedList {
     })
     if (status === 304) return
     if (status !== 200) throw new Error(`it answers with status ${status}`)
-    // Names that begin with a point are no lists: half a file is never taken for one.
-    const next = join(this.#options.directory, `.${this.name}`)
-    await writeFile(next, bytes)
+    const next = join(this.#options.directory, `.${this.name}.${randomUUID()}`)
     try {
+      await writeFile(next, bytes)
       this.#crls = await this.#read(next)
     } catch (error) {
       rmSync(next, { force: true })
@@ -176,6 +189,18 @@ class DownloadedList {
   }
 }
 
+/** Names that begin with a point are no lists: half a file is never taken for one. */
+function isTemporary(name: string): boolean {
+  return name.startsWith('.')
+}
+
+/** Whether no process writes this file any more. */
+function isAbandoned(path: string): boolean {
+  const writtenAt = statSync(path, { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return Date.now() - writtenAt > abandonedMs
+}
+
+const abandonedMs = 10 * 60_000
 const fetchMs = 30_000
 const refreshMsMin = 5000
 const refreshMsMax = 5 * 60_000

@@ -177,7 +177,8 @@ function blocksOf(file: FileFlag, path: string, text: string): Uint8Array[] {
 async function pathsOf(file: FileFlag): Promise<string[]> {
   try {
     if (!(await stat(file.path)).isDirectory()) return [file.path]
-    const names = (await readdir(file.path)).filter((name) => !name.startsWith('.')).sort()
+    const all = (await readdir(file.path)).filter((name) => !name.startsWith('.')).sort()
+    const names = file.names ? all.filter((name) => file.names?.includes(name)) : all
     if (names.length <= filesMax) {
       const paths = names.map((name) => join(file.path, name))
       const areFiles = await Promise.all(paths.map(async (path) => (await stat(path)).isFile()))
