@@ -63,6 +63,16 @@ test('of several SuperLinks one serves, and standbys hold up neither upgrades no
   )
 })
 
+test('a SuperLink that moves to a database server finds the objects that its SQLite file had', {
+  skip: withoutTools,
+}, () => {
+  const { values } = chartCases['one SuperLink on a database server'] as { values: object }
+  const [superlink] = podsOf(helmTemplate(values))[0]?.spec.containers ?? []
+  assert.ok(superlink && argumentsOf(superlink).includes('--storage-dir=/app/state/state.db.objects'))
+  const [before] = podsOf(helmTemplate({}))[0]?.spec.containers ?? []
+  assert.ok(before && argumentsOf(before).includes('--database=/app/state/state.db'))
+})
+
 test('a release or site whose StatefulSet name is too long to get pods is refused with the limit', {
   skip: withoutTools,
 }, () => {
