@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, test } from 'node:test'
 import { PostgresServer, withoutPostgres } from '../harness/postgres.ts'
-import { openOnPostgres, statementsUnderWay, usePostgres } from '../harness/postgres-core.ts'
+import { databasesOpened, openOnPostgres, statementsUnderWay, usePostgres } from '../harness/postgres-core.ts'
 import { useEngine } from '../harness/test-database.ts'
 
 /**
@@ -26,9 +26,15 @@ if (!withoutPostgres) {
   after(() => server[Symbol.asyncDispose]())
   await usePostgres(server.url())
   useEngine({ openOnPostgres, statementsUnderWay })
-  for (const file of files) await import(`../../src/${file}.test.ts`)
 }
 
-test('the tests of stores ran on PostgreSQL', { skip: withoutPostgres }, () => {
-  assert.equal(statementsUnderWay(), 0)
-})
+let before = 0
+for (const file of files) {
+  if (!withoutPostgres) await import(`../../src/${file}.test.ts`)
+  // Tests run in the order in which they are declared.
+  test(`the tests of ${file} ran on PostgreSQL`, { skip: withoutPostgres }, () => {
+    assert.ok(databasesOpened() > before)
+    before = databasesOpened()
+    assert.equal(statementsUnderWay(), 0)
+  })
+}

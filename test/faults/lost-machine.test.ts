@@ -59,6 +59,7 @@ for (const isolation of ['subprocess', 'process'] as const) {
     const follow = (name: string) => deployment.start('flwr', ['log', runs.get(name) as string, '--stream'])
     await follow('strategy').line(/\[ROUND 3\/4\]/, patienceMs)
     await follow('custom').line(/begins round 3/, patienceMs)
+    await follow('nothing').line(/Waiting for nodes to connect/, patienceMs)
 
     endProcessesWith(deployment.environment.FLWR_HOME as string)
     await deployment.superlink.end()
@@ -84,6 +85,9 @@ for (const isolation of ['subprocess', 'process'] as const) {
       [1, 1],
       'no round is repeated that was saved',
     )
+    // It has saved nothing, so it ends by itself.
+    const last = follow('nothing')
+    assert.equal(await last.end(patienceMs), 0, last.said)
     const { said } = await deployment.flwr('ls', '--run-id', runs.get('nothing') as string)
     assert.match(said, /finished:failed/)
     assert.match(said, lost)

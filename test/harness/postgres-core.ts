@@ -8,6 +8,12 @@ import { parsePostgresUrl } from '../../src/db/postgres/target.ts'
 
 const template = 'prepared'
 let underWay = 0
+let opened = 0
+
+/** How many databases tests have opened so far. */
+export function databasesOpened(): number {
+  return opened
+}
 
 /** Statements and connections whose response has not arrived. */
 export function statementsUnderWay(): number {
@@ -59,6 +65,7 @@ let databases = 0
 
 /** Opens an empty database, or that of a folder again. */
 export async function openOnPostgres(folder: string | undefined, notices: Partial<Notices>): Promise<Database> {
+  opened++
   if (folder !== undefined) {
     const name = `of_${createHash('md5').update(folder).digest('hex')}`
     return openPostgres(target(existing.has(name) ? name : await create(name, `TEMPLATE ${template}`)), notices)
