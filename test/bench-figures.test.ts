@@ -25,7 +25,15 @@ test('the page of benchmarks has a bad day with its targets, and leaves out what
   const figures = {
     ...{ calmMsPerReply: [2, 2], stormyMsPerReply: [2.1, 2.1], restartMs: 1500, repliesMissing: 0, rejoined: 900 },
     ...{ steady: 900, refusals: ['status 3'], slowBodiesEnded: 1, status: 0 },
-    lastCounts: { joined: 900, joinsRepeated: 0, replied: 0, calls: {}, lostCalls: {}, latenciesMs: [] },
+    lastCounts: {
+      joined: 900,
+      joinsRepeated: 0,
+      replied: 0,
+      waitingCalls: 0,
+      calls: {},
+      lostCalls: {},
+      latenciesMs: [],
+    },
   }
   const page = pageText({
     ...{ scale: undefined, waterfall: undefined, engines: undefined, tables: undefined },

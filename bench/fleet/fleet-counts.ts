@@ -6,13 +6,18 @@ export interface Counts {
   replied: number
   /** By method. */
   readonly calls: Record<string, number>
+  /** Calls of nodes that wait: heartbeats, and pulls that returned no message. How many there are depends on the time. */
+  waitingCalls: number
   /** By method and reason. */
   readonly lostCalls: Record<string, number>
   /** From the creation of each message to its arrival at the node. */
   readonly latenciesMs: number[]
 }
 
-const none = (): Counts => ({ joined: 0, joinsRepeated: 0, replied: 0, calls: {}, lostCalls: {}, latenciesMs: [] })
+const none = (): Counts => ({
+  ...{ joined: 0, joinsRepeated: 0, replied: 0, waitingCalls: 0 },
+  ...{ calls: {}, lostCalls: {}, latenciesMs: [] },
+})
 
 /** What the nodes of one process did since the last report. */
 export class FleetCounts {
@@ -42,6 +47,10 @@ export class FleetCounts {
     calls[method] = (calls[method] ?? 0) + 1
   }
 
+  waited(): void {
+    this.#counts.waitingCalls += 1
+  }
+
   lost(method: string, reason: string): void {
     const { lostCalls } = this.#counts
     const what = `${method}: ${reason}`
@@ -60,6 +69,7 @@ export function sumOf(reports: readonly Counts[]): Counts {
     sum.joined += report.joined
     sum.joinsRepeated += report.joinsRepeated
     sum.replied += report.replied
+    sum.waitingCalls += report.waitingCalls
     for (const kind of ['calls', 'lostCalls'] as const)
       for (const [name, count] of Object.entries(report[kind])) sum[kind][name] = (sum[kind][name] ?? 0) + count
     for (const latency of report.latenciesMs) sum.latenciesMs.push(latency)

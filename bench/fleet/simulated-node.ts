@@ -112,7 +112,8 @@ export class SimulatedNode {
     while (!this.#signal.aborted) {
       await delay(heartbeatIntervalSeconds * 1000, undefined, { signal: this.#signal }).catch(() => {})
       if (this.#signal.aborted || this.#session?.destroyed) continue
-      await this.#call(fleet.sendNodeHeartbeat, { node: this.#node, heartbeatInterval: heartbeatIntervalSeconds })
+      const beat = { node: this.#node, heartbeatInterval: heartbeatIntervalSeconds }
+      if (await this.#call(fleet.sendNodeHeartbeat, beat)) this.#counts.waited()
     }
   }
 
@@ -123,6 +124,7 @@ export class SimulatedNode {
       responseLost = pulled === undefined
       const [wire] = pulled?.messagesList ?? []
       const [tree] = pulled?.messageObjectTrees ?? []
+      if (pulled && !wire) this.#counts.waited()
       if (pulled && this.#vanishes && wire) return this.#session?.destroy()
       if (wire?.metadata && tree) {
         this.#counts.received(Date.now() - wire.metadata.createdAt * 1000)

@@ -28,6 +28,8 @@ export interface ScaleFigures {
   /** Processor time in rounds, as shares of one core. */
   readonly busy: { readonly superlink: number; readonly apps: number; readonly generator: number }
   readonly callsPerNodeAndRound: number
+  /** Those of them that depend on the time that a round takes: heartbeats, and pulls that returned no message. */
+  readonly waitingCallsPerNodeAndRound: number
   readonly lostCalls: Readonly<Record<string, number>>
   readonly lost: number
   readonly megabytesAfterRound: { readonly first: number; readonly last: number }
@@ -133,6 +135,7 @@ async function measureInto(reached: Reached, options: ScaleOptions, stack: Async
     generator: (generatorTo - generatorFrom) / seconds,
   }
   reached.callsPerNodeAndRound = total(counts.calls) / perNodeAndRound
+  reached.waitingCallsPerNodeAndRound = counts.waitingCalls / perNodeAndRound
   reached.megabytesAfterRound = {
     first: rounds.megabytes[0] ?? Number.NaN,
     last: rounds.megabytes.at(-1) ?? Number.NaN,
@@ -154,6 +157,7 @@ function nothingYet(nodes: number): Reached {
     cpuMsPerNodeAndRound: none,
     busy: { superlink: none, apps: none, generator: none },
     callsPerNodeAndRound: none,
+    waitingCallsPerNodeAndRound: none,
     lostCalls: {},
     lost: none,
     megabytesAfterRound: { first: none, last: none },
