@@ -21,6 +21,8 @@ import { startStunnel, withoutStunnel } from '../harness/stunnel.ts'
 /** Programs that wait for each other on a busy machine take long. */
 const patienceMs = 280_000
 const skip = withoutBalancer || withoutObjectServers
+/** Each test waits several times, and says what did not happen before its own limit. */
+const options = { skip, timeout: 25 * 60_000 }
 const home = temporaryDirectory()
 let fleet: BalancedSuperlinks
 let bucket: ObjectServer
@@ -92,38 +94,40 @@ async function says(programs: readonly TestProgram[], what: string, action: () =
     await eventually(`'${what}'`, () => program.said.slice(before[index]).includes(what))
 }
 
-test('a training, its stream and its log continue though the active SuperLink is killed, and then the next one', {
-  skip,
-}, async (t) => {
-  for (const standby of fleet.superlinks.slice(1)) await standby.line(/is in use by the SuperLink at 127\.0\.0\.1, /)
-  const readyAt = `http://${(await fleet.superlinks[1]?.line(/health server on (\S+)/))?.[1]}/readyz`
-  const notReady = await fetch(readyAt)
-  assert.equal(notReady.status, 503)
-  assert.match(await notReady.text(), /this one is a standby .* It has waited since 20/)
-  const run = startRun(4)
-  const [, runId = ''] = await run.line(/started run (\d+)/)
-  const log = fleet.deployment.start('flwr', ['log', runId, '--stream'])
-  for (const round of [2, 3]) {
-    await run.line(new RegExp(`ROUND ${round}/4`), patienceMs)
-    const active = await killActive()
-    const killedAt = performance.now()
-    await fleet.active()
-    t.diagnostic(`a standby served after ${Math.round(performance.now() - killedAt)} ms`)
-    await fleet.restart(active).line(/this one is a standby/)
-  }
-  await completes(run, 4)
-  assert.match(run.said, /finished:completed/)
-  const objects = /^PUT \/models\/fleet\/[0-9a-f]{2}\/[0-9a-f]{64}/
-  assert.ok(
-    proxy.seen.some((request) => objects.test(request)),
-    proxy.seen.join('\n'),
-  )
-  assert.equal(await log.end(patienceMs), 0)
-  await log.heard()
-  assert.match(log.said, /ROUND 1\/4[\s\S]*ROUND 4\/4[\s\S]*weights: 4 14\b/)
-})
+test(
+  'a training, its stream and its log continue though the active SuperLink is killed, and then the next one',
+  options,
+  async (t) => {
+    for (const standby of fleet.superlinks.slice(1)) await standby.line(/is in use by the SuperLink at 127\.0\.0\.1, /)
+    const readyAt = `http://${(await fleet.superlinks[1]?.line(/health server on (\S+)/))?.[1]}/readyz`
+    const notReady = await fetch(readyAt)
+    assert.equal(notReady.status, 503)
+    assert.match(await notReady.text(), /this one is a standby .* It has waited since 20/)
+    const run = startRun(4)
+    const [, runId = ''] = await run.line(/started run (\d+)/)
+    const log = fleet.deployment.start('flwr', ['log', runId, '--stream'])
+    for (const round of [2, 3]) {
+      await run.line(new RegExp(`ROUND ${round}/4`), patienceMs)
+      const active = await killActive()
+      const killedAt = performance.now()
+      await fleet.active()
+      t.diagnostic(`a standby served after ${Math.round(performance.now() - killedAt)} ms`)
+      await fleet.restart(active).line(/this one is a standby/)
+    }
+    await completes(run, 4)
+    assert.match(run.said, /finished:completed/)
+    const objects = /^PUT \/models\/fleet\/[0-9a-f]{2}\/[0-9a-f]{64}/
+    assert.ok(
+      proxy.seen.some((request) => objects.test(request)),
+      proxy.seen.join('\n'),
+    )
+    assert.equal(await log.end(patienceMs), 0)
+    await log.heard()
+    assert.match(log.said, /ROUND 1\/4[\s\S]*ROUND 4\/4[\s\S]*weights: 4 14\b/)
+  },
+)
 
-test('a SuperLink that has taken over sees that an identity is in use', { skip }, async () => {
+test('a SuperLink that has taken over sees that an identity is in use', options, async () => {
   const pair = ['--ssl-client-certfile', 'node-1.pem', '--ssl-client-keyfile', 'node-1.key']
   const args = ['--root-certificates', 'ca.crt', ...pair, '--superlink', fleet.deployment.fleetAddress]
   const second = fleet.deployment.start('flower-supernode', args)
@@ -133,7 +137,7 @@ test('a SuperLink that has taken over sees that an identity is in use', { skip }
   assert.equal(nodes[0]?.hasEnded, false)
 })
 
-test('a run survives that the database cannot be reached for ten seconds', { skip }, async () => {
+test('a run survives that the database cannot be reached for ten seconds', options, async () => {
   const active = fleet.superlinks[await fleet.active()] as TestProgram
   const run = startRun(2)
   await run.line(/ROUND 1\/2/, patienceMs)
@@ -145,24 +149,28 @@ test('a run survives that the database cannot be reached for ten seconds', { ski
   await completes(run, 2)
 })
 
-test('a SuperLink that was taken over while it was cut off stops serving and becomes the standby', {
-  skip,
-}, async () => {
-  const active = await fleet.active()
-  const former = fleet.superlinks[active] as TestProgram
-  // The session ends on the server, as it does when the network to this SuperLink alone is cut: a standby gets the lock.
-  await fleet.database.sql(
-    `SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND granted`,
-    'flower',
-  )
-  await former.line(/taken over by another SuperLink .* This one stops serving and becomes its standby\./)
-  await former.line(/becomes its standby\.[\s\S]*this one is a standby and takes over/)
-  await fleet.active()
-  await untilServed()
-  await completes(startRun(1), 1)
-})
+test(
+  'a SuperLink that was taken over while it was cut off stops serving and becomes the standby',
+  options,
+  async () => {
+    const active = await fleet.active()
+    const former = fleet.superlinks[active] as TestProgram
+    const advisory = "FROM pg_locks WHERE locktype = 'advisory' AND"
+    await eventually('a standby that waits for the lock', async () => {
+      const waiting = await fleet.database.sql(`SELECT pid ${advisory} NOT granted`, 'flower')
+      return waiting.length > 0
+    })
+    // The session ends on the server, as it does when the network to this SuperLink alone is cut: a standby gets the lock.
+    await fleet.database.sql(`SELECT pg_terminate_backend(pid) ${advisory} granted`, 'flower')
+    await former.line(/taken over by another SuperLink .* This one stops serving and becomes its standby\./)
+    await former.line(/becomes its standby\.[\s\S]*this one is a standby and takes over/)
+    await fleet.active()
+    await untilServed()
+    await completes(startRun(1), 1)
+  },
+)
 
-test('a revocation acts at the SuperLink that has taken over', { skip }, async () => {
+test('a revocation acts at the SuperLink that has taken over', options, async () => {
   const { ca } = fleet.deployment
   const { issued } = await ca.issue('node-3')
   const pair = ['--ssl-client-certfile', 'node-3.pem', '--ssl-client-keyfile', 'node-3.key']
@@ -179,7 +187,7 @@ test('a revocation acts at the SuperLink that has taken over', { skip }, async (
   )
 })
 
-test('a standby follows changes of its files and takes over with the last good ones', { skip }, async () => {
+test('a standby follows changes of its files and takes over with the last good ones', options, async () => {
   const { ca, directory } = fleet.deployment
   const active = await fleet.active()
   const standbys = fleet.superlinks.filter((_, index) => index !== active)
@@ -203,6 +211,7 @@ test('a standby follows changes of its files and takes over with the last good o
 })
 
 test('a SuperNode and flwr of Flower 1.41, which have a tunnel for their certificates, go on after a takeover', {
+  ...options,
   skip: skip || withoutStunnel || withoutReleases('1.41'),
 }, async () => {
   const { deployment } = fleet
