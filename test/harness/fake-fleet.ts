@@ -46,7 +46,7 @@ export class FakeFleet {
   /** How many bytes of objects may travel with a message, in either direction: none at SuperLinks of Flower. */
   objectsBytesMax = 0
   /** Called after a request has been accepted and before it is responded to; tests delay it or make it fail. */
-  beforeResponse: (method: unknown) => Promise<void> = async () => {}
+  beforeResponse: (method: unknown, request: FleetRequest) => Promise<void> = async () => {}
   /** Where responses say that the node stands in the list of ended runs. */
   endedRunsSeen = 1n
   /** Runs of which this SuperLink knows nothing any more. */
@@ -94,7 +94,7 @@ export class FakeFleet {
     this.calls.set(method.localName, (this.calls.get(method.localName) ?? 0) + 1)
     const { runId = 0n, messageObjectId = '' } = request
     if (this.ended.has(runId)) throw new RpcError('permission-denied', 'Run ended', { kind: 'peer' })
-    await this.beforeResponse(method)
+    await this.beforeResponse(method, request)
     const found = this.#objects.get(request.objectId ?? '')
     switch (method) {
       case fleet.pullMessages: {

@@ -25,6 +25,7 @@ import { PassingReplies } from '../delivery/passing-replies.ts'
 import { EventLog } from '../events/event-log.ts'
 import { defaultQuotas } from '../quotas/config-quotas.ts'
 import { Quotas } from '../quotas/quotas.ts'
+import { CheckpointUploads } from '../runs/checkpoint-pieces.ts'
 import { onTaskFinished, stopRun } from '../runs/finish.ts'
 import { RunProgress } from '../runs/progress.ts'
 import { startRun } from '../runs/start.ts'
@@ -58,6 +59,7 @@ async function setUp() {
       passingReplies: new PassingReplies(),
       participants: new Participants(db),
       checkedReplies: new CheckedReplies(),
+      checkpointUploads: new CheckpointUploads(),
       traffic: new Traffic(db),
       quotas: new Quotas({ db, clock, limits: defaultQuotas }),
     },
