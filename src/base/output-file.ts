@@ -23,7 +23,7 @@ export function ensureIsOutput(path: string, descriptors: readonly number[] = [1
   const file = statSync(path, { bigint: true, throwIfNoEntry: false })
   const writers = descriptors.filter((descriptor) => {
     const opened = fstatSync(descriptor, { bigint: true })
-    return file?.isFile() && opened.dev === file.dev && opened.ino === file.ino
+    return opened.dev === file?.dev && opened.ino === file.ino
   })
   if (writers.length > 0 && writers.every(mayAppend)) return
   throw new UsageError(

@@ -52,7 +52,10 @@ for (const python of ['1.29', '1.41'] as const) {
     await trainToTheBit(fleet, 'python', 'typescript')
     await trainToTheBit(fleet, 'typescript', 'python')
     await trainToTheBit(fleet, 'python', 'python')
-    for (const { said } of nodes) assert.doesNotMatch(said, /WARNING|ERROR|Traceback/, 'the end of a run is no fault')
+    // On a busy machine an app may be launched again because it did not come up in time.
+    const faults = nodes.flatMap(({ said }) => said.match(/^.*(?:WARNING|ERROR|Traceback).*$/gm) ?? [])
+    const others = faults.filter((line) => !line.includes('An app did not come up in time'))
+    assert.deepEqual(others, [], 'the end of a run is no fault')
 
     const app = writeMixedApp(fleet.directory.file('unloadable'), {
       server: { language: 'python', source: queryServer },
