@@ -5,7 +5,7 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { stripVTControlCharacters } from 'node:util'
 
 /** How long a program may take to say or do what it is waited for. */
-const patienceMs = 30_000
+const patienceMs = 90_000
 /** How long a program may take to leave before it is killed. */
 const leaveMs = 10_000
 
