@@ -24,7 +24,7 @@ export interface KeptValue {
 export interface PreparedValue extends KeptValue, AsyncDisposable {}
 
 const partBytes = 512 * 1024
-/** As many bytes are stored in one commit. */
+/** How many bytes are stored in one commit. */
 const pieceBytes = 4 * partBytes
 /** At this position there is an empty part until a row names the value. */
 const pendingPosition = -1

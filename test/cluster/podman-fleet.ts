@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { identityOf } from '../deploy/container.ts'
+import { startOrDispose } from '../deploy/fleet.ts'
 import { Issuers } from '../deploy/issuers.ts'
 import { PodVolumes } from '../deploy/pod-volumes.ts'
 import { argumentsOf, type Container, type Pod, podsOf, type Resource } from '../deploy/rendered.ts'
@@ -160,13 +161,6 @@ interface Ended {
   readonly said: string
 }
 
-export async function startPodmanFleet(resources: readonly Resource[], folder: string): Promise<PodmanFleet> {
-  const fleet = new PodmanFleet(resources, folder)
-  try {
-    await fleet.start()
-    return fleet
-  } catch (error) {
-    await fleet[Symbol.asyncDispose]()
-    throw error
-  }
+export function startPodmanFleet(resources: readonly Resource[], folder: string): Promise<PodmanFleet> {
+  return startOrDispose(new PodmanFleet(resources, folder))
 }

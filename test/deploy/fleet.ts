@@ -97,12 +97,12 @@ export class Fleet implements AsyncDisposable {
   }
 }
 
-export async function startFleet(
-  resources: readonly Resource[],
-  folder: string,
-  options: FleetOptions = {},
-): Promise<Fleet> {
-  const fleet = new Fleet(resources, folder, options)
+export function startFleet(resources: readonly Resource[], folder: string, options: FleetOptions = {}): Promise<Fleet> {
+  return startOrDispose(new Fleet(resources, folder, options))
+}
+
+/** Starts all programs of a fleet. If one of them fails, the others are stopped. */
+export async function startOrDispose<T extends AsyncDisposable & { start(): Promise<void> }>(fleet: T): Promise<T> {
   try {
     await fleet.start()
     return fleet
