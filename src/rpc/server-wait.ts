@@ -54,15 +54,16 @@ export class ServerWait {
     return this.#saidAt.has(reason) || this.#saidAt.size < reasonsMax ? reason : ''
   }
 
-  /** The server responded. */
-  over(): void {
-    if (this.#since === undefined) return
+  /** The server responded. Returns whether it was waited for. */
+  over(): boolean {
+    if (this.#since === undefined) return false
     const { server, log, clock } = this.#options
     log?.info(`${server.replace(/^./, (first) => first.toUpperCase())} responds again`, {
       afterSeconds: Math.round((clock.now() - this.#since) / 1000),
     })
     this.#since = undefined
     this.#saidAt.clear()
+    return true
   }
 }
 

@@ -9,6 +9,7 @@ import { generateNodeKey } from '../identity/node-key.ts'
 import type { CallOptions, Channel } from '../rpc/channel.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import { FleetClient, type FleetOptions, fleet, isNodeForgotten, isRunEnded } from './fleet.ts'
+import { sendHeartbeats } from './heartbeats.ts'
 
 const key = generateNodeKey()
 
@@ -231,6 +232,30 @@ test('a node with a key of its own start registers it, also if the response to a
   const refused = setUp({ keyIsAutomatic: true })
   refused.channel.fail(refusal('permission-denied', 'Nodes are registered by hand here.'))
   await assert.rejects(refused.client.join(), /by hand/)
+})
+
+test('a SuperLink of Flower gets a heartbeat as soon as it responds again, ours at its usual time', async () => {
+  for (const isFlowers of [true, false]) {
+    const { channel, client, clock, settle, stop } = setUp()
+    const { signal } = stop
+    channel.respond = (method) =>
+      method === fleet.sendNodeHeartbeat ? { success: true } : isFlowers ? {} : { endedRunsSeen: 0n }
+    await settle(pull(client))
+    const beating = sendHeartbeats({ fleet: client, clock, signal })
+    channel.fail(unreachable())
+    let isBack = false
+    const returning = pull(client).then(() => {
+      isBack = true
+    })
+    await letPass(clock, 'its return', () => isBack, 10_000)
+    await returning
+    const hasBeaten = () => channel.methods.includes('sendNodeHeartbeat')
+    const startedAt = clock.now()
+    await letPass(clock, 'a heartbeat', hasBeaten, isFlowers ? 10_000 : undefined)
+    assert.equal(clock.now() - startedAt > 10_000, !isFlowers)
+    stop.abort()
+    await assert.rejects(beating)
+  }
 })
 
 test('a node that was killed tries to come back for as long as it counts as online, and no longer', async () => {

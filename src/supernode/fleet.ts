@@ -52,6 +52,7 @@ export class FleetClient {
   #redelivers = true
   #objectsBytesMax = 0
   #joining: Promise<void> | undefined
+  #heartbeatDue = Promise.withResolvers<void>()
 
   constructor(options: FleetOptions) {
     this.#options = options
@@ -75,6 +76,15 @@ export class FleetClient {
   /** How many bytes of objects may travel with a reply; 0 unless the SuperLink has said so in its last response to a pull. */
   get objectsBytesMax(): number {
     return this.#objectsBytesMax
+  }
+
+  /**
+   * Resolves when a heartbeat should not wait for its time: a SuperLink of Flower was away and responds again. It counts the
+   * time without it against its nodes, so that a second absence soon after the first would end what they work on. Ours gives
+   * each node a whole period after a start.
+   */
+  heartbeatDue(): Promise<void> {
+    return this.#heartbeatDue.promise
   }
 
   /** Introduces this node and brings it online. */
@@ -157,7 +167,10 @@ export class FleetClient {
           signal,
         })
         this.#hasWorked = true
-        this.#wait.over()
+        if (this.#wait.over() && !this.#redelivers) {
+          this.#heartbeatDue.resolve()
+          this.#heartbeatDue = Promise.withResolvers()
+        }
         if (options.waitMs !== undefined) this.#holds = answer.waited
         const { message } = answer
         if (isMessage(message, PullMessagesResponseSchema)) {
