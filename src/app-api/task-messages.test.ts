@@ -7,7 +7,7 @@ import { NdArray } from '../message/nd-array.ts'
 import { ArrayRecord, RecordDict } from '../message/records.ts'
 import { ObjectRefusedError, ObjectsUnavailableError } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
-import { fetchMessage, findOversize, sendMessages, type TaskRoute } from './task-messages.ts'
+import { fetchMessage, findOversize, sendMessages, sendReply, type TaskRoute } from './task-messages.ts'
 
 function setUp() {
   const server = new FakeTaskServer()
@@ -123,6 +123,19 @@ test('a refused upload is no failure if the server has the object from an earlie
     if (isThere) await sendMessages(route, two())
     else await assert.rejects(sendMessages(route, two()), ObjectRefusedError)
   }
+})
+
+test('a reply that the server has passed on without the rest of its objects is no failure', async () => {
+  const { server, route } = setUp()
+  server.api.pushObject = async () => false
+  const pull = server.api.pullObject
+  server.api.pullObject = async (request, callOptions) => ({
+    ...(await pull(request, callOptions)),
+    ...{ objectFound: false, objectAvailable: false },
+  })
+  const [reply] = two()
+  await sendReply(route, reply as DeflatedMessage)
+  await assert.rejects(sendMessages(route, two()), ObjectRefusedError)
 })
 
 test('a server that asks for an object of no message gets none', async () => {

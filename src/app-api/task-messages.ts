@@ -77,22 +77,39 @@ export async function fetchObjects(
  * uploads the objects that the server does not have: what several messages share travels once. Returns the message ids, empty
  * for a message that was refused.
  */
-export async function sendMessages(route: TaskRoute, messages: readonly DeflatedMessage[]): Promise<string[]> {
+export async function sendMessages(
+  route: TaskRoute,
+  messages: readonly DeflatedMessage[],
+  options: SendOptions = {},
+): Promise<string[]> {
   const { objectsBytesMax } = route.api
-  if (objectsBytesMax === 0) return sendTogether(route, messages, [])
+  if (objectsBytesMax === 0) return sendTogether(route, { messages, objects: [], ...options })
   const ids: string[] = []
   for (let sent = 0; sent < messages.length; ) {
     const { objects, considered } = selectCarried(messages.slice(sent), objectsBytesMax)
-    ids.push(...(await sendTogether(route, messages.slice(sent, sent + considered), objects)))
+    const together = { messages: messages.slice(sent, sent + considered), objects, ...options }
+    ids.push(...(await sendTogether(route, together)))
     sent += considered
   }
   return ids
 }
 
+export interface SendOptions {
+  /**
+   * Takes an object for settled that the server refuses and does not know. A SuperNode of Flower passes a reply on as soon as
+   * it is announced, with the objects that its SuperLink lacks, and then forgets the others, which the app may still be sending.
+   * Ours notices at the end of the task whether one is missing.
+   */
+  readonly mayBePassedOn?: boolean
+}
+
 async function sendTogether(
   { api, nodeId, runId }: TaskRoute,
-  messages: readonly DeflatedMessage[],
-  objects: Uint8Array[],
+  {
+    messages,
+    objects,
+    mayBePassedOn = false,
+  }: SendOptions & { messages: readonly DeflatedMessage[]; objects: Uint8Array[] },
 ): Promise<string[]> {
   const { messageIds, objectsToPush, sessionId } = await api.pushMessages({
     messagesList: messages.map(({ wire }) => wire),
@@ -111,7 +128,10 @@ async function sendTogether(
     ids: objectsToPush,
     read: find,
     push: (id, objectContent) => api.pushObject({ node, runId, objectId: id, objectContent, sessionId }),
-    isStored: async (id) => (await api.pullObject({ node, runId, objectId: id }, { waitMs: 0 })).objectAvailable,
+    async isStored(id) {
+      const { objectFound, objectAvailable } = await api.pullObject({ node, runId, objectId: id }, { waitMs: 0 })
+      return objectAvailable || (mayBePassedOn && !objectFound)
+    },
   })
   return messageIds
 }
@@ -129,7 +149,7 @@ export async function sendOutput(route: TaskRoute, reply: DeflatedMessage, outco
 }
 
 export async function sendReply(route: TaskRoute, reply: DeflatedMessage): Promise<void> {
-  const [id] = await sendMessages(route, [reply])
+  const [id] = await sendMessages(route, [reply], { mayBePassedOn: true })
   // SuperNodes of Flower 1.29 name no ids.
   if (id === '') throw new Error('The server refused the reply.')
 }
