@@ -1,25 +1,29 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
-import { chmodSync, readdirSync, readFileSync, statSync } from 'node:fs'
-import { join } from 'node:path'
+import { chmodSync, mkdirSync, readdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { join, relative } from 'node:path'
 import { test } from 'node:test'
-import { nodes, train, writeCoordinator } from '../deploy/coordinator.ts'
-import { kustomize } from '../deploy/rendered.ts'
+import { nodes, train, trainApp, writeCoordinator } from '../deploy/coordinator.ts'
+import { kustomize, type Resource } from '../deploy/rendered.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
 import { podman } from './containers.ts'
+import { version } from './images.ts'
 import { type PodmanFleet, startPodmanFleet } from './podman-fleet.ts'
 
-/** Overlays, with the user and the groups of their pods. */
+/** Overlays, with the user and the groups of their pods, and the languages of the apps that they run. */
 const overlays = [
-  { overlay: 'cert-manager', user: 49_999, primaryGroup: 49_999, group: 49_999 },
+  { overlay: 'cert-manager', user: 49_999, primaryGroup: 49_999, group: 49_999, python: true },
   // OpenShift gives each namespace a user and a group, which have no names in the image.
-  { overlay: 'openshift-service-ca', user: 1_000_680_000, primaryGroup: 0, group: 1_000_680_000 },
+  { overlay: 'openshift-service-ca', user: 1_000_680_000, primaryGroup: 0, group: 1_000_680_000, python: false },
 ] as const
 
-for (const { overlay, user, primaryGroup, group } of overlays)
+for (const { overlay, user, primaryGroup, group, python } of overlays)
   test(`the images run as the overlay ${overlay} says`, async (t) => {
     using directory = temporaryDirectory()
-    await using fleet = await startPodmanFleet(kustomize(`overlays/${overlay}`), directory.path)
+    const resources = python ? withPython(overlay, directory) : kustomize(`overlays/${overlay}`)
+    await using fleet = await startPodmanFleet(resources, directory.path)
+    const flwr = writePerson(fleet, directory)
 
     await t.test('all probes succeed from outside of the pods', () => {
       assert.equal(fleet.containers.length, 6)
@@ -48,11 +52,13 @@ for (const { overlay, user, primaryGroup, group } of overlays)
         assert.equal(podman('exec', name, 'sh', '-c', tried), '/tmp', title)
     })
 
-    await t.test('a coordinator trains with both sites over mutual TLS', async () => {
-      const flwr = writePerson(fleet, directory)
+    await t.test('a coordinator trains an app in TypeScript with both sites over mutual TLS', async () => {
       await train(flwr, directory, { rounds: 3, pauseMs: 0 })
       assert.deepEqual([...(await nodes(flwr)).keys()].sort(), ['site-a', 'site-b'])
     })
+
+    if (python)
+      await t.test('a coordinator trains an app in Python', () => trainApp(flwr, writePythonApp(directory), 2))
 
     await t.test('other users of its volume cannot read what the SuperLink stores', () => {
       const state = join(directory.path, 'trellis-superlink', 'volumes', 'state')
@@ -68,11 +74,31 @@ for (const { overlay, user, primaryGroup, group } of overlays)
     })
   })
 
+type Directory = ReturnType<typeof temporaryDirectory>
+
+/** An overlay whose SuperExecs have the image with Python, as section 1 of the guide to Kubernetes names it. */
+function withPython(overlay: string, directory: Directory): Resource[] {
+  mkdirSync(directory.file('overlay'))
+  const below = join(import.meta.dirname, '..', '..', 'deploy', 'kubernetes', 'overlays', overlay)
+  const kustomization = {
+    ...{ apiVersion: 'kustomize.config.k8s.io/v1beta1', kind: 'Kustomization' },
+    resources: [relative(directory.file('overlay'), below)],
+    images: [{ name: 'trellis/superexec', newTag: `${version}-python` }],
+  }
+  writeFileSync(directory.file('overlay/kustomization.yaml'), JSON.stringify(kustomization))
+  return kustomize(directory.file('overlay'))
+}
+
+function writePythonApp(directory: Directory): string {
+  return writeMixedApp(directory.file('python-app'), {
+    server: { language: 'python', source: countingServerPython },
+    client: { language: 'python', source: countingClientPython },
+    config: 'nodes = 2\nrounds = 2',
+  })
+}
+
 /** Returns `flwr` of a coordinator, run from the image of a SuperExec as a job in the cluster would. */
-function writePerson(
-  fleet: PodmanFleet,
-  directory: ReturnType<typeof temporaryDirectory>,
-): (...args: string[]) => ReturnType<PodmanFleet['flwr']> {
+function writePerson(fleet: PodmanFleet, directory: Directory): (...args: string[]) => ReturnType<PodmanFleet['flwr']> {
   const { serviceCaPem, secrets } = fleet.issuers
   writeCoordinator(fleet, serviceCaPem || (secrets.get('trellis-superlink-ca')?.['tls.crt'] as string), directory)
   const [first] = fleet.containers.filter(({ container }) => container.name === 'superexec')

@@ -4,9 +4,9 @@ import { cpSync, existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeF
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { clusterCache } from './cluster-programs.ts'
-import { buildah, prepareContainers } from './containers.ts'
+import { buildah, containersFolder, prepareContainers } from './containers.ts'
 
-/** The images of `node.Containerfile`, built as it says, on a base that stands in for that of a registry. */
+/** The images of `deploy/containers`, built as these files say, on bases that stand in for those of a registry. */
 
 const execute = promisify(execFile)
 const root = join(import.meta.dirname, '..', '..')
@@ -14,7 +14,15 @@ const npm = {
   name: 'npm@11.21.2',
   integrity: 'sha512-7HPApk+AflMUavSseL1Pm6CnYqMIHk53x+KmuhqmTDqPkjPMgxIpTPcTqsE91EKNw4gFBJV9fnXiSdGm1DXq9A==',
 } as const
-const version: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
+/** The tag of the images in the manifests. */
+export const version: string = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')).version
+/** The images that the test runs, each of a Containerfile, and the tag that `docs/guides/kubernetes.md` gives it. */
+const images = [
+  { name: 'superlink', file: 'node', tag: version },
+  { name: 'supernode', file: 'node', tag: version },
+  { name: 'superexec', file: 'node', tag: version },
+  { name: 'superexec', file: 'python', tag: `${version}-python` },
+] as const
 const certificates = '/etc/ssl/certs/ca-certificates.crt'
 
 /** Builds the images that are missing or whose sources have changed: the first time takes some minutes of processor time. */
@@ -23,13 +31,16 @@ export async function prepareImages(): Promise<void> {
   const folder = join(clusterCache, 'bases')
   if (!existsSync(folder)) await layOutBase(folder)
   const file = join(import.meta.dirname, 'base.containerfile')
-  await build({ file, target: 'node', tag: 'docker.io/library/node:26-trixie-slim', context: folder })
-  const ours = join(root, 'deploy', 'containers')
-  for (const target of ['superlink', 'supernode', 'superexec'])
+  for (const [target, tag] of [
+    ['node', 'node:26-trixie-slim'],
+    ['python', 'python:3.13-slim-trixie'],
+  ] as const)
+    await build({ file, target, tag: `docker.io/library/${tag}`, context: folder })
+  for (const image of images)
     await build({
-      file: join(ours, 'node.Containerfile'),
-      target,
-      tag: `localhost/trellis/${target}:${version}`,
+      file: join(root, 'deploy', 'containers', `${image.file}.Containerfile`),
+      target: image.name,
+      tag: `localhost/trellis/${image.name}:${image.tag}`,
       context: root,
     })
 }
@@ -43,10 +54,15 @@ interface Build {
 
 /** Steps that need a registry of packages use the machine's network and the certificates that the machine trusts. */
 function build({ file, target, tag, context }: Build): Promise<void> {
-  const settings = join(clusterCache, 'containers')
+  const settings = containersFolder
   mkdirSync(settings, { recursive: true })
   writeFileSync(join(settings, 'npmrc'), `cafile=${certificates}\n`)
-  const mounts = [`${certificates}:${certificates}:ro`, `${settings}/npmrc:/usr/local/etc/npmrc:ro`]
+  writeFileSync(join(settings, 'pip.conf'), `[global]\ncert = ${certificates}\n`)
+  const mounts = [
+    `${certificates}:${certificates}:ro`,
+    `${settings}/npmrc:/usr/local/etc/npmrc:ro`,
+    `${settings}/pip.conf:/etc/pip.conf:ro`,
+  ]
   return buildah([
     ...['bud', '--layers', '--pull=never', '--network=host', '--isolation=chroot', '--quiet'],
     ...mounts.map((mount) => `--volume=${mount}`),
