@@ -9,6 +9,7 @@ import { type ApiServer, type Said, startApiServer } from './api-server.ts'
 
 const deploy = join(import.meta.dirname, '..', '..', 'deploy')
 const overlays = ['cert-manager', 'openshift-service-ca', 'spiffe-csi'] as const
+const severalSuperlinks = chartCases['three SuperLinks on a database server and a bucket']?.values as object
 const directory = temporaryDirectory()
 let server: ApiServer
 
@@ -41,7 +42,7 @@ for (const overlay of overlays)
     assertAccepted(server.kubectl([...dryRun, '-k', folder]), kustomize(`overlays/${overlay}`).length)
   })
 
-for (const component of ['client-crl', 'openshift-routes', 'trust-manager'])
+for (const component of ['client-crl', 'openshift-routes', 'postgresql', 'trust-manager'])
   test(`the API server accepts the component ${component} on an overlay`, () => {
     const below = (path: string): string => relative(directory.path, join(deploy, 'kubernetes', path))
     const kustomization = {
@@ -68,9 +69,9 @@ for (const [name, { values }] of Object.entries(chartCases))
   })
 
 test('Pod Security "restricted" admits the pods of every StatefulSet, with the labels that its controller adds', () => {
-  const sources = [...overlays.map((name) => kustomize(`overlays/${name}`)), helmTemplate({ sites })]
-  const pods = sources.flatMap(podsAsCreated)
-  assert.equal(pods.length, 12)
+  const charts = [{ sites }, severalSuperlinks].map((values) => helmTemplate(values))
+  const pods = [...overlays.map((name) => kustomize(`overlays/${name}`)), ...charts].flatMap(podsAsCreated)
+  assert.equal(pods.length, 13)
   for (const pod of pods) {
     const { status, stderr } = createPod(pod)
     assert.equal(status, 0, stderr)
@@ -128,6 +129,10 @@ test('the chart is installed twice in a namespace, and upgraded to what the guid
   assert.match(helm('upgrade', 'other', larger).stderr, /updates to statefulset spec for fields other than/)
   server.ensure(['-n', 'release', 'delete', 'statefulset', 'other-superlink', '--cascade=background'])
   succeeds(helm('upgrade', 'other', larger))
+  const several = { ...first, ...severalSuperlinks }
+  assert.match(helm('upgrade', 'fleet', several).stderr, /updates to statefulset spec for fields other than/)
+  server.ensure(['-n', 'release', 'delete', 'statefulset', 'fleet-superlink', '--cascade=background'])
+  succeeds(helm('upgrade', 'fleet', several))
 })
 
 interface CreatedPod {
