@@ -11,6 +11,9 @@ import { eventually, TestProgram } from '../harness/program.ts'
 import { clusterPrograms } from './cluster-programs.ts'
 import { customKinds } from './custom-kinds.ts'
 
+/** Where etcd keeps its data: in memory, because it syncs each write, and the API server waits at most 34 s for it. */
+export const etcdFolders = { parent: '/dev/shm', made: /^trellis-etcd-(\d+)-/ } as const
+
 export interface Said {
   readonly status: number | null
   readonly stdout: string
@@ -33,8 +36,7 @@ export class ApiServer implements AsyncDisposable {
   async start(): Promise<void> {
     const etcdAddress = `http://127.0.0.1:${await freePort()}`
     const peerAddress = `http://127.0.0.1:${await freePort()}`
-    // In memory: etcd syncs each write, and the API server gives up after 34 s, which a busy disk can take.
-    const data = mkdtempSync('/dev/shm/trellis-etcd-')
+    const data = mkdtempSync(join(etcdFolders.parent, `trellis-etcd-${process.pid}-`))
     this.#stack.defer(() => rmSync(data, { recursive: true, force: true }))
     this.#run(
       ...[clusterPrograms.etcd, '--data-dir', data, '--listen-client-urls', etcdAddress],

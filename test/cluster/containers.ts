@@ -1,5 +1,6 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, realpathSync, writeFileSync } from 'node:fs'
+import { createHash } from 'node:crypto'
+import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 import { isDebian12 } from '../../scripts/stunnel.ts'
@@ -16,7 +17,7 @@ export function missingForContainers(): string | undefined {
   return 'Debian 12 on x86-64 is missing, whose podman is used: run it in a machine of that system.'
 }
 
-/** Installs the packages that are missing, and removes containers that an interrupted test left behind. */
+/** Installs the packages that are missing. */
 export async function prepareContainers(): Promise<void> {
   const isInstalled = (name: string): boolean =>
     spawnSync('dpkg-query', ['--status', name], { encoding: 'utf8' }).stdout.includes('Status: install ok installed')
@@ -26,23 +27,40 @@ export async function prepareContainers(): Promise<void> {
     await execute('apt-get', ['update', '-qq'], { env })
     await execute('apt-get', ['install', '--yes', '-qq', '--no-install-recommends', ...missing], { env })
   }
-  podman('rm', '--all', '--force', '--time=0')
 }
 
-/** Not part of the cache: what a restart of the machine ends. */
-const running = '/run/trellis-cluster'
+/** Removes the containers of this store, which an interrupted test or build left behind, and unmounts their files. */
+export function removeContainers(): void {
+  if (!existsSync(containersFolder) || spawnSync('podman', ['--version']).status !== 0) return
+  podman('rm', '--all', '--force', '--time=0')
+  spawnSync('buildah', ['rm', '--all'], { env: containersEnvironment(), stdio: 'ignore', timeout: 300_000 })
+}
+
+/** Settings, and the store of images. */
+export const containersFolder = join(clusterCache, 'containers')
+
+/** Not part of the cache: what a restart of the machine ends. Each store has its own folder. */
+export function runtimeFolder(): string {
+  const hash = createHash('sha256').update(containersFolder).digest('hex')
+  return `/run/trellis-cluster-${hash.slice(0, 8)}`
+}
 
 /** Returns the environment in which podman and buildah use the store of this test and nothing of the machine's. */
 export function containersEnvironment(): NodeJS.ProcessEnv {
-  mkdirSync(join(clusterCache, 'containers'), { recursive: true })
-  const folder = realpathSync(join(clusterCache, 'containers'))
+  mkdirSync(containersFolder, { recursive: true })
+  const folder = realpathSync(containersFolder)
+  const running = runtimeFolder()
   const write = (name: string, lines: readonly string[]): string => {
     const path = join(folder, name)
     const text = `${lines.join('\n')}\n`
-    if (!existsSync(path)) writeFileSync(path, text)
+    if (!existsSync(path) || readFileSync(path, 'utf8') !== text) writeFileSync(path, text)
     return path
   }
-  const storage = ['[storage]', 'driver = "overlay"', `graphroot = "${folder}/store"`, `runroot = "${running}"`]
+  const storage = [
+    ...['[storage]', 'driver = "overlay"', `graphroot = "${folder}/store"`, `runroot = "${running}"`],
+    // A mounted store could not be removed.
+    ...['[storage.options.overlay]', 'skip_mount_home = "true"'],
+  ]
   const containers = [
     '[containers]',
     // The default limits are above those of a root without CAP_SYS_RESOURCE.

@@ -6,10 +6,11 @@ import { prepareDeployTools } from '../../scripts/deploy-tools.ts'
 import { missingForCluster, missingForUsers, prepareCluster } from './cluster-programs.ts'
 import { missingForContainers } from './containers.ts'
 import { prepareImages } from './images.ts'
+import { removeCache, removeLeftovers } from './leftovers.ts'
 
 /**
- * `npm run test:cluster` runs the deployment files for real, in levels; `--only A` runs one. A level whose programs are not
- * here is skipped with a message that says how to get them.
+ * `npm run test:cluster` runs the deployment files for real, in levels; `--only A` runs one, and `--cold` first removes what
+ * earlier runs fetched and built. A level whose programs are not here is skipped with a message that says how to get them.
  */
 interface Level {
   readonly name: string
@@ -44,12 +45,14 @@ const levels: readonly Level[] = [
   },
 ]
 
-const { values } = parseArgs({ options: { only: { type: 'string' } } })
+const { values } = parseArgs({ options: { cold: { type: 'boolean' }, only: { type: 'string' } } })
 const wanted = levels.filter(({ name }) => values.only === undefined || name === values.only.toUpperCase())
 if (wanted.length === 0) {
   process.stderr.write(`There is no level ${values.only}: choose from ${levels.map(({ name }) => name).join(', ')}.\n`)
   process.exit(1)
 }
+removeLeftovers()
+if (values.cold) removeCache()
 const tools = await prepareDeployTools()
 Object.assign(process.env, tools)
 const times: string[] = []

@@ -10,6 +10,9 @@ export interface NetworkSpace {
 
 const ip = (...args: string[]): string => execFileSync('ip', args, { encoding: 'utf8', stdio: 'pipe' })
 
+/** Where `ip netns` keeps the name spaces, and their names, with the process that made them. */
+export const networkSpaces = { parent: '/run/netns', made: /^trellis-cluster-(\d+)-/ } as const
+
 /**
  * The network of pods: each pod has a network name space with an address of its own. A bridge in a further name space joins
  * them; this machine's network is not connected to it, and nothing in a pod reaches the machine.
@@ -35,7 +38,7 @@ export class PodNetwork implements Disposable {
     ip('-n', this.#bridge, 'link', 'set', port, 'master', 'pods', 'up')
     ip('-n', space, 'address', 'add', `${address}/24`, 'dev', 'eth0')
     ip('-n', space, 'link', 'set', 'eth0', 'up')
-    return { name: space, path: join('/run/netns', space), address }
+    return { name: space, path: join(networkSpaces.parent, space), address }
   }
 
   /** Requests a URL from a name space; returns the status of the response, or 0 without a response. */
@@ -45,7 +48,7 @@ export class PodNetwork implements Disposable {
   }
 
   #createSpace(name: string): string {
-    const space = `trellis-${process.pid}-${name}`
+    const space = `trellis-cluster-${process.pid}-${name}`
     ip('netns', 'add', space)
     this.#spaces.push(space)
     ip('-n', space, 'link', 'set', 'lo', 'up')
