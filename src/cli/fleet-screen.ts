@@ -3,7 +3,6 @@ import { shortened } from '../base/printable.ts'
 import type { FleetState, NodeView, RunView } from '../web/model.ts'
 import { agoText, certificateText, signOf } from '../web/words.ts'
 import { paint } from './output.ts'
-import { runStyle } from './run-view.ts'
 import { type Column, table } from './table.ts'
 
 export interface ScreenSize {
@@ -14,7 +13,7 @@ export interface ScreenSize {
 const runColumns: readonly Column[] = [
   { title: 'Run ID', isId: true, rank: 1 },
   { title: 'App', isFreeText: true },
-  { title: 'Status', styleOf: (status) => runStyle(status.slice(2)) },
+  { title: 'Status', styleOf: (status) => (status.startsWith(signOf('running')) ? 'cyan' : undefined) },
   { title: 'Since', rank: 2 },
   { title: 'Waits for', isFreeText: true, rank: 3 },
 ]

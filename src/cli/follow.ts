@@ -65,11 +65,8 @@ export async function followRun(
 
 /** How a run ended: `Run 1 finished:failed: the reason`. */
 export function endText(run: Run): string {
-  const status = statusText(run)
   const why = run.status?.details
-  // A run that completed with details has achieved nothing.
-  const color = why && status === 'finished:completed' ? 'yellow' : (runStyle(status) ?? 'yellow')
-  return `Run ${run.runId} ${paint(color, status)}${why ? `: ${oneLine(why)}` : ''}`
+  return `Run ${run.runId} ${paint(runStyle(run) ?? 'yellow', statusText(run))}${why ? `: ${oneLine(why)}` : ''}`
 }
 
 class Follower {

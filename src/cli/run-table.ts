@@ -21,7 +21,7 @@ export function runTable(runs: readonly Run[], now: string, width: number): stri
       { title: 'Run ID', isId: true },
       { title: 'Federation', rank: 4 },
       { title: 'App', rank: 1 },
-      { title: 'Status', styleOf: runStyle },
+      { title: 'Status', styleOf: (_, row) => runStyle(runs[row] as Run) },
       { title: 'Elapsed', rank: 3 },
       { title: width === Number.POSITIVE_INFINITY ? 'Status Changed @' : 'Changed', rank: 2 },
     ],

@@ -11,12 +11,14 @@ export function statusText(run: Run): string {
   return oneLine(subStatus === '' ? status : `${status}:${subStatus}`)
 }
 
-/** The colour of a run's status in tables; `undefined` for one that waits. */
-export function runStyle(status: string): 'green' | 'red' | 'yellow' | 'cyan' | undefined {
-  if (status === 'finished:completed') return 'green'
-  if (status === 'finished:failed') return 'red'
-  if (status.startsWith('finished')) return 'yellow'
-  return status === 'running' ? 'cyan' : undefined
+/** The colour of a run's status; `undefined` for a run that waits. */
+export function runStyle(run: Run): 'green' | 'red' | 'yellow' | 'cyan' | undefined {
+  const { status, subStatus, details } = run.status ?? {}
+  if (status === 'running') return 'cyan'
+  if (status !== 'finished') return undefined
+  if (subStatus === 'failed') return 'red'
+  // A run that completed with details has achieved nothing.
+  return subStatus === 'completed' && !details ? 'green' : 'yellow'
 }
 
 /** Seconds that the run has been running. */

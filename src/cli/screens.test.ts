@@ -5,7 +5,7 @@ import { create } from '@bufbuild/protobuf'
 import { StandInControl } from '../../test/harness/stand-in-control.ts'
 import { ShowCallerResponseSchema } from '../gen/flwr/proto/control_pb.ts'
 import type { NodeInfo } from '../gen/flwr/proto/node_pb.ts'
-import { RunSchema } from '../gen/flwr/proto/run_pb.ts'
+import { type Run, RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { emptySeries, withEvents } from '../web/run-series.ts'
 import { stepsTable } from './commands/tls.ts'
 import { callerText } from './commands/whoami.ts'
@@ -59,6 +59,25 @@ test('flwr ls shows why a run has achieved nothing, and with --run-id the config
   assert.match(shown, /^Config: learning-rate +0\.5 \(app: 0\.1\)$/m)
   const { config } = runToJson(fruitless, now) as { config: unknown }
   assert.deepEqual(config, { epochs: '3', 'learning-rate': '0.5 (app: 0.1)' })
+})
+
+test('the status of a run is green only if the run achieved something', (t) => {
+  const { FORCE_COLOR } = process.env
+  t.after(() => {
+    delete process.env.FORCE_COLOR
+    if (FORCE_COLOR !== undefined) process.env.FORCE_COLOR = FORCE_COLOR
+  })
+  process.env.FORCE_COLOR = '1'
+  const [, failed] = runs as [Run, Run]
+  const completed = run(8n, 'lab/digits', { status: { status: 'finished', subStatus: 'completed' } })
+  const withDetails = { status: 'finished', subStatus: 'completed', details: 'All 6 replies were errors' }
+  const text = runTable([completed, run(7n, 'lab/digits', { status: withDetails }), failed], now, 160)
+  const [green, yellow, red] = [32, 33, 31].map((code) => `\x1b[${code}mfinished:`)
+  const colours = text.split('\n').map((line) => [green, yellow, red].find((one) => line.includes(one as string)))
+  assert.deepEqual(
+    colours.filter((one) => one !== undefined),
+    [green, yellow, red],
+  )
 })
 
 test('flwr supernode ls shows status and expiry of SuperNodes in a narrow terminal, and exact instants in a file', async () => {

@@ -12,7 +12,8 @@ export interface Column {
   readonly isFreeText?: boolean
   /** Sentences in the last column, which continue on further lines if the terminal is too narrow. */
   readonly wraps?: boolean
-  readonly styleOf?: (cell: string) => Style | undefined
+  /** The style of a cell, by its text or by the index of its row. */
+  readonly styleOf?: (cell: string, row: number) => Style | undefined
 }
 
 type Style = Parameters<typeof paint>[0]
@@ -38,8 +39,9 @@ export function table(
   { hint = true }: { hint?: boolean } = {},
 ): string {
   const all = header.map((column, index) => {
-    const { title, ...rest } = typeof column === 'string' ? { title: column } : column
-    return { title, ...rest, texts: cells.map((row) => oneLine(row[index] ?? '')) }
+    const { title, styleOf, ...rest } = typeof column === 'string' ? ({ title: column } as Column) : column
+    const texts = cells.map((row) => oneLine(row[index] ?? ''))
+    return { title, ...rest, texts, styles: texts.map((text, row) => styleOf?.(text, row)) }
   })
   const shown = fit(wrapLast(all, width), width)
   const lines = (shown[0]?.texts ?? []).map((_, row) =>
@@ -60,8 +62,9 @@ export function table(
   ].join('\n')
 }
 
-interface Filled extends Column {
+interface Filled extends Omit<Column, 'styleOf'> {
   readonly texts: readonly string[]
+  readonly styles: readonly (Style | undefined)[]
 }
 
 function fit(columns: readonly Filled[], width: number): readonly Filled[] {
@@ -85,9 +88,14 @@ function wrapLast(columns: readonly Filled[], width: number): readonly Filled[] 
   const others = columns.slice(0, -1)
   const room = Math.max(freeTextMin, width - totalWidth(others) - gap.length)
   const parts = last.texts.map((text) => wrap(text, room))
-  const spread = (texts: readonly string[]): string[] =>
-    texts.flatMap((text, row) => parts[row]?.map((_, line) => (line === 0 ? text : '')) ?? [])
-  return [...others.map((column) => ({ ...column, texts: spread(column.texts) })), { ...last, texts: parts.flat() }]
+  const spread = <T>(cells: readonly T[], further: T): T[] =>
+    cells.flatMap((cell, row) => parts[row]?.map((_, line) => (line === 0 ? cell : further)) ?? [])
+  const withRows = (column: Filled, texts: readonly string[]): Filled => ({
+    ...column,
+    texts,
+    styles: spread(column.styles, undefined),
+  })
+  return [...others.map((column) => withRows(column, spread(column.texts, ''))), withRows(last, parts.flat())]
 }
 
 /** Returns lines of at most `room` characters; a longer word, such as a path, has a line of its own. */
@@ -127,7 +135,7 @@ function shortIds(ids: readonly string[]): string[] {
 
 function painted(column: Filled, row: number): string {
   const text = column.texts[row] as string
-  const style = column.styleOf?.(text)
+  const style = column.styles[row]
   const spaces = ' '.repeat(widthOf(column) - textWidth(text))
   return (style ? paint(style, text) : text) + spaces
 }

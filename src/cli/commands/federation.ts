@@ -2,6 +2,7 @@ import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { appText } from '../../dashboard/views.ts'
 import type { Federation } from '../../gen/flwr/proto/federation_pb.ts'
+import type { Run } from '../../gen/flwr/proto/run_pb.ts'
 import { type CliContext, type CreateCommand, connectionArgument, formatOption, group, wideOption } from '../command.ts'
 import { openControl } from '../connect.ts'
 import { float, type Json, runCommand } from '../output.ts'
@@ -113,7 +114,12 @@ function federationText(federation: Federation, now: string, width: number): str
     '',
     'Runs in the Federation',
     table(
-      [{ title: 'Run ID', isId: true }, 'App', { title: 'Status', styleOf: runStyle }, { title: 'Elapsed', rank: 1 }],
+      [
+        { title: 'Run ID', isId: true },
+        'App',
+        { title: 'Status', styleOf: (_, row) => runStyle(runs[row] as Run) },
+        { title: 'Elapsed', rank: 1 },
+      ],
       runs.map((run) => [run.runId.toString(), appText(run), statusText(run), durationText(elapsedSeconds(run, now))]),
       width,
     ),
