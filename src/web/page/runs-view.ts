@@ -37,17 +37,21 @@ function Comparison({ chosen }: { chosen: readonly string[] }): VNode {
 
 export function RunState({ run }: { run: RunView }): VNode {
   const state = run.subStatus || run.status
-  return html`<span class=${`state ${state}`}><span aria-hidden="true">${signOf(state)}</span> ${state}</span>` as VNode
+  return html`<span class=${`state ${isWithoutResult(run) ? 'warn' : state}`}><span aria-hidden="true">${signOf(state)}</span> ${state}</span>` as VNode
 }
 
 /** Why it has failed or achieved nothing, or what it waits for and what would help. */
 export function Trouble({ run, now }: { run: RunView; now: number }): VNode | null {
   if (run.subStatus === 'failed')
     return html`<p class="bad">${run.details || 'It failed without a reason.'}</p>` as VNode
-  if (run.subStatus === 'completed' && run.details !== '') return html`<p class="warn">${run.details}</p>` as VNode
+  if (isWithoutResult(run)) return html`<p class="warn">${run.details}</p>` as VNode
   if (run.waitingFor === '' || run.status === 'finished') return null
   const since = Date.parse(run.waitingSince)
   return html`<p class="warn">Waits for ${run.waitingFor}${Number.isNaN(since) ? '' : `, for ${lengthText(now - since)}`}. ${run.remedy}</p>` as VNode
+}
+
+function isWithoutResult({ subStatus, details }: RunView): boolean {
+  return subStatus === 'completed' && details !== ''
 }
 
 export function timeText(run: RunView, now: number): string {
