@@ -26,6 +26,7 @@ test('of the files of a client the first broken link is named, and of good ones 
   }
   const below = await issue({ commonName: 'below', usages: ['client'], ...validFor(30) }, intermediate)
   const past = { notBefore: new Date(now - 3 * day), notAfter: new Date(now - day) }
+  const expired = await issue({ commonName: 'ca of the test', ca: true, ...past })
   const future = { notBefore: new Date(now + day), notAfter: new Date(now + 3 * day) }
   const revoked = await ca.issue('revoked', validFor(30))
 
@@ -58,6 +59,12 @@ test('of the files of a client the first broken link is named, and of good ones 
       { cert: write('below.pem', below.certificatePem), key: write('below.key', below.keyPem) },
       'chain',
       /append the intermediate|append its certificate/,
+    ],
+    [
+      'expired CA',
+      { ca: write('past.crt', expired.certificatePem) },
+      'dates',
+      /the CA CN=ca of the test .* has expired/,
     ],
     ['no CA in the CA file', { ca: file('good.pem') }, 'file', /holds no CA certificate/],
     [
@@ -131,6 +138,11 @@ test('of the files of a SuperLink the first broken link is named', async () => {
   await ca.server()
   await ca.issue('client')
   await ca.issue('nameless', { usages: ['server'] })
+  const past = await issue({ commonName: 'past', ca: true, notBefore: new Date(0), notAfter: new Date(day) })
+  const below = await issue({ dns: ['localhost'], usages: ['server'], ...validFor(30) }, past)
+  writeFileSync(file('past.crt'), past.certificatePem)
+  writeFileSync(file('below.pem'), below.certificatePem)
+  writeFileSync(file('below.key'), below.keyPem, { mode: 0o600 })
   await ca.issue('old', { usages: ['server'], notBefore: new Date(0), notAfter: new Date(day) })
   const cases: [name: string, ca: string, link: Link | '', said: RegExp][] = [
     ['server', ca.certfile, '', /reach it as localhost, 127\.0\.0\.1/],
@@ -138,6 +150,12 @@ test('of the files of a SuperLink the first broken link is named', async () => {
     ['client', ca.certfile, 'usage', /lacks extended key usage serverAuth/],
     ['nameless', ca.certfile, 'name', /no host name or address/],
     ['old', ca.certfile, 'dates', /has expired/],
+    [
+      'below',
+      file('past.crt'),
+      'dates',
+      /the CA CN=past in .*past\.crt has expired .*: certificates of it are rejected/,
+    ],
   ]
   for (const [name, authority, link, said] of cases) {
     const list = new Checklist()

@@ -5,7 +5,7 @@ import { allowsClientAuth, type Certificate, serverAuthOid } from '../identity/c
 import { type ClientTrust, readClientTrust } from '../identity/client-trust.ts'
 import { identityOf, judge } from '../identity/judge.ts'
 import { refusalSentence } from '../identity/refusal-sentence.ts'
-import { type FileFlag, readCertificates, readClientTls, readServerTls } from '../identity/tls-files.ts'
+import { expiredCas, type FileFlag, readCertificates, readClientTls, readServerTls } from '../identity/tls-files.ts'
 import { isIssuer } from '../identity/trust.ts'
 import { instantText } from './units.ts'
 
@@ -86,7 +86,7 @@ export async function checkClientFiles(list: Checklist, files: OfflineFiles, now
   }
   if (!checkDates(list, leaf, now)) return
   const trusted = files.ca ? await trustOf(list, files.ca, files.crl, now) : undefined
-  if (files.ca && !trusted) return
+  if (files.ca && (!trusted || !(await checkCas(list, files.ca, now)))) return
   if (!trusted) return checkByItself(list, leaf)
   const chain = readCertificates(certfile).map(({ der }) => der)
   const verdict = judge({ chain, ...trusted, now, requireCertificate: true })
@@ -118,7 +118,7 @@ export async function checkServerFiles(list: Checklist, files: OfflineFiles, now
     const isSigned = leadsTo(leaf, issuers, cas)
     const sentence = `The certificate is not signed by a CA in ${ca.path}${issuers.length === 0 ? '; if an intermediate signed it, append that to the certificate file' : ''}: clients that trust that CA will not connect.`
     list.note('chain', isSigned ? `It is signed by a CA of ${ca.path}.` : sentence, isSigned ? 'ok' : 'broken')
-    if (!isSigned) return
+    if (!isSigned || !(await checkCas(list, ca, now))) return
   }
   const mayServe = !leaf.extendedKeyUsages || leaf.extendedKeyUsages.includes(serverAuthOid)
   list.note(
@@ -137,6 +137,16 @@ export async function checkServerFiles(list: Checklist, files: OfflineFiles, now
       : 'The certificate has no host name or address as subject alternative name: no client will take it for the server that it connects to.',
     names.length > 0 ? 'ok' : 'broken',
   )
+}
+
+/** Returns whether a CA of the file has not expired; one that has is noted. */
+export async function checkCas(list: Checklist, file: FileFlag, now: number): Promise<boolean> {
+  const cas = await read(list, file)
+  if (!cas) return false
+  const expired = expiredCas(file, cas, now, 'certificates of it are rejected')
+  const areAll = expired.length === cas.length
+  for (const sentence of expired) list.note('dates', sentence, areAll ? 'broken' : 'warning')
+  return !areAll
 }
 
 /** Whether the certificate is good now; a broken or a soon broken link is noted. */

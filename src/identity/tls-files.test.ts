@@ -9,6 +9,7 @@ import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { needsOpenssl, OpensslCa, p256 } from '../../test/harness/openssl.ts'
 import { UsageError } from '../base/errors.ts'
 import { pemCertificates } from './pem.ts'
+import { issue } from './pki.ts'
 import { checkPairGiven, type FileFlag, readClientTls, readServerTls } from './tls-files.ts'
 import { readTrustBundle } from './trust.ts'
 
@@ -24,6 +25,13 @@ before(async () => {
   const now = Date.now()
   await ca.issue('expired', { notBefore: new Date(now - 2 * day), notAfter: new Date(now - day) })
   await ca.issue('early', { notBefore: new Date(now + day), notAfter: new Date(now + 2 * day) })
+  const old = await issue({
+    commonName: 'old',
+    ca: true,
+    notBefore: new Date(now - 2 * day),
+    notAfter: new Date(now - day),
+  })
+  writeFileSync(file('old.crt'), old.certificatePem)
   writeFileSync(file('empty.pem'), '\n')
   writeFileSync(file('text.pem'), 'not a certificate')
   writeFileSync(file('binary.der'), pemCertificates(issued.certificatePem)[0] as Uint8Array)
@@ -125,6 +133,15 @@ test('a bundle does not lose a certificate silently, and needs a CA', () => {
 
 test('dates: a server may start and is warned, a client that would be refused anyway is not started', () => {
   assert.match(server('expired.pem', 'expired.key').warnings.join(), /--ssl-certfile: .*expired\.pem has expired \(on /)
+  const oldCa = /: the CA CN=old in .*old\.crt has expired \(on .*\): /
+  assert.match(
+    server('server.pem', 'server.key', 'old.crt').warnings.join(),
+    new RegExp(`--ssl-ca-certfile${oldCa.source}clients`),
+  )
+  assert.match(
+    client('server.pem', 'server.key', 'old.crt').warnings.join(),
+    new RegExp(`--root-certificates${oldCa.source}servers`),
+  )
   assert.match(server('early.pem', 'early.key').warnings.join(), /early\.pem is not valid yet \(from /)
   refuses(
     () => client('expired.pem', 'expired.key'),

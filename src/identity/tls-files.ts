@@ -50,7 +50,8 @@ export function readServerTls(files: ServerTlsFiles & { now: number }): ReadMate
   if (expiry) warnings.push(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${expiry}.`)
   const use = serverUseFault(pair.leaf)
   if (use) warnings.push(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${use}.`)
-  readCertificates(files.caFile)
+  const cas = readCertificates(files.caFile)
+  warnings.push(...expiredCas(files.caFile, cas, files.now, 'clients that trust no other CA will not connect'))
   return { material: { certificate: { chainPem: pair.chainPem, keyPem: pair.keyPem } }, leaf: pair.leaf, warnings }
 }
 
@@ -60,11 +61,13 @@ export function readServerTls(files: ServerTlsFiles & { now: number }): ReadMate
  */
 export function readClientTls(files: ClientTlsFiles & { now: number }): ReadMaterial {
   const { roots, certfile, keyfile } = files
-  const rootsPem = roots && readCertificatesPem(roots)
+  const trusted = roots && readCertificates(roots)
+  const rootsPem = trusted && pemOf(trusted)
+  const warnings =
+    trusted === undefined ? [] : expiredCas(roots as FileFlag, trusted, files.now, 'servers below it are not trusted')
   if (!certfile || !keyfile) {
-    return { material: rootsPem === undefined ? {} : { rootsPem }, leaf: undefined, warnings: [] }
+    return { material: rootsPem === undefined ? {} : { rootsPem }, leaf: undefined, warnings }
   }
-  const warnings: string[] = []
   const pair = readPair(certfile, keyfile, warnings)
   const expiry = expiryFault(pair.leaf, files.now)
   if (expiry) throw new UsageError(`${certfile.flag}: the certificate in ${certfile.path} ${expiry}.`)
@@ -219,6 +222,16 @@ function readKey(file: FileFlag, text: string): KeyObject {
   } catch (error) {
     throw new UsageError(`${file.flag}: the private key in ${file.path} cannot be read.`, { cause: error })
   }
+}
+
+/** Returns a warning for each CA of a file that has expired, with the effect that this has. */
+export function expiredCas(file: FileFlag, cas: readonly Certificate[], now: number, effect: string): string[] {
+  return cas
+    .filter(({ isCa, notAfter }) => isCa && notAfter <= now)
+    .map(
+      ({ subject, notAfter }) =>
+        `${file.flag}: the CA ${subject.text} in ${file.path} has expired (on ${new Date(notAfter).toISOString()}): ${effect}. Put its successor into the file.`,
+    )
 }
 
 /** What the dates of a certificate have against its use now, as the rest of a sentence. */

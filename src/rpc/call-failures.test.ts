@@ -6,13 +6,14 @@ import { join } from 'node:path'
 import { after, test } from 'node:test'
 import { createServer as createTlsServer, type TLSSocket } from 'node:tls'
 import { create, toBinary } from '@bufbuild/protobuf'
-import { TestCa } from '../../test/harness/certificates.ts'
+import { TestCa, validFor } from '../../test/harness/certificates.ts'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { IncomingFile } from '../base/incoming-file.ts'
 import { limits } from '../base/limits.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { PullObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
+import { issue } from '../identity/pki.ts'
 import { fixedTlsSource } from '../identity/tls-source.ts'
 import { type CallFailure, callFailures, waitingHelps } from './call-failures.ts'
 import { type ChannelOptions, createChannel, onceOnlyPaths } from './channel.ts'
@@ -82,6 +83,19 @@ const dialTls = async (server: Server, timeoutMs?: number): Promise<RpcError> =>
   failureOf(dial({ host: '127.0.0.1', port: await portOf(server) }, tls, ['h2'], timeoutMs))
 const hour = 3600_000
 const refusal = (reason: string) => responding(401, { 'trellis-refusal-reason': reason })
+
+test('if a root certificate of the client has expired, the sentence names it and not the certificate of the server', async () => {
+  const [notBefore, notAfter] = [new Date(Date.now() - 2 * hour), new Date(Date.now() - hour)]
+  const old = await issue({ commonName: 'Old CA', ca: true, notBefore, notAfter })
+  const below = await issue({ ips: ['127.0.0.1'], usages: ['server'], ...validFor(1) }, old)
+  const port = await portOf(createTlsServer({ cert: below.certificatePem, key: below.keyPem }))
+  const saidWith = async (rootsPem: string): Promise<string> =>
+    (await failureOf(dial({ host: '127.0.0.1', port }, fixedTlsSource({ rootsPem }), ['h2']))).message
+  const name = /root certificate CN=Old CA \(on .*Z\) has expired: put the current certificate of the CA into the file/
+  assert.match(await saidWith(old.certificatePem), name)
+  const both = /or its CA has expired: renew it at the server, or if it is of CN=Old CA \(on .*Z\), put the current/
+  assert.match(await saidWith(ca.issued.certificatePem + old.certificatePem), both)
+})
 
 /** Brings each failure about, for real where a server can. */
 const scenes: Record<CallFailure, () => Promise<RpcError>> = {

@@ -1,6 +1,8 @@
+import { X509Certificate } from 'node:crypto'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
 import { connectTls } from '../base/tls-connect.ts'
+import { pemCertificates } from '../identity/pem.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
 import { type Address, formatAddress } from './address.ts'
 import { type CallFailure, callFailures } from './call-failures.ts'
@@ -22,7 +24,7 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
     const fail = (error: Error): void => {
       clearTimeout(timer)
       socket.destroy()
-      reject(explain(error, address, socket))
+      reject(explain(error, address, socket, tls === 'insecure' ? undefined : tls.current().rootsPem))
     }
     let staple: Uint8Array | undefined
     socket.once('OCSPResponse', (der: Buffer | null) => {
@@ -98,14 +100,21 @@ interface Explanation {
   readonly sentence: string
 }
 
-function explain(error: NodeJS.ErrnoException, address: Address, socket: Socket | TLSSocket): RpcError {
+function explain(
+  error: NodeJS.ErrnoException,
+  address: Address,
+  socket: Socket | TLSSocket,
+  rootsPem: string | undefined,
+): RpcError {
   const { failure, sentence } =
     error instanceof ServerRevoked
       ? {
           ...{ failure: 'server-revoked' as const },
           sentence: `The certificate of … ${error.message}: have it issued anew at the server.`,
         }
-      : (explainCertificate(error, socket) ?? explainTls(error) ?? explainNetwork(error, 'encrypted' in socket))
+      : (explainCertificate(error, socket, rootsPem) ??
+        explainTls(error) ??
+        explainNetwork(error, 'encrypted' in socket))
   const kind = callFailures[failure].waiting === 'helps' ? 'unreachable' : 'tls'
   return new RpcError(
     'unavailable',
@@ -115,7 +124,11 @@ function explain(error: NodeJS.ErrnoException, address: Address, socket: Socket 
 }
 
 /** Explains what Node has against the certificate of the server. */
-function explainCertificate(error: NodeJS.ErrnoException, socket: Socket): Explanation | undefined {
+function explainCertificate(
+  error: NodeJS.ErrnoException,
+  socket: Socket,
+  rootsPem: string | undefined,
+): Explanation | undefined {
   const { code = '', message } = error
   if (untrustedCodes.has(code))
     return {
@@ -132,7 +145,7 @@ function explainCertificate(error: NodeJS.ErrnoException, socket: Socket): Expla
   if (code === 'CERT_HAS_EXPIRED')
     return {
       failure: 'server-out-of-dates',
-      sentence: 'The certificate of … has expired: renew it at the server.',
+      sentence: expiredRoots(rootsPem) ?? 'The certificate of … has expired: renew it at the server.',
     }
   if (code === 'CERT_NOT_YET_VALID')
     return {
@@ -145,6 +158,21 @@ function explainCertificate(error: NodeJS.ErrnoException, socket: Socket): Expla
       sentence: `The certificate of … cannot be relied on (${message}): issue it anew, as a certificate for servers.`,
     }
   return undefined
+}
+
+/** OpenSSL does not say which certificate of the chain has expired: it may be a root certificate of this client. */
+function expiredRoots(rootsPem: string | undefined): string | undefined {
+  if (rootsPem === undefined) return undefined
+  const roots = pemCertificates(rootsPem).map((der) => new X509Certificate(der))
+  const expired = roots.filter(({ validToDate }) => validToDate.getTime() <= Date.now())
+  if (expired.length === 0) return undefined
+  const names = expired
+    .map(({ subject, validToDate }) => `${subject.replaceAll('\n', ', ')} (on ${validToDate.toISOString()})`)
+    .join(' and ')
+  const remedy = 'put the current certificate of the CA into the file of root certificates'
+  return expired.length === roots.length
+    ? `The certificate of … cannot be relied on, because the root certificate ${names} has expired: ${remedy}.`
+    : `The certificate of … or its CA has expired: renew it at the server, or if it is of ${names}, ${remedy}.`
 }
 
 /** Home-made certificates often have an IP address as DNS name, which counts for nothing. */

@@ -3,7 +3,7 @@ import type { TLSSocket } from 'node:tls'
 import { Command } from 'commander'
 import { UsageError } from '../../base/errors.ts'
 import { parseCertificate } from '../../identity/certificate.ts'
-import { readCertificates, readClientTls } from '../../identity/tls-files.ts'
+import { readClientTls } from '../../identity/tls-files.ts'
 import { fixedTlsSource } from '../../identity/tls-source.ts'
 import { parseAddress } from '../../rpc/address.ts'
 import { dial } from '../../rpc/dial.ts'
@@ -15,7 +15,7 @@ import { flwrHome } from '../home.ts'
 import { type Output, runCommand } from '../output.ts'
 import { explainRpcError } from '../rpc-sentences.ts'
 import { table, tableWidth } from '../table.ts'
-import { Checklist, checkClientFiles, checkDates, checkServerFiles } from '../tls-check.ts'
+import { Checklist, checkCas, checkClientFiles, checkDates, checkServerFiles } from '../tls-check.ts'
 
 export const tlsCommand: CreateCommand = (context) => group('tls', 'the TLS of a connection', [checkCommand(context)])
 
@@ -123,7 +123,7 @@ async function checkOwnFiles(list: Checklist, connection: ConnectionProfile): Pr
   const file = (key: string, path: string) => ({ flag: `${where} ${key}`, path })
   if (rootCertificates !== undefined) {
     const roots = file('root-certificates', rootCertificates)
-    if (!(await list.holds('file', () => readCertificates(roots)))) return false
+    if (!(await checkCas(list, roots, Date.now()))) return false
     list.note('file', `${rootCertificates} can be read.`)
   }
   if (clientCertificate === undefined) {
