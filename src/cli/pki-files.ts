@@ -23,7 +23,7 @@ export function readCa(directory: string, file: string): { issued: Issued; certi
   const now = Date.now()
   if (certificate.notAfter <= now)
     throw new UsageError(
-      `The CA in ${paths.certificate} has expired: make another with flwr pki init --force ${directory}.`,
+      `The CA in ${paths.certificate} has expired: renew it (openssl x509 -in ${paths.certificate} -signkey ${paths.key} -days 365 -out NEW), or make another with flwr pki init --force ${directory}, and issue all certificates again.`,
     )
   const { material } = readClientTls({
     ...{

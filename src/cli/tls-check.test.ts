@@ -37,7 +37,7 @@ test('of the files of a client the first broken link is named, and of good ones 
     said: RegExp,
   ][] = [
     ['good', {}, '', /Its identity is 'good' of 'Hospital A'/],
-    ['good without a CA', { ca: '' }, '', /Not checked: give the CA/],
+    ['good without a CA', { ca: '' }, '', /Its identity is 'good' of 'Hospital A'/],
     ['soon', { cert: file('soon.pem'), key: file('soon.key') }, '', /renew it soon/],
     ['no file', { cert: file('nothing.pem') }, 'file', /does not point to a file/],
     ['empty', { cert: write('empty.pem', ' ') }, 'file', /is empty/],

@@ -146,24 +146,32 @@ export async function checkCas(list: Checklist, file: FileFlag, now: number): Pr
   const expired = expiredCas(file, cas, now, 'certificates of it are rejected')
   const areAll = expired.length === cas.length
   for (const sentence of expired) list.note('dates', sentence, areAll ? 'broken' : 'warning')
+  for (const { isCa, notAfter, subject } of cas)
+    if (isCa && notAfter > now && notAfter - now < soonMs)
+      list.note(
+        'dates',
+        `The CA ${subject.text} in ${file.path} expires on ${dateText(notAfter)}: renew it soon.`,
+        'warning',
+      )
   return !areAll
 }
 
 /** Whether the certificate is good now; a broken or a soon broken link is noted. */
 export function checkDates(list: Checklist, { notBefore, notAfter }: Certificate, now: number): boolean {
-  const instant = (at: number): string => instantText(new Date(at).toISOString())
   if (now < notBefore)
     list.note(
       'dates',
-      `The certificate is not valid before ${instant(notBefore)}: is the clock of this machine right?`,
+      `The certificate is not valid before ${dateText(notBefore)}: is the clock of this machine right?`,
       'broken',
     )
   else if (now > notAfter)
-    list.note('dates', `The certificate has expired on ${instant(notAfter)}: renew it.`, 'broken')
-  else if (notAfter - now < soonMs) list.note('dates', `It expires on ${instant(notAfter)}: renew it soon.`, 'warning')
-  else list.note('dates', `It is valid until ${instant(notAfter)}.`)
+    list.note('dates', `The certificate has expired on ${dateText(notAfter)}: renew it.`, 'broken')
+  else if (notAfter - now < soonMs) list.note('dates', `It expires on ${dateText(notAfter)}: renew it soon.`, 'warning')
+  else list.note('dates', `It is valid until ${dateText(notAfter)}.`)
   return !list.isBroken
 }
+
+const dateText = (at: number): string => instantText(new Date(at).toISOString())
 
 async function read(list: Checklist, file: FileFlag): Promise<Certificate[] | undefined> {
   let found: Certificate[] | undefined
@@ -201,7 +209,6 @@ function checkByItself(list: Checklist, leaf: Certificate): void {
     return
   }
   list.note('name', `Its identity is '${identity.name}'${organizationText(leaf.subject.organizations[0] ?? '')}.`)
-  list.note('chain', 'Not checked: give the CA of the client certificates with --ca.', 'warning')
 }
 
 function organizationText(organization: string): string {

@@ -17,7 +17,7 @@ const sentences: Record<RefusalReason, string> = {
   'certificate-expired': 'The client certificate has expired{}: renew it.',
   'certificate-not-yet-valid': 'The client certificate is not valid yet{}: check the clocks of both machines.',
   'invalid-chain':
-    'The chain of the client certificate is not valid{}: issue it from a CA whose certificates are valid and allow it.',
+    'The chain of the client certificate is not valid{}: renew or replace the certificate at fault, or issue the client certificate from another CA.',
   'weak-key-or-signature':
     'A certificate of the chain has a key or signature that can be forged{}: issue a new one with an EC key, or an RSA key of 2048 bits or more, and SHA-256.',
   'name-not-permitted':

@@ -76,7 +76,7 @@ export function stepsTable(steps: Readonly<Checklist['steps']>, width: number): 
   )
 }
 
-function checkFiles(list: Checklist, { keyfile, ca, crl, server }: Options, certfile: string): Promise<void> {
+async function checkFiles(list: Checklist, { keyfile, ca, crl, server }: Options, certfile: string): Promise<void> {
   const file = (flag: string, path: string | undefined) => (path === undefined ? undefined : { flag, path })
   if (crl !== undefined && ca === undefined) throw new UsageError('--crl needs --ca, the CA that signs the list.')
   const files = {
@@ -85,7 +85,9 @@ function checkFiles(list: Checklist, { keyfile, ca, crl, server }: Options, cert
     ca: file('--ca', ca),
     crl: file('--crl', crl),
   }
-  return (server ? checkServerFiles : checkClientFiles)(list, files, Date.now())
+  await (server ? checkServerFiles : checkClientFiles)(list, files, Date.now())
+  if (ca === undefined && !list.isBroken)
+    list.note('chain', 'Not checked: give the CA that must have signed the certificate with --ca.', 'warning')
 }
 
 /** Checks files, dates, address, handshake, clock, and the response of the SuperLink to an ordinary call. */
