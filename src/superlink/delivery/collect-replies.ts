@@ -162,6 +162,7 @@ async function failOpen(
   const listed = await messageStore.listInstructions(ctx.db.read, runId, open)
   waiter.expect(listed)
   const instructions = new Map(listed.map((sent) => [sent.metadata.messageId, sent]))
+  const undeliverable: Undeliverable[] = []
   for (const id of open) {
     await turn()
     const instruction = instructions.get(id)
@@ -172,13 +173,30 @@ async function failOpen(
       continue
     }
     const error = await findUndeliverable(ctx, instruction, now)
-    if (!error) continue
-    const reply = await ctx.db.transaction((tx, afterCommit) =>
-      failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId),
-    )
-    if (reply) replies.set(id, reply)
+    if (error) undeliverable.push({ instruction, error })
+  }
+  for (let start = 0; start < undeliverable.length; start += limits.messagesPerTransactionMax) {
+    const some = undeliverable.slice(start, start + limits.messagesPerTransactionMax)
+    for (const reply of await failAll(ctx, some)) replies.set(reply.metadata.replyToMessageId, reply)
   }
   return replies
+}
+
+interface Undeliverable {
+  readonly instruction: SentMessage
+  readonly error: MessageError
+}
+
+/** Many nodes may have gone at once: their error replies are stored in one transaction. */
+function failAll(ctx: CollectingCtx, undeliverable: readonly Undeliverable[]): Promise<NewMessage[]> {
+  return ctx.db.transaction(async (tx, afterCommit) => {
+    const replies: NewMessage[] = []
+    for (const { instruction, error } of undeliverable) {
+      const reply = await failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId)
+      if (reply) replies.push(reply)
+    }
+    return replies
+  })
 }
 
 async function findUndeliverable(

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
-import { deactivateNode } from '../nodes/nodes.ts'
+import { errorCodes } from '../../message/message.ts'
+import { deactivateNode, expireNodes } from '../nodes/nodes.ts'
 
 /** A ServerApp that waits for so many replies, each of another node. */
 async function waiting(count: number, { all }: { all: boolean }) {
@@ -90,4 +91,16 @@ test('every reply that is waited for is returned, whatever the order in which th
     replies.filter(({ error }) => error).map(({ metadata }) => metadata.replyToMessageId),
     [ids[2]],
   )
+})
+
+test('the errors in place of the replies of many nodes that have gone together are stored in one transaction', async () => {
+  await using world = await waiting(60, { all: true })
+  const { core, ids, collected } = world
+  core.clock.advance(61_000)
+  await expireNodes(core.ctx)
+  const transactions = mock.method(core.ctx.db, 'transaction')
+  const replies = await collected
+  assert.equal(transactions.mock.callCount(), 1)
+  assert.deepEqual(replies.map(({ metadata }) => metadata.replyToMessageId).toSorted(), ids.toSorted())
+  assert.ok(replies.every(({ error }) => error?.code === errorCodes.nodeUnavailable))
 })
