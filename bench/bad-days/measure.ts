@@ -7,7 +7,7 @@ import { writeApp } from '../../test/harness/write-app.ts'
 import { type Counts, total } from '../fleet/fleet-counts.ts'
 import { ObservedSuperlink } from '../fleet/observed-superlink.ts'
 import { SimulatedFleet } from '../fleet/simulated-fleet.ts'
-import { Troublemakers } from '../fleet/troublemakers.ts'
+import { nodeTroubles, Troublemakers } from '../fleet/troublemakers.ts'
 import { scaleClient } from '../scale/apps.ts'
 import type { ScaleSystem } from '../scale/system.ts'
 import { badDaysServer } from './app.ts'
@@ -47,10 +47,17 @@ export interface BadDaysOptions {
   readonly stormyRounds: number
   readonly roundSeconds: number
   readonly pauseMs: number
+  /** Other kinds of trouble are left out; by default none is. */
+  readonly troubles?: readonly string[]
 }
 
+/** What happens in the stormy rounds, and in one round of its own: the restart. */
+const allTroubles: readonly string[] = [...nodeTroubles, 'vanishing', 'restart']
+
 export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFigures> {
-  const { directory, system, nodes, vanishing, calmRounds, stormyRounds, roundSeconds } = options
+  const { directory, system, nodes, calmRounds, stormyRounds, roundSeconds, troubles = allTroubles } = options
+  const vanishing = troubles.includes('vanishing') ? options.vanishing : 0
+  const restarts = troubles.includes('restart')
   mkdirSync(directory, { recursive: true })
   const ca = await TestCa.create(directory)
   await using stack = new AsyncDisposableStack()
@@ -62,10 +69,12 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   const fleet = stack.use(
     await SimulatedFleet.prepare({ ...peer, joinsAtOnce: 20, credentials, pollPauseMs, messages, nodes }),
   )
-  const trouble = stack.use(await Troublemakers.join({ ...peer, publicKey: generateNodeKey().publicKeyPem }))
+  const trouble = stack.use(
+    await Troublemakers.join({ ...peer, publicKey: generateNodeKey().publicKeyPem, kinds: troubles }),
+  )
   await fleet.join()
 
-  const rounds = calmRounds + stormyRounds + 2
+  const rounds = calmRounds + stormyRounds + (restarts ? 2 : 0)
   const home = join(directory, 'home')
   mkdirSync(home, { recursive: true })
   const connection = `[superlink.bench]\naddress = "${first.controlAddress}"\n${await system.connection(ca)}\n`
@@ -84,7 +93,8 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   const storm = async (): Promise<void> => {
     trouble.start()
     await fleet.vanish(vanishing)
-    await eventually('The end of the first nonsense', () => trouble.refusals.length > 0)
+    if (troubles.includes('nonsense'))
+      await eventually('The end of the first nonsense', () => trouble.refusals.length > 0)
   }
   if (calmRounds === 0) await storm()
   const run = stack.use(
@@ -110,14 +120,18 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   if (calmRounds > 0) await storm()
   const stormy = await roundsFrom(calmRounds + 1, stormyRounds)
 
-  await run.line(new RegExp(`bench: round ${rounds - 1} begins`))
-  await fleet.report()
-  first.program.kill('SIGKILL')
-  await first.program.end()
-  const second = await system.startSuperlink(directory, ca, { addresses: first })
-  stack.use(second.program)
-  const { ms: restartMs } = await round(rounds - 1)
-  await round(rounds)
+  const restart = async (): Promise<number> => {
+    await run.line(new RegExp(`bench: round ${rounds - 1} begins`))
+    await fleet.report()
+    first.program.kill('SIGKILL')
+    await first.program.end()
+    const second = await system.startSuperlink(directory, ca, { addresses: first })
+    stack.use(second.program)
+    const { ms } = await round(rounds - 1)
+    await round(rounds)
+    return ms
+  }
+  const restartMs = restarts ? await restart() : 0
   const status = await run.end()
   const { counts } = await fleet.report()
   return {

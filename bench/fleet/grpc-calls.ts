@@ -32,8 +32,17 @@ export class CallLostError extends Error {
   }
 }
 
+export interface SessionOptions {
+  readonly settings?: Settings
+  readonly maxSessionMemory?: number
+}
+
 /** Opens a connection with mutual TLS that is ready for calls. */
-export async function openSession(peer: Peer, timeoutMs: number, settings: Settings = {}): Promise<ClientHttp2Session> {
+export async function openSession(
+  peer: Peer,
+  timeoutMs: number,
+  { settings, ...options }: SessionOptions = {},
+): Promise<ClientHttp2Session> {
   const { host, port, rootsPem: ca, certificatePem: cert, keyPem: key } = peer
   const clientPair = cert && key ? { cert, key } : {}
   const socket = connectTls({ host, port, ca, ...clientPair, ALPNProtocols: ['h2'], servername: 'localhost' })
@@ -44,6 +53,7 @@ export async function openSession(peer: Peer, timeoutMs: number, settings: Setti
     const session = connectHttp2('http://fleet', {
       createConnection: () => socket,
       settings: { enablePush: false, ...settings },
+      ...options,
     })
     await once(session, 'remoteSettings', { signal })
     session.on('error', () => {})

@@ -4,7 +4,16 @@ import { setTimeout as delay } from 'node:timers/promises'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
 import { type Issued, issue } from '../../src/identity/pki.ts'
 import { validFor } from '../../test/harness/certificates.ts'
-import { CallLostError, call, openSession, type Peer } from './grpc-calls.ts'
+import { CallLostError, call, openSession, type Peer, type SessionOptions } from './grpc-calls.ts'
+
+/** What one node each does. */
+export const nodeTroubles = ['never-reads', 'slow', 'nonsense'] as const
+
+interface TroublesomeNode {
+  readonly name: (typeof nodeTroubles)[number]
+  readonly peer: Peer
+  readonly nodeId: bigint
+}
 
 /**
  * SuperNodes that misbehave after they have joined: one takes no byte of any response, one sends a byte a second, and one
@@ -12,14 +21,14 @@ import { CallLostError, call, openSession, type Peer } from './grpc-calls.ts'
  */
 export class Troublemakers implements Disposable {
   readonly #stop = new AbortController()
-  readonly #nodes: readonly { readonly peer: Peer; readonly nodeId: bigint }[]
+  readonly #nodes: readonly TroublesomeNode[]
   readonly #sessions: ClientHttp2Session[]
   /** How the calls of the node with the nonsense ended. */
   readonly refusals: string[] = []
   /** How many bodies of the slow node the server ended. */
   slowBodiesEnded = 0
 
-  private constructor(nodes: readonly { peer: Peer; nodeId: bigint }[], sessions: ClientHttp2Session[]) {
+  private constructor(nodes: readonly TroublesomeNode[], sessions: ClientHttp2Session[]) {
     this.#nodes = nodes
     this.#sessions = sessions
   }
@@ -29,29 +38,32 @@ export class Troublemakers implements Disposable {
     port: number
     ca: Issued
     publicKey: Uint8Array
+    /** Other kinds of trouble are left out. */
+    kinds: readonly string[]
   }): Promise<Troublemakers> {
-    const { host, port, ca, publicKey } = options
-    const nodes: { peer: Peer; nodeId: bigint }[] = []
+    const { host, port, ca, publicKey, kinds } = options
+    const nodes: TroublesomeNode[] = []
     const sessions: ClientHttp2Session[] = []
-    for (const name of ['never-reads', 'slow', 'nonsense']) {
+    for (const name of nodeTroubles.filter((name) => kinds.includes(name))) {
       const issued = await issue({ commonName: name, usages: ['client'], ...validFor(1) }, ca)
       const peer = { host, port, rootsPem: ca.certificatePem, ...issued }
       const session = await openSession(peer, timeoutMs)
       sessions.push(session)
       await call(session, fleet.registerNode, { publicKey }, { timeoutMs })
       const activated = await call(session, fleet.activateNode, { publicKey, heartbeatInterval: 60 }, { timeoutMs })
-      nodes.push({ peer, nodeId: activated.nodeId })
+      nodes.push({ name, peer, nodeId: activated.nodeId })
     }
     return new Troublemakers(nodes, sessions)
   }
 
   /** Begins to misbehave, until disposed. */
   start(): void {
-    const [never, slow, nonsense] = this.#nodes
-    if (!never || !slow || !nonsense) throw new Error('They have not joined.')
-    void this.#again(() => this.#neverRead(never.peer, never.nodeId))
-    void this.#again(() => this.#sendSlowly(slow.peer))
-    void this.#again(() => this.#sendNonsense(nonsense.peer))
+    const misbehave = {
+      'never-reads': (node: TroublesomeNode) => this.#neverRead(node),
+      slow: ({ peer }: TroublesomeNode) => this.#sendSlowly(peer),
+      nonsense: ({ peer }: TroublesomeNode) => this.#sendNonsense(peer),
+    }
+    for (const node of this.#nodes) void this.#again(() => misbehave[node.name](node))
   }
 
   [Symbol.dispose](): void {
@@ -68,8 +80,8 @@ export class Troublemakers implements Disposable {
   }
 
   /** Asks for as much as a connection may, and allows no byte of a response. */
-  async #neverRead(peer: Peer, nodeId: bigint): Promise<void> {
-    const session = await this.#open(peer, { initialWindowSize: 0 })
+  async #neverRead({ peer, nodeId }: TroublesomeNode): Promise<void> {
+    const session = await this.#open(peer, { settings: { initialWindowSize: 0 } })
     const calls = Array.from({ length: streamsMax }, () =>
       call(session, fleet.pullMessages, { node: { nodeId } }, { timeoutMs, waitMs: timeoutMs }).catch(() => {}),
     )
@@ -89,7 +101,7 @@ export class Troublemakers implements Disposable {
   }
 
   async #sendNonsense(peer: Peer): Promise<void> {
-    const session = await this.#open(peer)
+    const session = await this.#open(peer, { maxSessionMemory })
     const stream = request(session)
     const body = Buffer.alloc(5 + largestBytes, 0xa5)
     body[0] = 0
@@ -106,8 +118,8 @@ export class Troublemakers implements Disposable {
     session.destroy()
   }
 
-  async #open(peer: Peer, settings: { initialWindowSize?: number } = {}): Promise<ClientHttp2Session> {
-    const session = await openSession(peer, timeoutMs, settings)
+  async #open(peer: Peer, options: SessionOptions = {}): Promise<ClientHttp2Session> {
+    const session = await openSession(peer, timeoutMs, options)
     this.#sessions.push(session)
     if (this.#stop.signal.aborted) {
       session.destroy()
@@ -124,6 +136,8 @@ const streamsMax = 100
 /** As large as a message may be. */
 const largestBytes = 64 * 1024 * 1024 - 16
 const slowBytes = 1024 * 1024
+/** MB. A client of Node that holds more unsent bytes than this cannot read a response. */
+const maxSessionMemory = 100
 
 function request(session: ClientHttp2Session): ClientHttp2Stream {
   const stream = session.request({
