@@ -44,6 +44,9 @@ test('no body of any method of any service becomes much more than it is: it is r
         // What passes is made into little: doubles that came as doubles, or nothing.
         if (refusal === undefined) assert.ok(thingsIn(fromBinary(method.input, body)) <= body.length / 8 + 100, what)
         else assert.match(String(refusal), /message-too-large|invalid-payload/, `${method.name}: ${what}`)
+        const half = body.subarray(0, body.length / 2)
+        const early = catching(() => scanBody(method.input, half, bounds, body.length))
+        if (early !== undefined) assert.equal(early, refusal, `half of ${method.name}: ${what}`)
         bodies += 1
       }
     }
@@ -66,6 +69,9 @@ test('what the decoder would misread is refused', () => {
     ['the end of another group', 'fb7fec7f'],
   ] as const)
     assert.throws(() => scanBody(desc, Buffer.from(hex, 'hex'), bounds), { code: 'invalid-payload' }, what)
+  const nonsense = Buffer.alloc(100, 0xa5)
+  assert.throws(() => scanBody(desc, nonsense, bounds, 1000), { code: 'invalid-payload' }, 'the begin of nonsense')
+  scanBody(desc, Buffer.from('1080', 'hex'), bounds, 1000)
   const huge = delimited(3, new Uint8Array(limits.stringBytesMax + 1).fill(97))
   assert.throws(() => scanBody(Fleet.method.pullObject.input, huge, limits.bodies.content), {
     code: 'message-too-large',

@@ -6,12 +6,21 @@ import { limits } from '../base/limits.ts'
  * Counts what a body holds before any object is built from it. The decoder makes an object of each message, so two bytes
  * can become a hundred; and it trusts lengths and wire types. This scan follows the descriptor over the bytes, allocates
  * nothing, stops at the first bound, and rejects what the decoder would misread.
+ *
+ * @param length of the whole body, if `bytes` are only its first ones: what is wrong with these is wrong with the body.
  */
-export function scanBody(desc: DescMessage, bytes: Uint8Array, bounds: ScanBounds): void {
+export function scanBody(desc: DescMessage, bytes: Uint8Array, bounds: ScanBounds, length = bytes.length): void {
   const { decodedBytesMin, fourTimesUpTo = 0 } = bounds
-  const decodedBytesMax = Math.max(3 * bytes.length, decodedBytesMin, Math.min(4 * bytes.length, fourTimesUpTo))
-  new BodyScan(bytes, bounds, decodedBytesMax).message(planOf(desc), bytes.length, 1)
+  const decodedBytesMax = Math.max(3 * length, decodedBytesMin, Math.min(4 * length, fourTimesUpTo))
+  try {
+    new BodyScan(bytes, bounds, decodedBytesMax).message(planOf(desc), length, 1)
+  } catch (error) {
+    if (error !== notArrived) throw error
+  }
 }
+
+/** Thrown where the bytes end before their body does. */
+const notArrived = Symbol('not arrived')
 
 /** One text may have `limits.stringBytesMax` unless the bounds say otherwise. */
 export interface ScanBounds {
@@ -189,12 +198,14 @@ class BodyScan {
   /** The low 32 bits of a varint of at most 10 bytes. */
   #varint(end: number): number {
     if (this.#position >= end) throw malformed('a number that ends after its message')
-    const first = this.#bytes[this.#position++] as number
+    const first = this.#bytes[this.#position++]
+    if (first === undefined) throw notArrived
     if (first < 0x80) return first
     let value = first & 0x7f
     for (let shift = 7; shift < 70; shift += 7) {
       if (this.#position >= end) throw malformed('a number that ends after its message')
-      const byte = this.#bytes[this.#position++] as number
+      const byte = this.#bytes[this.#position++]
+      if (byte === undefined) throw notArrived
       if (shift < 32) value |= (byte & 0x7f) << shift
       if (byte < 0x80) return value >>> 0
     }

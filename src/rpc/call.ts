@@ -1,6 +1,7 @@
 import { limits } from '../base/limits.ts'
 import type { MakeRoom } from '../base/make-room.ts'
 import type { PeerIdentity } from '../identity/caller.ts'
+import type { JudgeArrived } from './arriving-bytes.ts'
 import type { ContentCut } from './content-cut.ts'
 import type { ServedCall } from './drain.ts'
 
@@ -58,12 +59,15 @@ export interface Call extends CallHead {
 /** A call as a door hands it over: the head, and the body for the asking. */
 export interface IncomingCall {
   readonly head: CallHead
-  /**
-   * Receives the whole body. Throws `message-too-large` as soon as it is known to exceed `bytesMax`.
-   *
-   * @param cut takes a large content out of the body while it arrives: then the rest is returned.
-   */
-  receive(bytesMax: number, cut?: ContentCut): Promise<Uint8Array>
+  /** Receives the whole body. Throws `message-too-large` as soon as it is known to exceed `bytesMax`. */
+  receive(bytesMax: number, options?: ReceiveOptions): Promise<Uint8Array>
+}
+
+export interface ReceiveOptions {
+  /** Takes a large content out of the body while it arrives: then the rest is returned. */
+  readonly cut?: ContentCut | undefined
+  /** Called while a body arrives whose sender can be told at once that it is refused. */
+  readonly judge?: JudgeArrived
 }
 
 /** Adds the body to a head, whose `signal` stays lazy. */

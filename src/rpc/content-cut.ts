@@ -1,7 +1,7 @@
 import { DomainError } from '../base/errors.ts'
 import { IncomingFile } from '../base/incoming-file.ts'
 import { limits } from '../base/limits.ts'
-import { ArrivingBytes } from './arriving-bytes.ts'
+import { ArrivingBytes, type JudgeArrived } from './arriving-bytes.ts'
 
 /** Of a message with an object, which has five. One with more is kept for the scan of the body, which rejects far more. */
 const fieldsMax = 100
@@ -18,6 +18,7 @@ export class ContentCut implements AsyncDisposable {
   readonly #place: (fieldsBefore: Uint8Array) => Promise<ContentPlace>
   #rest = new ArrivingBytes(0)
   #announced = 0
+  #judge: JudgeArrived | undefined
   #length = 0
   /** Where the next field of `rest` begins. */
   #next = 0
@@ -53,10 +54,11 @@ export class ContentCut implements AsyncDisposable {
     return this.#cut === 'discard'
   }
 
-  /** Says how many bytes the message has. */
-  announce(bytes: number): void {
+  /** Says how many bytes the message has. `add` throws what `judge` throws of the fields that are left in the message. */
+  announce(bytes: number, judge?: JudgeArrived): void {
     this.#announced = bytes
-    this.#rest.announce(bytes)
+    this.#judge = judge
+    this.#rest.announce(bytes, judge)
   }
 
   /** Takes bytes of the message. The next ones may come when the returned promise has resolved. */
@@ -111,7 +113,8 @@ export class ContentCut implements AsyncDisposable {
     }
     this.#cut = place
     this.#left = length
-    const rest = new ArrivingBytes(Math.max(field, this.#announced - length))
+    const rest = new ArrivingBytes(0)
+    rest.announce(Math.max(field, this.#announced - length), this.#judge)
     // A copy: the chunk that it is part of can go.
     if (field > 0) rest.add(Buffer.from(arrived.subarray(0, field)))
     this.#rest = rest

@@ -2,6 +2,7 @@ import type { DescMethod, DescService, MessageInitShape } from '@bufbuild/protob
 import { DomainError } from '../base/errors.ts'
 import { type BodyBounds, limits } from '../base/limits.ts'
 import { takeTurns } from '../base/turns.ts'
+import type { JudgeArrived } from './arriving-bytes.ts'
 import { scanBody } from './body-scan.ts'
 import { type Call, type CallHead, type IncomingCall, ReceivedCall } from './call.ts'
 import type { ContentPlace } from './content-cut.ts'
@@ -89,7 +90,8 @@ function toMethod(
     const bounds = limits.bodies[method.row.body]
     const cut = files && cutObject(desc.input, (before) => placeFor(head, identified, before))
     if (cut) files.use(cut)
-    const requestBytes = await incoming.receive(bounds.bytesMax, cut)
+    const judge: JudgeArrived = (arrived, length) => scanBody(desc.input, arrived, bounds, length)
+    const requestBytes = await incoming.receive(bounds.bytesMax, { cut, judge })
     const request = await decode(desc, requestBytes, bounds)
     attachReceived(request as object, cut)
     const call = new ReceivedCall(head, requestBytes, served)

@@ -83,8 +83,8 @@ export async function serveGrpcCall(
   }
   const incoming: IncomingCall = {
     head,
-    async receive(bytesMax, cut) {
-      const reader = new MessageReader(bytesMax, cut)
+    async receive(bytesMax, options) {
+      const reader = new MessageReader(bytesMax, options)
       await receiveChunks(stream, room.request, pace, (chunk) => reader.take(chunk))
       return reader.message(encoding)
     },

@@ -2,6 +2,7 @@ import { promisify } from 'node:util'
 import { gunzip, inflate } from 'node:zlib'
 import { DomainError } from '../base/errors.ts'
 import { ArrivingBytes } from './arriving-bytes.ts'
+import type { ReceiveOptions } from './call.ts'
 import type { ContentCut } from './content-cut.ts'
 import { type Encoded, lengthOf } from './encode-in-turns.ts'
 import type { Outgoing } from './outgoing.ts'
@@ -30,19 +31,19 @@ const joinedBytesMax = 16 * 1024
 /** Cuts one message out of the chunks of a stream. Its memory is that of the bytes that have arrived. */
 export class MessageReader {
   readonly #bytesMax: number
-  readonly #cut: ContentCut | undefined
+  readonly #options: ReceiveOptions
   readonly #prefix = Buffer.alloc(prefixBytes)
   #prefixFilled = 0
   #body: ArrivingBytes | ContentCut | undefined
   #messageBytes = 0
 
-  /** @param cut takes a large content out of the message, unless the message is compressed. */
-  constructor(bytesMax: number, cut?: ContentCut) {
+  /** @param options for messages that are not compressed. */
+  constructor(bytesMax: number, options: ReceiveOptions = {}) {
     this.#bytesMax = bytesMax
-    this.#cut = cut
+    this.#options = options
   }
 
-  /** Throws `message-too-large` as soon as the prefix says so. */
+  /** Throws `message-too-large` as soon as the prefix says so, and what the judge throws. */
   take(chunk: Buffer): Taken | Promise<Taken> {
     const taken = this.#body ? 0 : this.#takePrefix(chunk)
     const body = this.#body
@@ -60,8 +61,9 @@ export class MessageReader {
     if (this.#prefixFilled < prefixBytes) return taken
     this.#messageBytes = this.#prefix.readUInt32BE(1)
     if (this.#messageBytes > this.#bytesMax) throw messageTooLarge(this.#bytesMax)
-    this.#body = (this.#isCompressed ? undefined : this.#cut) ?? new ArrivingBytes(0)
-    this.#body.announce(this.#messageBytes)
+    const { cut, judge } = this.#isCompressed ? {} : this.#options
+    this.#body = cut ?? new ArrivingBytes(0)
+    this.#body.announce(this.#messageBytes, judge)
     return taken
   }
 

@@ -6,8 +6,7 @@ import { releaseWarning } from '../base/version.ts'
 import { ArrivingBytes } from './arriving-bytes.ts'
 import type { BodyBudget } from './body-budget.ts'
 import type { ByteRoom } from './byte-shares.ts'
-import { type CallHead, type Connection, type IncomingCall, waitMsOf } from './call.ts'
-import type { ContentCut } from './content-cut.ts'
+import { type CallHead, type Connection, type IncomingCall, type ReceiveOptions, waitMsOf } from './call.ts'
 import { unlessRefused } from './cut-off.ts'
 import type { Method } from './dispatch.ts'
 import { lengthOf } from './encode-in-turns.ts'
@@ -86,13 +85,16 @@ export async function serveHttpCall(
   }
 }
 
-/** Returns the whole body; throws as soon as it is known to be too large, too slow, or without room. */
+/**
+ * Returns the whole body; throws as soon as it is known to be too large, too slow, or without room. A malformed one is read
+ * to its end first: clients over HTTP/1.1 read no response before they have sent everything.
+ */
 async function receiveBody(
   request: IncomingMessage,
   room: ByteRoom,
   pace: BodyPace,
   bytesMax: number,
-  cut?: ContentCut,
+  { cut }: ReceiveOptions = {},
 ): Promise<Uint8Array> {
   const { 'content-length': length } = request.headers
   if (Number(length ?? 0) > bytesMax) throw messageTooLarge(bytesMax)

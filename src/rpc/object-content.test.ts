@@ -1,11 +1,15 @@
 import assert from 'node:assert/strict'
 import { hash } from 'node:crypto'
+import { once } from 'node:events'
 import { readdirSync, writeFileSync } from 'node:fs'
+import { connect as connectHttp2, constants } from 'node:http2'
+import { connect } from 'node:net'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { DomainError } from '../base/errors.ts'
 import { FileContent } from '../base/file-content.ts'
 import { IncomingFile } from '../base/incoming-file.ts'
+import { limits } from '../base/limits.ts'
 import { silentLogger } from '../base/log.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { formatAddress } from './address.ts'
@@ -85,7 +89,7 @@ async function setUp(transport: 'grpc' | 'http') {
       return (await channel.call(Fleet.method.pushObject, withObject({ objectId: id }, content))).message.stored
     },
     pull: (open?: typeof openFile) => channel.call(Fleet.method.pullObject, {}, { files: open && { openFile: open } }),
-    ...{ openFile, received, deleted },
+    ...{ openFile, received, deleted, port: listener.address.port },
     files: () => readdirSync(incoming),
     connections: () => connections,
     [Symbol.asyncDispose]: () => stack.disposeAsync(),
@@ -144,3 +148,24 @@ for (const transport of ['grpc', 'http'] as const) {
     assert.deepEqual(server.files(), [])
   })
 }
+
+test('nonsense is refused over gRPC while it arrives, and most of it is never sent', async () => {
+  await using server = await setUp('grpc')
+  const socket = connect(server.port, '127.0.0.1')
+  const session = connectHttp2('http://test', { createConnection: () => socket, maxSessionMemory: 100 })
+  const { parent, name } = Fleet.method.pushObject
+  const stream = session.request({
+    ...{ ':method': 'POST', ':path': `/${parent.typeName}/${name}`, 'content-type': 'application/grpc' },
+  })
+  const body = Buffer.alloc(limits.messageBytesMax, 0xa5)
+  body[0] = 0
+  body.writeUInt32BE(body.length - 5, 1)
+  stream.end(body)
+  const [headers] = (await once(stream, 'response')) as [Readonly<Record<string, unknown>>]
+  assert.deepEqual([headers['grpc-status'], server.files()], ['3', []])
+  await once(stream.resume(), 'close')
+  assert.equal(stream.rstCode, constants.NGHTTP2_NO_ERROR)
+  assert.ok(socket.bytesWritten < 2 * limits.connectionWindowBytes, `${socket.bytesWritten} bytes were sent`)
+  session.destroy()
+  assert.equal(await server.push('own'), true)
+})
