@@ -13,6 +13,8 @@ import { Screen } from './demo-screen.ts'
 
 const accuracyMin = 0.9
 const demoMsMax = 5 * 60_000
+/** Of the Fleet API, the Control API, and the address that serves all APIs. */
+const usualPorts = [9092, 9093, 8000]
 const root = join(import.meta.dirname, '..')
 const bin = join(root, 'bin')
 const app = join(root, 'examples', 'digits')
@@ -34,9 +36,9 @@ interface Summary {
 process.exitCode = await main()
 
 async function main(): Promise<number> {
-  const options = readOptions()
+  const options = await readOptions()
   if (!options) return 2
-  const { format, dashboard } = options
+  const { format, dashboard, ports } = options
   const screen = new Screen(format === 'json')
   const stop = new AbortController()
   // A second Ctrl-C changes nothing: cleaning up is bounded and has begun.
@@ -55,7 +57,7 @@ async function main(): Promise<number> {
       screen.headline('The dashboard stays until Ctrl-C.', 'cyan')
       if (!stop.signal.aborted) await once(stop.signal, 'abort')
     }
-    const summary = await inDirectory(directory, screen, stop.signal, dashboard ? stay : undefined)
+    const summary = await inDirectory(directory, screen, stop.signal, ports, dashboard ? stay : undefined)
     if (format === 'json') process.stdout.write(`${JSON.stringify(summary)}\n`)
     else conclude(summary, screen)
     return summary.accuracy >= accuracyMin ? 0 : 1
@@ -74,6 +76,7 @@ async function inDirectory(
   directory: string,
   screen: Screen,
   signal: AbortSignal,
+  ports: readonly number[],
   stay: (() => Promise<void>) | undefined,
 ): Promise<Summary> {
   await using programs = new Programs({
@@ -84,7 +87,7 @@ async function inDirectory(
     show: (text) => screen.write(text),
     terminal: screen.isTerminal,
   })
-  const [fleet = 0, control = 0, main = 0] = await freePorts([9092, 9093, 8000])
+  const [fleet = 0, control = 0, main = 0] = ports
 
   screen.step('One CA, and a certificate for each program')
   await programs.run('flwr', ['pki', 'init'])
@@ -212,16 +215,26 @@ function conclude({ accuracy, rounds, secondsPerRound, refusals }: Summary, scre
   screen.say('kill $(jobs -p)')
 }
 
-function readOptions(): { format: 'default' | 'json'; dashboard: boolean } | undefined {
+async function readOptions(): Promise<{ format: 'default' | 'json'; dashboard: boolean; ports: number[] } | undefined> {
   try {
-    const { format, dashboard } = parseArgs({
-      options: { format: { type: 'string', default: 'default' }, dashboard: { type: 'boolean', default: false } },
+    const { format, dashboard, ports } = parseArgs({
+      options: {
+        format: { type: 'string', default: 'default' },
+        dashboard: { type: 'boolean', default: false },
+        ports: { type: 'string' },
+      },
     }).values
-    if (format === 'default' || format === 'json') return { format, dashboard: dashboard && format === 'default' }
-    process.stderr.write(`--format must be default or json, not '${format}'.\n`)
+    if (format !== 'default' && format !== 'json') throw new Error(`--format must be default or json, not '${format}'.`)
+    if (ports !== undefined && !/^\d+,\d+,\d+$/.test(ports))
+      throw new Error(`--ports must be three ports, e.g. ${usualPorts}, not '${ports}'.`)
+    return {
+      format,
+      dashboard: dashboard && format === 'default',
+      ports: ports?.split(',').map(Number) ?? (await freePorts(usualPorts)),
+    }
   } catch (error) {
     process.stderr.write(
-      `${error instanceof Error ? error.message : String(error)}\nUsage: npm run demo [-- --dashboard | --format json]\n`,
+      `${error instanceof Error ? error.message : String(error)}\nUsage: npm run demo [-- [--dashboard | --format json] [--ports FLEET,CONTROL,MAIN]]\n`,
     )
   }
   return undefined

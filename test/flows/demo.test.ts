@@ -3,13 +3,14 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../harness/directory.ts'
+import { freePort } from '../harness/free-port.ts'
 import { eventually, processesWith, start, type TestProgram } from '../harness/program.ts'
 
 const root = join(import.meta.dirname, '..', '..')
 
 test('the demo trains to 0.90 or better over mutual TLS, rejects SuperNodes without a valid certificate, with the reason, and leaves nothing behind', async () => {
   using directory = temporaryDirectory()
-  await using demo = startDemo(directory.path, '--format', 'json')
+  await using demo = await startDemo(directory.path, '--format', 'json')
   assert.equal(await demo.end(120_000), 0, demo.said)
 
   assert.match(demo.stdout, /^[^\n]+\n$/, 'one line of JSON')
@@ -27,7 +28,7 @@ test('the demo trains to 0.90 or better over mutual TLS, rejects SuperNodes with
 
 test('a demo shows its training in a browser too, and stops what it started if it is interrupted in the middle', async () => {
   using directory = temporaryDirectory()
-  await using demo = startDemo(directory.path, '--dashboard')
+  await using demo = await startDemo(directory.path, '--dashboard')
   const [, address = ''] = await demo.line(/The dashboard of my-deployment is at (\S+)/)
   assert.equal((await fetch(address, { redirect: 'manual' })).status, 303)
   await demo.line(/ROUND 1/)
@@ -40,7 +41,7 @@ test('a demo shows its training in a browser too, and stops what it started if i
 
 test('the commands that the demo ends with do the same when they are pasted into a shell', async () => {
   using directory = temporaryDirectory()
-  await using demo = startDemo(directory.path)
+  await using demo = await startDemo(directory.path)
   assert.equal(await demo.end(120_000), 0, demo.said)
   const [, commands] = demo.stdout.split(/The same by hand:\n\n/)
   assert.ok(commands, demo.stdout)
@@ -59,9 +60,11 @@ test('the commands that the demo ends with do the same when they are pasted into
   await eventually('the end of every process', () => processesWith(directory.path).length === 0)
 })
 
-function startDemo(temporary: string, ...args: string[]): TestProgram {
+/** Its ports are of this test alone: those that it takes by itself are the same for all demos on this machine. */
+async function startDemo(temporary: string, ...args: string[]): Promise<TestProgram> {
   const node = { bin: join(process.execPath, '..'), cwd: root, env: { TMPDIR: temporary } }
-  return start('node', ['scripts/demo.ts', ...args], node)
+  const ports = [await freePort(), await freePort(), await freePort()]
+  return start('node', ['scripts/demo.ts', '--ports', String(ports), ...args], node)
 }
 
 function assertNothingLeft(temporary: string): void {
