@@ -1,3 +1,4 @@
+import { superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { CarriedObjects } from '../../objects/carried-objects.ts'
 import type { ObjectKind } from '../../objects/object-store.ts'
@@ -44,7 +45,8 @@ export class CheckedReplies {
 
   /** What is wrong with a complete reply, or `undefined`. */
   async findFault(objects: SuperlinkContext['objects'], reply: StoredMessage): Promise<string | undefined> {
-    if (this.#good.has(reply.metadata.messageId)) return undefined
+    // The SuperLink's own errors, which no node can send in its name, are good.
+    if (this.#good.has(reply.metadata.messageId) || reply.metadata.srcNodeId === superlinkNodeId) return undefined
     using check = this.begin(reply)
     const kinds = await objects.listKinds(await flattenTreeInTurns(reply.tree))
     const fault = await findMessageFault(reply, kinds, async (id) => (await objects.get(id))?.content)

@@ -6,7 +6,13 @@ import { errorCodes, type MessageError } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import { replaceReply } from './broken-replies.ts'
-import { createErrorReply, failInstruction, messageUnavailable, type TakingCtx } from './error-replies.ts'
+import {
+  createErrorReply,
+  type Failure,
+  failInstructions,
+  messageUnavailable,
+  type TakingCtx,
+} from './error-replies.ts'
 import * as messageStore from './message-store.ts'
 import { expiresAt, type NewMessage, type SentMessage } from './message-store.ts'
 import { listOfferedRepliesTo } from './offered-replies.ts'
@@ -162,41 +168,25 @@ async function failOpen(
   const listed = await messageStore.listInstructions(ctx.db.read, runId, open)
   waiter.expect(listed)
   const instructions = new Map(listed.map((sent) => [sent.metadata.messageId, sent]))
-  const undeliverable: Undeliverable[] = []
+  const undeliverable: Failure[] = []
   for (const id of open) {
     await turn()
     const instruction = instructions.get(id)
     if (!instruction) {
-      const { reply, content } = createErrorReply(ctx, runId, id, undefined, messageUnavailable)
-      ctx.passingReplies.keep(runId, reply.metadata.messageId, content)
-      replies.set(id, reply)
+      const { message, content } = createErrorReply(ctx, runId, id, undefined, messageUnavailable)
+      ctx.passingReplies.keep(runId, message.metadata.messageId, content)
+      replies.set(id, message)
       continue
     }
     const error = await findUndeliverable(ctx, instruction, now)
-    if (error) undeliverable.push({ instruction, error })
+    if (error) undeliverable.push({ instruction, error, srcNodeId: superlinkNodeId })
   }
   for (let start = 0; start < undeliverable.length; start += limits.messagesPerTransactionMax) {
     const some = undeliverable.slice(start, start + limits.messagesPerTransactionMax)
-    for (const reply of await failAll(ctx, some)) replies.set(reply.metadata.replyToMessageId, reply)
+    const failed = await ctx.db.transaction((tx, afterCommit) => failInstructions(ctx, tx, afterCommit, some))
+    for (const reply of failed) replies.set(reply.metadata.replyToMessageId, reply)
   }
   return replies
-}
-
-interface Undeliverable {
-  readonly instruction: SentMessage
-  readonly error: MessageError
-}
-
-/** Many nodes may have gone at once: their error replies are stored in one transaction. */
-function failAll(ctx: CollectingCtx, undeliverable: readonly Undeliverable[]): Promise<NewMessage[]> {
-  return ctx.db.transaction(async (tx, afterCommit) => {
-    const replies: NewMessage[] = []
-    for (const { instruction, error } of undeliverable) {
-      const reply = await failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId)
-      if (reply) replies.push(reply)
-    }
-    return replies
-  })
 }
 
 async function findUndeliverable(

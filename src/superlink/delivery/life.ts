@@ -64,18 +64,19 @@ function move(tx: Db, ids: readonly string[], to: MessageState, deliveredAt?: nu
 
 export const idOf = ({ metadata }: Pick<NewMessage, 'metadata'>): string => metadata.messageId
 
-/** Stores a message of the SuperLink's own, whose one object is this. */
-export async function sendWhole(
-  ctx: Ctx,
-  tx: Db,
-  afterCommit: AfterCommit,
-  message: NewMessage,
-  content: Uint8Array,
-): Promise<void> {
-  const { messageId: id } = message.metadata
-  const carried = new Map([[id, { id, type: 'Message', bytes: content }]])
-  await ctx.objects.announceAll(tx, afterCommit, [{ messageId: id, objectIds: [id] }], carried)
-  await storeNew(ctx, tx, afterCommit, [message], () => true)
+/** A message of the SuperLink's own, and its one object. */
+export interface OwnMessage {
+  readonly message: NewMessage
+  readonly content: Uint8Array
+}
+
+/** Stores messages of the SuperLink's own. */
+export async function sendWhole(ctx: Ctx, tx: Db, afterCommit: AfterCommit, own: readonly OwnMessage[]): Promise<void> {
+  const messages = own.map(({ message }) => message)
+  const named = messages.map(idOf).map((id) => ({ messageId: id, objectIds: [id] }))
+  const carried = own.map(({ message, content }) => ({ id: idOf(message), type: 'Message', bytes: content }))
+  await ctx.objects.announceAll(tx, afterCommit, named, new Map(carried.map((object) => [object.id, object])))
+  await storeNew(ctx, tx, afterCommit, messages, () => true)
 }
 
 /** Stores new messages in their order: a node receives the oldest one first. */

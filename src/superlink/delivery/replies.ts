@@ -6,7 +6,7 @@ import { errorCodes, type Metadata } from '../../message/message.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { isRunOpen } from '../runs/run.ts'
-import { failInstruction, type TakingCtx, withdraw } from './error-replies.ts'
+import { failInstructions, type TakingCtx, withdraw } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
 import { expiresAt, type NewMessage, type SentMessage } from './message-store.ts'
@@ -217,10 +217,10 @@ export async function forgetIncomplete(
  */
 export async function failConfirmed(ctx: TakingCtx, tx: Db, afterCommit: AfterCommit, nodeId: NodeId): Promise<void> {
   const reason = 'Error: Node Unavailable — The SuperNode was restarted before it answered this message.'
-  for (const instruction of await nodeMessages.listHeld(tx, nodeId)) {
-    const error = { code: errorCodes.nodeUnavailable, reason }
-    await failInstruction(ctx, tx, afterCommit, instruction, error, superlinkNodeId)
-  }
+  const error = { code: errorCodes.nodeUnavailable, reason }
+  const held = await nodeMessages.listHeld(tx, nodeId)
+  const failures = held.map((instruction) => ({ instruction, error, srcNodeId: superlinkNodeId }))
+  if (failures.length > 0) await failInstructions(ctx, tx, afterCommit, failures)
 }
 
 /** Forgets all messages and objects of a run that has ended. */

@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mock, test } from 'node:test'
+import { test } from 'node:test'
 import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { errorCodes } from '../../message/message.ts'
@@ -93,14 +93,22 @@ test('every reply that is waited for is returned, whatever the order in which th
   )
 })
 
-test('the errors in place of the replies of many nodes that have gone together are stored in one transaction', async () => {
-  await using world = await waiting(60, { all: true })
-  const { core, ids, collected } = world
-  core.clock.advance(61_000)
-  await expireNodes(core.ctx)
-  const transactions = mock.method(core.ctx.db, 'transaction')
-  const replies = await collected
-  assert.equal(transactions.mock.callCount(), 1)
-  assert.deepEqual(replies.map(({ metadata }) => metadata.replyToMessageId).toSorted(), ids.toSorted())
-  assert.ok(replies.every(({ error }) => error?.code === errorCodes.nodeUnavailable))
+test('of many nodes that have gone together each costs two statements at most until its error is handed out', async () => {
+  const costs: number[] = []
+  const counted = [10, 60] as const
+  for (const count of counted) {
+    await using world = await waiting(count, { all: true })
+    const { core, ids, collected } = world
+    core.clock.advance(61_000)
+    await expireNodes(core.ctx)
+    const { start, counts } = observeQueries(core.ctx.db)
+    start()
+    const replies = await collected
+    costs.push(total(counts()))
+    assert.deepEqual(replies.map(({ metadata }) => metadata.replyToMessageId).toSorted(), ids.toSorted())
+    assert.ok(replies.every(({ error }) => error?.code === errorCodes.nodeUnavailable))
+  }
+  const [few = 0, many = 0] = costs
+  const each = (many - few) / (counted[1] - counted[0])
+  assert.ok(each <= 2, `${each} statements for a node`)
 })
