@@ -196,7 +196,8 @@ export const limits = {
   objectTreeNodesMax: 20_000,
   objectTreeDepthMax: 16,
   messagesPerPushMax: 10_000,
-  messagesPerTransactionMax: 100,
+  /** More messages, or more SuperNodes that go offline, would hold up other work. */
+  ...{ messagesPerTransactionMax: 100, silentNodesPerTransactionMax: 100 },
   /** Finished instructions that a SuperNode remembers, so that it never executes one again. */
   finishedInstructionsMax: 4096,
   /** How long a SuperNode may upload nothing before its announced reply is given up. */

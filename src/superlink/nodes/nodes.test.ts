@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { openConnection, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
 import type { NodeId } from '../../base/ids.ts'
+import { limits } from '../../base/limits.ts'
 import * as nodeStore from './node-store.ts'
 import {
   activateNode,
@@ -41,6 +42,17 @@ test('a node is online while its heartbeats come, offline when they stop, and on
   assert.equal(await statusOf(nodeId), 'offline')
   assert.equal(await heartbeat(core.ctx, nodeId, beatMs), true)
   assert.deepEqual([await statusOf(nodeId), await reachable()], ['online', [nodeId]])
+})
+
+test('nodes that go silent together are taken offline some at a time, so that other work goes on in between', async () => {
+  await using core = await SuperlinkCore.start()
+  const count = limits.silentNodesPerTransactionMax + 1
+  for (let index = 0; index < count; index++) await core.join(`node-${index}`)
+  core.clock.advance(61_000)
+  const transactions = mock.method(core.ctx.db, 'transaction')
+  await expireNodes(core.ctx)
+  assert.equal(transactions.mock.callCount(), 2)
+  assert.deepEqual(await nodeStore.listOnline(core.ctx.db.read), [])
 })
 
 test('a node leaves once, and comes back by heartbeat or by joining again', async () => {

@@ -172,30 +172,29 @@ export async function expireNodes(ctx: Ctx): Promise<number> {
   if (ctx.room.isFull) return Number.POSITIVE_INFINITY
   await ctx.knownNodes.flush()
   const now = ctx.room.leaseNow()
-  const silent = await nodeStore.listSilent(ctx.db.read, now)
-  if (silent.length > 0) {
-    await ctx.db.transaction(async (tx, afterCommit) => {
-      for (const { nodeId } of silent) {
-        const node = await nodeStore.find(tx, nodeId)
-        // Look again: a beat may have come in between.
-        if (node?.status !== 'online' || ctx.knownNodes.onlineUntil(node) > now) continue
-        await ctx.knownNodes.update(tx, afterCommit, nodeId, {
-          status: 'offline',
-          lastDeactivatedAt: ctx.knownNodes.onlineUntil(node),
-        })
-        await forgetIncomplete(ctx, tx, afterCommit, nodeId)
-        await recordOffline(ctx, tx, afterCommit, node, 'silent')
-        ctx.log.warn('A SuperNode went silent and is offline', { node: nodeId, identity: node.identity })
-      }
-      afterCommit(() =>
-        wakeWaiters(
-          ctx,
-          silent.map(({ nodeId }) => nodeId),
-        ),
-      )
-    })
-  }
+  const silent = (await nodeStore.listSilent(ctx.db.read, now)).map(({ nodeId }) => nodeId)
+  // A network that fails takes thousands of nodes with it.
+  for (let start = 0; start < silent.length; start += limits.silentNodesPerTransactionMax)
+    await takeOffline(ctx, silent.slice(start, start + limits.silentNodesPerTransactionMax), now)
   return nodeStore.nextSilence(ctx.db.read, now)
+}
+
+async function takeOffline(ctx: Ctx, silent: readonly NodeId[], now: number): Promise<void> {
+  await ctx.db.transaction(async (tx, afterCommit) => {
+    for (const nodeId of silent) {
+      const node = await nodeStore.find(tx, nodeId)
+      // Look again: a beat may have come in between.
+      if (node?.status !== 'online' || ctx.knownNodes.onlineUntil(node) > now) continue
+      await ctx.knownNodes.update(tx, afterCommit, nodeId, {
+        status: 'offline',
+        lastDeactivatedAt: ctx.knownNodes.onlineUntil(node),
+      })
+      await forgetIncomplete(ctx, tx, afterCommit, nodeId)
+      await recordOffline(ctx, tx, afterCommit, node, 'silent')
+      ctx.log.warn('A SuperNode went silent and is offline', { node: nodeId, identity: node.identity })
+    }
+    afterCommit(() => wakeWaiters(ctx, silent))
+  })
 }
 
 /**
