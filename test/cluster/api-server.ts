@@ -78,10 +78,10 @@ export class ApiServer implements AsyncDisposable {
   }
 
   /** Creates the kinds of cert-manager, and those of other operators that our files use. */
-  createKinds(): void {
+  async createKinds(): Promise<void> {
     for (const file of [clusterPrograms.definitions, '-'])
       this.ensure(['create', '--validate=false', '-f', file], customKinds)
-    this.ensure(['wait', '--for=condition=Established', 'crd', '--all', '--timeout=5m'])
+    await eventually('every kind is established', () => this.#kindsAreEstablished(), 600_000)
     // helm waits 32 s at most for this description, which the server makes when it is first asked for.
     this.ensure(['get', '--raw=/openapi/v2'])
   }
@@ -89,6 +89,16 @@ export class ApiServer implements AsyncDisposable {
   /** Starts cert-manager's controllers. */
   startCertManager(): TestProgram {
     return this.#run(clusterPrograms.certManager, this.kubeconfig)
+  }
+
+  /** `kubectl wait` fails for a kind whose conditions the server has not written yet. */
+  #kindsAreEstablished(): boolean {
+    const { items } = JSON.parse(this.ensure(['get', 'crd', '-o=json'])) as {
+      items: { status?: { conditions?: { type: string; status: string }[] | null } }[]
+    }
+    return items.every(({ status }) =>
+      status?.conditions?.some((condition) => condition.type === 'Established' && condition.status === 'True'),
+    )
   }
 
   #tool(name: 'kubectl' | 'helm', args: readonly string[], input: string | object | undefined): Said {

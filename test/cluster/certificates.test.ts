@@ -37,7 +37,7 @@ test("cert-manager's controllers issue the overlay's certificates and renew all 
   using directory = temporaryDirectory()
   using serverFolder = temporaryDirectory()
   await using server = await startApiServer(serverFolder.path)
-  server.createKinds()
+  await server.createKinds()
   server.startCertManager()
   server.ensure(['apply', '-k', overlay])
   const issuers = new ClusterIssuers(server)

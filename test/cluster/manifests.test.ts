@@ -15,7 +15,7 @@ let server: ApiServer
 
 before(async () => {
   server = await startApiServer(directory.path)
-  server.createKinds()
+  await server.createKinds()
   for (const name of ['trellis', 'release'])
     server.ensure(['apply', '--server-side', '-f', '-'], {
       ...{ apiVersion: 'v1', kind: 'Namespace' },
