@@ -2,7 +2,7 @@ import type { NodeInfo } from '../grid.ts'
 import type { NodeHistory } from './node-history.ts'
 
 /** Nodes that a policy has chosen. */
-export interface Selected extends ReadonlyArray<NodeInfo> {
+export type Selected = readonly NodeInfo[] & {
   /** The round goes on when that many have replied without an error, and drops the replies of the others. */
   readonly enough?: number
 }

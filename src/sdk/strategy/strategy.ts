@@ -55,7 +55,15 @@ export interface TrainRound {
 export abstract class Strategy extends Training {
   /**
    * Returns the messages of a training phase, each to one node. Without a message the phase is skipped. `arrays` is the model
-   * so far.
+   * so far, and `config` a copy of `trainConfig` of {@link StartOptions}. It does not wait for nodes by itself:
+   * {@link sampleNodes} does.
+   *
+   * @example
+   * override async configureTrain(round: number, arrays: ArrayRecord, config: ConfigRecord, grid: Grid) {
+   *   const { sampled } = await sampleNodes(grid, 2, (online) => online)
+   *   const content = new RecordDict({ arrays, config: config.set('server-round', round) })
+   *   return sampled.map((dstNodeId) => Message.create({ content, messageType: 'train', dstNodeId }))
+   * }
    */
   abstract configureTrain(
     round: number,

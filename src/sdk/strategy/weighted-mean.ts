@@ -12,8 +12,12 @@ export interface WeightedArrays {
 }
 
 /**
- * The mean by name, in the order of the first record; all must have the same names. Throws an InconsistentRepliesError
- * when shapes differ. Holds one sum beside the replies.
+ * The mean of arrays by name, weighted by `weight`, in the order of the first record; all must have the same names. Throws an
+ * InconsistentRepliesError when shapes differ. Holds one sum beside the replies.
+ *
+ * @example
+ * const models = await collect(replies.weightedBy('num-examples'))
+ * return { arrays: meanOfArrays(models), metrics: meanOfMetrics(models, 'num-examples') }
  */
 export function meanOfArrays(parts: readonly WeightedArrays[]): ArrayRecord {
   const shares = sharesOf(parts)
@@ -28,7 +32,10 @@ export interface WeightedMetrics {
   readonly weight: number
 }
 
-/** Metrics by key, without the weight itself; the results are floats, lists element by element. */
+/**
+ * The mean of metrics by key, weighted by `weight`, without the metric `weightedByKey`; the results are floats, lists element by
+ * element.
+ */
 export function meanOfMetrics(parts: readonly WeightedMetrics[], weightedByKey: string): MetricRecord {
   const shares = sharesOf(parts)
   const result = new MetricRecord()
