@@ -64,6 +64,7 @@ test('an app that cannot be built is refused with what is wrong and where', () =
   writeFileSync(`${huge}/data.csv`, Buffer.alloc(limits.fabBytesMax))
   const refused: readonly [string, RegExp][] = [
     [file('empty'), /There is no app in .*empty: a pyproject\.toml is needed \(flwr new makes one\)/],
+    [file('app.fab'), /app\.fab is a FAB, not the folder of an app: unpack it with flwr install/],
     [broken, /app\/server\.ts does not parse: .* \(line \d+, column \d+\)$/],
     [missing, /The component 'app\/other\.ts:app' names app\/other\.ts, which is not among the app's files/],
     [nameless, /pyproject\.toml in .*nameless is not that of an app: .*Property "version" missing in \[project\]/],

@@ -69,7 +69,10 @@ function readAppFolder(directory: string): { manifest: Manifest; warnings: strin
   try {
     bytes = readFileSync(join(directory, 'pyproject.toml'))
   } catch (cause) {
-    throw new UsageError(`There is no app in ${directory}: a pyproject.toml is needed (flwr new makes one).`, { cause })
+    const sentence = directory.endsWith('.fab')
+      ? `${directory} is a FAB, not the folder of an app: unpack it with flwr install, and give the folder that it prints.`
+      : `There is no app in ${directory}: a pyproject.toml is needed (flwr new makes one).`
+    throw new UsageError(sentence, { cause })
   }
   if (!isUtf8(bytes)) throw new UsageError(`The pyproject.toml in ${directory} is not UTF-8: save it as UTF-8.`)
   const text = bytes.toString().replace(/^\ufeff/, '')

@@ -24,6 +24,7 @@ export const installCommand: CreateCommand = (context) =>
             ? `Successfully installed ${manifest.name} to ${directory}.`
             : `${manifest.name} is installed already, in ${directory}.`,
         )
+        output.note(`Run it with flwr run ${directory}`)
         output.answer({ success: true, name: manifest.name, directory, 'newly-installed': installed })
         return undefined
       })
