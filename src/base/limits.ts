@@ -267,9 +267,8 @@ export const limits = {
   freeSpaceLookEveryMs: 60_000,
   /** It is reported again only after there was so many times the low mark in between. */
   freeSpaceRecovery: 1.2,
-  /** How often the SuperLink removes finished runs that it does not keep, and how many rows of one in a statement. */
-  retentionLookEveryMs: 60_000,
-  rowsPerRemoval: 50,
+  /** How often the SuperLink removes finished runs that it does not keep and large values; how many rows of a run in a statement. */
+  ...{ retentionLookEveryMs: 60_000, forgottenPartsLookEveryMs: 5_000, rowsPerRemoval: 50 },
   /** How often the clock is looked at, and a difference to its monotonic one that is a jump. */
   ...{ clockLookEveryMs: 5_000, clockJumpMs: 10_000 },
   /** How often a quota that leaves no room is counted anew, for how long a refusal is shown, and of how much counts are kept. */

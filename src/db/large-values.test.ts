@@ -13,6 +13,7 @@ import {
   prepareCopy,
   prepareValue,
   readPiece,
+  removeForgottenParts,
 } from './large-values.ts'
 
 async function keep(db: Database, value: Uint8Array): Promise<KeptValue> {
@@ -30,6 +31,7 @@ test('a value of any size comes back as it was, and leaves nothing', async () =>
     assert.deepEqual(Buffer.from(found ?? []), value)
     await db.transaction((tx) => forgetParts(tx, kept.parts))
   }
+  await removeForgottenParts(db)
   assert.deepEqual(await db.read.selectFrom('part').select('name').execute(), [])
 })
 
@@ -55,7 +57,10 @@ test('a value without one of its parts is an error that says so', async () => {
 test('the parts of a value that no row names are forgotten: at once, and after a crash at the next start', async () => {
   await using db = await openTestDatabase()
   const kept = await keep(db, new Uint8Array(1_000_000))
-  const countParts = async () => (await db.read.selectFrom('part').select('name').execute()).length
+  const countParts = async () => {
+    await removeForgottenParts(db)
+    return (await db.read.selectFrom('part').select('name').execute()).length
+  }
   {
     await using unused = await prepareValue(db, new Uint8Array(5_000_000))
     await assert.rejects(
@@ -93,4 +98,32 @@ test('a value in parts is read, copied and hashed piece by piece, and one that l
       /A part of a stored value is missing/,
     )
   assert.deepEqual(Buffer.from((await findValue(db.read, async () => copy)) ?? []), value)
+})
+
+test('the parts of large values are removed a few in each commit, and after a crash the next start goes on', async () => {
+  await using db = await openTestDatabase()
+  const kept = await keep(db, new Uint8Array(1_000_000))
+  const old = [await keep(db, new Uint8Array(5_000_000)), await keep(db, new Uint8Array(3_000_000))]
+  const countParts = async () => (await db.read.selectFrom('part').select('name').execute()).length
+  assert.equal(await countParts(), 2 + 10 + 6)
+  await db.transaction(async (tx) => {
+    for (const { parts } of old) await forgetParts(tx, parts)
+  })
+  const crash = new AbortController()
+  const counts: number[] = []
+  const noting = (crashAfter: number): Database => ({
+    ...db,
+    read: db.read,
+    transaction: async (body) => {
+      const result = await db.transaction(body)
+      counts.push(await countParts())
+      if (counts.length === crashAfter) crash.abort()
+      return result
+    },
+  })
+  await removeForgottenParts(noting(2), crash.signal)
+  assert.deepEqual(counts, [16, 12])
+  await removeForgottenParts(noting(9))
+  assert.deepEqual(counts, [16, 12, 9, 5, 2])
+  assert.equal((await findValue(db.read, async () => kept))?.length, 1_000_000)
 })

@@ -1,7 +1,10 @@
 import assert from 'node:assert/strict'
 import { createHash, randomUUID } from 'node:crypto'
+import { sql } from 'kysely'
+import type { Clock } from '../base/clock.ts'
 import { DomainError } from '../base/errors.ts'
 import { sha256InTurns } from '../base/hash-in-turns.ts'
+import { limits } from '../base/limits.ts'
 import type { MakeRoom } from '../base/make-room.ts'
 import { takeTurns } from '../base/turns.ts'
 import { fitting } from './column-limits.ts'
@@ -24,10 +27,13 @@ export interface KeptValue {
 export interface PreparedValue extends KeptValue, AsyncDisposable {}
 
 const partBytes = 512 * 1024
-/** How many bytes are stored in one commit. */
-const pieceBytes = 4 * partBytes
+/** How many bytes are stored, or removed, in one commit. */
+const partsPerCommit = 4
+const pieceBytes = partsPerCommit * partBytes
 /** At this position there is an empty part until a row names the value. */
 const pendingPosition = -1
+/** Under this name, each part holds the name of a value that no row names any more, and whose parts are still to be removed. */
+const forgottenName = 'forgotten'
 
 /** Stores the parts of a value, in commits of their own. */
 export async function prepareValue(db: Database, value: Uint8Array): Promise<PreparedValue> {
@@ -97,13 +103,11 @@ export async function forgetPendingValues(db: Database): Promise<void> {
 }
 
 async function forgetIfPending(db: Database, name: string): Promise<void> {
-  const mark = await db.read
-    .selectFrom('part')
-    .select('position')
-    .where('name', '=', name)
-    .where('position', '=', pendingPosition)
-    .executeTakeFirst()
-  if (mark) await db.transaction((tx) => forgetParts(tx, name))
+  if (!(await findPart(db.read, name, pendingPosition))) return
+  await db.transaction(async (tx) => {
+    // Look again inside of the transaction: a row may name the value by now.
+    if (await findPart(tx, name, pendingPosition)) await forgetParts(tx, name)
+  })
 }
 
 async function insertPart(tx: Db, part: Row<'part'>): Promise<void> {
@@ -199,9 +203,55 @@ export function sizeOfParts(parts: string): number {
   return Number.parseInt(parts, 10)
 }
 
-/** One by one, so that other work goes on in between. */
+/**
+ * Called when no row names the value any more. A value that was stored in one commit is removed at once. The removal of a larger
+ * one would let other transactions wait, so its parts are removed later, by `removeForgottenParts`.
+ */
 export async function forgetParts(tx: Db, parts: string | null | undefined): Promise<void> {
   if (!parts) return
-  for (let position = pendingPosition; position * partBytes < sizeOfParts(parts); position++)
-    await deletePart(tx, parts, position)
+  const isSmall = sizeOfParts(parts) <= pieceBytes
+  const end = isSmall ? sizeOfParts(parts) / partBytes : pendingPosition + 1
+  // One by one, so that other work goes on in between.
+  for (let position = pendingPosition; position < end; position++) await deletePart(tx, parts, position)
+  if (isSmall) return
+  const last = await tx
+    .selectFrom('part')
+    .select(({ fn }) => fn.max('position').as('position'))
+    .where('name', '=', forgottenName)
+    .executeTakeFirst()
+  const position = Number(last?.position ?? 0) + 1
+  await insertPart(tx, { name: forgottenName, position, content: Buffer.from(parts) })
+}
+
+/** Background job: removes the parts of forgotten values, also of those that the last start has left. */
+export async function watchForgottenParts(
+  { db, clock }: { readonly db: Database; readonly clock: Clock },
+  signal: AbortSignal,
+): Promise<void> {
+  while (!signal.aborted) {
+    await removeForgottenParts(db, signal)
+    await clock.sleep(limits.forgottenPartsLookEveryMs, signal).catch(() => {})
+  }
+}
+
+/** Removes the parts of forgotten values, a few in each transaction, until none is left. */
+export async function removeForgottenParts(db: Database, signal?: AbortSignal): Promise<void> {
+  const findNext = () =>
+    db.read
+      .selectFrom('part')
+      .select(['position', 'content'])
+      .where('name', '=', forgottenName)
+      .orderBy('position')
+      .limit(sql.lit(1))
+      .executeTakeFirst()
+  for (let next = await findNext(); next && !signal?.aborted; next = await findNext()) {
+    const { position } = next
+    const parts = Buffer.from(next.content).toString()
+    await db.transaction(async (tx) => {
+      const some = tx.selectFrom('part').select('position').where('name', '=', parts).limit(sql.lit(partsPerCommit))
+      const found = await some.execute()
+      for (const part of found) await deletePart(tx, parts, part.position)
+      if (found.length < partsPerCommit) await deletePart(tx, forgottenName, position)
+    })
+  }
 }

@@ -8,7 +8,7 @@ import { Metrics } from '../base/metrics.ts'
 import { SteadyTime } from '../base/steady-time.ts'
 import { StorageRoom } from '../base/storage-room.ts'
 import { openTraces } from '../base/trace-export.ts'
-import { forgetPendingValues } from '../db/large-values.ts'
+import { forgetPendingValues, watchForgottenParts } from '../db/large-values.ts'
 import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { type AuditLog, createAuditLog } from '../identity/audit.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
@@ -115,7 +115,7 @@ export async function startSuperlink(
   const work = new WorkMetrics(metrics)
   const traces = stack.use(await openTraces(config.traceTarget, 'flower-superlink', { log, clock }))
   const observer = { ...work.observer, ...traceRuns(traces) }
-  const { database } = config
+  const { database, appioAddress } = config
   const health = stack.use(new SuperlinkHealth({ address: config.healthAddress, log, metrics }))
   const audit = stack.use(createAuditLog(config.auditFile, { clock, log }))
   stack.use(onOperatorSignal('SIGUSR1', audit.reopen))
@@ -246,7 +246,6 @@ export async function startSuperlink(
   const listenPlain = (address: string) =>
     startListener({ name: 'ServerAppIo API', address, services: appsAt(address), bodyBudget, drain, log })
   const ownApps = config.isolation === 'subprocess' && config.tls ? () => listenForApps(ctx, listenPlain) : undefined
-  const { appioAddress } = config
   const plainApps = stack.use(await (appioAddress === undefined ? ownApps?.() : listenPlain(appioAddress)))
   if (plainApps) log.info(`Flower Deployment Runtime: Starting ServerAppIo API on ${formatAddress(plainApps.address)}`)
   const listeners = { control: controlListener, fleet: fleetListener ?? main, main, screens }
@@ -268,6 +267,7 @@ export async function startSuperlink(
     runJob(ctx, 'deadline watch', () => watchDeadlines(ctx, stop.signal)),
     runJob(ctx, 'wait watch', () => watchWaits(ctx, stop.signal)),
     runJob(ctx, 'removal of old runs', () => watchRetention(ctx, config.keepRuns, stop.signal)),
+    runJob(ctx, 'removal of large values', () => watchForgottenParts(ctx, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal, () => objects.trouble !== undefined)),
     ...eventSources.start(stop.signal),
     ...objects.start(stop.signal),

@@ -10,7 +10,7 @@ import { SuperlinkCore } from '../../test/harness/superlink-core.ts'
 import { DomainError } from '../base/errors.ts'
 import type { Db } from '../db/database.ts'
 import { idList } from '../db/id-list.ts'
-import { prepareValue } from '../db/large-values.ts'
+import { forgetParts, prepareValue } from '../db/large-values.ts'
 import { SimulationConfigSchema } from '../gen/flwr/proto/federation_config_pb.ts'
 import { signSuperexecCall } from '../identity/superexec-signature.ts'
 import { objectId as sha256 } from '../objects/object-format.ts'
@@ -233,6 +233,8 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     await nodeStateStore.put(tx, runId, nodeId, await prepareValue(db, new Uint8Array()))
   })
   await (await kept())[Symbol.asyncDispose]()
+  const largeParts = '5000000 parts'
+  await db.transaction((tx) => forgetParts(tx, largeParts))
   await acquireWithSecret(core)
   const node = (await nodeStore.find(db.read, nodeId)) as Node
   const task = await taskStore.find(db.read, taskId)
@@ -297,6 +299,8 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     },
     'db/large-values.ts:prepareValue': [{ ...needsDatabase, value: large }],
     'db/large-values.ts:forgetPendingValues': [needsDatabase],
+    'db/large-values.ts:forgetParts': [{}, { parts: largeParts }],
+    'db/large-values.ts:removeForgottenParts': [{ ...needsDatabase, signal: undefined }],
     'db/large-values.ts:findValue': [],
     'db/large-values.ts:digestValue': [],
     'db/large-values.ts:prepareCopy': [],

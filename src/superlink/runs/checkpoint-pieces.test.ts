@@ -6,6 +6,7 @@ import { type CoreRun, SuperlinkCore, settled } from '../../../test/harness/supe
 import { DomainError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
 import type { Database } from '../../db/database.ts'
+import { removeForgottenParts } from '../../db/large-values.ts'
 import { CheckpointPieceSchema } from '../../gen/flwr/proto/runtime_pb.ts'
 import { countDiskBytes } from '../quotas/usage-store.ts'
 import * as checkpointStore from './checkpoint-store.ts'
@@ -29,8 +30,9 @@ async function taskOf({ ctx }: SuperlinkCore, { runId }: CoreRun) {
   return (await findRun(ctx.db.read, runId))?.task ?? assert.fail('no run')
 }
 
-/** How many values are stored in parts. */
+/** How many values are stored in parts, apart from those that are forgotten. */
 async function storedValues({ ctx }: SuperlinkCore): Promise<number> {
+  await removeForgottenParts(ctx.db)
   return (await ctx.db.read.selectFrom('part').select('name').distinct().execute()).length
 }
 
