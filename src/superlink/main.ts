@@ -1,6 +1,6 @@
 import { once } from 'node:events'
 import { systemClock } from '../base/clock.ts'
-import { errorText, UsageError } from '../base/errors.ts'
+import { DomainError, errorText, UsageError } from '../base/errors.ts'
 import { isDiskFull, isStorageFull } from '../base/full-disk.ts'
 import type { Logger } from '../base/log.ts'
 import { createProgramLogger } from '../base/log-sinks.ts'
@@ -8,6 +8,7 @@ import { boundOutputFile } from '../base/output-file.ts'
 import type { Main } from '../base/program.ts'
 import { takeServiceManager } from '../base/service-manager.ts'
 import { onOperatorSignal } from '../identity/operator-signal.ts'
+import { BucketError } from '../objects/bucket/bucket-errors.ts'
 import { type Superlink, startSuperlink } from './compose.ts'
 import { parseSuperlinkConfig, type SuperlinkConfig } from './config.ts'
 import { stateName } from './config-database.ts'
@@ -32,7 +33,13 @@ const commands: Readonly<Record<string, Main>> = {
 export const main: Main = async (argv, signal, ending) => {
   const [name = ''] = argv
   const command = Object.hasOwn(commands, name) ? commands[name] : undefined
-  if (command) return command(argv.slice(1), signal)
+  if (command) {
+    return await command(argv.slice(1), signal).catch((error: unknown) => {
+      // A database server or an object store that does not respond is no bug of the command.
+      if (!(error instanceof DomainError)) throw error
+      throw new UsageError(error instanceof BucketError ? error.sentence : error.message, { cause: error })
+    })
+  }
   const config = parseSuperlinkConfig(argv)
   if (!config) return 0
   if (ending) ending.drainMs = config.drainMs

@@ -4,6 +4,7 @@ import type { Socket } from 'node:net'
 import { after, before, test } from 'node:test'
 import type { Db } from '../../src/db/database.ts'
 import { openPostgres, type PostgresNotices } from '../../src/db/postgres/postgres-database.ts'
+import { openPostgresReadOnly } from '../../src/db/postgres/read-only.ts'
 import { parsePostgresUrl } from '../../src/db/postgres/target.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { PostgresServer, withoutPostgres } from '../harness/postgres.ts'
@@ -110,6 +111,20 @@ test('a network that goes silent is noticed, and own connections that still have
   assert.deepEqual((await reading)[0], 1n)
   assert.deepEqual(await ids(db), [1n, 2n])
   assert.deepEqual(taken, [])
+})
+
+test('a command that only reads the database says in one sentence that the connection was lost', {
+  skip: withoutPostgres,
+}, async () => {
+  await (await openThroughRelay('read')).close()
+  const url = `postgres://trellis@127.0.0.1:${relay.port}/read`
+  await using db = await openPostgresReadOnly(parsePostgresUrl(url, {}))
+  assert.deepEqual(await db.listFaults(), [])
+  relay.cut()
+  const sentence = /^UsageError: The connection to the database \S+ was lost \(.+\): try again\.$/
+  await assert.rejects(db.listFaults(), sentence)
+  await assert.rejects(ids(db), sentence)
+  await relay.mend()
 })
 
 test('a password that is changed while a SuperLink runs is read again for each connection', {

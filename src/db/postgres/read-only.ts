@@ -27,10 +27,15 @@ export async function openPostgresReadOnly(target: PostgresTarget): Promise<Read
     await client.query('SET default_transaction_read_only = on')
     await ensureOurs(client, target)
     const { rows } = await client.query("SELECT current_setting('server_version') AS release")
+    const explain = (error: unknown): never => {
+      if (!isConnectionLoss(error)) throw error
+      const what = `The connection to the database ${target.label} was lost (${lossText(error)})`
+      throw new UsageError(`${what}: try again.`, { cause: error })
+    }
     return {
-      read: createQueries((text, values) => query(client, text, values)),
+      read: createQueries((text, values) => query(client, text, values).catch(explain)),
       release: (rows[0] as { release: string }).release,
-      listFaults: () => listIncompleteValues(client),
+      listFaults: () => listIncompleteValues(client).catch(explain),
       [Symbol.asyncDispose]: () => client.end(),
     }
   } catch (error) {

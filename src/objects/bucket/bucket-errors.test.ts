@@ -1,7 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
+import { FakeClock } from '../../../test/harness/fake-clock.ts'
+import { recordingLogger } from '../../../test/harness/recording-logger.ts'
+import { credentialsInFile } from './bucket-credentials.ts'
 import { errorOfRefusal } from './bucket-errors.ts'
+import { BucketRequests } from './bucket-requests.ts'
 import { parseBucketUrl } from './bucket-target.ts'
+import { BucketWatch } from './bucket-watch.ts'
 
 const target = parseBucketUrl('s3://models/fleet?endpoint=https://s3.example&region=eu-1', '--storage')
 const refusal = (code: string, more: { status?: number; region?: string; date?: Date } = {}) => ({
@@ -31,6 +37,21 @@ test('what an S3 server refuses for good becomes one sentence with a remedy', ()
     assert.match(message, /^s3:\/\/models\/fleet [^\n]*$/)
     assert.equal(isFinal, true, reason.code)
   }
+})
+
+test('keys that cannot be read are trouble of the object store, which the operator can end while the program runs', async () => {
+  using home = temporaryDirectory()
+  const file = home.file('keys')
+  const never = async () => assert.fail('It was tried again')
+  using requests = new BucketRequests({ target, credentials: credentialsInFile(file), sleep: never })
+  const { log, lines } = recordingLogger()
+  const watch = new BucketWatch({ log, clock: new FakeClock() })
+  const put = () => watch.during('put', () => requests.send({ method: 'PUT', action: 'put', key: 'object' }))
+  await assert.rejects(put, { code: 'storage-unavailable', isFinal: true })
+  const trouble =
+    /^The object store s3:\/\/models\/fleet cannot be used: --storage-credentials-file: \S+ cannot be read \(/
+  assert.match(watch.trouble ?? '', trouble)
+  assert.match(lines.join('\n'), /cannot be read .*Until then large objects cannot be stored\.$/)
 })
 
 test('a busy server is tried again', () => {

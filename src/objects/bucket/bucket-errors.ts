@@ -1,4 +1,4 @@
-import { DomainError } from '../../base/errors.ts'
+import { DomainError, errorText } from '../../base/errors.ts'
 import type { BucketTarget } from './bucket-target.ts'
 
 /**
@@ -23,6 +23,11 @@ export class BucketError extends DomainError {
     this.name = 'BucketError'
     this.isFinal = isFinal
     this.isOutage = isOutage
+  }
+
+  /** The message begins with the URL of the bucket. */
+  get sentence(): string {
+    return `The object store ${this.message}`
   }
 }
 
@@ -109,6 +114,11 @@ const certificateCodes: Readonly<Record<string, string>> = {
 
 function untrusted(): string {
   return 'is not from a CA that is trusted: name the file of its CA with --storage-ca-certfile.'
+}
+
+/** There are no keys for a request: their file cannot be read, or holds something else. */
+export function errorOfCredentials({ label }: BucketTarget, error: unknown): BucketError {
+  return new BucketError(`${label} cannot be used: ${errorText(error)}`, { isFinal: true, cause: error })
 }
 
 /** The connection failed, or was cut. */

@@ -6,8 +6,8 @@ import { AwsV4Signer } from 'aws4fetch'
 import { openAgent } from '../../base/bounded-fetch.ts'
 import { limits } from '../../base/limits.ts'
 import { backoffMs } from '../../base/retry.ts'
-import type { CredentialSource } from './bucket-credentials.ts'
-import { BucketError, errorOfConnection, errorOfRefusal } from './bucket-errors.ts'
+import type { BucketCredentials, CredentialSource } from './bucket-credentials.ts'
+import { BucketError, errorOfConnection, errorOfCredentials, errorOfRefusal } from './bucket-errors.ts'
 import type { BucketTarget } from './bucket-target.ts'
 import { textIn } from './bucket-xml.ts'
 
@@ -143,7 +143,7 @@ export class BucketRequests implements Disposable {
   }
 
   async #sign({ method, key, query, body, headers }: BucketRequest): Promise<{ url: URL; headers: Headers }> {
-    const { accessKeyId, secretAccessKey, sessionToken } = await this.#access.credentials()
+    const { accessKeyId, secretAccessKey, sessionToken } = await this.#credentials()
     const url = new URL(`${this.target.url}/${key ?? ''}`)
     for (const [name, value] of Object.entries(query ?? {})) url.searchParams.set(name, value)
     // The day's keys are kept; a few are enough.
@@ -156,6 +156,14 @@ export class BucketRequests implements Disposable {
     const signed = await signer.sign()
     if (body) signed.headers.set('content-length', String(body.length))
     return signed
+  }
+
+  async #credentials(): Promise<BucketCredentials> {
+    try {
+      return await this.#access.credentials()
+    } catch (error) {
+      throw errorOfCredentials(this.target, error)
+    }
   }
 
   #exchange(

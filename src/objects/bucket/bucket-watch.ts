@@ -36,7 +36,7 @@ export class BucketWatch {
   /** Why objects cannot be stored or read, with the remedy; `undefined` while they can. */
   get trouble(): string | undefined {
     const trouble = this.#troubles.get('put') ?? this.#troubles.get('get')
-    return trouble && capitalized(trouble.reason)
+    return trouble?.reason
   }
 
   isInTrouble(action: WatchedAction): boolean {
@@ -55,7 +55,7 @@ export class BucketWatch {
       this.#noteGood(action)
       return result
     } catch (error) {
-      if (error instanceof BucketError && error.isOutage) this.#noteTrouble(action, error.message)
+      if (error instanceof BucketError && error.isOutage) this.#noteTrouble(action, error.sentence)
       throw error
     }
   }
@@ -95,12 +95,7 @@ export class BucketWatch {
   #noteTrouble(action: WatchedAction, reason: string): void {
     this.#troubles.set(action, { reason, since: this.#troubles.get(action)?.since ?? this.#clock.now() })
     const fields = this.#throttle.admit(`${action} ${reason}`)
-    if (fields) this.#log.error(`${capitalized(reason)} ${consequences[action]}`, fields)
+    if (fields) this.#log.error(`${reason} ${consequences[action]}`, fields)
     this.#changed.ring('trouble')
   }
-}
-
-/** Reasons begin with the URL of the bucket. */
-function capitalized(reason: string): string {
-  return reason.startsWith('s3:') ? `The object store ${reason}` : reason
 }

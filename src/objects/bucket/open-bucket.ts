@@ -42,7 +42,7 @@ export async function openBucket(access: BucketAccess, start: BucketStart): Prom
       )
     } catch (error) {
       if (!(error instanceof BucketError)) throw error
-      if (error.isFinal) throw new UsageError(`The object store ${error.message}`, { cause: error })
+      if (error.isFinal) throw new UsageError(error.sentence, { cause: error })
       const reason = `Waiting for the object store since ${since}: ${error.message}`
       log.warn(reason)
       start.onWaiting?.(reason)

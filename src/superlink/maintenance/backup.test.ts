@@ -5,9 +5,11 @@ import { DatabaseSync } from 'node:sqlite'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import { main } from '../main.ts'
 import * as checkpointStore from '../runs/checkpoint-store.ts'
-import { backUp } from './backup.ts'
+import { backUp, backupCommand } from './backup.ts'
 import { checkState } from './check.ts'
+import { moveObjectsCommand } from './move-objects.ts'
 
 /** A SuperLink with a run whose instruction of 100 kB waits for its node, and the folder that it stores in. */
 async function running(folder: string) {
@@ -130,4 +132,31 @@ test('a check names damaged apps and checkpoints', async () => {
   assert.deepEqual(others, [])
   await core.ctx.db.transaction((tx) => tx.deleteFrom('part').where('position', '=', 1).execute())
   assert.deepEqual((await faultsOf(state)).slice(-2), [app, saved])
+})
+
+test('backup and move-objects say what to do with a database of PostgreSQL', async () => {
+  const database = ['--database', 'postgres://flower@db.example.com/flower']
+  const { signal } = new AbortController()
+  await assert.rejects(
+    async () => backupCommand(['copy', ...database], signal),
+    /^UsageError: flower-superlink backup is for SQLite files: of PostgreSQL, copy the database with pg_dump, and after it the folder of --storage-dir or the bucket\.$/,
+  )
+  await assert.rejects(
+    async () => moveObjectsCommand([...database, '--storage', 's3://models'], signal),
+    /^UsageError: flower-superlink move-objects is for SQLite files: with PostgreSQL, let the active runs end, then start/,
+  )
+})
+
+test('a command that gets no response of the object store says why in one sentence', async () => {
+  using home = temporaryDirectory()
+  const { core, state } = await running(home.file('state'))
+  await core[Symbol.asyncDispose]()
+  const storage = ['--storage', 's3://models/fleet', '--storage-credentials-file', home.file('none')]
+  const sentence =
+    /^UsageError: The object store s3:\/\/models\/fleet cannot be used: --storage-credentials-file: \S+ cannot/
+  for (const command of [['backup', home.file('copy')], ['move-objects']])
+    await assert.rejects(
+      async () => main([...command, '--database', state.path, ...storage], new AbortController().signal),
+      sentence,
+    )
 })

@@ -64,11 +64,11 @@ export function parseStoredState(
   if (!values) return undefined
   const path = values.database as string | undefined
   if (!path) throw new UsageError(`${name}: name the database of the SuperLink with --database.`, { exitStatus: 2 })
+  if (remedy !== undefined && isPostgresUrl(path)) throw new UsageError(`${name} is for SQLite files: ${remedy}`)
   const storage = readStorage(values)
   const bucket = storage && bucketOf({ ...storage, sleep: (ms) => systemClock.sleep(ms) })
   const folder = values.storageDir as string | undefined
   if (!isPostgresUrl(path)) return { path, bucket, objects: folder ?? besideDatabase(path) }
-  if (remedy !== undefined) throw new UsageError(`${name} is for SQLite files: ${remedy}`)
   if (folder === undefined && !bucket)
     throw new UsageError(`${name}: name the place of the large objects with --storage-dir DIR or --storage s3://….`)
   const postgres = readPostgresUrl(path)
