@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import { wholeNumber } from '../base/options.ts'
@@ -9,8 +9,12 @@ import type { Output } from './output.ts'
 
 /** The files of the small CA of `flwr pki`. */
 
-/** The CA of that name in a folder. Throws a UsageError with the remedy. */
-export function readCa(directory: string, file: string): { issued: Issued; certificate: Certificate } {
+/** The CA of that name in a folder; `evenExpired` is for its renewal. Throws a UsageError with the remedy. */
+export function readCa(
+  directory: string,
+  file: string,
+  { evenExpired = false }: { evenExpired?: boolean } = {},
+): { issued: Issued; certificate: Certificate } {
   const paths = { certificate: join(directory, `${file}.crt`), key: join(directory, `${file}.key`) }
   const missing = Object.values(paths).find((path) => !existsSync(path))
   if (missing !== undefined)
@@ -21,16 +25,16 @@ export function readCa(directory: string, file: string): { issued: Issued; certi
   const [certificate] = readCertificates(certfile)
   if (!certificate.isCa) throw new UsageError(`--ca: ${paths.certificate} is not the certificate of a CA.`)
   const now = Date.now()
-  if (certificate.notAfter <= now)
+  if (certificate.notAfter <= now && !evenExpired)
     throw new UsageError(
-      `The CA in ${paths.certificate} has expired: renew it (openssl x509 -in ${paths.certificate} -signkey ${paths.key} -days 365 -out NEW), or make another with flwr pki init --force ${directory}, and issue all certificates again.`,
+      `The CA in ${paths.certificate} has expired: renew it with flwr pki renew ${file} --ca ${file} --directory ${directory}.`,
     )
   const { material } = readClientTls({
     ...{
       roots: undefined,
       certfile,
       keyfile: { flag: '--ca', path: paths.key },
-      now: Math.max(now, certificate.notBefore),
+      now: Math.min(Math.max(now, certificate.notBefore), certificate.notAfter - 1),
     },
   })
   const keyPem = material.certificate?.keyPem as string
@@ -61,6 +65,18 @@ export function writePair(
   }
   output.say(`Wrote ${paths.certificate} and ${paths.key}`)
   output.answer({ success: true, ...paths })
+}
+
+/** Replaces a certificate whose key stays. */
+export function replaceCertificate(output: Output, path: string, certificatePem: string): void {
+  try {
+    writeFileSync(`${path}.new`, certificatePem)
+    renameSync(`${path}.new`, path)
+  } catch (cause) {
+    throw new UsageError(`${path} cannot be written (${(cause as NodeJS.ErrnoException).code}).`, { cause })
+  }
+  output.say(`Wrote ${path}`)
+  output.answer({ success: true, certificate: path })
 }
 
 /** From five minutes ago, because clocks differ. */

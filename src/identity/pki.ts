@@ -54,7 +54,7 @@ export async function issue(request: CertificateRequest, issuer?: Issued): Promi
   const keys = await webcrypto.subtle.generateKey(algorithm, true, ['sign', 'verify'])
   const certificate = new pkijs.Certificate()
   certificate.version = 2
-  certificate.serialNumber = new asn1js.Integer({ valueHex: positive(randomBytes(16)) })
+  certificate.serialNumber = newSerial()
   certificate.notBefore.value = request.notBefore
   certificate.notAfter.value = request.notAfter
   certificate.subject = nameOf(request)
@@ -76,6 +76,21 @@ export async function issue(request: CertificateRequest, issuer?: Issued): Promi
     keyPem: toPem('PRIVATE KEY', new Uint8Array(pkcs8)),
   }
 }
+
+/** Issues the certificate of a self-signed CA again, with its key and its names: the certificates below it stay valid. */
+export async function renewSelfSigned(
+  { certificatePem, keyPem }: Issued,
+  { notBefore, notAfter }: Pick<CertificateRequest, 'notBefore' | 'notAfter'>,
+): Promise<Issued> {
+  const certificate = parsePem(certificatePem)
+  certificate.serialNumber = newSerial()
+  certificate.notBefore.value = notBefore
+  certificate.notAfter.value = notAfter
+  await certificate.sign((await importSigningKey(keyPem)) as unknown as CryptoKey, 'SHA-256', engine)
+  return { certificatePem: toPem('CERTIFICATE', new Uint8Array(certificate.toSchema(true).toBER())), keyPem }
+}
+
+const newSerial = (): asn1js.Integer => new asn1js.Integer({ valueHex: positive(randomBytes(16)) })
 
 /** The key of a CA that another program made may be of another kind than ours. */
 export async function importSigningKey(pem: string): Promise<webcrypto.CryptoKey> {
