@@ -52,7 +52,7 @@ export function badDaysTable({ nodes, figures }: BadDaysReport): Rows {
     ['ms of a round for each reply, calm', spreadText(calm, 2), ''],
     ['the same with troublemakers', spreadText(stormy, 2), ''],
     ['slower by', `${slower.toFixed(0)} %`, '10 %'],
-    ...cpuRows(figures),
+    ...costRows(figures),
     ...(figures.restartMs === 0
       ? []
       : [
@@ -66,10 +66,19 @@ export function badDaysTable({ nodes, figures }: BadDaysReport): Rows {
   ]
 }
 
-function cpuRows({ calmCpuMsPerReply: calm, stormyCpuMsPerReply: stormy }: BadDaysFigures): Rows {
+function costRows(figures: BadDaysFigures): Rows {
+  const { calmCpuMsPerReply: calmCpu, stormyCpuMsPerReply: stormyCpu } = figures
+  const { calmStatementsPerReply: calmStatements, stormyStatementsPerReply: stormyStatements } = figures
+  return [
+    ...pairOf('CPU ms of the SuperLink for each reply', calmCpu, stormyCpu, 2),
+    ...pairOf('SQL statements for each reply', calmStatements, stormyStatements, 1),
+  ]
+}
+
+function pairOf(what: string, calm: number | undefined, stormy: number | undefined, digits: number): Rows {
   if (calm === undefined || stormy === undefined) return []
   return [
-    ['CPU ms of the SuperLink for each reply, calm', calm.toFixed(2), ''],
-    ['the same with troublemakers', stormy.toFixed(2), ''],
+    [`${what}, calm`, calm.toFixed(digits), ''],
+    ['the same with troublemakers', stormy.toFixed(digits), ''],
   ]
 }

@@ -24,6 +24,9 @@ export interface BadDaysFigures {
   /** Processor time of the SuperLink per reply, in ms; other programs of the machine hardly change it. Absent in older figures. */
   readonly calmCpuMsPerReply?: number
   readonly stormyCpuMsPerReply?: number
+  /** SQL statements per reply: no load of the machine changes them. Absent in older figures. */
+  readonly calmStatementsPerReply?: number
+  readonly stormyStatementsPerReply?: number
   readonly restartMs: number
   /** Replies that were missing when a round ended. */
   readonly repliesMissing: number
@@ -49,6 +52,13 @@ export interface BadDaysOptions {
   readonly pauseMs: number
   /** Other kinds of trouble are left out; by default none is. */
   readonly troubles?: readonly string[]
+}
+
+interface MeasuredRounds {
+  readonly msPerReply: readonly number[]
+  /** Of the SuperLink, as the statements. */
+  readonly cpuMs: number
+  readonly statements: number
 }
 
 /** What happens in the stormy rounds, and in one round of its own: the restart. */
@@ -108,12 +118,14 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
     return { ms: Number(ms), msPerReply: Number(ms) / Number(expected) }
   }
   const superlink = new ObservedSuperlink(first.program)
-  const roundsFrom = async (from: number, count: number): Promise<{ msPerReply: number[]; cpuMs: number }> => {
+  const roundsFrom = async (from: number, count: number): Promise<MeasuredRounds> => {
     await run.line(new RegExp(`bench: round ${from} begins`), (roundSeconds + 60) * 1000)
+    await superlink.look()
     const cpuFrom = superlink.cpuSeconds()
     const msPerReply: number[] = []
     for (let number = from; number < from + count; number++) msPerReply.push((await round(number)).msPerReply)
-    return { msPerReply, cpuMs: (superlink.cpuSeconds() - cpuFrom) * 1000 }
+    const cpuMs = (superlink.cpuSeconds() - cpuFrom) * 1000
+    return { msPerReply, cpuMs, statements: total((await superlink.look()).statements) }
   }
 
   const calm = await roundsFrom(1, calmRounds)
@@ -137,8 +149,14 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   return {
     calmMsPerReply: calm.msPerReply,
     stormyMsPerReply: stormy.msPerReply,
-    ...(calmRounds > 0 ? { calmCpuMsPerReply: calm.cpuMs / (calmRounds * nodes) } : {}),
+    ...(calmRounds > 0
+      ? {
+          calmCpuMsPerReply: calm.cpuMs / (calmRounds * nodes),
+          calmStatementsPerReply: calm.statements / (calmRounds * nodes),
+        }
+      : {}),
     stormyCpuMsPerReply: stormy.cpuMs / (stormyRounds * (nodes - vanishing)),
+    stormyStatementsPerReply: stormy.statements / (stormyRounds * (nodes - vanishing)),
     restartMs,
     repliesMissing,
     rejoined: counts.joined,
