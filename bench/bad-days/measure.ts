@@ -84,13 +84,16 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
   )
   await fleet.join()
 
-  const rounds = calmRounds + stormyRounds + (restarts ? 2 : 0)
+  // In the first round every node fetches the app, and much code runs for the first time.
+  const firstRounds = calmRounds > 0 ? 1 : 0
+  const stormyFrom = firstRounds + calmRounds + 1
+  const rounds = firstRounds + calmRounds + stormyRounds + (restarts ? 2 : 0)
   const home = join(directory, 'home')
   mkdirSync(home, { recursive: true })
   const connection = `[superlink.bench]\naddress = "${first.controlAddress}"\n${await system.connection(ca)}\n`
   writeFileSync(join(home, 'config.toml'), connection)
   const config = {
-    ...{ nodes, steady: nodes - vanishing, rounds, 'calm-rounds': calmRounds },
+    ...{ nodes, steady: nodes - vanishing, rounds, 'calm-rounds': stormyFrom - 1 },
     ...{ 'round-seconds': roundSeconds, 'pause-ms': options.pauseMs },
   }
   const app = writeApp(join(directory, 'baddays'), {
@@ -128,9 +131,9 @@ export async function measureBadDays(options: BadDaysOptions): Promise<BadDaysFi
     return { msPerReply, cpuMs, statements: total((await superlink.look()).statements) }
   }
 
-  const calm = await roundsFrom(1, calmRounds)
+  const calm = await roundsFrom(firstRounds + 1, calmRounds)
   if (calmRounds > 0) await storm()
-  const stormy = await roundsFrom(calmRounds + 1, stormyRounds)
+  const stormy = await roundsFrom(stormyFrom, stormyRounds)
 
   const restart = async (): Promise<number> => {
     await run.line(new RegExp(`bench: round ${rounds - 1} begins`))
