@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { mkdirSync, renameSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { after, before, test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
@@ -160,11 +160,15 @@ test(
       const waiting = await fleet.database.sql(`SELECT pid ${advisory} NOT granted`, 'flower')
       return waiting.length > 0
     })
+    // Of the SuperLinks that wait, each goes on with the last good policy.
+    replace(fleet.policy, 'no policy')
     // The session ends on the server, as it does when the network to this SuperLink alone is cut: a standby gets the lock.
     await fleet.database.sql(`SELECT pg_terminate_backend(pid) ${advisory} granted`, 'flower')
     await former.line(/taken over by another SuperLink .* This one stops serving and becomes its standby\./)
-    await former.line(/becomes its standby\.[\s\S]*this one is a standby and takes over/)
+    await former.line(/becomes its standby\.[\s\S]*policy\.toml[\s\S]*is no standby until it is corrected/)
     await fleet.active()
+    replace(fleet.policy, firstPolicy)
+    await former.line(/until it is corrected[\s\S]*this one is a standby and takes over/)
     await untilServed()
     await completes(startRun(1), 1)
   },
@@ -209,6 +213,33 @@ test('a standby follows changes of its files and takes over with the last good o
   await untilServed()
   await fleet.restart(active).line(/this one is a standby/)
 })
+
+test(
+  'a standby that cannot use its keys for the bucket says so and ends, and another one takes over',
+  options,
+  async () => {
+    const active = await fleet.active()
+    const [next, other] = [(active + 1) % 3, (active + 2) % 3] as const
+    for (const standby of [next, other]) {
+      fleet.superlinks[standby]?.kill()
+      await fleet.superlinks[standby]?.end()
+    }
+    const keys = readFileSync(fleet.bucketKeys(next))
+    writeFileSync(fleet.bucketKeys(next), 'no keys')
+    // One that has served before would wait until its file is right.
+    const failed = fleet.restart(next)
+    await failed.line(/this one is a standby/)
+    await killActive()
+    assert.equal(await failed.end(), 1)
+    await failed.heard()
+    assert.match(failed.said, /--storage-credentials-file: bucket-keys-\d must hold the lines aws_access_key_id = /)
+    for (const index of [active, other]) fleet.restart(index)
+    await fleet.active()
+    await untilServed()
+    writeFileSync(fleet.bucketKeys(next), keys)
+    await fleet.restart(next).line(/this one is a standby/)
+  },
+)
 
 test('a SuperNode and flwr of Flower 1.41, which have a tunnel for their certificates, go on after a takeover', {
   ...options,

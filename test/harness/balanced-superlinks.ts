@@ -81,7 +81,10 @@ export class BalancedSuperlinks implements AsyncDisposable {
     await database.sql('CREATE DATABASE flower')
     const relay = stack.use(await Relay.start(database.port))
     const places = await Promise.all(Array.from({ length: count }, chooseAddresses))
-    const [first = await chooseAddresses()] = places
+    const argumentsOf = (index: number): string[] => [
+      ...argumentsFor(places[index] as Addresses),
+      ...(storage ? ['--storage-credentials-file', keysOf(index)] : []),
+    ]
     let crl = ''
     let policy = ''
     let common: readonly string[] = []
@@ -94,22 +97,20 @@ export class BalancedSuperlinks implements AsyncDisposable {
           writeFileSync(crl, await ca.crl([], 1))
           policy = directory.file('policy.toml')
           writeFileSync(policy, firstPolicy)
-          writeFileSync(directory.file('bucket-keys'), bucketKeys, { mode: 0o600 })
+          for (const index of places.keys()) writeFileSync(directory.file(keysOf(index)), bucketKeys, { mode: 0o600 })
           writeFileSync(directory.file('secret'), randomBytes(32).toString('hex'), { mode: 0o600 })
           common = [
             ...['--database', `postgres://trellis@127.0.0.1:${relay.port}/flower`],
-            ...(storage
-              ? ['--storage', storage, '--storage-credentials-file', directory.file('bucket-keys')]
-              : ['--storage-dir', directory.file('objects')]),
+            ...(storage ? ['--storage', storage] : ['--storage-dir', directory.file('objects')]),
             ...['--ssl-client-crl', crl, '--ssl-client-policy', policy],
             ...['--isolation', 'process', '--superexec-auth-secret-file', directory.file('secret')],
             ...['--serverappio-api-address', '127.0.0.1:0', '--health-server-address', '127.0.0.1:0'],
           ]
-          return [...common, ...argumentsFor(first)]
+          return [...common, ...argumentsOf(0)]
         },
       }),
     )
-    const superlinks = places.map((place) => [...deployment.superlinkTls(), ...common, ...argumentsFor(place)])
+    const superlinks = places.map((_, index) => [...deployment.superlinkTls(), ...common, ...argumentsOf(index)])
     const others = superlinks.slice(1).map((args) => deployment.start('flower-superlink', args))
     const shared = await chooseAddresses()
     stack.use(await startHaproxy(deployment, shared, places))
@@ -139,6 +140,11 @@ export class BalancedSuperlinks implements AsyncDisposable {
     this.superexec = this.deployment.start('flower-superexec', this.#commands.superexec)
   }
 
+  /** The file with the keys of the n-th SuperLink for the bucket. */
+  bucketKeys(index: number): string {
+    return this.deployment.directory.file(keysOf(index))
+  }
+
   /** The index of the one that serves. */
   async active(): Promise<number> {
     const look = (): number => this.superlinks.findIndex((one) => !one.hasEnded && isServing(one.said))
@@ -151,6 +157,7 @@ export class BalancedSuperlinks implements AsyncDisposable {
 }
 
 const { accessKeyId, secretAccessKey } = objectServerKeys
+const keysOf = (index: number): string => `bucket-keys-${index}`
 const bucketKeys = `[default]\naws_access_key_id = ${accessKeyId}\naws_secret_access_key = ${secretAccessKey}\n`
 
 /** What it said last counts: it may have served before. */
