@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { emptyFab, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
+import { limits } from '../../base/limits.ts'
 import { appendEvents, followRunEvents } from './events.ts'
 import { appendLog, followLog } from './logs.ts'
 import { removeOldRuns } from './retention.ts'
@@ -22,10 +23,9 @@ async function rowsOf({ ctx }: SuperlinkCore): Promise<Record<string, number>> {
 }
 
 /** A run with a log and events that has finished. */
-async function finishedRun(core: SuperlinkCore) {
+async function finishedRun(core: SuperlinkCore, lines = 1) {
   const run = await core.run()
-  const lines = Array.from({ length: 120 }, (_, line) => `line ${line}\n`)
-  for (const line of lines) await appendLog(core.ctx, run.runId, [line])
+  for (let line = 0; line < lines; line++) await appendLog(core.ctx, run.runId, [`line ${line}\n`])
   await appendEvents(core.ctx, run, [{ event: 'trellis.progress', data: '{"round":1,"phase":"train"}' }])
   await core.stop(run.runId)
   core.clock.advance(hourMs)
@@ -41,7 +41,7 @@ test('the newest finished runs are kept, and nothing is left of older ones', asy
   await using core = await SuperlinkCore.start()
   const before = await rowsOf(core)
   const [, , third, fourth] = [
-    await finishedRun(core),
+    await finishedRun(core, limits.rowsPerRemoval + 10),
     await finishedRun(core),
     await finishedRun(core),
     await finishedRun(core),
