@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { execFileSync } from 'node:child_process'
 import { createPrivateKey } from 'node:crypto'
-import { chmodSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, copyFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { after, before, test } from 'node:test'
 import { createSecureContext } from 'node:tls'
 import { TestCa } from '../../test/harness/certificates.ts'
@@ -10,7 +10,7 @@ import { needsOpenssl, OpensslCa, p256 } from '../../test/harness/openssl.ts'
 import { UsageError } from '../base/errors.ts'
 import { pemCertificates } from './pem.ts'
 import { issue } from './pki.ts'
-import { checkPairGiven, type FileFlag, readClientTls, readServerTls } from './tls-files.ts'
+import { checkPairGiven, type FileFlag, readAtStart, readClientTls, readServerTls } from './tls-files.ts'
 import { readTrustBundle } from './trust.ts'
 
 const directory = temporaryDirectory()
@@ -246,4 +246,22 @@ test('no sentence shows a secret', () => {
   for (const read of [() => server('server.key', 'server.pem'), () => client('server.pem', 'other.key')]) {
     assert.throws(read, (error) => error instanceof UsageError && !error.message.includes(key))
   }
+})
+
+test('a pair that is being replaced when a program starts is read again until its key fits, and no other fault is', () => {
+  const certfile = { flag: '--cert', path: file('other.pem') }
+  const keyfile = { flag: '--key', path: file('arriving.key') }
+  copyFileSync(file('server.key'), keyfile.path)
+  let reads = 0
+  const read = (certificate: FileFlag) => () => {
+    reads += 1
+    if (reads === 3) copyFileSync(file('other.key'), keyfile.path)
+    return readClientTls({ roots: undefined, certfile: certificate, keyfile, now: Date.now() })
+  }
+  const { leaf } = readAtStart([certfile.path, keyfile.path], read(certfile))
+  assert.equal(reads, 3)
+  assert.equal(leaf?.subject.text, 'CN=other')
+  reads = 0
+  assert.throws(() => readAtStart([keyfile.path], read({ flag: '--cert', path: file('empty.pem') })), /is empty/)
+  assert.equal(reads, 1)
 })

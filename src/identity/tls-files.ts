@@ -35,6 +35,39 @@ export interface ClientTlsFiles {
   readonly keyfile: FileFlag | undefined
 }
 
+/** A key and a certificate that do not fit. */
+export class PairMismatchError extends UsageError {}
+
+/** How long ago a file may have changed for its pair to be taken for one that is being replaced. */
+const beingReplacedMs = 2000
+const readAgainMs = 50
+/** A pair that is replaced all the time is not waited for. */
+const readAtStartMsMax = 10_000
+
+/**
+ * Reads TLS files at the start of a program. A pair is replaced one file after the other, and in between its key does not fit:
+ * it is read again until it does, for as long as a file of `paths` changed less than two seconds ago. Blocks the thread
+ * meanwhile. Throws what `read` throws.
+ */
+export function readAtStart<T>(paths: readonly string[], read: () => T): T {
+  const endsAt = performance.now() + readAtStartMsMax
+  const pause = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
+  for (;;) {
+    try {
+      return read()
+    } catch (error) {
+      const mayFitSoon = error instanceof PairMismatchError && performance.now() < endsAt
+      if (!mayFitSoon || !paths.some(hasChangedLately)) throw error
+      Atomics.wait(pause, 0, 0, readAgainMs)
+    }
+  }
+}
+
+function hasChangedLately(path: string): boolean {
+  const stats = statSync(path, { throwIfNoEntry: false })
+  return stats !== undefined && Math.abs(Date.now() - stats.ctimeMs) < beingReplacedMs
+}
+
 /** The paths of those files that were given. */
 export function pathsOf(files: ServerTlsFiles | ClientTlsFiles): string[] {
   const flags: (FileFlag | undefined)[] = Object.values(files)
@@ -134,7 +167,7 @@ function readPair(
   const key = readKey(keyfile, readTextFile(keyfile))
   if (!leaf.x509.checkPrivateKey(key)) {
     const leafIsLater = issuers.some(({ x509 }) => x509.checkPrivateKey(key))
-    throw new UsageError(
+    throw new PairMismatchError(
       leafIsLater
         ? `${certfile.flag}: the certificate of ${keyfile.path} is not the first one in ${certfile.path}: put it before the certificates of its issuers.`
         : `${keyfile.flag}: the key in ${keyfile.path} does not belong to the certificate in ${certfile.path}.`,

@@ -6,6 +6,7 @@ import {
   expiryFault,
   pathsOf,
   type ReadMaterial,
+  readAtStart,
   readClientTls,
   readServerTls,
   type ServerTlsFiles,
@@ -23,7 +24,8 @@ export async function openServerTls(
   let inUse = false
   const read = () => {
     const now = surroundings.clock.now()
-    const value = readServerTls({ ...files, now })
+    const readNow = () => readServerTls({ ...files, now })
+    const value = inUse ? readNow() : readAtStart(pathsOf(files), readNow)
     // At start an expired certificate is better than none. It does not take the place of another one.
     const fault = inUse && value.leaf ? expiryFault(value.leaf, now) : undefined
     if (fault) throw new UsageError(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${fault}.`)
@@ -35,16 +37,20 @@ export async function openServerTls(
 }
 
 /** The roots of a client and, where given, its own pair. */
-export function openClientTls(
+export async function openClientTls(
   name: string,
   files: ClientTlsFiles,
   surroundings: Surroundings,
 ): Promise<FileSet<ReadMaterial>> {
+  let inUse = false
   const read = () => {
-    const value = readClientTls({ ...files, now: surroundings.clock.now() })
+    const readNow = () => readClientTls({ ...files, now: surroundings.clock.now() })
+    const value = inUse ? readNow() : readAtStart(pathsOf(files), readNow)
     return { value, warnings: value.warnings }
   }
-  return FileSet.open({ ...surroundings, name, read, paths: () => pathsOf(files) })
+  const set = await FileSet.open({ ...surroundings, name, read, paths: () => pathsOf(files) })
+  inUse = true
+  return set
 }
 
 export function tlsSourceOf(set: FileSet<ReadMaterial>): TlsSource {

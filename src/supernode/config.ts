@@ -11,6 +11,8 @@ import { readSecretFile } from '../identity/secret-file.ts'
 import {
   type ClientTlsFiles,
   checkPairGiven,
+  pathsOf,
+  readAtStart,
   readClientTls,
   readServerTls,
   type ServerTlsFiles,
@@ -229,7 +231,7 @@ function readTls(values: OptionValues, warnings: string[]): Pick<SupernodeConfig
     return { tls: 'insecure', hasCertificate: false }
   }
   const tls: ClientTlsFiles = { roots, certfile, keyfile }
-  warnings.push(...readClientTls({ ...tls, now: Date.now() }).warnings)
+  warnings.push(...readAtStart(pathsOf(tls), () => readClientTls({ ...tls, now: Date.now() })).warnings)
   return { tls, hasCertificate: certfile !== undefined }
 }
 
@@ -248,7 +250,7 @@ function readRuntimeTls(values: OptionValues, warnings: string[]): SupernodeConf
     keyfile: { flag: '--ssl-keyfile', path: keyfile },
     caFile: { flag: '--ssl-ca-certfile', path: caFile },
   }
-  warnings.push(...readServerTls({ ...tls, now: Date.now() }).warnings)
+  warnings.push(...readAtStart(pathsOf(tls), () => readServerTls({ ...tls, now: Date.now() })).warnings)
   return tls
 }
 
