@@ -1,5 +1,3 @@
-import { fork } from 'node:child_process'
-import { once } from 'node:events'
 import { prepareChromium } from './chromium.ts'
 import { prepareDeployTools } from './deploy-tools.ts'
 import { prepareHaproxy } from './haproxy.ts'
@@ -45,22 +43,9 @@ const parts = {
   all: { interop: true, deploy: true, browser: true, engines: true },
 } as const
 
-/** As `prepare`, in a process of its own: most of the work blocks the process that does it. */
-export async function prepareApart(part: keyof typeof parts): Promise<Record<string, string>> {
-  const child = fork(import.meta.filename, [part])
-  let variables: Record<string, string> | undefined
-  child.once('message', (message: Record<string, string>) => {
-    variables = message
-  })
-  const [status] = await once(child, 'close')
-  if (variables === undefined) throw new Error(`What tests need cannot be prepared (status ${status})`)
-  return variables
-}
-
 if (import.meta.main) {
   // CI prepares what the matrix needs while the checks run, and the rest while the matrix runs.
   const part = process.argv[2] ?? 'all'
   if (!(part in parts)) throw new Error(`There is no '${part}': name matrix or rest, or nothing for both.`)
-  const variables = await prepare(parts[part as keyof typeof parts])
-  process.send?.(variables)
+  await prepare(parts[part as keyof typeof parts])
 }

@@ -6,8 +6,6 @@ import { spec } from 'node:test/reporters'
 /** Test files that start in this order. */
 export interface TestQueue {
   readonly files: string[]
-  /** Resolves once the programs that these files need are installed. */
-  readonly isPrepared: Promise<unknown>
   /** What Node is given besides what all files need. */
   readonly execArgv?: readonly string[]
 }
@@ -15,7 +13,7 @@ export interface TestQueue {
 export interface Lane {
   /** How many files of this lane run at the same time. */
   readonly count: number
-  /** Where its files come from: a queue is used when those before it are empty or not prepared yet. */
+  /** Where its files come from: a queue is used when those before it are empty. */
   readonly queues: readonly TestQueue[]
 }
 
@@ -31,8 +29,7 @@ const isCount = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) /
 /**
  * Runs test files in lanes, and prints the tests of each file as soon as the file has ended, then the failures and the counts
  * of all files. One list with several orders keeps all cores at work: while some files wait for their programs, others compute.
- * If what a queue needs cannot be installed, its files do not run, which is a failure, and those of other queues do. Returns
- * whether all tests passed.
+ * Returns whether all tests passed.
  */
 export async function runInLanes(lanes: readonly Lane[], execArgv: readonly string[]): Promise<boolean> {
   const startedAt = performance.now()
@@ -40,39 +37,13 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
   const printed = print(report)
   const counts = new Map<string, number>(countNames.map((name) => [name, 0]))
   let isSuccess = true
-  const prepared = new Set<TestQueue>()
-  const queues = new Set(lanes.flatMap((lane) => lane.queues))
-  const preparing = new Map(
-    [...queues].map((queue) => [
-      queue,
-      queue.isPrepared.then(
-        () => void prepared.add(queue),
-        (error: unknown) => giveUp(queue, error),
-      ),
-    ]),
-  )
 
-  function giveUp(queue: TestQueue, error: unknown): void {
-    isSuccess = false
-    const files = queue.files.splice(0)
-    report.write(diagnostic(`${files.length} files do not run: ${error instanceof Error ? error.message : error}`))
-  }
-
-  /** The next file of a lane. Waits if files are left in queues that are not prepared yet. */
-  async function next(lane: Lane): Promise<{ file: string; queueArgv: readonly string[] } | undefined> {
+  async function work({ queues }: Lane): Promise<void> {
     for (;;) {
-      const left = lane.queues.filter(({ files }) => files.length > 0)
-      if (left.length === 0) return undefined
-      const queue = left.find((one) => prepared.has(one))
+      const queue = queues.find(({ files }) => files.length > 0)
       const file = queue?.files.shift()
-      if (file !== undefined) return { file, queueArgv: queue?.execArgv ?? [] }
-      await Promise.race(left.map((queue) => preparing.get(queue)))
-    }
-  }
-
-  async function work(lane: Lane): Promise<void> {
-    for (let taken = await next(lane); taken !== undefined; taken = await next(lane)) {
-      const { file, queueArgv } = taken
+      if (file === undefined) return
+      const queueArgv = queue?.execArgv ?? []
       const fileStartedAt = performance.now()
       const events = []
       let hasSummary = false
@@ -93,8 +64,7 @@ export async function runInLanes(lanes: readonly Lane[], execArgv: readonly stri
     }
   }
 
-  const working = lanes.flatMap((lane) => Array.from({ length: lane.count }, () => work(lane)))
-  await Promise.all([...preparing.values(), ...working])
+  await Promise.all(lanes.flatMap((lane) => Array.from({ length: lane.count }, () => work(lane))))
   for (const [name, count] of counts) report.write(diagnostic(`${printedNames[name] ?? name} ${count}`))
   report.end(diagnostic(`duration_ms ${performance.now() - startedAt}`))
   await printed
