@@ -5,6 +5,7 @@ import { prepare } from './prepare.ts'
 import { slowestFirst } from './slow-tests.ts'
 import { TestGroups } from './test-groups.ts'
 import { type Lane, runInLanes, type TestQueue } from './test-lanes.ts'
+import { buildTestPrograms } from './test-programs.ts'
 
 /** Runs tests: those of the given patterns, else all but the matrix with Python Flower (`npm run test:interop`). */
 const root = join(import.meta.dirname, '..')
@@ -45,7 +46,7 @@ function allLanes(groups: TestGroups): Lane[] {
 
 // Without it every start of a program, and every test file, would strip and compile the same modules again.
 process.env.NODE_COMPILE_CACHE = join(root, '.cache', 'node-compile')
-Object.assign(process.env, await whatTestsNeed())
+Object.assign(process.env, await whatTestsNeed(), { TRELLIS_TEST_PROGRAMS: await buildTestPrograms() })
 using groups =
   patterns.length === 0
     ? new TestGroups(['src/**/*.test.ts', 'examples/**/*.test.ts', 'templates/!(tensorflow)/**/*.test.ts'])

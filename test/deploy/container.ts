@@ -1,7 +1,7 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, mkdirSync } from 'node:fs'
-import { join } from 'node:path'
-import { TestProgram } from '../harness/program.ts'
+import { chmodSync, existsSync, mkdirSync } from 'node:fs'
+import { dirname, join } from 'node:path'
+import { programFolder, TestProgram } from '../harness/program.ts'
 import type { Container, Pod } from './rendered.ts'
 import { programOf } from './rules.ts'
 
@@ -10,7 +10,9 @@ import { programOf } from './rules.ts'
  * can write, as the user of the pod and without privileges, with its volumes where the manifest mounts them.
  */
 
-const root = join(import.meta.dirname, '..', '..')
+/** The repository, or the folder of bundled programs. */
+const trellis = dirname(programFolder)
+const code = existsSync(join(trellis, 'src')) ? 'src' : 'dist'
 
 /** For the option `skip` of a test: why containers cannot run here, or `false`. */
 export const withoutContainers = ((): string | false => {
@@ -18,7 +20,7 @@ export const withoutContainers = ((): string | false => {
   return tried.status === 0 ? false : 'mount name spaces need root on Linux, unshare and setpriv'
 })()
 
-/** In the test runner all containers share compiled modules: images hold JavaScript, and the programs here are TypeScript. */
+/** In the test runner all containers share compiled modules. */
 const compileCache = process.env.NODE_COMPILE_CACHE && `${process.env.NODE_COMPILE_CACHE}-containers`
 const compileCacheMount = !compileCache
   ? []
@@ -52,9 +54,9 @@ export function startContainer(container: Container, { pod, volumes, args, folde
     '  elif [ -d "/$name" ]; then mkdir "$root/$name"; mount --rbind "/$name" "$root/$name"; fi',
     'done',
     'mkdir -p "$root/opt/trellis"',
-    `cp '${root}/package.json' "$root/opt/trellis/"`,
-    ...['bin', 'examples', 'node_modules', 'proto', 'src'].map(
-      (name) => `mkdir "$root/opt/trellis/${name}"; mount --bind '${root}/${name}' "$root/opt/trellis/${name}"`,
+    `cp '${trellis}/package.json' "$root/opt/trellis/"`,
+    ...['bin', 'examples', 'node_modules', 'proto', code].map(
+      (name) => `mkdir "$root/opt/trellis/${name}"; mount --bind '${trellis}/${name}' "$root/opt/trellis/${name}"`,
     ),
     ...compileCacheMount,
     ...mounts,

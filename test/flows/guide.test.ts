@@ -5,11 +5,10 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
-import { run, type StartOptions, start, type TestProgram } from '../harness/program.ts'
+import { programFolder, run, type StartOptions, start, type TestProgram } from '../harness/program.ts'
 import { writeApp } from '../harness/write-app.ts'
 
 const guide = readFileSync(join(import.meta.dirname, '..', '..', 'docs', 'guides', 'mutual-tls.md'), 'utf8')
-const bin = join(import.meta.dirname, '..', '..', 'bin')
 const noOpenssl = spawnSync('openssl', ['version']).error ? 'openssl is not installed' : false
 
 test('a site issues for its own nodes with an intermediate, as the guide says', { skip: noOpenssl }, async () => {
@@ -57,7 +56,7 @@ function runBlock(heading: string, folder: string): void {
   const { FLWR_HOME: _, ...environment } = process.env
   execFileSync('sh', ['-e', '-c', commandsBelow(heading)], {
     cwd: folder,
-    env: { ...environment, HOME: folder, PATH: `${bin}:${process.env.PATH}` },
+    env: { ...environment, HOME: folder, PATH: `${programFolder}:${process.env.PATH}` },
     stdio: ['ignore', 'ignore', 'pipe'],
   })
 }

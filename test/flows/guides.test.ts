@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict'
 import { spawnSync } from 'node:child_process'
+import { dirname } from 'node:path'
 import { test } from 'node:test'
-import { repository } from '../harness/guide.ts'
 import { withoutOwnNetwork } from '../harness/own-network.ts'
+import { programFolder } from '../harness/program.ts'
 import { readGuide } from '../harness/read-guide.ts'
 
 const needsOpenssl = spawnSync('openssl', ['version']).error ? 'openssl is not installed' : false
@@ -46,7 +47,7 @@ for (const { guide, tests } of [
 ]) {
   test(`the commands and the app of ${guide} work in an empty folder`, { skip }, async () => {
     // In the place of npm install, for which there is no registry.
-    const sdk = `mkdir node_modules && ln -s "${repository}" node_modules/trellis-fl`
+    const sdk = `mkdir node_modules && ln -s "${dirname(programFolder)}" node_modules/trellis-fl`
     const said = await readGuide({ guide, withFlwrHome: true, before: [{ text: sdk }] })
     for (const name of tests) assert.match(said, new RegExp(`✔ ${name}`))
   })

@@ -6,7 +6,7 @@ import { test } from 'node:test'
 import { countingClient, countingServer } from '../harness/apps.ts'
 import { freePort } from '../harness/free-port.ts'
 import { LocalSimulation } from '../harness/local-simulation.ts'
-import { eventually, isAlive, run } from '../harness/program.ts'
+import { eventually, isAlive, programFolder, run } from '../harness/program.ts'
 import { countingClientPython, countingServerPython } from '../harness/python-apps.ts'
 import { pythonEnvironment, startPython, withoutPython } from '../harness/python-flower.ts'
 
@@ -313,9 +313,8 @@ for (const release of ['1.29', '1.41'] as const)
     skip: withoutPython,
   }, async () => {
     const environment = pythonEnvironment(release) as string
-    const ourBin = join(import.meta.dirname, '..', '..', 'bin')
     await using user = new LocalSimulation({
-      PATH: `${ourBin}:${join(environment, 'bin')}:${process.env.PATH}`,
+      PATH: `${programFolder}:${join(environment, 'bin')}:${process.env.PATH}`,
       FLWR_LOCAL_CONTROL_API_PORT: String(await freePort()),
       FLWR_LOCAL_SUPERLINK_HTTP_API_PORT: String(await freePort()),
       FLWR_TELEMETRY_ENABLED: '0',

@@ -4,7 +4,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { stripVTControlCharacters } from 'node:util'
 
-const bin = join(import.meta.dirname, '..', '..', 'bin')
+/** The folder with our programs: bundled by `scripts/test-programs.ts`, else as they are. */
+export const programFolder = process.env.TRELLIS_TEST_PROGRAMS ?? join(import.meta.dirname, '..', '..', 'bin')
 /** How long a program may take for what a test waits for, unless the test says otherwise: a busy machine is slow. */
 export const patienceMs = 90_000
 
@@ -104,13 +105,13 @@ export class TestProgram implements AsyncDisposable {
 export interface StartOptions {
   readonly cwd?: string
   readonly env?: Readonly<Record<string, string>>
-  /** A folder with programs; by default our `bin/`. */
+  /** A folder with programs; by default ours. */
   readonly bin?: string
 }
 
-/** Starts one of our programs as an operator would: by its file in `bin/`. */
+/** Starts one of our programs as an operator would: by its file. */
 export function start(name: string, args: readonly string[], options: StartOptions = {}): TestProgram {
-  const child = spawn(join(options.bin ?? bin, name), args, {
+  const child = spawn(join(options.bin ?? programFolder, name), args, {
     stdio: ['ignore', 'pipe', 'pipe'],
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     env: { ...process.env, FLWR_LOG_LEVEL: 'INFO', ...options.env },

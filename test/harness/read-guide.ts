@@ -1,8 +1,9 @@
 import { mkdirSync } from 'node:fs'
 import { delimiter, join } from 'node:path'
 import { temporaryDirectory } from './directory.ts'
-import { type Added, repository } from './guide.ts'
+import type { Added } from './guide.ts'
 import { startInOwnNetwork } from './own-network.ts'
+import { programFolder } from './program.ts'
 
 export interface ReadGuideOptions {
   readonly guide: string
@@ -37,7 +38,7 @@ export async function readGuide(options: ReadGuideOptions): Promise<string> {
         // For programs of Python Flower.
         FLWR_TELEMETRY_ENABLED: '0',
         FLWR_DISABLE_UPDATE_CHECK: '1',
-        PATH: [join(repository, 'bin'), ...path, process.env.PATH].join(delimiter),
+        PATH: [programFolder, ...path, process.env.PATH].join(delimiter),
       },
     },
   )

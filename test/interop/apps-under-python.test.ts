@@ -6,7 +6,7 @@ import { countingClient } from '../harness/apps.ts'
 import { expectedDigest, type Language, writeBilingualApp } from '../harness/bilingual-app.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
-import { eventually, processesWith, type TestProgram } from '../harness/program.ts'
+import { eventually, processesWith, programFolder, type TestProgram } from '../harness/program.ts'
 import { type Release, withoutPython } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
@@ -89,8 +89,7 @@ for (const release of ['1.29', '1.41'] as const) {
   }, async () => {
     await using place = await ProcessFleet.create(release)
     const { fleet } = place
-    const ours = join(import.meta.dirname, '..', '..', 'bin')
-    const options = { maker: release, args: place.secret, path: ours }
+    const options = { maker: release, args: place.secret, path: programFolder }
     fleet.startSuperexec(fleet.appAddress, 'serverapp', options)
     for (const node of place.nodes) fleet.startSuperexec(fleet.appAddressOf(node), 'clientapp', options)
     const app = writeBilingualApp(fleet.directory.file('app'), { server: 'typescript', client: 'typescript' })

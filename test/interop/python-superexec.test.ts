@@ -5,6 +5,7 @@ import { test } from 'node:test'
 import { countingServer } from '../harness/apps.ts'
 import { Deployment } from '../harness/deployment.ts'
 import { freePort } from '../harness/free-port.ts'
+import { programFolder } from '../harness/program.ts'
 import { countingClientPython, countingServerPython, writeMixedApp } from '../harness/python-apps.ts'
 import { pythonOf, startPython, withoutPython } from '../harness/python-flower.ts'
 
@@ -46,7 +47,7 @@ test('a SuperNode of Flower 1.29 that finds our flower-superexec first on PATH h
   await using deployment = await Deployment.create()
   const programs = deployment.directory.file('programs')
   mkdirSync(programs)
-  symlinkSync(join(import.meta.dirname, '..', '..', 'bin', 'flower-superexec'), join(programs, 'flower-superexec'))
+  symlinkSync(join(programFolder, 'flower-superexec'), join(programs, 'flower-superexec'))
   const address = `127.0.0.1:${await freePort()}`
   const args = ['--insecure', '--superlink', deployment.fleetAddress, '--clientappio-api-address', address]
   const PATH = `${programs}:${dirname(pythonOf('1.29'))}:${process.env.PATH}`
