@@ -1,6 +1,7 @@
 import { globSync } from 'node:fs'
 import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { shareForkServers } from '../test/harness/python-flower.ts'
 import { prepare } from './prepare.ts'
 import { slowestFirst } from './slow-tests.ts'
 import { TestGroups } from './test-groups.ts'
@@ -47,6 +48,7 @@ function allLanes(groups: TestGroups): Lane[] {
 // Without it every start of a program, and every test file, would strip and compile the same modules again.
 process.env.NODE_COMPILE_CACHE = join(root, '.cache', 'node-compile')
 Object.assign(process.env, await whatTestsNeed(), { TRELLIS_TEST_PROGRAMS: await buildTestPrograms() })
+using _servers = shareForkServers()
 using groups =
   patterns.length === 0
     ? new TestGroups(['src/**/*.test.ts', 'examples/**/*.test.ts', 'templates/!(tensorflow)/**/*.test.ts'])

@@ -1,8 +1,8 @@
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { constants } from 'node:os'
-import { dirname, join } from 'node:path'
+import { join } from 'node:path'
 import { createInterface } from 'node:readline'
 import { stripVTControlCharacters } from 'node:util'
 import { temporaryDirectory } from './directory.ts'
@@ -25,28 +25,32 @@ const folder = join(import.meta.dirname, 'flower-programs')
 /** The server listens a tenth of a second after its start; a busy machine is slow. */
 const connectMs = 180_000
 
+/** Starts the process that imports Flower and forks for every program. It ends with this process, which it does not keep alive. */
+export function startForkServer(python: string, socket: string, env: NodeJS.ProcessEnv): ChildProcess {
+  const server = spawn(python, [join(folder, 'fork-server.py'), socket], { stdio: ['pipe', 'ignore', 'inherit'], env })
+  server.unref()
+  ;(server.stdin as Socket | null)?.unref()
+  return server
+}
+
 /**
  * Runs the programs of one Python environment with Flower, whose starts would take more than a second of processor time
- * each: a process imports Flower once and forks for every program. It ends with this process.
+ * each: they are forks of a process that imports Flower once.
  */
 export class FlowerPrograms {
   readonly #directory = temporaryDirectory()
-  readonly #socket = this.#directory.file('programs')
-  readonly #server: ChildProcess
+  readonly #socket: string
+  readonly #server: ChildProcess | undefined
   /** The folder with the programs that the server forks. */
   readonly bin = folder
-  /** The interpreter of an environment that is the given one, but that its ServerApps are forks. */
+  /** The interpreter of an environment that is the given one, but what it runs, and its ServerApps, are forks. */
   readonly interpreter: string
 
-  constructor(python: string, env: NodeJS.ProcessEnv) {
-    this.interpreter = this.#createEnvironment(python)
-    this.#server = spawn(python, [join(folder, 'fork-server.py'), this.#socket], {
-      stdio: ['pipe', 'ignore', 'inherit'],
-      env,
-    })
-    // It keeps no test process alive.
-    this.#server.unref()
-    ;(this.#server.stdin as Socket | null)?.unref()
+  /** `shared`: the socket of a fork server that other test files use too; else this process has one of its own. */
+  constructor(python: string, env: NodeJS.ProcessEnv, shared: string | undefined) {
+    this.interpreter = this.#createEnvironment()
+    this.#socket = shared ?? this.#directory.file('programs')
+    if (shared === undefined) this.#server = startForkServer(python, this.#socket, env)
     process.once('exit', () => this.#directory[Symbol.dispose]())
   }
 
@@ -82,16 +86,13 @@ export class FlowerPrograms {
     }
   }
 
-  /** Our SuperExec looks for the programs beside the interpreter. It has a server of its own that forks ClientApps. */
-  #createEnvironment(python: string): string {
+  /** Our SuperExec looks for the programs beside the interpreter, with which it starts a process that forks ClientApps. */
+  #createEnvironment(): string {
     const bin = this.#directory.file('bin')
-    const interpreter = join(bin, 'python')
     mkdirSync(bin)
-    // With a link in place of a script Python would not find its environment.
-    writeFileSync(interpreter, `#!/bin/sh\nexec '${python}' "$@"\n`, { mode: 0o755 })
-    symlinkSync(join(folder, 'flwr-serverapp'), join(bin, 'flwr-serverapp'))
-    symlinkSync(join(dirname(python), 'flwr-clientapp'), join(bin, 'flwr-clientapp'))
-    return interpreter
+    for (const name of ['python', 'flwr-serverapp', 'flwr-clientapp'])
+      symlinkSync(join(folder, 'flower-program'), join(bin, name))
+    return join(bin, 'python')
   }
 
   /** Tries again while the server starts. */
@@ -102,7 +103,7 @@ export class FlowerPrograms {
       const { promise, resolve } = Promise.withResolvers<boolean>()
       connection.once('connect', () => resolve(true)).once('error', () => resolve(false))
       if (await promise) return connection
-      if (this.#server.exitCode !== null || performance.now() > endsAt)
+      if ((this.#server?.exitCode ?? null) !== null || performance.now() > endsAt)
         throw new Error('The process that forks the programs of Flower does not listen')
       await new Promise((next) => setTimeout(next, 20))
     }

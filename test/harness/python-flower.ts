@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
-import { FlowerPrograms, type Outcome } from './flower-programs.ts'
+import { temporaryDirectory } from './directory.ts'
+import { FlowerPrograms, type Outcome, startForkServer } from './flower-programs.ts'
 import { type StartOptions, start, type TestProgram } from './program.ts'
 
 /** The maker of a program in a fleet: our program, or the unmodified one of a release of Python Flower. */
@@ -90,15 +91,31 @@ export function runPythonFlwr(
   })
 }
 
+/**
+ * Starts a fork server for each environment, which the test files use that this process starts: to import Flower takes each
+ * of them more than a second of processor time.
+ */
+export function shareForkServers(): Disposable {
+  const directory = temporaryDirectory()
+  for (const maker of Object.keys(environmentVariables) as AppEnvironment[])
+    if (pythonEnvironment(maker)) startForkServer(pythonOf(maker), directory.file(maker), environmentOf(maker))
+  process.env.TRELLIS_FORK_SERVERS = directory.path
+  return directory
+}
+
 const programs = new Map<AppEnvironment, FlowerPrograms>()
 
 function programsOf(maker: AppEnvironment): FlowerPrograms {
   const found = programs.get(maker)
   if (found) return found
-  const env = { ...process.env, FLWR_LOG_LEVEL: 'INFO', ...pythonOptions(maker, {}).env }
-  const created = new FlowerPrograms(pythonOf(maker), env)
+  const shared = process.env.TRELLIS_FORK_SERVERS && join(process.env.TRELLIS_FORK_SERVERS, maker)
+  const created = new FlowerPrograms(pythonOf(maker), environmentOf(maker), shared)
   programs.set(maker, created)
   return created
+}
+
+function environmentOf(maker: AppEnvironment): NodeJS.ProcessEnv {
+  return { ...process.env, FLWR_LOG_LEVEL: 'INFO', ...pythonOptions(maker, {}).env }
 }
 
 function pythonOptions(maker: AppEnvironment, options: StartOptions): StartOptions {

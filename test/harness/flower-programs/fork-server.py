@@ -1,11 +1,15 @@
 """Runs Flower's unmodified programs, each in a process of its own that is forked after the imports.
 
 Listens on the socket whose path is its argument, and ends with all programs when standard input ends. A client connects
-for each program. It sends a line of JSON {program, args, cwd, env}, and before it either an empty line with the three
-standard streams attached, or nothing if the request has {stdout, stderr}, two paths of files. It receives {status} when
-the program has ended; a status below 0 is the number of a signal. The program gets each {signal} that the client sends
-meanwhile, and is killed when the client hangs up.
+for each program. It sends a line of JSON {program, args, cwd, env}, and before it either an empty line with the streams
+attached that the program gets from 0 on, or nothing if the request has {stdout, stderr}, two paths of files. It receives
+{status} when the program has ended; a status below 0 is the number of a signal. The program gets each {signal} that the
+client sends meanwhile, and is killed when the client hangs up.
+
+The program `python` is the interpreter, for arguments such as those that our SuperExec gives it: `-c`, or the path of a
+program of Flower.
 """
+import fcntl
 import gc
 import importlib
 import importlib.metadata
@@ -16,6 +20,7 @@ import signal
 import socket
 import sys
 import threading
+import types
 
 ENTRY_POINTS = {point.name: point for point in importlib.metadata.entry_points(group="console_scripts")}
 # What programs and the apps of tests import when they work.
@@ -38,7 +43,7 @@ class Client:
         selector.register(connection, selectors.EVENT_READ, self.receive)
 
     def receive(self):
-        data, streams, _, _ = socket.recv_fds(self.connection, 65536, 3)
+        data, streams, _, _ = socket.recv_fds(self.connection, 65536, 4)
         self.streams += streams
         if not data:
             return self.hang_up()
@@ -51,7 +56,7 @@ class Client:
                 self.start(message)
 
     def start(self, request):
-        main = load(request["program"])
+        main = as_python(request) if request["program"] == "python" else load(request["program"])
         assert threading.active_count() == 1, "a process with threads cannot be forked"
         gc.freeze()
         self.pid = os.fork()
@@ -93,6 +98,28 @@ def clients():
     return {key.data.__self__ for key in selector.get_map().values() if hasattr(key.data, "__self__")}
 
 
+def as_python(request):
+    """What the interpreter would run with these arguments. What it imports is imported here, and only the first time."""
+    args = request["args"]
+    while args[0] == "-X":
+        args = args[2:]
+    if args[0] != "-c":
+        request |= {"program": os.path.basename(args[0]), "args": args[1:]}
+        return load(request["program"])
+    _, code, *request["args"] = args
+    for name in map(os.path.basename, request["args"]):
+        if name in ENTRY_POINTS:
+            load(name)
+    return lambda: run_code(code)
+
+
+def run_code(code):
+    sys.argv[0] = "-c"
+    sys.path[0] = ""
+    sys.modules["__main__"] = types.ModuleType("__main__")
+    exec(compile(code, "<string>", "exec"), vars(sys.modules["__main__"]))
+
+
 def load(program):
     """Imports what the program imports. Only the first time takes long."""
     for name in IMPORTED_LATER.get(program, []):
@@ -114,6 +141,8 @@ def become(request, streams, main):
     if not streams:
         files = [(os.devnull, os.O_RDONLY), *((request[name], os.O_WRONLY | os.O_CREAT) for name in ("stdout", "stderr"))]
         streams = [os.open(path, flags, 0o600) for path, flags in files]
+    # None of them has the number that another one gets.
+    streams = [fcntl.fcntl(stream, fcntl.F_DUPFD, 16) for stream in streams]
     for number, stream in enumerate(streams):
         os.dup2(stream, number)
         os.close(stream)
