@@ -17,8 +17,8 @@ import { bundlePage } from '../src/dashboard/bundle-page.ts'
 
 const root = join(import.meta.dirname, '..')
 const cache = join(root, '.cache', 'programs')
-/** What a release has beside `bin` and `dist`. */
-const linked = ['examples', 'node_modules', 'package.json', 'proto', 'share', 'templates']
+/** What a release has beside `bin` and `dist`, and the demo. */
+const linked = ['examples', 'node_modules', 'package.json', 'proto', 'scripts', 'share', 'templates']
 const keptMs = 24 * 60 * 60_000
 
 /**
@@ -28,7 +28,7 @@ const keptMs = 24 * 60 * 60_000
  */
 export async function buildTestPrograms(): Promise<string> {
   const files = await bundle()
-  const hash = createHash('sha256').update(root)
+  const hash = createHash('sha256').update([root, ...linked].join())
   for (const name of readdirSync(join(root, 'bin'))) hash.update(readFileSync(join(root, 'bin', name)))
   for (const [path, content] of files) hash.update(path).update(content)
   const folder = join(cache, hash.digest('hex').slice(0, 16))

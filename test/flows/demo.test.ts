@@ -4,14 +4,18 @@ import { join } from 'node:path'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { freePort } from '../harness/free-port.ts'
-import { eventually, processesWith, start, type TestProgram } from '../harness/program.ts'
+import { eventually, processesWith, programFolder, start, type TestProgram } from '../harness/program.ts'
 
 const root = join(import.meta.dirname, '..', '..')
+/** The demo gives up after five minutes. */
+const endMs = 6 * 60_000
+/** Beside the programs, which it finds by its own place. */
+const script = join(programFolder, '..', 'scripts', 'demo.ts')
 
 test('the demo trains to 0.90 or better over mutual TLS, rejects SuperNodes without a valid certificate, with the reason, and leaves nothing behind', async () => {
   using directory = temporaryDirectory()
   await using demo = await startDemo(directory.path, '--format', 'json')
-  assert.equal(await demo.end(120_000), 0, demo.said)
+  assert.equal(await demo.end(endMs), 0, demo.said)
 
   assert.match(demo.stdout, /^[^\n]+\n$/, 'one line of JSON')
   const summary = JSON.parse(demo.stdout)
@@ -42,7 +46,7 @@ test('a demo shows its training in a browser too, and stops what it started if i
 test('the commands that the demo ends with do the same when they are pasted into a shell', async () => {
   using directory = temporaryDirectory()
   await using demo = await startDemo(directory.path)
-  assert.equal(await demo.end(120_000), 0, demo.said)
+  assert.equal(await demo.end(endMs), 0, demo.said)
   const [, commands] = demo.stdout.split(/The same by hand:\n\n/)
   assert.ok(commands, demo.stdout)
 
@@ -51,7 +55,7 @@ test('the commands that the demo ends with do the same when they are pasted into
   writeFileSync(directory.file('commands.sh'), `trap 'kill $(jobs -p)' EXIT\ncd '${own}'\n${commands}\nwait\n`)
   const env = { TMPDIR: directory.path }
   await using shell = start('bash', [directory.file('commands.sh')], { bin: '/bin', cwd: own, env })
-  await shell.end(120_000)
+  await shell.end(endMs)
   const [, accuracy] = /Final test accuracy: ([\d.]+)/.exec(shell.said) ?? []
   assert.ok(Number(accuracy) >= 0.9, shell.said)
   assert.match(shell.said, /^The client certificate is not signed by a CA/m)
@@ -64,7 +68,7 @@ test('the commands that the demo ends with do the same when they are pasted into
 async function startDemo(temporary: string, ...args: string[]): Promise<TestProgram> {
   const node = { bin: join(process.execPath, '..'), cwd: root, env: { TMPDIR: temporary } }
   const ports = [await freePort(), await freePort(), await freePort()]
-  return start('node', ['scripts/demo.ts', '--ports', String(ports), ...args], node)
+  return start('node', ['--preserve-symlinks-main', script, '--ports', String(ports), ...args], node)
 }
 
 function assertNothingLeft(temporary: string): void {
