@@ -37,7 +37,6 @@ export const slowest: readonly string[] = [
   'interop/guides', // 86
   'interop/from-keys-to-certificates', // 82
   'interop/four-supernodes', // 71
-  'flows/soak', // 64
   'interop/keys-at-ours', // 63
   'faults/client-app', // 53
   'interop/dependencies', // 51

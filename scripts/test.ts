@@ -16,8 +16,8 @@ const patterns = process.argv.slice(2)
 const imported = (file: string): string => `--import=${pathToFileURL(join(import.meta.dirname, file)).href}`
 
 /** The files of these patterns, the slowest first: no long one is left to run alone at the end. */
-function queueOf(globs: readonly string[]): TestQueue {
-  const files = globs.flatMap((glob) => globSync(glob, { cwd: root })).map((path) => join(root, path))
+function queueOf(globs: readonly string[], exclude: readonly string[] = []): TestQueue {
+  const files = globs.flatMap((glob) => globSync(glob, { cwd: root, exclude })).map((path) => join(root, path))
   if (files.length === 0) throw new Error(`No file fits ${globs.join(' ')}`)
   return { files: slowestFirst(files) }
 }
@@ -37,9 +37,12 @@ function whatTestsNeed(): ReturnType<typeof prepare> {
  * disk, and alone they would leave a quarter of two cores unused.
  */
 function allLanes(groups: TestGroups): Lane[] {
+  const soak = 'test/flows/soak.test.ts'
   const computing: TestQueue = { files: [...groups.files], execArgv: [imported('low-priority.ts')] }
-  const programs = queueOf(['test/*.test.ts', 'test/{deploy,engines,faults,flows,wire}/**/*.test.ts'])
+  const programs = queueOf(['test/*.test.ts', 'test/{deploy,engines,faults,flows,wire}/**/*.test.ts'], [soak])
   return [
+    // It takes five minutes, most of which it waits.
+    { count: 1, queues: [queueOf([soak]), programs] },
     { count: 4, queues: [programs, computing] },
     { count: 2, queues: [computing, programs] },
   ]

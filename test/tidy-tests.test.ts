@@ -125,7 +125,7 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'test/faults/http-peers.test.ts': [4, 'calls that are held before what they wait for happens'],
   'test/crash/crash-fleet.ts': [1, 'kills come at random moments'],
   'test/crash/apps.ts': [2, 'apps: one works for a while, one looks for nodes again after a pause'],
-  'test/soak/soak.ts': [1, 'a federation that lives for a set time'],
+  'test/soak/soak.ts': [2, 'a federation that lives for a set time, and an app that pauses between its rounds'],
   'test/flows/tls-reload.test.ts': [1, 'renewals that come one after the other'],
 }
 

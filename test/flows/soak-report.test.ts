@@ -8,6 +8,7 @@ const counts = {
   seconds: 3600,
   runsCompleted: 300,
   runsFailed: 0,
+  rounds: 1200,
   nodesStarted: 9,
   nodesKilled: 4,
   nodesEndedLate: 0,

@@ -5,7 +5,7 @@ import { soak } from './soak.ts'
 
 /**
  * `npm run soak -- --minutes 60 --report soak.json`: a SuperLink with SuperNodes that come and go, certificates that are
- * renewed every minute, and a run every few seconds.
+ * renewed every minute, a run that trains all along, and another every few seconds.
  */
 const { values } = parseArgs({
   options: {
@@ -18,7 +18,9 @@ const { values } = parseArgs({
 const report = await soak({
   seconds: Number(values.minutes) * 60,
   secondsBetweenRuns: Number(values.every),
+  secondsBetweenRounds: 2,
   secondsBetweenRenewals: 60,
+  ...{ guestSecondsMax: 30, awaySecondsMax: 10 },
   seed: Number(values.seed),
   say: (line) => console.log(line),
 })

@@ -30,6 +30,8 @@ export interface SoakCounts {
   readonly seconds: number
   readonly runsCompleted: number
   readonly runsFailed: number
+  /** Of the run that trained all along. */
+  readonly rounds: number
   readonly nodesStarted: number
   readonly nodesKilled: number
   /** They did not end within the time for it. */
@@ -86,14 +88,14 @@ function median(values: readonly number[]): number {
 }
 
 export function soakText(report: SoakReport): string {
-  const { seconds, runsCompleted, runsFailed, nodesStarted, nodesKilled, nodesEndedLate, certificatesRenewed } = report
+  const { seconds, runsCompleted, runsFailed, rounds, nodesStarted, nodesKilled, nodesEndedLate } = report
   const rows = gauges.map((gauge) => {
     const { early, late, max, isFlat } = report.gauges[gauge]
     const shown = [early, late, max].map((value) => shownValue(gauge, value).padStart(12)).join('')
     return `${gauge.padEnd(20)}${shown}  ${isFlat ? 'flat' : 'GROWS'}`
   })
   return [
-    `${Math.round(seconds / 60)} minutes: ${runsCompleted} runs completed, ${runsFailed} failed; ${nodesStarted} SuperNodes came, ${nodesKilled} of them were killed, ${nodesEndedLate} did not end in time; certificates renewed ${certificatesRenewed} times`,
+    `${Math.round(seconds / 60)} minutes: ${runsCompleted} runs completed, ${runsFailed} failed, and one had ${rounds} rounds; ${nodesStarted} SuperNodes came, ${nodesKilled} of them were killed, ${nodesEndedLate} did not end in time; certificates renewed ${report.certificatesRenewed} times`,
     `${''.padEnd(20)}${['2nd tenth', 'last tenth', 'most'].map((head) => head.padStart(12)).join('')}`,
     ...rows,
     ...(report.faults.length === 0 ? ['No faults'] : report.faults.map((fault) => `FAULT: ${fault}`)),
