@@ -75,7 +75,10 @@ function sessionTo(address: string, ca: string | undefined, certificate: RawCall
   // A window that lets the server send everything at once.
   const settings = { initialWindowSize: 2 ** 31 - 1 }
   const session = connectHttp2(`http${ca ? 's' : ''}://${address}`, { ...(ca ? { ca, ...certificate } : {}), settings })
-  session.on('connect', () => session.setLocalWindowSize(2 ** 31 - 1))
+  // A server that was killed may have ended it before this is called.
+  session.on('connect', () => {
+    if (!session.destroyed) session.setLocalWindowSize(2 ** 31 - 1)
+  })
   session.on('error', () => {})
   session.unref()
   sessions.set(key, session)
