@@ -195,6 +195,14 @@ test('a server in clear that was silent at first is asked for HTTP/2 again, and 
   assert.equal((await channel.call(Fleet.method.activateNode, {})).message.nodeId, 0n)
 })
 
+test('a server that ends its connection in the same breath as it begins to speak HTTP/2 is one to wait for', async () => {
+  const settings = Buffer.from('000000040000000000', 'hex')
+  const goaway = Buffer.from('0000080700000000000000000000000002', 'hex')
+  const server = await tlsServer({}, ca, (socket) => socket.end(Buffer.concat([settings, goaway])))
+  const { failure } = await callAt(await portOf(server), { tls })
+  assert.ok(waitingHelps(failure, { tries: 1e6, hasWorked: false }), failure)
+})
+
 test('waiting helps always, at some tries, after a success, or not at all', () => {
   const helps = (failure: CallFailure, tries: number, hasWorked: boolean) => waitingHelps(failure, { tries, hasWorked })
   assert.deepEqual([helps('settings-cut', 1e6, false), helps('refused', 0, true)], [true, false])

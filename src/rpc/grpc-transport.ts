@@ -31,7 +31,6 @@ export async function openGrpcTransport(
     maxSessionMemory: 256,
   })
   await ready(session, where, settingsMs)
-  session.setLocalWindowSize(2 * windowBytes)
   return {
     get usable() {
       return !session.closed && !session.destroyed
@@ -68,7 +67,10 @@ function ready(session: ClientHttp2Session, where: string, waitMs: number): Prom
     session.once('error', cut)
     session.once('close', cut)
     session.once('remoteSettings', () => {
+      // This comes later than the settings: they may have been the last that the server sent.
+      if (session.destroyed) return cut()
       clearTimeout(timer)
+      session.setLocalWindowSize(2 * windowBytes)
       session.off('error', cut).off('close', cut)
       session.on('error', () => {})
       resolve()
