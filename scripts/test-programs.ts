@@ -12,7 +12,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
-import { build } from 'esbuild'
+import { build, type Plugin } from 'esbuild'
 import { bundlePage } from '../src/dashboard/bundle-page.ts'
 
 const root = join(import.meta.dirname, '..')
@@ -37,6 +37,14 @@ export async function buildTestPrograms(): Promise<string> {
   return join(folder, 'bin')
 }
 
+/** Packages that programs import only when they need them stay packages: most runs of tests load none of these. */
+const importedWhenNeeded: Plugin = {
+  name: 'imported when needed',
+  setup({ onResolve }) {
+    onResolve({ filter: /^[^.]/ }, ({ kind }) => (kind === 'dynamic-import' ? { external: true } : undefined))
+  },
+}
+
 /** The files of `dist`, by path. */
 async function bundle(): Promise<Map<string, Uint8Array | string>> {
   const { outputFiles } = await build({
@@ -50,7 +58,8 @@ async function bundle(): Promise<Map<string, Uint8Array | string>> {
     target: 'node26',
     conditions: ['source'],
     // The crash harness changes what programs import as `pg`.
-    external: ['esbuild', 'pg'],
+    external: ['pg'],
+    plugins: [importedWhenNeeded],
     outdir: 'dist',
     // One folder deep, as the modules that look for files beside `dist`.
     chunkNames: 'chunks/[name]-[hash]',
