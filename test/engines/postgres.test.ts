@@ -30,6 +30,8 @@ before(async () => {
       'server.crt': readFileSync(certfile, 'utf8'),
       'server.key': readFileSync(keyfile, 'utf8'),
       'ca.crt': readFileSync(ca.certfile, 'utf8'),
+      // The name in the certificate, and the user that it may connect as.
+      'pg_ident.conf': 'names flower certified\n',
     },
     admits: [
       'host all trellis 127.0.0.1/32 trust',
@@ -37,7 +39,10 @@ before(async () => {
       'hostssl all certified 127.0.0.1/32 cert map=names',
     ],
   })
-  for (const sql of ["CREATE ROLE flower LOGIN PASSWORD 'secret'", 'CREATE DATABASE flower OWNER flower'])
+  for (const sql of [
+    ...["CREATE ROLE flower LOGIN PASSWORD 'secret'", 'CREATE DATABASE flower OWNER flower'],
+    ...['CREATE ROLE certified LOGIN', 'CREATE DATABASE certified OWNER certified'],
+  ])
     await server.sql(sql)
 })
 after(async () => {
@@ -194,6 +199,14 @@ test('what cannot be used is refused in one sentence with a remedy, without the 
     })
   }
   await using _ = await open(`postgres://trellis@localhost:${server.port}/flower?${trusted}`)
+})
+
+test('a client certificate opens a database without a password', { skip: withoutPostgres }, async () => {
+  const trusted = `sslmode=verify-full&sslrootcert=${ca.certfile}`
+  const pair = `sslcert=${directory.file('flower.pem')}&sslkey=${directory.file('flower.key')}`
+  await using db = await open(`postgres://certified@localhost:${server.port}/certified?${trusted}&${pair}`)
+  await db.transaction(insert(1n))
+  assert.deepEqual(await ids(db), [1n])
 })
 
 /** Opens the database for a standby; resolves with what it waits for. */
