@@ -45,14 +45,14 @@ export async function isInFile(db: Db, id: string): Promise<boolean> {
   return (await findInFile(db, { id })).rows[0]?.in_file === 1
 }
 
-/** Whether any content is here, and not in its row. */
-export async function hasObjectsInFiles(db: Db): Promise<boolean> {
+/** Some of the objects whose content is here, and not in its row; none if there are none. */
+export async function listSomeInFiles(db: Db): Promise<string[]> {
   const inFiles = db
     .selectFrom('object')
     .select('object_id')
     .where('available', '=', sql.lit(1))
     .where('content', 'is', null)
-  return (await inFiles.limit(sql.lit(1)).executeTakeFirst()) !== undefined
+  return (await inFiles.limit(sql.lit(10)).execute()).map((row) => row.object_id)
 }
 
 const insertAnnounced = statement<{ ids: IdList }, never>(

@@ -1,7 +1,8 @@
 import assert from 'node:assert/strict'
-import { existsSync, readdirSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { temporaryDirectory } from '../../test/harness/directory.ts'
+import { SuperlinkCore } from '../../test/harness/superlink-core.ts'
 import { openDatabase } from '../db/database.ts'
 import { claimObjectFolder, objectOwner, renewObjectOwner } from './object-place.ts'
 
@@ -23,6 +24,23 @@ test('a folder for objects belongs to one database, and is refused to another on
   writeFileSync(`${folder}/trellis.json`, '')
   await claimObjectFolder(folder, second, true)
   await assert.rejects(claimObjectFolder(folder, first, true), refusal)
+})
+
+test('a folder without the objects of the database is refused, as that of a disk that is not mounted', async () => {
+  using home = temporaryDirectory()
+  await using core = await SuperlinkCore.start({ folder: home.path })
+  const { db } = core.ctx
+  const { runId } = await core.run()
+  await core.push(runId, [core.instruction(runId, await core.join('node'), { bytes: 100_000 })])
+  const [other, own] = [home.file('other'), home.file('objects')]
+  const refusal =
+    /^UsageError: The folder \S+other has no object of this database: mount the disk .* create (\S+) with the content (\{.*\}); then/
+  const [, path = '', content = ''] = refusal.exec(String(await claimObjectFolder(other, db, true).catch(String))) ?? []
+  assert.equal(existsSync(other), false)
+  await claimObjectFolder(own, db, true)
+  mkdirSync(other)
+  writeFileSync(path, content)
+  await claimObjectFolder(other, db, true)
 })
 
 test('of two databases that claim a folder at once, one has it', async () => {

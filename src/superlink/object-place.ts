@@ -1,9 +1,11 @@
 import { randomUUID } from 'node:crypto'
+import { existsSync } from 'node:fs'
 import { constants, copyFile, link, mkdir, readFile, rm, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
 import { UsageError } from '../base/errors.ts'
 import type { Database } from '../db/database.ts'
-import { hasObjectsInFiles } from '../objects/object-rows.ts'
+import { objectPath } from '../objects/object-files.ts'
+import { listSomeInFiles } from '../objects/object-rows.ts'
 import * as settings from './apps/setting-store.ts'
 
 const placeSetting = 'object-place'
@@ -18,7 +20,7 @@ export const folderPlace = 'folder'
 export async function ensureObjectPlace(db: Database, place: string): Promise<void> {
   const known = await findPlace(db)
   if (known === place) return
-  if (await hasObjectsInFiles(db.read)) {
+  if ((await listSomeInFiles(db.read)).length > 0) {
     const where = known === folderPlace ? 'in the folder of --storage-dir' : `in ${known}`
     const remedy = known === folderPlace ? 'leave out --storage' : `add --storage ${known} with its options`
     throw new UsageError(
@@ -58,13 +60,15 @@ const markerName = 'trellis.json'
 
 /**
  * Makes sure that a folder has the objects of no other database, which would delete those of this one. With `marks` the folder
- * is that of this database from now on. Throws a UsageError if it is that of another one.
+ * is that of this database from now on. Throws a UsageError if it is that of another one, or if it has none of the objects that
+ * the database has: a disk may not be mounted.
  */
 export async function claimObjectFolder(directory: string, db: Database, marks: boolean): Promise<void> {
   const path = join(directory, markerName)
   const owner = await objectOwner(db)
   let found = await readMarker(path)
   if (!found && marks) {
+    await ensureHasObjects(directory, db, `create ${path} with the content {"owner":"${owner}"}`)
     await mkdir(directory, { recursive: true, mode: 0o700 })
     // A power cut, or a copy of the folder, may have left one without its content.
     if (found === '') await rm(path, { force: true })
@@ -74,6 +78,14 @@ export async function claimObjectFolder(directory: string, db: Database, marks: 
   if (!found || found === owner) return
   throw new UsageError(
     `The folder ${directory} has the objects of another database: name another folder with --storage-dir. If that database is not used any more, delete ${path}; then objects that this database does not name are deleted too.`,
+  )
+}
+
+async function ensureHasObjects(directory: string, db: Database, giveUp: string): Promise<void> {
+  const some = await listSomeInFiles(db.read)
+  if (some.length === 0 || some.some((id) => existsSync(objectPath(directory, id)))) return
+  throw new UsageError(
+    `The folder ${directory} has no object of this database: mount the disk that has them, or name their folder with --storage-dir. If they are lost, ${giveUp}; then runs that need them fail.`,
   )
 }
 
