@@ -66,7 +66,7 @@ export interface IncomingCall {
 export interface ReceiveOptions {
   /** Takes a large content out of the body while it arrives: then the rest is returned. */
   readonly cut?: ContentCut | undefined
-  /** Called while a body arrives whose sender can be told at once that it is refused. */
+  /** Called while the body arrives. If it throws, the rest of the body is not kept. */
   readonly judge?: JudgeArrived
 }
 

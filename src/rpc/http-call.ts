@@ -86,24 +86,36 @@ export async function serveHttpCall(
 }
 
 /**
- * Returns the whole body; throws as soon as it is known to be too large, too slow, or without room. A malformed one is read
- * to its end first: clients over HTTP/1.1 read no response before they have sent everything.
+ * Returns the whole body; throws as soon as it is known to be too large, too slow, or without room. The rest of a malformed one
+ * is thrown away as it comes: clients over HTTP/1.1 read no response before they have sent everything.
  */
 async function receiveBody(
   request: IncomingMessage,
   room: ByteRoom,
   pace: BodyPace,
   bytesMax: number,
-  { cut }: ReceiveOptions = {},
+  { cut, judge }: ReceiveOptions = {},
 ): Promise<Uint8Array> {
   const { 'content-length': length } = request.headers
   if (Number(length ?? 0) > bytesMax) throw messageTooLarge(bytesMax)
   const body = cut ?? new ArrivingBytes(0)
-  body.announce(Number(length ?? bytesMax))
-  await receiveChunks(request, room, pace, (chunk) => {
-    if (body.length + chunk.length > bytesMax) throw messageTooLarge(bytesMax)
-    return body.add(chunk)?.then(() => 'more') ?? 'more'
+  let received = 0
+  let fault: { readonly error: unknown } | undefined
+  body.announce(Number(length ?? bytesMax), (bytes, announced) => {
+    try {
+      judge?.(bytes, announced)
+    } catch (error) {
+      fault = { error }
+    }
   })
+  await receiveChunks(request, room, pace, (chunk) => {
+    received += chunk.length
+    if (received > bytesMax) throw messageTooLarge(bytesMax)
+    if (!fault) return body.add(chunk)?.then(() => 'more') ?? 'more'
+    room.give(chunk.length)
+    return 'more'
+  })
+  if (fault) throw fault.error
   return body.bytes()
 }
 

@@ -14,6 +14,7 @@ import { silentLogger } from '../base/log.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { formatAddress } from './address.ts'
 import { createChannel } from './channel.ts'
+import type { ConnectionBounds } from './connection-bounds.ts'
 import { startListener } from './listener.ts'
 import { pulledObject, receivedObject, withObject } from './object-content.ts'
 import { callerKind, defineService } from './service.ts'
@@ -21,7 +22,7 @@ import { callerKind, defineService } from './service.ts'
 const large = Buffer.from(Uint8Array.from({ length: 2_500_000 }, (_, at) => at % 241))
 
 /** A server that takes objects into files; a caller owns the object `own`, and another's is refused. */
-async function setUp(transport: 'grpc' | 'http') {
+async function setUp(transport: 'grpc' | 'http', bounds: Partial<ConnectionBounds> = {}) {
   const stack = new AsyncDisposableStack()
   const sent = stack.use(temporaryDirectory()).file('object')
   const incoming = stack.use(temporaryDirectory()).path
@@ -69,7 +70,7 @@ async function setUp(transport: 'grpc' | 'http') {
   })
   const listener = stack.use(
     await startListener({
-      ...{ name: 'test', address: '127.0.0.1:0', services: [service], log: silentLogger },
+      ...{ name: 'test', address: '127.0.0.1:0', services: [service], log: silentLogger, bounds },
       onJudged: () => {
         connections += 1
       },
@@ -168,4 +169,15 @@ test('nonsense is refused over gRPC while it arrives, and most of it is never se
   assert.ok(socket.bytesWritten < 2 * limits.connectionWindowBytes, `${socket.bytesWritten} bytes were sent`)
   session.destroy()
   assert.equal(await server.push('own'), true)
+})
+
+test('nonsense over HTTP is read to its end, and takes no room from other requests', async () => {
+  const bounds = { bodiesBytesMax: 2_000_000, bodiesPerPeerBytesMax: 1_000_000, bodyRoomMs: 200 }
+  await using server = await setUp('http', bounds)
+  const response = await fetch(`http://127.0.0.1:${server.port}/v1/fleet/push-object`, {
+    method: 'POST',
+    headers: { 'content-type': 'application/protobuf' },
+    body: Buffer.alloc(10_000_000, 0xa5),
+  })
+  assert.deepEqual([response.status, server.files()], [400, []])
 })
