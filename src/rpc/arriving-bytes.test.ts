@@ -27,3 +27,15 @@ test('a body of one chunk is not copied, and an announced length takes no memory
   assert.equal(arriving.bytes().toString(), 'whole!')
   assert.ok(arriving.bytes().buffer.byteLength <= 1024 * 1024)
 })
+
+test('bytes are judged after 64 KiB, from then on whenever there are four times as many, and never when all are here', () => {
+  const chunk = Buffer.alloc(16 * 1024)
+  const judged: number[] = []
+  const arriving = new ArrivingBytes(0)
+  arriving.announce(64 * chunk.length, (bytes, length) => {
+    assert.equal(length, 64 * chunk.length)
+    judged.push(bytes.length / 1024)
+  })
+  for (let count = 0; count < 64; count++) arriving.add(chunk)
+  assert.deepEqual(judged, [64, 256])
+})
