@@ -45,7 +45,7 @@ function serverAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
     confirmMessageReceived: async (request) => void (await calls.call(server.confirmMessageReceived, request)),
     getNodes: async () => (await calls.call(server.getNodes, { runId })).nodes,
     pushLogs: async (logs) => void (await calls.call(server.pushLogs, { node: {}, runId, logs })),
-    pushEvent: async () => {},
+    pushEvents: async () => {},
     saveCheckpoint: async () => false,
     async finish({ context, subStatus, details }: TaskOutcome) {
       if (subStatus === 'completed' && context) await calls.call(server.pushAppOutputs, { token, runId, context })
@@ -74,7 +74,7 @@ function clientAppTask(calls: TaskCalls, options: AppioTaskOptions): TaskApi {
     confirmMessageReceived: async (request) => void (await calls.call(client.confirmMessageReceived, request)),
     getNodes: async () => [],
     pushLogs: async () => {},
-    pushEvent: async () => {},
+    pushEvents: async () => {},
     saveCheckpoint: async () => false,
     async finish({ context }: TaskOutcome) {
       if (!context) throw new Error('A SuperNode of Flower 1.29 takes the end of a task only with its context.')

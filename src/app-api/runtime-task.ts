@@ -68,9 +68,9 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
       logBatch += 1n
       await calls.call(runtime.pushLogs, { node: {}, runId, logs, batch: logBatch })
     },
-    async pushEvent(event) {
+    async pushEvents(events) {
       eventBatch += 1n
-      await calls.call(runtime.pushTaskEvents, { events: [event], batch: eventBatch })
+      await calls.call(runtime.pushTaskEvents, { events: [...events], batch: eventBatch })
     },
     async saveCheckpoint(context) {
       try {

@@ -78,6 +78,14 @@ export type Held<T> = T & { readonly waited: boolean }
  * the server cannot be reached. Throws a {@link TaskEndedError} when the server has ended the task, and an RpcError for
  * what no waiting would mend.
  */
+/** What an app reports of itself. */
+export interface TaskEvent {
+  readonly timestamp: string
+  readonly event: string
+  /** JSON */
+  readonly data: string
+}
+
 export interface TaskApi {
   /** Aborted when this process stops or the task was ended. */
   readonly signal: AbortSignal
@@ -113,7 +121,7 @@ export interface TaskApi {
   getNodes(options?: { knownNodes?: number }): Promise<MessageShape<typeof NodeInfoSchema>[]>
   pushLogs(logs: string[]): Promise<void>
   /** Tells the followers of the run; servers without events are not called. */
-  pushEvent(event: { timestamp: string; event: string; data: string }): Promise<void>
+  pushEvents(events: readonly TaskEvent[]): Promise<void>
   /** Keeps what a ServerApp goes on from. Returns false if the server keeps no checkpoints. */
   saveCheckpoint(context: MessageInitShape<typeof ContextSchema>): Promise<boolean>
   finish(outcome: TaskOutcome): Promise<void>

@@ -237,13 +237,30 @@ test('a run that has ended is told so, whatever the grid waits for', async () =>
   await assert.rejects(grid.sendAndReceive([instructionFor()], { timeoutSeconds: 60 }), TaskEndedError)
 })
 
-test('progress is reported in order and never fails the run', async () => {
+test('progress is reported in order, in few calls, and never fails the run', async () => {
   const { server, grid } = setUp()
-  server.failures.pushEvent = [new Error('no room'), undefined]
-  grid.reportProgress({ round: 1, rounds: 2, phase: 'train' })
-  grid.reportProgress({ round: 2, rounds: 2, phase: 'train' })
+  const report = (...rounds: number[]): void => {
+    for (const round of rounds) grid.reportProgress({ round, rounds: 9, phase: 'train' })
+  }
+  const { pushEvents } = server.api
+  const isUnderWay = Promise.withResolvers<void>()
+  server.api.pushEvents = async (events) => {
+    isUnderWay.resolve()
+    await pushEvents(events)
+  }
+  report(1)
+  await isUnderWay.promise
+  report(2, 3, 4)
   await grid.flush()
-  assert.deepEqual(server.calls, ['pushEvent', 'pushEvent'])
+  assert.deepEqual(server.calls, ['pushEvents', 'pushEvents'])
+  assert.deepEqual(
+    server.events.map(({ data }) => JSON.parse(data).round),
+    [1, 2, 3, 4],
+  )
+  server.failures.pushEvents = [new Error('no room')]
+  report(5)
+  await grid.flush()
+  assert.equal(server.events.length, 4)
 })
 
 test('small messages travel whole at a server that takes objects along, and confirmations together', async () => {

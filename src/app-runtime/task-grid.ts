@@ -1,9 +1,10 @@
-import type { TaskApi } from '../app-api/task-api.ts'
+import type { TaskApi, TaskEvent } from '../app-api/task-api.ts'
 import { sendMessages } from '../app-api/task-messages.ts'
 import { forEachAtOnce } from '../base/at-once.ts'
 import { isoTimestamp, systemClock } from '../base/clock.ts'
 import { superlinkNodeId } from '../base/ids.ts'
 import { limits } from '../base/limits.ts'
+import { Together } from '../base/together.ts'
 import type { Context } from '../message/context.ts'
 import { deflateMessage } from '../message/deflate.ts'
 import type { Message, MessageError } from '../message/message.ts'
@@ -39,6 +40,8 @@ export class TaskGrid implements Grid {
   readonly #held = new Map<string, { readonly bytesAtHand: number }>()
   #heldBytes = 0
   readonly #confirmations: Confirmations
+  /** Each call is a commit of the server: what is reported while one is under way goes into the next. */
+  readonly #together: Together<TaskEvent, void>
   #events: Promise<void> = Promise.resolve()
   #warned = false
 
@@ -46,6 +49,14 @@ export class TaskGrid implements Grid {
     this.#api = api
     this.runId = run.runId
     this.#taskId = run.taskId
+    this.#together = new Together<TaskEvent, void>({
+      work: async (events) => {
+        await api.pushEvents(events)
+        return events.map(() => undefined)
+      },
+      keysOf: () => [],
+      atOnce: limits.eventsPerCallMax,
+    })
     this.#confirmations = new Confirmations(this.#route())
   }
 
@@ -168,7 +179,8 @@ export class TaskGrid implements Grid {
       data: JSON.stringify(progress),
     }
     // In order, and never in the way of the run.
-    this.#events = this.#events.then(() => this.#api.pushEvent(event)).catch(() => {})
+    const sent = this.#together.do(event).catch(() => {})
+    this.#events = this.#events.then(() => sent)
   }
 
   /** Resolves when everything that was reported or confirmed has been sent. */

@@ -144,8 +144,7 @@ export const limits = {
   /** What the ClientApps of a simulation print in all, so that room is left for the ServerApp. */
   simulatedNodesLogBytesMax: 8 * MiB,
   /** What an app reports of itself while it runs. */
-  eventBytesMax: 16 * 1024,
-  eventNameBytesMax: 200,
+  ...{ eventBytesMax: 16 * 1024, eventNameBytesMax: 200, eventsPerCallMax: 100 },
   /** Events of a SuperLink: how many are kept and for how long, one of them, and those that wait for the webhook. */
   ...{ eventsKeptMax: 100_000, eventKeptMs: 30 * 24 * 60 * 60_000, eventRecordBytesMax: 96 * KiB },
   ...{ webhookWaitingMax: 100_000, webhookPatienceMs: 3 * 24 * 60 * 60_000 },

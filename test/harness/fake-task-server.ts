@@ -1,5 +1,5 @@
 import { create } from '@bufbuild/protobuf'
-import type { InputWishes, TaskApi, TaskInput, TaskOutcome } from '../../src/app-api/task-api.ts'
+import type { InputWishes, TaskApi, TaskEvent, TaskInput, TaskOutcome } from '../../src/app-api/task-api.ts'
 import { FabSchema } from '../../src/gen/flwr/proto/fab_pb.ts'
 import { MessageSchema, type ObjectTree } from '../../src/gen/flwr/proto/message_pb.ts'
 import { NodeInfoSchema } from '../../src/gen/flwr/proto/node_pb.ts'
@@ -29,6 +29,7 @@ export class FakeTaskServer {
   /** Every call in its order. */
   readonly calls: Method[] = []
   readonly confirmed: string[] = []
+  readonly events: TaskEvent[] = []
   /** Called when the task has ended. */
   onFinished = (): void => {}
   /** How the task ended, once it has. */
@@ -153,7 +154,7 @@ export class FakeTaskServer {
         }),
       getNodes: () => call('getNodes', () => [create(NodeInfoSchema, { nodeId: run.nodeId })]),
       pushLogs: () => call('pushLogs', () => {}),
-      pushEvent: () => call('pushEvent', () => {}),
+      pushEvents: (events: readonly TaskEvent[]) => call('pushEvents', () => void this.events.push(...events)),
       finish: ({ reply, ...outcome }: TaskOutcome) =>
         call('finish', () => {
           this.outcome = outcome
