@@ -68,6 +68,8 @@ export class HostileSimulation {
       await this.#apps.call(method.pushTaskOutput, ended, { headers: this.#clientApp }).catch(() => {})
     const { runId, nodeId } = this.#run
     const headers = this.#serverApp
+    // Its lease would end on a busy machine.
+    await this.#apps.call(method.sendTaskHeartbeat, {}, { headers })
     this.#messages += 1
     const { wire, tree, objects } = instructionTo(nodeId, runId, this.#messages)
     await this.#apps.call(method.pushMessages, { messagesList: [wire], messageObjectTrees: [tree] }, { headers })
