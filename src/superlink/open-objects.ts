@@ -9,6 +9,7 @@ import { BucketError } from '../objects/bucket/bucket-errors.ts'
 import { BucketObjects } from '../objects/bucket/bucket-objects.ts'
 import { BucketWatch } from '../objects/bucket/bucket-watch.ts'
 import { openBucket } from '../objects/bucket/open-bucket.ts'
+import { listSomeInFiles } from '../objects/object-rows.ts'
 import { createObjectStore, type ObjectStore, type ObjectStoreOptions } from '../objects/object-store.ts'
 import { runJob } from './background-job.ts'
 import type { SuperlinkConfig } from './config.ts'
@@ -69,7 +70,13 @@ export async function openObjects(
     await openBucket(
       { ...storage, sleep: (ms) => clock.sleep(ms), onRequest: (action, result) => requests.inc({ action, result }) },
       {
-        ...{ owner: await objectOwner(db), log, clock, signal },
+        ...{
+          owner: await objectOwner(db),
+          hasObjects: (await listSomeInFiles(db.read)).length > 0,
+          log,
+          clock,
+          signal,
+        },
         onWaiting(reason) {
           health.check({ unreadiness: () => reason })
           void health.start()

@@ -62,7 +62,7 @@ const exceptions: readonly { readonly sql: RegExp; readonly reason: string }[] =
   },
   {
     sql: /^select "object_id" from "object" where "available" = 1 and "content" is null limit 10$/,
-    reason: 'Twice, at the start: until the first large objects.',
+    reason: 'A few times, at the start: until the first large objects.',
   },
   { sql: /^select "name" from "part" where "position" = \?$/, reason: 'Once, at the start, of an index.' },
 ]

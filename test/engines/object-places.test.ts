@@ -169,12 +169,20 @@ for (const [name, serverOf] of [
     assert.ok(!server.stored().includes(keyOf('restart', ids[0] as string)))
   })
 
-  test(`two SuperLinks do not share a place in ${name}`, { skip }, async () => {
-    const start = { ...recordingLogger(), clock, signal: undefined }
+  test(`two SuperLinks do not share a place in ${name}, and one with objects takes no place without any`, {
+    skip,
+  }, async () => {
+    const start = { ...recordingLogger(), clock, hasObjects: false, signal: undefined }
     const url = serverOf().url('shared')
     using _ = await openBucket(accessTo(url), { ...start, owner: 'one' })
     using _again = await openBucket(accessTo(url), { ...start, owner: 'one' })
     await assert.rejects(openBucket(accessTo(url), { ...start, owner: 'other' }), /is that of another SuperLink/)
+    const inUse = { ...start, owner: 'one', hasObjects: true }
+    using _later = await openBucket(accessTo(url), inUse)
+    await assert.rejects(
+      openBucket(accessTo(serverOf().url('wrong')), inUse),
+      /^UsageError: The object store s3:\/\/models\/wrong has no object of this database: correct .*"owner":"one"/,
+    )
   })
 }
 
@@ -278,7 +286,7 @@ test('a start waits for its store and says so; a wrong setting ends it with a re
 }, async () => {
   const url = strict.url('start', proxy.port)
   const { log, lines } = recordingLogger()
-  const start = { log, clock, owner: 'one', signal: undefined }
+  const start = { log, clock, owner: 'one', hasObjects: false, signal: undefined }
   let left = 3
   proxy.fault = () => (left-- > 0 ? { status: 503 } : undefined)
   using _ = await openBucket(accessTo(url), start)
@@ -307,7 +315,7 @@ test('a start waits for its store and says so; a wrong setting ends it with a re
 test('a private CA is trusted if it is named; otherwise the error names the option', { skip }, async () => {
   const ca = await TestCa.create(home.path)
   await using server = await ObjectServer.start(home.file('tls'), { tls: await ca.server() })
-  const start = { ...recordingLogger(), clock, owner: 'one', signal: undefined }
+  const start = { ...recordingLogger(), clock, owner: 'one', hasObjects: false, signal: undefined }
   const url = server.url('tls')
   using _ = await openBucket(accessTo(url, { ca: [ca.issued.certificatePem] }), start)
   await assert.rejects(openBucket(accessTo(url), start), /is not from a CA that is trusted: .*--storage-ca-certfile/)

@@ -182,6 +182,11 @@ export class Bucket implements Disposable {
     return (await this.#readMarker()) === owner
   }
 
+  /** Whether the place is marked as that of any SuperLink. */
+  async isMarked(): Promise<boolean> {
+    return (await this.#readMarker()) !== undefined
+  }
+
   /** Finds out whether the bucket does this, by a request that changes nothing. Throws a BucketError otherwise. */
   async probe(action: Action): Promise<void> {
     if (action === 'delete') {

@@ -10,6 +10,8 @@ import { type BucketAccess, BucketRequests } from './bucket-requests.ts'
 export interface BucketStart {
   /** The id of the state whose objects the bucket holds. */
   readonly owner: string
+  /** Whether the state names objects that are in the bucket. */
+  readonly hasObjects: boolean
   readonly log: Logger
   readonly clock: Clock
   /** Called with a sentence each time that the server cannot be reached yet. */
@@ -25,14 +27,18 @@ export function bucketOf(access: BucketAccess): Bucket {
 
 /**
  * Opens a bucket and claims the place there for this state. Waits for a server that cannot be reached yet, and says so; throws a
- * UsageError if waiting does not help, or if the place is that of another SuperLink.
+ * UsageError if waiting does not help, or if the place is that of another SuperLink or has lost the objects.
  */
 export async function openBucket(access: BucketAccess, start: BucketStart): Promise<Bucket> {
-  const { owner, log, clock, signal } = start
+  const { owner, hasObjects, log, clock, signal } = start
   const bucket = bucketOf(access)
   const since = new Date(clock.now()).toISOString()
   for (let failures = 1; ; failures++) {
     try {
+      if (hasObjects && !(await bucket.isMarked()))
+        throw new UsageError(
+          `The object store ${bucket.label} has no object of this database: correct endpoint=… and the prefix in --storage. If the objects are lost, create ${bucket.label}/trellis.json with the content {"owner":"${owner}"}; then runs that need them fail.`,
+        )
       if (await bucket.claim(owner)) {
         if (failures > 1) log.info(`The object store ${bucket.label} responds`)
         return bucket
