@@ -1,10 +1,14 @@
 import { dirname } from 'node:path'
+import { systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
 import type { StorageRoom } from '../base/storage-room.ts'
 import { type Database, inMemory, openDatabase } from '../db/database.ts'
 import { openPostgres } from '../db/postgres/postgres-database.ts'
+import { BucketError } from '../objects/bucket/bucket-errors.ts'
+import { bucketOf } from '../objects/bucket/open-bucket.ts'
 import type { SuperlinkConfig } from './config.ts'
+import type { StorageConfig } from './config-storage.ts'
 import type { SuperlinkHealth } from './superlink-health.ts'
 
 export interface StateNotices {
@@ -22,7 +26,7 @@ export interface StateNotices {
 
 /** Opens the database of the configuration. A database server that cannot be reached yet is waited for. */
 export async function openState(
-  { database, simulation }: Pick<SuperlinkConfig, 'database' | 'simulation'>,
+  { database, simulation, storage }: Pick<SuperlinkConfig, 'database' | 'simulation' | 'storage'>,
   { room, log, health, onCommit, onStandby, onTakenOver, signal }: StateNotices,
 ): Promise<Database> {
   const onEffectFailed = (error: unknown): void =>
@@ -39,6 +43,7 @@ export async function openState(
       log.info(reason)
       health.check({ unreadiness: () => room.trouble ?? `${reason} It has waited since ${standbySince}.` })
       onStandby?.()
+      if (storage) void warnOfBucket(storage, log)
     }
     const onBack = (): void => room.noteBack()
     const ofServer = { onFull, onLost, onBack, onWaiting, onTakenOver }
@@ -48,4 +53,16 @@ export async function openState(
   // What is simulated can be simulated again.
   const survives = simulation ? 'crash' : 'power-cut'
   return openDatabase({ ...notices, path, survives, ...room.noticesOf(dirname(path)) })
+}
+
+/** Warns while another SuperLink serves if this one could not use its bucket now: it would end when it takes over. */
+async function warnOfBucket(storage: StorageConfig, log: Logger): Promise<void> {
+  using bucket = bucketOf({ ...storage, sleep: (ms) => systemClock.sleep(ms) })
+  try {
+    await bucket.probe('get')
+  } catch (error) {
+    log.warn(
+      `This standby could not take over now: ${error instanceof BucketError ? error.sentence : errorText(error)}`,
+    )
+  }
 }

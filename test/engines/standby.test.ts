@@ -228,7 +228,7 @@ test(
     writeFileSync(fleet.bucketKeys(next), 'no keys')
     // One that has served before would wait until its file is right.
     const failed = fleet.restart(next)
-    await failed.line(/this one is a standby/)
+    await failed.line(/This standby could not take over now: The object store \S+ cannot be used: --storage-cred/)
     await killActive()
     assert.equal(await failed.end(), 1)
     await failed.heard()
