@@ -17,4 +17,6 @@ if [ -z "$node" ]; then
     exit 1
   fi
 fi
-exec "$node" --disable-warning=ExperimentalWarning "$root/bin/start.mjs" "$(basename "$self")" "$@"
+# V8 counts buffers that were read from sockets and files towards a small heap, and would collect all garbage every few megabytes.
+# Below this size (MB) of heap and buffers it only looks at new objects, which costs a fraction.
+exec "$node" --initial-old-space-size=96 --disable-warning=ExperimentalWarning "$root/bin/start.mjs" "$(basename "$self")" "$@"
