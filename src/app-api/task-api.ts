@@ -1,4 +1,5 @@
 import type { MessageInitShape, MessageShape } from '@bufbuild/protobuf'
+import type { ContentSink } from '../base/content-sink.ts'
 import type { FabSchema } from '../gen/flwr/proto/fab_pb.ts'
 import type {
   ConfirmMessageReceivedRequestSchema,
@@ -114,7 +115,7 @@ export interface TaskApi {
   pushObject(request: MessageInitShape<typeof PushObjectRequestSchema>): Promise<boolean>
   pullObject(
     request: MessageInitShape<typeof PullObjectRequestSchema>,
-    options: { waitMs: number; signal?: AbortSignal },
+    options: { waitMs: number; signal?: AbortSignal; sinkFor?: (length: number) => ContentSink },
   ): Promise<Held<MessageShape<typeof PullObjectResponseSchema>>>
   confirmMessageReceived(request: MessageInitShape<typeof ConfirmMessageReceivedRequestSchema>): Promise<void>
   /** Waits a while for another number of nodes than `knownNodes`, where the server can. */

@@ -54,7 +54,7 @@ export class TaskCalls {
   async call<I extends DescMethodUnary['input'], O extends DescMethodUnary['output']>(
     method: DescMethodUnary<I, O>,
     request: MessageInitShape<I>,
-    options: Pick<CallOptions, 'waitMs' | 'signal'> = {},
+    options: Pick<CallOptions, 'waitMs' | 'signal' | 'sinkFor'> = {},
   ): Promise<Held<MessageShape<O>>> {
     const { channel, token, clock = systemClock } = this.#options
     const signal = options.signal ? AbortSignal.any([this.signal, options.signal]) : this.signal

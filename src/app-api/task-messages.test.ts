@@ -7,7 +7,8 @@ import { NdArray } from '../message/nd-array.ts'
 import { ArrayRecord, RecordDict } from '../message/records.ts'
 import { ObjectRefusedError, ObjectsUnavailableError } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
-import { fetchMessage, findOversize, sendMessages, sendReply, type TaskRoute } from './task-messages.ts'
+import type { TaskRoute } from './fetch-objects.ts'
+import { fetchMessage, findOversize, sendMessages, sendReply } from './task-messages.ts'
 
 function setUp() {
   const server = new FakeTaskServer()

@@ -1,31 +1,15 @@
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
-import { systemClock } from '../base/clock.ts'
 import { limits } from '../base/limits.ts'
 import { ContextSchema, type ObjectTree } from '../gen/flwr/proto/message_pb.ts'
 import type { DeflatedMessage } from '../message/deflate.ts'
-import { inflateMessage } from '../message/inflate.ts'
 import type { Message } from '../message/message.ts'
 import { selectCarried } from '../objects/carried-objects.ts'
-import { objectId } from '../objects/object-format.ts'
-import { flattenTree } from '../objects/object-tree.ts'
-import { pullObjects, pushObjects } from '../objects/transfer.ts'
-import type { TaskApi, TaskOutcome } from './task-api.ts'
+import { pushObjects } from '../objects/transfer.ts'
+import { withObject } from '../rpc/object-content.ts'
+import { fetchWhole, type ObjectsAtHand, type TaskRoute } from './fetch-objects.ts'
+import type { TaskOutcome } from './task-api.ts'
 
 /** Moves whole messages between an app and its server: their objects, each once, and what goes before and after. */
-
-export interface TaskRoute {
-  readonly api: TaskApi
-  readonly nodeId: bigint
-  readonly runId: bigint
-}
-
-/** Objects that came with messages, by their hashes. */
-export type ObjectsAtHand = ReadonlyMap<string, Uint8Array>
-
-export const noObjects: ObjectsAtHand = new Map()
-
-/** How long the server may hold a call for an object that is still on its way to it. */
-const objectWaitMs = 20_000
 
 /** Fetches the objects of a message that was handed out, confirms it and puts it together; gives up at the signal. */
 export async function fetchMessage(
@@ -38,38 +22,9 @@ export async function fetchMessage(
   const { atHand, signal = api.signal } = options
   const confirm =
     options.confirm ?? ((id: string) => api.confirmMessageReceived({ node: { nodeId }, runId, messageObjectId: id }))
-  const objects = await fetchObjects(route, flattenTree(tree), signal, atHand)
+  const inflate = await fetchWhole(route, tree, signal, atHand)
   await confirm(messageId)
-  return inflateMessage(messageId, (id) => objects.get(id) as Uint8Array)
-}
-
-/**
- * Fetches the objects of messages that were handed out that are not at hand, and checks that they have the bytes that their
- * ids say.
- */
-export async function fetchObjects(
-  { api, nodeId, runId }: TaskRoute,
-  ids: readonly string[],
-  signal: AbortSignal,
-  atHand: ObjectsAtHand = noObjects,
-): Promise<Map<string, Uint8Array>> {
-  const objects = new Map<string, Uint8Array>()
-  for (const id of ids) {
-    const bytes = atHand.get(id)
-    if (bytes) objects.set(id, bytes)
-  }
-  const node = { nodeId }
-  await pullObjects({
-    ids,
-    has: (id) => objects.has(id),
-    pull: (id) => api.pullObject({ node, runId, objectId: id }, { waitMs: objectWaitMs, signal }),
-    write(id, { objectContent: bytes }) {
-      if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
-      objects.set(id, bytes)
-    },
-    sleep: (ms) => systemClock.sleep(ms, signal),
-  })
-  return objects
+  return inflate()
 }
 
 /**
@@ -117,17 +72,17 @@ async function sendTogether(
     objects,
   })
   const node = { nodeId }
-  const find = (id: string): Uint8Array => {
-    for (const { objects } of messages) {
-      const bytes = objects.get(id)
-      if (bytes) return bytes()
+  const find = (id: string): Uint8Array | readonly Uint8Array[] => {
+    for (const { objects, chunks } of messages) {
+      const content = chunks.get(id) ?? objects.get(id)?.()
+      if (content) return content
     }
     throw new Error(`The server asks for object ${id}, which is not part of the messages.`)
   }
   await pushObjects({
     ids: objectsToPush,
     read: find,
-    push: (id, objectContent) => api.pushObject({ node, runId, objectId: id, objectContent, sessionId }),
+    push: (id, content) => api.pushObject(withObject({ node, runId, objectId: id, sessionId }, content)),
     async isStored(id) {
       const { objectFound, objectAvailable } = await api.pullObject({ node, runId, objectId: id }, { waitMs: 0 })
       return objectAvailable || (mayBePassedOn && !objectFound)

@@ -1,13 +1,7 @@
+import type { TaskRoute } from '../app-api/fetch-objects.ts'
 import { writeLastWords } from '../app-api/last-words.ts'
 import { type TaskApi, TaskEndedError, type TaskInput, type WholeMessage } from '../app-api/task-api.ts'
-import {
-  fetchMessage,
-  findOversize,
-  findOversizeState,
-  sendOutput,
-  sendReply,
-  type TaskRoute,
-} from '../app-api/task-messages.ts'
+import { fetchMessage, findOversize, findOversizeState, sendOutput, sendReply } from '../app-api/task-messages.ts'
 import { errorText } from '../base/errors.ts'
 import { limits } from '../base/limits.ts'
 import { type DeflatedMessage, deflateMessage } from '../message/deflate.ts'

@@ -1,4 +1,4 @@
-import type { TaskRoute } from '../app-api/task-messages.ts'
+import type { TaskRoute } from '../app-api/fetch-objects.ts'
 
 /** Message ids in one call. */
 const idsPerCallMax = 500

@@ -1,9 +1,18 @@
-import { fetchMessage, fetchObjects, noObjects, type ObjectsAtHand, type TaskRoute } from '../app-api/task-messages.ts'
+import {
+  fetchChunk,
+  fetchObjects,
+  fetchWhole,
+  noObjects,
+  type ObjectsAtHand,
+  type TaskRoute,
+} from '../app-api/fetch-objects.ts'
+import { fetchMessage } from '../app-api/task-messages.ts'
 import { systemClock } from '../base/clock.ts'
 import { errorText } from '../base/errors.ts'
 import { superlinkNodeId } from '../base/ids.ts'
+import { type LendMemory, ownMemory } from '../base/lent-memory.ts'
 import type { ObjectTree, Message as WireMessage } from '../gen/flwr/proto/message_pb.ts'
-import { inflateMessage, parseArray, parseChunk } from '../message/inflate.ts'
+import { parseArray } from '../message/inflate.ts'
 import { errorCodes, Message, type MessageError, type Metadata } from '../message/message.ts'
 import { type InflatedOutline, inflateOutline, type Outline } from '../message/outline.ts'
 import { metadataFromWire } from '../message/wire.ts'
@@ -115,8 +124,7 @@ class ReplyAtServer implements HeldReply {
   async load(signal: AbortSignal): Promise<Message> {
     if (this.error) return new Message(this.metadata, { error: this.error })
     try {
-      const objects = await fetchObjects(this.#route, flattenTree(this.#tree), signal, this.#atHand)
-      return inflateMessage(this.#tree.objectId, (id) => objects.get(id) as Uint8Array)
+      return (await fetchWhole(this.#route, this.#tree, signal, this.#atHand))()
     } catch (error) {
       return this.#lost(error, signal)
     }
@@ -128,13 +136,13 @@ class ReplyAtServer implements HeldReply {
       const objects = await fetchObjects(this.#route, [...new Set(arrayIds.values())], signal, this.#atHand)
       return [...arrayIds].flatMap(([name, arrayId]) => {
         const { stype, chunkIds } = parseArray(arrayId, (id) => objects.get(id) as Uint8Array)
-        const load = inRuns(chunkIds, (id, signal: AbortSignal) => this.#loadChunk(id, signal))
+        const load = inRuns(chunkIds, (...chunk) => this.#loadChunk(...chunk))
         return chunkIds.map((_, index) => ({
           name,
           stype,
           isFirst: index === 0,
           isLast: index === chunkIds.length - 1,
-          load: (signal: AbortSignal) => load(index, signal),
+          load: (signal: AbortSignal, lend?: LendMemory) => load(index, signal, lend),
         }))
       })
     } catch (error) {
@@ -147,10 +155,9 @@ class ReplyAtServer implements HeldReply {
     return this.#release(this.#tree.objectId)
   }
 
-  async #loadChunk(id: string, signal: AbortSignal): Promise<Uint8Array> {
+  async #loadChunk(id: string, signal: AbortSignal, lend: LendMemory): Promise<Uint8Array> {
     try {
-      const objects = await fetchObjects(this.#route, [id], signal, this.#atHand)
-      return parseChunk(objects.get(id) as Uint8Array)
+      return await fetchChunk(this.#route, id, signal, { atHand: this.#atHand, lend })
     } catch (error) {
       throw new LostReplyError(this, this.#lost(error, signal))
     }
@@ -161,16 +168,20 @@ class ReplyAtServer implements HeldReply {
   }
 }
 
-/** Loads equal neighbours once: long stretches of an array may be the same chunk, e.g. of zeros. */
+/**
+ * Loads equal neighbours once: long stretches of an array may be the same chunk, e.g. of zeros. Their memory is not lent, because
+ * the first one of them is through with it before the others are.
+ */
 function inRuns<T>(
   ids: readonly string[],
-  load: (id: string, signal: AbortSignal) => Promise<T>,
-): (index: number, signal: AbortSignal) => Promise<T> {
+  load: (id: string, signal: AbortSignal, lend: LendMemory) => Promise<T>,
+): (index: number, signal: AbortSignal, lend?: LendMemory) => Promise<T> {
   let loading: { readonly id: string; readonly result: Promise<T> } | undefined
-  return (index, signal) => {
+  return (index, signal, lend = ownMemory) => {
     const id = ids[index] as string
-    const result = loading?.id === id ? loading.result : load(id, signal)
-    loading = ids[index + 1] === id ? { id, result } : undefined
+    const isShared = ids[index + 1] === id
+    const result = loading?.id === id ? loading.result : load(id, signal, isShared ? ownMemory : lend)
+    loading = isShared ? { id, result } : undefined
     return result
   }
 }

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
+import type { ContentSink } from './content-sink.ts'
 
 /** What is written in one go, and the memory that a content takes while it arrives. */
 const pieceBytes = 256 * 1024
@@ -15,7 +16,7 @@ export interface IncomingFileOptions {
  * A large content that is written to a file while it arrives, and hashed on the way. Its memory is one piece, however large
  * the content is. The file is deleted with the object unless it was moved to its place.
  */
-export class IncomingFile implements AsyncDisposable {
+export class IncomingFile implements AsyncDisposable, ContentSink {
   readonly #path: string
   readonly #file: FileHandle
   readonly #options: IncomingFileOptions

@@ -19,6 +19,8 @@ export interface DeflatedMessage {
   readonly tree: ObjectTree
   /** Functions that return the bytes of each object of the tree. */
   readonly objects: ReadonlyMap<string, () => Uint8Array>
+  /** The head and the body of each large chunk of an array: the body is a view of the array. */
+  readonly chunks: ReadonlyMap<string, readonly Uint8Array[]>
   /** Size of the largest object: arrays are cut into chunks, other records are not. */
   readonly objectBytesLargest: number
   /** Size of all objects together; an object that occurs more than once may be counted each time. */
@@ -42,6 +44,7 @@ export function deflateMessage(message: Message, metadata: Metadata = message.me
     wire: strippedMessage({ ...metadata, messageId }, message.error),
     tree,
     objects: parts.objects,
+    chunks: parts.chunks,
     objectBytesLargest: parts.objectBytesLargest,
     objectBytesTotal: parts.bytesTotal,
   }
@@ -53,11 +56,16 @@ const knownArrays = new WeakMap<NdArray, KnownArray>()
 interface KnownArray {
   readonly tree: ObjectTree
   readonly objects: ReadonlyMap<string, () => Uint8Array>
+  readonly chunks: ReadonlyMap<string, readonly Uint8Array[]>
   readonly bytesTotal: number
 }
 
+/** A chunk up to this size is joined with its head: that costs less than the handling of parts. */
+const copiedBytesMax = 64 * 1024
+
 class Parts {
   readonly objects = new Map<string, () => Uint8Array>()
+  readonly chunks = new Map<string, readonly Uint8Array[]>()
   objectBytesLargest = 0
   bytesTotal = 0
 
@@ -83,10 +91,11 @@ class Parts {
     if (!known) {
       const parts = new Parts()
       const tree = parts.#newArray(array)
-      known = { tree, objects: parts.objects, bytesTotal: parts.bytesTotal }
+      known = { tree, objects: parts.objects, chunks: parts.chunks, bytesTotal: parts.bytesTotal }
       knownArrays.set(array, known)
     }
     for (const [id, bytes] of known.objects) this.objects.set(id, bytes)
+    for (const [id, parts] of known.chunks) this.chunks.set(id, parts)
     this.bytesTotal += known.bytesTotal
     return known.tree
   }
@@ -124,6 +133,7 @@ class Parts {
     const head = objectHead('ArrayChunk', [], slice.length)
     const id = createHash('sha256').update(head).update(slice).digest('hex')
     this.objects.set(id, () => Buffer.concat([head, slice]))
+    if (slice.length > copiedBytesMax) this.chunks.set(id, [head, slice])
     this.bytesTotal += head.length + slice.length
     return objectTree(id)
   }

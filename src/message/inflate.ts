@@ -10,27 +10,32 @@ import { configRecordFromWire, metadataFromWire, metricRecordFromWire } from './
 /** Gives the bytes of an object of the message's tree. */
 export type GetObject = (objectId: string) => Uint8Array
 
+/** Gives the bytes of an array that has been put together already. */
+export type FindArray = (arrayId: string) => Uint8Array | undefined
+
 /**
  * Puts a message together again. The arrays are views of the objects' bytes where they came in one chunk whose numbers
  * are aligned. Throws when the objects do not fit together, whatever an attacker put into them.
  */
-export function inflateMessage(messageId: string, getObject: GetObject): Message {
+export function inflateMessage(messageId: string, getObject: GetObject, findArray?: FindArray): Message {
   const { children, body } = parseAs('Message', messageId, getObject)
   const wire = fromBinary(MessageSchema, body)
   const metadata = { ...metadataFromWire(wire.metadata), messageId }
   if (wire.error) return new Message(metadata, { error: { code: Number(wire.error.code), reason: wire.error.reason } })
   const [recordDictId] = children
   if (children.length !== 1 || !recordDictId) throw new TypeError('A message without an error has one RecordDict.')
-  return new Message(metadata, { content: new Inflater(getObject).recordDict(recordDictId) })
+  return new Message(metadata, { content: new Inflater(getObject, findArray).recordDict(recordDictId) })
 }
 
 class Inflater {
   readonly #getObject: GetObject
+  readonly #findArray: FindArray | undefined
   /** An array with several names is put together once. */
   readonly #arrays = new Map<string, NdArray>()
 
-  constructor(getObject: GetObject) {
+  constructor(getObject: GetObject, findArray: FindArray | undefined) {
     this.#getObject = getObject
+    this.#findArray = findArray
   }
 
   recordDict(id: string): RecordDict {
@@ -60,9 +65,13 @@ class Inflater {
 
   #newArray(id: string): NdArray {
     const { dtype, shape, stype, chunkIds } = parseArray(id, this.#getObject)
-    const chunks = new Map([...new Set(chunkIds)].map((chunkId) => [chunkId, parseChunk(this.#getObject(chunkId))]))
-    const data = joined(chunkIds.map((chunkId) => chunks.get(chunkId) as Uint8Array))
+    const data = this.#findArray?.(id) ?? this.#joined(chunkIds)
     return new NdArray({ dtype, shape, stype, data })
+  }
+
+  #joined(chunkIds: readonly string[]): Uint8Array {
+    const chunks = new Map([...new Set(chunkIds)].map((chunkId) => [chunkId, parseChunk(this.#getObject(chunkId))]))
+    return joined(chunkIds.map((chunkId) => chunks.get(chunkId) as Uint8Array))
   }
 }
 
@@ -112,12 +121,16 @@ function arrayDescription(body: Uint8Array) {
 const alignment = 8
 
 /**
- * One chunk is used in place, unless its numbers would lie across the machine's words: then every reader would have to
- * copy them.
+ * Returns the same bytes, unless their numbers would lie across the machine's words: then every reader would have to copy them,
+ * and they are copied once.
  */
+export function aligned(bytes: Uint8Array): Uint8Array {
+  return bytes.byteOffset % alignment === 0 ? bytes : new Uint8Array(bytes)
+}
+
 function joined(chunks: readonly Uint8Array[]): Uint8Array {
   const [first] = chunks
-  if (chunks.length === 1 && first && first.byteOffset % alignment === 0) return first
+  if (chunks.length === 1 && first) return aligned(first)
   const data = new Uint8Array(chunks.reduce((sum, chunk) => sum + chunk.length, 0))
   let offset = 0
   for (const chunk of chunks) {

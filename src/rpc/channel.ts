@@ -13,7 +13,7 @@ import { decodeResponse, encodeRequest } from './call-messages.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { openGrpcTransport } from './grpc-transport.ts'
 import { openHttpTransport } from './http-transport.ts'
-import { attachReceived, cutObject, type FileMaker } from './object-content.ts'
+import { attachReceived, type ContentTaker, cutResponse } from './object-content.ts'
 import { httpPath, restPath, routeOf } from './route.ts'
 import { RpcError } from './rpc-error.ts'
 import type { OutgoingCall, Transport } from './transport.ts'
@@ -33,7 +33,7 @@ export interface ChannelOptions {
   readonly headers?: Readonly<Record<string, string>> | (() => Readonly<Record<string, string>>)
 }
 
-export interface CallOptions {
+export interface CallOptions extends ContentTaker {
   readonly signal?: AbortSignal | undefined
   readonly timeoutMs?: number | undefined
   /** How long the server may hold the call when it has nothing yet. */
@@ -42,8 +42,6 @@ export interface CallOptions {
   readonly binaryHeaders?: Readonly<Record<string, Uint8Array>>
   /** Whether the server accepts these headers only once, because they are signed with a nonce. */
   readonly isAcceptedOnce?: boolean
-  /** For a large object in the response, see `receivedObject`. The caller disposes of its file. */
-  readonly files?: FileMaker | undefined
 }
 
 /**
@@ -208,7 +206,7 @@ export class Channel {
       binaryHeaders: options.binaryHeaders ?? {},
       signal: options.signal,
       timeoutMs: options.timeoutMs,
-      cut: options.files && cutObject(method.output, async () => (await options.files?.openFile()) ?? 'keep'),
+      cut: cutResponse(method.output, options),
       isRepeatable: !onceOnlyPaths.has(path),
       isAcceptedOnce: options.isAcceptedOnce ?? false,
     }

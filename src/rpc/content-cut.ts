@@ -1,3 +1,4 @@
+import type { ContentSink } from '../base/content-sink.ts'
 import { DomainError } from '../base/errors.ts'
 import { IncomingFile } from '../base/incoming-file.ts'
 import { limits } from '../base/limits.ts'
@@ -6,8 +7,11 @@ import { ArrivingBytes, type JudgeArrived } from './arriving-bytes.ts'
 /** Of a message with an object, which has five. One with more is kept for the scan of the body, which rejects far more. */
 const fieldsMax = 100
 
-/** What is done with a large content: written to a file, thrown away, or kept in memory with the other fields. */
-export type ContentPlace = IncomingFile | 'discard' | 'keep'
+/** What is done with a large content: given to a sink, e.g. a file, thrown away, or kept in memory with the other fields. */
+export type ContentPlace = ContentSink | 'discard' | 'keep'
+
+/** Called before a large content is taken, with the fields in front of it and its length. */
+export type PlaceContent = (fieldsBefore: Uint8Array, length: number) => Promise<ContentPlace>
 
 /**
  * Separates a large content from the other fields of a message while the message arrives, so that the content is never whole
@@ -15,7 +19,7 @@ export type ContentPlace = IncomingFile | 'discard' | 'keep'
  */
 export class ContentCut implements AsyncDisposable {
   readonly #field: number
-  readonly #place: (fieldsBefore: Uint8Array) => Promise<ContentPlace>
+  readonly #place: PlaceContent
   #rest = new ArrivingBytes(0)
   #announced = 0
   #judge: JudgeArrived | undefined
@@ -30,11 +34,8 @@ export class ContentCut implements AsyncDisposable {
   #keepsAll = false
   #isOver = false
 
-  /**
-   * @param field number of the field with the content.
-   * @param place called before a large content is taken, with the fields in front of it.
-   */
-  constructor(field: number, place: (fieldsBefore: Uint8Array) => Promise<ContentPlace>) {
+  /** @param field number of the field with the content. */
+  constructor(field: number, place: PlaceContent) {
     this.#field = field
     this.#place = place
   }
@@ -46,7 +47,7 @@ export class ContentCut implements AsyncDisposable {
 
   /** The content, if it was written to a file. */
   get file(): IncomingFile | undefined {
-    return this.#cut === 'discard' ? undefined : this.#cut
+    return this.#cut instanceof IncomingFile ? this.#cut : undefined
   }
 
   /** Whether a content was thrown away. */
@@ -91,20 +92,24 @@ export class ContentCut implements AsyncDisposable {
   #takeContent(chunk: Buffer): Promise<void> | undefined {
     const content = chunk.subarray(0, this.#left)
     this.#left -= content.length
-    const written = this.file?.write(content)
+    const written = this.#sink?.write(content)
     return this.#left > 0 ? written : this.#endContent(written, chunk.subarray(content.length))
   }
 
   async #endContent(written: Promise<void> | undefined, after: Buffer): Promise<void> {
     await written
-    await this.file?.finish()
+    await this.#sink?.finish()
     await this.#take(after)
+  }
+
+  get #sink(): ContentSink | undefined {
+    return this.#cut === 'discard' ? undefined : this.#cut
   }
 
   async #begin({ field, start, length }: FoundContent): Promise<void> {
     if (this.#cut) throw new DomainError('invalid-payload', 'The body has more than one content.')
     const arrived = this.#rest.bytes()
-    this.#placing = this.#place(arrived.subarray(0, field))
+    this.#placing = this.#place(arrived.subarray(0, field), length)
     const place = await this.#placing
     if (this.#isOver) return
     if (place === 'keep') {

@@ -1,7 +1,9 @@
 import type { DescMessage } from '@bufbuild/protobuf'
+import type { ContentSink } from '../base/content-sink.ts'
 import { FileContent } from '../base/file-content.ts'
 import type { IncomingFile } from '../base/incoming-file.ts'
-import { ContentCut, type ContentPlace } from './content-cut.ts'
+import { ContentCut, type PlaceContent } from './content-cut.ts'
+import type { Encoded } from './encode-in-turns.ts'
 import { withContent } from './outgoing.ts'
 
 /** The content of an object as it is sent: in memory, or in a file if it is large. */
@@ -15,14 +17,16 @@ export function pulledObject(object: { readonly content: ObjectContent | undefin
   return withObject({ objectFound: true, objectAvailable: true }, content)
 }
 
-/** Adds an object to a message with `object_content`. */
+/** Adds an object to a message with `object_content`. An object in parts is sent without a copy. */
 export function withObject<M extends object>(
   message: M,
-  content: ObjectContent,
+  content: ObjectContent | Encoded,
 ): M & { readonly objectContent?: Uint8Array } {
-  return content instanceof FileContent
-    ? withContent(message, { field: 'objectContent', content })
-    : { ...message, objectContent: content }
+  if (content instanceof Uint8Array) return { ...message, objectContent: content }
+  return withContent(message, {
+    field: 'objectContent',
+    content: content instanceof FileContent ? [content] : content,
+  })
 }
 
 /** Creates files for objects that arrive, e.g. an object store. Without a file an object is kept in memory. */
@@ -30,11 +34,21 @@ export interface FileMaker {
   openFile(): Promise<IncomingFile | undefined>
 }
 
+/** What takes a large object in a response while it arrives. */
+export interface ContentTaker {
+  /** Creates a file, see `receivedObject`. The caller disposes of it. */
+  readonly files?: FileMaker | undefined
+  /** Returns what takes an object of so many bytes. Called again if the call is made again. */
+  readonly sinkFor?: ((length: number) => ContentSink) | undefined
+}
+
+export function cutResponse(desc: DescMessage, { files, sinkFor }: ContentTaker): ContentCut | undefined {
+  if (sinkFor) return cutObject(desc, async (_before, length) => sinkFor(length))
+  return files && cutObject(desc, async () => (await files.openFile()) ?? 'keep')
+}
+
 /** Takes a large object out of a message with `object_content` while the message arrives. */
-export function cutObject(
-  desc: DescMessage,
-  place: (fieldsBefore: Uint8Array) => Promise<ContentPlace>,
-): ContentCut | undefined {
+export function cutObject(desc: DescMessage, place: PlaceContent): ContentCut | undefined {
   const field = desc.field.objectContent
   return field && new ContentCut(field.number, place)
 }

@@ -65,6 +65,9 @@ async function serveFile(transport: 'grpc' | 'http') {
         await content.close()
       }
     },
+    async pushParts(parts: readonly Uint8Array[]) {
+      await channel.call(Fleet.method.pushObject, withObject({ objectId: 'an id' }, parts))
+    },
     received,
     sent,
     path,
@@ -91,6 +94,13 @@ for (const transport of ['grpc', 'http'] as const) {
     writeFileSync(served.path, contents)
     await served.push()
     assert.equal(served.received.length, 2)
+  })
+
+  test(`a content in parts goes to the server over ${transport} as one content`, async () => {
+    await using served = await serveFile(transport)
+    const cuts = [0, 20, 21, 6000, 1_000_000, contents.length]
+    await served.pushParts(cuts.slice(1).map((end, index) => contents.subarray(cuts[index], end)))
+    assert.ok(contents.equals(served.received[0] ?? new Uint8Array()))
   })
 
   test(`a content whose file is gone makes its call unavailable over ${transport}, and no other`, async () => {

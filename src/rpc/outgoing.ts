@@ -1,7 +1,7 @@
 import type { DescMessage } from '@bufbuild/protobuf'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { FileContent } from '../base/file-content.ts'
-import type { Encoded } from './encode-in-turns.ts'
+import { type Encoded, lengthOf } from './encode-in-turns.ts'
 
 /** A message as it is sent: bytes, and the contents of files that are read while they are sent. */
 export type Outgoing = readonly (Uint8Array | FileContent)[]
@@ -9,11 +9,11 @@ export type Outgoing = readonly (Uint8Array | FileContent)[]
 /** What is read and handed to a connection in one go: TLS encrypts all of it at once. */
 export const pieceBytesMax = 256 * 1024
 
-/** The content of a bytes field that is not part of the message: it follows the other fields. */
+/** The content of a bytes field that is not part of the message: it follows the other fields, and is not copied. */
 export interface FieldContent {
   /** The local name of the field. */
   readonly field: string
-  readonly content: FileContent
+  readonly content: Outgoing
 }
 
 const fieldContent = Symbol('content of a field')
@@ -30,8 +30,8 @@ export function contentOf(response: unknown): FieldContent | undefined {
 export function followedBy(encoded: Encoded, desc: DescMessage, { field, content }: FieldContent): Outgoing {
   const { number } = desc.field[field] ?? {}
   if (number === undefined) throw new Error(`${desc.typeName} has no field '${field}'`)
-  const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(content.length).finish()
-  return [...encoded, head, content]
+  const head = new BinaryWriter().tag(number, WireType.LengthDelimited).uint32(lengthOf(content)).finish()
+  return [...encoded, head, ...content]
 }
 
 /** How many bytes of a message are in memory at once. */
@@ -39,14 +39,39 @@ export function heldBytesOf(parts: Outgoing): number {
   return parts.reduce((sum, part) => sum + (part instanceof FileContent ? pieceBytesMax : part.length), 0)
 }
 
-/** Returns pieces of at most 256 KiB, each as a function, because one of a file must be read first. */
+/**
+ * Returns pieces of at most 256 KiB, each as a function, because one of a file must be read first. Small parts that follow each
+ * other are one piece: each piece costs a write of its own.
+ */
 export function* piecesOf(parts: Outgoing): Generator<() => Uint8Array | Promise<Uint8Array>> {
-  for (const part of parts) {
+  for (const part of gathered(parts)) {
     for (let start = 0; start < part.length; start += pieceBytesMax)
       yield part instanceof FileContent
         ? () => part.read(start, pieceBytesMax)
         : () => part.subarray(start, start + pieceBytesMax)
   }
+}
+
+function* gathered(parts: Outgoing): Generator<Uint8Array | FileContent> {
+  let small: Uint8Array[] = []
+  for (const part of parts) {
+    if (part instanceof Uint8Array && part.length <= smallBytesMax) {
+      small.push(part)
+      continue
+    }
+    if (small.length > 0) yield joined(small)
+    small = []
+    yield part
+  }
+  if (small.length > 0) yield joined(small)
+}
+
+/** A copy of this costs less than a write. */
+const smallBytesMax = 4 * 1024
+
+function joined(parts: readonly Uint8Array[]): Uint8Array {
+  const [only] = parts
+  return parts.length === 1 && only ? only : Buffer.concat(parts)
 }
 
 /** Opens the files: one that is gone must be noticed before the first byte is sent. */

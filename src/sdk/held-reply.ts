@@ -1,3 +1,4 @@
+import type { LendMemory } from '../base/lent-memory.ts'
 import type { Message, MessageError, Metadata } from '../message/message.ts'
 import type { Outline } from '../message/outline.ts'
 import { ArrayRecord } from '../message/records.ts'
@@ -9,7 +10,8 @@ export interface ArrayPiece {
   readonly stype: string
   readonly isFirst: boolean
   readonly isLast: boolean
-  load(signal: AbortSignal): Promise<Uint8Array>
+  /** Returns the bytes, which may be in lent memory. */
+  load(signal: AbortSignal, lend?: LendMemory): Promise<Uint8Array>
 }
 
 /**

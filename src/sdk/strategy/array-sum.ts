@@ -45,12 +45,12 @@ export class ArraySum {
     this.#isFirst = false
   }
 
-  /** Adds one piece of the file of an array. */
+  /** Adds one piece of the file of an array. Nothing refers to its bytes afterwards. */
   addPiece(piece: Pick<ArrayPiece, 'stype' | 'isFirst' | 'isLast'>, bytes: Uint8Array, factor: number): void {
     if (piece.isFirst) this.#arriving = this.#open(piece, bytes)
     const arriving = this.#arriving
     if (arriving.kind === 'collected') {
-      arriving.pieces.push(bytes)
+      arriving.pieces.push(piece.isLast ? bytes : new Uint8Array(bytes))
       if (!piece.isLast) return
       const [only] = arriving.pieces
       const data = arriving.pieces.length === 1 ? (only as Uint8Array) : Buffer.concat(arriving.pieces)
@@ -93,7 +93,7 @@ export class ArraySum {
     this.#addTo(sum.subarray(arriving.next, arriving.next + count), { dtype, values }, factor)
     arriving.next += count
     // A number may lie across two pieces.
-    arriving.rest = arriving.next === sum.length ? new Uint8Array() : all.slice(used)
+    arriving.rest = arriving.next === sum.length ? new Uint8Array() : new Uint8Array(all.subarray(used))
   }
 
   /** Makes the sum for the first array, and compares the others with it. */

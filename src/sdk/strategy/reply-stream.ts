@@ -1,5 +1,6 @@
 import { loadAhead } from '../../base/ahead.ts'
 import { forEachAtOnce } from '../../base/at-once.ts'
+import { LentMemory } from '../../base/lent-memory.ts'
 import { limits } from '../../base/limits.ts'
 import type { Message } from '../../message/message.ts'
 import type { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
@@ -151,13 +152,16 @@ export class WeightedReplies implements AsyncIterable<WeightedReply> {
   /** The weighted mean of the arrays: holds one sum, and beside it a few pieces of the replies. */
   async meanOfArrays(): Promise<ArrayRecord> {
     const sum = new WeightedSum()
+    const memory = new LentMemory()
     const load = async ({ piece, ...rest }: SharedPiece, signal: AbortSignal) => ({
       ...rest,
       piece,
-      bytes: await piece.load(signal),
+      bytes: await piece.load(signal, memory.lend),
     })
-    for await (const { piece, bytes, share } of loadAhead(this.#pieces(), load, limits.arrayPiecesAhead))
+    for await (const { piece, bytes, share } of loadAhead(this.#pieces(), load, limits.arrayPiecesAhead)) {
       sum.addPiece(piece, bytes, share)
+      memory.giveBack(bytes)
+    }
     return sum.mean()
   }
 

@@ -3,6 +3,7 @@ import type { RunId } from '../../base/ids.ts'
 import { readSeconds } from '../../base/read-seconds.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { Call } from '../../rpc/call.ts'
+import { lengthOf } from '../../rpc/encode-in-turns.ts'
 import type { CallResult, Interceptor } from '../../rpc/interceptor.ts'
 import { contentOf } from '../../rpc/outgoing.ts'
 import type { Traffic } from '../runs/traffic.ts'
@@ -44,7 +45,7 @@ const counters: Readonly<Record<string, Counter>> = {
   pullObject(traffic, _call, result) {
     const { request, response } = result as Exchanged<'pullObject'>
     // The content of a large object is not in the response: it is sent from its file.
-    const sent = contentOf(response)?.content.length ?? response.objectContent?.length ?? 0
+    const sent = lengthOf(contentOf(response)?.content ?? []) + (response.objectContent?.length ?? 0)
     if (sent > 0) traffic.add(request.runId as RunId, { sent })
   },
 }

@@ -1,0 +1,151 @@
+import { systemClock } from '../base/clock.ts'
+import type { ContentSink } from '../base/content-sink.ts'
+import type { LendMemory } from '../base/lent-memory.ts'
+import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
+import { ArrivingArrays, ChunkSink } from '../message/arriving-arrays.ts'
+import { inflateMessage, parseArray, parseChunk } from '../message/inflate.ts'
+import type { Message } from '../message/message.ts'
+import { objectId } from '../objects/object-format.ts'
+import { flattenTree } from '../objects/object-tree.ts'
+import { pullObjects } from '../objects/transfer.ts'
+import type { TaskApi } from './task-api.ts'
+
+/** Fetches objects of messages that were handed out to an app, and checks that they have the bytes that their ids say. */
+
+export interface TaskRoute {
+  readonly api: TaskApi
+  readonly nodeId: bigint
+  readonly runId: bigint
+}
+
+/** Objects that came with messages, by their hashes. */
+export type ObjectsAtHand = ReadonlyMap<string, Uint8Array>
+
+export const noObjects: ObjectsAtHand = new Map()
+
+/** How long the server may hold a call for an object that is still on its way to it. */
+const objectWaitMs = 20_000
+
+/** Fetches all objects of a message. Returns a function that puts it together. */
+export async function fetchWhole(
+  route: TaskRoute,
+  tree: ObjectTree,
+  signal: AbortSignal,
+  atHand: ObjectsAtHand = noObjects,
+): Promise<() => Message> {
+  const { objectId: messageId } = tree
+  if (flattenTree(tree).every((id) => atHand.has(id)))
+    return () => inflateMessage(messageId, (id) => atHand.get(id) as Uint8Array)
+  const objects = await fetchObjects(route, idsAboveChunks(tree), signal, atHand)
+  const arrays = new ArrivingArrays(chunksOf(tree, objects))
+  await pull(route, arrays.chunkIds, signal, {
+    has(id) {
+      const bytes = atHand.get(id)
+      if (bytes) arrays.put(id, bytes)
+      return arrays.has(id)
+    },
+    write: (id, bytes) => arrays.put(id, bytes),
+    sinkFor: (id, length) => arrays.sinkFor(id, length),
+  })
+  return () =>
+    inflateMessage(
+      messageId,
+      (id) => objects.get(id) as Uint8Array,
+      (id) => arrays.find(id),
+    )
+}
+
+/** Fetches objects that are not at hand. */
+export async function fetchObjects(
+  route: TaskRoute,
+  ids: readonly string[],
+  signal: AbortSignal,
+  atHand: ObjectsAtHand = noObjects,
+): Promise<Map<string, Uint8Array>> {
+  const objects = new Map<string, Uint8Array>()
+  for (const id of ids) {
+    const bytes = atHand.get(id)
+    if (bytes) objects.set(id, bytes)
+  }
+  await pull(route, ids, signal, { has: (id) => objects.has(id), write: (id, bytes) => void objects.set(id, bytes) })
+  return objects
+}
+
+/** Fetches one chunk of an array, unless it is at hand, and returns its bytes without its head: in lent memory if it is large. */
+export async function fetchChunk(
+  route: TaskRoute,
+  id: string,
+  signal: AbortSignal,
+  { atHand, lend }: { atHand: ObjectsAtHand; lend: LendMemory },
+): Promise<Uint8Array> {
+  const known = atHand.get(id)
+  let body = known && parseChunk(known)
+  await pull(route, [id], signal, {
+    has: () => body !== undefined,
+    write(_id, bytes) {
+      body = parseChunk(bytes)
+    },
+    sinkFor: (_id, length) =>
+      new ChunkSink(id, length, {
+        open: lend,
+        onComplete(bytes) {
+          body = bytes
+        },
+      }),
+  })
+  return body as Uint8Array
+}
+
+/** Fetches the objects that the target does not have. A large one is given to a sink while it arrives, if there is one. */
+function pull(
+  { api, nodeId, runId }: TaskRoute,
+  ids: readonly string[],
+  signal: AbortSignal,
+  target: {
+    has(id: string): boolean
+    write(id: string, bytes: Uint8Array): void
+    sinkFor?(id: string, length: number): ContentSink
+  },
+): Promise<void> {
+  const node = { nodeId }
+  return pullObjects({
+    ids,
+    has: target.has,
+    pull: (id) =>
+      api.pullObject(
+        { node, runId, objectId: id },
+        {
+          ...{ waitMs: objectWaitMs, signal },
+          ...(target.sinkFor ? { sinkFor: (length: number) => target.sinkFor?.(id, length) as ContentSink } : {}),
+        },
+      ),
+    write(id, { objectContent: bytes }) {
+      if (target.has(id)) return
+      if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
+      target.write(id, bytes)
+    },
+    sleep: (ms) => systemClock.sleep(ms, signal),
+  })
+}
+
+function arraysIn(message: ObjectTree): ObjectTree[] {
+  return message.children.flatMap(({ children: records }) => records.flatMap(({ children }) => children))
+}
+
+/** All ids but those of the chunks of arrays: these are the children of the arrays. */
+function idsAboveChunks(message: ObjectTree): string[] {
+  const records = message.children.flatMap(({ children }) => children)
+  return [...new Set([...arraysIn(message), ...records, ...message.children, message].map(({ objectId: id }) => id))]
+}
+
+function chunksOf(message: ObjectTree, objects: ObjectsAtHand): Map<string, readonly string[]> {
+  const chunks = new Map<string, readonly string[]>()
+  for (const { objectId: arrayId } of arraysIn(message)) {
+    try {
+      chunks.set(arrayId, parseArray(arrayId, (id) => objects.get(id) as Uint8Array).chunkIds)
+    } catch {
+      // The message cannot be put together: that is told when it is tried.
+    }
+  }
+  return chunks
+}

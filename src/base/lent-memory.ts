@@ -1,0 +1,25 @@
+/** Returns memory of so many bytes, which is not cleared. */
+export type LendMemory = (bytes: number) => Uint8Array
+
+export const ownMemory: LendMemory = (bytes) => Buffer.allocUnsafeSlow(bytes)
+
+/**
+ * Lends memory for large contents that follow each other, so that it is not allocated anew for each of them: new memory costs
+ * more than a copy, because the system clears it page by page.
+ */
+export class LentMemory {
+  readonly #lent = new WeakSet<ArrayBufferLike>()
+  readonly #free: Uint8Array[] = []
+
+  readonly lend: LendMemory = (bytes) => {
+    const index = this.#free.findIndex(({ length }) => length >= bytes)
+    const [memory = ownMemory(bytes)] = index < 0 ? [] : this.#free.splice(index, 1)
+    this.#lent.add(memory.buffer)
+    return memory.subarray(0, bytes)
+  }
+
+  /** Takes back what was lent. Ignores other memory. Nothing may read these bytes any more. */
+  giveBack({ buffer }: Uint8Array): void {
+    if (this.#lent.delete(buffer)) this.#free.push(new Uint8Array(buffer))
+  }
+}
