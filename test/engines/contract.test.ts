@@ -23,6 +23,8 @@ const files = [
   'superlink/api/checkpoints',
   'superlink/api/events',
   'superlink/quotas/quotas',
+  // Last, because it slows down queries of its process.
+  'superlink/query-plans',
 ]
 
 if (!withoutPostgres) {
