@@ -98,16 +98,21 @@ async function create(name: string, how = ''): Promise<string> {
   return name
 }
 
+const administrators = new Map<string, pg.Client>()
+
+/** Over a connection that is kept, because each new one is a process of the server. */
 async function asAdministrator(database: string, statement: string): Promise<void> {
+  const known = administrators.get(database)
+  if (known) return void (await known.query(statement))
   const url = new URL(String(server))
   url.pathname = database
   const client = new pg.Client({ connectionString: String(url) })
+  // It ends with its server.
+  client.on('error', () => {})
   await client.connect()
-  try {
-    await client.query(statement)
-  } finally {
-    await client.end()
-  }
+  await client.query(statement)
+  if (database.startsWith('own_')) administrators.set(database, client)
+  else await client.end()
 }
 
 function target(database: string) {
