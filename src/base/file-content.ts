@@ -22,8 +22,10 @@ export class FileContent {
     await this.#opened()
   }
 
-  async read(position: number, length: number): Promise<Uint8Array> {
-    const piece = Buffer.allocUnsafeSlow(Math.min(length, this.length - position))
+  /** `into` is memory that nothing reads any more. It is used if it is large enough. */
+  async read(position: number, length: number, into: Uint8Array = new Uint8Array()): Promise<Uint8Array> {
+    const bytes = Math.min(length, this.length - position)
+    const piece = into.length >= bytes ? into.subarray(0, bytes) : Buffer.allocUnsafeSlow(bytes)
     for (let filled = 0; filled < piece.length; ) {
       const file = await this.#opened()
       const { bytesRead } = await file.read(piece, filled, piece.length - filled, position + filled)

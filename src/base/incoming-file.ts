@@ -1,9 +1,11 @@
 import { createHash } from 'node:crypto'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import type { ContentSink } from './content-sink.ts'
+import { LentMemory } from './lent-memory.ts'
 
 /** What is written in one go, and the memory that a content takes while it arrives. */
 const pieceBytes = 256 * 1024
+const pieces = new LentMemory()
 
 export interface IncomingFileOptions {
   /** Turns an error of a write into the one that the caller gets, e.g. for a full disk. */
@@ -21,7 +23,8 @@ export class IncomingFile implements AsyncDisposable, ContentSink {
   readonly #file: FileHandle
   readonly #options: IncomingFileOptions
   readonly #sum = createHash('sha256')
-  readonly #piece = Buffer.allocUnsafeSlow(pieceBytes)
+  /** Absent once nothing more is written. */
+  #piece: Uint8Array | undefined = pieces.lend(pieceBytes)
   #filled = 0
   #length = 0
   #writing: Promise<void> = Promise.resolve()
@@ -57,17 +60,20 @@ export class IncomingFile implements AsyncDisposable, ContentSink {
 
   /** Takes a copy of the bytes. The next ones may come when the returned promise has resolved. */
   write(bytes: Uint8Array): Promise<void> | undefined {
-    const taken = Math.min(bytes.length, this.#piece.length - this.#filled)
-    this.#piece.set(bytes.subarray(0, taken), this.#filled)
+    const piece = this.#piece
+    if (!piece) return Promise.reject(new Error('The file takes no more.'))
+    const taken = Math.min(bytes.length, piece.length - this.#filled)
+    piece.set(bytes.subarray(0, taken), this.#filled)
     this.#filled += taken
     this.#length += taken
-    if (this.#filled < this.#piece.length) return undefined
-    return this.#flush().then(() => this.write(bytes.subarray(taken)))
+    if (this.#filled < piece.length) return undefined
+    return this.#flush(piece).then(() => this.write(bytes.subarray(taken)))
   }
 
   /** The content is complete: writes what is left. */
   async finish(): Promise<void> {
-    await this.#flush()
+    if (this.#piece) await this.#flush(this.#piece)
+    this.#giveBack()
     this.#digest ??= this.#sum.digest('hex')
   }
 
@@ -91,13 +97,19 @@ export class IncomingFile implements AsyncDisposable, ContentSink {
     if (this.#isClosed) return
     this.#isClosed = true
     await this.#writing.catch(() => {})
+    this.#giveBack()
     await this.#file.close().catch(() => {})
     this.#options.onClosed?.()
     if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {})
   }
 
-  #flush(): Promise<void> {
-    const piece = this.#piece.subarray(0, this.#filled)
+  #giveBack(): void {
+    if (this.#piece) pieces.giveBack(this.#piece)
+    this.#piece = undefined
+  }
+
+  #flush(memory: Uint8Array): Promise<void> {
+    const piece = memory.subarray(0, this.#filled)
     this.#filled = 0
     this.#sum.update(piece)
     this.#writing = this.#write(piece)

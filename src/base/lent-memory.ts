@@ -3,6 +3,9 @@ export type LendMemory = (bytes: number) => Uint8Array
 
 export const ownMemory: LendMemory = (bytes) => Buffer.allocUnsafeSlow(bytes)
 
+/** Of memory that was given back, at most so many pieces wait to be lent again. */
+const freePiecesMax = 16
+
 /**
  * Lends memory for large contents that follow each other, so that it is not allocated anew for each of them: new memory costs
  * more than a copy, because the system clears it page by page.
@@ -20,6 +23,6 @@ export class LentMemory {
 
   /** Takes back what was lent. Ignores other memory. Nothing may read these bytes any more. */
   giveBack({ buffer }: Uint8Array): void {
-    if (this.#lent.delete(buffer)) this.#free.push(new Uint8Array(buffer))
+    if (this.#lent.delete(buffer) && this.#free.length < freePiecesMax) this.#free.push(new Uint8Array(buffer))
   }
 }

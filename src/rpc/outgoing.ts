@@ -41,15 +41,27 @@ export function heldBytesOf(parts: Outgoing): number {
 
 /**
  * Returns pieces of at most 256 KiB, each as a function, because one of a file must be read first. Small parts that follow each
- * other are one piece: each piece costs a write of its own.
+ * other are one piece: each piece costs a write of its own. A function that is told that the last piece has been sent may read
+ * the next one of the same file into its memory.
  */
-export function* piecesOf(parts: Outgoing): Generator<() => Uint8Array | Promise<Uint8Array>> {
+export function* piecesOf(parts: Outgoing): Generator<ReadPiece> {
   for (const part of gathered(parts)) {
-    for (let start = 0; start < part.length; start += pieceBytesMax)
-      yield part instanceof FileContent
-        ? () => part.read(start, pieceBytesMax)
-        : () => part.subarray(start, start + pieceBytesMax)
+    if (part instanceof FileContent) yield* piecesOfFile(part)
+    else
+      for (let start = 0; start < part.length; start += pieceBytesMax)
+        yield () => part.subarray(start, start + pieceBytesMax)
   }
+}
+
+export type ReadPiece = (isLastSent?: boolean) => Uint8Array | Promise<Uint8Array>
+
+function* piecesOfFile(file: FileContent): Generator<ReadPiece> {
+  let last: Uint8Array | undefined
+  for (let start = 0; start < file.length; start += pieceBytesMax)
+    yield async (isLastSent = false) => {
+      last = await file.read(start, pieceBytesMax, isLastSent ? last : undefined)
+      return last
+    }
 }
 
 function* gathered(parts: Outgoing): Generator<Uint8Array | FileContent> {

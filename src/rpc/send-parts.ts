@@ -7,12 +7,14 @@ import { RpcError } from './rpc-error.ts'
 export async function sendParts(stream: Writable, parts: Outgoing): Promise<void> {
   const [only] = parts
   if (parts.length === 1 && only instanceof Uint8Array) return void stream.end(only)
+  let isLastSent = false
   for (const read of piecesOf(parts)) {
     if (stream.writableEnded || stream.destroyed) return
-    const next = read()
+    const next = read(isLastSent)
     const piece = next instanceof Uint8Array ? next : await next
     if (stream.writableEnded || stream.destroyed) return
-    if (!stream.write(piece)) await drained(stream)
+    isLastSent = !stream.write(piece)
+    if (isLastSent) await drained(stream)
   }
   if (!stream.destroyed) stream.end()
 }

@@ -19,12 +19,14 @@ export interface Reader {
  * neither encrypted nor buffered as a whole. Ends early, without an error, if the stream closes.
  */
 export async function writeParts(stream: Writable, parts: Outgoing, reader: Reader): Promise<void> {
+  let isLastSent = false
   for (const read of piecesOf(parts)) {
     if (stream.writableEnded || stream.destroyed) return
-    const next = read()
+    const next = read(isLastSent)
     const piece = next instanceof Uint8Array ? next : await next
     if (stream.writableEnded || stream.destroyed) return
-    if (!stream.write(piece)) await once(stream, 'drain', reader)
+    isLastSent = !stream.write(piece)
+    if (isLastSent) await once(stream, 'drain', reader)
   }
 }
 
