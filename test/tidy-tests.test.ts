@@ -121,6 +121,7 @@ const sleeps: Readonly<Record<string, readonly [count: number, reason: string]>>
   'src/rpc/listener-bounds.test.ts': [2, 'clients that are slow'],
   'test/engines/standby.test.ts': [1, 'a database that is cut off for ten seconds'],
   'test/faults/lost-machine.test.ts': [1, 'its ClientApp looks for a file again'],
+  'test/faults/tls-abuse.test.ts': [1, 'a client that calls again and again while others open connections'],
   'test/faults/crowd.test.ts': [3, 'a SuperLink that is stopped, and runs and pauses in turns'],
   'test/faults/http-peers.test.ts': [4, 'calls that are held before what they wait for happens'],
   'test/crash/crash-fleet.ts': [1, 'kills come at random moments'],
