@@ -2,6 +2,7 @@ import { join } from 'node:path'
 
 /** The files that take longest, the longest first: beside them the seconds that each took in CI. */
 export const slowest: readonly string[] = [
+  'flows/soak', // 310, most of which it waits
   'interop/apps-under-python', // 553
   'interop/all-cells', // 532
   'interop/killed-python-superlink', // 540
