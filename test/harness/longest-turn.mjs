@@ -1,6 +1,6 @@
 // Loaded into a program of ours (NODE_OPTIONS=--import): measures the longest turn of its event loop, in processor time of
 // the main thread, so the load of the machine adds nothing; and the most memory at the end of a turn, without files that are
-// mapped into it. SIGUSR2 prints both since the last time, then collects garbage and prints what memory is left.
+// mapped into it. SIGUSR2 prints both since the last time, then collects garbage, if it may, and prints what memory is left.
 import { openSync, readSync, writeSync } from 'node:fs'
 import { isMainThread } from 'node:worker_threads'
 
