@@ -248,20 +248,28 @@ test('no sentence shows a secret', () => {
   }
 })
 
-test('a pair that is being replaced when a program starts is read again until its key fits, and no other fault is', () => {
+test('a pair that is being replaced when a program starts is read again until all of it is there', () => {
   const certfile = { flag: '--cert', path: file('other.pem') }
   const keyfile = { flag: '--key', path: file('arriving.key') }
   copyFileSync(file('server.key'), keyfile.path)
-  let reads = 0
-  const read = (certificate: FileFlag) => () => {
-    reads += 1
-    if (reads === 3) copyFileSync(file('other.key'), keyfile.path)
-    return readClientTls({ roots: undefined, certfile: certificate, keyfile, now: Date.now() })
+  const arriving = ['server.key', 'empty.pem', 'other.key']
+  const read = () => {
+    copyFileSync(file(arriving.shift() as string), keyfile.path)
+    return readClientTls({ roots: undefined, certfile, keyfile, now: Date.now() })
   }
-  const { leaf } = readAtStart([certfile.path, keyfile.path], read(certfile))
-  assert.equal(reads, 3)
+  const { leaf } = readAtStart([certfile.path, keyfile.path], read)
+  assert.deepEqual(arriving, [])
   assert.equal(leaf?.subject.text, 'CN=other')
-  reads = 0
-  assert.throws(() => readAtStart([keyfile.path], read({ flag: '--cert', path: file('empty.pem') })), /is empty/)
+})
+
+test('a file that is no PEM file is not read again', () => {
+  let reads = 0
+  const certfile = { flag: '--cert', path: file('text.pem') }
+  const read = () => {
+    reads += 1
+    return readClientTls({ roots: undefined, certfile, keyfile: certfile, now: Date.now() })
+  }
+  writeFileSync(certfile.path, 'not a certificate')
+  assert.throws(() => readAtStart([certfile.path], read), /is not a PEM file/)
   assert.equal(reads, 1)
 })

@@ -35,19 +35,19 @@ export interface ClientTlsFiles {
   readonly keyfile: FileFlag | undefined
 }
 
-/** A key and a certificate that do not fit. */
-export class PairMismatchError extends UsageError {}
+/** What files also look like while they are being replaced: a key and a certificate that do not fit, or an empty file. */
+export class UnsettledFilesError extends UsageError {}
 
-/** How long ago a file may have changed for its pair to be taken for one that is being replaced. */
+/** How long ago a file may have changed for it to be taken for one that is being replaced. */
 const beingReplacedMs = 2000
 const readAgainMs = 50
-/** A pair that is replaced all the time is not waited for. */
+/** Files that are replaced all the time are not waited for. */
 const readAtStartMsMax = 10_000
 
 /**
- * Reads TLS files at the start of a program. A pair is replaced one file after the other, and in between its key does not fit:
- * it is read again until it does, for as long as a file of `paths` changed less than two seconds ago. Blocks the thread
- * meanwhile. Throws what `read` throws.
+ * Reads TLS files at the start of a program. Many tools replace a pair one file after the other, and empty a file before they
+ * write it: what is read in between is read again, for as long as a file of `paths` changed less than two seconds ago. Blocks
+ * the thread meanwhile. Throws what `read` throws.
  */
 export function readAtStart<T>(paths: readonly string[], read: () => T): T {
   const endsAt = performance.now() + readAtStartMsMax
@@ -56,8 +56,8 @@ export function readAtStart<T>(paths: readonly string[], read: () => T): T {
     try {
       return read()
     } catch (error) {
-      const mayFitSoon = error instanceof PairMismatchError && performance.now() < endsAt
-      if (!mayFitSoon || !paths.some(hasChangedLately)) throw error
+      const maySettle = error instanceof UnsettledFilesError && performance.now() < endsAt
+      if (!maySettle || !paths.some(hasChangedLately)) throw error
       Atomics.wait(pause, 0, 0, readAgainMs)
     }
   }
@@ -149,7 +149,7 @@ export function readTextFile(file: FileFlag): string {
       { cause: error },
     )
   }
-  if (text.trim() === '') throw new UsageError(`${file.flag}: ${file.path} is empty.`)
+  if (text.trim() === '') throw new UnsettledFilesError(`${file.flag}: ${file.path} is empty.`)
   return text
 }
 
@@ -167,7 +167,7 @@ function readPair(
   const key = readKey(keyfile, readTextFile(keyfile))
   if (!leaf.x509.checkPrivateKey(key)) {
     const leafIsLater = issuers.some(({ x509 }) => x509.checkPrivateKey(key))
-    throw new PairMismatchError(
+    throw new UnsettledFilesError(
       leafIsLater
         ? `${certfile.flag}: the certificate of ${keyfile.path} is not the first one in ${certfile.path}: put it before the certificates of its issuers.`
         : `${keyfile.flag}: the key in ${keyfile.path} does not belong to the certificate in ${certfile.path}.`,
