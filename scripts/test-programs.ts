@@ -100,6 +100,8 @@ function write(folder: string, files: ReadonlyMap<string, Uint8Array | string>):
 function removeOld(current: string): void {
   for (const name of readdirSync(cache)) {
     const folder = join(cache, name)
-    if (folder !== current && statSync(folder).mtimeMs < Date.now() - keptMs) rmSync(folder, { recursive: true })
+    // Another run of tests may remove it at the same time.
+    const changedAt = statSync(folder, { throwIfNoEntry: false })?.mtimeMs ?? Number.POSITIVE_INFINITY
+    if (folder !== current && changedAt < Date.now() - keptMs) rmSync(folder, { recursive: true, force: true })
   }
 }
