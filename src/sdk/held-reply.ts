@@ -1,4 +1,3 @@
-import type { LendMemory } from '../base/lent-memory.ts'
 import type { Message, MessageError, Metadata } from '../message/message.ts'
 import type { Outline } from '../message/outline.ts'
 import { ArrayRecord } from '../message/records.ts'
@@ -10,8 +9,12 @@ export interface ArrayPiece {
   readonly stype: string
   readonly isFirst: boolean
   readonly isLast: boolean
-  /** Returns the bytes, which may be in lent memory. */
-  load(signal: AbortSignal, lend?: LendMemory): Promise<Uint8Array>
+  /**
+   * Returns the bytes.
+   *
+   * @param lend returns memory of so many bytes, which a large piece is written to. It is the caller's again afterwards.
+   */
+  load(signal: AbortSignal, lend?: (bytes: number) => Uint8Array): Promise<Uint8Array>
 }
 
 /**
