@@ -66,9 +66,8 @@ async function readTls(
     keyfile: file('client-private-key', connection.clientPrivateKey),
   }
   // Loaded here, because a connection without TLS needs none of it.
-  const { pathsOf, readAtStart, readClientTls } = await import('../identity/tls-files.ts')
-  const readNow = () => readClientTls({ ...files, now: Date.now() })
-  const { material, warnings } = readAtStart(pathsOf(files), readNow)
+  const { readAtStart, readClientTls } = await import('../identity/tls-files.ts')
+  const { material, warnings } = readAtStart(files, () => readClientTls({ ...files, now: Date.now() }))
   const tls = new ReplaceableTlsSource(material)
   const log = { ...silentLogger, warn: (message: string) => output.note(`Warning: ${message}`) }
   const watchFiles = async (): Promise<AsyncDisposable> => {

@@ -257,7 +257,7 @@ test('a pair that is being replaced when a program starts is read again until al
     copyFileSync(file(arriving.shift() as string), keyfile.path)
     return readClientTls({ roots: undefined, certfile, keyfile, now: Date.now() })
   }
-  const { leaf } = readAtStart([certfile.path, keyfile.path], read)
+  const { leaf } = readAtStart({ roots: undefined, certfile, keyfile }, read)
   assert.deepEqual(arriving, [])
   assert.equal(leaf?.subject.text, 'CN=other')
 })
@@ -270,6 +270,6 @@ test('a file that is no PEM file is not read again', () => {
     return readClientTls({ roots: undefined, certfile, keyfile: certfile, now: Date.now() })
   }
   writeFileSync(certfile.path, 'not a certificate')
-  assert.throws(() => readAtStart([certfile.path], read), /is not a PEM file/)
+  assert.throws(() => readAtStart({ roots: undefined, certfile, keyfile: certfile }, read), /is not a PEM file/)
   assert.equal(reads, 1)
 })

@@ -46,10 +46,10 @@ const readAtStartMsMax = 10_000
 
 /**
  * Reads TLS files at the start of a program. Many tools replace a pair one file after the other, and empty a file before they
- * write it: what is read in between is read again, for as long as a file of `paths` changed less than two seconds ago. Blocks
- * the thread meanwhile. Throws what `read` throws.
+ * write it: what is read in between is read again, for as long as one of `files` changed less than two seconds ago. Blocks the
+ * thread meanwhile. Throws what `read` throws.
  */
-export function readAtStart<T>(paths: readonly string[], read: () => T): T {
+export function readAtStart<T>(files: ServerTlsFiles | ClientTlsFiles, read: () => T): T {
   const endsAt = performance.now() + readAtStartMsMax
   const pause = new Int32Array(new SharedArrayBuffer(Int32Array.BYTES_PER_ELEMENT))
   for (;;) {
@@ -57,7 +57,7 @@ export function readAtStart<T>(paths: readonly string[], read: () => T): T {
       return read()
     } catch (error) {
       const maySettle = error instanceof UnsettledFilesError && performance.now() < endsAt
-      if (!maySettle || !paths.some(hasChangedLately)) throw error
+      if (!maySettle || !pathsOf(files).some(hasChangedLately)) throw error
       Atomics.wait(pause, 0, 0, readAgainMs)
     }
   }

@@ -16,40 +16,44 @@ import type { TlsSource } from './tls-source.ts'
 type Surroundings = Pick<FileSetOptions<unknown>, 'clock' | 'log' | 'onReload' | 'restMs' | 'leavesHangup'>
 
 /** The pair and CA of a server, replaced whenever its files hold another good set. */
-export async function openServerTls(
+export function openServerTls(
   name: string,
   files: ServerTlsFiles,
   surroundings: Surroundings,
 ): Promise<FileSet<ReadMaterial>> {
-  let inUse = false
-  const read = () => {
-    const now = surroundings.clock.now()
-    const readNow = () => readServerTls({ ...files, now })
-    const value = inUse ? readNow() : readAtStart(pathsOf(files), readNow)
+  return openTls(name, files, surroundings, (now, isInUse) => {
+    const read = readServerTls({ ...files, now })
     // At start an expired certificate is better than none. It does not take the place of another one.
-    const fault = inUse && value.leaf ? expiryFault(value.leaf, now) : undefined
+    const fault = isInUse && read.leaf ? expiryFault(read.leaf, now) : undefined
     if (fault) throw new UsageError(`${files.certfile.flag}: the certificate in ${files.certfile.path} ${fault}.`)
-    return { value, warnings: value.warnings }
-  }
-  const set = await FileSet.open({ ...surroundings, name, read, paths: () => pathsOf(files) })
-  inUse = true
-  return set
+    return read
+  })
 }
 
 /** The roots of a client and, where given, its own pair. */
-export async function openClientTls(
+export function openClientTls(
   name: string,
   files: ClientTlsFiles,
   surroundings: Surroundings,
 ): Promise<FileSet<ReadMaterial>> {
-  let inUse = false
+  return openTls(name, files, surroundings, (now) => readClientTls({ ...files, now }))
+}
+
+async function openTls(
+  name: string,
+  files: ServerTlsFiles | ClientTlsFiles,
+  surroundings: Surroundings,
+  readAt: (now: number, isInUse: boolean) => ReadMaterial,
+): Promise<FileSet<ReadMaterial>> {
+  let isInUse = false
   const read = () => {
-    const readNow = () => readClientTls({ ...files, now: surroundings.clock.now() })
-    const value = inUse ? readNow() : readAtStart(pathsOf(files), readNow)
+    const readNow = () => readAt(surroundings.clock.now(), isInUse)
+    // A reload waits by itself for files that are being replaced.
+    const value = isInUse ? readNow() : readAtStart(files, readNow)
     return { value, warnings: value.warnings }
   }
   const set = await FileSet.open({ ...surroundings, name, read, paths: () => pathsOf(files) })
-  inUse = true
+  isInUse = true
   return set
 }
 

@@ -1,3 +1,4 @@
+import type { Writable } from 'node:stream'
 import type { DescMessage } from '@bufbuild/protobuf'
 import { BinaryWriter, WireType } from '@bufbuild/protobuf/wire'
 import { FileContent } from '../base/file-content.ts'
@@ -53,7 +54,23 @@ export function* piecesOf(parts: Outgoing): Generator<ReadPiece> {
   }
 }
 
-export type ReadPiece = (isLastSent?: boolean) => Uint8Array | Promise<Uint8Array>
+/**
+ * Writes the pieces of a message. `drained` is called when the stream is full, and resolves when it has sent everything or has
+ * closed. Ends early, without an error, if the stream closes.
+ */
+export async function writePieces(stream: Writable, parts: Outgoing, drained: () => Promise<void>): Promise<void> {
+  let isLastSent = false
+  for (const read of piecesOf(parts)) {
+    if (stream.writableEnded || stream.destroyed) return
+    const next = read(isLastSent)
+    const piece = next instanceof Uint8Array ? next : await next
+    if (stream.writableEnded || stream.destroyed) return
+    isLastSent = !stream.write(piece)
+    if (isLastSent) await drained()
+  }
+}
+
+type ReadPiece = (isLastSent?: boolean) => Uint8Array | Promise<Uint8Array>
 
 function* piecesOfFile(file: FileContent): Generator<ReadPiece> {
   let last: Uint8Array | undefined

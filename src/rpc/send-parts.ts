@@ -1,22 +1,14 @@
 import type { Writable } from 'node:stream'
 import { errorText } from '../base/errors.ts'
-import { type Outgoing, piecesOf } from './outgoing.ts'
+import { type Outgoing, writePieces } from './outgoing.ts'
 import { RpcError } from './rpc-error.ts'
 
 /** Sends a request as fast as the server takes it, and ends the stream. Ends early, without an error, if the stream closes. */
 export async function sendParts(stream: Writable, parts: Outgoing): Promise<void> {
   const [only] = parts
   if (parts.length === 1 && only instanceof Uint8Array) return void stream.end(only)
-  let isLastSent = false
-  for (const read of piecesOf(parts)) {
-    if (stream.writableEnded || stream.destroyed) return
-    const next = read(isLastSent)
-    const piece = next instanceof Uint8Array ? next : await next
-    if (stream.writableEnded || stream.destroyed) return
-    isLastSent = !stream.write(piece)
-    if (isLastSent) await drained(stream)
-  }
-  if (!stream.destroyed) stream.end()
+  await writePieces(stream, parts, () => drained(stream))
+  if (!stream.writableEnded && !stream.destroyed) stream.end()
 }
 
 function drained(stream: Writable): Promise<void> {

@@ -2,7 +2,7 @@ import type { Writable } from 'node:stream'
 import { limits } from '../base/limits.ts'
 import type { Connection } from './call.ts'
 import type { ConnectionBounds } from './connection-bounds.ts'
-import { type Outgoing, pieceBytesMax, piecesOf } from './outgoing.ts'
+import { type Outgoing, pieceBytesMax, writePieces } from './outgoing.ts'
 
 export type ReadPace = Pick<ConnectionBounds, 'responseWindowMs' | 'responseMsMax'>
 
@@ -18,16 +18,8 @@ export interface Reader {
  * Writes parts as fast as the peer takes them: a large part goes out in pieces, so that a response of many megabytes is
  * neither encrypted nor buffered as a whole. Ends early, without an error, if the stream closes.
  */
-export async function writeParts(stream: Writable, parts: Outgoing, reader: Reader): Promise<void> {
-  let isLastSent = false
-  for (const read of piecesOf(parts)) {
-    if (stream.writableEnded || stream.destroyed) return
-    const next = read(isLastSent)
-    const piece = next instanceof Uint8Array ? next : await next
-    if (stream.writableEnded || stream.destroyed) return
-    isLastSent = !stream.write(piece)
-    if (isLastSent) await once(stream, 'drain', reader)
-  }
+export function writeParts(stream: Writable, parts: Outgoing, reader: Reader): Promise<void> {
+  return writePieces(stream, parts, () => once(stream, 'drain', reader))
 }
 
 /** Does the same, and ends the stream with the last piece. `written` resolves when all of it has been sent. */

@@ -2,7 +2,7 @@ import { UsageError } from '../base/errors.ts'
 import { type LogSettings, readLogSettings } from '../base/log-options.ts'
 import { type OptionValues, parseOptions, readDrainMs, wholeNumber } from '../base/options.ts'
 import type { TraceTarget } from '../base/trace-export.ts'
-import { pathsOf, readAtStart, readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
+import { readAtStart, readCertificates, readServerTls, type ServerTlsFiles } from '../identity/tls-files.ts'
 import { readTraceTarget } from '../identity/trace-options.ts'
 import { formatAddress, parseAddress } from '../rpc/address.ts'
 import { type ClientCertificates, readClients } from './config-clients.ts'
@@ -184,7 +184,7 @@ function readTls(values: OptionValues, warnings: string[]): SuperlinkConfig['tls
     keyfile: { flag: '--ssl-keyfile', path: files.keyfile as string },
     caFile: { flag: '--ssl-ca-certfile', path: files.caFile as string },
   }
-  warnings.push(...readAtStart(pathsOf(tls), () => readServerTls({ ...tls, now: Date.now() })).warnings)
+  warnings.push(...readAtStart(tls, () => readServerTls({ ...tls, now: Date.now() })).warnings)
   return tls
 }
 

@@ -70,13 +70,8 @@ export async function openObjects(
     await openBucket(
       { ...storage, sleep: (ms) => clock.sleep(ms), onRequest: (action, result) => requests.inc({ action, result }) },
       {
-        ...{
-          owner: await objectOwner(db),
-          hasObjects: (await listSomeInFiles(db.read)).length > 0,
-          log,
-          clock,
-          signal,
-        },
+        ...{ owner: await objectOwner(db), log, clock, signal },
+        hasObjects: (await listSomeInFiles(db.read)).length > 0,
         onWaiting(reason) {
           health.check({ unreadiness: () => reason })
           void health.start()

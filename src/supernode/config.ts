@@ -11,7 +11,6 @@ import { readSecretFile } from '../identity/secret-file.ts'
 import {
   type ClientTlsFiles,
   checkPairGiven,
-  pathsOf,
   readAtStart,
   readClientTls,
   readServerTls,
@@ -231,7 +230,7 @@ function readTls(values: OptionValues, warnings: string[]): Pick<SupernodeConfig
     return { tls: 'insecure', hasCertificate: false }
   }
   const tls: ClientTlsFiles = { roots, certfile, keyfile }
-  warnings.push(...readAtStart(pathsOf(tls), () => readClientTls({ ...tls, now: Date.now() })).warnings)
+  warnings.push(...readAtStart(tls, () => readClientTls({ ...tls, now: Date.now() })).warnings)
   return { tls, hasCertificate: certfile !== undefined }
 }
 
@@ -250,7 +249,7 @@ function readRuntimeTls(values: OptionValues, warnings: string[]): SupernodeConf
     keyfile: { flag: '--ssl-keyfile', path: keyfile },
     caFile: { flag: '--ssl-ca-certfile', path: caFile },
   }
-  warnings.push(...readAtStart(pathsOf(tls), () => readServerTls({ ...tls, now: Date.now() })).warnings)
+  warnings.push(...readAtStart(tls, () => readServerTls({ ...tls, now: Date.now() })).warnings)
   return tls
 }
 
