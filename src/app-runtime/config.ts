@@ -14,6 +14,8 @@ export interface AppConfig {
   readonly tls: ChannelTls
   /** Token of the only task; absent if tokens arrive over the channel to the SuperExec. */
   readonly token: string | undefined
+  /** There is no task for it yet: what apps import is loaded in the meantime. */
+  readonly isReady: boolean
   readonly parentPid: number | undefined
   /** Where apps are installed (`FLWR_HOME`). */
   readonly home: string
@@ -37,6 +39,7 @@ export const rows: readonly OptionRow[] = [
   },
   { flags: '--token-file <path>', help: 'file that holds the token of the task' },
   { flags: '--token-channel', help: 'take tokens from the SuperExec over descriptor 3', hidden: true },
+  { flags: '--ready', help: 'load what apps import before there is a task', hidden: true },
   { flags: '--parent-pid <pid>', help: 'end when this process ends' },
   { flags: '--allow-runtime-dependency-installation', help: '', hidden: true },
   { flags: '--run-once', help: '', hidden: true },
@@ -53,6 +56,7 @@ export async function parseAppConfig(program: AppProgram, argv: readonly string[
     ...readAddress(program, values),
     tls: (await readTrust(values.insecure === true, text('rootCertificates'))).tls,
     token: text('token') ?? readTokenFile(text('tokenFile')),
+    isReady: values.ready === true,
     parentPid: wholeNumber(text('parentPid'), '--parent-pid', { min: 1 }),
     home: process.env.FLWR_HOME || join(homedir(), '.flwr'),
   }

@@ -10,6 +10,7 @@ import { type AppLog, createAppLog } from './app-log.ts'
 import { type AppConfig, joinTrace, parseAppConfig } from './config.ts'
 import { guardParent } from './guard.ts'
 import { startHeartbeats } from './heartbeats.ts'
+import { waitReady } from './readiness.ts'
 import { assignedTasks } from './tokens.ts'
 
 /** One task in the making: what the work of either kind of app needs. */
@@ -31,6 +32,7 @@ export function appMain(program: AppProgram, runTask: (task: TaskContext) => Pro
     if (!config) return 0
     const log = createAppLog()
     guardParent(config.parentPid)
+    const endWait = config.isReady ? waitReady() : undefined
     using channel = createChannel({
       address: config.serverAddress,
       tls: config.tls,
@@ -38,6 +40,7 @@ export function appMain(program: AppProgram, runTask: (task: TaskContext) => Pro
       component: program,
     })
     for await (const { token, leaveLastWords, traceParent } of assignedTasks(config.token, signal)) {
+      endWait?.()
       joinTrace(traceParent)
       const ended = new AbortController()
       const options = { channel, token, log, signal: AbortSignal.any([signal, ended.signal]) }

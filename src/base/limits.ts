@@ -218,6 +218,8 @@ export const limits = {
   /** App processes of one SuperExec, and the ServerApps among them: their ClientApps may need the other half. */
   appProcessesMax: 1024,
   serverAppsMax: 512,
+  /** Memory that must be free for an app process that is started before there is a task for it. */
+  readyAppFreeMemoryMin: 1024 * MiB,
   /** One message of an app process to its SuperExec, and one that holds a reply and the context of its task. */
   appMessageBytesMax: 64 * 1024,
   lastWordsBytesMax: 96 * MiB,

@@ -342,6 +342,63 @@ test('a process that no task needs for a minute ends', async (t) => {
   assert.deepEqual(at(apps, 0).signals, ['SIGTERM'])
 })
 
+test('after the end of an app the next run finds one process that has started and has worked for no other', async (t) => {
+  const memory = t.mock.method(process, 'availableMemory', () => limits.readyAppFreeMemoryMin)
+  const { launcher, launch, apps, timers } = setUp(t)
+  launch('one')
+  launch('other', 2n)
+  for (const app of [...apps]) app.end(0)
+  await settle()
+  timers.tick(2000)
+  assert.deepEqual(
+    apps.slice(2).map(({ tokens }) => tokens),
+    [[]],
+  )
+  launch('server', 3n, { program: 'flwr-serverapp' })
+  launch('two', 3n)
+  launch('three', 4n)
+  await settle()
+  assert.deepEqual(
+    apps.slice(2).map(({ tokens }) => tokens),
+    [['two'], ['server'], ['three']],
+  )
+  for (const app of [...apps]) app.end(0)
+  await settle()
+  timers.tick(2000)
+  const ready = apps.slice(5)
+  assert.equal(ready.length, 2, 'one of each program')
+  timers.tick(15 * 60_000)
+  assert.deepEqual(
+    ready.map(({ signals }) => signals),
+    [['SIGTERM'], ['SIGTERM']],
+  )
+  launch('last', 5n)
+  at(apps, 7).end(0)
+  await settle()
+  memory.mock.mockImplementation(() => limits.readyAppFreeMemoryMin - 1)
+  timers.tick(2000)
+  assert.equal(apps.length, 8, 'no process is started in advance while memory is scarce')
+  memory.mock.restore()
+  launch('more', 6n)
+  await launcher.close()
+  timers.tick(2000)
+  assert.equal(apps.length, 9, 'no process is started for a SuperExec that ends')
+})
+
+test('a process that was started in advance and has died is not given a task', async (t) => {
+  t.mock.method(process, 'availableMemory', () => limits.readyAppFreeMemoryMin)
+  const { launch, apps, told, timers } = setUp(t)
+  launch('one')
+  at(apps, 0).end(0)
+  await settle()
+  timers.tick(2000)
+  at(apps, 1).end(null, 'SIGKILL')
+  launch('two', 2n)
+  await settle()
+  assert.deepEqual(at(apps, 2).tokens, ['two'])
+  assert.equal(told.two, undefined)
+})
+
 test('a task that comes while an idle process is ending gets another process', async (t) => {
   const { launch, apps, told, timers } = setUp(t)
   launch('one')

@@ -11,8 +11,9 @@ import { AppRoom } from './app-room.ts'
 import type { LauncherConfig } from './config.ts'
 import { keepLastLine } from './last-line.ts'
 import { PythonApps } from './python-apps.ts'
+import { ReadyApps } from './ready-apps.ts'
 import { RelayedMessages } from './relayed-messages.ts'
-import { addressFlag, channelOf, endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
+import { channelOf, endApp, type StartedApp, startedApp, titleOf } from './started-app.ts'
 import { clientAppHeartbeatMs, TaskGuard } from './task-guard.ts'
 
 /** How long a warm process waits for the next task of its run. */
@@ -42,7 +43,7 @@ interface AppProcess {
  */
 export class Launcher {
   readonly #config: LauncherConfig
-  readonly #startApp: typeof startProgram
+  readonly #readyApps: ReadyApps
   readonly #log: Logger
   readonly #source: TaskSource
   readonly #started = new Set<StartedApp>()
@@ -60,7 +61,7 @@ export class Launcher {
   /** `startApp` starts one of our programs; tests replace it. */
   constructor(config: LauncherConfig, source: TaskSource, log: Logger, startApp = startProgram) {
     this.#config = config
-    this.#startApp = startApp
+    this.#readyApps = new ReadyApps(config, source.generation, startApp)
     this.#console = new AppConsole(log)
     this.#room = new AppRoom(log)
     this.#python = new PythonApps(config, this.#console)
@@ -158,6 +159,7 @@ export class Launcher {
   async outlast({ clock, keepMs, signal }: { clock: Clock; keepMs: number; signal: AbortSignal }): Promise<void> {
     this.#cancelWaiting()
     this.#relayed.close()
+    void this.#readyApps.close()
     for (const app of this.#started) if (!this.#serverGuards.has(app)) endApp(app)
     // Python's ServerApps prolong their leases too, but too late for this.
     for (const guard of this.#serverGuards.values()) guard.keepAlive()
@@ -180,9 +182,10 @@ export class Launcher {
   async close(): Promise<void> {
     this.#cancelWaiting()
     this.#relayed.close()
+    const ready = this.#readyApps.close()
     const all = [...this.#started]
     for (const app of all) endApp(app)
-    await Promise.all(all.map((app) => app.ended))
+    await Promise.all([ready, ...all.map((app) => app.ended)])
     this.#python.close()
     await this.#console.close()
   }
@@ -215,14 +218,10 @@ export class Launcher {
   }
 
   #start(task: AcquiredTask): AppProcess {
-    const { serverAddress, trustArguments } = this.#config
     const { program, runId } = task
-    const args = [addressFlag(this.#source.generation, program), serverAddress, ...trustArguments]
-    args.push('--parent-pid', String(process.pid), '--token-channel')
-    // The log of a ServerApp travels to the SuperLink; what it prints need not appear here as well.
+    const title = titleOf(task)
+    const child = this.#readyApps.take(program, title)
     const isShown = program !== 'flwr-serverapp'
-    const stdio: ('ignore' | 'pipe')[] = ['ignore', isShown ? 'pipe' : 'ignore', 'pipe', 'pipe']
-    const child = this.#startApp(program, args, { stdio, title: titleOf(task) })
     if (isShown) this.#console.show([child.stdout, child.stderr], { app: 'ClientApp', runId })
     const started = startedApp(child)
     const channel = new LauncherChannel(channelOf(child), {
@@ -247,6 +246,7 @@ export class Launcher {
     this.#adopt(started, (outcome) => {
       this.#apps.delete(app)
       app.guard?.end(`${outcome}${lastWords()}`)
+      this.#readyApps.prepare(program, title)
     })
     return app
   }

@@ -80,7 +80,12 @@ test('a model of 250 MB passes SuperLink and SuperNode, both ways, in much less 
   assert.ok(Math.max(...grown) < 160, `SuperLink and SuperNodes grew by ${grown.join(', ')} MB`)
 })
 
-test('app processes stay warm from round to round and are gone when the run has ended', async () => {
+test('app processes are there before the run, stay warm from round to round and are gone when it has ended', async () => {
+  // The last run had a ServerApp and one ClientApp.
+  const ready = await eventually('processes that wait for a run', () => {
+    const found = deployment.children('flwr-', { ready: true })
+    return found.length === 2 && found
+  })
   const app = deployment.writeApp({
     server: countingServer,
     client: countingClient,
@@ -91,6 +96,7 @@ test('app processes stay warm from round to round and are gone when the run has 
     const found = [...deployment.children('flwr-clientapp'), ...deployment.children('flwr-serverapp')]
     return found.length === 3 && found
   })
+  assert.ok(ready.every((pid) => processes.includes(pid)))
   assert.equal(await run.end(), 0, run.said)
   await run.heard()
   const pids = [...run.said.matchAll(/'pid': ([\d.]+)/g)].map(([, pid]) => pid)

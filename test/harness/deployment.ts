@@ -3,7 +3,15 @@ import { join } from 'node:path'
 import { TestCa } from './certificates.ts'
 import { temporaryDirectory } from './directory.ts'
 import { freePort } from './free-port.ts'
-import { endProcessesWith, processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
+import {
+  endProcessesWith,
+  isReadyApp,
+  processesWith,
+  run,
+  type StartOptions,
+  start,
+  type TestProgram,
+} from './program.ts'
 import { type AppSources, writeApp } from './write-app.ts'
 
 export interface DeploymentOptions {
@@ -107,10 +115,14 @@ export class Deployment implements AsyncDisposable {
     return run('flwr', args, { cwd: this.directory.path, env: this.environment })
   }
 
-  /** Process ids of programs of that name that run for this deployment, also if another program started them. */
-  children(program: string): number[] {
+  /**
+   * Process ids of programs of that name that run for this deployment, also if another program started them. Without app
+   * processes that wait for their first run, or only those.
+   */
+  children(program: string, { ready = false } = {}): number[] {
     const found = processesWith(this.environment.FLWR_HOME as string)
-    return found.filter(({ command }) => command.includes(program)).map(({ pid }) => pid)
+    const wanted = found.filter((one) => one.command.includes(program) && isReadyApp(one) === ready)
+    return wanted.map(({ pid }) => pid)
   }
 
   /** Writes an app into the folder of the deployment and returns its folder. */

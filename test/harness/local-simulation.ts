@@ -1,6 +1,15 @@
 import { join } from 'node:path'
 import { temporaryDirectory } from './directory.ts'
-import { eventually, killIfAlive, processesWith, run, type StartOptions, start, type TestProgram } from './program.ts'
+import {
+  eventually,
+  isReadyApp,
+  killIfAlive,
+  processesWith,
+  run,
+  type StartOptions,
+  start,
+  type TestProgram,
+} from './program.ts'
 import { type MixedAppSources, writeMixedApp } from './python-apps.ts'
 import { type AppSources, writeApp } from './write-app.ts'
 
@@ -40,10 +49,10 @@ export class LocalSimulation implements AsyncDisposable {
     return writeMixedApp(this.file('testapp'), sources)
   }
 
-  /** Process ids of programs of that name that run for this user. */
+  /** Process ids of programs of that name that run for this user, without app processes that wait for their first run. */
   processes(program: string): number[] {
     const found = processesWith(this.#directory.path)
-    return found.filter(({ command }) => command.includes(program)).map(({ pid }) => pid)
+    return found.filter((one) => one.command.includes(program) && !isReadyApp(one)).map(({ pid }) => pid)
   }
 
   /** The local SuperLink outlives every command: here it ends with the test, and with it everything that it started. */

@@ -179,6 +179,9 @@ export function processesWith(text: string): { pid: number; command: string }[] 
     })
 }
 
+/** Whether a process was started in advance and has no app of a run yet. */
+export const isReadyApp = ({ command }: { command: string }): boolean => command.includes('--ready')
+
 export function endProcessesWith(text: string, signal: NodeJS.Signals = 'SIGKILL'): void {
   for (const { pid } of processesWith(text)) killIfAlive(pid, signal)
 }

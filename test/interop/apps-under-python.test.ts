@@ -6,7 +6,7 @@ import { countingClient } from '../harness/apps.ts'
 import { expectedDigest, type Language, writeBilingualApp } from '../harness/bilingual-app.ts'
 import { temporaryDirectory } from '../harness/directory.ts'
 import { MixedFleet } from '../harness/mixed-fleet.ts'
-import { eventually, processesWith, programFolder, type TestProgram } from '../harness/program.ts'
+import { eventually, isReadyApp, processesWith, programFolder, type TestProgram } from '../harness/program.ts'
 import { type Release, withoutPython } from '../harness/python-flower.ts'
 import { writeApp } from '../harness/write-app.ts'
 
@@ -151,7 +151,7 @@ for (const release of ['1.29', '1.41'] as const) {
     await follower.line(/waiting/)
     const apps = (): number[] =>
       processesWith(join(fleet.directory.path, 'home-trellis'))
-        .filter(({ command }) => command.includes('flwr-serverapp'))
+        .filter((one) => one.command.includes('flwr-serverapp') && !isReadyApp(one))
         .map(({ pid }) => pid)
     assert.equal(apps().length, 1)
     assert.equal((await fleet.flwr('trellis', ['stop', runId])).status, 0)
