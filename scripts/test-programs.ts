@@ -11,9 +11,8 @@ import {
   symlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { dirname, join, relative } from 'node:path'
-import { build, type Plugin } from 'esbuild'
-import { bundlePage } from '../src/dashboard/bundle-page.ts'
+import { dirname, join } from 'node:path'
+import { bundlePrograms } from './bundle-programs.ts'
 
 const root = join(import.meta.dirname, '..')
 const cache = join(root, '.cache', 'programs')
@@ -22,12 +21,11 @@ const linked = ['examples', 'node_modules', 'package.json', 'proto', 'scripts', 
 const keptMs = 24 * 60 * 60_000
 
 /**
- * Bundles the programs for tests, laid out as in a release, and returns the folder that holds them, as `bin/` does. A program
- * has up to a thousand modules: to load them takes 0.2 to 0.5 s of processor time, of a bundle 0.1 s, and tests start
- * hundreds of programs. Names of folders tell their content, so runs of tests at the same time do not disturb each other.
+ * Bundles the programs for tests, laid out as in a release, and returns the folder that holds them, as `bin/` does. Names of
+ * folders tell their content, so runs of tests at the same time do not disturb each other.
  */
 export async function buildTestPrograms(): Promise<string> {
-  const files = await bundle()
+  const files = await bundlePrograms()
   const hash = createHash('sha256').update([root, ...linked].join())
   for (const name of readdirSync(join(root, 'bin'))) hash.update(readFileSync(join(root, 'bin', name)))
   for (const [path, content] of files) hash.update(path).update(content)
@@ -35,47 +33,6 @@ export async function buildTestPrograms(): Promise<string> {
   if (!existsSync(folder)) write(folder, files)
   removeOld(folder)
   return join(folder, 'bin')
-}
-
-/** Packages that programs import only when they need them stay packages: most runs of tests load none of these. */
-const importedWhenNeeded: Plugin = {
-  name: 'imported when needed',
-  setup({ onResolve }) {
-    onResolve({ filter: /^[^.]/ }, ({ kind }) => (kind === 'dynamic-import' ? { external: true } : undefined))
-  },
-}
-
-/** The files of `dist`, by path. */
-async function bundle(): Promise<Map<string, Uint8Array | string>> {
-  const { outputFiles } = await build({
-    absWorkingDir: root,
-    entryPoints: { start: 'src/start.ts', 'sdk/index': 'src/sdk/index.ts' },
-    bundle: true,
-    splitting: true,
-    write: false,
-    format: 'esm',
-    platform: 'node',
-    target: 'node26',
-    conditions: ['source'],
-    // The crash harness changes what programs import as `pg`.
-    external: ['pg'],
-    plugins: [importedWhenNeeded],
-    outdir: 'dist',
-    // One folder deep, as the modules that look for files beside `dist`.
-    chunkNames: 'chunks/[name]-[hash]',
-    // Packages in CommonJS require modules of Node.
-    banner: {
-      js: "import { createRequire as requireOf } from 'node:module'\nconst require = requireOf(import.meta.url)",
-    },
-    logLevel: 'warning',
-  })
-  const page = await bundlePage(join(root, 'src', 'web', 'page'))
-  return new Map<string, Uint8Array | string>([
-    ...outputFiles.map(({ path, contents }) => [relative(join(root, 'dist'), path), contents] as const),
-    ['web/page/page.html', page.html],
-    ['web/page/page.bundle.js', page.script],
-    ['web/page/page.bundle.css', page.style],
-  ])
 }
 
 function write(folder: string, files: ReadonlyMap<string, Uint8Array | string>): void {

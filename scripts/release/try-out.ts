@@ -26,6 +26,11 @@ function tryPrograms(folder: string, out: string, version: string, { npm, sdk }:
   for (const program of ['flower-superlink', 'flower-supernode', 'flower-superexec'])
     assert.match(run(program, '--help'), new RegExp(`^Usage: ${program}`, 'im'))
 
+  const bill = readFileSync(join(out, npm.replace(/\.tgz$/, '.cdx.json')), 'utf8')
+  const licences = readFileSync(join(user, 'node_modules', 'trellis-fl', 'dist', 'LICENSES.txt'), 'utf8')
+  for (const [, name = '', bundled] of licences.matchAll(/(?:packages\.|-{80})\n\n(\S+) (\S+), /g))
+    assert.ok(bill.includes(`pkg:npm/${name.replace('@', '%40')}@${bundled}`), `the bill of materials lacks ${name}`)
+
   run('flwr', 'new', 'my-app')
   const app = join(user, 'my-app')
   const { dependencies } = JSON.parse(readFileSync(join(app, 'package.json'), 'utf8'))

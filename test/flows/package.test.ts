@@ -79,6 +79,8 @@ test('the packed release works where it is installed: programs, a new app, the S
     files.filter((path) => unused.test(path)),
     [],
   )
+  const licences = execFileSync('tar', ['-xzOf', directory.file(packed), 'package/dist/LICENSES.txt']).toString()
+  assert.match(licences, /^pkijs \d.*, BSD-3-Clause\n\nCopyright/m)
   writeFileSync(directory.file('package.json'), JSON.stringify({ name: 'elsewhere', private: true, type: 'module' }))
   install(directory.path, `./${packed}`)
 
