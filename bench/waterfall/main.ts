@@ -35,6 +35,8 @@ const nodes = 2
 const rounds = 12
 /** The first rounds start apps and compile code. */
 const warmRounds = 4
+/** SuperExecs start the processes of the next run two seconds after the end of the last. */
+const betweenRunsMs = 5000
 /** Until the last events are written. */
 const writtenMs = 500
 
@@ -63,7 +65,7 @@ export async function measureWaterfall(directory: string, flower: Flower): Promi
   }
   return await withDeployment(traced, join(directory, 'waterfall'), nodes, async (deployment) => {
     await deployment.train({ floats: 0, rounds: 1 })
-    await delay(writtenMs)
+    await delay(betweenRunsMs)
     const from = performance.timeOrigin + performance.now()
     await deployment.train({ floats: 0, rounds })
     await delay(writtenMs)
