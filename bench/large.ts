@@ -67,9 +67,9 @@ export async function measureLarge(
 
 type Size = Pick<LargeFigures, 'megabytes' | 'nodes' | 'rounds'>
 
-/** Each ClientApp holds some four models while it trains; each reply is on the disk of its SuperNode and of the SuperLink. */
+/** No app held more than three models when this was measured; each reply is on the disk of its SuperNode and of the SuperLink. */
 function lackOf({ megabytes, nodes }: Size, directory: string): string | undefined {
-  const memory = 1.2 * megabytes * (4 * nodes + 3) * 1e6
+  const memory = 1.2 * megabytes * (3 * nodes + 3) * 1e6
   if (freemem() < memory) return `it needs ${memory / 1e9} GB of memory`
   const disk = megabytes * (3 * nodes + 2) * 1e6
   const { bavail, bsize } = statfsSync(directory)
