@@ -1,4 +1,5 @@
 import { type FSWatcher, statSync, watch } from 'node:fs'
+import { join } from 'node:path'
 
 /**
  * Tells that something in some folders may have changed. No more than a hint: watches fail, miss swaps of links in network
@@ -6,9 +7,10 @@ import { type FSWatcher, statSync, watch } from 'node:fs'
  */
 export class DirectoryWatch implements Disposable {
   readonly #watched = new Map<string, { watcher: FSWatcher; inode: number }>()
-  readonly #onHint: () => void
+  readonly #onHint: (path: string) => void
 
-  constructor(onHint: () => void) {
+  /** `onHint` is called with the path of what may have changed in a folder, or of the folder if the system does not say. */
+  constructor(onHint: (path: string) => void) {
     this.#onHint = onHint
   }
 
@@ -29,7 +31,7 @@ export class DirectoryWatch implements Disposable {
     this.#forget(path)
     if (!stats?.isDirectory()) return
     try {
-      const watcher = watch(path, { persistent: false }, () => this.#onHint())
+      const watcher = watch(path, { persistent: false }, (_event, name) => this.#onHint(join(path, name ?? '.')))
       watcher.on('error', () => this.#forget(path))
       this.#watched.set(path, { watcher, inode: stats.ino })
     } catch {

@@ -1,3 +1,4 @@
+import { basename, dirname, resolve } from 'node:path'
 import type { Clock } from '../base/clock.ts'
 import { errorText, UsageError } from '../base/errors.ts'
 import type { Logger } from '../base/log.ts'
@@ -43,7 +44,7 @@ export class FileSet<T> implements AsyncDisposable {
   readonly #options: FileSetOptions<T>
   readonly #listeners = new Set<() => void>()
   readonly #stop = new AbortController()
-  readonly #watch = new DirectoryWatch(() => this.#wake())
+  readonly #watch = new DirectoryWatch((path) => this.#notice(path))
   readonly #warned: Set<string>
   readonly #hangup: Disposable | undefined
   readonly #done: Promise<void>
@@ -116,7 +117,6 @@ export class FileSet<T> implements AsyncDisposable {
     while (!this.#stop.signal.aborted) {
       this.#watch.arm(directoriesOf(this.#paths()))
       if (!this.#hinted) await clock.sleep(compareMs, this.#round.signal).catch(() => {})
-      // Other files may live in the same folder and change all the time.
       await clock.sleep(restMs, this.#stop.signal).catch(() => {})
       if (this.#stop.signal.aborted) return
       this.#round = new AbortController()
@@ -131,6 +131,16 @@ export class FileSet<T> implements AsyncDisposable {
 
   #paths(): readonly string[] {
     return this.#options.paths(this.#value)
+  }
+
+  /** Other files may live in the same folder and change all the time, such as a database. */
+  #notice(path: string): void {
+    const paths = this.#paths().map((one) => resolve(one))
+    const hinted = resolve(path)
+    // Kubernetes swaps a link whose name begins with two points.
+    const isLink = basename(hinted).startsWith('..')
+    const isOurs = paths.some((one) => one === hinted || one === dirname(hinted) || dirname(one) === hinted)
+    if (isLink || isOurs) this.#wake()
   }
 
   #wake(): void {
