@@ -55,6 +55,8 @@ export class SimulatedNode {
   readonly #knownRuns = new Set<bigint>()
   #session: ClientHttp2Session | undefined
   #nodeId = 0n
+  /** When it last sent a pull, if the SuperLink takes pulls for heartbeats; 0 if not. */
+  #pullCountedAt = 0
   #vanishes = false
 
   constructor(options: SimulatedNodeOptions) {
@@ -108,9 +110,15 @@ export class SimulatedNode {
     return { nodeId: this.#nodeId }
   }
 
+  /** As our SuperNodes: a pull that was taken for a heartbeat saves the next one. */
   async #beat(): Promise<void> {
+    const intervalMs = heartbeatIntervalSeconds * 1000
+    let beatAt = Date.now()
     while (!this.#signal.aborted) {
-      await delay(heartbeatIntervalSeconds * 1000, undefined, { signal: this.#signal }).catch(() => {})
+      const restMs = Math.max(beatAt, this.#pullCountedAt) + intervalMs - Date.now()
+      await delay(Math.max(restMs, 0), undefined, { signal: this.#signal }).catch(() => {})
+      if (this.#pullCountedAt + intervalMs > Date.now()) continue
+      beatAt = Date.now()
       if (this.#signal.aborted || this.#session?.destroyed) continue
       const beat = { node: this.#node, heartbeatInterval: heartbeatIntervalSeconds }
       if (await this.#call(fleet.sendNodeHeartbeat, beat)) this.#counts.waited()
@@ -136,9 +144,14 @@ export class SimulatedNode {
     }
   }
 
-  #pull(responseLost: boolean): Promise<PullMessagesResponse | undefined> {
+  async #pull(responseLost: boolean): Promise<PullMessagesResponse | undefined> {
     const request = { node: this.#node, endedRunsSeen: 0n, objectsBytesMax: this.#objectsBytesMax, responseLost }
-    return this.#call(fleet.pullMessages, request, heldMs)
+    const heartbeatInterval = this.#objectsBytesMax > 0 ? heartbeatIntervalSeconds : 0
+    if (this.#pullCountedAt > 0) this.#pullCountedAt = Date.now()
+    const sentAt = Date.now()
+    const pulled = await this.#call(fleet.pullMessages, { ...request, heartbeatInterval }, heldMs)
+    this.#pullCountedAt = pulled?.heartbeatCounted ? sentAt : 0
+    return pulled
   }
 
   async #execute(wire: WireMessage, tree: ObjectTree, objects: readonly Uint8Array[]): Promise<void> {

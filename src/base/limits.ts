@@ -105,7 +105,7 @@ export const limits = {
   /** SuperNodes whose rows are kept in memory; of more, the row is read at each call. */
   knownNodesMax: 50_000,
   /** A heartbeat that changes nothing but a date is written together with others, after this time at the latest. */
-  heartbeatsWrittenEveryMs: 1_000,
+  heartbeatsWrittenEveryMs: 5_000,
   /** Connections that the system keeps for a listener until it accepts them, unless the system allows fewer. */
   listenBacklog: 4_096,
   /** Accepted connections that wait, unread, for their turn, and how long one waits before it is turned away. */

@@ -258,6 +258,35 @@ test('a SuperLink of Flower gets a heartbeat as soon as it responds again, ours 
   }
 })
 
+test('a SuperLink that takes pulls for heartbeats gets one only when they end', async () => {
+  const { channel, client, clock, settle, stop } = setUp()
+  const { signal } = stop
+  channel.respond = (method) =>
+    method === fleet.sendNodeHeartbeat ? { success: true } : { endedRunsSeen: 0n, heartbeatCounted: true }
+  await settle(pull(client))
+  const beating = sendHeartbeats({ fleet: client, clock, signal })
+  const heartbeats = () => channel.methods.filter((method) => method === 'sendNodeHeartbeat').length
+  for (let pulls = 0; pulls < 10; pulls++) {
+    clock.advance(25_000)
+    await pull(client)
+  }
+  assert.equal(heartbeats(), 0)
+  const pulledAt = clock.now()
+  await letPass(clock, 'a heartbeat', () => heartbeats() > 0)
+  const silenceMs = clock.now() - pulledAt
+  assert.ok(silenceMs >= 29_000 && silenceMs <= 31_000, `${silenceMs} ms after the last pull`)
+
+  // A pull that fails counts for nothing.
+  await settle(pull(client))
+  channel.fail(unreachable(), unreachable())
+  await settle(pull(client))
+  channel.respond = (method) => (method === fleet.sendNodeHeartbeat ? { success: true } : { endedRunsSeen: 0n })
+  await settle(pull(client))
+  await letPass(clock, 'the next heartbeat', () => heartbeats() > 1)
+  stop.abort()
+  await Promise.allSettled([beating])
+})
+
 test('a node that was killed tries to come back for as long as it counts as online, and no longer', async () => {
   const { channel, client, lines, settle } = setUp()
   channel.respond = () => ({ nodeId: 9n })

@@ -19,7 +19,7 @@ export const fleet = Fleet.method
 export const heartbeatIntervalSeconds = 30
 /** A call without an answer for longer than this beyond what it may be held was lost with its connection. */
 const answerMs = 30_000
-/** The same for what can carry objects or an app: a slow line takes its time, and heartbeats notice a dead one. */
+/** The same for what can carry objects or an app: a slow line takes its time, and pulls or heartbeats notice a dead one. */
 const transferAnswerMs = 300_000
 const transfers: readonly DescMethodUnary[] = [fleet.pushMessages, fleet.pushObject, fleet.pullObject, fleet.getFab]
 
@@ -51,6 +51,9 @@ export class FleetClient {
   #holds = true
   #redelivers = true
   #objectsBytesMax = 0
+  /** Whether the last pull was taken for a heartbeat, and when the latest one was sent. */
+  #pullsCount = false
+  #pulledAt = 0
   #joining: Promise<void> | undefined
   #heartbeatDue = Promise.withResolvers<void>()
 
@@ -76,6 +79,11 @@ export class FleetClient {
   /** How many bytes of objects may travel with a reply; 0 unless the SuperLink has said so in its last response to a pull. */
   get objectsBytesMax(): number {
     return this.#objectsBytesMax
+  }
+
+  /** When this node last sent a pull, if its SuperLink takes pulls for heartbeats; 0 if not. */
+  get pullCountedAt(): number {
+    return this.#pullsCount ? this.#pulledAt : 0
   }
 
   /**
@@ -151,14 +159,15 @@ export class FleetClient {
     const { clock, config, channel } = this.#options
     const pauses = backoffMs()
     const startedAt = clock.now()
+    const isPull = (method as DescMethodUnary) === fleet.pullMessages
     let responseLost = false
     for (let tries = 0; ; tries++) {
       signal.throwIfAborted()
       try {
         // A slow line may have been the reason: then only the message comes, and its objects one by one.
-        const isPullAgain = tries > 0 && (method as DescMethodUnary) === fleet.pullMessages
         const pullAgain = { ...request, objectsBytesMax: 0, responseLost }
-        const answer = await channel.call(method, isPullAgain ? pullAgain : request, {
+        if (isPull) this.#pulledAt = clock.now()
+        const answer = await channel.call(method, isPull && tries > 0 ? pullAgain : request, {
           // Not held after a failure: the response shows at once that the SuperLink is back.
           ...options,
           ...(options.waitMs !== undefined && tries > 0 ? { waitMs: 0 } : {}),
@@ -176,10 +185,12 @@ export class FleetClient {
         if (isMessage(message, PullMessagesResponseSchema)) {
           this.#redelivers = message.endedRunsSeen !== undefined
           this.#objectsBytesMax = Math.min(message.objectsBytesMax, limits.carriedBytesMax)
+          this.#pullsCount = message.heartbeatCounted
         }
         return answer
       } catch (error) {
         signal.throwIfAborted()
+        if (isPull) this.#pullsCount = false
         if (!(error instanceof RpcError)) throw error
         responseLost ||= mayHaveBeenHandled(error.failure)
         if (this.#mustSign(error) || error.kind === 'replaced') continue

@@ -15,7 +15,7 @@ import { RpcError } from '../rpc/rpc-error.ts'
 import { mayMissEnds } from '../tasks/ended-runs.ts'
 import { confirmHeld, meetAgain } from './confirm.ts'
 import type { SupernodeContext } from './context.ts'
-import { fleet, isNodeForgotten, isRunEnded } from './fleet.ts'
+import { fleet, heartbeatIntervalSeconds, isNodeForgotten, isRunEnded } from './fleet.ts'
 import { answerWithError, dropWork, returnWork } from './reply.ts'
 import type { Work } from './work.ts'
 
@@ -57,7 +57,12 @@ export async function receiveInstructions(ctx: SupernodeContext): Promise<void> 
 /** What a SuperLink forbids now it may allow later: upstream's SuperNodes ask again too. */
 async function pullMessages({ fleet: client, log, receiving }: SupernodeContext, endedRunsSeen: bigint) {
   try {
-    const request = { node: { nodeId: client.nodeId }, endedRunsSeen, objectsBytesMax: limits.carriedBytesMax }
+    const request = {
+      node: { nodeId: client.nodeId },
+      endedRunsSeen,
+      objectsBytesMax: limits.carriedBytesMax,
+      heartbeatInterval: heartbeatIntervalSeconds,
+    }
     return await client.call(fleet.pullMessages, request, { waitMs, signal: receiving })
   } catch (error) {
     if (!isRunEnded(error)) throw error

@@ -74,11 +74,12 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const seen = request.endedRunsSeen
         const endedAfter = seen === undefined ? undefined : endedRuns.position(seen)
         if (request.responseLost) await offerAgain(ctx, redeliveries, nodeId)
+        const heartbeatCounted = ctx.knownNodes.beat(nodeId, request.heartbeatInterval * 1000, ctx.clock.now())
         const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
           claimInstruction(ctx, nodeId, { waitMs, signal: call.signal, endedAfter }),
         )
         const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter, nodeId)
-        const ours = endedAfter === undefined ? {} : { objectsBytesMax: limits.carriedBytesMax }
+        const ours = endedAfter === undefined ? {} : { objectsBytesMax: limits.carriedBytesMax, heartbeatCounted }
         if (!message) return { ...news, ...ours }
         const bytesMax = Math.min(request.objectsBytesMax, limits.carriedBytesMax)
         const packing = packMessages(ctx.objects, [message], { bytesMax, makeRoom: call.makeRoom })

@@ -45,6 +45,19 @@ const contentsOf = ({ deflated }: OwnMessage): Uint8Array[] => [...deflated.obje
 const collected = async (core: SuperlinkCore, { metadata, messageId }: OwnMessage) =>
   (await core.collect(metadata.runId as RunId, [messageId]))[0]
 
+test('a pull that says how often it comes is a heartbeat', async () => {
+  await using world = await setUp()
+  const { core, node, pull } = world
+  const isOnline = async () => (await core.ctx.knownNodes.find(node.nodeId as NodeId))?.onlineUntil ?? 0
+  const onlineUntil = await isOnline()
+  core.clock.advance(20_000)
+  assert.equal((await pull()).heartbeatCounted, false)
+  assert.equal(await isOnline(), onlineUntil)
+  assert.equal((await pull({ heartbeatInterval: 30 })).heartbeatCounted, true)
+  assert.equal(await isOnline(), onlineUntil + 20_000)
+  assert.equal((await pull({ heartbeatInterval: 1e9 })).heartbeatCounted, false, 'not the interval of this node')
+})
+
 test('an instruction whose response was lost comes again, with its objects, until the SuperNode replies', async () => {
   await using world = await setUp()
   const { asked, core, pull, push, end } = world

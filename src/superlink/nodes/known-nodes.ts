@@ -13,7 +13,7 @@ interface Known {
 
 /**
  * The nodes that call, in memory: each call of a node asks for its row, and each heartbeat changes nothing but a date. These
- * dates are written together, once a second; a crash loses the last second of them, and a start gives every node a whole
+ * dates are written together, every few seconds; a crash loses the last ones, and a start gives every node a whole
  * period. Everything else that changes a node goes through `update`, which forgets what is known once it is committed.
  */
 export class KnownNodes {
