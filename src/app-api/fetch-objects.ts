@@ -1,8 +1,9 @@
+import { type FileHandle, open } from 'node:fs/promises'
 import { systemClock } from '../base/clock.ts'
-import type { ContentSink } from '../base/content-sink.ts'
 import type { LendMemory } from '../base/lent-memory.ts'
 import type { ObjectTree } from '../gen/flwr/proto/message_pb.ts'
-import { ArrivingArrays, ChunkSink } from '../message/arriving-arrays.ts'
+import { ArrivingArrays, ChunkSink, type ChunkTarget } from '../message/arriving-arrays.ts'
+import { readChunkFile } from '../message/chunk-file.ts'
 import { inflateMessage, parseArray, parseChunk } from '../message/inflate.ts'
 import type { Message } from '../message/message.ts'
 import { objectId } from '../objects/object-format.ts'
@@ -45,7 +46,7 @@ export async function fetchWhole(
       return arrays.has(id)
     },
     write: (id, bytes) => arrays.put(id, bytes),
-    sinkFor: (id, length) => arrays.sinkFor(id, length),
+    targetFor: (id) => arrays.targetFor(id),
   })
   return () =>
     inflateMessage(
@@ -85,40 +86,29 @@ export async function fetchChunk(
     write(_id, bytes) {
       body = parseChunk(bytes)
     },
-    sinkFor: (_id, length) =>
-      new ChunkSink(id, length, {
-        open: lend,
-        onComplete(bytes) {
-          body = bytes
-        },
-      }),
+    targetFor: () => ({
+      open: lend,
+      onComplete(bytes) {
+        body = bytes
+      },
+    }),
   })
   return body as Uint8Array
 }
 
-/** Fetches the objects that the target does not have. A large one is given to a sink while it arrives, if there is one. */
-function pull(
-  { api, nodeId, runId }: TaskRoute,
-  ids: readonly string[],
-  signal: AbortSignal,
-  target: {
-    has(id: string): boolean
-    write(id: string, bytes: Uint8Array): void
-    sinkFor?(id: string, length: number): ContentSink
-  },
-): Promise<void> {
-  const node = { nodeId }
+interface PullTarget {
+  has(id: string): boolean
+  write(id: string, bytes: Uint8Array): void
+  /** For chunks: a large one is written to its place while it arrives. */
+  targetFor?(id: string): ChunkTarget
+}
+
+/** Fetches the objects that the target does not have. */
+function pull(route: TaskRoute, ids: readonly string[], signal: AbortSignal, target: PullTarget): Promise<void> {
   return pullObjects({
     ids,
     has: target.has,
-    pull: (id) =>
-      api.pullObject(
-        { node, runId, objectId: id },
-        {
-          ...{ waitMs: objectWaitMs, signal },
-          ...(target.sinkFor ? { sinkFor: (length: number) => target.sinkFor?.(id, length) as ContentSink } : {}),
-        },
-      ),
+    pull: (id) => pullOne(route, id, signal, target),
     write(id, { objectContent: bytes }) {
       if (target.has(id)) return
       if (objectId(bytes) !== id) throw new Error(`Object ${id} arrived with other bytes than its name says.`)
@@ -126,6 +116,38 @@ function pull(
     },
     sleep: (ms) => systemClock.sleep(ms, signal),
   })
+}
+
+/** Servers whose files this process cannot open, e.g. because they are in another container. */
+const servedElsewhere = new WeakSet<TaskApi>()
+
+/** Asks for an object. A server on this machine may name a file with a large chunk, which is read from there. */
+async function pullOne({ api, nodeId, runId }: TaskRoute, id: string, signal: AbortSignal, target: PullTarget) {
+  const { targetFor } = target
+  const request = { node: { nodeId }, runId, objectId: id }
+  const options = {
+    ...{ waitMs: objectWaitMs, signal },
+    ...(targetFor ? { sinkFor: (length: number) => new ChunkSink(id, length, targetFor(id)) } : {}),
+  }
+  const takesFile = targetFor !== undefined && api.objectsBytesMax > 0 && !servedElsewhere.has(api)
+  const pulled = await api.pullObject({ ...request, takesFile }, options)
+  if (!takesFile || !pulled.objectFile) return pulled
+  const file = await openFile(pulled.objectFile)
+  if (!file) {
+    servedElsewhere.add(api)
+    return api.pullObject(request, options)
+  }
+  try {
+    await readChunkFile(id, file, targetFor(id))
+  } finally {
+    await file.close()
+  }
+  return pulled
+}
+
+/** The file may be out of reach, or gone with its message. */
+async function openFile(path: string): Promise<FileHandle | undefined> {
+  return open(path, 'r').catch(() => undefined)
 }
 
 function arraysIn(message: ObjectTree): ObjectTree[] {

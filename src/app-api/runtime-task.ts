@@ -56,7 +56,7 @@ export function createRuntimeTask(options: TaskCallsOptions): TaskApi {
       return calls.call(runtime.pullMessages, { messageIds, wantsAll, objectsBytesMax, ...filter }, callOptions)
     },
     pushMessages: (messages) => calls.call(runtime.pushMessages, messages),
-    pushObject: async (request) => (await calls.call(runtime.pushObject, request)).stored,
+    pushObject: (request) => calls.call(runtime.pushObject, request),
     pullObject: (request, callOptions) => calls.call(runtime.pullObject, request, callOptions),
     confirmMessageReceived: async (request) => void (await calls.call(runtime.confirmMessageReceived, request)),
     async getNodes({ knownNodes } = {}) {

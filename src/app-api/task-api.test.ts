@@ -77,7 +77,8 @@ for (const name of Object.keys(generations)) {
     const about = { node: { nodeId: superlinkNodeId }, runId }
     for (const objectId of pushed.objectsToPush) {
       const objectContent = (objects.get(objectId) as () => Uint8Array)()
-      assert.equal(await api.pushObject({ ...about, objectId, objectContent, sessionId: pushed.sessionId }), true)
+      const pushedObject = await api.pushObject({ ...about, objectId, objectContent, sessionId: pushed.sessionId })
+      assert.equal(pushedObject.stored, true)
     }
     assert.equal((await superlink.claim(nodeId))?.metadata.messageId, instruction.messageId)
 
@@ -92,8 +93,8 @@ for (const name of Object.keys(generations)) {
     await superlink.confirm(instruction)
     const objectContent = (objects.get(instruction.messageId) as () => Uint8Array)()
     const secondTry = { ...about, objectId: instruction.messageId, objectContent }
-    assert.equal(await api.pushObject({ ...secondTry, sessionId: pushed.sessionId }), true)
-    assert.equal(await api.pushObject(secondTry), false)
+    assert.equal((await api.pushObject({ ...secondTry, sessionId: pushed.sessionId })).stored, true)
+    assert.equal((await api.pushObject(secondTry)).stored, false)
     for (const [objectId, read] of reply.deflated.objects) {
       const { objectAvailable, objectContent } = await api.pullObject({ ...about, objectId }, { waitMs: 1000 })
       assert.equal(objectAvailable, true)
@@ -162,7 +163,7 @@ for (const name of Object.keys(generations)) {
       const about = { node: { nodeId: context.nodeId }, runId: context.runId }
       for (const [objectId, read] of foreignMessage().objects) {
         assert.equal((await api.pullObject({ ...about, objectId }, { waitMs: 0 })).objectFound, false)
-        assert.equal(await api.pushObject({ ...about, objectId, objectContent: read() }), false)
+        assert.equal((await api.pushObject({ ...about, objectId, objectContent: read() })).stored, false)
       }
     })
   }

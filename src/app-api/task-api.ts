@@ -9,6 +9,7 @@ import type {
   PullObjectRequestSchema,
   PullObjectResponseSchema,
   PushObjectRequestSchema,
+  PushObjectResponseSchema,
 } from '../gen/flwr/proto/message_pb.ts'
 import type { NodeInfoSchema } from '../gen/flwr/proto/node_pb.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
@@ -69,6 +70,8 @@ export interface OutgoingMessages {
   readonly messageObjectTrees: ObjectTree[]
   /** Objects of the messages; none unless the server takes them along. */
   readonly objects?: Uint8Array[]
+  /** Whether large objects can be left as files, if the server names a folder. */
+  readonly leavesFiles?: boolean
 }
 
 /** An answer, and whether the server held the call: then the next may follow at once. */
@@ -112,7 +115,9 @@ export interface TaskApi {
     options?: { waitMs?: number; signal?: AbortSignal; wantsAll?: boolean; objectsBytesMax?: number },
   ): Promise<Held<MessageShape<typeof PullAppMessagesResponseSchema>>>
   pushMessages(messages: OutgoingMessages): Promise<MessageShape<typeof PushAppMessagesResponseSchema>>
-  pushObject(request: MessageInitShape<typeof PushObjectRequestSchema>): Promise<boolean>
+  pushObject(
+    request: MessageInitShape<typeof PushObjectRequestSchema>,
+  ): Promise<MessageShape<typeof PushObjectResponseSchema>>
   pullObject(
     request: MessageInitShape<typeof PullObjectRequestSchema>,
     options: { waitMs: number; signal?: AbortSignal; sinkFor?: (length: number) => ContentSink },

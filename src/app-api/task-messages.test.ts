@@ -1,10 +1,17 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { readFile, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
+import { temporaryDirectory } from '../../test/harness/directory.ts'
 import { FakeTaskServer, instructionFor } from '../../test/harness/fake-task-server.ts'
 import { limits } from '../base/limits.ts'
+import { type ObjectTree, PushObjectResponseSchema } from '../gen/flwr/proto/message_pb.ts'
 import { type DeflatedMessage, deflateMessage } from '../message/deflate.ts'
 import { NdArray } from '../message/nd-array.ts'
 import { ArrayRecord, RecordDict } from '../message/records.ts'
+import { objectId } from '../objects/object-format.ts'
 import { ObjectRefusedError, ObjectsUnavailableError } from '../objects/transfer.ts'
 import { RpcError } from '../rpc/rpc-error.ts'
 import type { TaskRoute } from './fetch-objects.ts'
@@ -74,6 +81,8 @@ test('a signal ends the transfer of a message', async () => {
   assert.deepEqual(server.confirmed, [])
 })
 
+const notStored = create(PushObjectResponseSchema)
+
 /** Two messages with the same weights. */
 const two = (): DeflatedMessage[] => [1, 2].map(() => deflateMessage(instructionFor(weights)))
 
@@ -114,7 +123,7 @@ test('a refused upload is no failure if the server has the object from an earlie
     const push = server.api.pushObject
     server.api.pushObject = async (request) => {
       if (isThere) await push(request)
-      return false
+      return notStored
     }
     const pull = server.api.pullObject
     server.api.pullObject = async (request, callOptions) => {
@@ -128,7 +137,7 @@ test('a refused upload is no failure if the server has the object from an earlie
 
 test('a reply that the server has passed on without the rest of its objects is no failure', async () => {
   const { server, route } = setUp()
-  server.api.pushObject = async () => false
+  server.api.pushObject = async () => notStored
   const pull = server.api.pullObject
   server.api.pullObject = async (request, callOptions) => ({
     ...(await pull(request, callOptions)),
@@ -137,6 +146,77 @@ test('a reply that the server has passed on without the rest of its objects is n
   const [reply] = two()
   await sendReply(route, reply as DeflatedMessage)
   await assert.rejects(sendMessages(route, two()), ObjectRefusedError)
+})
+
+/** A reply with one large chunk, to a server of ours that has a folder for it. */
+function largeReply(folder: string) {
+  const { server, route } = setUp()
+  server.objectsBytesMax = limits.carriedPerCallBytesMax
+  const announce = server.api.pushMessages
+  server.api.pushMessages = async (request) => {
+    assert.equal(request.leavesFiles, true)
+    return { ...(await announce(request)), objectFolder: folder }
+  }
+  const data = new Float32Array(limits.objectInMemoryBytesMax / 2).fill(1)
+  const instruction = instructionFor(new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(data) }) }))
+  const message = deflateMessage(instruction)
+  const [chunkId = ''] = message.chunks.keys()
+  return { server, route, instruction, message, chunkId }
+}
+
+test('a large object is left as a file in the folder that the server names', async () => {
+  using folder = temporaryDirectory()
+  const { server, route, message, chunkId } = largeReply(folder.path)
+  const inFiles: string[] = []
+  const push = server.api.pushObject
+  server.api.pushObject = async (request) => {
+    if (!request.inFile) return push(request)
+    inFiles.push(request.objectId ?? '')
+    return { ...notStored, stored: true }
+  }
+  await sendMessages(route, [message])
+  assert.deepEqual(inFiles, [chunkId])
+  assert.equal(objectId(await readFile(join(folder.path, chunkId))), chunkId)
+})
+
+test('an object is sent if its file cannot be written, or the server does not find it', async () => {
+  using folder = temporaryDirectory()
+  for (const named of [folder.path, join(folder.path, 'of-another-machine')]) {
+    const { server, route, message, chunkId } = largeReply(named)
+    const sent: string[] = []
+    server.api.pushObject = async (request) => {
+      if (request.inFile) return { ...notStored, fileMissing: true }
+      sent.push(request.objectId ?? '')
+      return { ...notStored, stored: true }
+    }
+    await sendMessages(route, [message])
+    assert.ok(sent.includes(chunkId))
+    assert.equal(existsSync(join(named, chunkId)), false)
+  }
+})
+
+test('a large chunk is read from the file that the server names, or fetched if that is out of reach', async () => {
+  using folder = temporaryDirectory()
+  const { instruction, message, chunkId } = largeReply(folder.path)
+  const path = join(folder.path, chunkId)
+  await writeFile(path, message.objects.get(chunkId)?.() ?? '')
+  for (const objectFile of [path, join(folder.path, 'of-another-machine')]) {
+    const { server, route } = largeReply(folder.path)
+    server.offer(instruction)
+    const { messageObjectTrees } = await server.api.pullMessages(undefined)
+    const pull = server.api.pullObject
+    const wholes: string[] = []
+    server.api.pullObject = async (request, options) => {
+      const pulled = await pull(request, options)
+      if (request.objectId !== chunkId) return pulled
+      if (request.takesFile) return { ...pulled, objectContent: new Uint8Array(), objectFile }
+      wholes.push(chunkId)
+      return pulled
+    }
+    const received = await fetchMessage(route, messageObjectTrees[0] as ObjectTree)
+    assert.deepEqual(received.content.arrays('arrays').get('w')?.values()[7], 1)
+    assert.deepEqual(wholes, objectFile === path ? [] : [chunkId])
+  }
 })
 
 test('a server that asks for an object of no message gets none', async () => {

@@ -1,3 +1,5 @@
+import { rm } from 'node:fs/promises'
+import { join } from 'node:path'
 import { create, type MessageInitShape, toBinary } from '@bufbuild/protobuf'
 import { limits } from '../base/limits.ts'
 import { ContextSchema, type ObjectTree } from '../gen/flwr/proto/message_pb.ts'
@@ -5,8 +7,10 @@ import type { DeflatedMessage } from '../message/deflate.ts'
 import type { Message } from '../message/message.ts'
 import { selectCarried } from '../objects/carried-objects.ts'
 import { pushObjects } from '../objects/transfer.ts'
+import { lengthOf } from '../rpc/encode-in-turns.ts'
 import { withObject } from '../rpc/object-content.ts'
 import { fetchWhole, type ObjectsAtHand, type TaskRoute } from './fetch-objects.ts'
+import { leaveObject } from './leave-object.ts'
 import type { TaskOutcome } from './task-api.ts'
 
 /** Moves whole messages between an app and its server: their objects, each once, and what goes before and after. */
@@ -49,6 +53,11 @@ export async function sendMessages(
   return ids
 }
 
+/** What a server keeps in a file. */
+function isLarge(content: Uint8Array | readonly Uint8Array[]): content is readonly Uint8Array[] {
+  return !(content instanceof Uint8Array) && lengthOf(content) > limits.objectInMemoryBytesMax
+}
+
 export interface SendOptions {
   /**
    * Takes an object for settled that the server refuses and does not know. A SuperNode of Flower passes a reply on as soon as
@@ -66,11 +75,13 @@ async function sendTogether(
     mayBePassedOn = false,
   }: SendOptions & { messages: readonly DeflatedMessage[]; objects: Uint8Array[] },
 ): Promise<string[]> {
-  const { messageIds, objectsToPush, sessionId } = await api.pushMessages({
+  const { messageIds, objectsToPush, sessionId, objectFolder } = await api.pushMessages({
     messagesList: messages.map(({ wire }) => wire),
     messageObjectTrees: messages.map(({ tree }) => tree),
     objects,
+    leavesFiles: api.objectsBytesMax > 0,
   })
+  let folder = objectFolder === '' ? undefined : objectFolder
   const node = { nodeId }
   const find = (id: string): Uint8Array | readonly Uint8Array[] => {
     for (const { objects, chunks } of messages) {
@@ -82,7 +93,17 @@ async function sendTogether(
   await pushObjects({
     ids: objectsToPush,
     read: find,
-    push: (id, content) => api.pushObject(withObject({ node, runId, objectId: id, sessionId }, content)),
+    async push(id, content) {
+      const about = { node, runId, objectId: id, sessionId }
+      if (folder !== undefined && isLarge(content) && (await leaveObject(folder, id, content))) {
+        const { stored, fileMissing } = await api.pushObject({ ...about, inFile: true })
+        if (!fileMissing) return stored
+        // The server has been restarted, or this folder is not the one that it means.
+        await rm(join(folder, id), { force: true })
+        folder = undefined
+      }
+      return (await api.pushObject(withObject(about, content))).stored
+    },
     async isStored(id) {
       const { objectFound, objectAvailable } = await api.pullObject({ node, runId, objectId: id }, { waitMs: 0 })
       return objectAvailable || (mayBePassedOn && !objectFound)

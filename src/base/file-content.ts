@@ -8,14 +8,17 @@ export class FileContent {
   readonly #path: string
   readonly #openFile: () => Promise<FileHandle>
   readonly length: number
+  /** Where the file is, unless it may have to be fetched first. */
+  readonly localPath: string | undefined
   #file: Promise<FileHandle> | undefined
   #closed = false
 
   /** `openFile`: for a file that may have to be fetched first. */
-  constructor(path: string, length: number, openFile = () => open(path, 'r')) {
+  constructor(path: string, length: number, openFile?: () => Promise<FileHandle>) {
     this.#path = path
     this.length = length
-    this.#openFile = openFile
+    this.localPath = openFile ? undefined : path
+    this.#openFile = openFile ?? (() => open(path, 'r'))
   }
 
   async open(): Promise<void> {

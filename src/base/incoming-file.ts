@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto'
+import { constants } from 'node:fs'
 import { type FileHandle, open, rename, rm } from 'node:fs/promises'
 import type { ContentSink } from './content-sink.ts'
 import { LentMemory } from './lent-memory.ts'
@@ -44,6 +45,26 @@ export class IncomingFile implements AsyncDisposable, ContentSink {
     } catch (error) {
       options.onClosed?.()
       throw options.explain?.(error, 0) ?? error
+    }
+  }
+
+  /**
+   * Takes a file that another program has written, and reads it once for its hash. Follows no link. Rejects if there is no such
+   * file, or one of more than `bytesMax` bytes.
+   */
+  static async adopt(path: string, bytesMax: number, options: IncomingFileOptions = {}): Promise<IncomingFile> {
+    const flags = constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK
+    const file = await open(path, flags).catch((error: unknown) => {
+      options.onClosed?.()
+      throw error
+    })
+    const incoming = new IncomingFile(path, file, options)
+    try {
+      await incoming.#readAll(bytesMax)
+      return incoming
+    } catch (error) {
+      await incoming[Symbol.asyncDispose]()
+      throw error
     }
   }
 
@@ -101,6 +122,20 @@ export class IncomingFile implements AsyncDisposable, ContentSink {
     await this.#file.close().catch(() => {})
     this.#options.onClosed?.()
     if (!this.#isMoved) await rm(this.#path, { force: true }).catch(() => {})
+  }
+
+  async #readAll(bytesMax: number): Promise<void> {
+    const piece = this.#piece as Uint8Array
+    if (!(await this.#file.stat()).isFile()) throw new Error(`${this.#path} is no file.`)
+    for (;;) {
+      const { bytesRead } = await this.#file.read(piece, 0, piece.length, this.#length)
+      if (bytesRead === 0) break
+      this.#sum.update(piece.subarray(0, bytesRead))
+      this.#length += bytesRead
+      if (this.#length > bytesMax) throw new Error(`${this.#path} has more than ${bytesMax} bytes.`)
+    }
+    this.#giveBack()
+    this.#digest = this.#sum.digest('hex')
   }
 
   #giveBack(): void {

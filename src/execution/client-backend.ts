@@ -15,6 +15,7 @@ import { flattenTree, isInTree } from '../objects/object-tree.ts'
 import { pulledObject, receivedObject } from '../rpc/object-content.ts'
 import { messageOfAnother } from '../tasks/app-owners.ts'
 import { readClientReply } from '../tasks/client-reply.ts'
+import { folderFor, putLeft } from '../tasks/left-files.ts'
 import type { RuntimeBackend } from '../tasks/runtime-service.ts'
 import type { Task } from '../tasks/task.ts'
 import type { Tasks } from '../tasks/tasks.ts'
@@ -28,6 +29,8 @@ export interface ClientAppHost<E extends Execution> extends Pick<RuntimeBackend,
   readonly objects: ObjectStore
   readonly tasks: Tasks
   readonly clock: Clock
+  /** Objects that an app leaves as files stay where they are: they are sent from there, and hashed where they arrive. */
+  readonly sendsLeftObjects: boolean
   findExecution(taskId: TaskId): E | undefined
   /** `isKnownFab` says which app the caller has: its content is left out. */
   taskInput(
@@ -80,7 +83,8 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
       const { wire, tree } = executionOf(task)
       return { messagesList: [wire], messageObjectTrees: [tree] }
     },
-    pullObject: async (_task, { objectId }, wait) => pulledObject(await objects.open(objectId, wait)),
+    pullObject: async (_task, { objectId, takesFile }, wait) =>
+      pulledObject(await objects.open(objectId, wait), { takesFile }),
     confirmMessageReceived: async (task) => host.confirmReceived(executionOf(task)),
     async pushMessages(task, request) {
       const execution = executionOf(task)
@@ -92,18 +96,28 @@ export function createClientBackend<E extends Execution>(host: ClientAppHost<E>)
           const earlier = execution.reply?.tree.objectId
           if (earlier !== undefined && earlier !== tree.objectId) await objects.release(tx, afterCommit, [earlier])
           const missing = await objects.announce(tx, tree.objectId, ids)
-          setReply({ wire, tree, missing: new Set(missing) })
+          setReply({ wire, tree, missing: new Set(missing), left: new Map() })
           return missing
         }),
       )
-      return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString() }
+      const objectFolder = await folderFor(objects, task, { objectsToPush, leavesFiles: request.leavesFiles })
+      return { messageIds: [tree.objectId], objectsToPush, sessionId: task.taskId.toString(), objectFolder }
     },
     async pushObject(task, request) {
-      const { objectId } = request
+      const { objectId, inFile } = request
       const { reply } = executionOf(task)
-      const stored = (await objects.put(objectId, receivedObject(request))) === 'stored'
-      if (stored) reply?.missing.delete(objectId)
-      return { stored }
+      if (inFile && host.sendsLeftObjects) {
+        const size = await objects.left.sizeOf(task.taskId, objectId)
+        if (size === undefined) return { stored: false, fileMissing: true }
+        reply?.left?.set(objectId, size)
+        reply?.missing.delete(objectId)
+        return { stored: true }
+      }
+      const response = inFile
+        ? await putLeft(objects, task, objectId, (content) => objects.put(objectId, content))
+        : { stored: (await objects.put(objectId, receivedObject(request))) === 'stored' }
+      if (response.stored) reply?.missing.delete(objectId)
+      return response
     },
     getNodes: async () => notHere(),
     pushLogs: async (task, { logs }) => host.takeLogs?.(task, executionOf(task), logs),

@@ -30,6 +30,8 @@ export interface ClientReply {
   readonly tree: ObjectTree
   /** Objects of the reply that the app has not handed over yet. */
   readonly missing: Set<string>
+  /** Objects that the app has left as files, which stay where they are, with their sizes. */
+  readonly left?: Map<string, number>
   /** All objects of a small reply, which the app has handed over with it. They are not in the object store. */
   readonly carried?: CarriedObjects
 }

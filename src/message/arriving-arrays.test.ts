@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { randomFrom, shuffle } from '../../test/harness/random.ts'
 import { encodeObject, objectId } from '../objects/object-format.ts'
-import { ArrivingArrays } from './arriving-arrays.ts'
+import { ArrivingArrays, ChunkSink } from './arriving-arrays.ts'
 
 const pick = randomFrom(11)
 
@@ -22,7 +22,7 @@ function arrive(arrays: ArrivingArrays, id: string, object: Uint8Array): void {
     arrays.put(id, object)
     return
   }
-  const sink = arrays.sinkFor(id, object.length)
+  const sink = new ChunkSink(id, object.length, arrays.targetFor(id))
   for (let at = 0; at < object.length; ) {
     const end = Math.min(object.length, at + 1 + pick(pick(2) === 0 ? 20 : 2000))
     sink.write(object.subarray(at, end))
@@ -86,7 +86,7 @@ test('a chunk with other bytes, another head or another length does not arrive',
   ]
   for (const [sent, length, expected] of wrong) {
     const arrays = new ArrivingArrays(new Map([['one', [id]]]))
-    const sink = arrays.sinkFor(id, length)
+    const sink = new ChunkSink(id, length, arrays.targetFor(id))
     assert.throws(() => {
       sink.write(sent)
       sink.finish()

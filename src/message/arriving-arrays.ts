@@ -45,16 +45,16 @@ export class ArrivingArrays {
     this.#arrived.add(chunkId)
   }
 
-  /** Returns what takes a chunk while it arrives: an object of so many bytes. */
-  sinkFor(chunkId: string, length: number): ContentSink {
+  /** Returns where the body of a chunk is written to. */
+  targetFor(chunkId: string): ChunkTarget {
     const [first, ...others] = this.#placesOf(chunkId)
-    return new ChunkSink(chunkId, length, {
+    return {
       open: (bodyLength) => (first as Place).room.open((first as Place).index, bodyLength),
       onComplete: (body) => {
         for (const { room, index } of others) room.put(index, body)
         this.#arrived.add(chunkId)
       },
-    })
+    }
   }
 
   /** Returns the bytes of an array, all of whose chunks have arrived; `undefined` for an id of no array. */
@@ -150,6 +150,14 @@ function allocate(bytes: number): Uint8Array {
   }
 }
 
+/** Where the body of one chunk is written to. */
+export interface ChunkTarget {
+  /** Returns memory for the body. */
+  open(length: number): Uint8Array
+  /** Called when the body is complete. */
+  onComplete(body: Uint8Array): void
+}
+
 /** The head of a chunk has some 20 bytes. */
 const headBytesMax = 1024
 
@@ -157,17 +165,13 @@ const headBytesMax = 1024
 export class ChunkSink implements ContentSink {
   readonly #id: string
   readonly #length: number
-  readonly #target: { open(length: number): Uint8Array; onComplete(body: Uint8Array): void }
+  readonly #target: ChunkTarget
   readonly #sum = createHash('sha256')
   #start: Uint8Array = new Uint8Array()
   #body: Uint8Array | undefined
   #filled = 0
 
-  constructor(
-    id: string,
-    length: number,
-    target: { open(length: number): Uint8Array; onComplete(body: Uint8Array): void },
-  ) {
+  constructor(id: string, length: number, target: ChunkTarget) {
     this.#id = id
     this.#length = length
     this.#target = target

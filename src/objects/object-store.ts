@@ -1,3 +1,4 @@
+import { join } from 'node:path'
 import { Bell, lookAgain } from '../base/bell.ts'
 import { DomainError } from '../base/errors.ts'
 import type { FileContent } from '../base/file-content.ts'
@@ -9,6 +10,7 @@ import type { AfterCommit, Database, Db } from '../db/database.ts'
 import { type IdList, inBatches } from '../db/id-list.ts'
 import { type CarriedObject, type CarriedObjects, inPieces, nothingCarried } from './carried-objects.ts'
 import { typeOfFile } from './incoming-object.ts'
+import { LeftObjects } from './left-objects.ts'
 import { deleteParts, listParts, mayHaveMore } from './message-parts.ts'
 import { announceNamed } from './named-objects.ts'
 import { ObjectFiles } from './object-files.ts'
@@ -55,6 +57,7 @@ export async function createObjectStore(options: ObjectStoreOptions): Promise<Ob
 }
 
 class FileObjectStore implements ObjectStore {
+  readonly left: LeftObjects
   readonly #db: Database
   readonly #files: ObjectPlace
   readonly #onStored: ObjectStoreOptions['onStored']
@@ -66,6 +69,8 @@ class FileObjectStore implements ObjectStore {
 
   constructor(options: ObjectStoreOptions) {
     this.#db = options.db
+    // Emptied at each start.
+    this.left = new LeftObjects(join(options.directory, 'incoming'))
     this.#files = options.bucket ?? new ObjectFiles(options.directory, options.durable)
     this.#onStored = options.onStored
     this.#notices = options

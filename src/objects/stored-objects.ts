@@ -3,6 +3,7 @@ import type { IncomingFile } from '../base/incoming-file.ts'
 import type { MakeRoom } from '../base/make-room.ts'
 import type { AfterCommit, Db } from '../db/database.ts'
 import type { CarriedObjects } from './carried-objects.ts'
+import type { LeftObjects } from './left-objects.ts'
 
 /**
  * Content-addressed objects. They are announced with the message that they are part of, then uploaded once, and live as
@@ -41,6 +42,8 @@ export interface ObjectStore {
    * are open.
    */
   openFile(): Promise<IncomingFile | undefined>
+  /** Objects that apps of this machine leave as files, for `put`. */
+  readonly left: LeftObjects
   /** Whether the content is here. */
   has(objectId: string): Promise<boolean>
   /** `undefined` when unknown; without `content` when announced but not here yet. Waits up to `waitMs` for the content. */

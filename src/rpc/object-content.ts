@@ -9,11 +9,19 @@ import { withContent } from './outgoing.ts'
 /** The content of an object as it is sent: in memory, or in a file if it is large. */
 export type ObjectContent = Uint8Array | FileContent
 
-/** What a response to PullObject says of an object: unknown, announced but not here yet, or here. */
-export function pulledObject(object: { readonly content: ObjectContent | undefined } | undefined) {
+/**
+ * What a response to PullObject says of an object: unknown, announced but not here yet, or here. An app that takes files gets the
+ * path of a large object.
+ */
+export function pulledObject(
+  object: { readonly content: ObjectContent | undefined } | undefined,
+  { takesFile = false }: { readonly takesFile?: boolean } = {},
+) {
   if (!object) return { objectFound: false, objectAvailable: false }
   const { content } = object
   if (!content) return { objectFound: true, objectAvailable: false }
+  const objectFile = takesFile && content instanceof FileContent ? content.localPath : undefined
+  if (objectFile !== undefined) return { objectFound: true, objectAvailable: true, objectFile }
   return withObject({ objectFound: true, objectAvailable: true }, content)
 }
 

@@ -32,6 +32,9 @@ export function sendReply(ctx: SupernodeContext, work: Work): Promise<void> {
     async read(id) {
       const inMemory = reply.carried?.get(id)
       if (inMemory) return inMemory.bytes
+      const leftBytes = reply.left?.get(id)
+      if (leftBytes !== undefined && work.taskId !== undefined)
+        return ctx.objects.left.content(work.taskId, id, leftBytes)
       const object = await ctx.objects.open(id)
       if (!object?.content) throw new DomainError('internal', `Object ${id} of a reply is gone`)
       return object.content
@@ -174,5 +177,6 @@ async function releaseObjects(ctx: SupernodeContext, work: Work): Promise<void> 
   // There is room for another instruction now, even if the objects of this one cannot be deleted.
   ctx.room.ring('room')
   const ids = [work.metadata.messageId, ...(work.reply ? [work.reply.tree.objectId] : [])]
+  if (work.taskId !== undefined) await ctx.objects.left.remove(work.taskId)
   await ctx.db.transaction((tx, afterCommit) => ctx.objects.release(tx, afterCommit, ids))
 }

@@ -8,7 +8,7 @@ import type { Work } from './work.ts'
 export function createSupernodeBackend(ctx: SupernodeContext): RuntimeBackend {
   const { db, objects, tasks, clock } = ctx
   return createClientBackend<Work>({
-    ...{ db, objects, tasks, clock },
+    ...{ db, objects, tasks, clock, sendsLeftObjects: true },
     component: async (task) => (await ctx.runs.get(task.runId)).component,
     findRun: async (runId) => (await ctx.runs.get(runId)).wire,
     findExecution: (taskId) => ctx.work.ofTask(taskId),

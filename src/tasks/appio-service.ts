@@ -38,6 +38,7 @@ export function createServerAppIoService(options: RuntimeServiceOptions): Servic
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
           objects: [],
+          leavesFiles: false,
         }),
       pullMessages: (request, call, task) => backend.pullMessages(task, request.messageIds, allOf(call)),
       getNodes: (_request, _call, task) => backend.getNodes(task),
@@ -84,6 +85,7 @@ export function createClientAppIoService(options: RuntimeServiceOptions): Servic
           messagesList: request.messagesList,
           messageObjectTrees: request.messageObjectTrees,
           objects: [],
+          leavesFiles: false,
         }),
       pullMessage: (request, call, task) => backend.pullMessages(task, request.messageIds, allOf(call)),
       async pushAppOutputs({ context }, _call, task) {
@@ -148,7 +150,7 @@ function appHandlers({ tasks, backend }: RuntimeServiceOptions): AppHandlers {
     },
     pushObject: (request, _call, task, isOwn) => pushObject(backend, task, request, isOwn),
     pullObject: (request, call, task, isOwn) =>
-      isOwn ? backend.pullObject(task, request, holdOf(call)) : { objectFound: false },
+      isOwn ? backend.pullObject(task, { ...request, takesFile: false }, holdOf(call)) : { objectFound: false },
     async confirmMessageReceived(request, _call, task) {
       await backend.confirmMessageReceived(task, request)
       return {}

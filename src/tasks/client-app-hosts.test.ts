@@ -1,4 +1,7 @@
 import assert from 'node:assert/strict'
+import { existsSync } from 'node:fs'
+import { readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import { test } from 'node:test'
 import { type ClientAppHost, clientAppHosts, PlayedApp } from '../../test/harness/app-hosts.ts'
 import { nothing, type OwnMessage, settled } from '../../test/harness/superlink-core.ts'
@@ -7,6 +10,7 @@ import type { Context } from '../gen/flwr/proto/message_pb.ts'
 import { MetricRecord, RecordDict } from '../message/records.ts'
 import { recordDictToWire } from '../message/wire.ts'
 import { byHash } from '../objects/carried-objects.ts'
+import { objectId } from '../objects/object-format.ts'
 import { flattenTree } from '../objects/object-tree.ts'
 
 const clean = { message_object: 0, object: 0, virtual_node: 0, task: 0 }
@@ -95,6 +99,49 @@ for (const [name, start] of Object.entries(clientAppHosts)) {
     await host.superlink.stop(host.runId)
     await ensureClean(host)
     assert.deepEqual(await host.superlink.leftovers(), nothing)
+  })
+
+  test(`${name} hands large objects over as files, both ways, to an app that asks for it`, async () => {
+    await using host = await start()
+    const large = 2 * limits.objectInMemoryBytesMax
+    const asked = await ask(host, large)
+    const app = await PlayedApp.launch(host)
+    const output = outputOf(await app.call('pullTaskInput', {}))
+    const node = { nodeId: host.nodeId }
+    const about = { node, runId: host.runId }
+    const chunkOf = ({ deflated }: OwnMessage): string => [...deflated.chunks.keys()][0] ?? ''
+    const asFile = await app.call('pullObject', { ...about, objectId: chunkOf(asked), takesFile: true })
+    assert.deepEqual([asFile.objectAvailable, asFile.objectContent.length], [true, 0])
+    assert.equal(objectId(await readFile(asFile.objectFile)), chunkOf(asked))
+    const whole = await app.call('pullObject', { ...about, objectId: chunkOf(asked) })
+    assert.equal(objectId(whole.objectContent), chunkOf(asked))
+    const foreign = await app.call('pullObject', { ...about, objectId: 'a'.repeat(64), takesFile: true })
+    assert.deepEqual([foreign.objectFound, foreign.objectFile], [false, ''])
+
+    const reply = host.superlink.replyTo(asked, { bytes: large })
+    const { deflated } = reply
+    const announced = { messagesList: [deflated.wire], messageObjectTrees: [deflated.tree] }
+    assert.equal((await app.call('pushMessages', announced)).objectFolder, '')
+    const { objectFolder, objectsToPush } = await app.call('pushMessages', { ...announced, leavesFiles: true })
+    assert.ok(objectsToPush.includes(chunkOf(reply)))
+    for (const id of objectsToPush) {
+      const left = { ...about, objectId: id, inFile: true }
+      const path = join(objectFolder, id)
+      assert.equal((await app.call('pushObject', left)).fileMissing, true)
+      await symlink(asFile.objectFile, path)
+      assert.equal((await app.call('pushObject', left)).fileMissing, true, 'a link is no file')
+      await rm(path)
+      await writeFile(path, (deflated.objects.get(id) as () => Uint8Array)())
+      assert.equal((await app.call('pushObject', left)).stored, true)
+      // The response may have been lost.
+      assert.equal((await app.call('pushObject', left)).stored, true)
+    }
+    await app.call('pushTaskOutput', output)
+    const [received] = await replies(host, asked)
+    assert.deepEqual([received?.metadata.messageId, received?.error], [reply.messageId, undefined])
+    await host.superlink.stop(host.runId)
+    await ensureClean(host)
+    assert.equal(existsSync(objectFolder), false)
   })
 
   test(`${name} starts no task whose message must come along and is too large`, async () => {

@@ -8,6 +8,7 @@ import type { MakeRoom } from '../base/make-room.ts'
 import { isReleaseFrom } from '../base/version.ts'
 import type { RunSchema } from '../gen/flwr/proto/run_pb.ts'
 import { Runtime } from '../gen/flwr/proto/runtime_pb.ts'
+import { hostOf, isLoopback } from '../rpc/address.ts'
 import type { Call } from '../rpc/call.ts'
 import type { FileMaker } from '../rpc/object-content.ts'
 import { defineService, type Service } from '../rpc/service.ts'
@@ -135,7 +136,8 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
         await backend.pushTaskOutput(task, request)
         return {}
       },
-      pushMessages: (request, _call, task) => backend.pushMessages(task, request),
+      pushMessages: (request, call, task) =>
+        backend.pushMessages(task, { ...request, leavesFiles: request.leavesFiles && isNear(call) }),
       pullMessages: (request, call, task) =>
         backend.pullMessages(task, replyToOf(request, call), {
           ...holdOf(call),
@@ -146,7 +148,9 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       pushObject: (request, _call, task, isOwn) => pushObject(backend, task, request, isOwn),
       // Flower's client would ask again after a second or more, and later each time.
       pullObject: (request, call, task, isOwn) =>
-        isOwn ? backend.pullObject(task, request, holdOf(call)) : { objectFound: false },
+        isOwn
+          ? backend.pullObject(task, { ...request, takesFile: request.takesFile && isNear(call) }, holdOf(call))
+          : { objectFound: false },
       async confirmMessageReceived(request, _call, task) {
         await backend.confirmMessageReceived(task, request)
         return {}
@@ -184,6 +188,11 @@ export function createRuntimeService(options: RuntimeServiceOptions): Service {
       startingAt: isoTimestamp(clock.now()),
     }
   }
+}
+
+/** Whether the caller is on this machine: it may share files with this server. */
+function isNear({ connection }: Call): boolean {
+  return isLoopback(hostOf(connection.remoteAddress))
 }
 
 /** An empty request means "no messages" up to Flower 1.42 and "every message" since 1.43. */

@@ -134,7 +134,7 @@ export class FakeTaskServer {
       }) =>
         call('pushObject', () => {
           this.#objects.set(id, objectContent)
-          return true
+          return { stored: true, fileMissing: false }
         }),
       pullObject: ({ objectId: id = '' }, callOptions: { signal?: AbortSignal } = {}) =>
         call('pullObject', async () => {

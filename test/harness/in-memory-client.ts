@@ -1,7 +1,8 @@
 import type { DescMethod, DescMethodUnary, MessageInitShape, MessageShape } from '@bufbuild/protobuf'
-import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { fromBinary } from '@bufbuild/protobuf'
 import { DomainError } from '../../src/base/errors.ts'
 import type { CallHead, Connection, IncomingCall } from '../../src/rpc/call.ts'
+import { encodeRequest } from '../../src/rpc/call-messages.ts'
 import { type Method, methodsOf } from '../../src/rpc/dispatch.ts'
 import type { Interceptor } from '../../src/rpc/interceptor.ts'
 import { closeContents, type Outgoing, piecesOf } from '../../src/rpc/outgoing.ts'
@@ -61,7 +62,7 @@ export class InMemoryClient {
     const path = `/${method.parent.typeName}/${method.name}`
     const handler = this.#methods.get(path)
     if (!handler) throw new Error(`No service has the method ${path}`)
-    const body = toBinary(method.input, create(method.input, request as MessageInitShape<typeof method.input>))
+    const parts = encodeRequest(method, request)
     const headers: Readonly<Record<string, string>> = { ...this.#headers, ...options.headers }
     const head: CallHead = {
       method: path,
@@ -76,6 +77,7 @@ export class InMemoryClient {
       makeRoom: () => undefined,
     }
     const receive = async (bytesMax: number): Promise<Uint8Array> => {
+      const body = await joined(parts)
       if (body.length <= bytesMax) return body
       throw new DomainError('message-too-large', `The message has ${body.length} bytes; at most ${bytesMax} are taken.`)
     }

@@ -1,6 +1,7 @@
 import { lookAgain } from '../../base/bell.ts'
 import { DomainError } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
+import type { IncomingFile } from '../../base/incoming-file.ts'
 import { limits } from '../../base/limits.ts'
 import { mapInTurns } from '../../base/turns.ts'
 import { prepareValue } from '../../db/large-values.ts'
@@ -10,6 +11,7 @@ import type { ObjectTree } from '../../objects/object-tree.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 import { pulledObject, receivedObject } from '../../rpc/object-content.ts'
+import { folderFor, putLeft } from '../../tasks/left-files.ts'
 import type { RuntimeBackend } from '../../tasks/runtime-service.ts'
 import { ensureSentToApp, isObjectOfRun } from '../access/ownership.ts'
 import { getFab } from '../apps/fabs.ts'
@@ -65,7 +67,9 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       using _names = await ctx.quotas.takeMessages(task.runId, request.messageObjectTrees as ObjectTree[])
       using _room = await ctx.quotas.takeCarried(task, carried)
       const pushed = await endsWithRun(() => pushInstructions(ctx, task.runId, messages, carried))
-      return { ...pushed, sessionId: task.taskId.toString() }
+      const { objectsToPush = [] } = pushed
+      const objectFolder = await folderFor(ctx.objects, task, { objectsToPush, leavesFiles: request.leavesFiles })
+      return { ...pushed, sessionId: task.taskId.toString(), objectFolder }
     },
     async pullMessages(task, replyTo, wait) {
       const replies = await endsWithRun(() => collectReplies(ctx, task.runId, replyTo, wait))
@@ -80,11 +84,15 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
         objects: [...objects],
       }
     },
-    async pushObject({ runId }, request) {
+    async pushObject(task, request) {
       ensureOwnNodeId(request.node?.nodeId)
-      const content = receivedObject(request)
-      using _room = await ctx.quotas.takeBytes({ runId, objectId: request.objectId }, content.length)
-      return { stored: (await ctx.objects.put(request.objectId, content)) === 'stored' }
+      const { objectId, inFile } = request
+      const put = async (content: Uint8Array | IncomingFile) => {
+        using _room = await ctx.quotas.takeBytes({ runId: task.runId, objectId }, content.length)
+        return await ctx.objects.put(objectId, content)
+      }
+      if (inFile) return putLeft(ctx.objects, task, objectId, put)
+      return { stored: (await put(receivedObject(request))) === 'stored' }
     },
     // A message names its objects until they are here and its node has them: nothing waits for one without a name.
     mayHavePushed: ({ taskId }, { sessionId }) => sessionId === taskId.toString(),
@@ -92,7 +100,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       ensureOwnNodeId(request.node?.nodeId)
       const passing = ctx.passingReplies.find(runId, request.objectId)
       if (passing) return { objectFound: true, objectAvailable: true, objectContent: passing }
-      return pulledObject(await ctx.objects.open(request.objectId, wait))
+      return pulledObject(await ctx.objects.open(request.objectId, wait), request)
     },
     confirmMessageReceived: ({ runId }, { messageObjectId, moreMessageObjectIds }) =>
       confirmReceived(ctx, runId, [messageObjectId, ...moreMessageObjectIds]),

@@ -31,6 +31,7 @@ export async function onTaskFinished(
   task: Task,
 ): Promise<void> {
   const fleet = ctx.simulation?.fleet
+  afterCommit(() => void ctx.objects.left.remove(task.taskId).catch(() => {}))
   if (task.type === 'flwr-clientapp') return fleet?.onTaskFinished(tx, afterCommit, task)
   await ctx.tasks.finishOthers(tx, afterCommit, task.runId, task.taskId)
   const nodes = await listParticipants(tx, task.runId)

@@ -18,7 +18,7 @@ export function createVirtualBackend(ctx: SuperlinkContext, fleet: VirtualFleet)
   const { db, objects, tasks, clock } = ctx
   const nodeLog = new NodeLog()
   return createClientBackend<VirtualWork>({
-    ...{ db, objects, tasks, clock },
+    ...{ db, objects, tasks, clock, sendsLeftObjects: false },
     component: async (task) => (await fleet.runs.get(task.runId)).component,
     findRun: async () => undefined,
     findExecution: (taskId) => fleet.workOf(taskId),

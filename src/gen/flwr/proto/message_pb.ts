@@ -21,7 +21,7 @@ import type { Message as Message$1 } from "@bufbuild/protobuf";
  * Describes the file flwr/proto/message.proto.
  */
 export const file_flwr_proto_message: GenFile = /*@__PURE__*/
-  fileDesc("ChhmbHdyL3Byb3RvL21lc3NhZ2UucHJvdG8SCmZsd3IucHJvdG8ifAoHTWVzc2FnZRImCghtZXRhZGF0YRgBIAEoCzIULmZsd3IucHJvdG8uTWV0YWRhdGESJwoHY29udGVudBgCIAEoCzIWLmZsd3IucHJvdG8uUmVjb3JkRGljdBIgCgVlcnJvchgDIAEoCzIRLmZsd3IucHJvdG8uRXJyb3IikgIKCE1ldGFkYXRhEg4KBnJ1bl9pZBgBIAEoBBISCgptZXNzYWdlX2lkGAIgASgJEhMKC3NyY19ub2RlX2lkGAMgASgEEhMKC2RzdF9ub2RlX2lkGAQgASgEEhsKE3JlcGx5X3RvX21lc3NhZ2VfaWQYBSABKAkSEAoIZ3JvdXBfaWQYBiABKAkSCwoDdHRsGAcgASgBEhQKDG1lc3NhZ2VfdHlwZRgIIAEoCRISCgpjcmVhdGVkX2F0GAkgASgBEhgKC3NyY190YXNrX2lkGAogASgESACIAQESGAoLZHN0X3Rhc2tfaWQYCyABKARIAYgBAUIOCgxfc3JjX3Rhc2tfaWRCDgoMX2RzdF90YXNrX2lkIuMCCgdDb250ZXh0Eg4KBnJ1bl9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEjgKC25vZGVfY29uZmlnGAMgAygLMiMuZmx3ci5wcm90by5Db250ZXh0Lk5vZGVDb25maWdFbnRyeRIlCgVzdGF0ZRgEIAEoCzIWLmZsd3IucHJvdG8uUmVjb3JkRGljdBI2CgpydW5fY29uZmlnGAUgAygLMiIuZmx3ci5wcm90by5Db250ZXh0LlJ1bkNvbmZpZ0VudHJ5EhEKCXNlcmllc19pZBgGIAEoBBpFCg9Ob2RlQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiEKBXZhbHVlGAIgASgLMhIuZmx3ci5wcm90by5TY2FsYXI6AjgBGkQKDlJ1bkNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIhCgV2YWx1ZRgCIAEoCzISLmZsd3IucHJvdG8uU2NhbGFyOgI4ASJJCgpPYmplY3RUcmVlEhEKCW9iamVjdF9pZBgBIAEoCRIoCghjaGlsZHJlbhgCIAMoCzIWLmZsd3IucHJvdG8uT2JqZWN0VHJlZSKCAQoRUHVzaE9iamVjdFJlcXVlc3QSHgoEbm9kZRgBIAEoCzIQLmZsd3IucHJvdG8uTm9kZRIOCgZydW5faWQYAiABKAQSEQoJb2JqZWN0X2lkGAMgASgJEhYKDm9iamVjdF9jb250ZW50GAQgASgMEhIKCnNlc3Npb25faWQYBSABKAkiJAoSUHVzaE9iamVjdFJlc3BvbnNlEg4KBnN0b3JlZBgBIAEoCCJWChFQdWxsT2JqZWN0UmVxdWVzdBIeCgRub2RlGAEgASgLMhAuZmx3ci5wcm90by5Ob2RlEg4KBnJ1bl9pZBgCIAEoBBIRCglvYmplY3RfaWQYAyABKAkiXAoSUHVsbE9iamVjdFJlc3BvbnNlEhQKDG9iamVjdF9mb3VuZBgBIAEoCBIYChBvYmplY3RfYXZhaWxhYmxlGAIgASgIEhYKDm9iamVjdF9jb250ZW50GAMgASgMIowBCh1Db25maXJtTWVzc2FnZVJlY2VpdmVkUmVxdWVzdBIeCgRub2RlGAEgASgLMhAuZmx3ci5wcm90by5Ob2RlEg4KBnJ1bl9pZBgCIAEoBBIZChFtZXNzYWdlX29iamVjdF9pZBgDIAEoCRIgChdtb3JlX21lc3NhZ2Vfb2JqZWN0X2lkcxjpByADKAkiIAoeQ29uZmlybU1lc3NhZ2VSZWNlaXZlZFJlc3BvbnNlYgZwcm90bzM", [file_flwr_proto_error, file_flwr_proto_node, file_flwr_proto_recorddict, file_flwr_proto_transport]);
+  fileDesc("ChhmbHdyL3Byb3RvL21lc3NhZ2UucHJvdG8SCmZsd3IucHJvdG8ifAoHTWVzc2FnZRImCghtZXRhZGF0YRgBIAEoCzIULmZsd3IucHJvdG8uTWV0YWRhdGESJwoHY29udGVudBgCIAEoCzIWLmZsd3IucHJvdG8uUmVjb3JkRGljdBIgCgVlcnJvchgDIAEoCzIRLmZsd3IucHJvdG8uRXJyb3IikgIKCE1ldGFkYXRhEg4KBnJ1bl9pZBgBIAEoBBISCgptZXNzYWdlX2lkGAIgASgJEhMKC3NyY19ub2RlX2lkGAMgASgEEhMKC2RzdF9ub2RlX2lkGAQgASgEEhsKE3JlcGx5X3RvX21lc3NhZ2VfaWQYBSABKAkSEAoIZ3JvdXBfaWQYBiABKAkSCwoDdHRsGAcgASgBEhQKDG1lc3NhZ2VfdHlwZRgIIAEoCRISCgpjcmVhdGVkX2F0GAkgASgBEhgKC3NyY190YXNrX2lkGAogASgESACIAQESGAoLZHN0X3Rhc2tfaWQYCyABKARIAYgBAUIOCgxfc3JjX3Rhc2tfaWRCDgoMX2RzdF90YXNrX2lkIuMCCgdDb250ZXh0Eg4KBnJ1bl9pZBgBIAEoBBIPCgdub2RlX2lkGAIgASgEEjgKC25vZGVfY29uZmlnGAMgAygLMiMuZmx3ci5wcm90by5Db250ZXh0Lk5vZGVDb25maWdFbnRyeRIlCgVzdGF0ZRgEIAEoCzIWLmZsd3IucHJvdG8uUmVjb3JkRGljdBI2CgpydW5fY29uZmlnGAUgAygLMiIuZmx3ci5wcm90by5Db250ZXh0LlJ1bkNvbmZpZ0VudHJ5EhEKCXNlcmllc19pZBgGIAEoBBpFCg9Ob2RlQ29uZmlnRW50cnkSCwoDa2V5GAEgASgJEiEKBXZhbHVlGAIgASgLMhIuZmx3ci5wcm90by5TY2FsYXI6AjgBGkQKDlJ1bkNvbmZpZ0VudHJ5EgsKA2tleRgBIAEoCRIhCgV2YWx1ZRgCIAEoCzISLmZsd3IucHJvdG8uU2NhbGFyOgI4ASJJCgpPYmplY3RUcmVlEhEKCW9iamVjdF9pZBgBIAEoCRIoCghjaGlsZHJlbhgCIAMoCzIWLmZsd3IucHJvdG8uT2JqZWN0VHJlZSKUAQoRUHVzaE9iamVjdFJlcXVlc3QSHgoEbm9kZRgBIAEoCzIQLmZsd3IucHJvdG8uTm9kZRIOCgZydW5faWQYAiABKAQSEQoJb2JqZWN0X2lkGAMgASgJEhYKDm9iamVjdF9jb250ZW50GAQgASgMEhIKCnNlc3Npb25faWQYBSABKAkSEAoHaW5fZmlsZRjpByABKAgiOwoSUHVzaE9iamVjdFJlc3BvbnNlEg4KBnN0b3JlZBgBIAEoCBIVCgxmaWxlX21pc3NpbmcY6QcgASgIImsKEVB1bGxPYmplY3RSZXF1ZXN0Eh4KBG5vZGUYASABKAsyEC5mbHdyLnByb3RvLk5vZGUSDgoGcnVuX2lkGAIgASgEEhEKCW9iamVjdF9pZBgDIAEoCRITCgp0YWtlc19maWxlGOkHIAEoCCJyChJQdWxsT2JqZWN0UmVzcG9uc2USFAoMb2JqZWN0X2ZvdW5kGAEgASgIEhgKEG9iamVjdF9hdmFpbGFibGUYAiABKAgSFgoOb2JqZWN0X2NvbnRlbnQYAyABKAwSFAoLb2JqZWN0X2ZpbGUY6QcgASgJIowBCh1Db25maXJtTWVzc2FnZVJlY2VpdmVkUmVxdWVzdBIeCgRub2RlGAEgASgLMhAuZmx3ci5wcm90by5Ob2RlEg4KBnJ1bl9pZBgCIAEoBBIZChFtZXNzYWdlX29iamVjdF9pZBgDIAEoCRIgChdtb3JlX21lc3NhZ2Vfb2JqZWN0X2lkcxjpByADKAkiIAoeQ29uZmlybU1lc3NhZ2VSZWNlaXZlZFJlc3BvbnNlYgZwcm90bzM", [file_flwr_proto_error, file_flwr_proto_node, file_flwr_proto_recorddict, file_flwr_proto_transport]);
 
 /**
  * @generated from message flwr.proto.Message
@@ -209,6 +209,14 @@ export type PushObjectRequest = Message$1<"flwr.proto.PushObjectRequest"> & {
    * @generated from field: string session_id = 5;
    */
   sessionId: string;
+
+  /**
+   * Trellis only: an app on the machine of its server has left the object as a file in `object_folder` of PushMessages. The
+   * name of the file is the object id.
+   *
+   * @generated from field: bool in_file = 1001;
+   */
+  inFile: boolean;
 };
 
 /**
@@ -226,6 +234,13 @@ export type PushObjectResponse = Message$1<"flwr.proto.PushObjectResponse"> & {
    * @generated from field: bool stored = 1;
    */
   stored: boolean;
+
+  /**
+   * Trellis only: the server has no such file. The app sends the content.
+   *
+   * @generated from field: bool file_missing = 1001;
+   */
+  fileMissing: boolean;
 };
 
 /**
@@ -253,6 +268,13 @@ export type PullObjectRequest = Message$1<"flwr.proto.PullObjectRequest"> & {
    * @generated from field: string object_id = 3;
    */
   objectId: string;
+
+  /**
+   * Trellis only: an app on the machine of its server can read a large object from a file.
+   *
+   * @generated from field: bool takes_file = 1001;
+   */
+  takesFile: boolean;
 };
 
 /**
@@ -280,6 +302,13 @@ export type PullObjectResponse = Message$1<"flwr.proto.PullObjectResponse"> & {
    * @generated from field: bytes object_content = 3;
    */
   objectContent: Uint8Array;
+
+  /**
+   * Trellis only: the path of a file with the object, instead of the content. It may be gone when the app opens it.
+   *
+   * @generated from field: string object_file = 1001;
+   */
+  objectFile: string;
 };
 
 /**
