@@ -15,8 +15,9 @@ import { readTrace, type TraceEvent, traceEnvironment } from './trace.ts'
 export interface Waterfall {
   /** From the start of `flwr run`, in ms. */
   readonly steps: Readonly<Record<string, number>>
-  /** Of a round, without the time within ClientApps. */
+  /** Of a round, with ClientApps that do next to nothing: when the code of all programs is warm, and of the first rounds. */
   readonly roundMs: Spread
+  readonly firstRoundsMs: Spread
   /** Calls, marks and starts of programs, from the start of `flwr run` until round 1 ends. */
   readonly start: readonly TimedEvent[]
   /** The round of median length, from its begin. */
@@ -32,9 +33,10 @@ export interface TimedEvent {
 }
 
 const nodes = 2
-const rounds = 12
-/** The first rounds start apps and compile code. */
-const warmRounds = 4
+const rounds = 100
+/** In the first rounds V8 compiles the code of all programs. */
+const warmAfter = 50
+const firstRounds = 10
 /** SuperExecs start the processes of the next run two seconds after the end of the last. */
 const betweenRunsMs = 5000
 /** Until the last events are written. */
@@ -81,15 +83,16 @@ function waterfallOf(events: readonly TraceEvent[]): Waterfall {
   }
   const isCall = (method: string) => (event: TraceEvent) => event.kind === 'client' && event.name.endsWith(`/${method}`)
   const isMark = (name: string) => (event: TraceEvent) => event.kind === 'mark' && event.name === name
-  const lengths = Array.from({ length: rounds - warmRounds }, (_, index) => {
-    const round = index + warmRounds + 1
+  const all = Array.from({ length: rounds }, (_, index) => {
+    const round = index + 1
     const [from, to] = [
       required(events, isMark(`round ${round} begins`)).at,
       required(events, isMark(`round ${round} ends`)).at,
     ]
     return { round, from, to, ms: to - from }
   })
-  const middle = lengths.toSorted((one, other) => one.ms - other.ms)[lengths.length >> 1]
+  const warm = all.slice(warmAfter)
+  const middle = warm.toSorted((one, other) => one.ms - other.ms)[warm.length >> 1]
   const { from = 0, to = 0 } = middle ?? {}
   return {
     steps: {
@@ -101,7 +104,8 @@ function waterfallOf(events: readonly TraceEvent[]): Waterfall {
       [`round ${rounds} ends`]: since(isMark(`round ${rounds} ends`)),
       'the ServerApp ends': since(isMark('ServerApp ends')),
     },
-    roundMs: spreadOf(lengths.map(({ ms }) => ms)),
+    roundMs: spreadOf(warm.map(({ ms }) => ms)),
+    firstRoundsMs: spreadOf(all.slice(1, firstRounds).map(({ ms }) => ms)),
     start: between(events, begin, required(events, isMark('round 1 ends')).at),
     round: between(events, from, to),
   }
