@@ -7,12 +7,7 @@ import type { Flower } from './deployment.ts'
 
 /** Trellis as an operator starts it: the packed release, mutual TLS, state in a file. */
 export function ourFlower(directory: string): Flower {
-  return ourFlowerAt(unpackRelease(directory))
-}
-
-/** The same with the programs of a folder, e.g. those of the source tree. */
-export function ourFlowerAt(bin: string): Flower {
-  return { ...trellis, bin }
+  return { ...trellis, bin: unpackRelease(directory) }
 }
 
 /** What `npm install` would put there, with the packages of this clone. */
@@ -48,8 +43,8 @@ const trellis: Omit<Flower, 'bin'> = {
     return `root-certificates = "${ca.certfile}"\nclient-certificate = "${certfile}"\nclient-private-key = "${keyfile}"`
   },
   ready: /Starting API on/,
-  async loadCredential(ca, name = 'load') {
-    const { issued } = await ca.issue(name)
+  async loadCredential(ca) {
+    const { issued } = await ca.issue('load')
     return { certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem }, key: generateNodeKey() }
   },
   signsCalls: false,

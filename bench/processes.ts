@@ -18,7 +18,16 @@ export function cpuSecondsOf(pid: number): number {
 }
 
 export function residentMegabytes(pid: number): number {
-  const kilobytes = /VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
+  return megabytesOf(pid, 'VmRSS')
+}
+
+/** The most memory that a process has had resident since its start. */
+export function peakResidentMegabytes(pid: number): number {
+  return megabytesOf(pid, 'VmHWM')
+}
+
+function megabytesOf(pid: number, field: string): number {
+  const kilobytes = new RegExp(`${field}:\\s+(\\d+)`).exec(readFileSync(`/proc/${pid}/status`, 'utf8'))?.[1]
   return Number(kilobytes) / 1024
 }
 

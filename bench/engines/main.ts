@@ -83,7 +83,7 @@ async function measureFleet({
   const options = await engines.optionsOf(setup, folder)
   const system = trellisSystem(bin, 'whole', { state: options, environment: engines.environment })
   const { roundSeconds, latencyMs, callsPerNodeAndRound, cpuMsPerNodeAndRound, failure } = await measureScale({
-    ...{ directory: join(folder, 'fleet'), nodes, rounds: 5, idleSeconds: 1, settleMs: 500, pauseMs: 200 },
+    ...{ directory: join(folder, 'fleet'), nodes, rounds: 5, idleSeconds: 1, settleMs: 500, pauseMs: 200, restMs: 200 },
     limitSeconds: fleetLimitSeconds,
     system: {
       ...system,

@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 import type { TestProgram } from '../../test/harness/program.ts'
-import { cpuSecondsOf, residentMegabytes } from '../processes.ts'
+import { cpuSecondsOf, peakResidentMegabytes, residentMegabytes } from '../processes.ts'
 
 /** For the environment of a SuperLink that is to be observed. */
 export const observed = { NODE_OPTIONS: `--import ${join(import.meta.dirname, 'observe.mjs')}` }
@@ -21,6 +21,11 @@ export class ObservedSuperlink {
 
   residentMegabytes(): number {
     return residentMegabytes(this.#program.pid)
+  }
+
+  /** The most that was resident at any time. */
+  peakMegabytes(): number {
+    return peakResidentMegabytes(this.#program.pid)
   }
 
   /** What happened since the last call. The first call begins to measure the event loop. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as delay } from 'node:timers/promises'
 import { TestCa } from '../../test/harness/certificates.ts'
 import { start } from '../../test/harness/program.ts'
-import { type Counts, percentile, total } from '../fleet/fleet-counts.ts'
+import { type Counts, percentile, sumOf, total } from '../fleet/fleet-counts.ts'
 import { ObservedSuperlink } from '../fleet/observed-superlink.ts'
 import { SimulatedFleet } from '../fleet/simulated-fleet.ts'
 import { loadBelow } from '../processes.ts'
@@ -32,7 +32,10 @@ export interface ScaleFigures {
   readonly waitingCallsPerNodeAndRound: number
   readonly lostCalls: Readonly<Record<string, number>>
   readonly lost: number
+  /** At rest. */
   readonly megabytesAfterRound: { readonly first: number; readonly last: number }
+  /** The most at any time. */
+  readonly peakMegabytes: number
   readonly appMegabytes: number
   readonly eventLoopDelayMs: { readonly p99: number; readonly max: number }
   /** Executions of each SQL statement, per node and round. */
@@ -53,6 +56,8 @@ export interface ScaleOptions {
   readonly settleMs: number
   /** Between two rounds. */
   readonly pauseMs: number
+  /** After the first round and the last, before memory is read: a program may give memory back when it is at rest. */
+  readonly restMs: number
   /** More options of Node for the SuperLink, e.g. a profiler. */
   readonly nodeOptions?: string
   /** For all of it, and for one round. */
@@ -106,16 +111,18 @@ async function measureInto(reached: Reached, options: ScaleOptions, stack: Async
   reached.idleCpuPercent = ((superlink.cpuSeconds() - idleFrom) / options.idleSeconds) * 100
   reached.idleMegabytes = superlink.residentMegabytes()
 
-  const { cpuSeconds: generatorFrom } = await fleet.report()
+  const working = new WorkingTime(superlink, fleet)
+  await working.begin()
   if (system.isObserved) await superlink.look()
-  const busyFrom = superlink.cpuSeconds()
   const rounds = await train(options, {
     ca,
     controlAddress: started.controlAddress,
     superlink,
+    working,
     pid: started.program.pid,
   })
-  const cpuSeconds = superlink.cpuSeconds() - busyFrom
+  await working.end()
+  const { cpuSeconds, generatorCpuSeconds, counts } = working
   const perNodeAndRound = nodes * options.rounds
   if (system.isObserved) {
     const { eventLoopDelayMs, statements } = await superlink.look()
@@ -124,7 +131,6 @@ async function measureInto(reached: Reached, options: ScaleOptions, stack: Async
     reached.statementsPerNodeAndRound = total(reached.statements)
     reached.commitsPerNodeAndRound = reached.statements.COMMIT ?? 0
   }
-  const { counts, cpuSeconds: generatorTo } = await fleet.report()
   const seconds = rounds.seconds.reduce((sum, one) => sum + one, 0)
   reached.latencyMs = { p50: percentile(counts.latenciesMs, 0.5), p99: percentile(counts.latenciesMs, 0.99) }
   reached.roundSeconds = { first: rounds.seconds[0] ?? Number.NaN, median: spreadOf(rounds.seconds).median }
@@ -132,7 +138,7 @@ async function measureInto(reached: Reached, options: ScaleOptions, stack: Async
   reached.busy = {
     superlink: cpuSeconds / seconds,
     apps: rounds.appCpuSeconds / seconds,
-    generator: (generatorTo - generatorFrom) / seconds,
+    generator: generatorCpuSeconds / seconds,
   }
   reached.callsPerNodeAndRound = total(counts.calls) / perNodeAndRound
   reached.waitingCallsPerNodeAndRound = counts.waitingCalls / perNodeAndRound
@@ -140,8 +146,37 @@ async function measureInto(reached: Reached, options: ScaleOptions, stack: Async
     first: rounds.megabytes[0] ?? Number.NaN,
     last: rounds.megabytes.at(-1) ?? Number.NaN,
   }
+  reached.peakMegabytes = superlink.peakMegabytes()
   reached.appMegabytes = rounds.appMegabytes
   noteLost(reached, counts)
+}
+
+/** Adds up what happens in rounds. The rest after a round is no part of it, but no call may be lost in it either. */
+class WorkingTime {
+  cpuSeconds = 0
+  generatorCpuSeconds = 0
+  counts = sumOf([])
+  readonly #superlink: ObservedSuperlink
+  readonly #fleet: SimulatedFleet
+
+  constructor(superlink: ObservedSuperlink, fleet: SimulatedFleet) {
+    this.#superlink = superlink
+    this.#fleet = fleet
+  }
+
+  async begin(): Promise<void> {
+    const { counts, cpuSeconds } = await this.#fleet.report()
+    this.counts = sumOf([this.counts, { ...sumOf([]), lostCalls: counts.lostCalls }])
+    this.generatorCpuSeconds -= cpuSeconds
+    this.cpuSeconds -= this.#superlink.cpuSeconds()
+  }
+
+  async end(): Promise<void> {
+    const { counts, cpuSeconds } = await this.#fleet.report()
+    this.counts = sumOf([this.counts, counts])
+    this.generatorCpuSeconds += cpuSeconds
+    this.cpuSeconds += this.#superlink.cpuSeconds()
+  }
 }
 
 function nothingYet(nodes: number): Reached {
@@ -161,6 +196,7 @@ function nothingYet(nodes: number): Reached {
     lostCalls: {},
     lost: none,
     megabytesAfterRound: { first: none, last: none },
+    peakMegabytes: none,
     appMegabytes: none,
     eventLoopDelayMs: { p99: none, max: none },
     statements: {},
@@ -172,17 +208,18 @@ function nothingYet(nodes: number): Reached {
 
 /** Trains for some rounds. Returns what each took, the memory of the SuperLink after it, and what the ServerApp needed. */
 async function train(
-  { directory, system, nodes, rounds, pauseMs, limitSeconds }: ScaleOptions,
-  about: { ca: TestCa; controlAddress: string; superlink: ObservedSuperlink; pid: number },
+  { directory, system, nodes, rounds, pauseMs, restMs, limitSeconds }: ScaleOptions,
+  about: { ca: TestCa; controlAddress: string; superlink: ObservedSuperlink; working: WorkingTime; pid: number },
 ): Promise<{ seconds: number[]; megabytes: number[]; appCpuSeconds: number; appMegabytes: number }> {
-  const { ca, controlAddress, superlink, pid } = about
+  const { ca, controlAddress, superlink, working, pid } = about
   const home = join(directory, 'home')
   mkdirSync(home, { recursive: true })
   const connection = `[superlink.bench]\naddress = "${controlAddress}"\n${await system.connection(ca)}\n`
   writeFileSync(join(home, 'config.toml'), connection)
   const app = system.writeApp(
     join(directory, 'scaleapp'),
-    `nodes = ${nodes}\nrounds = ${rounds}\npause-ms = ${pauseMs}`,
+    // The rest of the app is a little longer, so that no round begins before memory is read.
+    `nodes = ${nodes}\nrounds = ${rounds}\npause-ms = ${pauseMs}\nrest-ms = ${restMs + pauseMs}`,
   )
   const before = loadBelow(pid)
   await using run = start('flwr', ['run', app, 'bench', '--stream'], {
@@ -196,8 +233,13 @@ async function train(
   for (let round = 1; round <= rounds; round++) {
     const [, ms] = await run.line(new RegExp(`bench: round ${round} took ([\\d.]+) ms`), limitSeconds * 1000)
     seconds.push(Number(ms) / 1000)
-    megabytes.push(superlink.residentMegabytes())
     apps = loadBelow(pid)
+    if (round === 1 || round === rounds) {
+      await working.end()
+      await delay(restMs)
+      megabytes.push(superlink.residentMegabytes())
+      await working.begin()
+    }
   }
   await run.end()
   return {

@@ -112,8 +112,16 @@ export const scaleRows: readonly ScaleRow[] = [
   },
   { title: 'commits per node and round', digits: 2, value: ({ commitsPerNodeAndRound }) => commitsPerNodeAndRound },
   { title: 'calls lost', digits: 0, value: ({ lost }) => lost, targets: { 100: 0, 1000: 0, 10000: 0 } },
-  { title: 'MB after the first round', digits: 0, value: ({ megabytesAfterRound }) => megabytesAfterRound.first },
-  { title: 'MB after the last round', digits: 0, value: ({ megabytesAfterRound }) => megabytesAfterRound.last },
+  {
+    title: 'MB at rest, after the first round',
+    digits: 0,
+    value: ({ megabytesAfterRound }) => megabytesAfterRound.first,
+  },
+  {
+    title: 'MB at rest, after the last round',
+    digits: 0,
+    value: ({ megabytesAfterRound }) => megabytesAfterRound.last,
+  },
   {
     title: 'MB more after the last round than after the first',
     digits: 0,
@@ -124,6 +132,7 @@ export const scaleRows: readonly ScaleRow[] = [
     }),
     targets: { 100: 0, 1000: 0, 10000: 0 },
   },
+  { title: 'MB at most', digits: 0, value: ({ peakMegabytes }) => peakMegabytes },
   { title: 'MB of the ServerApp and its launcher', digits: 0, value: ({ appMegabytes }) => appMegabytes },
   {
     title: 'ms event loop delay, p99',

@@ -27,6 +27,7 @@ for (const { whose, messages, nodes, calls, statements, transactions, contents }
       rounds: 1,
       settleMs: 0,
       pauseMs: 0,
+      restMs: 0,
       idleSeconds: 0,
       limitSeconds: 240,
     })
