@@ -5,6 +5,9 @@ import { isDiskFull } from '../base/full-disk.ts'
 
 /** The files of a database: their access, their lock, and what is wrong with them in words with a remedy. */
 
+/** How much of the file is read in place, by each connection. */
+export const mappedBytesMax = 256 * 1024 * 1024
+
 export function openFile(path: string): DatabaseSync {
   try {
     return new DatabaseSync(path)

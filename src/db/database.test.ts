@@ -37,6 +37,22 @@ test('the files of a database are for their owner alone, also those that were no
   }
 })
 
+test('a database gives its memory back between and during transactions, and reads what it has stored', async () => {
+  await using database = openDatabase({ path: join(directory, 'shrunk.db') })
+  const insert = (id: bigint) =>
+    database.transaction(async (tx) => {
+      await tx.insertInto('series').values(series(id)).execute()
+      database.shrink?.()
+    })
+  const stored = async () => (await database.read.selectFrom('series').select('series_id').execute()).length
+  await insert(1n)
+  assert.equal(await stored(), 1)
+  database.shrink?.()
+  assert.equal(await stored(), 1)
+  await insert(2n)
+  assert.equal(await stored(), 2)
+})
+
 for (const [where, path] of [
   ['in memory', ':memory:'],
   ['in a file', join(directory, 'contract.db')],

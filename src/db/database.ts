@@ -4,7 +4,7 @@ import { DomainError, errorText } from '../base/errors.ts'
 import { isDiskFull, unwritableReason } from '../base/full-disk.ts'
 import { CommitGroup, type Job } from './commit-group.ts'
 import { ensureOutsideTransaction } from './committed-reads.ts'
-import { explain, makePrivate, openFile, takeLock } from './database-file.ts'
+import { explain, makePrivate, mappedBytesMax, openFile, takeLock } from './database-file.ts'
 import { prepare } from './prepare.ts'
 import type { Tables } from './schema.ts'
 import { createReader, createWriter } from './sqlite.ts'
@@ -29,6 +29,8 @@ export interface Database {
    */
   readonly read: Db
   transaction<T>(body: (tx: Db, afterCommit: AfterCommit) => Promise<T>): Promise<T>
+  /** Frees what is kept in memory of a file only to read it faster. */
+  shrink?(): void
   close(): Promise<void>
   [Symbol.asyncDispose](): Promise<void>
 }
@@ -72,7 +74,7 @@ export function openDatabase(
   const lock = takeLock(path)
   const writer = openFile(path)
   try {
-    writer.exec('PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
+    writer.exec(`PRAGMA busy_timeout = 5000; PRAGMA mmap_size = ${mappedBytesMax}`)
     prepare(writer, path, { isFile: true, onConverting: options.onConverting })
     return new SqliteDatabase(
       writer,
@@ -149,6 +151,14 @@ class SqliteDatabase implements Database {
       this.#jobArrived.resolve()
       this.#draining ??= this.#drain()
     })
+  }
+
+  shrink(): void {
+    const reader = this.#files?.log.reader
+    // The pages of the file that were read stay resident while it is mapped.
+    for (const connection of reader ? [this.#writer, reader] : [])
+      if (!connection.isTransaction)
+        connection.exec(`PRAGMA shrink_memory; PRAGMA mmap_size = 0; PRAGMA mmap_size = ${mappedBytesMax}`)
   }
 
   async close(): Promise<void> {

@@ -3,7 +3,7 @@ import { dirname } from 'node:path'
 import type { DatabaseSync, StatementSync } from 'node:sqlite'
 import { promisify } from 'node:util'
 import { Checkpoints } from './checkpoint.ts'
-import { openFile } from './database-file.ts'
+import { mappedBytesMax, openFile } from './database-file.ts'
 
 /**
  * The write-ahead log of a database, to which SQLite appends each commit. SQLite's commits do not wait for the disk here: the
@@ -49,7 +49,7 @@ export function openLog(
   overrides: Partial<LogSettings>,
 ): WriteAheadLog {
   const reader = openFile(path)
-  reader.exec('PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = 268435456')
+  reader.exec(`PRAGMA query_only = ON; PRAGMA busy_timeout = 5000; PRAGMA mmap_size = ${mappedBytesMax}`)
   // The first read creates the log, the checkpoint reports a disk that has dropped what a former process committed.
   writer.exec('PRAGMA wal_autocheckpoint = 0; PRAGMA wal_checkpoint(PASSIVE)')
   const file = openSync(`${path}-wal`, 'r+')

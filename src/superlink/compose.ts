@@ -4,6 +4,7 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { FreeSpace } from '../base/free-space.ts'
 import { limits } from '../base/limits.ts'
 import type { Logger } from '../base/log.ts'
+import { giveBackMemory } from '../base/memory-at-rest.ts'
 import { Metrics } from '../base/metrics.ts'
 import { SteadyTime } from '../base/steady-time.ts'
 import { StorageRoom } from '../base/storage-room.ts'
@@ -131,15 +132,12 @@ export async function startSuperlink(
   const objects = await openObjects(config, stack, {
     ...{ db, clock, log, health, metrics, durable, signal: overrides.signal },
     noticesOf: (folder) => room.noticesOf(folder),
-    onStored: (...stored) => complete({ bells, runNodes: ctx.runNodes }, ...stored),
+    onStored: (...stored) => complete({ bells }, ...stored),
   })
   const machine = thisMachine()
   const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined
-  const space = new FreeSpace({
-    clock,
-    log,
-    folders: [...(database.engine === 'sqlite' ? [dirname(database.path)] : []), objects.directory],
-  })
+  const folders = [...(database.engine === 'sqlite' ? [dirname(database.path)] : []), objects.directory]
+  const space = new FreeSpace({ clock, log, folders })
   const knownNodes = new KnownNodes(db)
   const ctx: SuperlinkContext = {
     db,
@@ -269,6 +267,7 @@ export async function startSuperlink(
     runJob(ctx, 'removal of old runs', () => watchRetention(ctx, config.keepRuns, stop.signal)),
     runJob(ctx, 'removal of large values', () => watchForgottenParts(ctx, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal, () => objects.trouble !== undefined)),
+    runJob(ctx, 'memory watch', () => giveBackMemory({ clock, onRest: () => db.shrink?.() }, stop.signal)),
     ...eventSources.start(stop.signal),
     ...objects.start(stop.signal),
   ]

@@ -1,0 +1,86 @@
+import { constants, type PerformanceNodeEntry, PerformanceObserver, performance } from 'node:perf_hooks'
+import type { Clock } from './clock.ts'
+
+/**
+ * Gives memory back to the system when a program that stays is at rest. Below a size V8 collects new objects alone
+ * (`bin/node.sh`), so that a busy program is fast. What is garbage after a busy time, and what V8 has reserved for it, would stay
+ * until the program is busy again.
+ */
+
+/** How long the thread is observed. A program at rest works at most in this share of that time. */
+const lookMs = 5000
+const restingShareMax = 0.2
+/** A program at rest makes garbage as well, which is left until it is worth a collection. */
+const growthBytesMin = 8 * 1024 * 1024
+/**
+ * A collection that gives memory back looks at all objects in use twice, at once: 100 ms for so many. A larger heap is left to
+ * V8, which collects it in small steps.
+ */
+const usedBytesMax = 72 * 1024 * 1024
+
+export interface MemoryAtRest {
+  readonly clock: Pick<Clock, 'sleep'>
+  /** Frees what other parts of the program only keep to be faster. */
+  readonly onRest?: () => void
+}
+
+/** What the job knows and does of the program; other ones than usual are for tests. */
+export interface OwnMemory extends Disposable {
+  /** The share of the time since the last call in which the thread worked. */
+  workShare(): number
+  /** What V8 has reserved, and buffers outside its heap. */
+  reservedBytes(): number
+  /** Objects in use after the last collection of all garbage. */
+  usedBytes(): number
+  giveBack(): void
+}
+
+/** Runs until the signal. Does nothing in a program that was not started by `bin/node.sh`. */
+export async function giveBackMemory(
+  { clock, onRest }: MemoryAtRest,
+  signal: AbortSignal,
+  ownMemory: OwnMemory | undefined = observeOwnMemory(),
+): Promise<void> {
+  if (!ownMemory) return
+  using memory = ownMemory
+  let bytesAtRest = 0
+  while (!signal.aborted) {
+    await clock.sleep(lookMs, signal).catch(() => {})
+    if (memory.workShare() > restingShareMax || signal.aborted) continue
+    if (memory.reservedBytes() < bytesAtRest + growthBytesMin) continue
+    onRest?.()
+    if (memory.usedBytes() <= usedBytesMax) memory.giveBack()
+    bytesAtRest = memory.reservedBytes()
+  }
+}
+
+function observeOwnMemory(): OwnMemory | undefined {
+  const { gc } = globalThis
+  if (!gc) return undefined
+  let usedBytes = 0
+  const isOfAll = (entry: PerformanceEntry): boolean => {
+    const { kind } = (entry as PerformanceNodeEntry).detail as { kind?: number }
+    return kind === constants.NODE_PERFORMANCE_GC_MAJOR
+  }
+  const observer = new PerformanceObserver((list) => {
+    if (list.getEntries().some(isOfAll)) usedBytes = process.memoryUsage().heapUsed
+  })
+  observer.observe({ entryTypes: ['gc'] })
+  let since = performance.eventLoopUtilization()
+  return {
+    workShare() {
+      const until = performance.eventLoopUtilization()
+      const { utilization } = performance.eventLoopUtilization(until, since)
+      since = until
+      return utilization
+    },
+    reservedBytes() {
+      const { heapTotal, external } = process.memoryUsage()
+      return heapTotal + external
+    },
+    usedBytes: () => usedBytes,
+    // The one kind of collection that also shrinks the space for new objects, and keeps no pages for later.
+    giveBack: () => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
+    [Symbol.dispose]: () => observer.disconnect(),
+  }
+}
