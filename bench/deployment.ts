@@ -2,6 +2,7 @@ import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import type { NodeKey } from '../src/identity/node-key.ts'
 import { TestCa } from '../test/harness/certificates.ts'
+import { freePort } from '../test/harness/free-port.ts'
 import { start, type TestProgram } from '../test/harness/program.ts'
 
 /** How to start one of the two systems, and where its programs and apps are. */
@@ -19,7 +20,10 @@ export interface Flower {
   /** Writes the app that adds a number of each node to every weight, and returns its folder. */
   readonly writeApp: (directory: string, options: { floats: number; rounds: number }) => string
   /** How a load generator proves its identity. */
-  readonly loadCredential: (ca: TestCa) => Promise<{ certificate?: { chainPem: string; keyPem: string }; key: NodeKey }>
+  readonly loadCredential: (
+    ca: TestCa,
+    name?: string,
+  ) => Promise<{ certificate?: { chainPem: string; keyPem: string }; key: NodeKey }>
   readonly signsCalls: boolean
 }
 
@@ -31,8 +35,6 @@ export interface Deployment {
   /** Runs the app and returns the seconds that its strategy took. */
   train(options: { floats: number; rounds: number }): Promise<number>
 }
-
-let lastPort = 19_200
 
 /** A SuperLink with a file database and `nodes` SuperNodes, for one measurement. */
 export async function withDeployment<T>(
@@ -50,7 +52,7 @@ export async function withDeployment<T>(
   }
   const options = { cwd: directory, env: { ...environment, ...flower.environment }, bin: flower.bin }
   await using stack = new AsyncDisposableStack()
-  const [fleet, control, runtime] = [++lastPort, ++lastPort, ++lastPort] as const
+  const [fleet, control, runtime] = [await freePort(), await freePort(), await freePort()]
   const launch = (name: string, args: readonly string[]): TestProgram => stack.use(start(name, args, options))
   const superlink = launch('flower-superlink', [
     ...['--database', join(directory, 'state.db'), ...(await flower.superlinkArguments(ca))],
@@ -61,7 +63,7 @@ export async function withDeployment<T>(
   for (let node = 1; node <= nodes; node++) {
     const supernode = launch('flower-supernode', [
       ...(await flower.supernodeArguments(ca, `node-${node}`)),
-      ...['--superlink', `127.0.0.1:${fleet}`, '--clientappio-api-address', `127.0.0.1:${++lastPort}`],
+      ...['--superlink', `127.0.0.1:${fleet}`, '--clientappio-api-address', `127.0.0.1:${await freePort()}`],
     ])
     await supernode.line(/SuperNode ID/, 300_000)
   }

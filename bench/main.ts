@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util'
 import { preparePython } from '../scripts/python.ts'
 import { benchBadDays } from './bad-days/main.ts'
 import { benchEngines } from './engines/main.ts'
+import { measureHeartbeats } from './heartbeats/measure.ts'
 import { measureLarge } from './large.ts'
 import { thisMachine } from './machine.ts'
 import { measureMeans } from './mean.ts'
@@ -37,7 +38,7 @@ type Table = (times: number, endsBefore: number) => Promise<unknown>
 const minuteMs = 60_000
 /** After a share of its time limit no table begins another measurement that would end later. */
 const limitMinutes: Readonly<Record<string, number>> = {
-  ...{ training: 8, large: 12, mean: 4, simulation: 12, secagg: 8, tls: 15, 'python-fleets': 8 },
+  ...{ training: 8, large: 12, mean: 4, simulation: 12, heartbeats: 5, secagg: 8, tls: 15, 'python-fleets': 8 },
   ...{ scale: 60, 'bad-days': 30, engines: 8, waterfall: 15, tables: 60 },
 }
 const measuringShare = 0.5
@@ -77,6 +78,10 @@ const tables: Readonly<Record<string, Table>> = {
       writeOurApp: trellis().writeApp,
       writePythonApp: pythonFlower(python ?? '').writeApp,
     })
+  }),
+  heartbeats: table(async () => {
+    const python = await python129()
+    return measureHeartbeats({ ours: trellis(), theirs: python ? pythonFlower(python) : undefined }, freshFolder())
   }),
   // It computes for minutes, and processor times hardly differ from one measurement to the next.
   secagg: (times) => repeat(Math.ceil(times / 3), measureSecureAggregation),

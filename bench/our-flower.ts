@@ -7,7 +7,12 @@ import type { Flower } from './deployment.ts'
 
 /** Trellis as an operator starts it: the packed release, mutual TLS, state in a file. */
 export function ourFlower(directory: string): Flower {
-  return { ...trellis, bin: unpackRelease(directory) }
+  return ourFlowerAt(unpackRelease(directory))
+}
+
+/** The same with the programs of a folder, e.g. those of the source tree. */
+export function ourFlowerAt(bin: string): Flower {
+  return { ...trellis, bin }
 }
 
 /** What `npm install` would put there, with the packages of this clone. */
@@ -43,8 +48,8 @@ const trellis: Omit<Flower, 'bin'> = {
     return `root-certificates = "${ca.certfile}"\nclient-certificate = "${certfile}"\nclient-private-key = "${keyfile}"`
   },
   ready: /Starting API on/,
-  async loadCredential(ca) {
-    const { issued } = await ca.issue('load')
+  async loadCredential(ca, name = 'load') {
+    const { issued } = await ca.issue(name)
     return { certificate: { chainPem: issued.certificatePem, keyPem: issued.keyPem }, key: generateNodeKey() }
   },
   signsCalls: false,

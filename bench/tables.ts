@@ -1,3 +1,4 @@
+import type { HeartbeatFigures, HeartbeatRate } from './heartbeats/measure.ts'
 import type { LargeFigures } from './large.ts'
 import type { Machine } from './machine.ts'
 import { gigabytesPerSecond, type MeanFigures } from './mean.ts'
@@ -19,6 +20,7 @@ export interface MeasuredTables {
   readonly large?: Spreads<readonly { ours: LargeFigures; theirs: LargeFigures | undefined }[]>
   readonly mean?: Spreads<MeanFigures>
   readonly simulation?: Spreads<readonly SimulationFigures[]>
+  readonly heartbeats?: Spreads<readonly HeartbeatFigures[]>
   readonly secagg?: Spreads<readonly SecureFigures[]>
   readonly tls?: Spreads<TlsFigures>
   readonly 'python-fleets'?: Spreads<readonly FleetFigures[]>
@@ -30,6 +32,7 @@ export function tablesOf(measured: Omit<MeasuredTables, 'machine' | 'repeats'>):
     ...(measured.large ? largeTables(measured.large) : []),
     ...(measured.mean ? meansTables(measured.mean) : []),
     ...(measured.simulation ? simulationsTables(measured.simulation) : []),
+    ...(measured.heartbeats ? heartbeatsTables(measured.heartbeats) : []),
     ...(measured.secagg ? secureAggregationTables(measured.secagg) : []),
     ...(measured.tls ? tlsTables(measured.tls) : []),
     ...(measured['python-fleets'] ? fleetsTables(measured['python-fleets']) : []),
@@ -58,7 +61,6 @@ function trainingTables({
     [
       ['', 'Trellis (mutual TLS)', 'Flower 1.29 (TLS, keys)', 'ratio'],
       row('s a round, 2 nodes, 4 KB model, beyond the app', 'secondsPerSmallRound', 3, 'less'),
-      row('small Fleet calls a second, SQLite file', 'fleetCallsPerSecond', 0, 'more'),
       row('s for 2 rounds, 2 nodes, 100 MB model', 'secondsForLargeRun', 2, 'less'),
       row('MB resident, idle SuperLink', 'idleMegabytes', 0, 'less'),
     ],
@@ -134,6 +136,28 @@ function meansTables({ ours, numpy, copies }: Spreads<MeanFigures>): Rows[] {
       row('copying the models', copies),
     ],
   ]
+}
+
+function heartbeatsTables(figures: Spreads<readonly HeartbeatFigures[]>): Rows[] {
+  return figures.map(({ connections, callsAtOnce, ours, bare, theirs }) => {
+    const row = (what: string, key: keyof HeartbeatRate): string[] => [
+      what,
+      ...[ours, bare, theirs].map((rate) => (rate ? spreadText(rate[key], 0) : '')),
+    ]
+    const many = connections.median === 1 ? '1 connection' : `${connections.median} connections`
+    const each = connections.median === 1 ? '' : ' each'
+    return [
+      [
+        `heartbeats, ${many}, ${callsAtOnce.median} under way${each}`,
+        'Trellis (mutual TLS, SQLite file)',
+        'a bare server of Node',
+        theirs ? 'Flower 1.29 (TLS, keys)' : '',
+      ],
+      row('heartbeats a second', 'perSecond'),
+      row('µs of CPU of the server for each', 'serverMicroseconds'),
+      row('of the load generator', 'loadMicroseconds'),
+    ]
+  })
 }
 
 function secureAggregationTables(figures: Spreads<readonly SecureFigures[]>): Rows[] {

@@ -1,6 +1,5 @@
 import { join } from 'node:path'
 import { type Flower, withDeployment } from './deployment.ts'
-import { countFleetCalls } from './fleet-load.ts'
 import { residentMegabytes } from './processes.ts'
 
 const small = { floats: 1000, rounds: 6 }
@@ -10,22 +9,15 @@ const large = { floats: 25_000_000, rounds: 2 }
 export interface TrainingFigures {
   readonly secondsPerSmallRound: number
   readonly secondsForLargeRun: number
-  readonly fleetCallsPerSecond: number
   readonly idleMegabytes: number
 }
 
 /** Measures in a fresh folder. */
 export async function measureTraining(flower: Flower, name: string, directory: string): Promise<TrainingFigures> {
   const say = (text: string): void => void process.stderr.write(`${name}: ${text}\n`)
-  say('idle memory, and small Fleet calls')
-  const { idleMegabytes, fleetCallsPerSecond } = await withDeployment(
-    flower,
-    join(directory, 'calls'),
-    0,
-    async (deployment) => ({
-      idleMegabytes: residentMegabytes(deployment.superlinkPid),
-      fleetCallsPerSecond: await countFleetCalls(deployment),
-    }),
+  say('idle memory')
+  const idleMegabytes = await withDeployment(flower, join(directory, 'idle'), 0, async ({ superlinkPid }) =>
+    residentMegabytes(superlinkPid),
   )
   say(`${small.rounds} rounds with 4 KB`)
   const smallSeconds = await withDeployment(flower, join(directory, 'small'), 2, (deployment) =>
@@ -38,7 +30,6 @@ export async function measureTraining(flower: Flower, name: string, directory: s
   return {
     secondsPerSmallRound: smallSeconds / small.rounds,
     secondsForLargeRun: largeSeconds,
-    fleetCallsPerSecond,
     idleMegabytes,
   }
 }

@@ -13,6 +13,8 @@ import { type StartedApp, startedApp, titleOf } from './started-app.ts'
 
 /** How long the imports of an environment are kept for the next task. */
 const idleMs = 60_000
+/** The same for a simulation, where a person tries one run after the other. */
+const simulationIdleMs = 300_000
 const noPython =
   'The app needs Python, and this site has no environment with Flower for it: give its interpreter with --python, or put it on PATH.'
 
@@ -25,8 +27,10 @@ export class PythonApps {
   readonly #config: LauncherConfig
   readonly #console: AppConsole
   #environment: PythonEnvironment | undefined
-  /** By run, where apps of a run share what they import; else one for all. */
-  readonly #forkServers = new Map<bigint, PythonForkServer>()
+  /** Has imported Flower, and nothing of any app. */
+  #environmentServer: PythonForkServer | undefined
+  /** In a simulation, where the apps of a run share what they import. */
+  readonly #runServers = new Map<bigint, PythonForkServer>()
   #cannotFork = process.platform !== 'linux'
 
   constructor(config: LauncherConfig, console: AppConsole) {
@@ -72,7 +76,8 @@ export class PythonApps {
     this.#environment ??= findPythonEnvironment(python)
     if (!this.#environment || generationOf(this.#environment) === undefined) return undefined
     const { runId, trace } = task
-    return this.#fork(task, { runId, args: [], again: false, trace, owner: { app: 'ClientApp', runId }, onConnection })
+    const connection = { kind: 'frames', take: onConnection } as const
+    return this.#fork(task, { runId, args: [], again: false, trace, owner: { app: 'ClientApp', runId }, connection })
   }
 
   /** The program that runs a task. */
@@ -89,15 +94,16 @@ export class PythonApps {
   }
 
   endRuns(runIds: readonly bigint[]): void {
-    this.#forkServers.get(forAll)?.endRuns(runIds)
+    this.#environmentServer?.endRuns(runIds)
     for (const runId of runIds) {
-      this.#forkServers.get(runId)?.close()
-      this.#forkServers.delete(runId)
+      this.#runServers.get(runId)?.close()
+      this.#runServers.delete(runId)
     }
   }
 
   close(): void {
-    for (const server of this.#forkServers.values()) server.close()
+    for (const server of this.#runServers.values()) server.close()
+    this.#environmentServer?.close()
   }
 
   #launch(task: AcquiredTask, args: readonly string[]): StartedApp {
@@ -114,30 +120,52 @@ export class PythonApps {
     return this.#fork(task, { runId, args, again, trace, owner, alone }) ?? alone()
   }
 
-  /** A ServerApp comes once a run. Elsewhere than on Linux a process with the libraries of numpy cannot be forked safely. */
-  #fork(task: AcquiredTask, program: ForkedProgram): StartedApp | undefined {
-    const interpreter = this.#environment?.interpreter
-    if (task.program !== 'flwr-clientapp' || interpreter === undefined || this.#cannotFork) return undefined
+  /**
+   * Returns `undefined` where the program has to be started by itself: elsewhere than on Linux a process with the libraries of
+   * numpy cannot be forked safely, and a ServerApp comes too rarely unless a person tries one simulation after the other.
+   */
+  #fork(task: AcquiredTask, forked: ForkedProgram): StartedApp | undefined {
     const { keepImports } = this.#config
-    const key = keepImports ? task.runId : forAll
-    const forked = this.#forkServers.get(key)?.start(program)
-    if (forked) return forked
-    const runId = keepImports ? task.runId : undefined
-    const options = { interpreter, program: this.pathOf(task), keepImports, idleMs }
-    const server = new PythonForkServer(options, this.#console, { app: 'Python', runId })
-    this.#forkServers.set(key, server)
+    if (this.#cannotFork) return undefined
+    if (task.program === 'flwr-serverapp') {
+      if (!keepImports) return undefined
+      const title = this.#commandOf(task)
+      return this.#openEnvironment()?.start({ ...forked, again: false, program: this.pathOf(task), title })
+    }
+    return (keepImports ? this.#openRun(task.runId) : this.#openEnvironment())?.start(forked)
+  }
+
+  /** The server of the environment; another one if that has ended. */
+  #openEnvironment(): PythonForkServer | undefined {
+    const { keepImports } = this.#config
+    const { interpreter } = this.#environment ?? {}
+    if (this.#environmentServer?.isOpen || interpreter === undefined) return this.#environmentServer
+    const names = keepImports ? (['flwr-clientapp', 'flwr-serverapp'] as const) : (['flwr-clientapp'] as const)
+    const programs = names.map((name) => this.#environment?.program(name) ?? name)
+    const options = { interpreter, programs, idleMs: keepImports ? simulationIdleMs : idleMs }
+    const server = PythonForkServer.open(options, this.#console, { app: 'Python', runId: undefined })
+    this.#environmentServer = server
     void server.ended.then(() => {
       this.#cannotFork ||= server.hasFailed
-      if (this.#forkServers.get(key) === server) this.#forkServers.delete(key)
     })
-    return server.start(program)
+    return server
+  }
+
+  #openRun(runId: bigint): PythonForkServer | undefined {
+    const open = this.#runServers.get(runId)
+    if (open?.isOpen) return open
+    const server = this.#openEnvironment()?.forRun(runId, { app: 'Python', runId })
+    if (!server) return undefined
+    this.#runServers.set(runId, server)
+    void server.ended.then(() => {
+      this.#cannotFork ||= server.hasFailed
+      if (this.#runServers.get(runId) === server) this.#runServers.delete(runId)
+    })
+    return server
   }
 }
 
 const appNames = { 'flwr-clientapp': 'ClientApp', 'flwr-serverapp': 'ServerApp' } as const
-
-/** No run has this id. */
-const forAll = 0n
 
 /** What the apps of an environment speak; `undefined` for the releases in between, whose ways are their own. */
 function generationOf({ version }: PythonEnvironment): AppGeneration | undefined {

@@ -3,16 +3,18 @@ import { pythonWorkerScript } from './python-worker-script.ts'
 /**
  * Reads a task from each line: its run, its arguments, and a socket for its output. Forks for it, or hands it to a process
  * that has ended a task of the same run well and waits. Reports each task's process, and the end of the task, on descriptor
- * 3. A line that names a socket for frames starts a worker (`python-worker-script.ts`). A line can also name a run that has ended: processes that wait for its next task end. Ends with its input.
+ * 3. A line that names a socket for frames starts a worker (`python-worker-script.ts`). A line that names a socket for lines
+ * starts a server like this one, which reads its lines there. A line can also name a run that has ended: processes that wait
+ * for its next task end. Ends with its input.
  * What runs in a fork is the program of the environment, as it is. Three things are taken from it in a process that may
  * wait: the timer that ends a process some seconds after its program has ended, a second watch over the SuperExec, and
  * signal handlers of tasks that are over.
  * Random numbers must differ from fork to fork: Python's own are seeded anew by itself, those of numpy and PyTorch here.
- * With `keep`, the first task that ends well tells which libraries it has imported, and with which environment variables;
- * never modules of the app itself.
+ * At the server of one run the first task that ends well tells which libraries it has imported, and with which environment
+ * variables; never modules of the app itself.
  */
 export const forkServerScript = `
-import atexit, gc, importlib, json, os, select, signal, socket, struct, sys, sysconfig, time, types
+import atexit, ctypes, gc, importlib, json, os, select, signal, socket, struct, sys, sysconfig, time, types
 from importlib.metadata import entry_points
 
 # How long a process waits for the next task of its run, and how many tasks it runs at most.
@@ -143,6 +145,22 @@ def print_to(path):
             # Then it goes where the output of this process goes.
             pass
 
+def serve_run(task):
+    print_to(task['console'])
+    with socket.socket(socket.AF_UNIX) as pipe:
+        pipe.connect(task['server'])
+        os.dup2(pipe.fileno(), 0)
+        os.dup2(pipe.fileno(), 3, inheritable=False)
+
+def set_title(words):
+    # Overwrites the arguments in memory: that is where Linux reads what ps and pgrep show.
+    with open('/proc/self/stat', 'rb') as stat:
+        fields = stat.read().rpartition(b')')[2].split()
+    start, end = int(fields[45]), int(fields[46])
+    title = b''.join(os.fsencode(word) + b'\\0' for word in words)[:end - start]
+    ctypes.memset(start, 0, end - start)
+    ctypes.memmove(start, title, len(title))
+
 def say(**words):
     os.write(3, (json.dumps(words) + '\\n').encode())
 
@@ -255,16 +273,25 @@ def run_tasks(task, line):
         args = without_parent(task['args'])
 
 ${pythonWorkerScript}
-program, keep = sys.argv[1], sys.argv[2] == 'keep'
-entries = [one for one in entry_points(group='console_scripts') if one.name == os.path.basename(program)]
-if not entries:
+keep, programs = False, sys.argv[1:]
+entries = {one.name: one for one in entry_points(group='console_scripts')}
+names = [os.path.basename(program) for program in programs]
+if not entries.keys() >= set(names):
     sys.exit(1)
-main = entries[0].load()
+mains = {program: entries[name].load() for program, name in zip(programs, names)}
 os.set_inheritable(3, False)
 gc.collect()
 gc.freeze()
 first, line = serve()
+while 'server' in first:
+    serve_run(first)
+    keep = True
+    first, line = serve()
+program = first.get('program', programs[0])
+main = mains[program]
 seed()
+if 'title' in first:
+    set_title(first['title'])
 if 'frames' in first:
     run_messages(first, line)
 run_tasks(first, line)

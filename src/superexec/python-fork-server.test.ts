@@ -97,13 +97,9 @@ const run = (args: string[], alone: () => StartedApp = never, runId = 1n) => ({
 const never = () => {
   throw new Error('It should have forked')
 }
-const open = ({
-  interpreter = 'python3',
-  program = 'flwr-clientapp',
-  keepImports = false,
-} = {}): PythonForkServer & Disposable => {
-  const options = { interpreter, program: join(folder, program), keepImports, idleMs: 60_000 }
-  const server = new PythonForkServer(options, new AppConsole(log), { app: 'Python', runId: undefined })
+const open = ({ interpreter = 'python3', program = 'flwr-clientapp' } = {}): PythonForkServer & Disposable => {
+  const options = { interpreter, programs: [join(folder, program)], idleMs: 60_000 }
+  const server = PythonForkServer.open(options, new AppConsole(log), { app: 'Python', runId: undefined })
   return Object.assign(server, { [Symbol.dispose]: () => server.close() })
 }
 
@@ -122,18 +118,36 @@ test('tasks run in forks of one process that has imported the program, and their
   assert.deepEqual(names, new Set(['flwr-clientapp']))
 })
 
-test('what the first app has imported is there for the next ones, where apps may share that', { skip }, async () => {
-  for (const [keepImports, second] of [
-    [false, '(False, None)'],
-    [true, "(True, 'x')"],
-  ] as const) {
-    rmSync(`${notes}-library`, { force: true })
-    using server = open({ keepImports })
-    assert.equal(await server.start(run(['library', notes]))?.ended, 'exit status 0')
-    assert.equal(await server.start(run(['library', notes]))?.ended, 'exit status 0')
-    const [first, next] = readFileSync(`${notes}-library`, 'utf8').trim().split('\n')
-    assert.deepEqual([first, next], ['(False, None)', second])
-  }
+test('what the first app of a run has imported is there for its next ones, and for no other run', {
+  skip,
+}, async () => {
+  rmSync(notes, { force: true })
+  rmSync(`${notes}-library`, { force: true })
+  using environment = open()
+  const ofRun = environment.forRun(1n, { app: 'Python', runId: 1n })
+  for (const server of [ofRun, ofRun, environment, environment])
+    assert.equal(await server?.start(run(['library', notes]))?.ended, 'exit status 0')
+  const found = readFileSync(`${notes}-library`, 'utf8').trim().split('\n')
+  assert.deepEqual(found, ['(False, None)', "(True, 'x')", '(False, None)', '(False, None)'])
+  const [first, second, third] = lines()
+  assert.equal(first?.[1], second?.[1])
+  assert.notEqual(first?.[1], third?.[1], 'a run has a server of its own')
+  assert.equal(first?.[2], third?.[1], 'which begins with the imports of the environment')
+  ofRun?.close()
+  await ofRun?.ended
+  assert.equal(await environment.start(run(['good', notes]))?.ended, 'exit status 0')
+})
+
+test('a fork shows the title that it is given as its command', { skip }, async () => {
+  rmSync(notes, { force: true })
+  using server = open()
+  const title = ['python3', '-X', 'shown', 'flwr-clientapp']
+  const app = server.start({ ...run(['spin', notes]), title })
+  assert.ok(app)
+  const shown = (): string => readFileSync(`/proc/${app.pid}/cmdline`, 'utf8').replace(/\0+$/, '')
+  await eventually('the title', () => app.pid !== undefined && shown() === title.join('\0'))
+  endApp(app)
+  await app.ended
 })
 
 /** Processes of the tasks that left, how many tasks each had seen, and the rest of their arguments. */

@@ -1,5 +1,5 @@
-import { type ChildProcess, spawn } from 'node:child_process'
-import type { Duplex, Readable } from 'node:stream'
+import { spawn } from 'node:child_process'
+import { type Duplex, PassThrough, type Readable, type Writable } from 'node:stream'
 import type { TaskTrace } from '../app-api/task-source.ts'
 import { ended } from '../base/child-program.ts'
 import { readJsonLines } from '../base/json-lines.ts'
@@ -14,9 +14,8 @@ const reportBytesMax = 1024
 
 export interface ForkServerOptions {
   readonly interpreter: string
-  readonly program: string
-  /** The libraries that the first app imports are imported by the server too: only for apps that may share that. */
-  readonly keepImports: boolean
+  /** The programs that it forks; a task that names none is of the first one. */
+  readonly programs: readonly string[]
   readonly idleMs: number
 }
 
@@ -28,10 +27,22 @@ export interface ForkedProgram {
   readonly again: boolean
   readonly trace?: TaskTrace | undefined
   readonly owner: ConsoleOwner
+  /** One of the programs of the server. */
+  readonly program?: string
+  /** What is shown as its command. */
+  readonly title?: readonly string[] | undefined
   /** Starts the program without a fork server, if that ends before it has forked; absent for a worker. */
   readonly alone?: () => StartedApp
-  /** Set for a worker: takes its connection for frames. */
-  readonly onConnection?: (pipe: Duplex) => void
+  /** Set for a worker or a server: takes its connection for frames or lines. */
+  readonly connection?: { readonly kind: 'frames' | 'server'; readonly take: (pipe: Duplex) => void }
+}
+
+/** The process of a server: it reads lines, and writes reports as lines. */
+interface ServerProcess {
+  readonly lines: Writable | null
+  /** Absent if the system could not start the process, which its end tells. */
+  readonly reports: Readable | undefined
+  readonly ended: Promise<string>
 }
 
 /**
@@ -41,7 +52,7 @@ export interface ForkedProgram {
  * run, which then begins with the app imported.
  */
 export class PythonForkServer {
-  readonly #server: ChildProcess
+  readonly #server: ServerProcess
   readonly #forks = new Map<number, Fork>()
   readonly #unborn: Fork[] = []
   readonly #idleMs: number
@@ -54,41 +65,63 @@ export class PythonForkServer {
   hasFailed = false
   readonly ended: Promise<void>
 
-  /** The owner is that of what the server itself prints, and libraries while it imports them. */
-  constructor(options: ForkServerOptions, console: AppConsole, owner: ConsoleOwner) {
-    this.#idleMs = options.idleMs
+  /** Starts a process that imports the programs. The owner is that of what the server itself prints, and libraries while it imports them. */
+  static open(options: ForkServerOptions, console: AppConsole, owner: ConsoleOwner): PythonForkServer {
+    const child = spawn(options.interpreter, ['-c', forkServerScript, ...options.programs], {
+      stdio: ['pipe', 'pipe', 'pipe', 'pipe'],
+      env: unbufferedPython(),
+    })
+    console.show([child.stdout, child.stderr], owner)
+    const reports = child.stdio?.[3] as Readable | undefined
+    return new PythonForkServer({ lines: child.stdin, reports, ended: ended(child) }, console, options.idleMs)
+  }
+
+  private constructor(server: ServerProcess, console: AppConsole, idleMs: number) {
+    this.#server = server
     this.#console = console
-    this.#server = spawn(
-      options.interpreter,
-      ['-c', forkServerScript, options.program, options.keepImports ? 'keep' : ''],
-      { stdio: ['pipe', 'pipe', 'pipe', 'pipe'], env: unbufferedPython() },
-    )
-    console.show([this.#server.stdout, this.#server.stderr], owner)
-    this.#server.stdin?.on('error', () => {})
-    // Absent if the system could not start it, which its end tells.
-    const reports = this.#server.stdio?.[3] as Readable | undefined
+    this.#idleMs = idleMs
+    server.lines?.on('error', () => {})
     // Libraries that apps import can write there too.
-    if (reports)
-      readJsonLines(reports, {
+    if (server.reports)
+      readJsonLines(server.reports, {
         lineBytesMax: () => reportBytesMax,
         onValue: (value) => this.#hear(value),
         onNonsense: () => {},
       })
-    this.ended = ended(this.#server).then((outcome) => this.#lost(outcome))
+    this.ended = server.ended.then((outcome) => this.#lost(outcome))
+  }
+
+  /**
+   * Forks a server for the apps of one run, which begins with what this one has imported. The libraries that the first app
+   * imports are imported by it too. Returns `undefined` if this server has ended or is ending.
+   */
+  forRun(runId: bigint, owner: ConsoleOwner): PythonForkServer | undefined {
+    const [lines, reports] = [new PassThrough(), new PassThrough()]
+    const take = (pipe: Duplex): void => {
+      pipe.on('error', () => {})
+      lines.pipe(pipe).pipe(reports)
+    }
+    const fork = this.start({ runId, args: [], again: false, owner, connection: { kind: 'server', take } })
+    return fork && new PythonForkServer({ lines, reports, ended: fork.ended }, this.#console, this.#idleMs)
+  }
+
+  get isOpen(): boolean {
+    return this.#open
   }
 
   /** Returns `undefined` if this server has ended or is ending: then another one has to be started. */
-  start({ runId, args, again, trace, owner, alone, onConnection }: ForkedProgram): StartedApp | undefined {
+  start(forked: ForkedProgram): StartedApp | undefined {
+    const { runId, args, again, trace, owner, program, title, alone, connection } = forked
     if (!this.#open) return undefined
     clearTimeout(this.#idleTimer)
     const fork = new Fork(alone)
     this.#unborn.push(fork)
     const console = this.#sockets.open(this.#console.open(owner), fork.ended)
-    const worker = onConnection && {
-      frames: this.#sockets.open(onConnection, fork.ended, 1),
+    const connected = connection && {
+      [connection.kind]: this.#sockets.open(connection.take, fork.ended, 1),
       parent: process.pid,
     }
-    this.#write({ run: String(runId), args, again, trace: trace?.parent, console, ...worker })
+    this.#write({ run: String(runId), args, again, trace: trace?.parent, console, program, title, ...connected })
     return fork
   }
 
@@ -98,14 +131,14 @@ export class PythonForkServer {
   }
 
   #write(line: unknown): void {
-    this.#server.stdin?.write(`${JSON.stringify(line)}\n`)
+    this.#server.lines?.write(`${JSON.stringify(line)}\n`)
   }
 
   /** Its forks live on: the program that started them ends them. */
   close(): void {
     this.#open = false
     clearTimeout(this.#idleTimer)
-    this.#server.stdin?.end()
+    this.#server.lines?.end()
   }
 
   #hear(value: unknown): void {

@@ -132,7 +132,7 @@ export async function startSuperlink(
   const objects = await openObjects(config, stack, {
     ...{ db, clock, log, health, metrics, durable, signal: overrides.signal },
     noticesOf: (folder) => room.noticesOf(folder),
-    onStored: (...stored) => complete({ bells }, ...stored),
+    onStored: (...stored) => complete({ bells, runNodes: ctx.runNodes }, ...stored),
   })
   const machine = thisMachine()
   const simulation = config.simulation ? { machine, fleet: new VirtualFleet(() => ctx, db.read, machine) } : undefined

@@ -351,7 +351,6 @@ async function fill(core: SuperlinkCore): Promise<Values> {
       { from: ['offered'], to: { state: 'fetched', deliveredAt: 1 } },
       { from: ['offered'], to: { state: 'taken' } },
     ],
-    'superlink/delivery/run-messages.ts:findWaitingOfRun': [{}, { busy: [] }],
     'superlink/simulation/settings-store.ts:find': [{ federation: '@none/default' }],
     'objects/message-parts.ts:addParts': [{ parts: [{ message_id: 'a', object_id: 'b' }] }],
     'objects/message-parts.ts:deleteParts': [{}, { parts: new Array(2000).fill({ message_id: 'a', object_id: 'b' }) }],

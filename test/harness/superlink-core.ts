@@ -151,7 +151,7 @@ export class SuperlinkCore implements AsyncDisposable {
       durable: false,
       directory: join(directory, 'objects'),
       ...room.noticesOf('/data/objects'),
-      onStored: (...stored) => complete({ bells }, ...stored),
+      onStored: (...stored) => complete({ bells, runNodes: ctx.runNodes }, ...stored),
     })
     const machine = { cpus: simulatedCpus ?? 1, gpus: 0 }
     const simulation =

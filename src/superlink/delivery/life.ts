@@ -108,7 +108,7 @@ function answeredBy(replies: readonly Metadata[]): string[] {
 
 /** Objects were stored: messages that they complete become `offered`. Called within the transaction that stores them. */
 export async function complete(
-  ctx: Pick<Ctx, 'bells'>,
+  ctx: Pick<SuperlinkContext, 'bells' | 'runNodes'>,
   tx: Db,
   afterCommit: AfterCommit,
   objectIds: readonly string[],
@@ -120,9 +120,15 @@ export async function complete(
     completed.map(({ messageId }) => messageId),
     'offered',
   )
-  // Nodes that wait for a message were notified when it was announced.
-  const toApp = completed.filter(({ dstNodeId }) => dstNodeId === superlinkNodeId)
+  const { toApp = [], toNode = [] } = Object.groupBy(completed, ({ dstNodeId }) =>
+    dstNodeId === superlinkNodeId ? 'toApp' : 'toNode',
+  )
   await arrive(ctx, tx, afterCommit, toApp)
+  // SuperNodes that wait for a message were notified when it was announced.
+  const runIds = new Set(toNode.map(({ runId }) => runId as RunId))
+  afterCommit(() => {
+    for (const runId of runIds) ctx.runNodes.completed?.(runId)
+  })
 }
 
 /** Messages to ServerApps are whole. */

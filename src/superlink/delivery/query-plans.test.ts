@@ -26,7 +26,7 @@ test('no query of messages reads the whole table, and those of the hot paths use
       /INDEX message_receiver \(dst_node_id=\? AND run_id=\?\)/,
       (db) => runMessages.listOfferedUnprompted(db, runId, 9),
     ],
-    [/INDEX message_run \(run_id=\?\)/, (db) => runMessages.findWaitingOfRun(db, runId, [nodeId], 0)],
+    [/INDEX message_run \(run_id=\?\)/, (db) => runMessages.findWholeOfRun(db, runId, [nodeId], 0)],
     [/PRIMARY KEY \(run_id=\? AND node_id=\?\)$/, (db) => isParticipant(db, nodeId, runId)],
   ]
   for (const [index, query] of expected) {

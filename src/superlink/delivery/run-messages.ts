@@ -1,28 +1,36 @@
 import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
+import { type IdList, numberList, numbersOf } from '../../db/id-list.ts'
+import type { Row } from '../../db/schema.ts'
+import { statement } from '../../db/statement.ts'
 import { inState, serverApp, toMessage, toMessages } from './message-rows.ts'
 import type { MessageState, StoredMessage } from './message-store.ts'
 import { waiting } from './node-messages.ts'
 
 /** Queries of the `message` table by run. */
 
-/** The oldest message of a run that waits for a node which is not among `busy`, and that has not expired. */
-export async function findWaitingOfRun(
+const selectWhole = statement<{ runId: RunId; busy: IdList; nowSeconds: number }, Row<'message'>>((db, value) =>
+  db
+    .selectFrom('message')
+    .selectAll()
+    .where('run_id', '=', value('runId'))
+    .where('dst_node_id', '<>', serverApp)
+    .where('state', '=', inState('offered'))
+    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', value('nowSeconds')))
+    .where('dst_node_id', 'not in', numbersOf(value('busy')))
+    .orderBy('position')
+    .limit(sql.lit(1)),
+)
+
+/** The oldest whole message of a run that waits for a node which is not among `busy`, and that has not expired. */
+export async function findWholeOfRun(
   db: Db,
   runId: RunId,
   busy: readonly NodeId[],
   now: number,
 ): Promise<StoredMessage | undefined> {
-  let query = db
-    .selectFrom('message')
-    .selectAll()
-    .where('run_id', '=', runId)
-    .where('dst_node_id', '<>', serverApp)
-    .where('state', 'in', waiting)
-    .where(({ eb }) => eb(eb('created_at', '+', eb.ref('ttl')), '>', now / 1000))
-  if (busy.length > 0) query = query.where('dst_node_id', 'not in', busy)
-  const row = await query.orderBy('position').limit(sql.lit(1)).executeTakeFirst()
+  const [row] = (await selectWhole(db, { runId, busy: numberList(busy), nowSeconds: now / 1000 })).rows
   return row && toMessage(row)
 }
 

@@ -13,6 +13,8 @@ export interface RunNodes {
   isReachable(runId: RunId, nodeId: NodeId): Promise<boolean>
   /** There are instructions of the run for these nodes. Called after commit. */
   wake(runId: RunId, nodeIds: readonly NodeId[]): void
+  /** Instructions of the run that lacked objects are whole now. Called after commit; absent if nodes wait for objects themselves. */
+  completed?(runId: RunId): void
 }
 
 /** The SuperNodes that have joined this SuperLink: every run may use them. */

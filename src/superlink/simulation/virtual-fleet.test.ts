@@ -21,6 +21,7 @@ import { createBells, type SuperlinkContext } from '../context.ts'
 import { CheckedReplies } from '../delivery/checked-replies.ts'
 import { collectReplies } from '../delivery/collect-replies.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
+import { complete } from '../delivery/life.ts'
 import { PassingReplies } from '../delivery/passing-replies.ts'
 import { EventLog } from '../events/event-log.ts'
 import { defaultQuotas } from '../quotas/config-quotas.ts'
@@ -63,7 +64,10 @@ async function setUp() {
       traffic: new Traffic(db),
       quotas: new Quotas({ db, clock, limits: defaultQuotas }),
     },
-    objects: await createObjectStore({ db, durable: false, directory: join(directory, 'objects') }),
+    objects: await createObjectStore({
+      ...{ db, durable: false, directory: join(directory, 'objects') },
+      onStored: (...stored) => complete({ bells, runNodes: fleet }, ...stored),
+    }),
     tasks: new Tasks({ db, clock, log, onFinished }),
     runNodes: fleet,
     simulation: { fleet, machine },
@@ -86,17 +90,27 @@ async function setUp() {
     await ctx.tasks.activate(primary.task.taskId)
     return runId
   }
-  const ask = async (runId: RunId, nodeIds: readonly bigint[], ttl = 60): Promise<string[]> => {
-    const messages = nodeIds.map((dstNodeId, index) => {
+  const messagesTo = (runId: RunId, nodeIds: readonly bigint[], ttl = 60) =>
+    nodeIds.map((dstNodeId, index) => {
       const message = Message.create({ content: new RecordDict(), messageType: 'query', dstNodeId, ttl })
       const metadata = { ...message.metadata, createdAt: clock.now() / 1000 - index / 1000 }
-      const { messageId, tree } = deflateMessage(message, { ...metadata, runId, srcNodeId: superlinkNodeId })
-      return { metadata: { ...metadata, runId, srcNodeId: superlinkNodeId, messageId }, error: undefined, tree }
+      const { messageId, tree, objects } = deflateMessage(message, { ...metadata, runId, srcNodeId: superlinkNodeId })
+      const stored = { metadata: { ...metadata, runId, srcNodeId: superlinkNodeId, messageId }, error: undefined, tree }
+      return { stored, objects: [...objects].map(([id, bytes]) => [id, bytes()] as const) }
     })
-    const { messageIds } = await pushInstructions(ctx, runId, messages)
+  const ask = async (...about: Parameters<typeof messagesTo>): Promise<string[]> => {
+    const messages = messagesTo(...about)
+    const { messageIds } = await push(about[0], messages)
+    for (const [id, bytes] of messages.flatMap(({ objects }) => objects)) await ctx.objects.put(id, bytes)
     await settle()
     return messageIds
   }
+  const push = (runId: RunId, messages: ReturnType<typeof messagesTo>) =>
+    pushInstructions(
+      ctx,
+      runId,
+      messages.map(({ stored }) => stored),
+    )
   /** As a SuperExec does: takes every ClientApp task that there is. */
   const launch = async () => {
     const works = []
@@ -116,7 +130,19 @@ async function setUp() {
   }
   const replies = (runId: RunId, ids: string[]) => collectReplies(ctx, runId, ids, { waitMs: 0, signal, all: false })
   const nodesOf = async (runId: RunId) => (await fleet.listReachable(runId)).map(({ nodeId }) => nodeId)
-  return { ctx, clock, run, ask, launch, fail, replies, nodesOf, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  return {
+    ctx,
+    clock,
+    run,
+    ask,
+    messagesTo,
+    push,
+    launch,
+    fail,
+    replies,
+    nodesOf,
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
 }
 
 test('as many nodes work at a time as there are processors, and each answers, whatever becomes of its ClientApp', async () => {
@@ -141,6 +167,21 @@ test('as many nodes work at a time as there are processors, and each answers, wh
     Array(10).fill('ClientApp stopped responding. It broke.'),
   )
   assert.deepEqual(new Set(answers.map(({ metadata }) => metadata.srcNodeId)), worked)
+})
+
+test('a ClientApp starts when every object of its message is there', async () => {
+  await using simulated = await setUp()
+  const { ctx, run, messagesTo, push, launch, nodesOf } = simulated
+  const runId = await run({ numSupernodes: 1 })
+  const messages = messagesTo(runId, await nodesOf(runId))
+  await push(runId, messages)
+  for (const [id, bytes] of messages[0]?.objects ?? []) {
+    await settle()
+    assert.deepEqual(await launch(), [])
+    await ctx.objects.put(id, bytes)
+  }
+  await settle()
+  assert.equal((await launch()).length, 1)
 })
 
 test('a node works on one message at a time, and messages to unknown nodes are refused', async () => {

@@ -77,6 +77,11 @@ export class VirtualFleet implements RunNodes {
     this.#bell.ring('work')
   }
 
+  /** A ClientApp starts with all objects of its message: then a small message travels whole. */
+  completed(runId: RunId): void {
+    this.wake(runId)
+  }
+
   workOf(taskId: TaskId): VirtualWork | undefined {
     return this.#works.get(taskId)
   }
@@ -163,7 +168,7 @@ export class VirtualFleet implements RunNodes {
       const share = 1 / atOnce
       if (share > free + rounding) return 'no room'
       return await db.transaction(async (tx, afterCommit) => {
-        const instruction = await runMessages.findWaitingOfRun(tx, runId, this.#busyNodes(runId), clock.now())
+        const instruction = await runMessages.findWholeOfRun(tx, runId, this.#busyNodes(runId), clock.now())
         if (!instruction) {
           this.#waiting.delete(runId)
           return 'nothing to do'
