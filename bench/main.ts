@@ -18,6 +18,7 @@ import { benchScale } from './scale/main.ts'
 import { measureSecureAggregation } from './secagg.ts'
 import { measureSimulations } from './simulation.ts'
 import { repeat } from './spread.ts'
+import { measureStart } from './start.ts'
 import { printTable } from './table.ts'
 import { type MeasuredTables, tablesOf } from './tables.ts'
 import { measureTls } from './tls.ts'
@@ -38,7 +39,17 @@ type Table = (times: number, endsBefore: number) => Promise<unknown>
 const minuteMs = 60_000
 /** After a share of its time limit no table begins another measurement that would end later. */
 const limitMinutes: Readonly<Record<string, number>> = {
-  ...{ training: 8, large: 12, mean: 4, simulation: 12, heartbeats: 5, secagg: 8, tls: 15, 'python-fleets': 8 },
+  ...{
+    training: 8,
+    large: 12,
+    mean: 4,
+    simulation: 12,
+    start: 3,
+    heartbeats: 5,
+    secagg: 8,
+    tls: 15,
+    'python-fleets': 8,
+  },
   ...{ scale: 60, 'bad-days': 30, engines: 8, waterfall: 15, tables: 60 },
 }
 const measuringShare = 0.5
@@ -78,6 +89,10 @@ const tables: Readonly<Record<string, Table>> = {
       writeOurApp: trellis().writeApp,
       writePythonApp: pythonFlower(python ?? '').writeApp,
     })
+  }),
+  start: table(async () => {
+    const python = await python129()
+    return measureStart(trellis().bin, python ? join(python, 'bin') : undefined)
   }),
   heartbeats: table(async () => {
     const python = await python129()

@@ -6,6 +6,7 @@ import type { FleetFigures } from './python-fleets.ts'
 import type { SecureFigures } from './secagg.ts'
 import type { SimulationCost, SimulationFigures } from './simulation.ts'
 import { type Spread, type Spreads, spreadText } from './spread.ts'
+import type { StartFigures } from './start.ts'
 import type { ModeFigures, TlsFigures } from './tls.ts'
 import type { TrainingFigures } from './training.ts'
 
@@ -20,6 +21,7 @@ export interface MeasuredTables {
   readonly large?: Spreads<readonly { ours: LargeFigures; theirs: LargeFigures | undefined }[]>
   readonly mean?: Spreads<MeanFigures>
   readonly simulation?: Spreads<readonly SimulationFigures[]>
+  readonly start?: Spreads<StartFigures>
   readonly heartbeats?: Spreads<readonly HeartbeatFigures[]>
   readonly secagg?: Spreads<readonly SecureFigures[]>
   readonly tls?: Spreads<TlsFigures>
@@ -32,6 +34,7 @@ export function tablesOf(measured: Omit<MeasuredTables, 'machine' | 'repeats'>):
     ...(measured.large ? largeTables(measured.large) : []),
     ...(measured.mean ? meansTables(measured.mean) : []),
     ...(measured.simulation ? simulationsTables(measured.simulation) : []),
+    ...(measured.start ? startTables(measured.start) : []),
     ...(measured.heartbeats ? heartbeatsTables(measured.heartbeats) : []),
     ...(measured.secagg ? secureAggregationTables(measured.secagg) : []),
     ...(measured.tls ? tlsTables(measured.tls) : []),
@@ -134,6 +137,18 @@ function meansTables({ ours, numpy, copies }: Spreads<MeanFigures>): Rows[] {
       row('WeightedSum of the SDK', ours),
       row("numpy, in Flower's steps", numpy),
       row('copying the models', copies),
+    ],
+  ]
+}
+
+function startTables({ ours, megabytes, modules, theirs }: Spreads<StartFigures>): Rows[] {
+  const cpu = ['CPU ms', spreadText(ours.cpuMs, 0), theirs ? spreadText(theirs.cpuMs, 0) : 'no Python']
+  return [
+    [
+      ['flwr --version', 'Trellis', 'Flower 1.29', 'ratio'],
+      [...cpu, ratioText(ours.cpuMs, theirs?.cpuMs, 'less')],
+      ['MB resident, at most', spreadText(megabytes, 0), '', ''],
+      ['modules that are not of Node', spreadText(modules, 0), '', ''],
     ],
   ]
 }

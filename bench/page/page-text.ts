@@ -8,6 +8,7 @@ import type { Waterfall } from '../waterfall/main.ts'
 import { waterfallTables } from '../waterfall/tables.ts'
 import { markdownTable, textBlock } from './markdown.ts'
 import { scaleSection } from './scale-section.ts'
+import { targetSections } from './targets.ts'
 
 /** What the page is made of; what was not measured is left out. */
 export interface PageData {
@@ -43,10 +44,11 @@ export function pageText({ scale, waterfall, 'bad-days': badDays, engines, table
           markdownTable(enginesTable(engines)),
         ]
       : []),
+    ...targetSections({ tables, waterfall }),
     ...(tables
       ? [
           '## Beside Flower 1.29',
-          `Two SuperNodes, simulations, the mean and TLS (\`npm run bench\`): ${machineText(tables.machine)}. Medians of ${tables.repeats}.`,
+          `Two SuperNodes, simulations, heartbeats, the mean and TLS (\`npm run bench\`): ${machineText(tables.machine)}. Medians of ${tables.repeats}.`,
           ...tablesOf(tables).map(markdownTable),
         ]
       : []),

@@ -1,0 +1,222 @@
+import type { LargeFigures } from '../large.ts'
+import type { Spread, Spreads } from '../spread.ts'
+import { spreadText } from '../spread.ts'
+import type { Rows } from '../tables.ts'
+import { markdownTable } from './markdown.ts'
+import type { PageData } from './page-text.ts'
+
+/** Rows with a target that are not of fleets: what was measured, and why one may miss its target. */
+interface TargetRow {
+  readonly title: string
+  readonly target: number
+  /** Whether more is better. */
+  readonly isLeast?: boolean
+  readonly digits: number
+  /** Absent if it was not measured. */
+  readonly measured: (data: Figures) => Spread | undefined
+  readonly limit: string
+  readonly tried: string
+  readonly profile: string
+}
+
+type Figures = Pick<PageData, 'tables' | 'waterfall'>
+
+const largeRows: readonly TargetRow[] = [
+  {
+    title: '100 MB, 2 nodes, 2 rounds: s',
+    target: 2.4,
+    digits: 2,
+    measured: (data) => largeOf(data, 100)?.seconds,
+    limit: 'CPU: the programs of all nodes and the SuperLink share two cores',
+    tried:
+      'Arrays are sent without a copy, objects of a program on the same machine are handed over as files, and garbage is collected rarely.',
+    profile:
+      'A byte of the model is hashed where trust changes hands and goes over three connections, each with TLS or a copy into the kernel; the rest is the app itself, which reads and writes the whole model.',
+  },
+  {
+    title: '1 GB, 4 nodes: MB of the SuperLink',
+    target: 300,
+    digits: 0,
+    measured: (data) => largeOf(data, 1000, 4)?.superlink,
+    limit: 'memory: buffers of transfers under way',
+    tried: 'Objects go from the connection to the disk and back in pieces of 256 KiB.',
+    profile: 'No object of the model is in memory as a whole.',
+  },
+  {
+    title: '1 GB, 4 nodes: MB of a SuperNode',
+    target: 300,
+    digits: 0,
+    measured: (data) => largeOf(data, 1000, 4)?.supernode,
+    limit: 'memory: buffers of transfers under way',
+    tried: 'Objects go from the connection to the disk and back in pieces of 256 KiB.',
+    profile: 'No object of the model is in memory as a whole.',
+  },
+  {
+    title: '1 GB, 4 nodes: models in the ServerApp',
+    target: 2,
+    digits: 2,
+    measured: (data) => inModels(largeOf(data, 1000, 4), 'serverApp'),
+    limit: 'memory: the model, the sum, the chunks that arrive, and some 100 MB of the program itself',
+    tried: 'Replies are added to the sum one after the other, and each is let go of.',
+    profile: 'Beside the model and the sum there is the reply that is being added.',
+  },
+  {
+    title: "558 MB, 6 nodes (a sixth of NVFLARE's study): GB of models a second",
+    target: 0.4,
+    isLeast: true,
+    digits: 2,
+    measured: (data) => rateOf(largeOf(data, 558)),
+    limit: 'CPU, and the disk: every node of this machine stores the model and its reply',
+    tried: 'As for 100 MB.',
+    profile: 'As for 100 MB. The study had 32 processors.',
+  },
+  {
+    title: '558 MB, 6 nodes: models at the SuperLink',
+    target: 1,
+    digits: 2,
+    measured: (data) => inModels(largeOf(data, 558), 'superlink'),
+    limit: 'memory: buffers of transfers under way',
+    tried: 'As for 1 GB.',
+    profile: 'As for 1 GB.',
+  },
+  {
+    title: 'weighted mean of float32: times as fast as numpy',
+    target: 2,
+    isLeast: true,
+    digits: 2,
+    measured: ({ tables }) => tables?.mean?.numpy && ratio(tables.mean.numpy, tables.mean.ours),
+    limit: 'memory bandwidth, and pages that the system gives out for the first time',
+    tried: 'WASM with SIMD adds blocks that fit into the cache.',
+    profile: 'The time goes into moving the models, hardly into arithmetic.',
+  },
+]
+
+const smallRows: readonly TargetRow[] = [
+  {
+    title: 'ms of a warm round, 2 nodes',
+    target: 30,
+    digits: 1,
+    measured: ({ waterfall }) => waterfall?.roundMs,
+    limit: 'CPU: eight programs on two cores take turns; each message wakes four of them one after the other',
+    tried: 'Calls that wait are held and notified, and a message and its reply travel whole.',
+    profile: 'See the waterfall: no part of the round waits for a timer.',
+  },
+  {
+    title: 'ms from flwr run to the first instruction',
+    target: 500,
+    digits: 0,
+    measured: ({ waterfall }) => waterfall && one(waterfall.steps['a ClientApp has its first instruction']),
+    limit: 'CPU: programs start and load the app',
+    tried: 'Programs are bundled, compiled code is kept, and app processes are started ahead.',
+    profile: 'See the waterfall.',
+  },
+  {
+    title: 'CPU ms of flwr --version',
+    target: 80,
+    digits: 0,
+    measured: ({ tables }) => tables?.start?.ours.cpuMs,
+    limit: 'CPU: an empty program of Node costs 25 ms, its shell script 3 ms',
+    tried: 'No module is loaded that the command does not need, and the script starts one command instead of seven.',
+    profile: 'Reading, checking and linking modules is all of the rest.',
+  },
+  {
+    title: 'heartbeats a second, mutual TLS, SQLite file, 100 under way',
+    target: 10_000,
+    isLeast: true,
+    digits: 0,
+    measured: ({ tables }) => tables?.heartbeats?.[0]?.ours.perSecond,
+    limit: 'CPU, at the one thread of the server',
+    tried: 'Heartbeats that change nothing but a date are kept in memory, and written together once a second.',
+    profile:
+      "Of 80 µs for a heartbeat 16 % are garbage, 10 % Node's HTTP/2, 7 % events, 7 % timers and promises; checks of caller and body take 15 %, protobuf 4 %. A bare server of Node needs a third.",
+  },
+  {
+    title: 'simulation, numpy, 10 nodes, 20 rounds: times as fast as Ray',
+    target: 2,
+    isLeast: true,
+    digits: 2,
+    measured: ({ tables }) => {
+      const { oursWithPythonApp, theirs } = tables?.simulation?.find(({ rounds }) => rounds.median === 20) ?? {}
+      return oursWithPythonApp && theirs && ratio(theirs.seconds, oursWithPythonApp.seconds)
+    },
+    limit: 'CPU: ServerApp, SuperLink and ClientApps work one after the other in each round',
+    tried:
+      'Flower is imported once for all runs, ServerApps and ClientApps are forks of that process, and a ClientApp executes small messages of any node of its run.',
+    profile: '',
+  },
+]
+
+/** The tables of targets beside what was measured, and for each missed row what limits it. */
+export function targetSections(data: Figures): string[] {
+  const kinds = [
+    ['Large models', largeRows],
+    ['Small messages and commands', smallRows],
+  ] as const
+  const sections = kinds.flatMap(([title, rows]) => {
+    const table = tableOf(rows, data)
+    return table.length > 1 ? [`### ${title}`, markdownTable(table)] : []
+  })
+  if (sections.length === 0) return []
+  const missed = [...largeRows, ...smallRows].filter((row) => isMet(row, data) === false)
+  const why = missed.map(({ title, limit, tried, profile }) => [title, limit, tried, profile])
+  return [
+    '## Targets of large models and small messages',
+    ...sections,
+    ...(why.length === 0
+      ? []
+      : [
+          '### What limits the rows that miss their target',
+          markdownTable([['', 'what limits it', 'what was tried', 'what the profile shows'], ...why]),
+        ]),
+  ]
+}
+
+function tableOf(rows: readonly TargetRow[], data: Figures): Rows {
+  return [
+    ['', 'measured', 'target', ''],
+    ...rows.flatMap((row) => {
+      const value = row.measured(data)
+      const met = isMet(row, data)
+      if (!value || met === undefined) return []
+      const bound = row.isLeast ? 'at least' : 'at most'
+      return [[row.title, spreadText(value, row.digits), `${bound} ${row.target}`, met ? 'met' : 'missed']]
+    }),
+  ]
+}
+
+function isMet({ measured, target, isLeast }: TargetRow, data: Figures): boolean | undefined {
+  const { median } = measured(data) ?? {}
+  if (median === undefined || !Number.isFinite(median)) return undefined
+  return isLeast ? median >= target : median <= target
+}
+
+function largeOf({ tables }: Figures, megabytes: number, nodes?: number): Spreads<LargeFigures> | undefined {
+  const all = tables?.large?.map(({ ours }) => ours) ?? []
+  return all.find((one) => one.megabytes.median === megabytes && (nodes ?? one.nodes.median) === one.nodes.median)
+}
+
+function inModels(figures: Spreads<LargeFigures> | undefined, of: 'superlink' | 'serverApp'): Spread | undefined {
+  return figures && map(figures[of], (megabytes) => megabytes / figures.megabytes.median)
+}
+
+/** In each round a model goes to each node and back. */
+function rateOf(figures: Spreads<LargeFigures> | undefined): Spread | undefined {
+  if (!figures) return undefined
+  const { megabytes, nodes, rounds, seconds } = figures
+  const gigabytes = (2 * megabytes.median * nodes.median * rounds.median) / 1000
+  return map(seconds, (each) => gigabytes / each)
+}
+
+/** How many times the other is this one, by their medians. */
+function ratio(other: Spread, { median }: Spread): Spread {
+  return one(other.median / median)
+}
+
+function map({ median, min, max }: Spread, change: (value: number) => number): Spread {
+  const [from = Number.NaN, to = Number.NaN] = [change(min), change(max)].toSorted((a, b) => a - b)
+  return { median: change(median), min: from, max: to }
+}
+
+function one(value = Number.NaN): Spread {
+  return { median: value, min: value, max: value }
+}
