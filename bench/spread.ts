@@ -60,8 +60,10 @@ export async function repeat<T>(
 }
 
 /** The median, with the bounds if they differ from it as it is written; a dash for what was not measured. */
-export function spreadText({ median, min, max }: Spread, digits: number): string {
-  if (!Number.isFinite(median)) return '–'
+export function spreadText(spread: Spread | undefined, digits: number): string {
+  // Figures that an earlier release has kept may lack some.
+  if (!Number.isFinite(spread?.median)) return '–'
+  const { median, min, max } = spread as Spread
   const [middle, from, to] = [median, min, max].map((value) => value.toFixed(digits))
   return from === to || middle === undefined ? `${middle}` : `${middle} (${from} to ${to})`
 }
