@@ -3,12 +3,13 @@ import { type BaseBlock, type BitString, ObjectIdentifier, type OctetString } fr
 import * as pkijs from 'pkijs'
 import { isHttpUrl } from '../base/bounded-fetch.ts'
 import { flawOf, readAltNames } from './certificate-form.ts'
+import { parsedCertificate, parsedValue } from './certificate-parts.ts'
 import { type ConstrainedNames, type NameConstraints, readNameConstraints } from './name-constraints.ts'
 import { wholeOf } from './revocation/der.ts'
 
 /**
- * One certificate as plain values. With `certificate-form.ts` the only file that knows how certificates are read:
- * `node:crypto` for signatures and keys, pkijs for the extensions that Node does not show.
+ * One certificate as plain values. With `certificate-form.ts` and `certificate-parts.ts` the only file that knows how certificates
+ * are read: `node:crypto` for signatures and keys, pkijs for the extensions that Node does not show.
  */
 export interface Certificate {
   readonly der: Uint8Array
@@ -143,7 +144,7 @@ function readCertificate(der: Uint8Array): Certificate {
   const [notBefore, notAfter] = [x509.validFromDate.getTime(), x509.validToDate.getTime()]
   // Comparing with NaN is always false: such a certificate would never expire.
   if (!Number.isFinite(notBefore) || !Number.isFinite(notAfter)) throw new Error('its dates cannot be read')
-  const parsed = pkijs.Certificate.fromBER(der as Uint8Array<ArrayBuffer>)
+  const parsed = parsedCertificate(der)
   const extension = (oid: string): pkijs.Extension | undefined => parsed.extensions?.find((one) => one.extnID === oid)
   const seen = new Set<string>()
   for (const { extnID } of parsed.extensions ?? []) {
@@ -229,12 +230,6 @@ export function allowsClientAuth({ extendedKeyUsages }: Certificate): boolean {
     extendedKeyUsages.includes(clientAuthOid) ||
     extendedKeyUsages.includes(anyExtendedKeyUsageOid)
   )
-}
-
-function parsedValue<T>(extension: pkijs.Extension | undefined): T | undefined {
-  if (!extension) return undefined
-  if (!extension.parsedValue) throw new Error(`extension ${extension.extnID} cannot be read`)
-  return extension.parsedValue as T
 }
 
 function readKeyUsages(bits: BitString): ReadonlySet<KeyUsage> {
