@@ -147,7 +147,8 @@ async function start(ctx: SupernodeContext, work: Work): Promise<boolean> {
   try {
     await ctx.db.transaction(async (tx, afterCommit) => {
       const { messageId } = work.metadata
-      await ctx.objects.announce(tx, messageId, flattenTree(work.tree))
+      // Those that came with the instruction, or are being fetched, are known.
+      if (!work.arrival) await ctx.objects.announce(tx, messageId, flattenTree(work.tree))
       const about = { runId: work.runId, type: 'flwr-clientapp', fabHash: run.fab.hashStr, messageId } as const
       const taskId = await ctx.tasks.create(tx, afterCommit, about)
       if (!ctx.work.begin(work, taskId)) throw ended

@@ -6,40 +6,40 @@ import { shortened } from '../base/printable.ts'
 import { fitting } from '../db/column-limits.ts'
 import type { Db } from '../db/database.ts'
 import type { Row } from '../db/schema.ts'
-import { statement } from '../db/statement.ts'
-import type { Task, TaskStatus, TaskSubStatus, TaskType } from './task.ts'
+import { type Statement, statement } from '../db/statement.ts'
+import { type Task, type TaskStatus, type TaskSubStatus, type TaskType, taskTypes } from './task.ts'
 
 /** Queries of the `task` table; no other file writes it. */
 
 /** Literally the condition of the index of open tasks: SQLite does not use it for `status = 'pending'` alone. */
 const isOpen = sql<boolean>`status != 'finished'`
 
-export async function insert(
-  tx: Db,
-  task: Pick<Task, 'taskId' | 'runId' | 'type' | 'fabHash' | 'pendingAt' | 'messageId'>,
-): Promise<void> {
-  await tx
-    .insertInto('task')
-    .values(
-      fitting('task', {
-        task_id: task.taskId,
-        run_id: task.runId,
-        type: task.type,
-        fab_hash: task.fabHash,
-        status: 'pending',
-        sub_status: '',
-        details: '',
-        pending_at: task.pendingAt,
-        starting_at: null,
-        running_at: null,
-        finished_at: null,
-        token_hash: null,
-        lease_until: null,
-        launches: 0,
-        message_id: task.messageId ?? null,
-      }),
-    )
-    .execute()
+type NewTask = Pick<Task, 'taskId' | 'runId' | 'type' | 'fabHash' | 'pendingAt' | 'messageId'>
+
+const insertOne = statement<Omit<NewTask, 'messageId'> & { readonly messageId: string | null }, never>((db, value) =>
+  db.insertInto('task').values(
+    fitting('task', {
+      task_id: value('taskId'),
+      run_id: value('runId'),
+      type: value('type'),
+      fab_hash: value('fabHash'),
+      status: 'pending',
+      sub_status: '',
+      details: '',
+      pending_at: value('pendingAt'),
+      starting_at: null,
+      running_at: null,
+      finished_at: null,
+      token_hash: null,
+      lease_until: null,
+      launches: 0,
+      message_id: value('messageId'),
+    }),
+  ),
+)
+
+export async function insert(tx: Db, task: NewTask): Promise<void> {
+  await insertOne(tx, { ...task, messageId: task.messageId ?? null })
 }
 
 const selectOne = statement<{ taskId: TaskId }, Row<'task'>>((db, value) =>
@@ -60,15 +60,26 @@ export async function findByTokenHash(db: Db, tokenHash: string): Promise<Task |
   return row && toTask(row)
 }
 
-export async function findOldestPending(db: Db, types: readonly string[], runId?: RunId): Promise<Task | undefined> {
-  let query = db
+type Pending = { readonly one: TaskType; readonly other: TaskType; readonly runId?: RunId | undefined }
+const selectPending = (db: Db, value: <Name extends keyof Pending>(name: Name) => Pending[Name]) =>
+  db
     .selectFrom('task')
     .selectAll()
     .where(isOpen)
     .where('status', '=', sql.lit('pending'))
-    .where('type', 'in', types)
-  if (runId !== undefined) query = query.where('run_id', '=', runId)
-  const row = await query.orderBy('pending_at').limit(sql.lit(1)).executeTakeFirst()
+    .where('type', 'in', [value('one'), value('other')])
+    .orderBy('pending_at')
+    .limit(sql.lit(1))
+const selectOldest = statement<Pending, Row<'task'>>(selectPending)
+const selectOldestOfRun = statement<Pending, Row<'task'>>((db, value) =>
+  selectPending(db, value).where('run_id', '=', value('runId') as RunId),
+)
+
+export async function findOldestPending(db: Db, types: readonly string[], runId?: RunId): Promise<Task | undefined> {
+  const [one, other = one] = taskTypes.filter((type) => types.includes(type))
+  if (one === undefined || other === undefined) return undefined
+  const select = runId === undefined ? selectOldest : selectOldestOfRun
+  const [row] = (await select(db, { one, other, runId })).rows
   return row && toTask(row)
 }
 
@@ -89,8 +100,10 @@ export async function listByRun(db: Db, runId: RunId): Promise<Task[]> {
   return (await db.selectFrom('task').selectAll().where('run_id', '=', runId).execute()).map(toTask)
 }
 
+const selectOpen = statement<object, Row<'task'>>((db) => db.selectFrom('task').selectAll().where(isOpen))
+
 export async function listOpen(db: Db): Promise<Task[]> {
-  return (await db.selectFrom('task').selectAll().where(isOpen).execute()).map(toTask)
+  return (await selectOpen(db, {})).rows.map(toTask)
 }
 
 /** How many tasks of this type are open, by status. */
@@ -105,8 +118,12 @@ export async function countOpen(db: Db, type: TaskType): Promise<ReadonlyMap<Tas
   return new Map(rows.map(({ status, count }) => [status as TaskStatus, Number(count)]))
 }
 
+const deleteOne = statement<{ taskId: TaskId }, never>((db, value) =>
+  db.deleteFrom('task').where('task_id', '=', value('taskId')),
+)
+
 export async function remove(tx: Db, taskId: TaskId): Promise<void> {
-  await tx.deleteFrom('task').where('task_id', '=', taskId).execute()
+  await deleteOne(tx, { taskId })
 }
 
 export async function removeOfRun(tx: Db, runId: RunId): Promise<void> {
@@ -164,38 +181,51 @@ export async function listFinishedRuns(
   return rows.map((row) => row.run_id as RunId)
 }
 
-export async function update(
-  tx: Db,
-  taskId: TaskId,
-  change: {
-    status?: TaskStatus
-    subStatus?: TaskSubStatus
-    details?: string
-    startingAt?: number | null
-    runningAt?: number
-    finishedAt?: number
-    leaseUntil?: number | null
-    tokenHash?: string | null
-    launches?: number
-  },
-): Promise<void> {
-  await tx
-    .updateTable('task')
-    .set(
-      fitting('task', {
-        ...(change.status === undefined ? {} : { status: change.status }),
-        ...(change.subStatus === undefined ? {} : { sub_status: change.subStatus }),
-        ...(change.details === undefined ? {} : { details: shortened(change.details, limits.reasonCharactersMax) }),
-        ...(change.startingAt === undefined ? {} : { starting_at: change.startingAt }),
-        ...(change.runningAt === undefined ? {} : { running_at: change.runningAt }),
-        ...(change.finishedAt === undefined ? {} : { finished_at: change.finishedAt }),
-        ...(change.leaseUntil === undefined ? {} : { lease_until: change.leaseUntil }),
-        ...(change.tokenHash === undefined ? {} : { token_hash: change.tokenHash }),
-        ...(change.launches === undefined ? {} : { launches: change.launches }),
-      }),
-    )
-    .where('task_id', '=', taskId)
-    .execute()
+interface Change {
+  readonly status?: TaskStatus
+  readonly subStatus?: TaskSubStatus
+  readonly details?: string
+  readonly startingAt?: number | null
+  readonly runningAt?: number
+  readonly finishedAt?: number
+  readonly leaseUntil?: number | null
+  readonly tokenHash?: string | null
+  readonly launches?: number
+}
+
+const columnOf = {
+  status: 'status',
+  subStatus: 'sub_status',
+  details: 'details',
+  startingAt: 'starting_at',
+  runningAt: 'running_at',
+  finishedAt: 'finished_at',
+  leaseUntil: 'lease_until',
+  tokenHash: 'token_hash',
+  launches: 'launches',
+} as const satisfies Record<keyof Change, keyof Row<'task'>>
+
+/** A statement for each set of fields that change together. */
+const updates = new Map<string, Statement<Change & { readonly taskId: TaskId }, never>>()
+
+function updateOf(fields: readonly (keyof Change)[]): Statement<Change & { readonly taskId: TaskId }, never> {
+  const key = fields.join()
+  const known = updates.get(key)
+  if (known) return known
+  const made = statement<Change & { readonly taskId: TaskId }, never>((db, value) =>
+    db
+      .updateTable('task')
+      .set(fitting('task', Object.fromEntries(fields.map((field) => [columnOf[field], value(field)]))))
+      .where('task_id', '=', value('taskId')),
+  )
+  updates.set(key, made)
+  return made
+}
+
+export async function update(tx: Db, taskId: TaskId, change: Change): Promise<void> {
+  const details = change.details === undefined ? {} : { details: shortened(change.details, limits.reasonCharactersMax) }
+  const fields = (Object.keys(columnOf) as (keyof Change)[]).filter((field) => change[field] !== undefined)
+  await updateOf(fields)(tx, { ...change, ...details, taskId })
 }
 
 /** What a task is read from. */

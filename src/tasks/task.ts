@@ -21,7 +21,8 @@ export interface Task {
   readonly messageId: string | undefined
 }
 
-export type TaskType = 'flwr-serverapp' | 'flwr-clientapp'
+export const taskTypes = ['flwr-serverapp', 'flwr-clientapp'] as const
+export type TaskType = (typeof taskTypes)[number]
 export type TaskStatus = 'pending' | 'starting' | 'running' | 'finished'
 export type TaskSubStatus = '' | 'completed' | 'failed' | 'stopped'
 
