@@ -1,9 +1,11 @@
 // Loaded into every program of a traced deployment (NODE_OPTIONS=--import): appends the start and the end of each call over
 // HTTP/2 or HTTP to a file of its own in TRELLIS_BENCH_TRACE, as lines of JSON. Times are in ms since the epoch.
-import { subscribe } from 'node:diagnostics_channel'
-import { appendFileSync } from 'node:fs'
-import { basename, join } from 'node:path'
-import { isMainThread } from 'node:worker_threads'
+
+// An import would load more of Node than the programs do.
+const { subscribe } = process.getBuiltinModule('node:diagnostics_channel')
+const { appendFileSync } = process.getBuiltinModule('node:fs')
+const { basename, join } = process.getBuiltinModule('node:path')
+const { isMainThread } = process.getBuiltinModule('node:worker_threads')
 
 const folder = process.env.TRELLIS_BENCH_TRACE
 const writtenEveryMs = 100
