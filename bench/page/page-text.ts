@@ -29,7 +29,7 @@ export function pageText({ scale, waterfall, 'bad-days': badDays, engines, table
     ...(waterfall && waterfallText
       ? [
           '## Where the time goes',
-          `From \`flwr run\` to the last reply, two SuperNodes (\`npm run bench -- waterfall\`): ${machineText(waterfall.machine)}.`,
+          `From \`flwr run\` to the last reply, two SuperNodes (\`npm run bench -- waterfall\`): ${machineText(waterfall.machine)}. The programs are those of the npm package, over mutual TLS. A run has ended five seconds before: its SuperExecs have one app process ready each.`,
           markdownTable(waterfallText.steps),
           'From `flwr run` to the end of round 1. A bar is a call of the program, `|` an event.',
           textBlock(waterfallText.start),

@@ -17,7 +17,8 @@ export interface Waterfall {
   readonly steps: Readonly<Record<string, number>>
   /** Of a round, with ClientApps that do next to nothing: when the code of all programs is warm, and of the first rounds. */
   readonly roundMs: Spread
-  readonly firstRoundsMs: Spread
+  /** Absent of figures that were kept before it was measured. */
+  readonly firstRoundsMs?: Spread
   /** Calls, marks and starts of programs, from the start of `flwr run` until round 1 ends. */
   readonly start: readonly TimedEvent[]
   /** The round of median length, from its begin. */

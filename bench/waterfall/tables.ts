@@ -14,7 +14,9 @@ export function waterfallTables({ steps, roundMs, firstRoundsMs, start, round }:
     steps: [
       ['from flwr run, 2 SuperNodes that have run before', 'ms', 'target'],
       ...Object.entries(steps).map(([name, ms]) => [name, ms.toFixed(0), name.includes('instruction') ? '500' : '']),
-      ['a round of 2 ClientApps that add one: rounds 2 to 10', spreadText(firstRoundsMs, 1), ''],
+      ...(firstRoundsMs
+        ? [['a round of 2 ClientApps that add one: rounds 2 to 10', spreadText(firstRoundsMs, 1), '']]
+        : []),
       ['the same, warm: rounds 51 to 100', spreadText(roundMs, 1), '30'],
     ],
     start: [head, ...bars(start, steps['round 1 ends'] ?? Number.NaN)],
