@@ -1,6 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { join } from 'node:path'
-import { ArrayRecord, NdArray, WeightedSum } from '../src/sdk/index.ts'
+import { ArrayRecord, Message, MetricRecord, NdArray, RecordDict, Replies } from '../src/sdk/index.ts'
 
 /** The weighted mean of models of one float32 array, in seconds of processor time. */
 const floats = 25_000_000
@@ -15,23 +15,14 @@ export interface MeanFigures {
   readonly copies: number
 }
 
-export function measureMeans(python: string | undefined): MeanFigures {
-  const model = new ArrayRecord({
-    w: NdArray.build('float32', [floats], (values) => {
-      for (let index = 0; index < values.length; index++) values[index] = Math.sin(index)
-    }),
-  })
-  const { data } = model.getArray('w')
-  const copy = new Uint8Array(data.length)
+export async function measureMeans(python: string | undefined): Promise<MeanFigures> {
+  const replies = Array.from({ length: models }, (_, node) => replyOf(node))
+  const copy = new Uint8Array(floats * 4)
   return {
-    ours: median(() => {
-      const sum = new WeightedSum()
-      for (let added = 0; added < models; added++) sum.add(model, 1 / models)
-      return sum.mean()
-    }),
+    ours: await median(() => Replies.of(replies).weightedBy('num-examples').meanOfArrays()),
     numpy: python === undefined ? undefined : measureNumpy(python),
-    copies: median(() => {
-      for (let copied = 0; copied < models; copied++) copy.set(data)
+    copies: await median(() => {
+      for (const { content } of replies) copy.set(content.arrays('arrays').getArray('w').data.subarray(-copy.length))
     }),
   }
 }
@@ -41,24 +32,35 @@ export function gigabytesPerSecond(seconds: number): number {
   return (models * floats * 4) / seconds / 1e9
 }
 
-function median(work: () => unknown): number {
-  const seconds = Array.from({ length: repeats }, () => {
-    const before = process.cpuUsage()
-    work()
-    const { user, system } = process.cpuUsage(before)
-    return (user + system) / 1e6
+/** No two models lie in the same memory: else a cache would have them. */
+function replyOf(node: number): Message {
+  const w = NdArray.build('float32', [floats], (values) => {
+    for (let index = 0; index < values.length; index++) values[index] = (index % 1_000_003) + node
   })
+  const arrays = new ArrayRecord({ w })
+  const question = Message.create({ content: new RecordDict(), messageType: 'train', dstNodeId: BigInt(node) })
+  return question.reply(new RecordDict({ arrays, metrics: new MetricRecord({ 'num-examples': 1 }) }))
+}
+
+async function median(work: () => unknown): Promise<number> {
+  const seconds: number[] = []
+  for (let repeat = 0; repeat < repeats; repeat++) {
+    const before = process.cpuUsage()
+    await work()
+    const { user, system } = process.cpuUsage(before)
+    seconds.push((user + system) / 1e6)
+  }
   return seconds.toSorted((a, b) => a - b)[Math.floor(repeats / 2)] as number
 }
 
 function measureNumpy(python: string): number {
   const script = `
 import numpy as np, statistics, time
-model = np.sin(np.arange(${floats}, dtype=np.float32))
+models = [np.arange(${floats}, dtype=np.float32) + node for node in range(${models})]
 def mean():
     total = None
-    for share in [1 / ${models}] * ${models}:
-        total = model * share if total is None else total + model * share
+    for model in models:
+        total = model * ${1 / models} if total is None else total + model * ${1 / models}
 def seconds():
     before = time.process_time()
     mean()

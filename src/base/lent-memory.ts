@@ -3,8 +3,9 @@ export type LendMemory = (bytes: number) => Uint8Array
 
 export const ownMemory: LendMemory = (bytes) => Buffer.allocUnsafeSlow(bytes)
 
-/** Of memory that was given back, at most so many pieces wait to be lent again. */
+/** Of memory that was given back, at most so many pieces wait to be lent again, and none that is larger than this. */
 const freePiecesMax = 16
+const freeBytesMax = 8 * 1024 * 1024
 
 /**
  * Lends memory for large contents that follow each other, so that it is not allocated anew for each of them: new memory costs
@@ -23,6 +24,7 @@ export class LentMemory {
 
   /** Takes back what was lent. Ignores other memory. Nothing may read these bytes any more. */
   giveBack({ buffer }: Uint8Array): void {
-    if (this.#lent.delete(buffer) && this.#free.length < freePiecesMax) this.#free.push(new Uint8Array(buffer))
+    const isKept = buffer.byteLength <= freeBytesMax && this.#free.length < freePiecesMax
+    if (this.#lent.delete(buffer) && isKept) this.#free.push(new Uint8Array(buffer))
   }
 }

@@ -253,9 +253,9 @@ export const limits = {
   repliesAhead: 4,
   /** Nodes in a round of secure aggregation: each pair of them has keys and a mask of its own. */
   secureAggregationNodesMax: 1000,
-  /** Pieces of arrays that are fetched while others are added to a mean; and replies whose pieces are looked up. */
+  /** Replies that are added to a mean in step, and pieces of their arrays that are fetched while others are added. */
+  repliesInStep: 4,
   arrayPiecesAhead: 8,
-  repliesOpenAhead: 4,
   /** How much must fit onto a disk that was full before work goes on, and how often that is tried. */
   roomProbeBytes: 1 * MiB,
   roomProbeEveryMs: 5_000,

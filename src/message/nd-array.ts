@@ -92,17 +92,12 @@ export class NdArray {
     return array
   }
 
-  /** @internal An array of zeros, and its values: they may be written to until the array is used. `room` gives its bytes. */
-  static draft<D extends DType>(
-    dtype: D,
-    shape: readonly number[],
-    fortranOrder: boolean,
-    room: (bytes: number) => Uint8Array = (bytes) => new Uint8Array(bytes),
-  ): NdArrayDraft<D> {
+  /** @internal An array of zeros, and its values: they may be written to until the array is used. */
+  static draft<D extends DType>(dtype: D, shape: readonly number[], fortranOrder: boolean): NdArrayDraft<D> {
     const { view } = dtypes[dtype]
     const length = countOf(shape) * entriesPerNumber(dtype)
     const header = npyHeader(descrOf(dtype), shape, fortranOrder)
-    const data = room(header.length + length * view.BYTES_PER_ELEMENT)
+    const data = new Uint8Array(header.length + length * view.BYTES_PER_ELEMENT)
     data.set(header)
     const values = new view(data.buffer, data.byteOffset + header.length, length)
     return { array: new NdArray({ dtype, shape: [...shape], stype: numpyStype, data }), values }

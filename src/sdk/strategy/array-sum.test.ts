@@ -4,6 +4,9 @@ import { randomFrom } from '../../../test/harness/random.ts'
 import { type DType, dtypes } from '../../message/dtype.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ArraySum } from './array-sum.ts'
+import type { ArrivingArray } from './arriving-array.ts'
+
+type Four<T> = [T, T, T, T]
 
 const random = randomFrom(31)
 /** Enough for several pieces that are added before the rest is there. */
@@ -32,10 +35,16 @@ function piecesOf(array: NdArray): Uint8Array[] {
   return pieces
 }
 
-function addInPieces(sum: ArraySum, array: NdArray, factor: number, pieces = piecesOf(array)): void {
-  for (const [index, bytes] of pieces.entries()) {
-    const at = { isFirst: index === 0, isLast: index === pieces.length - 1 }
-    sum.addPiece({ stype: array.stype, ...at }, bytes, factor)
+/** An array whose pieces arrive one after the other. A piece is overwritten when the next one arrives. */
+function arriving(array: NdArray, factor: number, pieces = piecesOf(array)): ArrivingArray {
+  let taken = 0
+  return {
+    ...{ stype: array.stype, factor },
+    async next() {
+      pieces[taken - 1]?.fill(0xff)
+      taken += 1
+      return { bytes: pieces[taken - 1] as Uint8Array, isLast: taken === pieces.length }
+    },
   }
 }
 
@@ -51,21 +60,42 @@ const cases: [string, NdArray[]][] = [
 ]
 
 for (const [what, arrays] of cases)
-  test(`arrays that arrive in pieces have the sum of whole ones: ${what}`, () => {
-    const [whole, inPieces] = [new ArraySum('w'), new ArraySum('w')]
-    for (const [index, array] of arrays.entries()) {
-      whole.add(array, 1 / (index + 3))
-      addInPieces(inPieces, array, 1 / (index + 3))
+  test(`arrays that arrive in pieces, or several at a time, have the sum of one after the other: ${what}`, async () => {
+    const weighted = arrays.map((array, index) => ({ array, factor: 1 / (index + 3) }))
+    const [single, together, inPieces, inStep] = Array.from({ length: 4 }, () => new ArraySum('w')) as Four<ArraySum>
+    for (const one of weighted) single.add([one])
+    together.add(weighted)
+    for (const { array, factor } of weighted) await inPieces.addArriving([arriving(array, factor)])
+    const [first, ...others] = weighted.map(({ array, factor }) => arriving(array, factor)) as [ArrivingArray]
+    await inStep.addArriving([first])
+    await inStep.addArriving(others)
+    for (const sum of [together, inPieces, inStep]) {
+      assert.deepEqual(sum.array.layout(), single.array.layout())
+      assert.ok(Buffer.from(single.array.data).equals(sum.array.data), 'the bytes differ')
     }
-    assert.deepEqual(inPieces.array.layout(), whole.array.layout())
-    assert.ok(Buffer.from(whole.array.data).equals(inPieces.array.data), 'the bytes differ')
   })
 
-test('an array that ends early, or has another shape than the first, is refused', () => {
+test('single numbers of several types have the sum of one after the other, together and while they arrive', async () => {
+  const dtypesOfNumbers: DType[] = ['float32', 'float32', 'float64', 'float16', 'float32']
+  const weighted = dtypesOfNumbers.map((dtype, index) => ({
+    array: NdArray.from(new Float64Array([0.1 + index]), []).astype(dtype),
+    factor: 1 / (index + 3),
+  }))
+  const [single, together, inStep] = [new ArraySum('w'), new ArraySum('w'), new ArraySum('w')]
+  for (const one of weighted) single.add([one])
+  together.add(weighted)
+  await inStep.addArriving(weighted.map(({ array, factor }) => arriving(array, factor)))
+  for (const sum of [together, inStep]) assert.deepEqual(sum.array.data, single.array.data)
+})
+
+test('an array that ends early, or has another shape than the first, is refused', async () => {
   const array = arrayOf('float32')
-  const pieces = piecesOf(array)
-  assert.throws(() => addInPieces(new ArraySum('w'), array, 1, pieces.slice(0, -1)), /fewer bytes than its shape needs/)
+  const cut = arriving(array, 1, piecesOf(array).slice(0, -1))
+  await assert.rejects(new ArraySum('w').addArriving([arriving(array, 1), cut]), /fewer bytes than its shape needs/)
   const sum = new ArraySum('w')
-  sum.add(NdArray.from(new Float32Array(4)), 1)
-  assert.throws(() => addInPieces(sum, array, 1), /'w' of the replies have different shapes: \(4\) and \(300, 200\)/)
+  sum.add([{ array: NdArray.from(new Float32Array(4)), factor: 1 }])
+  await assert.rejects(
+    sum.addArriving([arriving(array, 1)]),
+    /'w' of the replies have different shapes: \(4\) and \(300, 200\)/,
+  )
 })

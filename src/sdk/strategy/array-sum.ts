@@ -1,25 +1,20 @@
-import { type DType, dtypes, entriesPerNumber, type NumericArray } from '../../message/dtype.ts'
+import { entriesPerNumber, type NumericArray } from '../../message/dtype.ts'
 import { toColumnMajor } from '../../message/memory-order.ts'
 import { NdArray, type NdArrayDraft } from '../../message/nd-array.ts'
-import type { ArrayPiece } from '../held-reply.ts'
+import { type ArrayHeader, ArrivedNumbers, type ArrivedPiece, type ArrivingArray, collected } from './arriving-array.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
-import { addProduct, productType, type SumArray, type SumType, widerType } from './product-sum.ts'
-import { roomForSum } from './simd-sums.ts'
-
-/** A piece below this size is collected with the rest of its array: there is little to gain. */
-const streamedBytesMin = 64 * 1024
-
-type Header = ReturnType<NdArray['header']>
-
-/** An array of which the pieces arrive: added to the sum at once, or collected first. */
-type Arriving =
-  | { readonly kind: 'collected'; readonly pieces: Uint8Array[] }
-  | { readonly kind: 'streamed'; readonly header: Header; next: number; rest: Uint8Array }
+import { addProducts, type Part, productType, type SumArray, type SumType, widerType } from './product-sum.ts'
 
 interface SumLayout {
   readonly type: SumType
   readonly shape: readonly number[]
   readonly fortranOrder: boolean
+}
+
+/** An array, and the factor that it is multiplied by. */
+export interface WeightedArray {
+  readonly array: NdArray
+  readonly factor: number
 }
 
 /** The weighted sum of the arrays of one name. */
@@ -28,7 +23,6 @@ export class ArraySum {
   #sum: SumLayout | undefined
   #draft: NdArrayDraft<SumType> | undefined
   #isFirst = true
-  #arriving: Arriving = { kind: 'collected', pieces: [] }
 
   constructor(name: string) {
     this.#name = name
@@ -38,70 +32,74 @@ export class ArraySum {
     return (this.#draft as NdArrayDraft<SumType>).array
   }
 
-  add(array: NdArray, factor: number): void {
-    const { dtype } = this.#begin(array.header())
-    const values = this.#sum?.fortranOrder ? columnMajor(array) : array.values()
-    this.#addTo(this.#values(), { dtype, values }, factor)
+  /** Adds arrays in their order: in step, if all of them lie as the sum lies. */
+  add(arrays: readonly WeightedArray[]): void {
+    const inStep = arrays.length > 1 && this.#beginInStep(arrays.map(({ array }) => array.header()))
+    if (inStep) this.#addTo(this.#values(), arrays.map(partOf))
+    else for (const one of arrays) this.#addOne(one)
     this.#isFirst = false
   }
 
-  /** Adds one piece of the file of an array. Nothing refers to its bytes afterwards. */
-  addPiece(piece: Pick<ArrayPiece, 'stype' | 'isFirst' | 'isLast'>, bytes: Uint8Array, factor: number): void {
-    if (piece.isFirst) this.#arriving = this.#open(piece, bytes)
-    const arriving = this.#arriving
-    if (arriving.kind === 'collected') {
-      arriving.pieces.push(piece.isLast ? bytes : new Uint8Array(bytes))
-      if (!piece.isLast) return
-      const [only] = arriving.pieces
-      const data = arriving.pieces.length === 1 ? (only as Uint8Array) : Buffer.concat(arriving.pieces)
-      this.add(arrayOf(piece, data), factor)
-    } else {
-      const { dataOffset } = arriving.header
-      this.#addStreamed(arriving, piece.isFirst ? bytes.subarray(dataOffset) : bytes, factor)
-      if (!piece.isLast) return
-      if (arriving.next < this.#values().length)
-        throw new TypeError('The array holds fewer bytes than its shape needs.')
-      this.#isFirst = false
+  /**
+   * Adds arrays that arrive in pieces, in their order. If all of them lie as the sum lies, they are added in step: a few pieces
+   * of each are in memory. Otherwise each is collected first.
+   */
+  async addArriving(arrays: readonly ArrivingArray[]): Promise<void> {
+    const firsts = await Promise.all(arrays.map((array) => array.next()))
+    const opened = firsts.map((first, index) => ArrivedNumbers.open(arrays[index] as ArrivingArray, first))
+    const all = opened.filter((numbers) => numbers !== undefined)
+    if (all.length === arrays.length && this.#beginInStep(all.map(({ header }) => header))) {
+      await this.#addInStep(all)
+      return
     }
-    this.#arriving = { kind: 'collected', pieces: [] }
+    for (const [index, array] of arrays.entries())
+      this.#addOne({ array: await collected(array, firsts[index] as ArrivedPiece), factor: array.factor })
   }
 
-  /** What lies as the sum lies can be added before the rest of it is there. */
-  #open({ stype, isLast }: Pick<ArrayPiece, 'stype' | 'isLast'>, first: Uint8Array): Arriving {
-    if (isLast || first.length < streamedBytesMin) return { kind: 'collected', pieces: [] }
-    const header = this.#begin(arrayOf({ stype }, first).header())
-    const { type, fortranOrder } = this.#sum as SumLayout
-    const liesAlike =
+  async #addInStep(all: readonly ArrivedNumbers[]): Promise<void> {
+    const sum = this.#values()
+    for (let at = 0; at < sum.length; ) {
+      await Promise.all(all.map((numbers) => numbers.fill()))
+      const count = Math.min(sum.length - at, ...all.map((numbers) => numbers.count))
+      const parts = all.map((numbers) => numbers.take(count))
+      this.#addTo(sum.subarray(at, at + count), parts)
+      at += count
+    }
+    await Promise.all(all.map((numbers) => numbers.end()))
+    this.#isFirst = false
+  }
+
+  #addOne({ array, factor }: WeightedArray): void {
+    const { dtype } = this.#begin(array.header())
+    const values = this.#sum?.fortranOrder ? columnMajor(array) : array.values()
+    this.#addTo(this.#values(), [{ dtype, values, factor }])
+    this.#isFirst = false
+  }
+
+  /**
+   * Returns whether arrays can be added in step: each number of all of them before the next number. Their order matters to the
+   * sum, so it is the same as that of one array after the other. Single numbers may change the type of the sum in between.
+   */
+  #beginInStep(headers: readonly ArrayHeader[]): boolean {
+    const [first] = headers
+    if (!first) return false
+    this.#begin(first)
+    const { type, shape, fortranOrder } = this.#sum as SumLayout
+    const liesAlike = (header: ArrayHeader): boolean =>
       !header.bigEndian &&
       header.fortranOrder === fortranOrder &&
       entriesPerNumber(header.dtype) === entriesPerNumber(type)
-    return liesAlike ? { kind: 'streamed', header, next: 0, rest: new Uint8Array() } : { kind: 'collected', pieces: [] }
-  }
-
-  #addStreamed(arriving: Extract<Arriving, { kind: 'streamed' }>, bytes: Uint8Array, factor: number): void {
-    const { dtype } = arriving.header
-    const { view } = dtypes[dtype]
-    const entries = entriesPerNumber(dtype)
-    const size = view.BYTES_PER_ELEMENT * entries
-    const sum = this.#values()
-    const all = arriving.rest.length === 0 ? bytes : Buffer.concat([arriving.rest, bytes])
-    const count = Math.min(Math.floor(all.length / size) * entries, sum.length - arriving.next)
-    const used = count * view.BYTES_PER_ELEMENT
-    const part = all.subarray(0, used)
-    const aligned = part.byteOffset % view.BYTES_PER_ELEMENT === 0 ? part : new Uint8Array(part)
-    const values = new view(aligned.buffer, aligned.byteOffset, count)
-    this.#addTo(sum.subarray(arriving.next, arriving.next + count), { dtype, values }, factor)
-    arriving.next += count
-    // A number may lie across two pieces.
-    arriving.rest = arriving.next === sum.length ? new Uint8Array() : new Uint8Array(all.subarray(used))
+    if (shape.length === 0 || !headers.every(liesAlike)) return false
+    for (const header of headers) this.#begin(header)
+    return true
   }
 
   /** Makes the sum for the first array, and compares the others with it. */
-  #begin(header: Header): Header {
+  #begin(header: ArrayHeader): ArrayHeader {
     const { dtype, shape, fortranOrder } = header
     if (!this.#sum) {
       this.#sum = { type: productType(dtype), shape, fortranOrder }
-      this.#draft = NdArray.draft(this.#sum.type, shape, fortranOrder, roomForSum)
+      this.#draft = NdArray.draft(this.#sum.type, shape, fortranOrder)
     }
     const sum = this.#sum
     if (shape.join() !== sum.shape.join())
@@ -127,14 +125,16 @@ export class ArraySum {
     return (this.#draft as NdArrayDraft<SumType>).values
   }
 
-  #addTo(sum: SumArray, part: { dtype: DType; values: NumericArray }, factor: number): void {
+  #addTo(sum: SumArray, parts: readonly Part[]): void {
     const { type: sumType } = this.#sum as SumLayout
-    addProduct({ sum, sumType, part, factor, isFirst: this.#isFirst, name: this.#name })
+    addProducts({ sum, sumType, parts, isFirst: this.#isFirst, name: this.#name })
   }
 }
 
-function arrayOf({ stype }: Pick<ArrayPiece, 'stype'>, data: Uint8Array): NdArray {
-  return new NdArray({ dtype: '', shape: [], stype, data })
+/** The numbers as they lie in the file. */
+function partOf({ array, factor }: WeightedArray): Part {
+  const { dtype, values } = array.stored()
+  return { dtype, values, factor }
 }
 
 function columnMajor(array: NdArray): NumericArray {

@@ -1,7 +1,7 @@
 import { type DType, isComplex, type NumericArray, type ValuesByType } from '../../message/dtype.ts'
 import type { StoredValues } from '../../message/nd-array.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
-import { addInSteps } from './simd-sums.ts'
+import { addInSteps, type Floats } from './simd-sums.ts'
 
 /**
  * Adds products to sums in the steps, order and precision of Flower's with numpy, so that a Python server gets the same
@@ -23,34 +23,47 @@ export function widerType(a: SumType, b: SumType): SumType {
   return precision[b] > precision[a] ? b : a
 }
 
-export interface Addition {
+/** Numbers, and the factor that they are multiplied by. */
+export interface Part extends Pick<StoredValues, 'dtype' | 'values'> {
+  readonly factor: number
+}
+
+interface Sum {
   readonly sum: SumArray
   readonly sumType: SumType
-  readonly part: Pick<StoredValues, 'dtype' | 'values'>
-  readonly factor: number
   /** The first product is taken as it is: 0 plus -0 would be 0. */
   readonly isFirst: boolean
   readonly name: string
 }
 
-/** Adds the product of an array and a factor to a sum of as many numbers. */
+export interface Addition extends Sum {
+  readonly part: Part
+}
+
+/** Adds the products of arrays and their factors, in their order, to a sum of as many numbers. */
+export function addProducts({ parts, ...to }: Sum & { readonly parts: readonly Part[] }): void {
+  const { sumType } = to
+  const isFloats = sumType === 'float32' || sumType === 'float64'
+  if (isFloats && parts.every(({ dtype }) => dtype === sumType)) {
+    const round = rounding[sumType]
+    const floats = parts.map(({ values, factor }) => ({ values: values as Floats, factor: round(factor) }))
+    if (addInSteps(to.sum as Floats, floats, to.isFirst)) return
+  }
+  for (const [index, part] of parts.entries()) addProduct({ ...to, part, isFirst: to.isFirst && index === 0 })
+}
+
+/** Adds one product in a plain loop. */
 export function addProduct(addition: Addition): void {
-  const { sum, sumType, part, factor, isFirst, name } = addition
+  const { sum, sumType, part, isFirst, name } = addition
   const type = productType(part.dtype)
   if (isComplex(type) && !isComplex(sumType))
     throw new InconsistentRepliesError(`The arrays '${name}' of the replies are complex in some and real in others.`)
   if (isComplex(sumType)) addComplex(addition, type)
   else if (sum instanceof Float32Array && part.values instanceof Float32Array)
-    addFloats(sum, part.values, Math.fround(factor), isFirst)
+    addFloat32(sum, part.values, Math.fround(part.factor), isFirst)
   else if (sum instanceof Float64Array && part.values instanceof Float64Array)
-    addFloats(sum, part.values, factor, isFirst)
+    addFloat64(sum, part.values, part.factor, isFirst)
   else addMixed(addition, type)
-}
-
-function addFloats<F extends Float32Array | Float64Array>(sum: F, values: F, factor: number, isFirst: boolean): void {
-  if (addInSteps(sum, values, factor, isFirst)) return
-  if (sum instanceof Float32Array) addFloat32(sum, values as Float32Array, factor, isFirst)
-  else addFloat64(sum, values as Float64Array, factor, isFirst)
 }
 
 // The double product of two floats is exact, and a double sum rounded once more is the float sum.
@@ -68,9 +81,9 @@ function addFloat64(sum: Float64Array, values: Float64Array, factor: number, isF
       sum[index] = (sum[index] as number) + (values[index] as number) * factor
 }
 
-function addMixed({ sum, sumType, part, factor, isFirst }: Addition, type: SumType): void {
+function addMixed({ sum, sumType, part, isFirst }: Addition, type: SumType): void {
   const round = rounding[type]
-  const scale = round(factor)
+  const scale = round(part.factor)
   // Sums are made in the wider of both types, then stored in the first.
   const roundSum = rounding[precision[type] > precision[sumType] ? type : sumType]
   for (let index = 0; index < sum.length; index++) {
@@ -79,9 +92,9 @@ function addMixed({ sum, sumType, part, factor, isFirst }: Addition, type: SumTy
   }
 }
 
-function addComplex({ sum, sumType, part, factor, isFirst }: Addition, type: SumType): void {
+function addComplex({ sum, sumType, part, isFirst }: Addition, type: SumType): void {
   const round = rounding[type]
-  const scale = round(factor)
+  const scale = round(part.factor)
   const roundSum = rounding[precision[type] > precision[sumType] ? type : sumType]
   const values: NumericArray = part.values
   const isReal = !isComplex(type)

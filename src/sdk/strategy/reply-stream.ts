@@ -4,7 +4,8 @@ import { LentMemory } from '../../base/lent-memory.ts'
 import { limits } from '../../base/limits.ts'
 import type { Message } from '../../message/message.ts'
 import type { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
-import { type ArrayPiece, type HeldReply, heldInMemory, LostReplyError, piecesOf } from '../held-reply.ts'
+import { type HeldReply, heldInMemory, LostReplyError, piecesOf } from '../held-reply.ts'
+import { PiecesOfReply } from './pieces-of-reply.ts'
 import { inNodeOrder, onlyRecords, successesOf, weightIn } from './replies.ts'
 import { meanOfMetrics, sharesOf, type WeightedMetrics } from './weighted-mean.ts'
 import { WeightedSum } from './weighted-sum.ts'
@@ -149,29 +150,34 @@ export class WeightedReplies implements AsyncIterable<WeightedReply> {
     yield* loadAhead(this.#held.keys(), load, limits.repliesAhead)
   }
 
-  /** The weighted mean of the arrays: holds one sum, and beside it a few pieces of the replies. */
+  /**
+   * The weighted mean of the arrays: holds one sum, and beside it a few pieces of the replies. Several replies are added in
+   * step, so that each part of the sum is read and written once for all of them.
+   */
   async meanOfArrays(): Promise<ArrayRecord> {
     const sum = new WeightedSum()
-    const memory = new LentMemory()
-    const load = async ({ piece, ...rest }: SharedPiece, signal: AbortSignal) => ({
-      ...rest,
-      piece,
-      bytes: await piece.load(signal, memory.lend),
-    })
-    for await (const { piece, bytes, share } of loadAhead(this.#pieces(), load, limits.arrayPiecesAhead)) {
-      sum.addPiece(piece, bytes, share)
-      memory.giveBack(bytes)
+    let names: readonly string[] | undefined
+    const open = (indexes: readonly number[], signal: AbortSignal): Promise<PiecesOfReply[]> =>
+      Promise.all(indexes.map((index) => this.#open(index, signal)))
+    for await (const replies of loadAhead(groupsOf(this.#held.length, limits.repliesInStep), open, groupsOpenAhead)) {
+      names ??= replies[0]?.names ?? []
+      const ahead = Math.ceil(limits.arrayPiecesAhead / replies.length)
+      for (const reply of replies) reply.begin(names, { memory, ahead })
+      try {
+        for (const name of names) {
+          const arrays = replies.map((reply) => reply.array(name))
+          await sum.addArriving(name, arrays)
+        }
+      } finally {
+        for (const reply of replies) reply.end()
+      }
     }
     return sum.mean()
   }
 
-  async *#pieces(): AsyncGenerator<SharedPiece, void, undefined> {
-    const open = async (index: number, signal: AbortSignal) => ({
-      pieces: await (this.#held[index] as HeldReply).pieces(signal),
-      share: this.#shares[index] as number,
-    })
-    for await (const { pieces, share } of loadAhead(this.#held.keys(), open, limits.repliesOpenAhead))
-      for (const piece of pieces) yield { piece, share }
+  async #open(index: number, signal: AbortSignal): Promise<PiecesOfReply> {
+    const pieces = await (this.#held[index] as HeldReply).pieces(signal)
+    return new PiecesOfReply(pieces, this.#shares[index] as number)
   }
 
   /** The weighted mean of the metrics, without the weight itself. */
@@ -180,9 +186,16 @@ export class WeightedReplies implements AsyncIterable<WeightedReply> {
   }
 }
 
-interface SharedPiece {
-  readonly piece: ArrayPiece
-  readonly share: number
+/** Of pieces that are added to a mean. It stays for the next round: new memory costs more than the addition itself. */
+const memory = new LentMemory()
+
+/** The group that is added, and the next one, whose pieces are looked up meanwhile. */
+const groupsOpenAhead = 2
+
+/** The numbers below `count` in groups. */
+function* groupsOf(count: number, size: number): Generator<number[]> {
+  const all = Array.from({ length: count }, (_, index) => index)
+  for (let start = 0; start < count; start += size) yield all.slice(start, start + size)
 }
 
 function changed(held: HeldReply, change: (reply: Message) => Message | Promise<Message>): HeldReply {

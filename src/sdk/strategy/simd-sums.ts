@@ -1,12 +1,19 @@
 import { simdModule, stepBytes } from './simd-module.ts'
 
 /**
- * Large sums lie in memory of WebAssembly, where several numbers are multiplied and added at a time. What is added is copied
- * beside them, block by block, so that it stays in the cache. A sum is an ordinary typed array: where WebAssembly is not
- * available, and for small arrays, it lies in ordinary memory and is added to by a plain loop.
+ * Adds products of floats in WebAssembly, several numbers at a time. The numbers lie in ordinary memory: they are copied block by
+ * block to a little memory of WebAssembly that stays in the cache, and each block of the sum is read and written once for all
+ * parts. Where WebAssembly is not available, a plain loop does it.
  */
 
-type Floats = Float32Array | Float64Array
+export type Floats = Float32Array | Float64Array
+
+export interface FloatPart {
+  readonly values: Floats
+  /** Rounded to the type of the numbers. */
+  readonly factor: number
+}
+
 type AddFunction = (sum: number, part: number, end: number, factor: number) => void
 
 interface Additions {
@@ -25,58 +32,58 @@ interface WebAssemblyApi {
 const { WebAssembly } = globalThis as unknown as { WebAssembly: WebAssemblyApi }
 
 const pageBytes = 64 * 1024
-/** Fits into the first cache beside the part of the sum. */
-const blockBytes = 16 * 1024
+/** A block of the sum and one of a part fit into the second cache of a processor. */
+const blockBytes = 128 * 1024
+const [sumAt, partAt] = [0, blockBytes]
 /** Below this, a plain loop is fast enough. */
-const sumBytesMin = 1024 * 1024
-const sumBytesMax = 65_535 * pageBytes
+const sumBytesMin = 16 * 1024
 
-const additionsOf = new WeakMap<ArrayBufferLike, Additions>()
-let compiled: object | undefined
-
-/** Room for a sum: zeros. */
-export function roomForSum(bytes: number): Uint8Array {
-  const memory = bytes < sumBytesMin || bytes > sumBytesMax ? undefined : openMemory(bytes)
-  return memory ? new Uint8Array(memory.buffer, blockBytes, bytes) : new Uint8Array(bytes)
+interface Scratch {
+  readonly additions: Additions
+  readonly bytes: Uint8Array
 }
+let scratch: Scratch | 'none' | undefined
 
 /**
- * Adds `part * factor` to the sum, or stores it there if it is the first. Returns false, and does nothing, unless the sum
- * lies in memory of WebAssembly and both are of the same type.
+ * Adds `values * factor` of each part to the sum, in their order; the first is stored if `isFirst`. Returns false, and does
+ * nothing, if the sum is short, if there is no WebAssembly, or if a part is of another type.
  */
-export function addInSteps(sum: Floats, part: Floats, factor: number, isFirst: boolean): boolean {
-  const additions = additionsOf.get(sum.buffer)
+export function addInSteps(sum: Floats, parts: readonly FloatPart[], isFirst: boolean): boolean {
   const is32 = sum instanceof Float32Array
-  if (!additions || is32 !== part instanceof Float32Array) return false
-  const { scale32, add32, scale64, add64 } = additions
-  const add = is32 ? (isFirst ? scale32 : add32) : isFirst ? scale64 : add64
-  const heap = new Uint8Array(sum.buffer)
-  const bytes = new Uint8Array(part.buffer, part.byteOffset, part.byteLength)
-  const stepped = bytes.length - (bytes.length % stepBytes)
-  for (let at = 0; at < stepped; at += blockBytes) {
-    const end = Math.min(at + blockBytes, stepped)
-    heap.set(bytes.subarray(at, end), 0)
-    add(sum.byteOffset + at, 0, sum.byteOffset + end, factor)
-  }
-  for (let index = stepped / part.BYTES_PER_ELEMENT; index < part.length; index++) {
-    // A double product of two float32 is exact: it is rounded when it is stored.
-    const product = is32 ? Math.fround((part[index] as number) * factor) : (part[index] as number) * factor
-    sum[index] = isFirst ? product : (sum[index] as number) + product
+  const areAlike = parts.every(({ values }) => values instanceof Float32Array === is32)
+  if (sum.byteLength < sumBytesMin || !areAlike) return false
+  scratch ??= openScratch()
+  if (scratch === 'none') return false
+  const { additions, bytes: block } = scratch
+  const [scale, add] = is32 ? [additions.scale32, additions.add32] : [additions.scale64, additions.add64]
+  const sumBytes = bytesOf(sum)
+  const products = parts.map(({ values, factor }) => ({ bytes: bytesOf(values), factor }))
+  for (let at = 0; at < sumBytes.length; at += blockBytes) {
+    const sumBlock = sumBytes.subarray(at, at + blockBytes)
+    // What lies behind a last block that is not full is computed too, and left there.
+    const end = sumAt + Math.ceil(sumBlock.length / stepBytes) * stepBytes
+    if (!isFirst) block.set(sumBlock, sumAt)
+    for (const [index, { bytes, factor }] of products.entries()) {
+      block.set(bytes.subarray(at, at + sumBlock.length), partAt)
+      const store = isFirst && index === 0 ? scale : add
+      store(sumAt, partAt, end, factor)
+    }
+    sumBlock.set(block.subarray(sumAt, sumAt + sumBlock.length))
   }
   return true
 }
 
-/** Memory of its own for each large array: it is freed with the array. */
-function openMemory(bytes: number): { readonly buffer: ArrayBuffer } | undefined {
+function bytesOf({ buffer, byteOffset, byteLength }: Floats): Uint8Array {
+  return new Uint8Array(buffer, byteOffset, byteLength)
+}
+
+function openScratch(): Scratch | 'none' {
   try {
-    compiled ??= new WebAssembly.Module(simdModule())
-    const pages = Math.ceil((blockBytes + bytes) / pageBytes)
+    const pages = (2 * blockBytes) / pageBytes
     const memory = new WebAssembly.Memory({ initial: pages, maximum: pages })
-    const { exports } = new WebAssembly.Instance(compiled, { env: { memory } })
-    additionsOf.set(memory.buffer, exports as Additions)
-    return memory
+    const { exports } = new WebAssembly.Instance(new WebAssembly.Module(simdModule()), { env: { memory } })
+    return { additions: exports as Additions, bytes: new Uint8Array(memory.buffer) }
   } catch {
-    // No WebAssembly here, or no address space: a plain loop does it.
-    return undefined
+    return 'none'
   }
 }

@@ -22,7 +22,7 @@ export interface WeightedArrays {
 export function meanOfArrays(parts: readonly WeightedArrays[]): ArrayRecord {
   const shares = sharesOf(parts)
   const sum = new WeightedSum()
-  for (const [index, { arrays }] of parts.entries()) sum.add(arrays, shares[index] as number)
+  sum.addAll(parts.map(({ arrays }, index) => ({ arrays, share: shares[index] as number })))
   return sum.mean()
 }
 

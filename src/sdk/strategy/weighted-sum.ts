@@ -1,7 +1,7 @@
 import type { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord } from '../../message/records.ts'
-import type { ArrayPiece } from '../held-reply.ts'
 import { ArraySum } from './array-sum.ts'
+import type { ArrivingArray } from './arriving-array.ts'
 
 /**
  * A weighted mean in the making, which holds one sum however many models are added. With the models in the order of
@@ -22,13 +22,19 @@ export class WeightedSum {
    * model's. Throws an InconsistentRepliesError if shapes differ.
    */
   add(arrays: ArrayRecord, share: number): void {
-    this.#names ??= [...arrays.keys()]
-    for (const name of this.#names) this.#sumOf(name).add(arrays.getArray(name), share)
+    this.addAll([{ arrays, share }])
   }
 
-  /** @internal The pieces of an array come one after the other, and whole models in the order of their nodes. */
-  addPiece(piece: Pick<ArrayPiece, 'name' | 'stype' | 'isFirst' | 'isLast'>, bytes: Uint8Array, share: number): void {
-    this.#sumOf(piece.name).addPiece(piece, bytes, share)
+  /** @internal Adds models in their order; large ones in step, which is faster than one after the other. */
+  addAll(models: readonly { readonly arrays: ArrayRecord; readonly share: number }[]): void {
+    this.#names ??= [...(models[0]?.arrays.keys() ?? [])]
+    for (const name of this.#names)
+      this.#sumOf(name).add(models.map(({ arrays, share }) => ({ array: arrays.getArray(name), factor: share })))
+  }
+
+  /** @internal Adds the arrays of that name of several models while they arrive. */
+  addArriving(name: string, arrays: readonly ArrivingArray[]): Promise<void> {
+    return this.#sumOf(name).addArriving(arrays)
   }
 
   /** The sum: the mean, if the shares add up to 1. Nothing can be added afterwards. */
