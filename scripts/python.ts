@@ -1,5 +1,5 @@
 import { execFile, spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, readFileSync, realpathSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
 
@@ -50,7 +50,9 @@ for load in [*(one.load for one in programs), *(lambda name=name: importlib.impo
 `
 
 const execute = promisify(execFile)
-const cache = join(import.meta.dirname, '..', '.cache')
+const cacheFolder = join(import.meta.dirname, '..', '.cache')
+/** Where it is, if several work trees share it through a link: one of them may be removed. */
+const cache = existsSync(cacheFolder) ? realpathSync(cacheFolder) : cacheFolder
 
 /**
  * Creates the environments that are missing under `.cache/`. Without Python 3.10 or later, or without a package index, it
@@ -89,7 +91,9 @@ const markerOf = (directory: string): string => join(directory, 'trellis-package
 
 function isComplete(directory: string, packages: readonly string[]): boolean {
   try {
-    return readFileSync(markerOf(directory), 'utf8') === JSON.stringify(packages)
+    // Its programs name their interpreter: they cannot be started in a folder that has been moved.
+    const [program = ''] = readFileSync(join(directory, 'bin', 'flwr'), 'utf8').split('\n', 1)
+    return readFileSync(markerOf(directory), 'utf8') === JSON.stringify(packages) && existsSync(program.slice(2))
   } catch {
     return false
   }
