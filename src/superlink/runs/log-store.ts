@@ -4,6 +4,7 @@ import { limits } from '../../base/limits.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
 import type { Row } from '../../db/schema.ts'
+import { statement } from '../../db/statement.ts'
 
 /** Queries of the `run_log` table, which no other file writes. */
 
@@ -37,34 +38,39 @@ function* rowsOf(text: string): Generator<string> {
   }
 }
 
-/** About how many bytes there are after a cursor, and at least that many. */
-export async function sizeAfter(db: Db, runId: RunId, cursor: number): Promise<number> {
-  const { rows } = await db
+type After = { readonly runId: RunId; readonly cursor: number }
+
+const countAfter = statement<After, { rows: number }>((db, value) =>
+  db
     .selectFrom('run_log')
     .select(({ fn }) => fn.countAll<number>().as('rows'))
-    .where('run_id', '=', runId)
-    .where('logged_at_us', '>', cursor)
-    .executeTakeFirstOrThrow()
-  return Number(rows) * rowCharacters
-}
+    .where('run_id', '=', value('runId'))
+    .where('logged_at_us', '>', value('cursor')),
+)
 
-/** The next rows after a cursor, none if there are no more. */
-export async function listAfter(
-  db: Db,
-  runId: RunId,
-  cursor: number,
-): Promise<Pick<Row<'run_log'>, 'logged_at_us' | 'text'>[]> {
-  return db
-    .selectFrom('run_log')
-    .select(['logged_at_us', 'text'])
-    .where('run_id', '=', runId)
-    .where('logged_at_us', '>', cursor)
-    .orderBy('logged_at_us')
-    .limit(sql.lit(rowsPerQuery))
-    .execute()
+/** About how many bytes there are after a cursor, and at least that many. */
+export async function sizeAfter(db: Db, runId: RunId, cursor: number): Promise<number> {
+  const [counted] = (await countAfter(db, { runId, cursor })).rows
+  return Number(counted?.rows) * rowCharacters
 }
 
 const rowsPerQuery = 100
+type LogRow = Pick<Row<'run_log'>, 'logged_at_us' | 'text'>
+
+const selectAfter = statement<After, LogRow>((db, value) =>
+  db
+    .selectFrom('run_log')
+    .select(['logged_at_us', 'text'])
+    .where('run_id', '=', value('runId'))
+    .where('logged_at_us', '>', value('cursor'))
+    .orderBy('logged_at_us')
+    .limit(sql.lit(rowsPerQuery)),
+)
+
+/** The next rows after a cursor, none if there are no more. */
+export async function listAfter(db: Db, runId: RunId, cursor: number): Promise<LogRow[]> {
+  return (await selectAfter(db, { runId, cursor })).rows
+}
 
 /** Removes some of the log; returns whether there was any. */
 export async function removeSome(tx: Db, runId: RunId): Promise<boolean> {

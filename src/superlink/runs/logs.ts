@@ -127,7 +127,11 @@ async function readLog(
   cursor: number,
   makeRoom: MakeRoom | undefined,
 ): Promise<{ text: string; at: number } | undefined> {
-  if (makeRoom) await makeRoom(await findLogSize(ctx, runId, cursor))
+  if (makeRoom) {
+    const size = await findLogSize(ctx, runId, cursor)
+    if (size === 0) return undefined
+    await makeRoom(size)
+  }
   const texts: string[] = []
   let at = cursor
   for (;;) {
