@@ -10,7 +10,7 @@ const resolutionMs = 10
 /** How often each statement was executed; commands such as COMMIT as they are. */
 const statements = new Map()
 const count = (sql) => statements.set(sql, (statements.get(sql) ?? 0) + 1)
-/** To read the text of a statement each time was 7 % of the processor time of a SuperLink that SuperNodes join. */
+/** The text of a statement is made anew each time it is read. */
 const texts = new WeakMap()
 function textOf(statement) {
   const known = texts.get(statement)

@@ -76,7 +76,7 @@ export async function benchScale(
       process.stderr.write(`${name}: a fleet of ${nodes} simulated SuperNodes, measurement ${index + 1}\n`)
       const folder = join(directory, `scale-${++measurements}`)
       const figures = await measureScale({
-        ...{ directory: folder, system, nodes, settleMs: 2000, pauseMs: 1000, restMs: 20_000 },
+        ...{ directory: folder, system, nodes, settleMs: 10_000, pauseMs: 1000, restMs: 20_000 },
         rounds: Number(
           values.rounds ?? (system.isObserved ? usual.rounds : values.quick ? python.quickRounds : python.rounds),
         ),

@@ -52,7 +52,7 @@ export interface ScaleOptions {
   readonly nodes: number
   readonly rounds: number
   readonly idleSeconds: number
-  /** What the joins left to be done, e.g. copying the log of the database, is not idle time. */
+  /** What the joins left to be done, e.g. copying the log of the database and giving memory back, is not idle time. */
   readonly settleMs: number
   /** Between two rounds. */
   readonly pauseMs: number

@@ -39,9 +39,15 @@ export function isIssuer(issuer: Certificate, certificate: Certificate): boolean
   return issuer.subjectDer === certificate.issuerDer && hasSigned(issuer, certificate)
 }
 
+/** The issuer whose signature was verified. Open connections are judged again and again. */
+const verified = new WeakMap<Certificate, Certificate>()
+
 export function hasSigned(issuer: Certificate, certificate: Certificate): boolean {
+  if (verified.get(certificate) === issuer) return true
   try {
-    return certificate.x509.verify(issuer.x509.publicKey)
+    if (!certificate.x509.verify(issuer.x509.publicKey)) return false
+    verified.set(certificate, issuer)
+    return true
   } catch {
     // Kinds of key and signature that do not fit.
     return false
