@@ -3,6 +3,7 @@ import { sendMessages } from '../app-api/task-messages.ts'
 import { forEachAtOnce } from '../base/at-once.ts'
 import { isoTimestamp, systemClock } from '../base/clock.ts'
 import { superlinkNodeId } from '../base/ids.ts'
+import { collectLargeGarbage } from '../base/large-garbage.ts'
 import { limits } from '../base/limits.ts'
 import { Together } from '../base/together.ts'
 import type { Context } from '../message/context.ts'
@@ -140,6 +141,8 @@ export class TaskGrid implements Grid {
     // The server ends a held call in time; this is for transfers, and for a server that is away.
     const signal = AbortSignal.timeout(Math.min(timeoutMs + graceMs, timerMsMax))
     const ids = (await this.pushMessages(messages)).filter((id) => id !== undefined)
+    // While the nodes work: the sum of the replies would come to lie beside the model of an earlier round.
+    collectLargeGarbage()
     const open = new Set(ids)
     const received = new Map<string, R>()
     let succeeded = 0

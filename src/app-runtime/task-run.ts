@@ -3,6 +3,7 @@ import type { LastWords } from '../app-api/last-words.ts'
 import { createRuntimeTask } from '../app-api/runtime-task.ts'
 import { type AppProgram, type TaskApi, TaskEndedError } from '../app-api/task-api.ts'
 import { errorText } from '../base/errors.ts'
+import { collectLargeGarbage } from '../base/large-garbage.ts'
 import type { Main } from '../base/program.ts'
 import { ObjectsUnavailableError } from '../objects/transfer.ts'
 import { createChannel } from '../rpc/channel.ts'
@@ -50,6 +51,8 @@ export function appMain(program: AppProgram, runTask: (task: TaskContext) => Pro
       const reported = await runReported({ api, config, log, leaveLastWords }, runTask)
       if (signal.aborted) return 0
       if (!reported) return 1
+      // The next message would come to lie beside the last one and its reply.
+      collectLargeGarbage()
     }
     return 0
   }
