@@ -1,7 +1,7 @@
 import type { HeartbeatFigures, HeartbeatRate } from './heartbeats/measure.ts'
 import type { LargeFigures } from './large.ts'
 import type { Machine } from './machine.ts'
-import { gigabytesPerSecond, type MeanFigures } from './mean.ts'
+import { gigabytesPerSecond, type MeanFigures, type MeansOfShape } from './mean.ts'
 import type { FleetFigures } from './python-fleets.ts'
 import type { SecureFigures } from './secagg.ts'
 import type { SimulationCost, SimulationFigures } from './simulation.ts'
@@ -125,18 +125,23 @@ const simulationUnits = [
   ['cpuSeconds', 'CPU s'],
 ] as const satisfies readonly (readonly [keyof SimulationCost, string])[]
 
-function meansTables({ ours, numpy, copies }: Spreads<MeanFigures>): Rows[] {
-  const row = (what: string, seconds: Spread | undefined): string[] => [
+function meansTables({ oneArray, manyArrays, copies }: Spreads<MeanFigures>): Rows[] {
+  const row = (what: string, seconds: Spread | undefined, ours: Spread): string[] => [
     what,
     seconds ? gigabytesPerSecond(seconds.median).toFixed(2) : 'no Python',
     seconds ? `${(seconds.median / ours.median).toFixed(2)} times the time` : '',
   ]
+  const shape = (name: string, { ours, flower, numpy }: Spreads<MeansOfShape>): string[][] => [
+    row(`Trellis, ${name}`, ours, ours),
+    row(`Flower 1.29, ${name}`, flower, ours),
+    row(`numpy, its arithmetic alone, ${name}`, numpy, ours),
+  ]
   return [
     [
       ['weighted mean of 4 models of 100 MB of float32', 'GB a second', ''],
-      row('WeightedSum of the SDK', ours),
-      row("numpy, in Flower's steps", numpy),
-      row('copying the models', copies),
+      ...shape('one array', oneArray),
+      ...shape('20 arrays', manyArrays),
+      row('copying the models', copies, oneArray.ours),
     ],
   ]
 }
