@@ -30,6 +30,8 @@ export const limits = {
    */
   carriedBytesMax: 256 * KiB,
   carriedObjectsMax: 500,
+  /** The objects of a reply up to this size are stored in its row. */
+  joinedObjectsBytesMax: 64 * KiB,
   carriedPerCallBytesMax: 4 * MiB,
   /** Such objects that a ServerApp keeps in memory with replies that it has not added to a mean; of more it fetches them then. */
   carriedHeldBytesMax: 64 * MiB,

@@ -73,6 +73,7 @@ export const columnLimits = {
     message_type: 'messageTypeBytesMax',
     error_reason: 'reasonBytesMax',
     object_tree: 'objectTreeBytesMax',
+    objects: 'joinedObjectsBytesMax',
   },
   participant: {},
   message_object: { message_id: 'hashBytesMax', object_id: 'hashBytesMax' },

@@ -166,4 +166,8 @@ export const migrations: readonly string[] = [
   ALTER TABLE task ADD COLUMN log_batch INTEGER NOT NULL DEFAULT 0;
   ALTER TABLE task ADD COLUMN event_batch INTEGER NOT NULL DEFAULT 0;
   `,
+  `
+  ALTER TABLE message ADD COLUMN objects BLOB;
+  ALTER TABLE message ADD COLUMN object_count INTEGER NOT NULL DEFAULT 0;
+  `,
 ]

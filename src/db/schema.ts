@@ -208,6 +208,10 @@ export interface MessageTable {
   error_reason: string | null
   /** Protobuf `ObjectTree`. */
   object_tree: Uint8Array
+  /** The objects of a small reply that came with them, as `joinObjects` joins them; then it has no rows for its objects. */
+  objects: Uint8Array | null
+  /** How many objects these are. */
+  object_count: Generated<number>
   /** When a node received it for the last time. */
   delivered_at: Instant | null
   /** Order of arrival. */

@@ -286,7 +286,11 @@ async function fill(core: SuperlinkCore): Promise<Values> {
       run,
       task,
     },
-    ...{ messages: [{ metadata, error: undefined, tree: deflated.tree }], sent: [instruction.metadata] },
+    ...{
+      messages: [{ metadata, error: undefined, tree: deflated.tree }],
+      joined: new Map(),
+      sent: [instruction.metadata],
+    },
     ...{ metadata, state: 'offered', states: ['offered'], owners: 'all', savedAt: 0, launch: 1 },
     ...{ nodeIds: [nodeId], waiting: [{ nodeId, messageId, bytes: 1 }] },
     ...{ prepared: { context: await prepareValue(db, new Uint8Array(1)), sha256: '' }, upTo: 9, parts: fabValue.parts },

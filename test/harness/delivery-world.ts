@@ -3,9 +3,12 @@ import { cpSync, mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { DomainError } from '../../src/base/errors.ts'
 import type { NodeId, RunId } from '../../src/base/ids.ts'
+import { limits } from '../../src/base/limits.ts'
+import { byHash } from '../../src/objects/carried-objects.ts'
 import { flattenTree } from '../../src/objects/object-tree.ts'
 import { find } from '../../src/superlink/delivery/message-store.ts'
 import { findReplyTo } from '../../src/superlink/delivery/replies-to.ts'
+import { packMessages } from '../../src/superlink/delivery/whole-messages.ts'
 import { deactivateNode, expireNodes, heartbeat } from '../../src/superlink/nodes/nodes.ts'
 import { FakeClock } from './fake-clock.ts'
 import { randomFrom } from './random.ts'
@@ -346,17 +349,20 @@ export class DeliveryWorld {
 
   async #collect(life: number, run: PlayedRun, open: readonly Asked[], options: { all?: boolean }): Promise<void> {
     const ids = open.map(({ message }) => message.messageId)
+    const bytesMax = this.#random(2) === 0 ? 0 : limits.carriedBytesMax
     const replies = await this.#core.collect(run.runId, ids, options)
+    const { messages, objects } = await packMessages(this.#core.ctx, replies, { bytesMax })
     if (life !== this.#life) return
-    for (const { metadata, tree } of replies) {
+    const atHand = byHash(objects)
+    for (const { metadata, tree } of messages) {
       const asked = open.find(({ message }) => message.messageId === metadata.replyToMessageId)
       // Confirmed by another call in the meantime.
       if (!asked || asked.isAnswerConfirmed || run.isStopped) continue
       assert.equal(asked.answer ?? metadata.messageId, metadata.messageId, 'an instruction has two replies')
       asked.answer = metadata.messageId
       for (const id of flattenTree(tree)) {
-        const object = await this.#core.ctx.objects.get(id)
-        const isGone: boolean = !object?.content && !asked.isAnswerConfirmed && !run.isStopped && life === this.#life
+        const content = atHand.get(id) ?? (await this.#core.ctx.objects.get(id))?.content
+        const isGone: boolean = !content && !asked.isAnswerConfirmed && !run.isStopped && life === this.#life
         assert.ok(!isGone, 'an object of an answer is lost')
       }
     }

@@ -82,7 +82,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const ours = endedAfter === undefined ? {} : { objectsBytesMax: limits.carriedBytesMax, heartbeatCounted }
         if (!message) return { ...news, ...ours }
         const bytesMax = Math.min(request.objectsBytesMax, limits.carriedBytesMax)
-        const packing = packMessages(ctx.objects, [message], { bytesMax, makeRoom: call.makeRoom })
+        const packing = packMessages(ctx, [message], { bytesMax, makeRoom: call.makeRoom })
         // The node has been given the message already: whatever happens now, it can still fetch its objects.
         const { objects } = await packing.catch(() => ({ objects: [] }))
         return {

@@ -19,6 +19,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { collectReplies } from '../delivery/collect-replies.ts'
 import { confirmReceived } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
+import { takeRunApart } from '../delivery/joined-replies.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { packMessages, passingOf } from '../delivery/whole-messages.ts'
 import type { Node } from '../nodes/node.ts'
@@ -54,7 +55,10 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     },
     maySend: ({ runId }, objectId) => isObjectOfRun(ctx.db.read, runId, objectId),
     mayRead: async ({ runId }, objectId) =>
-      ctx.passingReplies.find(runId, objectId) !== undefined || (await isObjectOfRun(ctx.db.read, runId, objectId)),
+      ctx.passingReplies.find(runId, objectId) !== undefined ||
+      (await isObjectOfRun(ctx.db.read, runId, objectId)) ||
+      // A ServerApp that received a reply with its objects may ask for one of them all the same.
+      ((await takeRunApart(ctx, runId)) && (await isObjectOfRun(ctx.db.read, runId, objectId))),
     ensureReceiver: ({ runId }, messageIds) => ensureSentToApp(ctx.db.read, runId, messageIds),
     async pushMessages(task, request) {
       if (request.messagesList.length !== request.messageObjectTrees.length)
@@ -73,7 +77,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
     },
     async pullMessages(task, replyTo, wait) {
       const replies = await endsWithRun(() => collectReplies(ctx, task.runId, replyTo, wait))
-      const { messages, objects } = await packMessages(ctx.objects, replies, {
+      const { messages, objects } = await packMessages(ctx, replies, {
         bytesMax: wait.objectsBytesMax ?? 0,
         makeRoom: wait.makeRoom,
         passing: passingOf(ctx.passingReplies, task.runId),

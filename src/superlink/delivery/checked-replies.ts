@@ -1,9 +1,11 @@
 import { superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { CarriedObjects } from '../../objects/carried-objects.ts'
+import { objectId, parseObject } from '../../objects/object-format.ts'
 import type { ObjectKind } from '../../objects/object-store.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { listJoined } from './joined-objects.ts'
 import type { NewMessage, StoredMessage } from './message-store.ts'
 import { findMessageFault } from './reply-check.ts'
 
@@ -44,12 +46,14 @@ export class CheckedReplies {
   }
 
   /** What is wrong with a complete reply, or `undefined`. */
-  async findFault(objects: SuperlinkContext['objects'], reply: StoredMessage): Promise<string | undefined> {
+  async findFault(
+    { db, objects }: Pick<SuperlinkContext, 'db' | 'objects'>,
+    reply: StoredMessage,
+  ): Promise<string | undefined> {
     // The SuperLink's own errors, which no node can send in its name, are good.
     if (this.#good.has(reply.metadata.messageId) || reply.metadata.srcNodeId === superlinkNodeId) return undefined
     using check = this.begin(reply)
-    const kinds = await objects.listKinds(await flattenTreeInTurns(reply.tree))
-    const fault = await findMessageFault(reply, kinds, async (id) => (await objects.get(id))?.content)
+    const fault = reply.isJoined ? await faultOfJoined(db, reply) : await faultOfStored(objects, reply)
     if (fault === undefined) check.pass()
     return fault
   }
@@ -81,6 +85,19 @@ export class CheckedReplies {
     const fault = await findMessageFault(reply, kinds, async (id) => carried.get(id)?.bytes)
     if (fault === undefined) check.pass()
   }
+}
+
+async function faultOfStored(objects: SuperlinkContext['objects'], reply: StoredMessage): Promise<string | undefined> {
+  const kinds = await objects.listKinds(await flattenTreeInTurns(reply.tree))
+  return findMessageFault(reply, kinds, async (id) => (await objects.get(id))?.content)
+}
+
+async function faultOfJoined({ read }: SuperlinkContext['db'], reply: StoredMessage): Promise<string | undefined> {
+  const { messageId } = reply.metadata
+  const contents = (await listJoined(read, [messageId])).get(messageId) ?? []
+  const objects = new Map(contents.map((bytes) => [objectId(bytes), bytes]))
+  const kinds = new Map([...objects].map(([id, bytes]) => [id, kindOf(parseObject(bytes).type)]))
+  return findMessageFault(reply, kinds, async (id) => objects.get(id))
 }
 
 const kindOf = (type: string): ObjectKind => (type === 'ArrayChunk' ? 'chunk' : 'other')

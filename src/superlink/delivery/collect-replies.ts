@@ -148,7 +148,7 @@ async function checkedReplies(
     await turn()
     const { replyToMessageId } = reply.metadata
     if (replies.has(replyToMessageId)) continue
-    const fault = await ctx.checkedReplies.findFault(ctx.objects, reply)
+    const fault = await ctx.checkedReplies.findFault(ctx, reply)
     const good = fault === undefined ? reply : await replaceReply(ctx, reply, `cannot be read: ${fault}`)
     if (good) replies.set(replyToMessageId, good)
   }

@@ -86,10 +86,11 @@ export async function storeNew(
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
   isWhole: (message: NewMessage) => boolean,
+  joined: messageStore.JoinedObjects = new Map(),
 ): Promise<void> {
   if (messages.length === 0) return
   const states = messages.map((message) => (isWhole(message) ? 'offered' : 'announced'))
-  await messageStore.insertAll(tx, messages, states)
+  await messageStore.insertAll(tx, messages, states, joined)
   const sent = messages.map(({ metadata }) => metadata)
   await participantStore.insertAll(
     tx,

@@ -15,7 +15,31 @@ export const inStates = (states: readonly MessageState[]): RawBuilder<MessageSta
 /** The SuperLink's end of a message is its ServerApp. */
 export const serverApp: RawBuilder<bigint> = sql.raw(String(superlinkNodeId))
 
-export async function toMessages(rows: readonly Row<'message'>[]): Promise<StoredMessage[]> {
+/** What is read of a message. Its objects can be many times as large, and are read by `joined-objects.ts` alone. */
+export type MessageRow = Omit<Row<'message'>, 'objects'>
+
+export const messageColumns = [
+  'message.message_id',
+  'message.state',
+  'message.run_id',
+  'message.src_node_id',
+  'message.dst_node_id',
+  'message.reply_to',
+  'message.group_id',
+  'message.message_type',
+  'message.created_at',
+  'message.ttl',
+  'message.src_task_id',
+  'message.dst_task_id',
+  'message.error_code',
+  'message.error_reason',
+  'message.object_tree',
+  'message.object_count',
+  'message.delivered_at',
+  'message.position',
+] as const
+
+export async function toMessages(rows: readonly MessageRow[]): Promise<StoredMessage[]> {
   const messages: StoredMessage[] = []
   const turn = takeTurns()
   for (const row of rows) {
@@ -26,17 +50,18 @@ export async function toMessages(rows: readonly Row<'message'>[]): Promise<Store
 }
 
 /** Object trees can be large: other work goes on while one is read. */
-export async function toMessage(row: Row<'message'>): Promise<StoredMessage> {
+export async function toMessage(row: MessageRow): Promise<StoredMessage> {
   return {
     metadata: toMetadata(row),
     error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
     tree: await decodeInTurns(ObjectTreeSchema, row.object_tree),
     state: row.state as MessageState,
+    isJoined: row.object_count > 0,
     deliveredAt: row.delivered_at ?? undefined,
   }
 }
 
-export function toMetadata(row: Omit<Row<'message'>, 'object_tree'>): Metadata {
+export function toMetadata(row: Omit<MessageRow, 'object_tree' | 'object_count'>): Metadata {
   return {
     runId: row.run_id,
     messageId: row.message_id,

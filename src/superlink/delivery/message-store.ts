@@ -9,7 +9,7 @@ import type { Db } from '../../db/database.ts'
 import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
 import { rowInserter } from '../../db/insert-rows.ts'
 import { notIndexed } from '../../db/planner.ts'
-import type { NewRow, Row, Tables } from '../../db/schema.ts'
+import type { NewRow, Tables } from '../../db/schema.ts'
 import { type Statement, statement } from '../../db/statement.ts'
 import {
   MessageSchema,
@@ -20,7 +20,7 @@ import {
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { metadataFromWire, strippedMessage } from '../../message/wire.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
-import { inState, inStates, serverApp, toMessage, toMetadata } from './message-rows.ts'
+import { inState, inStates, type MessageRow, messageColumns, serverApp, toMessage, toMetadata } from './message-rows.ts'
 
 /** The `message` table: rows by id, and everything that writes. `life.ts` decides which states follow each other. */
 
@@ -35,6 +35,8 @@ export interface NewMessage {
 
 export interface StoredMessage extends NewMessage {
   readonly state: MessageState
+  /** Whether its objects are in its own row: see `joined-replies.ts`. */
+  readonly isJoined: boolean
   /** When a node received it for the last time, in epoch milliseconds. */
   readonly deliveredAt: number | undefined
 }
@@ -75,25 +77,41 @@ const columns = [
   'error_code',
   'error_reason',
   'object_tree',
+  'objects',
+  'object_count',
   'delivered_at',
 ] as const
+
+/** What `toSent` needs. */
+const sentColumns = columns.filter(
+  (column) => column !== 'object_tree' && column !== 'objects' && column !== 'object_count',
+)
+
+type SentRow = Omit<MessageRow, 'object_tree' | 'object_count'>
 
 type MessageValues = Required<Pick<NewRow<'message'>, (typeof columns)[number]>>
 
 const insertRows = rowInserter('message', columns)
+
+/** The objects that are stored in the rows of their messages, by the message. */
+export type JoinedObjects = ReadonlyMap<NewMessage, { readonly objects: Uint8Array; readonly count: number }>
 
 /** Stores messages whose ids are not stored yet, in their order, each in its state. */
 export async function insertAll(
   tx: Db,
   messages: readonly NewMessage[],
   states: readonly MessageState[],
+  joined: JoinedObjects,
 ): Promise<void> {
   const rows: MessageValues[] = []
-  for (const [index, message] of messages.entries()) rows.push(await toRow(message, states[index] as MessageState))
+  for (const [index, message] of messages.entries())
+    rows.push(await toRow(message, states[index] as MessageState, joined))
   await insertRows(tx, rows)
 }
 
-async function toRow({ metadata, error, tree }: NewMessage, state: MessageState): Promise<MessageValues> {
+async function toRow(message: NewMessage, state: MessageState, joined: JoinedObjects): Promise<MessageValues> {
+  const { metadata, error, tree } = message
+  const { objects = null, count = 0 } = joined.get(message) ?? {}
   return {
     message_id: metadata.messageId,
     state,
@@ -110,6 +128,8 @@ async function toRow({ metadata, error, tree }: NewMessage, state: MessageState)
     error_code: error?.code ?? null,
     error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
     object_tree: await bytesInTurns(ObjectTreeSchema, tree),
+    objects,
+    object_count: count,
     delivered_at: null,
   }
 }
@@ -152,6 +172,19 @@ export async function move(tx: Db, ids: readonly string[], from: readonly Messag
   for (const some of inBatches(ids)) await moveSome(tx, { ids: some, deliveredAt: to.deliveredAt ?? 0 })
 }
 
+const clearObjects = statement<{ ids: IdList }, never>(
+  (db, value) =>
+    db
+      .updateTable('message')
+      .set(fitting('message', { objects: null, object_count: 0 }))
+      .where('message_id', 'in', idsOf(value('ids'))) as never,
+)
+
+/** The objects that were in the rows of these messages have rows of their own. */
+export async function takeObjectsOut(tx: Db, ids: readonly string[]): Promise<void> {
+  for (const some of inBatches(ids)) await clearObjects(tx, { ids: some })
+}
+
 const deleteRows = statement<{ ids: IdList }, never>(
   (db, value) => db.deleteFrom('message').where('message_id', 'in', idsOf(value('ids'))) as never,
 )
@@ -170,8 +203,8 @@ export function isSameMessage(one: Metadata, other: Metadata): boolean {
   return (['runId', 'srcNodeId', 'dstNodeId', 'replyToMessageId'] as const).every((key) => one[key] === other[key])
 }
 
-const selectOne = statement<{ messageId: string }, Row<'message'>>((db, value) =>
-  db.selectFrom('message').selectAll().where('message_id', '=', value('messageId')),
+const selectOne = statement<{ messageId: string }, MessageRow>((db, value) =>
+  db.selectFrom('message').select(messageColumns).where('message_id', '=', value('messageId')),
 )
 
 export async function find(db: Db, messageId: string): Promise<StoredMessage | undefined> {
@@ -179,10 +212,10 @@ export async function find(db: Db, messageId: string): Promise<StoredMessage | u
   return row && toMessage(row)
 }
 
-const selectMetadata = statement<{ ids: IdList }, Omit<Row<'message'>, 'object_tree'>>((db, value) =>
+const selectMetadata = statement<{ ids: IdList }, SentRow>((db, value) =>
   db
     .selectFrom('message')
-    .select(columns.filter((column) => column !== 'object_tree'))
+    .select(sentColumns)
     .where('message_id', 'in', idsOf(value('ids'))),
 )
 
@@ -199,14 +232,14 @@ export async function listSent(db: Db, ids: readonly string[]): Promise<(SentMes
   return found
 }
 
-function toSent(row: Omit<Row<'message'>, 'object_tree'>): SentMessage & { state: MessageState } {
+function toSent(row: SentRow): SentMessage & { state: MessageState } {
   return { metadata: toMetadata(row), deliveredAt: row.delivered_at ?? undefined, state: row.state as MessageState }
 }
 
-const selectInstructions = statement<{ ids: IdList; runId: bigint }, Omit<Row<'message'>, 'object_tree'>>((db, value) =>
+const selectInstructions = statement<{ ids: IdList; runId: bigint }, SentRow>((db, value) =>
   db
     .selectFrom('message')
-    .select(columns.filter((column) => column !== 'object_tree'))
+    .select(sentColumns)
     .where('message_id', 'in', idsOf(value('ids')))
     .where(({ eb, ref }) => eb(notIndexed(ref('run_id')), '=', value('runId')))
     .where('dst_node_id', '<>', serverApp),
@@ -236,11 +269,11 @@ export async function listWhole(db: Db, ids: readonly string[]): Promise<string[
   return whole
 }
 
-const selectCompleted = statement<{ ids: IdList }, Row<'message'>>((db, value) =>
+const selectCompleted = statement<{ ids: IdList }, SentRow>((db, value) =>
   db
     .selectFrom('message_object as part')
     .innerJoin('message', 'message.message_id', 'part.message_id')
-    .selectAll('message')
+    .select(sentColumns.map((column) => `message.${column}` as const))
     .where('part.object_id', 'in', idsOf(value('ids')))
     .where(({ eb, ref }) => eb(notIndexed(ref('message.state')), '=', inState('announced')))
     // The root is usually sent last: a model that thousands of messages share comes when none of theirs is here. The term

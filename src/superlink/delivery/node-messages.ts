@@ -2,9 +2,8 @@ import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, idList, idsOf, numberList, numberTable } from '../../db/id-list.ts'
-import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
-import { inState, inStates, serverApp, toMessages } from './message-rows.ts'
+import { inState, inStates, type MessageRow, messageColumns, serverApp, toMessages } from './message-rows.ts'
 import type { MessageState, StoredMessage } from './message-store.ts'
 
 /** Queries of the `message` table by node. */
@@ -46,10 +45,10 @@ export interface WaitingMessage {
   readonly bytes: number
 }
 
-const selectRows = statement<{ ids: IdList }, Row<'message'>>((db, value) =>
+const selectRows = statement<{ ids: IdList }, MessageRow>((db, value) =>
   db
     .selectFrom('message')
-    .selectAll()
+    .select(messageColumns)
     .where('message_id', 'in', idsOf(value('ids'))),
 )
 
@@ -102,8 +101,12 @@ function selectFetched(db: Db) {
     .where('reply.message_id', 'is', null)
 }
 
-const selectHeld = statement<{ nodeId: NodeId }, Row<'message'>>((db, value) =>
-  db.selectFrom('message').selectAll().where('dst_node_id', '=', value('nodeId')).where('state', '=', inState('held')),
+const selectHeld = statement<{ nodeId: NodeId }, MessageRow>((db, value) =>
+  db
+    .selectFrom('message')
+    .select(messageColumns)
+    .where('dst_node_id', '=', value('nodeId'))
+    .where('state', '=', inState('held')),
 )
 
 /** Messages that the node confirmed and has not answered. */
@@ -111,10 +114,10 @@ export async function listHeld(db: Db, nodeId: NodeId): Promise<StoredMessage[]>
   return toMessages((await selectHeld(db, { nodeId })).rows)
 }
 
-const selectAnnounced = statement<{ nodeId: NodeId }, Row<'message'>>((db, value) =>
+const selectAnnounced = statement<{ nodeId: NodeId }, MessageRow>((db, value) =>
   db
     .selectFrom('message')
-    .selectAll()
+    .select(messageColumns)
     .where('src_node_id', '=', value('nodeId'))
     .where('state', '=', inState('announced')),
 )

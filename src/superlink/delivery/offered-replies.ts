@@ -4,9 +4,8 @@ import { limits } from '../../base/limits.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, idList, idsOf, inBatches } from '../../db/id-list.ts'
 import { notIndexed } from '../../db/planner.ts'
-import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
-import { inState, toMessages } from './message-rows.ts'
+import { inState, type MessageRow, messageColumns, toMessages } from './message-rows.ts'
 import type { StoredMessage } from './message-store.ts'
 
 const selectFrom = (db: Db, ids: IdList, runId: bigint) =>
@@ -27,8 +26,8 @@ const selectSizes = statement<{ ids: IdList; runId: bigint }, Size>((db, value) 
   selectFrom(db, value('ids'), value('runId')).select(['reply_to', sql<number>`length(object_tree)`.as('bytes')]),
 )
 
-const selectReplies = statement<{ ids: IdList; runId: bigint }, Row<'message'>>((db, value) =>
-  selectFrom(db, value('ids'), value('runId')).selectAll(),
+const selectReplies = statement<{ ids: IdList; runId: bigint }, MessageRow>((db, value) =>
+  selectFrom(db, value('ids'), value('runId')).select(messageColumns),
 )
 
 export interface OfferedReplies {

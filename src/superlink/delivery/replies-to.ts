@@ -1,17 +1,16 @@
 import { sql } from 'kysely'
 import type { Db } from '../../db/database.ts'
 import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
-import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
-import { toMessage } from './message-rows.ts'
+import { type MessageRow, messageColumns, toMessage } from './message-rows.ts'
 import type { StoredMessage } from './message-store.ts'
 
 /** The replies to messages, announced or whole. There is one at most for each. */
 
-const selectReply = statement<{ messageId: string }, Row<'message'>>((db, value) =>
+const selectReply = statement<{ messageId: string }, MessageRow>((db, value) =>
   db
     .selectFrom('message')
-    .selectAll()
+    .select(messageColumns)
     .where('reply_to', '=', value('messageId'))
     .where('reply_to', '<>', sql.lit(''))
     .orderBy('position'),

@@ -2,18 +2,17 @@ import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, numberList, numbersOf } from '../../db/id-list.ts'
-import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
-import { inState, serverApp, toMessage, toMessages } from './message-rows.ts'
+import { inState, type MessageRow, messageColumns, serverApp, toMessage, toMessages } from './message-rows.ts'
 import type { MessageState, StoredMessage } from './message-store.ts'
 import { waiting } from './node-messages.ts'
 
 /** Queries of the `message` table by run. */
 
-const selectWhole = statement<{ runId: RunId; busy: IdList; nowSeconds: number }, Row<'message'>>((db, value) =>
+const selectWhole = statement<{ runId: RunId; busy: IdList; nowSeconds: number }, MessageRow>((db, value) =>
   db
     .selectFrom('message')
-    .selectAll()
+    .select(messageColumns)
     .where('run_id', '=', value('runId'))
     .where('dst_node_id', '<>', serverApp)
     .where('state', '=', inState('offered'))
@@ -79,7 +78,7 @@ export async function listUnanswered(db: Db, runId: RunId, limit: number): Promi
 export async function listOfferedUnprompted(db: Db, runId: RunId, limit: number): Promise<StoredMessage[]> {
   const rows = await db
     .selectFrom('message')
-    .selectAll()
+    .select(messageColumns)
     .where('dst_node_id', '=', serverApp)
     .where('run_id', '=', runId)
     .where('reply_to', '=', '')
@@ -98,7 +97,7 @@ export async function listSentWith(
   const rows = await db
     .selectFrom('message')
     .innerJoin('message_object as part', 'part.message_id', 'message.message_id')
-    .selectAll('message')
+    .select(messageColumns)
     .where('message.src_node_id', '=', nodeId)
     .where('message.run_id', '=', runId)
     .where('part.object_id', '=', objectId)

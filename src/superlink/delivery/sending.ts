@@ -4,6 +4,7 @@ import type { AfterCommit, Db } from '../../db/database.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { joinFor } from './joined-replies.ts'
 import * as life from './life.ts'
 import type { MessageState, NewMessage } from './message-store.ts'
 import * as messageStore from './message-store.ts'
@@ -71,15 +72,27 @@ async function sendDistinct(
   const known = new Map((await messageStore.listSent(tx, messages.map(life.idOf))).map((one) => [life.idOf(one), one]))
   const sent = new Map<NewMessage, Sent>()
   const named: { message: NewMessage; messageId: string; objectIds: readonly string[] }[] = []
+  const joined = new Map<NewMessage, { objects: Uint8Array; count: number }>()
   for (const message of messages) {
     const stored = known.get(life.idOf(message))
     if (stored) messageStore.ensureSameMessage(stored, message)
-    if (stored && letGoOfObjects.includes(stored.state)) sent.set(message, { isNew: false, objectsToPush: [] })
-    else named.push({ message, messageId: life.idOf(message), objectIds: await flattenTreeInTurns(message.tree) })
+    if (stored && hasAllObjects(stored)) {
+      sent.set(message, { isNew: false, objectsToPush: [] })
+      continue
+    }
+    const objectIds = await flattenTreeInTurns(message.tree)
+    const together = stored ? undefined : joinFor(message, objectIds, carried)
+    if (together) {
+      joined.set(message, together)
+      sent.set(message, { isNew: true, objectsToPush: [] })
+    } else named.push({ message, messageId: life.idOf(message), objectIds })
   }
   // The nodes fetch their messages as soon as they are stored.
   const manyWillAsk = messages.some(({ metadata }) => metadata.dstNodeId !== superlinkNodeId)
-  const missing = await ctx.objects.announceAll(tx, afterCommit, named, carried, { manyWillAsk })
+  const missing =
+    named.length === 0
+      ? nothingMissing
+      : await ctx.objects.announceAll(tx, afterCommit, named, carried, { manyWillAsk })
   for (const { message, objectIds } of named)
     sent.set(message, {
       isNew: !known.has(life.idOf(message)),
@@ -87,9 +100,15 @@ async function sendDistinct(
     })
   const isNew = (message: NewMessage): boolean => !known.has(life.idOf(message))
   const isWhole = (message: NewMessage): boolean => sent.get(message)?.objectsToPush.length === 0
-  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNew), isWhole)
+  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNew), isWhole, joined)
   return sent
 }
 
-/** Its objects may be gone: they must not be asked for again. */
+const nothingMissing: ReadonlySet<string> = new Set()
+
+/** Objects of its own may be gone, because its receiver has them, or are in its row: they must not be asked for again. */
+function hasAllObjects({ state, metadata }: messageStore.SentMessage & { state: MessageState }): boolean {
+  return letGoOfObjects.includes(state) || (state === 'offered' && metadata.dstNodeId === superlinkNodeId)
+}
+
 const letGoOfObjects: readonly MessageState[] = ['held', 'answered', 'taken']

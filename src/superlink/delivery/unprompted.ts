@@ -96,7 +96,7 @@ export async function listUnprompted(
       await replaceReply(ctx, message, 'has expired before the ServerApp asked for it')
       continue
     }
-    const fault = await ctx.checkedReplies.findFault(ctx.objects, message)
+    const fault = await ctx.checkedReplies.findFault(ctx, message)
     if (fault === undefined) messages.push(message)
     else await replaceReply(ctx, message, `cannot be read: ${fault}`)
   }

@@ -2,8 +2,11 @@ import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { CarriedRoom } from '../../objects/carried-objects.ts'
-import type { ObjectStore } from '../../objects/object-store.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
+import type { SuperlinkContext } from '../context.ts'
+import { listJoined, listJoinedSizes } from './joined-objects.ts'
+import { takeApart } from './joined-replies.ts'
+import { idOf } from './life.ts'
 import type { NewMessage } from './message-store.ts'
 import type { PassingReplies } from './passing-replies.ts'
 
@@ -15,37 +18,68 @@ export interface Parcel<M> {
   readonly objects: readonly Uint8Array[]
 }
 
+/** A message as a receiver gets it. Its objects may be in its row. */
+type Outgoing = NewMessage & { readonly isJoined?: boolean }
+
+interface Packing {
+  readonly bytesMax: number
+  readonly makeRoom?: MakeRoom | undefined
+  readonly passing?: Passing | undefined
+}
+
 /**
  * Packs messages with their objects. A message whose objects are too large, or not all here, travels without them: its
  * receiver fetches them one by one. With a `bytesMax` of 0 that is so for all messages.
  */
-export async function packMessages<M extends NewMessage>(
-  objects: ObjectStore,
+export async function packMessages<M extends Outgoing>(
+  ctx: Pick<SuperlinkContext, 'db' | 'objects'>,
   messages: readonly M[],
-  { bytesMax, makeRoom, passing }: { bytesMax: number; makeRoom?: MakeRoom | undefined; passing?: Passing },
+  { bytesMax, makeRoom, passing }: Packing,
 ): Promise<Parcel<M>> {
-  if (bytesMax === 0 || messages.length === 0) return { messages, objects: [] }
   const room = new CarriedRoom(Math.min(bytesMax, limits.carriedPerCallBytesMax))
-  const packed: M[] = []
+  const chosen = bytesMax === 0 ? messages : await chooseMessages(ctx, messages, room, passing)
+  const joined = chosen.filter(({ isJoined }) => isJoined).map(idOf)
+  // The receiver of these will ask for each object.
+  await takeApart(
+    ctx,
+    joined.filter((id) => !room.ids.has(id)),
+  )
+  return { messages: chosen, objects: await read(ctx, room, new Set(joined), { makeRoom, passing }) }
+}
+
+/** Returns the first messages, up to one that has no room. The room has the ids of objects, or of messages with joined objects. */
+async function chooseMessages<M extends Outgoing>(
+  { db, objects }: Pick<SuperlinkContext, 'db' | 'objects'>,
+  messages: readonly M[],
+  room: CarriedRoom,
+  passing: Passing | undefined,
+): Promise<readonly M[]> {
+  const chosen: M[] = []
   for (let start = 0; start < messages.length; start += messagesAtOnce) {
-    const some = await withIds(messages.slice(start, start + messagesAtOnce))
-    const sizes = await objects.sizesOf([...new Set(some.flatMap(({ ids }) => ids))])
-    for (const { message, ids } of some) {
-      const sizeOf = (id: string): number => passing?.find(id)?.length ?? sizes.get(id) ?? Number.POSITIVE_INFINITY
-      const isFull = ids.length > 0 && room.take(new Map(ids.map((id) => [id, sizeOf(id)]))) === 'full'
-      if (isFull) return { messages: packed, objects: await read(objects, room, makeRoom, passing) }
-      packed.push(message)
+    const some = messages.slice(start, start + messagesAtOnce)
+    const joined = some.filter(({ isJoined }) => isJoined).map(idOf)
+    const joinedSizes = await listJoinedSizes(db.read, joined)
+    const others = await withIds(some.filter((message) => !joinedSizes.has(idOf(message))))
+    const sizes = await objects.sizesOf([...new Set([...others.values()].flat())])
+    const sizeOf = (id: string): number => passing?.find(id)?.length ?? sizes.get(id) ?? Number.POSITIVE_INFINITY
+    for (const message of some) {
+      const id = idOf(message)
+      const joinedSize = joinedSizes.get(id)
+      const parts: [string, number][] =
+        joinedSize === undefined ? (others.get(message) ?? []).map((part) => [part, sizeOf(part)]) : [[id, joinedSize]]
+      if (parts.length > 0 && room.take(new Map(parts)) === 'full') return chosen
+      chosen.push(message)
     }
   }
-  return { messages: packed, objects: await read(objects, room, makeRoom, passing) }
+  return chosen
 }
 
 /** No ids for a message of too many objects. */
-async function withIds<M extends NewMessage>(messages: readonly M[]): Promise<{ message: M; ids: string[] }[]> {
-  const found: { message: M; ids: string[] }[] = []
+async function withIds<M extends NewMessage>(messages: readonly M[]): Promise<ReadonlyMap<M, string[]>> {
+  const found = new Map<M, string[]>()
   for (const message of messages) {
     const ids = await flattenTreeInTurns(message.tree)
-    found.push({ message, ids: ids.length > limits.carriedObjectsMax ? [] : ids })
+    found.set(message, ids.length > limits.carriedObjectsMax ? [] : ids)
   }
   return found
 }
@@ -63,13 +97,18 @@ const messagesAtOnce = 50
 
 /** Objects that were deleted meanwhile are left out; the receiver then pulls them and learns that they are gone. */
 async function read(
-  objects: ObjectStore,
+  { db, objects }: Pick<SuperlinkContext, 'db' | 'objects'>,
   { ids, bytesTaken }: CarriedRoom,
-  makeRoom: MakeRoom | undefined,
-  passing: Passing | undefined,
+  joined: ReadonlySet<string>,
+  { makeRoom, passing }: Omit<Packing, 'bytesMax'>,
 ): Promise<Uint8Array[]> {
   if (ids.size === 0) return []
   await makeRoom?.(bytesTaken)
   const passed = [...ids].flatMap((id) => passing?.find(id) ?? [])
-  return [...passed, ...(await objects.contentsOf([...ids])).values()]
+  const whole = await listJoined(
+    db.read,
+    [...ids].filter((id) => joined.has(id)),
+  )
+  const stored = await objects.contentsOf([...ids].filter((id) => !whole.has(id)))
+  return [...passed, ...[...whole.values()].flat(), ...stored.values()]
 }

@@ -10,16 +10,16 @@ import { inState, serverApp } from '../delivery/message-rows.ts'
 /** Counts what runs and SuperNodes take, by the indexes of messages and objects. */
 
 const runBytes = statement<{ runId: RunId }, { bytes: number | null }>((db, value) =>
-  bytesNamedBy(db, db.selectFrom('message').where('message.run_id', '=', value('runId'))),
+  bytesOf(db, db.selectFrom('message').where('message.run_id', '=', value('runId'))),
 )
 
-/** Bytes of the objects that the messages of this run name. */
+/** Bytes of the objects of the messages of this run. */
 export async function countRunBytes(db: Db, runId: RunId): Promise<number> {
   return Number((await runBytes(db, { runId })).rows[0]?.bytes ?? 0)
 }
 
 const nodeBytes = statement<{ nodeId: NodeId }, { bytes: number | null }>((db, value) =>
-  bytesNamedBy(db, db.selectFrom('message').where('message.src_node_id', '=', value('nodeId'))),
+  bytesOf(db, db.selectFrom('message').where('message.src_node_id', '=', value('nodeId'))),
 )
 
 /** Bytes of the objects of messages that this SuperNode has sent. */
@@ -27,31 +27,39 @@ export async function countNodeBytes(db: Db, nodeId: NodeId): Promise<number> {
   return Number((await nodeBytes(db, { nodeId })).rows[0]?.bytes ?? 0)
 }
 
-/** Sums the sizes of the objects that these messages name, each once. */
-function bytesNamedBy(db: Db, messages: SelectQueryBuilder<Tables, 'message', object>) {
-  const named = messages
+/** Sums the sizes of the objects that these messages name, each once, and of those in the rows of the messages. */
+function bytesOf(db: Db, messages: SelectQueryBuilder<Tables, 'message', object>) {
+  const ids = messages
     .innerJoin('message_object', 'message_object.message_id', 'message.message_id')
     .select('message_object.object_id')
-  return db
+  const named = db
     .selectFrom('object')
-    .select(({ fn }) => fn.sum<number | null>('size').as('bytes'))
-    .where('object_id', 'in', named)
+    .select(({ fn }) => fn.coalesce(fn.sum<number>('size'), sql.lit(0)).as('bytes'))
+    .where('object_id', 'in', ids)
+  const joined = messages.select(({ fn }) =>
+    fn.coalesce(fn.sum<number>(fn<number>('length', ['message.objects'])), sql.lit(0)).as('bytes'),
+  )
+  return db.selectNoFrom(sql<number | null>`${named} + ${joined}`.as('bytes'))
 }
 
-const runObjects = statement<{ runId: RunId }, { count: number }>((db, value) =>
-  db
-    .selectFrom('message')
+const runObjects = statement<{ runId: RunId }, { count: number }>((db, value) => {
+  const messages = db.selectFrom('message').where('message.run_id', '=', value('runId'))
+  const named = messages
     .innerJoin('message_object', 'message_object.message_id', 'message.message_id')
     .select(({ fn }) => fn.countAll<number>().as('count'))
-    .where('message.run_id', '=', value('runId')),
-)
+  const joined = messages.select(({ fn }) => fn.coalesce(fn.sum<number>('object_count'), sql.lit(0)).as('count'))
+  return db.selectNoFrom(sql<number>`${named} + ${joined}`.as('count'))
+})
 
 /** How many objects the messages of this run name, counted once for each message. */
 export async function countRunObjects(db: Db, runId: RunId): Promise<number> {
   return Number((await runObjects(db, { runId })).rows[0]?.count ?? 0)
 }
 
-/** Bytes on the disk of the SuperLink or in its bucket. With PostgreSQL, objects alone: other rows are on its server. */
+/**
+ * Bytes on the disk of the SuperLink or in its bucket. With PostgreSQL, objects that have rows alone: other rows are on its
+ * server.
+ */
 export async function countDiskBytes(db: Db): Promise<number> {
   const objects = await db
     .selectFrom('object')
