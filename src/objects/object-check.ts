@@ -1,6 +1,10 @@
+import { fromBinary } from '@bufbuild/protobuf'
 import type { Db } from '../db/database.ts'
+import { ObjectTreeSchema } from '../gen/flwr/proto/message_pb.ts'
+import { splitObjects } from './joined-objects.ts'
 import { objectId } from './object-format.ts'
 import type { ObjectSource } from './object-source.ts'
+import { flattenTree } from './object-tree.ts'
 
 /** What a check of the objects has found so far. */
 export interface ObjectCheck {
@@ -28,6 +32,7 @@ export async function* checkObjects(db: Db, source: ObjectSource, check: ObjectC
     const fault = await source.faultOf(id, size)
     if (fault && (await isStillStored(db, id))) yield await faultOf(db, id, fault)
   }
+  yield* checkJoined(db, check)
   const nameless = await db
     .selectFrom('message_object')
     .leftJoin('object', 'object.object_id', 'message_object.object_id')
@@ -36,6 +41,38 @@ export async function* checkObjects(db: Db, source: ObjectSource, check: ObjectC
     .limit(100)
     .execute()
   for (const row of nameless) yield `The message ${row.message_id} names the object ${row.object_id}, which is unknown.`
+}
+
+/** Objects in the rows of their messages have no ids there: together they must be those that the message's tree names. */
+async function* checkJoined(db: Db, check: ObjectCheck): AsyncGenerator<string> {
+  for (let last = 0; ; ) {
+    const rows = await db
+      .selectFrom('message')
+      .select(['position', 'message_id', 'run_id', 'object_tree', 'objects', 'object_count'])
+      .where('position', '>', last)
+      .where('objects', 'is not', null)
+      .orderBy('position')
+      .limit(rowsAtOnce)
+      .execute()
+    for (const row of rows) {
+      check.objects += row.object_count
+      if (!isJoinedAsNamed(row.object_tree, row.objects ?? new Uint8Array()))
+        yield `The objects of message ${row.message_id} are damaged in the database; needed by run ${row.run_id}.`
+    }
+    const next = rows.at(-1)?.position
+    if (next === undefined) return
+    last = next
+  }
+}
+
+function isJoinedAsNamed(tree: Uint8Array, joined: Uint8Array): boolean {
+  try {
+    const ids = new Set(splitObjects(joined).map(objectId))
+    const named = flattenTree(fromBinary(ObjectTreeSchema, tree))
+    return named.length === ids.size && named.every((id) => ids.has(id))
+  } catch {
+    return false
+  }
 }
 
 /** Ids of the stored objects that are files. */

@@ -8,9 +8,15 @@ import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { Runtime } from '../../gen/flwr/proto/runtime_pb.ts'
 import { generateNodeKey } from '../../identity/node-key.ts'
+import { joinObjects } from '../../objects/joined-objects.ts'
+import { checkObjects } from '../../objects/object-check.ts'
 import { encodeObject, objectId } from '../../objects/object-format.ts'
+import { folderSource } from '../../objects/object-source.ts'
 import { flattenTree, objectTree } from '../../objects/object-tree.ts'
 import { createRuntimeService } from '../../tasks/runtime-service.ts'
+import type { StoredMessage } from '../delivery/message-store.ts'
+import { packMessages } from '../delivery/whole-messages.ts'
+import { countRunBytes, countRunObjects } from '../quotas/usage-store.ts'
 import { createFleetService } from './fleet.ts'
 import { createSuperlinkBackend } from './runtime-backend.ts'
 
@@ -103,6 +109,59 @@ test('an instruction comes with its objects, and a reply with its objects confir
   assert.ok(reply.messageId in (await push(reply, contentsOf(reply))).results)
   await end(reply)
 })
+
+test('a small reply is one row with its objects, until a ServerApp asks for them one by one', async () => {
+  await using world = await setUp()
+  const { core, asked, pull, push, end, runId } = world
+  await pull()
+  const reply = core.replyTo(asked)
+  await push(reply, contentsOf(reply))
+  const { db, objects } = core.ctx
+  const ids = flattenTree(reply.deflated.tree)
+  assert.deepEqual(await Promise.all(ids.map((id) => objects.has(id))), [false, false, false, false, false])
+  const used = async () => [await countRunObjects(db.read, runId), await countRunBytes(db.read, runId)]
+  const bytes = contentsOf(reply).reduce((sum, { length }) => sum + length, 0)
+  assert.deepEqual(await used(), [5, bytes])
+  assert.deepEqual(await faultsOf(core), [])
+  // As after a restart: it is checked again.
+  core.ctx.checkedReplies.forget([reply.messageId])
+  const found = (await core.collect(runId, [asked.messageId])) as StoredMessage[]
+  const whole = await packMessages(core.ctx, found, { bytesMax: limits.carriedBytesMax })
+  assert.deepEqual(whole.objects.map(objectId), ids)
+  const apart = await packMessages(core.ctx, found, { bytesMax: 0 })
+  assert.deepEqual([apart.messages, apart.objects], [found, []])
+  for (const [index, id] of ids.entries()) assert.deepEqual((await objects.get(id))?.content, whole.objects[index])
+  assert.deepEqual(await used(), [5, bytes])
+  assert.deepEqual(await faultsOf(core), [])
+  await end(reply)
+})
+
+test('flower-superlink check finds a reply whose objects are damaged', async () => {
+  await using world = await setUp()
+  const { core, asked, pull, push } = world
+  await pull()
+  const reply = core.replyTo(asked)
+  await push(reply, contentsOf(reply))
+  const damaged = joinObjects([new Uint8Array(3)])
+  await core.ctx.db.transaction((tx) =>
+    tx.updateTable('message').set({ objects: damaged }).where('object_count', '>', 0).execute(),
+  )
+  const [fault] = await faultsOf(core)
+  assert.match(
+    fault ?? '',
+    new RegExp(`^The objects of message ${reply.messageId} are damaged in the database; needed by run`),
+  )
+  assert.equal((await core.collect(world.runId, [asked.messageId]))[0]?.error, undefined, 'it was checked before')
+  core.ctx.checkedReplies.forget([reply.messageId])
+  const [replaced] = await core.collect(world.runId, [asked.messageId])
+  assert.match(replaced?.error?.reason ?? '', /cannot be read/)
+})
+
+async function faultsOf({ ctx }: SuperlinkCore): Promise<string[]> {
+  return Array.fromAsync(
+    checkObjects(ctx.db.read, folderSource('/no-file-is-stored'), { objects: 0, files: 0, bytes: 0 }),
+  )
+}
 
 test('an instruction comes without objects if they are too large, not all here, or not wanted', async () => {
   for (const options of [{ bytes: limits.carriedBytesMax }, { bytes: 100, upload: false }]) {

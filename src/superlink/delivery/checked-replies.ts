@@ -1,3 +1,4 @@
+import { errorText } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { CarriedObjects } from '../../objects/carried-objects.ts'
@@ -94,10 +95,14 @@ async function faultOfStored(objects: SuperlinkContext['objects'], reply: Stored
 
 async function faultOfJoined({ read }: SuperlinkContext['db'], reply: StoredMessage): Promise<string | undefined> {
   const { messageId } = reply.metadata
-  const contents = (await listJoined(read, [messageId])).get(messageId) ?? []
-  const objects = new Map(contents.map((bytes) => [objectId(bytes), bytes]))
-  const kinds = new Map([...objects].map(([id, bytes]) => [id, kindOf(parseObject(bytes).type)]))
-  return findMessageFault(reply, kinds, async (id) => objects.get(id))
+  try {
+    const contents = (await listJoined(read, [messageId])).get(messageId) ?? []
+    const objects = new Map(contents.map((bytes) => [objectId(bytes), bytes]))
+    const kinds = new Map([...objects].map(([id, bytes]) => [id, kindOf(parseObject(bytes).type)]))
+    return await findMessageFault(reply, kinds, async (id) => objects.get(id))
+  } catch (error) {
+    return errorText(error)
+  }
 }
 
 const kindOf = (type: string): ObjectKind => (type === 'ArrayChunk' ? 'chunk' : 'other')

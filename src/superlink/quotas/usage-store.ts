@@ -37,7 +37,9 @@ function bytesOf(db: Db, messages: SelectQueryBuilder<Tables, 'message', object>
     .select(({ fn }) => fn.coalesce(fn.sum<number>('size'), sql.lit(0)).as('bytes'))
     .where('object_id', 'in', ids)
   const joined = messages.select(({ fn }) =>
-    fn.coalesce(fn.sum<number>(fn<number>('length', ['message.objects'])), sql.lit(0)).as('bytes'),
+    fn
+      .coalesce(sql<number>`SUM(length(${sql.ref('message.objects')}) - 4 * ${sql.ref('object_count')})`, sql.lit(0))
+      .as('bytes'),
   )
   return db.selectNoFrom(sql<number | null>`${named} + ${joined}`.as('bytes'))
 }
