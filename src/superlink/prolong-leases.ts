@@ -1,4 +1,5 @@
 import type { SuperlinkContext } from './context.ts'
+import { settleDoubts } from './delivery/instructions.ts'
 import { prolongOnline } from './nodes/nodes.ts'
 
 /**
@@ -11,5 +12,6 @@ export async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
   await prolongOnline(ctx)
   ctx.knownNodes.forgetAll()
   ctx.participants.forgetAll()
+  await settleDoubts(ctx)
   for (const bell of Object.values(ctx.bells)) bell.ringAll()
 }

@@ -288,7 +288,7 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     },
     ...{
       messages: [{ metadata, error: undefined, tree: deflated.tree }],
-      joined: new Map(),
+      more: { joined: new Map(), deliveredAt: new Map() },
       sent: [instruction.metadata],
     },
     ...{ metadata, state: 'offered', states: ['offered'], owners: 'all', savedAt: 0, launch: 1 },

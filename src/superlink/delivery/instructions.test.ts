@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { type OwnMessage, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
@@ -43,6 +43,49 @@ test('a SuperNode that waits is answered when an instruction is pushed, and anot
   await core.push(runId, [forOther, message])
   assert.equal((await held)?.metadata.messageId, message.messageId)
   assert.equal((await core.claim(other))?.metadata.messageId, forOther.messageId)
+})
+
+test('calls that wait receive what one push has for their SuperNode, each once and in one transaction', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, hold } = world
+  const held = [hold(), hold()]
+  await settled()
+  const messages = Array.from({ length: 3 }, () => core.instruction(runId, nodeId))
+  const transactions = mock.method(core.ctx.db, 'transaction')
+  await core.push(runId, messages, { carries: true, upload: false })
+  const received = await Promise.all(held)
+  assert.equal(transactions.mock.callCount(), 1)
+  transactions.mock.restore()
+  const ids = messages.map(({ messageId }) => messageId)
+  assert.deepEqual(received.map((message) => message?.metadata.messageId).toSorted(), ids.slice(0, 2).toSorted())
+  assert.deepEqual(await Promise.all(messages.map((message) => core.stateOf(message))), [
+    'fetched',
+    'fetched',
+    'offered',
+  ])
+  assert.equal((await core.claim(nodeId))?.metadata.messageId, ids[2])
+  assert.equal(await core.claim(nodeId), undefined)
+})
+
+test('a call that waits goes on waiting when a push for its SuperNode fails, and receives the next one', async () => {
+  await using world = await setUp()
+  const { core, nodeId, runId, hold } = world
+  const held = hold()
+  await settled()
+  const message = core.instruction(runId, nodeId)
+  const { transaction } = core.ctx.db
+  const failing: typeof transaction = (body) =>
+    transaction.call(core.ctx.db, async (tx, afterCommit) => {
+      await body(tx, afterCommit)
+      throw new Error('The disk is full.')
+    }) as never
+  const mocked = mock.method(core.ctx.db, 'transaction', failing, { times: 1 })
+  await assert.rejects(core.push(runId, [message]), /disk is full/)
+  mocked.mock.restore()
+  await settled()
+  assert.equal(await core.stateOf(message), undefined)
+  await core.push(runId, [message])
+  assert.equal((await held)?.metadata.messageId, message.messageId)
 })
 
 test('an instruction whose receiver hung up meanwhile goes to the next call', async () => {

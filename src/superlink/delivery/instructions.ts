@@ -3,10 +3,12 @@ import { DomainError, errorText } from '../../base/errors.ts'
 import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { LogThrottle } from '../../base/log-throttle.ts'
+import { takeTurns } from '../../base/turns.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
+import type { WaitingCall } from './claims.ts'
 import * as life from './life.ts'
 import type { NewMessage, StoredMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
@@ -24,7 +26,7 @@ import { findFault } from './validate.ts'
  * `invalid-request` for a malformed message, and `run-not-running` if the run has ended: then none is stored.
  */
 export async function pushInstructions(
-  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes'>,
+  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes' | 'claims' | 'log'>,
   runId: RunId,
   messages: readonly NewMessage[],
   carried: CarriedObjects = nothingCarried,
@@ -40,18 +42,20 @@ export async function pushInstructions(
     const fault = findFault('instruction', metadata, tree, now)
     if (fault) throw new DomainError('invalid-request', `Invalid message: ${fault}.`)
   }
-  return ctx.db.transaction(async (tx, afterCommit) => {
+  using handOver = new HandOver(ctx)
+  return await ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, runId)
     const receiverOf = ({ metadata }: NewMessage): NodeId => metadata.dstNodeId as NodeId
     const accepting = await ctx.runNodes.listAccepting(tx, runId, [...new Set(messages.map(receiverOf))])
     const accepted = messages.filter((message) => accepting.has(receiverOf(message)))
-    const sent = await sendAll(ctx, tx, afterCommit, accepted, carried)
+    const sent = await sendAll(ctx, tx, afterCommit, accepted, { carried, handOver })
     const missing = new Set(sent.flatMap(({ objectsToPush }) => objectsToPush))
     const receivers = accepted.map(receiverOf)
     const taken = accepted.map(({ metadata }) => metadata.messageId)
     const messageIds = messages.map((message) => (accepting.has(receiverOf(message)) ? message.metadata.messageId : ''))
     afterCommit(() => {
-      ctx.runNodes.wake(runId, receivers)
+      handOver.begin()
+      ctx.runNodes.wake(runId, accepted.filter((message) => !handOver.has(message)).map(receiverOf))
       ctx.progress.asked(runId, receivers.length)
       ctx.bells.deadlines.ring('deadlines')
       // A node that is offline now makes its instruction an error.
@@ -71,12 +75,15 @@ export async function claimInstruction(
   nodeId: NodeId,
   wait: { waitMs: number; signal: AbortSignal; endedAfter: bigint | undefined },
 ): Promise<StoredMessage | undefined> {
+  using call = ctx.claims.callOf(nodeId)
   const look = async (): Promise<{ message: StoredMessage | undefined } | undefined> => {
-    const message = await ctx.claims.next(nodeId)
+    const message = (await call.taken()) ?? (await ctx.claims.next(nodeId))
     const news = wait.endedAfter !== undefined && ctx.tasks.endedRuns.since(wait.endedAfter, nodeId).length > 0
-    return message || news ? { message } : undefined
+    if (message || news) return { message }
+    call.open()
+    return undefined
   }
-  const claimed = (await lookAgain(ctx.bells.instructions, nodeId, look, wait))?.message
+  const claimed = (await lookAgain(ctx.bells.instructions, nodeId, look, wait))?.message ?? (await call.taken())
   if (!claimed) return undefined
   if (wait.signal.aborted) {
     await giveBack(ctx, claimed)
@@ -86,6 +93,80 @@ export async function claimInstruction(
   const onBroken = (): void => void giveBack(ctx, claimed).catch(logNotGivenBack(ctx, nodeId))
   wait.signal.addEventListener('abort', onBroken, { once: true })
   return claimed
+}
+
+/**
+ * Hands the messages of a push to calls that wait for them: each gets its message when the push is stored. If the push fails
+ * the calls go on waiting. It may be stored all the same, if the connection to the database was lost.
+ */
+class HandOver implements Disposable {
+  readonly #ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'clock' | 'bells' | 'log'>
+  readonly #reserved = new Map<NewMessage, { readonly call: WaitingCall; readonly message: StoredMessage }>()
+  #hasBegun = false
+
+  constructor(ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'clock' | 'bells' | 'log'>) {
+    this.#ctx = ctx
+  }
+
+  /** Returns when the node receives the new message, if one of its calls waits for it. */
+  reserve(message: NewMessage): number | undefined {
+    const call = this.#ctx.claims.reserve(message.metadata.dstNodeId as NodeId)
+    if (!call) return undefined
+    const deliveredAt = this.#ctx.clock.now()
+    this.#reserved.set(message, { call, message: { ...message, state: 'fetched', deliveredAt, isJoined: false } })
+    return deliveredAt
+  }
+
+  /** Whether a call gets this message. */
+  has(message: NewMessage): boolean {
+    return this.#reserved.has(message)
+  }
+
+  /** The push is stored. */
+  begin(): void {
+    this.#hasBegun = true
+    void this.#giveAll()
+  }
+
+  /** Thousands of calls get their messages in turns: they are served meanwhile. */
+  async #giveAll(): Promise<void> {
+    const turn = takeTurns()
+    for (const { call, message } of this.#reserved.values()) {
+      this.#give(call, message, message)
+      await turn()
+    }
+  }
+
+  #give(call: WaitingCall, { metadata }: StoredMessage, given?: StoredMessage): void {
+    call.give(given)
+    this.#ctx.bells.instructions.ring(metadata.dstNodeId as NodeId)
+  }
+
+  [Symbol.dispose](): void {
+    if (this.#hasBegun || this.#reserved.size === 0) return
+    for (const { call, message } of this.#reserved.values()) {
+      this.#ctx.claims.doubtful.add(message)
+      this.#give(call, message)
+    }
+    settleDoubts(this.#ctx).catch((error) =>
+      this.#ctx.log.warn('It is not known yet whether a push was stored', { error: errorText(error) }),
+    )
+  }
+}
+
+/**
+ * Offers messages again that a push stored without a response of the database. Called after each such push, and again after a
+ * time without a database.
+ */
+export async function settleDoubts(ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'bells'>): Promise<void> {
+  const doubtful = [...ctx.claims.doubtful]
+  for (let start = 0; start < doubtful.length; start += limits.messagesPerTransactionMax) {
+    const some = doubtful.slice(start, start + limits.messagesPerTransactionMax)
+    await ctx.db.transaction(async (tx, afterCommit) => {
+      for (const message of some) await life.giveBack(ctx, tx, afterCommit, message)
+    })
+    for (const message of some) ctx.claims.doubtful.delete(message)
+  }
 }
 
 /** The node gets such an instruction at its next start, or that of the SuperLink. */

@@ -76,7 +76,20 @@ export async function sendWhole(ctx: Ctx, tx: Db, afterCommit: AfterCommit, own:
   const named = messages.map(idOf).map((id) => ({ messageId: id, objectIds: [id] }))
   const carried = own.map(({ message, content }) => ({ id: idOf(message), type: 'Message', bytes: content }))
   await ctx.objects.announceAll(tx, afterCommit, named, new Map(carried.map((object) => [object.id, object])))
-  await storeNew(ctx, tx, afterCommit, messages, () => true)
+  await storeNew(ctx, tx, afterCommit, messages, { isWhole: () => true })
+}
+
+interface Storing {
+  readonly isWhole: (message: NewMessage) => boolean
+  /** Objects that are stored in the rows of their messages. */
+  readonly joined?: messageStore.JoinedObjects
+  readonly handOver?: HandOver | undefined
+}
+
+/** Finds the calls of nodes that wait for a message. */
+export interface HandOver {
+  /** Returns when the node receives the new message, if one of its calls waits for it: after the commit. */
+  reserve(message: NewMessage): number | undefined
 }
 
 /** Stores new messages in their order: a node receives the oldest one first. */
@@ -85,12 +98,17 @@ export async function storeNew(
   tx: Db,
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
-  isWhole: (message: NewMessage) => boolean,
-  joined: messageStore.JoinedObjects = new Map(),
+  { isWhole, joined = new Map(), handOver }: Storing,
 ): Promise<void> {
   if (messages.length === 0) return
-  const states = messages.map((message) => (isWhole(message) ? 'offered' : 'announced'))
-  await messageStore.insertAll(tx, messages, states, joined)
+  const states: MessageState[] = []
+  const deliveredAt = new Map<NewMessage, number>()
+  for (const message of messages) {
+    const at = handOver?.reserve(message)
+    if (at !== undefined) deliveredAt.set(message, at)
+    states.push(at !== undefined ? 'fetched' : isWhole(message) ? 'offered' : 'announced')
+  }
+  await messageStore.insertAll(tx, messages, states, { joined, deliveredAt })
   const sent = messages.map(({ metadata }) => metadata)
   await participantStore.insertAll(
     tx,

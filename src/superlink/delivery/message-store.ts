@@ -101,17 +101,21 @@ export async function insertAll(
   tx: Db,
   messages: readonly NewMessage[],
   states: readonly MessageState[],
-  joined: JoinedObjects,
+  more: { readonly joined: JoinedObjects; readonly deliveredAt: ReadonlyMap<NewMessage, number> },
 ): Promise<void> {
   const rows: MessageValues[] = []
-  for (const [index, message] of messages.entries())
-    rows.push(await toRow(message, states[index] as MessageState, joined))
+  for (const [index, message] of messages.entries()) {
+    const { objects = null, count = 0 } = more.joined.get(message) ?? {}
+    const extra = { objects, object_count: count, delivered_at: more.deliveredAt.get(message) ?? null }
+    rows.push({ ...(await toRow(message, states[index] as MessageState)), ...extra })
+  }
   await insertRows(tx, rows)
 }
 
-async function toRow(message: NewMessage, state: MessageState, joined: JoinedObjects): Promise<MessageValues> {
-  const { metadata, error, tree } = message
-  const { objects = null, count = 0 } = joined.get(message) ?? {}
+async function toRow(
+  { metadata, error, tree }: NewMessage,
+  state: MessageState,
+): Promise<Omit<MessageValues, 'objects' | 'object_count' | 'delivered_at'>> {
   return {
     message_id: metadata.messageId,
     state,
@@ -128,9 +132,6 @@ async function toRow(message: NewMessage, state: MessageState, joined: JoinedObj
     error_code: error?.code ?? null,
     error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
     object_tree: await bytesInTurns(ObjectTreeSchema, tree),
-    objects,
-    object_count: count,
-    delivered_at: null,
   }
 }
 

@@ -101,7 +101,7 @@ export async function takeReplies(
   const judged = sent.map((one) => ({ ...one, judgement: judge(one, ctx.clock.now()) }))
   const good = judged.filter(({ judgement }) => 'instruction' in judgement)
   const replies = good.map(({ reply }) => reply)
-  const stored = await sendAll(ctx, tx, afterCommit, replies, carriedByAll(good))
+  const stored = await sendAll(ctx, tx, afterCommit, replies, { carried: carriedByAll(good) })
   const outcomes = new Map(replies.map((reply, index) => [reply, stored[index] as Sent]))
   return judged.map(({ nodeId, reply, judgement }) => {
     const outcome = outcomes.get(reply)

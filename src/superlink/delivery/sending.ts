@@ -17,14 +17,8 @@ type Ctx = Pick<SuperlinkContext, 'objects' | 'bells'>
  * Stores a message with the objects that came along, `announced` or `offered`. Returns whether it is new, and the objects
  * whose content is missing: none if its receiver has it already. Throws `invalid-request` if its id belongs to another message.
  */
-export async function send(
-  ctx: Ctx,
-  tx: Db,
-  afterCommit: AfterCommit,
-  message: NewMessage,
-  carried: CarriedObjects = nothingCarried,
-): Promise<Sent> {
-  const [sent] = await sendAll(ctx, tx, afterCommit, [message], carried)
+export async function send(ctx: Ctx, tx: Db, afterCommit: AfterCommit, message: NewMessage): Promise<Sent> {
+  const [sent] = await sendAll(ctx, tx, afterCommit, [message])
   return sent as Sent
 }
 
@@ -33,17 +27,23 @@ export interface Sent {
   readonly objectsToPush: readonly string[]
 }
 
+interface Along {
+  /** Objects that came along. */
+  readonly carried?: CarriedObjects
+  readonly handOver?: life.HandOver | undefined
+}
+
 /** As `send`, for several messages, in their order. All of them go the same way. */
 export async function sendAll(
   ctx: Ctx,
   tx: Db,
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
-  carried: CarriedObjects = nothingCarried,
+  along: Along = {},
 ): Promise<Sent[]> {
   const sent = new Map<NewMessage, Sent>()
   for (const some of withoutRepetition(messages)) {
-    for (const [message, outcome] of await sendDistinct(ctx, tx, afterCommit, some, carried)) sent.set(message, outcome)
+    for (const [message, outcome] of await sendDistinct(ctx, tx, afterCommit, some, along)) sent.set(message, outcome)
   }
   return messages.map((message) => sent.get(message) as Sent)
 }
@@ -67,7 +67,7 @@ async function sendDistinct(
   tx: Db,
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
-  carried: CarriedObjects,
+  { carried = nothingCarried, handOver }: Along,
 ): Promise<Map<NewMessage, Sent>> {
   const known = new Map((await messageStore.listSent(tx, messages.map(life.idOf))).map((one) => [life.idOf(one), one]))
   const sent = new Map<NewMessage, Sent>()
@@ -100,7 +100,7 @@ async function sendDistinct(
     })
   const isNew = (message: NewMessage): boolean => !known.has(life.idOf(message))
   const isWhole = (message: NewMessage): boolean => sent.get(message)?.objectsToPush.length === 0
-  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNew), isWhole, joined)
+  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNew), { isWhole, joined, handOver })
   return sent
 }
 

@@ -19,6 +19,7 @@ import { Tasks } from '../../tasks/tasks.ts'
 import { Participants } from '../access/participants.ts'
 import { createBells, type SuperlinkContext } from '../context.ts'
 import { CheckedReplies } from '../delivery/checked-replies.ts'
+import { Claims } from '../delivery/claims.ts'
 import { collectReplies } from '../delivery/collect-replies.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
 import { complete } from '../delivery/life.ts'
@@ -71,6 +72,7 @@ async function setUp() {
     tasks: new Tasks({ db, clock, log, onFinished }),
     runNodes: fleet,
     simulation: { fleet, machine },
+    claims: new Claims({ db, clock }),
   } as unknown as SuperlinkContext
   const stop = new AbortController()
   const job = fleet.run(stop.signal)
