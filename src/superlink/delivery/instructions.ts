@@ -95,6 +95,9 @@ export async function claimInstruction(
   return claimed
 }
 
+/** The replies of the first SuperNodes wait a little, so that the last ones have their messages soon. In milliseconds. */
+const handOverSliceMs = 20
+
 /**
  * Hands the messages of a push to calls that wait for them: each gets its message when the push is stored. If the push fails
  * the calls go on waiting. It may be stored all the same, if the connection to the database was lost.
@@ -130,7 +133,7 @@ class HandOver implements Disposable {
 
   /** Thousands of calls get their messages in turns: they are served meanwhile. */
   async #giveAll(): Promise<void> {
-    const turn = takeTurns()
+    const turn = takeTurns(handOverSliceMs)
     for (const { call, message } of this.#reserved.values()) {
       this.#give(call, message, message)
       await turn()
