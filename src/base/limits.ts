@@ -32,6 +32,8 @@ export const limits = {
   carriedObjectsMax: 500,
   /** The objects of a reply up to this size are stored in its row. */
   joinedObjectsBytesMax: 64 * KiB,
+  /** The row of an instruction is written several times. */
+  joinedRootBytesMax: 8 * KiB,
   carriedPerCallBytesMax: 4 * MiB,
   /** Such objects that a ServerApp keeps in memory with replies that it has not added to a mean; of more it fetches them then. */
   carriedHeldBytesMax: 64 * MiB,

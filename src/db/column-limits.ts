@@ -74,6 +74,7 @@ export const columnLimits = {
     error_reason: 'reasonBytesMax',
     object_tree: 'objectTreeBytesMax',
     objects: 'joinedObjectsBytesMax',
+    bundle_id: 'hashBytesMax',
   },
   participant: {},
   message_object: { message_id: 'hashBytesMax', object_id: 'hashBytesMax' },

@@ -169,5 +169,7 @@ export const migrations: readonly string[] = [
   `
   ALTER TABLE message ADD COLUMN objects BLOB;
   ALTER TABLE message ADD COLUMN object_count INTEGER NOT NULL DEFAULT 0;
+  ALTER TABLE message ADD COLUMN bundle_id TEXT;
+  CREATE INDEX message_bundle ON message (bundle_id) WHERE bundle_id IS NOT NULL;
   `,
 ]

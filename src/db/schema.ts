@@ -208,10 +208,12 @@ export interface MessageTable {
   error_reason: string | null
   /** Protobuf `ObjectTree`. */
   object_tree: Uint8Array
-  /** The objects of a small reply that came with them, as `joinObjects` joins them; then it has no rows for its objects. */
+  /** The objects of a small message that came with it, as `joinObjects` joins them, without those of its bundle. */
   objects: Uint8Array | null
-  /** How many objects these are. */
+  /** How many objects the message is made of, if they are in its row; otherwise 0. */
   object_count: Generated<number>
+  /** The name under which `message_object` has what this message shares with others, if it has own objects in its row. */
+  bundle_id: string | null
   /** When a node received it for the last time. */
   delivered_at: Instant | null
   /** Order of arrival. */

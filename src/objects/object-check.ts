@@ -1,5 +1,6 @@
 import { fromBinary } from '@bufbuild/protobuf'
 import type { Db } from '../db/database.ts'
+import type { Row } from '../db/schema.ts'
 import { ObjectTreeSchema } from '../gen/flwr/proto/message_pb.ts'
 import { splitObjects } from './joined-objects.ts'
 import { objectId } from './object-format.ts'
@@ -43,12 +44,12 @@ export async function* checkObjects(db: Db, source: ObjectSource, check: ObjectC
   for (const row of nameless) yield `The message ${row.message_id} names the object ${row.object_id}, which is unknown.`
 }
 
-/** Objects in the rows of their messages have no ids there: together they must be those that the message's tree names. */
+/** Objects in the rows of their messages have no ids there: they must be those of the message's tree, or its root. */
 async function* checkJoined(db: Db, check: ObjectCheck): AsyncGenerator<string> {
   for (let last = 0; ; ) {
     const rows = await db
       .selectFrom('message')
-      .select(['position', 'message_id', 'run_id', 'object_tree', 'objects', 'object_count'])
+      .select(['position', 'message_id', 'run_id', 'object_tree', 'objects', 'object_count', 'bundle_id'])
       .where('position', '>', last)
       .where('objects', 'is not', null)
       .orderBy('position')
@@ -56,7 +57,7 @@ async function* checkJoined(db: Db, check: ObjectCheck): AsyncGenerator<string> 
       .execute()
     for (const row of rows) {
       check.objects += row.object_count
-      if (!isJoinedAsNamed(row.object_tree, row.objects ?? new Uint8Array()))
+      if (!isJoinedAsNamed(row))
         yield `The objects of message ${row.message_id} are damaged in the database; needed by run ${row.run_id}.`
     }
     const next = rows.at(-1)?.position
@@ -65,10 +66,11 @@ async function* checkJoined(db: Db, check: ObjectCheck): AsyncGenerator<string> 
   }
 }
 
-function isJoinedAsNamed(tree: Uint8Array, joined: Uint8Array): boolean {
+function isJoinedAsNamed(row: Pick<Row<'message'>, 'object_tree' | 'objects' | 'bundle_id'>): boolean {
   try {
-    const ids = new Set(splitObjects(joined).map(objectId))
-    const named = flattenTree(fromBinary(ObjectTreeSchema, tree))
+    const ids = new Set(splitObjects(row.objects ?? new Uint8Array()).map(objectId))
+    const tree = fromBinary(ObjectTreeSchema, row.object_tree)
+    const named = row.bundle_id === null ? flattenTree(tree) : [tree.objectId]
     return named.length === ids.size && named.every((id) => ids.has(id))
   } catch {
     return false
@@ -121,7 +123,14 @@ async function isStillStored(db: Db, id: string): Promise<boolean> {
 async function faultOf(db: Db, id: string, what: string): Promise<string> {
   const runs = await db
     .selectFrom('message_object')
-    .innerJoin('message', 'message.message_id', 'message_object.message_id')
+    .innerJoin('message', (join) =>
+      join.on(({ eb, or, ref }) =>
+        or([
+          eb('message.message_id', '=', ref('message_object.message_id')),
+          eb('message.bundle_id', '=', ref('message_object.message_id')),
+        ]),
+      ),
+    )
     .where('message_object.object_id', '=', id)
     .select('message.run_id')
     .distinct()

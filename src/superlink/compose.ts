@@ -161,7 +161,7 @@ export async function startSuperlink(
     events: new EventLog({ db, clock, bells, hasWebhook: config.webhook !== undefined }),
     traffic: new Traffic(db, observer),
     progress: new RunProgress(observer),
-    claims: new Claims({ db, clock }),
+    claims: new Claims(() => ctx),
     replyIntake: new ReplyIntake(() => ctx),
     passingReplies: new PassingReplies(),
     checkedReplies: new CheckedReplies(),

@@ -288,7 +288,8 @@ async function fill(core: SuperlinkCore): Promise<Values> {
     },
     ...{
       messages: [{ metadata, error: undefined, tree: deflated.tree }],
-      more: { joined: new Map(), deliveredAt: new Map() },
+      storing: () => ({ state: 'offered' }),
+      bundleIds: ['b'],
       sent: [instruction.metadata],
     },
     ...{ metadata, state: 'offered', states: ['offered'], owners: 'all', savedAt: 0, launch: 1 },

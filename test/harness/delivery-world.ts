@@ -263,7 +263,7 @@ export class DeliveryWorld {
       const confirmed = new Set(node.confirmed)
       const answered = new Set(this.#asked.filter(({ answer }) => answer !== undefined))
       const hangUp = new AbortController()
-      const claiming = this.#core.claim(node.id, hangUp.signal)
+      const claiming = this.#core.claim(node.id, hangUp.signal, this.#random(2) === 0)
       for (let turn = 0; turn < (hangsUpAfter ?? 0); turn++) await Promise.resolve()
       if (hangsUpAfter !== undefined) hangUp.abort()
       await this.#hear(life, claiming, (message) => {

@@ -176,7 +176,7 @@ export class SuperlinkCore implements AsyncDisposable {
       events: new EventLog({ db, clock, bells, hasWebhook: false }),
       traffic: new Traffic(db, observer),
       progress: new RunProgress(observer),
-      claims: new Claims({ db, clock }),
+      claims: new Claims(() => ctx),
       replyIntake: new ReplyIntake(() => ctx),
       passingReplies: new PassingReplies(),
       checkedReplies: new CheckedReplies(),
@@ -237,9 +237,13 @@ export class SuperlinkCore implements AsyncDisposable {
   }
 
   /** An instruction that the ServerApp of a run could push. */
-  instruction(runId: RunId, nodeId: bigint, options: { ttl?: number; bytes?: number } = {}): OwnMessage {
+  instruction(
+    runId: RunId,
+    nodeId: bigint,
+    options: { ttl?: number; bytes?: number; content?: RecordDict } = {},
+  ): OwnMessage {
     const message = Message.create({
-      content: this.#content(options.bytes),
+      content: options.content ?? this.#content(options.bytes),
       messageType: 'train',
       dstNodeId: nodeId,
       ttl: options.ttl ?? 3600,
@@ -312,8 +316,8 @@ export class SuperlinkCore implements AsyncDisposable {
   }
 
   /** The SuperNode asks for an instruction, without waiting. */
-  claim(nodeId: NodeId, signal = this.#signal): Promise<StoredMessage | undefined> {
-    return claimInstruction(this.ctx, nodeId, { waitMs: 0, signal, endedAfter: undefined })
+  claim(nodeId: NodeId, signal = this.#signal, takesWhole = false): Promise<StoredMessage | undefined> {
+    return claimInstruction(this.ctx, nodeId, { waitMs: 0, signal, endedAfter: undefined, takesWhole })
   }
 
   confirm(message: OwnMessage): Promise<void> {

@@ -5,6 +5,7 @@ import type { Control } from '../../gen/flwr/proto/control_pb.ts'
 import type { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { OwnerRules } from '../../rpc/service.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { takeInstructionsApart } from '../delivery/joined-messages.ts'
 import type { Node } from '../nodes/node.ts'
 import * as nodeStore from '../nodes/node-store.ts'
 import { ensureRunRunning, type Run } from '../runs/run.ts'
@@ -33,10 +34,9 @@ export interface FleetOwned {
  * Every rule needs a run that is running and has asked the node for something. The run of other nodes is refused as one that
  * does not exist, so that no node learns whether it guessed the id of a run.
  */
-export function fleetOwners({
-  db: { read },
-  participants,
-}: Pick<SuperlinkContext, 'db' | 'participants'>): OwnerRules<FleetOwned> {
+export function fleetOwners(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'participants'>): OwnerRules<FleetOwned> {
+  const { participants } = ctx
+  const { read } = ctx.db
   /** Returns the id of a running run that has asked the node for something. */
   async function running(nodeId: NodeId, runId: bigint): Promise<RunId> {
     if (await participants.ensureRunning(nodeId, runId as RunId)) return runId as RunId
@@ -68,7 +68,10 @@ export function fleetOwners({
       return isObjectFrom(read, nodeId, await running(nodeId, runId), objectId)
     },
     async 'received-object'({ nodeId }: Caller, { runId, objectId }: FleetRequest<'pullObject'>) {
-      return isObjectTo(read, nodeId, await running(nodeId, runId), objectId)
+      const asked = await running(nodeId, runId)
+      if (await isObjectTo(read, nodeId, asked, objectId)) return true
+      // A node that received a message with its objects may ask for one of them all the same.
+      return (await takeInstructionsApart(ctx, asked, nodeId)) && isObjectTo(read, nodeId, asked, objectId)
     },
   }
 }

@@ -76,7 +76,10 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         if (request.responseLost) await offerAgain(ctx, redeliveries, nodeId)
         const heartbeatCounted = ctx.knownNodes.beat(nodeId, request.heartbeatInterval * 1000, ctx.clock.now())
         const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
-          claimInstruction(ctx, nodeId, { waitMs, signal: call.signal, endedAfter }),
+          claimInstruction(ctx, nodeId, {
+            ...{ waitMs, signal: call.signal, endedAfter },
+            takesWhole: request.objectsBytesMax > 0,
+          }),
         )
         const news = endedAfter === undefined ? {} : endedRuns.news(endedAfter, nodeId)
         const ours = endedAfter === undefined ? {} : { objectsBytesMax: limits.carriedBytesMax, heartbeatCounted }

@@ -19,7 +19,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { collectReplies } from '../delivery/collect-replies.ts'
 import { confirmReceived } from '../delivery/confirm.ts'
 import { pushInstructions } from '../delivery/instructions.ts'
-import { takeRunApart } from '../delivery/joined-replies.ts'
+import { takeRepliesApart } from '../delivery/joined-messages.ts'
 import * as messageStore from '../delivery/message-store.ts'
 import { packMessages, passingOf } from '../delivery/whole-messages.ts'
 import type { Node } from '../nodes/node.ts'
@@ -58,7 +58,7 @@ export function createSuperlinkBackend(ctx: SuperlinkContext): RuntimeBackend {
       ctx.passingReplies.find(runId, objectId) !== undefined ||
       (await isObjectOfRun(ctx.db.read, runId, objectId)) ||
       // A ServerApp that received a reply with its objects may ask for one of them all the same.
-      ((await takeRunApart(ctx, runId)) && (await isObjectOfRun(ctx.db.read, runId, objectId))),
+      ((await takeRepliesApart(ctx, runId)) && (await isObjectOfRun(ctx.db.read, runId, objectId))),
     ensureReceiver: ({ runId }, messageIds) => ensureSentToApp(ctx.db.read, runId, messageIds),
     async pushMessages(task, request) {
       if (request.messagesList.length !== request.messageObjectTrees.length)

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { temporaryDirectory } from '../../../test/harness/directory.ts'
 import { InMemoryClient } from '../../../test/harness/in-memory-client.ts'
 import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { nothing, type OwnMessage, openConnection, SuperlinkCore } from '../../../test/harness/superlink-core.ts'
@@ -8,12 +9,16 @@ import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import { Runtime } from '../../gen/flwr/proto/runtime_pb.ts'
 import { generateNodeKey } from '../../identity/node-key.ts'
+import { NdArray } from '../../message/nd-array.ts'
+import { ArrayRecord, RecordDict } from '../../message/records.ts'
 import { joinObjects } from '../../objects/joined-objects.ts'
 import { checkObjects } from '../../objects/object-check.ts'
 import { encodeObject, objectId } from '../../objects/object-format.ts'
 import { folderSource } from '../../objects/object-source.ts'
 import { flattenTree, objectTree } from '../../objects/object-tree.ts'
 import { createRuntimeService } from '../../tasks/runtime-service.ts'
+import { isObjectTo } from '../access/ownership.ts'
+import { takeInstructionsApart } from '../delivery/joined-messages.ts'
 import type { StoredMessage } from '../delivery/message-store.ts'
 import { packMessages } from '../delivery/whole-messages.ts'
 import { countRunBytes, countRunObjects } from '../quotas/usage-store.ts'
@@ -134,6 +139,54 @@ test('a small reply is one row with its objects, until a ServerApp asks for them
   assert.deepEqual(await used(), [5, bytes])
   assert.deepEqual(await faultsOf(core), [])
   await end(reply)
+})
+
+test('what instructions share is stored once, and stays until the last of them is gone, also after a restart', async () => {
+  using directory = temporaryDirectory()
+  const folder = directory.path
+  const content = new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(new Float32Array(100)) }) })
+  const pushed = await (async () => {
+    await using core = await SuperlinkCore.start({ folder })
+    const nodes: NodeId[] = []
+    for (const key of ['whole', 'in parts', 'slow']) nodes.push(await core.join(key))
+    const { runId } = await core.run()
+    const instructions = nodes.map((nodeId) => core.instruction(runId, nodeId, { content }))
+    await core.push(runId, instructions, { carries: true, upload: false })
+    assert.deepEqual(await core.leftovers(), { ...nothing, message: 3, message_object: 4, object: 4 })
+    assert.equal(await countRunObjects(core.ctx.db.read, runId), 15)
+    const shared = instructions[0]?.deflated.tree.children[0]
+    const sharedBytes = (instructions[0] as OwnMessage).deflated.objects
+      .entries()
+      .reduce((sum, [id, read]) => (shared && flattenTree(shared).includes(id) ? sum + read().length : sum), 0)
+    const roots = instructions.reduce(
+      (sum, { deflated, messageId }) => sum + (deflated.objects.get(messageId)?.().length ?? 0),
+      0,
+    )
+    assert.equal(await countRunBytes(core.ctx.db.read, runId), sharedBytes + roots)
+    return { runId, nodes, instructions }
+  })()
+  await using core = await SuperlinkCore.start({ folder })
+  const { runId, nodes, instructions } = pushed
+  const [whole, inParts, slow] = nodes as [NodeId, NodeId, NodeId]
+  const first = (await core.claim(whole, undefined, true)) as StoredMessage
+  const { objects } = await packMessages(core.ctx, [first], { bytesMax: limits.carriedBytesMax })
+  assert.deepEqual(objects.map(objectId).toSorted(), flattenTree(first.tree).toSorted())
+  const second = (await core.claim(inParts)) as StoredMessage
+  for (const id of flattenTree(second.tree)) assert.ok(await isObjectTo(core.ctx.db.read, inParts, runId, id), id)
+  assert.deepEqual(await faultsOf(core), [])
+  const third = (await core.claim(slow, undefined, true)) as StoredMessage
+  for (const [index, instruction] of instructions.entries()) {
+    if (index === 2) {
+      // It received the message with its objects, and asks for one all the same.
+      assert.equal(await takeInstructionsApart(core.ctx, runId, slow), true)
+      for (const id of flattenTree(third.tree)) assert.ok((await core.ctx.objects.get(id))?.content, id)
+    }
+    const reply = core.replyTo(instruction)
+    await core.reply(reply, { carries: true, upload: false })
+    await core.collect(runId, [instruction.messageId])
+    await core.confirm(reply)
+  }
+  assert.deepEqual(await core.leftovers(), nothing)
 })
 
 test('flower-superlink check finds a reply whose objects are damaged', async () => {

@@ -2,6 +2,7 @@ import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { Together } from '../../base/together.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { takeApartIn } from './joined-messages.ts'
 import * as life from './life.ts'
 import type { StoredMessage } from './message-store.ts'
 import { listWaiting, readWaiting } from './node-messages.ts'
@@ -11,7 +12,7 @@ import { listWaiting, readWaiting } from './node-messages.ts'
  * are looked for: of many nodes in common transactions.
  */
 export class Claims {
-  readonly #together: Together<NodeId, StoredMessage | undefined>
+  readonly #together: Together<Asking, StoredMessage | undefined>
   /**
    * Messages of pushes that have failed or whose outcome is unknown, for calls that wait: stored or not, no node has received
    * them. See `settleDoubts`.
@@ -19,23 +20,23 @@ export class Claims {
   readonly doubtful = new Set<StoredMessage>()
   readonly #waiting = new Map<NodeId, Set<WaitingCall>>()
 
-  constructor(ctx: Pick<SuperlinkContext, 'db' | 'clock'>) {
+  constructor(ctx: () => Pick<SuperlinkContext, 'db' | 'clock' | 'objects'>) {
     this.#together = new Together({
-      work: (nodeIds) => claimAll(ctx, nodeIds),
+      work: (asking) => claimAll(ctx(), asking),
       // Two calls of one node receive different messages.
-      keysOf: (nodeId) => [nodeId],
+      keysOf: ({ nodeId }) => [nodeId],
       atOnce: limits.messagesPerTransactionMax,
     })
   }
 
   /** Hands out the oldest message that waits for the node, if there is one. */
-  next(nodeId: NodeId): Promise<StoredMessage | undefined> {
-    return this.#together.do(nodeId)
+  next(nodeId: NodeId, takesWhole: boolean): Promise<StoredMessage | undefined> {
+    return this.#together.do({ nodeId, takesWhole })
   }
 
   /** Returns a call of a node, which does not wait yet. The caller disposes of it. */
-  callOf(nodeId: NodeId): WaitingCall {
-    return new WaitingCall({
+  callOf(nodeId: NodeId, takesWhole: boolean): WaitingCall {
+    return new WaitingCall(takesWhole, {
       open: (call) => this.#waiting.set(nodeId, (this.#waiting.get(nodeId) ?? new Set()).add(call)),
       close: (call) => {
         const ofNode = this.#waiting.get(nodeId)
@@ -57,7 +58,11 @@ export class WaitingCall implements Disposable {
   readonly #places: { open: (call: WaitingCall) => void; close: (call: WaitingCall) => void }
   #reserved: PromiseWithResolvers<StoredMessage | undefined> | undefined
 
-  constructor(places: { open: (call: WaitingCall) => void; close: (call: WaitingCall) => void }) {
+  /** Whether it takes the objects of a small message along. */
+  readonly takesWhole: boolean
+
+  constructor(takesWhole: boolean, places: { open: (call: WaitingCall) => void; close: (call: WaitingCall) => void }) {
+    this.takesWhole = takesWhole
     this.#places = places
   }
 
@@ -89,14 +94,22 @@ export class WaitingCall implements Disposable {
   }
 }
 
+interface Asking {
+  readonly nodeId: NodeId
+  readonly takesWhole: boolean
+}
+
 async function claimAll(
-  { db, clock }: Pick<SuperlinkContext, 'db' | 'clock'>,
-  nodeIds: readonly NodeId[],
+  ctx: Pick<SuperlinkContext, 'db' | 'clock' | 'objects'>,
+  asking: readonly Asking[],
 ): Promise<(StoredMessage | undefined)[]> {
-  const now = clock.now()
+  const { db } = ctx
+  const now = ctx.clock.now()
+  const nodeIds = asking.map(({ nodeId }) => nodeId)
   const asked = await listWaiting(db.read, nodeIds, now)
   if (asked.length === 0) return nodeIds.map(() => undefined)
-  const claimed = await db.transaction(async (tx) => {
+  const inParts = new Set(asking.filter(({ takesWhole }) => !takesWhole).map(({ nodeId }) => nodeId))
+  const claimed = await db.transaction(async (tx, afterCommit) => {
     // Look again in the transaction: a message may have been given back or forgotten.
     const found = await listWaiting(
       tx,
@@ -104,12 +117,19 @@ async function claimAll(
       now,
     )
     const messages = await readWaiting(tx, found)
+    const apart = messages.filter(({ isJoined, metadata }) => isJoined && inParts.has(metadata.dstNodeId as NodeId))
+    if (apart.length > 0) await takeApartIn(ctx, tx, afterCommit, apart.map(life.idOf))
     await life.handOut(tx, messages, now)
-    return messages
+    const parted = new Set(apart)
+    return messages.map((message) => (parted.has(message) ? withoutJoined(message) : message))
   })
   const byNode = new Map(claimed.map((message) => [message.metadata.dstNodeId, message]))
   return nodeIds.map((nodeId) => {
     const message = byNode.get(nodeId)
     return message && { ...message, state: 'fetched' as const, deliveredAt: now }
   })
+}
+
+function withoutJoined({ joined: _joined, ...message }: StoredMessage): StoredMessage {
+  return { ...message, isJoined: false }
 }

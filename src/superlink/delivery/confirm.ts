@@ -20,7 +20,7 @@ export async function confirmInstruction(ctx: TakingCtx, messageId: string): Pro
     // Also before a restart of the SuperLink, which offers it again.
     const wasReceived = instruction.deliveredAt !== undefined || instruction.state === 'answered'
     const [whole] = wasReceived ? await messageStore.listWhole(tx, [messageId]) : []
-    if (whole !== undefined) return life.hold(ctx, tx, afterCommit, messageId)
+    if (whole !== undefined) return life.hold(ctx, tx, afterCommit, instruction)
     if (await findReplyTo(tx, messageId)) return
     const { dstNodeId: node, runId: run } = instruction.metadata
     ctx.log.warn('A SuperNode confirmed an instruction that it cannot have received', { node, run })

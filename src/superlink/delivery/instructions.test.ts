@@ -16,7 +16,7 @@ async function setUp() {
   const { runId } = await core.run()
   /** A call that is held until there is an instruction. */
   const hold = (signal = new AbortController().signal, endedAfter?: bigint) =>
-    claimInstruction(core.ctx, nodeId, { waitMs: 60_000, signal, endedAfter })
+    claimInstruction(core.ctx, nodeId, { waitMs: 60_000, signal, endedAfter, takesWhole: true })
   return { core, nodeId, runId, hold, [Symbol.asyncDispose]: () => core[Symbol.asyncDispose]() }
 }
 

@@ -10,9 +10,9 @@ import type { SuperlinkContext } from '../context.ts'
 import { ensureRunOpen } from '../runs/run.ts'
 import type { WaitingCall } from './claims.ts'
 import * as life from './life.ts'
-import type { NewMessage, StoredMessage } from './message-store.ts'
+import type { JoinedObjects, NewMessage, StoredMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
-import { sendAll } from './sending.ts'
+import { type HandOver, sendAll } from './sending.ts'
 import { findFault } from './validate.ts'
 
 /**
@@ -26,7 +26,10 @@ import { findFault } from './validate.ts'
  * `invalid-request` for a malformed message, and `run-not-running` if the run has ended: then none is stored.
  */
 export async function pushInstructions(
-  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes' | 'claims' | 'log'>,
+  ctx: Pick<
+    SuperlinkContext,
+    'db' | 'objects' | 'clock' | 'bells' | 'progress' | 'runNodes' | 'claims' | 'log' | 'simulation'
+  >,
   runId: RunId,
   messages: readonly NewMessage[],
   carried: CarriedObjects = nothingCarried,
@@ -42,13 +45,17 @@ export async function pushInstructions(
     const fault = findFault('instruction', metadata, tree, now)
     if (fault) throw new DomainError('invalid-request', `Invalid message: ${fault}.`)
   }
-  using handOver = new HandOver(ctx)
+  using handOver = new PushHandOver(ctx)
   return await ctx.db.transaction(async (tx, afterCommit) => {
     await ensureRunOpen(tx, runId)
     const receiverOf = ({ metadata }: NewMessage): NodeId => metadata.dstNodeId as NodeId
     const accepting = await ctx.runNodes.listAccepting(tx, runId, [...new Set(messages.map(receiverOf))])
     const accepted = messages.filter((message) => accepting.has(receiverOf(message)))
-    const sent = await sendAll(ctx, tx, afterCommit, accepted, { carried, handOver })
+    const sent = await sendAll(ctx, tx, afterCommit, accepted, {
+      carried,
+      handOver,
+      mayJoin: ctx.simulation === undefined,
+    })
     const missing = new Set(sent.flatMap(({ objectsToPush }) => objectsToPush))
     const receivers = accepted.map(receiverOf)
     const taken = accepted.map(({ metadata }) => metadata.messageId)
@@ -68,16 +75,17 @@ export async function pushInstructions(
 
 /**
  * Returns the next instruction for a node. Waits for one for up to `waitMs`, or until a run of the node ends after the
- * position `endedAfter` in the list of ended runs: the node has not been notified of these.
+ * position `endedAfter` in the list of ended runs: the node has not been notified of these. Unless it `takesWhole` messages,
+ * it will ask for each object.
  */
 export async function claimInstruction(
   ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'bells' | 'tasks' | 'log'>,
   nodeId: NodeId,
-  wait: { waitMs: number; signal: AbortSignal; endedAfter: bigint | undefined },
+  wait: { waitMs: number; signal: AbortSignal; endedAfter: bigint | undefined; takesWhole: boolean },
 ): Promise<StoredMessage | undefined> {
-  using call = ctx.claims.callOf(nodeId)
+  using call = ctx.claims.callOf(nodeId, wait.takesWhole)
   const look = async (): Promise<{ message: StoredMessage | undefined } | undefined> => {
-    const message = (await call.taken()) ?? (await ctx.claims.next(nodeId))
+    const message = (await call.taken()) ?? (await ctx.claims.next(nodeId, wait.takesWhole))
     const news = wait.endedAfter !== undefined && ctx.tasks.endedRuns.since(wait.endedAfter, nodeId).length > 0
     if (message || news) return { message }
     call.open()
@@ -102,22 +110,26 @@ const handOverSliceMs = 20
  * Hands the messages of a push to calls that wait for them: each gets its message when the push is stored. If the push fails
  * the calls go on waiting. It may be stored all the same, if the connection to the database was lost.
  */
-class HandOver implements Disposable {
+class PushHandOver implements HandOver, Disposable {
   readonly #ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'clock' | 'bells' | 'log'>
-  readonly #reserved = new Map<NewMessage, { readonly call: WaitingCall; readonly message: StoredMessage }>()
+  readonly #reserved = new Map<NewMessage, { readonly call: WaitingCall; message: StoredMessage }>()
   #hasBegun = false
 
   constructor(ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'clock' | 'bells' | 'log'>) {
     this.#ctx = ctx
   }
 
-  /** Returns when the node receives the new message, if one of its calls waits for it. */
-  reserve(message: NewMessage): number | undefined {
+  reserve(message: NewMessage): { at: number; takesWhole: boolean } | undefined {
     const call = this.#ctx.claims.reserve(message.metadata.dstNodeId as NodeId)
     if (!call) return undefined
-    const deliveredAt = this.#ctx.clock.now()
-    this.#reserved.set(message, { call, message: { ...message, state: 'fetched', deliveredAt, isJoined: false } })
-    return deliveredAt
+    const at = this.#ctx.clock.now()
+    this.#reserved.set(message, { call, message: { ...message, state: 'fetched', deliveredAt: at, isJoined: false } })
+    return { at, takesWhole: call.takesWhole }
+  }
+
+  noteStored(message: NewMessage, joined: JoinedObjects | undefined): void {
+    const reserved = this.#reserved.get(message)
+    if (reserved && joined) reserved.message = { ...reserved.message, isJoined: true, joined }
   }
 
   /** Whether a call gets this message. */

@@ -1,9 +1,12 @@
 import type { RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
+import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
+import { type ObjectTree, ObjectTreeSchema } from '../../gen/flwr/proto/message_pb.ts'
 import { splitObjects } from '../../objects/joined-objects.ts'
-import { serverApp } from './message-rows.ts'
+import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
+import type { JoinedObjects } from './message-store.ts'
 
 /** Queries of objects that are in the rows of their messages. */
 
@@ -39,16 +42,46 @@ export async function listJoinedSizes(db: Db, ids: readonly string[]): Promise<R
   return found
 }
 
-const selectOfRun = statement<{ runId: RunId }, { message_id: string }>((db, value) =>
+const selectTo = statement<{ runId: RunId; dstNodeId: bigint }, { message_id: string }>((db, value) =>
   db
     .selectFrom('message')
     .select('message_id')
-    .where('dst_node_id', '=', serverApp)
+    .where('dst_node_id', '=', value('dstNodeId'))
     .where('run_id', '=', value('runId'))
     .where('objects', 'is not', null),
 )
 
-/** Returns the messages of a run that have their objects in their rows. */
-export async function listJoinedOfRun(db: Db, runId: RunId): Promise<string[]> {
-  return (await selectOfRun(db, { runId })).rows.map((row) => row.message_id)
+/** Returns the messages of a run to a node, or its ServerApp, that have objects in their rows. */
+export async function listJoinedTo(db: Db, runId: RunId, dstNodeId: bigint): Promise<string[]> {
+  return (await selectTo(db, { runId, dstNodeId })).rows.map((row) => row.message_id)
+}
+
+const selectMessages = statement<
+  { ids: IdList },
+  Pick<Row<'message'>, 'message_id' | 'object_tree' | 'objects' | 'bundle_id'>
+>((db, value) =>
+  db
+    .selectFrom('message')
+    .select(['message_id', 'object_tree', 'objects', 'bundle_id'])
+    .where('message_id', 'in', idsOf(value('ids')))
+    .where('objects', 'is not', null),
+)
+
+interface JoinedMessage {
+  readonly messageId: string
+  readonly tree: ObjectTree
+  readonly joined: JoinedObjects
+}
+
+/** Returns those of these messages that have objects in their rows. */
+export async function listJoinedMessages(db: Db, ids: readonly string[]): Promise<JoinedMessage[]> {
+  const found: JoinedMessage[] = []
+  for (const some of inBatches(ids)) {
+    for (const row of (await selectMessages(db, { ids: some })).rows) {
+      const tree = await decodeInTurns(ObjectTreeSchema, row.object_tree)
+      const joined = { objects: row.objects ?? new Uint8Array(), bundleId: row.bundle_id ?? undefined }
+      found.push({ messageId: row.message_id, tree, joined })
+    }
+  }
+  return found
 }

@@ -2,7 +2,7 @@ import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { Metadata } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
-import type { MessageState, NewMessage, StoredMessage } from './message-store.ts'
+import type { MessageState, NewMessage, SentMessage, StoredMessage, Storing } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
 import * as participantStore from './participant-store.ts'
@@ -76,20 +76,7 @@ export async function sendWhole(ctx: Ctx, tx: Db, afterCommit: AfterCommit, own:
   const named = messages.map(idOf).map((id) => ({ messageId: id, objectIds: [id] }))
   const carried = own.map(({ message, content }) => ({ id: idOf(message), type: 'Message', bytes: content }))
   await ctx.objects.announceAll(tx, afterCommit, named, new Map(carried.map((object) => [object.id, object])))
-  await storeNew(ctx, tx, afterCommit, messages, { isWhole: () => true })
-}
-
-interface Storing {
-  readonly isWhole: (message: NewMessage) => boolean
-  /** Objects that are stored in the rows of their messages. */
-  readonly joined?: messageStore.JoinedObjects
-  readonly handOver?: HandOver | undefined
-}
-
-/** Finds the calls of nodes that wait for a message. */
-export interface HandOver {
-  /** Returns when the node receives the new message, if one of its calls waits for it: after the commit. */
-  reserve(message: NewMessage): number | undefined
+  await storeNew(ctx, tx, afterCommit, messages, () => ({ state: 'offered' }))
 }
 
 /** Stores new messages in their order: a node receives the oldest one first. */
@@ -98,22 +85,16 @@ export async function storeNew(
   tx: Db,
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
-  { isWhole, joined = new Map(), handOver }: Storing,
+  storing: (message: NewMessage) => Storing,
 ): Promise<void> {
   if (messages.length === 0) return
-  const states: MessageState[] = []
-  const deliveredAt = new Map<NewMessage, number>()
-  for (const message of messages) {
-    const at = handOver?.reserve(message)
-    if (at !== undefined) deliveredAt.set(message, at)
-    states.push(at !== undefined ? 'fetched' : isWhole(message) ? 'offered' : 'announced')
-  }
-  await messageStore.insertAll(tx, messages, states, { joined, deliveredAt })
+  await messageStore.insertAll(tx, messages, storing)
   const sent = messages.map(({ metadata }) => metadata)
   await participantStore.insertAll(
     tx,
     sent.filter(({ dstNodeId }) => dstNodeId !== superlinkNodeId),
   )
+  const states = messages.map((message) => storing(message).state)
   const toApp = (state: MessageState): Metadata[] =>
     sent.filter(({ dstNodeId }, index) => dstNodeId === superlinkNodeId && states[index] === state)
   await arrive(ctx, tx, afterCommit, toApp('offered'))
@@ -214,25 +195,30 @@ async function offerAgain(tx: Db, ids: readonly string[]): Promise<void> {
   await move(tx, incomplete, 'announced')
 }
 
-/** Its node has everything, so the message lets go of its objects. */
+/** Its node has everything, so the message lets go of its objects. Small ones that it has in its row stay as long as the row. */
 export async function hold(
   ctx: Pick<Ctx, 'objects'>,
   tx: Db,
   afterCommit: AfterCommit,
-  messageId: string,
+  message: SentMessage,
 ): Promise<void> {
-  await ctx.objects.release(tx, afterCommit, [messageId])
-  await move(tx, [messageId], 'held')
+  const id = idOf(message)
+  if (!message.isJoined) await ctx.objects.release(tx, afterCommit, [id])
+  await move(tx, [id], 'held')
 }
 
-/** Nodes have replied to messages. Of one that was here whole its node has everything, so it lets go of its objects. */
+/**
+ * Nodes have replied to messages. Of one that was here whole its node has everything, so it lets go of its objects, as in
+ * `hold`.
+ */
 export async function letGo(
   ctx: Pick<Ctx, 'objects'>,
   tx: Db,
   afterCommit: AfterCommit,
-  ids: readonly string[],
+  messages: readonly SentMessage[],
 ): Promise<void> {
-  await ctx.objects.release(tx, afterCommit, await messageStore.listWhole(tx, ids))
+  const apart = messages.filter(({ isJoined }) => !isJoined).map(idOf)
+  if (apart.length > 0) await ctx.objects.release(tx, afterCommit, await messageStore.listWhole(tx, apart))
 }
 
 /** The ServerApp has a message that replies to nothing. */
@@ -258,7 +244,19 @@ export async function forget(
   ids: readonly string[],
 ): Promise<void> {
   await ctx.objects.release(tx, afterCommit, ids)
-  await messageStore.remove(tx, ids)
+  await releaseBundles(ctx, tx, afterCommit, await messageStore.remove(tx, ids))
+}
+
+/** Messages do not have these bundles any more. What no other message has lets go of its objects. */
+export async function releaseBundles(
+  ctx: Pick<Ctx, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  bundleIds: ReadonlySet<string>,
+): Promise<void> {
+  if (bundleIds.size === 0) return
+  const unused = await messageStore.listUnusedBundles(tx, bundleIds)
+  if (unused.length > 0) await ctx.objects.release(tx, afterCommit, unused)
 }
 
 /** As `forget`, for messages of one node in one run that reply to nothing. */

@@ -35,11 +35,14 @@ export const messageColumns = [
   'message.error_reason',
   'message.object_tree',
   'message.object_count',
+  'message.bundle_id',
   'message.delivered_at',
   'message.position',
 ] as const
 
-export async function toMessages(rows: readonly MessageRow[]): Promise<StoredMessage[]> {
+export async function toMessages(
+  rows: readonly (MessageRow & { readonly objects?: Uint8Array | null })[],
+): Promise<StoredMessage[]> {
   const messages: StoredMessage[] = []
   const turn = takeTurns()
   for (const row of rows) {
@@ -50,18 +53,19 @@ export async function toMessages(rows: readonly MessageRow[]): Promise<StoredMes
 }
 
 /** Object trees can be large: other work goes on while one is read. */
-export async function toMessage(row: MessageRow): Promise<StoredMessage> {
+export async function toMessage(row: MessageRow & { readonly objects?: Uint8Array | null }): Promise<StoredMessage> {
   return {
     metadata: toMetadata(row),
     error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
     tree: await decodeInTurns(ObjectTreeSchema, row.object_tree),
     state: row.state as MessageState,
     isJoined: row.object_count > 0,
+    ...(row.objects ? { joined: { objects: row.objects, bundleId: row.bundle_id ?? undefined } } : {}),
     deliveredAt: row.delivered_at ?? undefined,
   }
 }
 
-export function toMetadata(row: Omit<MessageRow, 'object_tree' | 'object_count'>): Metadata {
+export function toMetadata(row: Omit<MessageRow, 'object_tree' | 'object_count' | 'bundle_id'>): Metadata {
   return {
     runId: row.run_id,
     messageId: row.message_id,

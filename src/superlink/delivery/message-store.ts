@@ -6,7 +6,7 @@ import { limits } from '../../base/limits.ts'
 import { shortened } from '../../base/printable.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
-import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
+import { type IdList, idsOf, idTable, inBatches } from '../../db/id-list.ts'
 import { rowInserter } from '../../db/insert-rows.ts'
 import { notIndexed } from '../../db/planner.ts'
 import type { NewRow, Tables } from '../../db/schema.ts'
@@ -35,14 +35,23 @@ export interface NewMessage {
 
 export interface StoredMessage extends NewMessage {
   readonly state: MessageState
-  /** Whether its objects are in its own row: see `joined-replies.ts`. */
+  /** Whether objects are in its own row: see `joined-messages.ts`. */
   readonly isJoined: boolean
+  /** These objects, where they are read with the message. */
+  readonly joined?: JoinedObjects
   /** When a node received it for the last time, in epoch milliseconds. */
   readonly deliveredAt: number | undefined
 }
 
+/** Objects in the row of a message. */
+export interface JoinedObjects {
+  readonly objects: Uint8Array
+  /** The name of what the message shares with others. Without it all objects of the message are joined, else its root alone. */
+  readonly bundleId: string | undefined
+}
+
 /** What is known of a message without its object tree. */
-export type SentMessage = Pick<StoredMessage, 'metadata' | 'deliveredAt'>
+export type SentMessage = Pick<StoredMessage, 'metadata' | 'deliveredAt' | 'isJoined'>
 
 /** The last instant at which the message is worth anything, in epoch milliseconds. */
 export function expiresAt(message: Pick<NewMessage, 'metadata'>): number {
@@ -79,43 +88,45 @@ const columns = [
   'object_tree',
   'objects',
   'object_count',
+  'bundle_id',
   'delivered_at',
 ] as const
 
 /** What `toSent` needs. */
 const sentColumns = columns.filter(
-  (column) => column !== 'object_tree' && column !== 'objects' && column !== 'object_count',
+  (column) => column !== 'object_tree' && column !== 'objects' && column !== 'bundle_id',
 )
 
-type SentRow = Omit<MessageRow, 'object_tree' | 'object_count'>
+type SentRow = Omit<MessageRow, 'object_tree' | 'bundle_id'>
 
 type MessageValues = Required<Pick<NewRow<'message'>, (typeof columns)[number]>>
 
 const insertRows = rowInserter('message', columns)
 
-/** The objects that are stored in the rows of their messages, by the message. */
-export type JoinedObjects = ReadonlyMap<NewMessage, { readonly objects: Uint8Array; readonly count: number }>
+/** How a new message is stored. */
+export interface Storing {
+  readonly state: MessageState
+  /** When its node receives it, if that is decided already. */
+  readonly deliveredAt?: number | undefined
+  /** Objects that are stored in its row, and of how many objects the message is made. */
+  readonly joined?: (JoinedObjects & { readonly count: number }) | undefined
+}
 
-/** Stores messages whose ids are not stored yet, in their order, each in its state. */
+/** Stores messages whose ids are not stored yet, in their order. */
 export async function insertAll(
   tx: Db,
   messages: readonly NewMessage[],
-  states: readonly MessageState[],
-  more: { readonly joined: JoinedObjects; readonly deliveredAt: ReadonlyMap<NewMessage, number> },
+  storing: (message: NewMessage) => Storing,
 ): Promise<void> {
   const rows: MessageValues[] = []
-  for (const [index, message] of messages.entries()) {
-    const { objects = null, count = 0 } = more.joined.get(message) ?? {}
-    const extra = { objects, object_count: count, delivered_at: more.deliveredAt.get(message) ?? null }
-    rows.push({ ...(await toRow(message, states[index] as MessageState)), ...extra })
-  }
+  for (const message of messages) rows.push(await toRow(message, storing(message)))
   await insertRows(tx, rows)
 }
 
 async function toRow(
   { metadata, error, tree }: NewMessage,
-  state: MessageState,
-): Promise<Omit<MessageValues, 'objects' | 'object_count' | 'delivered_at'>> {
+  { state, deliveredAt, joined }: Storing,
+): Promise<MessageValues> {
   return {
     message_id: metadata.messageId,
     state,
@@ -132,6 +143,10 @@ async function toRow(
     error_code: error?.code ?? null,
     error_reason: error ? shortened(error.reason, limits.reasonCharactersMax) : null,
     object_tree: await bytesInTurns(ObjectTreeSchema, tree),
+    objects: joined?.objects ?? null,
+    object_count: joined?.count ?? 0,
+    bundle_id: joined?.bundleId ?? null,
+    delivered_at: deliveredAt ?? null,
   }
 }
 
@@ -177,7 +192,7 @@ const clearObjects = statement<{ ids: IdList }, never>(
   (db, value) =>
     db
       .updateTable('message')
-      .set(fitting('message', { objects: null, object_count: 0 }))
+      .set(fitting('message', { objects: null, object_count: 0, bundle_id: null }))
       .where('message_id', 'in', idsOf(value('ids'))) as never,
 )
 
@@ -186,12 +201,44 @@ export async function takeObjectsOut(tx: Db, ids: readonly string[]): Promise<vo
   for (const some of inBatches(ids)) await clearObjects(tx, { ids: some })
 }
 
-const deleteRows = statement<{ ids: IdList }, never>(
-  (db, value) => db.deleteFrom('message').where('message_id', 'in', idsOf(value('ids'))) as never,
+const deleteRows = statement<{ ids: IdList }, { bundle_id: string | null }>((db, value) =>
+  db
+    .deleteFrom('message')
+    .where('message_id', 'in', idsOf(value('ids')))
+    .returning('bundle_id'),
 )
 
-export async function remove(tx: Db, ids: readonly string[]): Promise<void> {
-  for (const some of inBatches(ids)) await deleteRows(tx, { ids: some })
+/** Returns the bundles that the removed messages had. */
+export async function remove(tx: Db, ids: readonly string[]): Promise<ReadonlySet<string>> {
+  const bundles = new Set<string>()
+  for (const some of inBatches(ids))
+    for (const { bundle_id: id } of (await deleteRows(tx, { ids: some })).rows) if (id !== null) bundles.add(id)
+  return bundles
+}
+
+const selectUnused = statement<{ ids: IdList }, { value: string }>((db, value) =>
+  db
+    .selectFrom(idTable(value('ids')).as('bundle'))
+    .select('bundle.value')
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('message')
+            .select('message_id')
+            .whereRef('message.bundle_id', '=', 'bundle.value')
+            // The term of the index.
+            .where('message.bundle_id', 'is not', null),
+        ),
+      ),
+    ),
+)
+
+/** Returns those of these bundles that no message has. */
+export async function listUnusedBundles(tx: Db, bundleIds: Iterable<string>): Promise<string[]> {
+  const unused: string[] = []
+  for (const ids of inBatches([...bundleIds]))
+    unused.push(...(await selectUnused(tx, { ids })).rows.map((row) => row.value))
+  return unused
 }
 
 /** Throws `invalid-request` if the id of the new message belongs to one of another run, sender or receiver. */
@@ -234,7 +281,12 @@ export async function listSent(db: Db, ids: readonly string[]): Promise<(SentMes
 }
 
 function toSent(row: SentRow): SentMessage & { state: MessageState } {
-  return { metadata: toMetadata(row), deliveredAt: row.delivered_at ?? undefined, state: row.state as MessageState }
+  return {
+    metadata: toMetadata(row),
+    deliveredAt: row.delivered_at ?? undefined,
+    isJoined: row.object_count > 0,
+    state: row.state as MessageState,
+  }
 }
 
 const selectInstructions = statement<{ ids: IdList; runId: bigint }, SentRow>((db, value) =>

@@ -2,6 +2,7 @@ import { sql } from 'kysely'
 import type { NodeId, RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
 import { type IdList, idList, idsOf, numberList, numberTable } from '../../db/id-list.ts'
+import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
 import { inState, inStates, type MessageRow, messageColumns, serverApp, toMessages } from './message-rows.ts'
 import type { MessageState, StoredMessage } from './message-store.ts'
@@ -45,10 +46,10 @@ export interface WaitingMessage {
   readonly bytes: number
 }
 
-const selectRows = statement<{ ids: IdList }, MessageRow>((db, value) =>
+const selectRows = statement<{ ids: IdList }, MessageRow & Pick<Row<'message'>, 'objects'>>((db, value) =>
   db
     .selectFrom('message')
-    .select(messageColumns)
+    .select([...messageColumns, 'message.objects'])
     .where('message_id', 'in', idsOf(value('ids'))),
 )
 

@@ -75,16 +75,22 @@ export class ReplyIntake {
   }
 }
 
+interface TakenReply extends Acceptance {
+  readonly isNew: boolean
+  /** What an accepted reply is for. */
+  readonly instruction?: SentMessage
+}
+
 async function acceptAll(
   ctx: TakingCtx,
   tx: Db,
   afterCommit: AfterCommit,
   sent: readonly SentReply[],
-): Promise<(Acceptance & { isNew: boolean })[]> {
+): Promise<TakenReply[]> {
   const outcomes = await takeReplies(ctx, tx, afterCommit, sent)
-  const confirmed = sent.flatMap(({ reply, carried }, index) => {
-    const { accepted = false, objectsToPush = [] } = outcomes[index] ?? {}
-    return accepted && objectsToPush.length === 0 && carried.size > 0 ? [reply.metadata.replyToMessageId] : []
+  const confirmed = sent.flatMap(({ carried }, index) => {
+    const { instruction, objectsToPush = [] } = outcomes[index] ?? {}
+    return instruction && objectsToPush.length === 0 && carried.size > 0 ? [instruction] : []
   })
   await life.letGo(ctx, tx, afterCommit, confirmed)
   return outcomes
@@ -96,7 +102,7 @@ export async function takeReplies(
   tx: Db,
   afterCommit: AfterCommit,
   sent: readonly SentReply[],
-): Promise<(Acceptance & { isNew: boolean })[]> {
+): Promise<TakenReply[]> {
   const judge = await readForJudgement(tx, sent)
   const judged = sent.map((one) => ({ ...one, judgement: judge(one, ctx.clock.now()) }))
   const good = judged.filter(({ judgement }) => 'instruction' in judgement)
@@ -110,7 +116,7 @@ export async function takeReplies(
       return { ...refuseReply(ctx, nodeId, reply.metadata, fault), isNew: false }
     }
     afterCommit(() => noteReply(ctx, nodeId, reply, judgement.instruction, outcome))
-    return { accepted: true, objectsToPush: outcome.objectsToPush, isNew: outcome.isNew }
+    return { accepted: true, ...outcome, instruction: judgement.instruction }
   })
 }
 

@@ -111,14 +111,21 @@ export async function listRuns(db: Db): Promise<RunId[]> {
   return rows.map((row) => row.run_id as RunId)
 }
 
-/** Ids of messages that have objects and are not stored themselves. */
+/** Ids of messages that have objects and are not stored themselves, and bundles that no message has. */
 export async function listOrphans(db: Db): Promise<string[]> {
   const rows = await db
     .selectFrom('message_object')
     .leftJoin('message', 'message.message_id', 'message_object.message_id')
     .select('message_object.message_id')
     .distinct()
+    .leftJoin('message as sharing', (join) =>
+      join
+        .onRef('sharing.bundle_id', '=', 'message_object.message_id')
+        // The term of the index.
+        .on('sharing.bundle_id', 'is not', null),
+    )
     .where('message.message_id', 'is', null)
+    .where('sharing.message_id', 'is', null)
     .execute()
   return rows.map((row) => row.message_id)
 }

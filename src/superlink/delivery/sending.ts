@@ -4,9 +4,9 @@ import type { AfterCommit, Db } from '../../db/database.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { joinFor } from './joined-replies.ts'
+import { Joining } from './joining.ts'
 import * as life from './life.ts'
-import type { MessageState, NewMessage } from './message-store.ts'
+import type { JoinedObjects, MessageState, NewMessage, Storing } from './message-store.ts'
 import * as messageStore from './message-store.ts'
 
 /** The begin of a message's life: it is stored with the objects that came along. */
@@ -30,7 +30,16 @@ export interface Sent {
 interface Along {
   /** Objects that came along. */
   readonly carried?: CarriedObjects
-  readonly handOver?: life.HandOver | undefined
+  readonly handOver?: HandOver | undefined
+  /** Whether small messages are stored with their objects in one row. */
+  readonly mayJoin?: boolean
+}
+
+/** Finds the calls of nodes that wait for a message. */
+export interface HandOver {
+  /** Returns when the node receives the new message, if one of its calls waits for it: after the commit. */
+  reserve(message: NewMessage): { readonly at: number; readonly takesWhole: boolean } | undefined
+  noteStored(message: NewMessage, joined: JoinedObjects | undefined): void
 }
 
 /** As `send`, for several messages, in their order. All of them go the same way. */
@@ -67,12 +76,13 @@ async function sendDistinct(
   tx: Db,
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
-  { carried = nothingCarried, handOver }: Along,
+  { carried = nothingCarried, handOver, mayJoin = true }: Along,
 ): Promise<Map<NewMessage, Sent>> {
   const known = new Map((await messageStore.listSent(tx, messages.map(life.idOf))).map((one) => [life.idOf(one), one]))
   const sent = new Map<NewMessage, Sent>()
   const named: { message: NewMessage; messageId: string; objectIds: readonly string[] }[] = []
-  const joined = new Map<NewMessage, { objects: Uint8Array; count: number }>()
+  const storing = new Map<NewMessage, Storing>()
+  const joining = new Joining(messages, carried)
   for (const message of messages) {
     const stored = known.get(life.idOf(message))
     if (stored) messageStore.ensureSameMessage(stored, message)
@@ -81,34 +91,38 @@ async function sendDistinct(
       continue
     }
     const objectIds = await flattenTreeInTurns(message.tree)
-    const together = stored ? undefined : joinFor(message, objectIds, carried)
-    if (together) {
-      joined.set(message, together)
-      sent.set(message, { isNew: true, objectsToPush: [] })
-    } else named.push({ message, messageId: life.idOf(message), objectIds })
+    const handed = stored ? undefined : handOver?.reserve(message)
+    const joined = !stored && (handed?.takesWhole ?? mayJoin) ? joining.join(message, objectIds) : undefined
+    if (!stored) storing.set(message, { state: 'offered', deliveredAt: handed?.at, joined })
+    if (joined) sent.set(message, { isNew: true, objectsToPush: [] })
+    else named.push({ message, messageId: life.idOf(message), objectIds })
   }
   // The nodes fetch their messages as soon as they are stored.
   const manyWillAsk = messages.some(({ metadata }) => metadata.dstNodeId !== superlinkNodeId)
+  const allNamed = [...named, ...joining.bundles]
   const missing =
-    named.length === 0
+    allNamed.length === 0
       ? nothingMissing
-      : await ctx.objects.announceAll(tx, afterCommit, named, carried, { manyWillAsk })
+      : await ctx.objects.announceAll(tx, afterCommit, allNamed, carried, { manyWillAsk })
   for (const { message, objectIds } of named)
     sent.set(message, {
       isNew: !known.has(life.idOf(message)),
       objectsToPush: missing.size === 0 ? [] : objectIds.filter((id) => missing.has(id)),
     })
-  const isNew = (message: NewMessage): boolean => !known.has(life.idOf(message))
   const isWhole = (message: NewMessage): boolean => sent.get(message)?.objectsToPush.length === 0
-  await life.storeNew(ctx, tx, afterCommit, messages.filter(isNew), { isWhole, joined, handOver })
+  await life.storeNew(ctx, tx, afterCommit, [...storing.keys()], (message) => {
+    const how = storing.get(message) as Storing
+    return { ...how, state: how.deliveredAt !== undefined ? 'fetched' : isWhole(message) ? 'offered' : 'announced' }
+  })
+  for (const [message, { joined }] of storing) handOver?.noteStored(message, joined)
   return sent
 }
 
 const nothingMissing: ReadonlySet<string> = new Set()
 
 /** Objects of its own may be gone, because its receiver has them, or are in its row: they must not be asked for again. */
-function hasAllObjects({ state, metadata }: messageStore.SentMessage & { state: MessageState }): boolean {
-  return letGoOfObjects.includes(state) || (state === 'offered' && metadata.dstNodeId === superlinkNodeId)
+function hasAllObjects({ state, metadata, isJoined }: messageStore.SentMessage & { state: MessageState }): boolean {
+  return isJoined || letGoOfObjects.includes(state) || (state === 'offered' && metadata.dstNodeId === superlinkNodeId)
 }
 
 const letGoOfObjects: readonly MessageState[] = ['held', 'answered', 'taken']

@@ -2,12 +2,13 @@ import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import type { MakeRoom } from '../../base/make-room.ts'
 import { CarriedRoom } from '../../objects/carried-objects.ts'
+import { splitObjects } from '../../objects/joined-objects.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { takeApart } from './joined-messages.ts'
 import { listJoined, listJoinedSizes } from './joined-objects.ts'
-import { takeApart } from './joined-replies.ts'
 import { idOf } from './life.ts'
-import type { NewMessage } from './message-store.ts'
+import type { NewMessage, StoredMessage } from './message-store.ts'
 import type { PassingReplies } from './passing-replies.ts'
 
 /** Small messages travel with their objects, between our own programs: see docs/decisions/0015. */
@@ -19,7 +20,7 @@ export interface Parcel<M> {
 }
 
 /** A message as a receiver gets it. Its objects may be in its row. */
-type Outgoing = NewMessage & { readonly isJoined?: boolean }
+type Outgoing = NewMessage & Partial<Pick<StoredMessage, 'isJoined' | 'joined'>>
 
 interface Packing {
   readonly bytesMax: number
@@ -38,13 +39,10 @@ export async function packMessages<M extends Outgoing>(
 ): Promise<Parcel<M>> {
   const room = new CarriedRoom(Math.min(bytesMax, limits.carriedPerCallBytesMax))
   const chosen = bytesMax === 0 ? messages : await chooseMessages(ctx, messages, room, passing)
-  const joined = chosen.filter(({ isJoined }) => isJoined).map(idOf)
   // The receiver of these will ask for each object.
-  await takeApart(
-    ctx,
-    joined.filter((id) => !room.ids.has(id)),
-  )
-  return { messages: chosen, objects: await read(ctx, room, new Set(joined), { makeRoom, passing }) }
+  const apart = chosen.filter((message) => message.isJoined && !room.ids.has(idOf(message))).map(idOf)
+  if (apart.length > 0) await takeApart(ctx, apart)
+  return { messages: chosen, objects: await read(ctx, room, chosen, { makeRoom, passing }) }
 }
 
 /** Returns the first messages, up to one that has no room. The room has the ids of objects, or of messages with joined objects. */
@@ -57,16 +55,19 @@ async function chooseMessages<M extends Outgoing>(
   const chosen: M[] = []
   for (let start = 0; start < messages.length; start += messagesAtOnce) {
     const some = messages.slice(start, start + messagesAtOnce)
-    const joined = some.filter(({ isJoined }) => isJoined).map(idOf)
-    const joinedSizes = await listJoinedSizes(db.read, joined)
-    const others = await withIds(some.filter((message) => !joinedSizes.has(idOf(message))))
-    const sizes = await objects.sizesOf([...new Set([...others.values()].flat())])
+    const joined = some.filter(({ isJoined, joined }) => isJoined && !joined).map(idOf)
+    const joinedSizes = joined.length === 0 ? noSizes : await listJoinedSizes(db.read, joined)
+    const sizeOfJoined = (message: M): number | undefined =>
+      message.joined?.objects.length ?? joinedSizes.get(idOf(message))
+    const idsApart = await withIds(some, (message) =>
+      sizeOfJoined(message) === undefined ? 'all' : message.joined?.bundleId === undefined ? 'none' : 'shared',
+    )
+    const sizes = await objects.sizesOf([...new Set([...idsApart.values()].flat())])
     const sizeOf = (id: string): number => passing?.find(id)?.length ?? sizes.get(id) ?? Number.POSITIVE_INFINITY
     for (const message of some) {
-      const id = idOf(message)
-      const joinedSize = joinedSizes.get(id)
-      const parts: [string, number][] =
-        joinedSize === undefined ? (others.get(message) ?? []).map((part) => [part, sizeOf(part)]) : [[id, joinedSize]]
+      const parts = (idsApart.get(message) ?? []).map((id): [string, number] => [id, sizeOf(id)])
+      const joinedSize = sizeOfJoined(message)
+      if (joinedSize !== undefined) parts.push([idOf(message), joinedSize])
       if (parts.length > 0 && room.take(new Map(parts)) === 'full') return chosen
       chosen.push(message)
     }
@@ -74,12 +75,19 @@ async function chooseMessages<M extends Outgoing>(
   return chosen
 }
 
-/** No ids for a message of too many objects. */
-async function withIds<M extends NewMessage>(messages: readonly M[]): Promise<ReadonlyMap<M, string[]>> {
+const noSizes: ReadonlyMap<string, number> = new Map()
+
+/** Returns the ids of the objects that have rows of their own. None for a message of too many objects. */
+async function withIds<M extends NewMessage>(
+  messages: readonly M[],
+  which: (message: M) => 'all' | 'shared' | 'none',
+): Promise<ReadonlyMap<M, string[]>> {
   const found = new Map<M, string[]>()
   for (const message of messages) {
-    const ids = await flattenTreeInTurns(message.tree)
-    found.set(message, ids.length > limits.carriedObjectsMax ? [] : ids)
+    const kind = which(message)
+    const ids = kind === 'none' ? [] : await flattenTreeInTurns(message.tree)
+    const apart = kind === 'shared' ? ids.filter((id) => id !== message.tree.objectId) : ids
+    found.set(message, ids.length > limits.carriedObjectsMax ? [] : apart)
   }
   return found
 }
@@ -99,16 +107,20 @@ const messagesAtOnce = 50
 async function read(
   { db, objects }: Pick<SuperlinkContext, 'db' | 'objects'>,
   { ids, bytesTaken }: CarriedRoom,
-  joined: ReadonlySet<string>,
+  messages: readonly Outgoing[],
   { makeRoom, passing }: Omit<Packing, 'bytesMax'>,
 ): Promise<Uint8Array[]> {
   if (ids.size === 0) return []
   await makeRoom?.(bytesTaken)
-  const passed = [...ids].flatMap((id) => passing?.find(id) ?? [])
-  const whole = await listJoined(
-    db.read,
-    [...ids].filter((id) => joined.has(id)),
-  )
+  const passed = passing ? [...ids].flatMap((id) => passing.find(id) ?? []) : []
+  const travelling = messages.filter((message) => message.isJoined && ids.has(idOf(message)))
+  const whole = new Map<string, readonly Uint8Array[]>()
+  const notRead: string[] = []
+  for (const message of travelling) {
+    if (message.joined) whole.set(idOf(message), splitObjects(message.joined.objects))
+    else notRead.push(idOf(message))
+  }
+  if (notRead.length > 0) for (const [id, contents] of await listJoined(db.read, notRead)) whole.set(id, contents)
   const stored = await objects.contentsOf([...ids].filter((id) => !whole.has(id)))
   return [...passed, ...[...whole.values()].flat(), ...stored.values()]
 }

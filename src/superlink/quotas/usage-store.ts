@@ -27,18 +27,26 @@ export async function countNodeBytes(db: Db, nodeId: NodeId): Promise<number> {
   return Number((await nodeBytes(db, { nodeId })).rows[0]?.bytes ?? 0)
 }
 
-/** Sums the sizes of the objects that these messages name, each once, and of those in the rows of the messages. */
+/** Sums the sizes of the objects that these messages or their bundles name, each once, and of those in the messages' rows. */
 function bytesOf(db: Db, messages: SelectQueryBuilder<Tables, 'message', object>) {
+  const bundled = messages
+    .where('message.bundle_id', 'is not', null)
+    .innerJoin('message_object', 'message_object.message_id', 'message.bundle_id')
+    .select('message_object.object_id')
   const ids = messages
     .innerJoin('message_object', 'message_object.message_id', 'message.message_id')
     .select('message_object.object_id')
+    .union(bundled)
   const named = db
     .selectFrom('object')
     .select(({ fn }) => fn.coalesce(fn.sum<number>('size'), sql.lit(0)).as('bytes'))
     .where('object_id', 'in', ids)
   const joined = messages.select(({ fn }) =>
     fn
-      .coalesce(sql<number>`SUM(length(${sql.ref('message.objects')}) - 4 * ${sql.ref('object_count')})`, sql.lit(0))
+      .coalesce(
+        sql<number>`SUM(length(message.objects) - 4 * CASE WHEN message.bundle_id IS NULL THEN message.object_count ELSE 1 END)`,
+        sql.lit(0),
+      )
       .as('bytes'),
   )
   return db.selectNoFrom(sql<number | null>`${named} + ${joined}`.as('bytes'))

@@ -72,7 +72,7 @@ async function setUp() {
     tasks: new Tasks({ db, clock, log, onFinished }),
     runNodes: fleet,
     simulation: { fleet, machine },
-    claims: new Claims({ db, clock }),
+    claims: new Claims(() => ctx),
   } as unknown as SuperlinkContext
   const stop = new AbortController()
   const job = fleet.run(stop.signal)

@@ -126,8 +126,8 @@ export class VirtualFleet implements RunNodes {
     const ctx = this.#ctx()
     const reply = messageStore.fromWire(wire, tree)
     const [outcome] = await takeReplies(ctx, tx, afterCommit, [{ nodeId, reply, carried: carried ?? nothingCarried }])
-    if (!carried || !outcome?.accepted) return outcome
-    await life.letGo(ctx, tx, afterCommit, [reply.metadata.replyToMessageId])
+    if (!carried || !outcome?.instruction) return outcome
+    await life.letGo(ctx, tx, afterCommit, [outcome.instruction])
     // Its objects are in memory now. Otherwise they would be read again before it is handed out.
     afterCommit(() => void this.#check(reply, carried).catch(() => {}))
     return outcome
