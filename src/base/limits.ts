@@ -30,10 +30,8 @@ export const limits = {
    */
   carriedBytesMax: 256 * KiB,
   carriedObjectsMax: 500,
-  /** The objects of a reply up to this size are stored in its row. */
-  joinedObjectsBytesMax: 64 * KiB,
-  /** The row of an instruction is written several times. */
-  joinedRootBytesMax: 8 * KiB,
+  /** Objects in the row of a reply, and in that of an instruction, which is written several times. */
+  ...{ joinedObjectsBytesMax: 64 * KiB, joinedRootBytesMax: 8 * KiB },
   carriedPerCallBytesMax: 4 * MiB,
   /** Such objects that a ServerApp keeps in memory with replies that it has not added to a mean; of more it fetches them then. */
   carriedHeldBytesMax: 64 * MiB,

@@ -9,12 +9,13 @@ import { temporaryDirectory } from '../harness/directory.ts'
 /**
  * What one SuperNode may cost in its first round: counts, because times depend on the machine. How many transactions share a
  * commit depends on it too, and so do heartbeats and pulls that return no message: they are not counted. A simulated SuperNode
- * asks by the calls of Flower's SuperNodes, or by those of ours. The contents that are stored are those of the objects of its
- * reply and of what differs in its instruction. The model is stored once for all.
+ * asks by the calls of Flower's SuperNodes, or by those of ours. The contents that are stored for one of Flower's are those of
+ * the objects of its reply and of what differs in its instruction; one of ours has these in the rows of its messages. The
+ * model is stored once for all.
  */
 const bounds = [
   { whose: "Flower's", messages: 'in-parts', nodes: 50, calls: 20, statements: 130, transactions: 13, contents: 7.2 },
-  { whose: 'our', messages: 'whole', nodes: 100, calls: 5, statements: 52, transactions: 4, contents: 7.2 },
+  { whose: 'our', messages: 'whole', nodes: 100, calls: 5, statements: 40, transactions: 4, contents: 1 },
 ] as const
 
 for (const { whose, messages, nodes, calls, statements, transactions, contents } of bounds)

@@ -4,6 +4,7 @@ import type { SuperlinkContext } from '../context.ts'
 import { failInstruction, type TakingCtx } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
+import { listWhole } from './missing-objects.ts'
 import { findReplyTo } from './replies-to.ts'
 
 /** Receivers confirm that they have everything of a message. That the caller is the receiver was checked before. */
@@ -19,7 +20,7 @@ export async function confirmInstruction(ctx: TakingCtx, messageId: string): Pro
     if (!instruction || instruction.state === 'held') return
     // Also before a restart of the SuperLink, which offers it again.
     const wasReceived = instruction.deliveredAt !== undefined || instruction.state === 'answered'
-    const [whole] = wasReceived ? await messageStore.listWhole(tx, [messageId]) : []
+    const [whole] = wasReceived ? await listWhole(tx, [messageId]) : []
     if (whole !== undefined) return life.hold(ctx, tx, afterCommit, instruction)
     if (await findReplyTo(tx, messageId)) return
     const { dstNodeId: node, runId: run } = instruction.metadata

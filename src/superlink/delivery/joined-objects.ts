@@ -1,6 +1,6 @@
 import type { RunId } from '../../base/ids.ts'
 import type { Db } from '../../db/database.ts'
-import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
+import { type IdList, idsOf, idTable, inBatches } from '../../db/id-list.ts'
 import type { Row } from '../../db/schema.ts'
 import { statement } from '../../db/statement.ts'
 import { type ObjectTree, ObjectTreeSchema } from '../../gen/flwr/proto/message_pb.ts'
@@ -84,4 +84,29 @@ export async function listJoinedMessages(db: Db, ids: readonly string[]): Promis
     }
   }
   return found
+}
+
+const selectUnused = statement<{ ids: IdList }, { value: string }>((db, value) =>
+  db
+    .selectFrom(idTable(value('ids')).as('bundle'))
+    .select('bundle.value')
+    .where(({ not, exists, selectFrom }) =>
+      not(
+        exists(
+          selectFrom('message')
+            .select('message_id')
+            .whereRef('message.bundle_id', '=', 'bundle.value')
+            // The term of the index.
+            .where('message.bundle_id', 'is not', null),
+        ),
+      ),
+    ),
+)
+
+/** Returns those of these bundles that no message has. */
+export async function listUnusedBundles(tx: Db, bundleIds: Iterable<string>): Promise<string[]> {
+  const unused: string[] = []
+  for (const ids of inBatches([...bundleIds]))
+    unused.push(...(await selectUnused(tx, { ids })).rows.map((row) => row.value))
+  return unused
 }

@@ -2,8 +2,10 @@ import { type NodeId, type RunId, superlinkNodeId } from '../../base/ids.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
 import type { Metadata } from '../../message/message.ts'
 import type { SuperlinkContext } from '../context.ts'
+import { listUnusedBundles } from './joined-objects.ts'
 import type { MessageState, NewMessage, SentMessage, StoredMessage, Storing } from './message-store.ts'
 import * as messageStore from './message-store.ts'
+import { listCompletedBy, listWhole } from './missing-objects.ts'
 import * as nodeMessages from './node-messages.ts'
 import * as participantStore from './participant-store.ts'
 import { findReplyTo } from './replies-to.ts'
@@ -18,9 +20,11 @@ import * as runMessages from './run-messages.ts'
  * | `announced` | stored; some of its objects are not here. Nodes may fetch it, because they wait for objects; a ServerApp may not |
  * | `offered` | whole, and waits for its receiver. A ServerApp may receive it until it confirms |
  * | `fetched` | its node has received it and has not confirmed it |
- * | `held` | its node has confirmed it, and it has let go of its objects |
+ * | `held` | its node has confirmed it, and it has let go of objects that have rows of their own |
  * | `answered` | its reply is whole, or is an error |
  * | `taken` | the ServerApp has confirmed a message that replies to nothing: the same message again is not stored anew |
+ *
+ * An instruction for a call that waits is stored as `fetched`: `PushHandOver` in `instructions.ts`.
  *
  * A message without a row is forgotten. Any state can end so, when the run ends or the message will not come whole.
  */
@@ -113,7 +117,7 @@ export async function complete(
   afterCommit: AfterCommit,
   objectIds: readonly string[],
 ): Promise<void> {
-  const completed = await messageStore.listCompletedBy(tx, objectIds)
+  const completed = await listCompletedBy(tx, objectIds)
   if (completed.length === 0) return
   await move(
     tx,
@@ -189,7 +193,7 @@ export async function giveBackAtStart(tx: Db): Promise<number> {
 }
 
 async function offerAgain(tx: Db, ids: readonly string[]): Promise<void> {
-  const whole = new Set(await messageStore.listWhole(tx, ids))
+  const whole = new Set(await listWhole(tx, ids))
   await move(tx, [...whole], 'offered')
   const incomplete = ids.filter((id) => !whole.has(id))
   await move(tx, incomplete, 'announced')
@@ -218,7 +222,7 @@ export async function letGo(
   messages: readonly SentMessage[],
 ): Promise<void> {
   const apart = messages.filter(({ isJoined }) => !isJoined).map(idOf)
-  if (apart.length > 0) await ctx.objects.release(tx, afterCommit, await messageStore.listWhole(tx, apart))
+  if (apart.length > 0) await ctx.objects.release(tx, afterCommit, await listWhole(tx, apart))
 }
 
 /** The ServerApp has a message that replies to nothing. */
@@ -255,7 +259,7 @@ export async function releaseBundles(
   bundleIds: ReadonlySet<string>,
 ): Promise<void> {
   if (bundleIds.size === 0) return
-  const unused = await messageStore.listUnusedBundles(tx, bundleIds)
+  const unused = await listUnusedBundles(tx, bundleIds)
   if (unused.length > 0) await ctx.objects.release(tx, afterCommit, unused)
 }
 

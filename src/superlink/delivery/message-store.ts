@@ -1,15 +1,14 @@
 import { create } from '@bufbuild/protobuf'
-import { type ExpressionBuilder, sql } from 'kysely'
 import { DomainError } from '../../base/errors.ts'
 import type { RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { shortened } from '../../base/printable.ts'
 import { fitting } from '../../db/column-limits.ts'
 import type { Db } from '../../db/database.ts'
-import { type IdList, idsOf, idTable, inBatches } from '../../db/id-list.ts'
+import { type IdList, idsOf, inBatches } from '../../db/id-list.ts'
 import { rowInserter } from '../../db/insert-rows.ts'
 import { notIndexed } from '../../db/planner.ts'
-import type { NewRow, Tables } from '../../db/schema.ts'
+import type { NewRow } from '../../db/schema.ts'
 import { type Statement, statement } from '../../db/statement.ts'
 import {
   MessageSchema,
@@ -93,11 +92,11 @@ const columns = [
 ] as const
 
 /** What `toSent` needs. */
-const sentColumns = columns.filter(
+export const sentColumns = columns.filter(
   (column) => column !== 'object_tree' && column !== 'objects' && column !== 'bundle_id',
 )
 
-type SentRow = Omit<MessageRow, 'object_tree' | 'bundle_id'>
+export type SentRow = Omit<MessageRow, 'object_tree' | 'bundle_id'>
 
 type MessageValues = Required<Pick<NewRow<'message'>, (typeof columns)[number]>>
 
@@ -216,31 +215,6 @@ export async function remove(tx: Db, ids: readonly string[]): Promise<ReadonlySe
   return bundles
 }
 
-const selectUnused = statement<{ ids: IdList }, { value: string }>((db, value) =>
-  db
-    .selectFrom(idTable(value('ids')).as('bundle'))
-    .select('bundle.value')
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('message')
-            .select('message_id')
-            .whereRef('message.bundle_id', '=', 'bundle.value')
-            // The term of the index.
-            .where('message.bundle_id', 'is not', null),
-        ),
-      ),
-    ),
-)
-
-/** Returns those of these bundles that no message has. */
-export async function listUnusedBundles(tx: Db, bundleIds: Iterable<string>): Promise<string[]> {
-  const unused: string[] = []
-  for (const ids of inBatches([...bundleIds]))
-    unused.push(...(await selectUnused(tx, { ids })).rows.map((row) => row.value))
-  return unused
-}
-
 /** Throws `invalid-request` if the id of the new message belongs to one of another run, sender or receiver. */
 export function ensureSameMessage(stored: Pick<NewMessage, 'metadata'>, { metadata }: NewMessage): void {
   if (isSameMessage(stored.metadata, metadata)) return
@@ -304,60 +278,4 @@ export async function listInstructions(db: Db, runId: RunId, ids: readonly strin
   for (const some of inBatches(ids))
     for (const row of (await selectInstructions(db, { ids: some, runId })).rows) found.push(toSent(row))
   return found
-}
-
-const selectWhole = statement<{ ids: IdList }, { message_id: string }>((db, value) =>
-  db
-    .selectFrom('message')
-    .select('message_id')
-    .where('message_id', 'in', idsOf(value('ids')))
-    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))),
-)
-
-/** Returns the messages that wait for no object. */
-export async function listWhole(db: Db, ids: readonly string[]): Promise<string[]> {
-  const whole: string[] = []
-  for (const some of inBatches(ids))
-    whole.push(...(await selectWhole(db, { ids: some })).rows.map((row) => row.message_id))
-  return whole
-}
-
-const selectCompleted = statement<{ ids: IdList }, SentRow>((db, value) =>
-  db
-    .selectFrom('message_object as part')
-    .innerJoin('message', 'message.message_id', 'part.message_id')
-    .select(sentColumns.map((column) => `message.${column}` as const))
-    .where('part.object_id', 'in', idsOf(value('ids')))
-    .where(({ eb, ref }) => eb(notIndexed(ref('message.state')), '=', inState('announced')))
-    // The root is usually sent last: a model that thousands of messages share comes when none of theirs is here. The term
-    // names `part` alone, so that it is asked before the message is looked up.
-    .where(({ not, exists, selectFrom }) =>
-      not(
-        exists(
-          selectFrom('object as root')
-            .select('root.object_id')
-            .whereRef('root.object_id', '=', 'part.message_id')
-            .where('root.available', '=', sql.lit(0)),
-        ),
-      ),
-    )
-    .where(({ not, exists, selectFrom }) => not(exists(missingObjects(selectFrom)))),
-)
-
-/** The announced messages that have some of these objects and all their others. */
-export async function listCompletedBy(db: Db, objectIds: readonly string[]): Promise<Metadata[]> {
-  const completed = new Map<string, Metadata>()
-  for (const ids of inBatches(objectIds))
-    for (const row of (await selectCompleted(db, { ids })).rows) completed.set(row.message_id, toMetadata(row))
-  return [...completed.values()]
-}
-
-type SelectFrom = ExpressionBuilder<Tables, 'message'>['selectFrom']
-
-function missingObjects(selectFrom: SelectFrom) {
-  return selectFrom('message_object')
-    .innerJoin('object', 'object.object_id', 'message_object.object_id')
-    .select('message_object.object_id')
-    .whereRef('message_object.message_id', '=', 'message.message_id')
-    .where('object.available', '=', sql.lit(0))
 }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { observeQueries } from '../../../test/harness/query-plans.ts'
 import { SuperlinkCore } from '../../../test/harness/superlink-core.ts'
-import * as messageStore from './message-store.ts'
+import { listCompletedBy } from './missing-objects.ts'
 import * as nodeMessages from './node-messages.ts'
 import { listOfferedRepliesTo } from './offered-replies.ts'
 import { isParticipant } from './participant-store.ts'
@@ -20,7 +20,7 @@ test('no query of messages reads the whole table, and those of the hot paths use
     [/INDEX message_receiver \(dst_node_id=\?\)$/, (db) => nodeMessages.listHeld(db, nodeId)],
     [/INDEX message_reply \(reply_to=\?\)/, (db) => listOfferedRepliesTo(db, runId, ['a', 'b'])],
     [/INDEX message_expiry \(<expr>>\?\)$/, (db) => nodeMessages.nextExpiry(db, 0)],
-    [/INDEX message_object_by_object \(object_id=\?\)/, (db) => messageStore.listCompletedBy(db, ['a', 'b'])],
+    [/INDEX message_object_by_object \(object_id=\?\)/, (db) => listCompletedBy(db, ['a', 'b'])],
     [/INDEX message_sender \(src_node_id=\? AND run_id=\?\)/, (db) => nodeMessages.listUnprompted(db, nodeId, runId)],
     [
       /INDEX message_receiver \(dst_node_id=\? AND run_id=\?\)/,
