@@ -49,6 +49,9 @@ export interface JoinedObjects {
   readonly bundleId: string | undefined
 }
 
+/** A message as lists have it: without its object tree. */
+export type ListedMessage = SentMessage & { readonly state: MessageState }
+
 /** What is known of a message without its object tree. */
 export type SentMessage = Pick<StoredMessage, 'metadata' | 'deliveredAt' | 'isJoined'>
 
@@ -247,14 +250,14 @@ export async function listMetadata(db: Db, ids: readonly string[]): Promise<Meta
 }
 
 /** The same, with their states. */
-export async function listSent(db: Db, ids: readonly string[]): Promise<(SentMessage & { state: MessageState })[]> {
-  const found: (SentMessage & { state: MessageState })[] = []
+export async function listSent(db: Db, ids: readonly string[]): Promise<ListedMessage[]> {
+  const found: ListedMessage[] = []
   for (const some of inBatches(ids))
     for (const row of (await selectMetadata(db, { ids: some })).rows) found.push(toSent(row))
   return found
 }
 
-function toSent(row: SentRow): SentMessage & { state: MessageState } {
+function toSent(row: SentRow): ListedMessage {
   return {
     metadata: toMetadata(row),
     deliveredAt: row.delivered_at ?? undefined,

@@ -9,7 +9,7 @@ import { isRunOpen } from '../runs/run.ts'
 import { failInstructions, type TakingCtx, withdraw } from './error-replies.ts'
 import * as life from './life.ts'
 import * as messageStore from './message-store.ts'
-import { expiresAt, type NewMessage, type SentMessage } from './message-store.ts'
+import { expiresAt, type ListedMessage, type NewMessage, type SentMessage } from './message-store.ts'
 import * as nodeMessages from './node-messages.ts'
 import { listReplyIds } from './replies-to.ts'
 import { type Sent, sendAll } from './sending.ts'
@@ -103,11 +103,11 @@ export async function takeReplies(
   afterCommit: AfterCommit,
   sent: readonly SentReply[],
 ): Promise<TakenReply[]> {
-  const judge = await readForJudgement(tx, sent)
+  const { known, judge } = await readForJudgement(tx, sent)
   const judged = sent.map((one) => ({ ...one, judgement: judge(one, ctx.clock.now()) }))
   const good = judged.filter(({ judgement }) => 'instruction' in judgement)
   const replies = good.map(({ reply }) => reply)
-  const stored = await sendAll(ctx, tx, afterCommit, replies, { carried: carriedByAll(good) })
+  const stored = await sendAll(ctx, tx, afterCommit, replies, { carried: carriedByAll(good), known })
   const outcomes = new Map(replies.map((reply, index) => [reply, stored[index] as Sent]))
   return judged.map(({ nodeId, reply, judgement }) => {
     const outcome = outcomes.get(reply)
@@ -164,11 +164,11 @@ const instructionUnknown = 'its instruction is unknown or has expired'
 
 type Judgement = { readonly instruction: SentMessage } | { readonly fault: string }
 
-/** Reads what decides about these replies. Returns a function that says what a reply is for, or why it is refused. */
+/** Reads what decides about these replies. Returns what is stored of them, and a function that says what a reply is for, or why it is refused. */
 async function readForJudgement(
   tx: Db,
   sent: readonly SentReply[],
-): Promise<(one: SentReply, now: number) => Judgement> {
+): Promise<{ known: ReadonlyMap<string, ListedMessage>; judge: (one: SentReply, now: number) => Judgement }> {
   const replies = sent.map(({ reply }) => reply.metadata)
   const open = new Set<bigint>()
   for (const runId of new Set(replies.map(({ runId }) => runId as RunId)))
@@ -177,7 +177,7 @@ async function readForJudgement(
   const stored = new Map((await messageStore.listSent(tx, ids)).map((one) => [one.metadata.messageId, one]))
   const asked = replies.map(({ replyToMessageId }) => replyToMessageId)
   const replyIds = await listReplyIds(tx, asked)
-  return ({ nodeId, reply }, now) => {
+  const judge = ({ nodeId, reply }: SentReply, now: number): Judgement => {
     const { metadata } = reply
     const no = (fault: string) => ({ fault })
     if (!open.has(metadata.runId)) return no('its run has ended')
@@ -196,6 +196,7 @@ async function readForJudgement(
     if (same && !messageStore.isSameMessage(same.metadata, metadata)) return no('its id belongs to another message')
     return { instruction }
   }
+  return { known: stored, judge }
 }
 
 /**

@@ -31,6 +31,8 @@ interface Along {
   /** Objects that came along. */
   readonly carried?: CarriedObjects
   readonly handOver?: HandOver | undefined
+  /** Those of the messages that are stored already, if that is known. Then the messages are few, and none comes twice. */
+  readonly known?: ReadonlyMap<string, messageStore.ListedMessage>
   /** Whether small messages are stored with their objects in one row. */
   readonly mayJoin?: boolean
 }
@@ -76,9 +78,10 @@ async function sendDistinct(
   tx: Db,
   afterCommit: AfterCommit,
   messages: readonly NewMessage[],
-  { carried = nothingCarried, handOver, mayJoin = true }: Along,
+  along: Along,
 ): Promise<Map<NewMessage, Sent>> {
-  const known = new Map((await messageStore.listSent(tx, messages.map(life.idOf))).map((one) => [life.idOf(one), one]))
+  const { carried = nothingCarried, handOver, mayJoin = true } = along
+  const known = along.known ?? (await listKnown(tx, messages))
   const sent = new Map<NewMessage, Sent>()
   const named: { message: NewMessage; messageId: string; objectIds: readonly string[] }[] = []
   const storing = new Map<NewMessage, Storing>()
@@ -118,10 +121,17 @@ async function sendDistinct(
   return sent
 }
 
+async function listKnown(
+  tx: Db,
+  messages: readonly NewMessage[],
+): Promise<ReadonlyMap<string, messageStore.ListedMessage>> {
+  return new Map((await messageStore.listSent(tx, messages.map(life.idOf))).map((one) => [life.idOf(one), one]))
+}
+
 const nothingMissing: ReadonlySet<string> = new Set()
 
 /** Objects of its own may be gone, because its receiver has them, or are in its row: they must not be asked for again. */
-function hasAllObjects({ state, metadata, isJoined }: messageStore.SentMessage & { state: MessageState }): boolean {
+function hasAllObjects({ state, metadata, isJoined }: messageStore.ListedMessage): boolean {
   return isJoined || letGoOfObjects.includes(state) || (state === 'offered' && metadata.dstNodeId === superlinkNodeId)
 }
 
