@@ -24,14 +24,11 @@ export const limits = {
   /** Bigger objects are sent from their files piece by piece, and received into files: so many at a time, others in memory. */
   objectInMemoryBytesMax: 1 * MiB,
   incomingFilesMax: 256,
-  /**
-   * Objects that travel with their message between our own programs: those of one message, and those of one call. They live
-   * in database rows, because they are stored together with the message.
-   */
-  carriedBytesMax: 256 * KiB,
-  carriedObjectsMax: 500,
-  /** Objects in the row of a reply, and in that of an instruction, which is written several times. */
+  /** Objects that travel with their message between our own programs, and are stored in database rows: those of one message. */
+  ...{ carriedBytesMax: 256 * KiB, carriedObjectsMax: 500 },
+  /** Of these, the objects in the row of a reply, and in that of an instruction, which is written several times. */
   ...{ joinedObjectsBytesMax: 64 * KiB, joinedRootBytesMax: 8 * KiB },
+  /** As `carriedBytesMax`, for all messages of one call. */
   carriedPerCallBytesMax: 4 * MiB,
   /** Such objects that a ServerApp keeps in memory with replies that it has not added to a mean; of more it fetches them then. */
   carriedHeldBytesMax: 64 * MiB,
