@@ -19,8 +19,9 @@ export interface LeaseEnds {
 export class Leases {
   readonly #options: TasksOptions
   readonly #ends: LeaseEnds
-  /** Rung when the next end of a lease may have changed. */
+  /** Rung when a lease ends before the next look at all of them. */
   readonly #bell = new Bell<'leases'>()
+  #looksAt = Number.POSITIVE_INFINITY
   /** Tasks whose apps have to come back after a restart of this server. */
   readonly #awaited = new Set<TaskId>()
 
@@ -34,8 +35,9 @@ export class Leases {
     return this.#options.leaseNow?.() ?? this.#options.clock.now()
   }
 
-  changed(): void {
-    this.#bell.ring('leases')
+  /** A lease ends at this instant that was not there before. */
+  began(until: number): void {
+    if (until < this.#looksAt) this.#bell.ring('leases')
   }
 
   /** The app of this task is there, or its task has ended. */
@@ -66,6 +68,8 @@ export class Leases {
     const { db, log } = this.#options
     while (!signal.aborted) {
       using subscription = this.#bell.subscribe('leases')
+      // What begins while they are read is not missed.
+      this.#looksAt = Number.POSITIVE_INFINITY
       const open = (await taskStore.listOpen(db.read)).filter((task) => task.leaseUntil !== undefined)
       const now = this.now()
       for (const task of open) {
@@ -75,6 +79,7 @@ export class Leases {
         ...open.map((task) => task.leaseUntil as number).filter((until) => until > now),
         now + 30_000,
       )
+      this.#looksAt = next
       await subscription.wait(Math.max(10, next - this.now()), signal)
     }
     log.debug('No more leases are watched')

@@ -115,15 +115,16 @@ export class Tasks {
       if (!task) return undefined
       const token = randomBytes(128).toString('hex')
       const now = clock.now()
+      const leaseUntil = now + leaseMs.starting
       await taskStore.update(tx, task.taskId, {
         status: 'starting',
         startingAt: now,
         tokenHash: hashToken(token),
-        leaseUntil: now + leaseMs.starting,
+        leaseUntil,
         launches: task.launches + 1,
       })
       if (task.launches > 0) await taskStore.forgetBatches(tx, task.taskId)
-      afterCommit(() => this.#leases.changed())
+      afterCommit(() => this.#leases.began(leaseUntil))
       return { task, token }
     })
   }
@@ -267,7 +268,6 @@ export class Tasks {
     await this.#options.onFinished(tx, afterCommit, { ...task, status: 'finished', subStatus, details, finishedAt })
     afterCommit(() => {
       this.#leases.heard(taskId)
-      this.#leases.changed()
       this.#ended.ring(taskId)
     })
     return true
