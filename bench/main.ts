@@ -41,7 +41,7 @@ const minuteMs = 60_000
 const limitMinutes: Readonly<Record<string, number>> = {
   ...{
     training: 8,
-    large: 12,
+    large: 16,
     mean: 4,
     simulation: 12,
     start: 3,
