@@ -25,12 +25,14 @@ export async function ensureCertificateNode(
       : await findOldestByIdentity(tx, peer)
   if (known) {
     if (isNewer(known, peer)) await recordRenewal(ctx, tx, afterCommit, known, peer)
-    await ctx.knownNodes.update(tx, afterCommit, known.nodeId, {
+    const shown = {
       publicKey,
       organization: peer.organization,
       certificateSerial: peer.serial,
       certificateNotAfter: peer.notAfter,
-    })
+    }
+    // A SuperNode that joins comes twice, with the same certificate and key.
+    if (!isShown(known, shown)) await ctx.knownNodes.update(tx, afterCommit, known.nodeId, shown)
     return known
   }
   const byKey = provenKey === undefined ? undefined : await findByKey(tx, provenKey)
@@ -66,6 +68,10 @@ export async function noteRenewal(ctx: Ctx, node: Node, peer: CertificatePeer): 
     const shown = { node: node.nodeId, identity: peer.identity, serial: peer.serial }
     afterCommit(() => ctx.log.info('A SuperNode shows a new certificate', shown))
   })
+}
+
+function isShown(node: Node, shown: Partial<Node>): boolean {
+  return Object.entries(shown).every(([name, value]) => node[name as keyof Node] === value)
 }
 
 /** While a node moves from one connection to the next, both certificates come in. */
