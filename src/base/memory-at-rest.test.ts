@@ -10,9 +10,15 @@ interface Look {
   readonly usedMiB?: number
 }
 
-/** Returns at which looks, counted from 1, memory was given back, and at which other parts of the program freed theirs. */
-async function observe(looks: readonly Look[]): Promise<{ given: number[]; rests: number[] }> {
-  const seen: { given: number[]; rests: number[] } = { given: [], rests: [] }
+interface Seen {
+  readonly collected: number[]
+  readonly rests: number[]
+  readonly trimmed: number[]
+}
+
+/** Returns at which looks, counted from 1, garbage was collected, other parts of the program freed memory, and it was given back. */
+async function observe(looks: readonly Look[]): Promise<Seen> {
+  const seen: Seen = { collected: [], rests: [], trimmed: [] }
   const stop = new AbortController()
   let number = 0
   const look = (): Look => looks[number - 1] ?? { workShare: 1, reservedMiB: 0 }
@@ -26,7 +32,8 @@ async function observe(looks: readonly Look[]): Promise<{ given: number[]; rests
     workShare: () => look().workShare,
     reservedBytes: () => look().reservedMiB * MiB,
     usedBytes: () => (look().usedMiB ?? 40) * MiB,
-    giveBack: () => void seen.given.push(number),
+    collect: () => void seen.collected.push(number),
+    trim: () => void seen.trimmed.push(number),
     [Symbol.dispose]() {},
   }
   await giveBackMemory({ clock, onRest: () => void seen.rests.push(number) }, stop.signal, memory)
@@ -34,19 +41,20 @@ async function observe(looks: readonly Look[]): Promise<{ given: number[]; rests
 }
 
 test('a program gives memory back when it is at rest, and again only after it has grown', async () => {
-  const { given, rests } = await observe([
+  const seen = await observe([
     { workShare: 0.9, reservedMiB: 200 },
     { workShare: 0.1, reservedMiB: 200 },
     { workShare: 0.1, reservedMiB: 201 },
+    { workShare: 0.1, reservedMiB: 202 },
     { workShare: 0.8, reservedMiB: 260 },
     { workShare: 0.1, reservedMiB: 260 },
+    { workShare: 0.7, reservedMiB: 260 },
+    { workShare: 0.1, reservedMiB: 260 },
   ])
-  assert.deepEqual(given, [2, 5])
-  assert.deepEqual(rests, given)
+  assert.deepEqual(seen, { collected: [2, 6], rests: [2, 6], trimmed: [3, 8] })
 })
 
 test('a large heap is not collected at once: the program would respond to nothing meanwhile', async () => {
-  const { given, rests } = await observe([{ workShare: 0.1, reservedMiB: 900, usedMiB: 600 }])
-  assert.deepEqual(given, [])
-  assert.deepEqual(rests, [1])
+  const large = { workShare: 0.1, reservedMiB: 900, usedMiB: 600 }
+  assert.deepEqual(await observe([large, large]), { collected: [], rests: [1], trimmed: [2] })
 })

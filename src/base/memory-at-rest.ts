@@ -32,31 +32,38 @@ export interface OwnMemory extends Disposable {
   reservedBytes(): number
   /** Objects in use after the last collection of all garbage. */
   usedBytes(): number
-  giveBack(): void
+  collect(): void
+  /** Gives back what is free between pieces in use outside of V8's heap: buffers and what belongs to connections. */
+  trim(): void
 }
 
 /** Runs until the signal. Does nothing in a program that was not started by `bin/node.sh`. */
 export async function giveBackMemory(
   { clock, onRest }: MemoryAtRest,
   signal: AbortSignal,
-  ownMemory: OwnMemory | undefined = observeOwnMemory(),
+  ownMemory?: OwnMemory,
 ): Promise<void> {
-  if (!ownMemory) return
-  using memory = ownMemory
+  using memory = ownMemory ?? (await observeOwnMemory())
+  if (!memory) return
   let bytesAtRest = 0
+  let isFreeing = false
   while (!signal.aborted) {
     await clock.sleep(lookMs, signal).catch(() => {})
     if (memory.workShare() > restingShareMax || signal.aborted) continue
-    if (memory.reservedBytes() < bytesAtRest + growthBytesMin) continue
+    // Other threads free the buffers of collected objects meanwhile.
+    if (isFreeing) memory.trim()
+    isFreeing = memory.reservedBytes() >= bytesAtRest + growthBytesMin
+    if (!isFreeing) continue
     onRest?.()
-    if (memory.usedBytes() <= usedBytesMax) memory.giveBack()
+    if (memory.usedBytes() <= usedBytesMax) memory.collect()
     bytesAtRest = memory.reservedBytes()
   }
 }
 
-function observeOwnMemory(): OwnMemory | undefined {
+async function observeOwnMemory(): Promise<OwnMemory | undefined> {
   const { gc } = globalThis
   if (!gc) return undefined
+  const trim = await findTrim()
   let usedBytes = 0
   const isOfAll = (entry: PerformanceEntry): boolean => {
     const { kind } = (entry as PerformanceNodeEntry).detail as { kind?: number }
@@ -80,7 +87,22 @@ function observeOwnMemory(): OwnMemory | undefined {
     },
     usedBytes: () => usedBytes,
     // The one kind of collection that also shrinks the space for new objects, and keeps no pages for later.
-    giveBack: () => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
+    collect: () => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
+    trim,
     [Symbol.dispose]: () => observer.disconnect(),
+  }
+}
+
+/**
+ * The C library of most Linux systems gives memory back by itself only from the end of its heap, where some piece is always in
+ * use. Others have no such function, and an older release of Node cannot call it.
+ */
+async function findTrim(): Promise<() => void> {
+  try {
+    const { dlopen } = await import('node:ffi')
+    const { functions } = dlopen(null, { malloc_trim: { arguments: ['uint64'], return: 'int32' } })
+    return () => void functions.malloc_trim(0n)
+  } catch {
+    return () => {}
   }
 }
