@@ -33,6 +33,8 @@ export interface HeldReply {
    * lost, or do not fit together.
    */
   load(signal: AbortSignal): Promise<Message>
+  /** Set if `pieces` loads the whole reply. */
+  readonly loadsWhole?: true
   /** The arrays of its one ArrayRecord, piece by piece. Throws a LostReplyError if they are lost. */
   pieces(signal: AbortSignal): Promise<readonly ArrayPiece[]>
   /** Says that the reply is not needed any more, so that the SuperLink can delete it. */

@@ -1,15 +1,18 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { Message } from '../../message/message.ts'
 import { NdArray } from '../../message/nd-array.ts'
 import { ArrayRecord, MetricRecord, RecordDict } from '../../message/records.ts'
 import { ClientApp } from '../client-app.ts'
+import { type HeldReply, heldInMemory } from '../held-reply.ts'
 import { InMemoryGrid } from '../in-memory-grid.ts'
 import { FedAvg } from './fed-avg.ts'
 import { FedDyn } from './fed-dyn.ts'
 import { FedNova } from './fed-nova.ts'
 import { GeometricMedian } from './geometric-median.ts'
+import { Replies } from './reply-stream.ts'
 import { Scaffold } from './scaffold.ts'
-import { ScaffoldNode } from './scaffold-node.ts'
+import { deltaPrefix, ScaffoldNode } from './scaffold-node.ts'
 import type { Strategy } from './strategy.ts'
 
 /** The formula of each paper computed by hand, and a property that the paper shows, on losses with known optima. */
@@ -152,4 +155,28 @@ test('SCAFFOLD finds the optimum of all nodes although their losses differ; FedA
 test('a node that does not take part in SCAFFOLD fails the run with the remedy', async () => {
   const run = trained(new Scaffold({ ...skipEvaluation, numNodes: 2 }), [replying([1]), replying([1])], [0], 1)
   await assert.rejects(run, /return what ScaffoldNode.reply makes/)
+})
+
+test('strategies that need sums of models fetch no reply as a whole', async () => {
+  const replyWith = (arrays: Record<string, number>): HeldReply => {
+    const named = Object.entries(arrays).map(
+      ([name, value]) => [name, NdArray.from(new Float64Array([value]))] as const,
+    )
+    const metrics = new MetricRecord({ 'num-examples': 1, 'local-steps': 2 })
+    const question = Message.create({ content: new RecordDict(), messageType: 'train', dstNodeId: 1n })
+    const reply = question.reply(new RecordDict({ a: new ArrayRecord(named), m: metrics }))
+    return { ...heldInMemory(reply), load: () => assert.fail('a whole reply was fetched') }
+  }
+  const models = [replyWith({ w: 2 }), replyWith({ w: 4 })]
+  const withDeltas = [replyWith({ w: 2, [`${deltaPrefix}w`]: 0 }), replyWith({ w: 4, [`${deltaPrefix}w`]: 0 })]
+  const cases: [FedAvg, HeldReply[]][] = [
+    [new FedAvg(skipEvaluation), models],
+    [new FedNova(skipEvaluation), models],
+    [new FedDyn({ ...skipEvaluation, numNodes: 2 }), models],
+    [new Scaffold({ ...skipEvaluation, numNodes: 2 }), withDeltas],
+  ]
+  for (const [strategy, held] of cases) {
+    const { arrays } = await strategy.aggregateTrain({ round: 1, replies: new Replies(held), current: modelOf(3) })
+    assertNear(valuesOf(arrays as ArrayRecord), [3])
+  }
 })

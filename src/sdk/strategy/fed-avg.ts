@@ -5,7 +5,7 @@ import type { Grid } from '../grid.ts'
 import { log } from '../log.ts'
 import { SelectingGrid } from '../selection/selecting-grid.ts'
 import { contentsOf, partsOf } from './replies.ts'
-import { collect, type WeightedReply } from './reply-stream.ts'
+import { collect, type WeightedReplies, type WeightedReply } from './reply-stream.ts'
 import { sampleNodes } from './sample.ts'
 import { type Aggregate, Strategy, type TrainPhase } from './strategy.ts'
 import { meanOfArrays, meanOfMetrics } from './weighted-mean.ts'
@@ -134,6 +134,11 @@ export class FedAvg extends Strategy {
   /** @internal Chooses nodes by these numbers, uniform from 0 up to, without, 1, instead of those of Math.random. */
   sampleWith(random: () => number): void {
     this.#random = random
+  }
+
+  /** @internal The same of all replies. The app's own function gets whole contents, so they are fetched for it. */
+  protected async trainMetricsOfAll(replies: WeightedReplies): Promise<MetricRecord> {
+    return this.#trainMetricsAggrFn ? this.trainMetricsOf(await collect(replies)) : replies.meanOfMetrics()
   }
 
   /** The metrics of some replies put together, by weight or by the app's own function. */

@@ -9,9 +9,7 @@ import { log } from '../log.ts'
 import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
 import { checkedNumber } from './option-checks.ts'
 import { pairedArrays } from './paired-arrays.ts'
-import { collect } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
-import { meanOfArrays } from './weighted-mean.ts'
 
 /** Options of {@link FedDyn}. */
 export interface FedDynOptions extends FedAvgOptions {
@@ -57,10 +55,10 @@ export class FedDyn extends FedAvg {
   }
 
   override async aggregateTrain({ replies, current }: TrainPhase): Promise<Aggregate> {
-    const parts = await collect(replies.weightedBy(this.weightedByKey))
-    if (parts.length === 0) return {}
-    const mean = meanOfArrays(parts.map(({ arrays }) => ({ arrays, weight: 1 })))
-    const share = parts.length / this.numNodes
+    const weighted = replies.weightedBy(this.weightedByKey)
+    if (weighted.size === 0) return {}
+    const mean = await weighted.equalMeanOfArrays()
+    const share = weighted.size / this.numNodes
     const last = this.state.arrayRecords.get(stateKey)
     const state = new ArrayRecord()
     const arrays = pairedArrays(current, mean).map(([name, ofModel, ofMean]) => {
@@ -72,6 +70,6 @@ export class FedDyn extends FedAvg {
       return [name, arrayOf(plus(after, scaled(next, -1 / this.alpha)))] as const
     })
     this.state.set(stateKey, state)
-    return { arrays: new ArrayRecord(arrays), metrics: this.trainMetricsOf(parts) }
+    return { arrays: new ArrayRecord(arrays), metrics: await this.trainMetricsOfAll(weighted) }
   }
 }

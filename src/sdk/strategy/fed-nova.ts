@@ -1,8 +1,7 @@
 import { log } from '../log.ts'
 import { AggregationError } from './aggregation-error.ts'
 import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
-import { InconsistentRepliesError } from './inconsistent-replies.ts'
-import { collect, type WeightedReply } from './reply-stream.ts'
+import type { WeightedReply } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 import { WeightedSum } from './weighted-sum.ts'
 
@@ -36,24 +35,20 @@ export class FedNova extends FedAvg {
   }
 
   override async aggregateTrain({ replies, current }: TrainPhase): Promise<Aggregate> {
-    const parts = await collect(replies.weightedBy(this.weightedByKey))
-    if (parts.length === 0) return {}
+    const weighted = replies.weightedBy(this.weightedByKey)
+    if (weighted.size === 0) return {}
+    const parts = weighted.known
     const steps = parts.map((part) => this.#stepsOf(part))
     const effective = parts.reduce((sum, { share }, index) => sum + share * (steps[index] as number), 0)
     // x + Σ p τ_eff / τ (x_i - x), as one sum of models.
     const factors = parts.map(({ share }, index) => (share * effective) / (steps[index] as number))
     const sum = new WeightedSum()
     sum.add(current, 1 - factors.reduce((total, factor) => total + factor))
-    for (const [index, { arrays }] of parts.entries()) {
-      const missing = [...current.keys()].find((name) => !arrays.has(name))
-      if (missing !== undefined)
-        throw new InconsistentRepliesError(`The replies have no array '${missing}', which the model has.`)
-      sum.add(arrays, factors[index] as number)
-    }
-    return { arrays: sum.mean(), metrics: this.trainMetricsOf(parts) }
+    await weighted.addArrays(sum, factors)
+    return { arrays: sum.mean(), metrics: await this.trainMetricsOfAll(weighted) }
   }
 
-  #stepsOf({ metrics, nodeId }: WeightedReply): number {
+  #stepsOf({ metrics, nodeId }: Pick<WeightedReply, 'metrics' | 'nodeId'>): number {
     const steps = Number(metrics.get(this.localStepsKey))
     if (Number.isFinite(steps) && steps > 0) return steps
     throw new AggregationError(

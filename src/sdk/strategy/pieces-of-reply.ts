@@ -2,19 +2,20 @@ import { loadAhead } from '../../base/ahead.ts'
 import type { LentMemory } from '../../base/lent-memory.ts'
 import type { ArrayPiece } from '../held-reply.ts'
 import type { ArrivedPiece, ArrivingArray } from './arriving-array.ts'
+import { InconsistentRepliesError } from './inconsistent-replies.ts'
 
 /** The pieces of the arrays of one reply, which are loaded a few ahead, array by array. */
 export class PiecesOfReply {
   readonly #pieces: ReadonlyMap<string, readonly ArrayPiece[]>
-  readonly #share: number
+  readonly #factor: number
   readonly #stop = new AbortController()
   #loaded: AsyncGenerator<ArrivedPiece, void, undefined> | undefined
   #memory: LentMemory | undefined
   #last: Uint8Array | undefined
 
-  constructor(pieces: readonly ArrayPiece[], share: number) {
+  constructor(pieces: readonly ArrayPiece[], factor: number) {
     this.#pieces = Map.groupBy(pieces, ({ name }) => name)
-    this.#share = share
+    this.#factor = factor
   }
 
   get names(): readonly string[] {
@@ -35,8 +36,10 @@ export class PiecesOfReply {
 
   /** The array of that name. The arrays are taken in the order of their names. */
   array(name: string): ArrivingArray {
-    const stype = this.#pieces.get(name)?.[0]?.stype ?? ''
-    return { stype, factor: this.#share, next: () => this.#next() }
+    const [first] = this.#pieces.get(name) ?? []
+    if (!first) throw new InconsistentRepliesError(`The replies have no array '${name}', which the model has.`)
+    const { stype } = first
+    return { stype, factor: this.#factor, next: () => this.#next() }
   }
 
   /** Stops what is being loaded. The bytes of the last piece must not be read any more. */

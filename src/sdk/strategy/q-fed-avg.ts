@@ -10,7 +10,6 @@ import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
 import { checkedNumber } from './option-checks.ts'
 import { pairedArrays } from './paired-arrays.ts'
-import { collect } from './reply-stream.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
 
 /** Options of {@link QFedAvg}. */
@@ -51,11 +50,11 @@ export class QFedAvg extends FedAvg {
   }
 
   override async aggregateTrain({ replies, current }: TrainPhase): Promise<Aggregate> {
-    const parts = await collect(replies.weightedBy(this.weightedByKey))
-    if (parts.length === 0) return {}
+    const weighted = replies.weightedBy(this.weightedByKey)
+    if (weighted.size === 0) return {}
     let deltas: Tensor[] | undefined
     let weight = 0
-    for (const { arrays, metrics } of parts) {
+    for await (const { arrays, metrics } of weighted) {
       const [delta, h] = this.#weighted(current, arrays, this.#lossOf(metrics))
       deltas = deltas ? deltas.map((sum, index) => plus(sum, delta[index] as Tensor)) : delta
       weight += h
@@ -64,7 +63,7 @@ export class QFedAvg extends FedAvg {
     const arrays = [...current].map(
       ([name, array], index) => [name, arrayOf(minus(tensorOf(name, array), steps[index] as Tensor))] as const,
     )
-    return { arrays: new ArrayRecord(arrays), metrics: this.trainMetricsOf(parts) }
+    return { arrays: new ArrayRecord(arrays), metrics: await this.trainMetricsOfAll(weighted) }
   }
 
   /** The gradient of one node, weighted by its loss, and the weight that it adds to the divisor. */

@@ -150,16 +150,39 @@ export class WeightedReplies implements AsyncIterable<WeightedReply> {
     yield* loadAhead(this.#held.keys(), load, limits.repliesAhead)
   }
 
-  /**
-   * The weighted mean of the arrays: holds one sum, and beside it a few pieces of the replies. Several replies are added in
-   * step, so that each part of the sum is read and written once for all of them.
-   */
+  /** The weighted mean of the arrays: holds one sum, and beside it a few pieces of the replies. */
   async meanOfArrays(): Promise<ArrayRecord> {
     const sum = new WeightedSum()
-    let names: readonly string[] | undefined
+    await this.addArrays(sum, this.#shares)
+    return sum.mean()
+  }
+
+  /** @internal The mean of the arrays in which each reply counts the same. */
+  async equalMeanOfArrays(): Promise<ArrayRecord> {
+    const sum = new WeightedSum()
+    await this.addArrays(sum, sharesOf(this.#held.map(() => ({ weight: 1 }))))
+    return sum.mean()
+  }
+
+  /** @internal What is known of each reply before its arrays are fetched. */
+  get known(): readonly Pick<WeightedReply, 'nodeId' | 'metrics' | 'share'>[] {
+    return this.#held.map(({ metadata }, index) => ({
+      nodeId: metadata.srcNodeId,
+      metrics: (this.#metrics[index] as WeightedMetrics).metrics,
+      share: this.#shares[index] as number,
+    }))
+  }
+
+  /**
+   * @internal Adds the arrays of each reply times a factor of its own. Several replies are added in step, so that each part of
+   * the sum is read and written once for all of them.
+   */
+  async addArrays(sum: WeightedSum, factors: readonly number[]): Promise<void> {
+    const inStep = this.#held.some(({ loadsWhole }) => loadsWhole) ? 1 : limits.repliesInStep
     const open = (indexes: readonly number[], signal: AbortSignal): Promise<PiecesOfReply[]> =>
-      Promise.all(indexes.map((index) => this.#open(index, signal)))
-    for await (const replies of loadAhead(groupsOf(this.#held.length, limits.repliesInStep), open, groupsOpenAhead)) {
+      Promise.all(indexes.map((index) => this.#open(index, factors[index] as number, signal)))
+    let names = sum.names
+    for await (const replies of loadAhead(groupsOf(this.#held.length, inStep), open, groupsOpenAhead)) {
       names ??= replies[0]?.names ?? []
       const ahead = Math.ceil(limits.arrayPiecesAhead / replies.length)
       for (const reply of replies) reply.begin(names, { memory, ahead })
@@ -172,12 +195,10 @@ export class WeightedReplies implements AsyncIterable<WeightedReply> {
         for (const reply of replies) reply.end()
       }
     }
-    return sum.mean()
   }
 
-  async #open(index: number, signal: AbortSignal): Promise<PiecesOfReply> {
-    const pieces = await (this.#held[index] as HeldReply).pieces(signal)
-    return new PiecesOfReply(pieces, this.#shares[index] as number)
+  async #open(index: number, factor: number, signal: AbortSignal): Promise<PiecesOfReply> {
+    return new PiecesOfReply(await (this.#held[index] as HeldReply).pieces(signal), factor)
   }
 
   /** The weighted mean of the metrics, without the weight itself. */
@@ -203,6 +224,7 @@ function changed(held: HeldReply, change: (reply: Message) => Message | Promise<
     metadata: held.metadata,
     error: held.error,
     outline: held.outline,
+    loadsWhole: true,
     async load(signal) {
       const reply = await held.load(signal)
       return reply.hasError() ? reply : change(reply)

@@ -7,10 +7,8 @@ import { log } from '../log.ts'
 import { FedAvg, type FedAvgOptions } from './fed-avg.ts'
 import { InconsistentRepliesError } from './inconsistent-replies.ts'
 import { checkedNumber } from './option-checks.ts'
-import { collect } from './reply-stream.ts'
 import { controlKey, deltaPrefix, zerosOf } from './scaffold-node.ts'
 import type { Aggregate, TrainPhase } from './strategy.ts'
-import { meanOfArrays } from './weighted-mean.ts'
 
 /** Options of {@link Scaffold}. */
 export interface ScaffoldOptions extends FedAvgOptions {
@@ -67,9 +65,9 @@ export class Scaffold extends FedAvg {
   }
 
   override async aggregateTrain({ replies, current }: TrainPhase): Promise<Aggregate> {
-    const parts = await collect(replies.weightedBy(this.weightedByKey))
-    if (parts.length === 0) return {}
-    const mean = meanOfArrays(parts.map(({ arrays }) => ({ arrays, weight: 1 })))
+    const weighted = replies.weightedBy(this.weightedByKey)
+    if (weighted.size === 0) return {}
+    const mean = await weighted.equalMeanOfArrays()
     const control = this.#control ?? zerosOf(current)
     const model = new ArrayRecord()
     const nextControl = new ArrayRecord()
@@ -83,10 +81,10 @@ export class Scaffold extends FedAvg {
       const step = scaled(minus(tensorOf(name, trained), before), this.serverLearningRate)
       model.set(name, arrayOf(plus(before, step)))
       // c = c + |S| / N times the mean of the changes.
-      const change = scaled(tensorOf(name, delta), parts.length / this.numNodes)
+      const change = scaled(tensorOf(name, delta), weighted.size / this.numNodes)
       nextControl.set(name, arrayOf(plus(tensorOf(name, control.getArray(name)), change)))
     }
     this.state.set(controlKey, nextControl)
-    return { arrays: model, metrics: this.trainMetricsOf(parts) }
+    return { arrays: model, metrics: await this.trainMetricsOfAll(weighted) }
   }
 }

@@ -25,6 +25,11 @@ export class WeightedSum {
     this.addAll([{ arrays, share }])
   }
 
+  /** @internal The names of the first model that was added whole. */
+  get names(): readonly string[] | undefined {
+    return this.#names
+  }
+
   /** @internal Adds models in their order; large ones in step, which is faster than one after the other. */
   addAll(models: readonly { readonly arrays: ArrayRecord; readonly share: number }[]): void {
     this.#names ??= [...(models[0]?.arrays.keys() ?? [])]
