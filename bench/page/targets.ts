@@ -150,8 +150,9 @@ const smallRows: readonly TargetRow[] = [
     },
     limit: 'CPU: ServerApp, SuperLink and ClientApps work one after the other in each round',
     tried:
-      'Flower is imported once for all runs, ServerApps and ClientApps are forks of that process, and a ClientApp executes small messages of any node of its run.',
-    profile: '',
+      'Flower is imported once for all runs, ServerApps and ClientApps are forks of that process, and a ClientApp executes small messages of any node of its run. A message waits for a ClientApp until it is whole, so that it travels in one call.',
+    profile:
+      "Of 3.7 s of CPU the SuperLink has 1.75 s, which are 1,800 calls of Flower's ServerApp and 600 of the SuperExec: SQL 20 %, HTTP and system calls 20 %, building statements 6 %, protobuf 5 %. Flower's ServerApp has 0.95 s, the SuperExec 0.4 s, flwr 0.3 s and all ClientApps 0.3 s.",
   },
 ]
 
