@@ -34,7 +34,9 @@ export interface FleetOwned {
  * Every rule needs a run that is running and has asked the node for something. The run of other nodes is refused as one that
  * does not exist, so that no node learns whether it guessed the id of a run.
  */
-export function fleetOwners(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'participants'>): OwnerRules<FleetOwned> {
+export function fleetOwners(
+  ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'participants' | 'claims'>,
+): OwnerRules<FleetOwned> {
   const { participants } = ctx
   const { read } = ctx.db
   /** Returns the id of a running run that has asked the node for something. */
@@ -48,7 +50,9 @@ export function fleetOwners(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'part
       if (!metadata) throw new DomainError('invalid-request', 'PushMessages needs one message and its object tree.')
       if (metadata.srcNodeId !== nodeId) throw new DomainError('message-source-mismatch')
       const runId = await running(nodeId, metadata.runId)
-      return metadata.replyToMessageId === '' || isInstructionTo(read, nodeId, runId, metadata.replyToMessageId)
+      const { replyToMessageId } = metadata
+      if (replyToMessageId === '' || ctx.claims.wasHanded(nodeId, runId, replyToMessageId)) return true
+      return isInstructionTo(read, nodeId, runId, replyToMessageId)
     },
     async 'instruction-received'({ nodeId }: Caller, request: FleetRequest<'confirmMessageReceived'>) {
       const runId = await running(nodeId, request.runId)

@@ -103,7 +103,7 @@ test('an instruction comes with its objects, and a reply with its objects confir
   assert.deepEqual((await push(reply, contentsOf(reply))).objectsToPush, [])
   const statements = [...counts().values()].reduce((sum, times) => sum + times, 0)
   // Three of them count what the run and the SuperNode have stored, at their first push.
-  assert.ok(statements <= 23, `${statements} statements`)
+  assert.ok(statements <= 21, `${statements} statements`)
   assert.equal(await core.stateOf(asked), 'answered')
   assert.equal(await core.ctx.objects.get(ids[0] as string), undefined, 'the instruction has let go of its objects')
   start()

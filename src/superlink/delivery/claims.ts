@@ -1,4 +1,4 @@
-import type { NodeId } from '../../base/ids.ts'
+import type { NodeId, RunId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
 import { Together } from '../../base/together.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -18,6 +18,8 @@ export class Claims {
    * them. See `settleDoubts`.
    */
   readonly doubtful = new Set<StoredMessage>()
+  /** Messages that nodes have, the oldest first: each reply asks for its own. */
+  readonly #handed = new Map<string, { readonly nodeId: bigint; readonly runId: bigint }>()
   readonly #waiting = new Map<NodeId, Set<WaitingCall>>()
 
   constructor(ctx: () => Pick<SuperlinkContext, 'db' | 'clock' | 'objects'>) {
@@ -32,6 +34,23 @@ export class Claims {
   /** Hands out the oldest message that waits for the node, if there is one. */
   next(nodeId: NodeId, takesWhole: boolean): Promise<StoredMessage | undefined> {
     return this.#together.do({ nodeId, takesWhole })
+  }
+
+  /** A node has received the message. */
+  noteHanded({ metadata: { messageId, dstNodeId: nodeId, runId } }: StoredMessage): void {
+    if (this.#handed.size >= limits.messagesPerPushMax) this.#handed.delete(this.#handed.keys().next().value as string)
+    this.#handed.set(messageId, { nodeId, runId })
+  }
+
+  /** Whether the node has received this message of the run lately. It may be answered or forgotten since. */
+  wasHanded(nodeId: NodeId, runId: RunId, messageId: string): boolean {
+    const handed = this.#handed.get(messageId)
+    return handed?.nodeId === nodeId && handed.runId === runId
+  }
+
+  /** The message is answered. */
+  forgetHanded(messageId: string): void {
+    this.#handed.delete(messageId)
   }
 
   /** Returns a call of a node, which does not wait yet. The caller disposes of it. */

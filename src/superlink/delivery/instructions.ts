@@ -97,6 +97,7 @@ export async function claimInstruction(
     await giveBack(ctx, claimed)
     return undefined
   }
+  ctx.claims.noteHanded(claimed)
   // The connection can also break while the response is written.
   const onBroken = (): void => void giveBack(ctx, claimed).catch(logNotGivenBack(ctx, nodeId))
   wait.signal.addEventListener('abort', onBroken, { once: true })

@@ -35,7 +35,7 @@ export interface Acceptance {
  * that is whole with these objects confirms its instruction.
  */
 export async function acceptReply(
-  ctx: Pick<SuperlinkContext, 'replyIntake' | 'checkedReplies'>,
+  ctx: Pick<SuperlinkContext, 'replyIntake' | 'checkedReplies' | 'claims'>,
   nodeId: NodeId,
   reply: NewMessage,
   carried: CarriedObjects = nothingCarried,
@@ -43,6 +43,7 @@ export async function acceptReply(
   // Before the ServerApp is notified: it may confirm the reply, or its run may end, before it is checked.
   using check = ctx.checkedReplies.begin(reply)
   const { accepted, objectsToPush, isNew } = await ctx.replyIntake.accept({ nodeId, reply, carried })
+  if (accepted) ctx.claims.forgetHanded(reply.metadata.replyToMessageId)
   const isWhole = accepted && objectsToPush.length === 0
   // Its objects are in memory now. Otherwise they would be read again before it is handed out.
   if (isNew && isWhole && carried.size > 0) await ctx.checkedReplies.noteCarried(reply, carried, check)
