@@ -7,7 +7,7 @@ const MiB = 1024 * 1024
 interface Look {
   readonly workShare: number
   readonly reservedMiB: number
-  readonly usedMiB?: number
+  readonly connections?: number
 }
 
 interface Seen {
@@ -31,12 +31,14 @@ async function observe(looks: readonly Look[]): Promise<Seen> {
   const memory: OwnMemory = {
     workShare: () => look().workShare,
     reservedBytes: () => look().reservedMiB * MiB,
-    usedBytes: () => (look().usedMiB ?? 40) * MiB,
-    collect: () => void seen.collected.push(number),
+    collect() {
+      seen.collected.push(number)
+      return 40 * MiB
+    },
     trim: () => void seen.trimmed.push(number),
-    [Symbol.dispose]() {},
   }
-  await giveBackMemory({ clock, onRest: () => void seen.rests.push(number) }, stop.signal, memory)
+  const connections = (): number => look().connections ?? 0
+  await giveBackMemory({ clock, connections, onRest: () => void seen.rests.push(number) }, stop.signal, memory)
   return seen
 }
 
@@ -54,7 +56,11 @@ test('a program gives memory back when it is at rest, and again only after it ha
   assert.deepEqual(seen, { collected: [2, 6], rests: [2, 6], trimmed: [3, 8] })
 })
 
-test('a large heap is not collected at once: the program would respond to nothing meanwhile', async () => {
-  const large = { workShare: 0.1, reservedMiB: 900, usedMiB: 600 }
-  assert.deepEqual(await observe([large, large]), { collected: [], rests: [1], trimmed: [2] })
+test('garbage of thousands of connections is not collected at once: the program would respond to nothing meanwhile', async () => {
+  const seen = await observe([
+    { workShare: 0.1, reservedMiB: 100, connections: 500 },
+    { workShare: 0.1, reservedMiB: 900, connections: 9_000 },
+    { workShare: 0.1, reservedMiB: 920, connections: 1_000 },
+  ])
+  assert.deepEqual(seen, { collected: [1, 3], rests: [1, 2, 3], trimmed: [2, 3] })
 })

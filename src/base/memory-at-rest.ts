@@ -1,4 +1,4 @@
-import { constants, type PerformanceNodeEntry, PerformanceObserver, performance } from 'node:perf_hooks'
+import { performance } from 'node:perf_hooks'
 import type { Clock } from './clock.ts'
 
 /**
@@ -13,50 +13,57 @@ const restingShareMax = 0.2
 /** A program at rest makes garbage as well, which is left until it is worth a collection. */
 const growthBytesMin = 8 * 1024 * 1024
 /**
- * A collection that gives memory back looks at all objects in use twice, at once: 100 ms for so many. A larger heap is left to
- * V8, which collects it in small steps.
+ * A collection that gives memory back looks at all objects in use twice, at once: about 100 ms for so many. A larger heap is left
+ * to V8, which collects it in small steps. How large it is follows from what was in use at the last rest, and from the
+ * connections that came since.
  */
 const usedBytesMax = 72 * 1024 * 1024
+const usedBytesPerConnection = 40 * 1024
 
 export interface MemoryAtRest {
   readonly clock: Pick<Clock, 'sleep'>
+  /** How many connections are open. */
+  readonly connections: () => number
   /** Frees what other parts of the program only keep to be faster. */
   readonly onRest?: () => void
 }
 
 /** What the job knows and does of the program; other ones than usual are for tests. */
-export interface OwnMemory extends Disposable {
+export interface OwnMemory {
   /** The share of the time since the last call in which the thread worked. */
   workShare(): number
   /** What V8 has reserved, and buffers outside its heap. */
   reservedBytes(): number
-  /** Objects in use after the last collection of all garbage. */
-  usedBytes(): number
-  collect(): void
+  /** Collects all garbage. Returns how many bytes of objects are in use. */
+  collect(): number
   /** Gives back what is free between pieces in use outside of V8's heap: buffers and what belongs to connections. */
   trim(): void
 }
 
 /** Runs until the signal. Does nothing in a program that was not started by `bin/node.sh`. */
 export async function giveBackMemory(
-  { clock, onRest }: MemoryAtRest,
+  { clock, connections, onRest }: MemoryAtRest,
   signal: AbortSignal,
   ownMemory?: OwnMemory,
 ): Promise<void> {
-  using memory = ownMemory ?? (await observeOwnMemory())
+  const memory = ownMemory ?? (await observeOwnMemory())
   if (!memory) return
-  let bytesAtRest = 0
+  let reservedAtRest = 0
+  let [usedAtRest, connectionsAtRest] = [0, connections()]
   let isFreeing = false
   while (!signal.aborted) {
     await clock.sleep(lookMs, signal).catch(() => {})
     if (memory.workShare() > restingShareMax || signal.aborted) continue
     // Other threads free the buffers of collected objects meanwhile.
     if (isFreeing) memory.trim()
-    isFreeing = memory.reservedBytes() >= bytesAtRest + growthBytesMin
+    isFreeing = memory.reservedBytes() >= reservedAtRest + growthBytesMin
     if (!isFreeing) continue
     onRest?.()
-    if (memory.usedBytes() <= usedBytesMax) memory.collect()
-    bytesAtRest = memory.reservedBytes()
+    if (usedAtRest + (connections() - connectionsAtRest) * usedBytesPerConnection <= usedBytesMax) {
+      usedAtRest = memory.collect()
+      connectionsAtRest = connections()
+    }
+    reservedAtRest = memory.reservedBytes()
   }
 }
 
@@ -64,15 +71,6 @@ async function observeOwnMemory(): Promise<OwnMemory | undefined> {
   const { gc } = globalThis
   if (!gc) return undefined
   const trim = await findTrim()
-  let usedBytes = 0
-  const isOfAll = (entry: PerformanceEntry): boolean => {
-    const { kind } = (entry as PerformanceNodeEntry).detail as { kind?: number }
-    return kind === constants.NODE_PERFORMANCE_GC_MAJOR
-  }
-  const observer = new PerformanceObserver((list) => {
-    if (list.getEntries().some(isOfAll)) usedBytes = process.memoryUsage().heapUsed
-  })
-  observer.observe({ entryTypes: ['gc'] })
   let since = performance.eventLoopUtilization()
   return {
     workShare() {
@@ -85,11 +83,12 @@ async function observeOwnMemory(): Promise<OwnMemory | undefined> {
       const { heapTotal, external } = process.memoryUsage()
       return heapTotal + external
     },
-    usedBytes: () => usedBytes,
-    // The one kind of collection that also shrinks the space for new objects, and keeps no pages for later.
-    collect: () => void gc({ type: 'major', execution: 'sync', flavor: 'last-resort' }),
+    collect() {
+      // The one kind of collection that also shrinks the space for new objects, and keeps no pages for later.
+      gc({ type: 'major', execution: 'sync', flavor: 'last-resort' })
+      return process.memoryUsage().heapUsed
+    },
     trim,
-    [Symbol.dispose]: () => observer.disconnect(),
   }
 }
 

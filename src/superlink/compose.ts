@@ -257,6 +257,8 @@ export async function startSuperlink(
   health.check({ unreadiness, troubles: credentials.troubles })
   await health.start()
 
+  const doors = [...new Set(Object.values(listeners).filter((one) => one !== undefined))]
+  const connections = (): number => doors.reduce((sum, one) => sum + one.connections().length, 0)
   const jobs = [
     runJob(ctx, 'storage watch', () => room.watch(() => prolongLeases(ctx), stop.signal)),
     runJob(ctx, 'clock watch', () => time.watch(() => prolongLeases(ctx), stop.signal)),
@@ -267,12 +269,11 @@ export async function startSuperlink(
     runJob(ctx, 'removal of old runs', () => watchRetention(ctx, config.keepRuns, stop.signal)),
     runJob(ctx, 'removal of large values', () => watchForgottenParts(ctx, stop.signal)),
     runJob(ctx, 'reply watch', () => watchStalledReplies(ctx, stop.signal, () => objects.trouble !== undefined)),
-    runJob(ctx, 'memory watch', () => giveBackMemory({ clock, onRest: () => db.shrink?.() }, stop.signal)),
+    runJob(ctx, 'memory watch', () => giveBackMemory({ clock, connections, onRest: () => db.shrink?.() }, stop.signal)),
     ...eventSources.start(stop.signal),
     ...objects.start(stop.signal),
   ]
   const { clients, ocsp } = credentials
-  const doors = [...new Set(Object.values(listeners).filter((one) => one !== undefined))]
   if (clients) jobs.push(runJob(ctx, 'peer watch', () => watchPeers(ctx, clients, doors, stop.signal)))
   if (ocsp) jobs.push(runJob(ctx, 'OCSP watch', () => watchResponders(ctx, ocsp, doors, stop.signal)))
   if (simulation) jobs.push(runJob(ctx, 'virtual fleet', () => simulation.fleet.run(stop.signal)))
