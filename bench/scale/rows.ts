@@ -1,6 +1,6 @@
 import type { MessageTransport } from '../fleet/simulated-fleet.ts'
 import type { MachineLimits } from '../machine-limits.ts'
-import { type Spread, type Spreads, spreadText } from '../spread.ts'
+import { type Spread, type Spreads, spreadOf, spreadText } from '../spread.ts'
 import type { ScaleFigures } from './measure.ts'
 
 /** What is shown of a fleet, what is aimed at, and the least that this machine needs for it. */
@@ -132,7 +132,8 @@ export const scaleRows: readonly ScaleRow[] = [
     }),
     targets: { 100: 0, 1000: 0, 10000: 0 },
   },
-  { title: 'MB at most', digits: 0, value: ({ peakMegabytes }) => peakMegabytes },
+  // Figures that were kept before the peak was measured have none.
+  { title: 'MB at most', digits: 0, value: ({ peakMegabytes = spreadOf([]) }) => peakMegabytes },
   { title: 'MB of the ServerApp and its launcher', digits: 0, value: ({ appMegabytes }) => appMegabytes },
   {
     title: 'ms event loop delay, p99',
