@@ -3,7 +3,7 @@ import { after, before, test } from 'node:test'
 import { countingClient, countingServer, largeModelApp } from '../harness/apps.ts'
 import { asyncResult, writeAsyncApp } from '../harness/async-app.ts'
 import { Deployment } from '../harness/deployment.ts'
-import { peakMegabytes } from '../harness/peak-memory.ts'
+import { peakMegabytes, writtenMegabytes } from '../harness/peak-memory.ts'
 import { eventually, isAlive, type TestProgram } from '../harness/program.ts'
 import { secureResult, writeSecureApp } from '../harness/secure-app.ts'
 
@@ -71,6 +71,7 @@ after(() => deployment[Symbol.asyncDispose]())
 
 test('a model of 250 MB passes SuperLink and SuperNode, both ways, in much less memory than it has', async () => {
   const programs = [deployment.superlink, ...supernodes].map(({ pid }) => ({ pid, before: peakMegabytes(pid) }))
+  const writtenBefore = supernodes.map(({ pid }) => writtenMegabytes(pid))
   const floats = 250 * 250_000
   const app = deployment.writeApp({ ...largeModelApp, config: `floats = ${floats}` })
   const run = await deployment.flwr('run', app, '--stream')
@@ -78,6 +79,9 @@ test('a model of 250 MB passes SuperLink and SuperNode, both ways, in much less 
   assert.match(run.said, new RegExp(`last value: ${-Math.fround(floats - 1)}`))
   const grown = programs.map(({ pid, before }) => Math.round(peakMegabytes(pid) - before))
   assert.ok(Math.max(...grown) < 160, `SuperLink and SuperNodes grew by ${grown.join(', ')} MB`)
+  // Once to the disk and once to the SuperLink: the app reads and writes files itself.
+  const written = supernodes.map(({ pid }, index) => writtenMegabytes(pid) - (writtenBefore[index] ?? 0))
+  assert.ok(Math.max(...written) < 2.5 * 250, `SuperNodes wrote ${written.join(', ')} MB`)
 })
 
 test('app processes are there before the run, stay warm from round to round and are gone when it has ended', async () => {
