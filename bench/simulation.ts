@@ -1,4 +1,4 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { mkdirSync, mkdtempSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { prepareEnvironment } from '../scripts/python.ts'
 import { freePort } from '../test/harness/free-port.ts'
@@ -49,11 +49,7 @@ interface SimulationOptions {
 
 async function measureRounds(rounds: number, options: SimulationOptions): Promise<SimulationFigures> {
   const { directory, ourBin, python129 } = options
-  const fresh = (name: string): string => {
-    const folder = join(directory, `simulation-${rounds}-${name}`)
-    mkdirSync(folder)
-    return folder
-  }
+  const fresh = (name: string): string => mkdtempSync(join(directory, `simulation-${rounds}-${name}-`))
   const typescript = fresh('typescript')
   const withPython = fresh('python')
   const ray = await prepareEnvironment('Ray', { folder: 'python-1.29-ray', packages: ['flwr[simulation]==1.29.0'] })
@@ -75,14 +71,25 @@ async function measureRounds(rounds: number, options: SimulationOptions): Promis
     theirs:
       ray === undefined
         ? undefined
-        : await measureRay(fresh('ray'), ray, (folder) => options.writePythonApp(folder, { floats, rounds })).catch(
-            (error: Error) => {
-              process.stderr.write(`Ray: ${error.message.slice(0, 2000)}\n`)
-              return undefined
-            },
+        : await tryRay(() =>
+            measureRay(fresh('ray'), ray, (folder) => options.writePythonApp(folder, { floats, rounds })),
           ),
   }
 }
+
+/** Ray gives up if its own programs do not start in time. Returns `undefined` if it does so each time. */
+async function tryRay(measure: () => Promise<SimulationCost>): Promise<SimulationCost | undefined> {
+  for (let tries = 1; tries <= rayTriesMax; tries++) {
+    try {
+      return await measure()
+    } catch (error) {
+      process.stderr.write(`Ray: ${(error as Error).message.slice(-1000)}\n`)
+    }
+  }
+  return undefined
+}
+
+const rayTriesMax = 3
 
 async function measureRay(
   folder: string,
