@@ -48,6 +48,9 @@ const fills: Readonly<Record<string, Fill>> = {
   inviteeAccountName: ({ accountName }) => accountName,
   admission: () => 'blocked',
   heartbeatInterval: () => 30,
+  // Whose file it is depends on the object, or the task, that is named beside it.
+  takesFile: () => true,
+  leavesFiles: () => true,
   publicKey: () => somePublicKey,
   logs: () => ['a line'],
 }
@@ -82,6 +85,8 @@ const harmless: readonly string[] = [
     'messageRequired',
     'batch',
     'takesCheckpointPieces',
+    // Of the caller's own folder.
+    'inFile',
     // Of the caller's own checkpoint.
     'piece',
     'offset',
