@@ -148,8 +148,8 @@ test('a reply that the server has passed on without the rest of its objects is n
   await assert.rejects(sendMessages(route, two()), ObjectRefusedError)
 })
 
-/** A reply with one large chunk, to a server of ours that has a folder for it. */
-function largeReply(folder: string) {
+/** A reply with arrays of one large chunk each, to a server of ours that has a folder for them. */
+function largeReply(folder: string, arrayCount = 1) {
   const { server, route } = setUp()
   server.objectsBytesMax = limits.carriedPerCallBytesMax
   const announce = server.api.pushMessages
@@ -157,11 +157,13 @@ function largeReply(folder: string) {
     assert.equal(request.leavesFiles, true)
     return { ...(await announce(request)), objectFolder: folder }
   }
-  const data = new Float32Array(limits.objectInMemoryBytesMax / 2).fill(1)
-  const instruction = instructionFor(new RecordDict({ arrays: new ArrayRecord({ w: NdArray.from(data) }) }))
+  const arrays = new ArrayRecord()
+  for (let index = 1; index <= arrayCount; index++)
+    arrays.set(`w${index}`, NdArray.from(new Float32Array(limits.objectInMemoryBytesMax / 2).fill(index)))
+  const instruction = instructionFor(new RecordDict({ arrays }))
   const message = deflateMessage(instruction)
-  const [chunkId = ''] = message.chunks.keys()
-  return { server, route, instruction, message, chunkId }
+  const chunkIds = [...message.chunks.keys()]
+  return { server, route, instruction, message, chunkIds, chunkId: chunkIds[0] ?? '' }
 }
 
 test('a large object is left as a file in the folder that the server names', async () => {
@@ -179,19 +181,28 @@ test('a large object is left as a file in the folder that the server names', asy
   assert.equal(objectId(await readFile(join(folder.path, chunkId))), chunkId)
 })
 
-test('an object is sent if its file cannot be written, or the server does not find it', async () => {
+test('objects are sent if their files cannot be written, or the server does not find them', async () => {
   using folder = temporaryDirectory()
   for (const named of [folder.path, join(folder.path, 'of-another-machine')]) {
-    const { server, route, message, chunkId } = largeReply(named)
+    const { server, route, message, chunkIds } = largeReply(named, 3)
     const sent: string[] = []
+    let asked = 0
+    const firstSent = Promise.withResolvers<void>()
     server.api.pushObject = async (request) => {
-      if (request.inFile) return { ...notStored, fileMissing: true }
+      if (request.inFile) {
+        asked += 1
+        if (asked > 1) await firstSent.promise
+        return { ...notStored, fileMissing: true }
+      }
       sent.push(request.objectId ?? '')
+      if (chunkIds.includes(request.objectId ?? '')) firstSent.resolve()
       return { ...notStored, stored: true }
     }
     await sendMessages(route, [message])
-    assert.ok(sent.includes(chunkId))
-    assert.equal(existsSync(join(named, chunkId)), false)
+    assert.deepEqual(
+      chunkIds.filter((id) => !sent.includes(id) || existsSync(join(named, id))),
+      [],
+    )
   }
 })
 
@@ -214,7 +225,7 @@ test('a large chunk is read from the file that the server names, or fetched if t
       return pulled
     }
     const received = await fetchMessage(route, messageObjectTrees[0] as ObjectTree)
-    assert.deepEqual(received.content.arrays('arrays').get('w')?.values()[7], 1)
+    assert.deepEqual(received.content.arrays('arrays').get('w1')?.values()[7], 1)
     assert.deepEqual(wholes, objectFile === path ? [] : [chunkId])
   }
 })

@@ -95,11 +95,13 @@ async function sendTogether(
     read: find,
     async push(id, content) {
       const about = { node, runId, objectId: id, sessionId }
-      if (folder !== undefined && isLarge(content) && (await leaveObject(folder, id, content))) {
+      // Several objects are sent at a time, and another one may find meanwhile that the folder is of no use.
+      const place = folder
+      if (place !== undefined && isLarge(content) && (await leaveObject(place, id, content))) {
         const { stored, fileMissing } = await api.pushObject({ ...about, inFile: true })
         if (!fileMissing) return stored
         // The server has been restarted, or this folder is not the one that it means.
-        await rm(join(folder, id), { force: true })
+        await rm(join(place, id), { force: true })
         folder = undefined
       }
       return (await api.pushObject(withObject(about, content))).stored
