@@ -45,22 +45,22 @@ async function observe(looks: readonly Look[]): Promise<Seen> {
 test('a program gives memory back when it is at rest, and again only after it has grown', async () => {
   const seen = await observe([
     { workShare: 0.9, reservedMiB: 200 },
-    { workShare: 0.1, reservedMiB: 200 },
-    { workShare: 0.1, reservedMiB: 201 },
-    { workShare: 0.1, reservedMiB: 202 },
+    { workShare: 0.05, reservedMiB: 200 },
+    { workShare: 0.05, reservedMiB: 201 },
+    { workShare: 0.05, reservedMiB: 202 },
     { workShare: 0.8, reservedMiB: 260 },
-    { workShare: 0.1, reservedMiB: 260 },
+    { workShare: 0.05, reservedMiB: 260 },
     { workShare: 0.7, reservedMiB: 260 },
-    { workShare: 0.1, reservedMiB: 260 },
+    { workShare: 0.05, reservedMiB: 260 },
   ])
   assert.deepEqual(seen, { collected: [2, 6], rests: [2, 6], trimmed: [3, 8] })
 })
 
 test('garbage of thousands of connections is not collected at once: the program would respond to nothing meanwhile', async () => {
   const seen = await observe([
-    { workShare: 0.1, reservedMiB: 100, connections: 500 },
-    { workShare: 0.1, reservedMiB: 900, connections: 9_000 },
-    { workShare: 0.1, reservedMiB: 920, connections: 1_000 },
+    { workShare: 0.05, reservedMiB: 100, connections: 500 },
+    { workShare: 0.05, reservedMiB: 900, connections: 9_000 },
+    { workShare: 0.05, reservedMiB: 920, connections: 1_000 },
   ])
   assert.deepEqual(seen, { collected: [1, 3], rests: [1, 2, 3], trimmed: [2, 3] })
 })

@@ -9,7 +9,7 @@ import type { Clock } from './clock.ts'
 
 /** How long the thread is observed. A program at rest works at most in this share of that time. */
 const lookMs = 5000
-const restingShareMax = 0.2
+const restingShareMax = 0.08
 /** A program at rest makes garbage as well, which is left until it is worth a collection. */
 const growthBytesMin = 8 * 1024 * 1024
 /**
