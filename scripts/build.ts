@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { dirname, join, normalize } from 'node:path'
 import { bundlePrograms } from './bundle-programs.ts'
 
@@ -14,8 +14,13 @@ execFileSync(join(root, 'node_modules', '.bin', 'tsc'), ['-p', 'tsconfig.build.j
   stdio: 'inherit',
 })
 const declarations = importedBy('sdk/index.d.ts')
-for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' }))
-  if (file.endsWith('.d.ts') && !declarations.has(file)) rmSync(join(dist, file))
+// The files of a folder come after it, so they are gone when its turn comes.
+for (const file of readdirSync(dist, { recursive: true, encoding: 'utf8' }).toReversed()) {
+  const path = join(dist, file)
+  if (statSync(path).isDirectory()) {
+    if (readdirSync(path).length === 0) rmdirSync(path)
+  } else if (!declarations.has(file)) rmSync(path)
+}
 for (const [path, content] of await bundlePrograms()) {
   mkdirSync(dirname(join(dist, path)), { recursive: true })
   writeFileSync(join(dist, path), content)
