@@ -68,8 +68,11 @@ export class FlowerPrograms {
     // The program is killed when its client hangs up.
     const timer = setTimeout(() => connection.destroy(), timeoutMs)
     connection.write(`${JSON.stringify({ program: 'flwr', args, cwd, env, stdout, stderr })}\n`)
+    const lines = createInterface({ input: connection })
+    // A connection that is destroyed has no end, which would end the lines.
+    connection.once('close', () => lines.close())
     let status: number | undefined
-    for await (const line of createInterface({ input: connection })) {
+    for await (const line of lines) {
       status = JSON.parse(line).status
       break
     }
