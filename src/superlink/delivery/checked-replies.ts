@@ -1,8 +1,8 @@
 import { errorText } from '../../base/errors.ts'
 import { superlinkNodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
-import type { CarriedObjects } from '../../objects/carried-objects.ts'
-import { objectId, parseObject } from '../../objects/object-format.ts'
+import { byHash, type CarriedObjects } from '../../objects/carried-objects.ts'
+import { parseObject } from '../../objects/object-format.ts'
 import type { ObjectKind } from '../../objects/object-store.ts'
 import { flattenTreeInTurns } from '../../objects/object-tree.ts'
 import type { SuperlinkContext } from '../context.ts'
@@ -97,7 +97,7 @@ async function faultOfJoined({ read }: SuperlinkContext['db'], reply: StoredMess
   const { messageId } = reply.metadata
   try {
     const contents = (await listJoined(read, [messageId])).get(messageId) ?? []
-    const objects = new Map(contents.map((bytes) => [objectId(bytes), bytes]))
+    const objects = byHash(contents)
     const kinds = new Map([...objects].map(([id, bytes]) => [id, kindOf(parseObject(bytes).type)]))
     return await findMessageFault(reply, kinds, async (id) => objects.get(id))
   } catch (error) {

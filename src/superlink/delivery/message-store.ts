@@ -257,6 +257,11 @@ export async function listSent(db: Db, ids: readonly string[]): Promise<ListedMe
   return found
 }
 
+/** The same, by their ids. */
+export async function findSent(db: Db, ids: readonly string[]): Promise<ReadonlyMap<string, ListedMessage>> {
+  return new Map((await listSent(db, ids)).map((one) => [one.metadata.messageId, one]))
+}
+
 function toSent(row: SentRow): ListedMessage {
   return {
     metadata: toMetadata(row),

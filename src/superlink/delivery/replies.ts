@@ -175,7 +175,7 @@ async function readForJudgement(
   for (const runId of new Set(replies.map(({ runId }) => runId as RunId)))
     if (await isRunOpen(tx, runId)) open.add(runId)
   const ids = replies.flatMap(({ messageId, replyToMessageId }) => [messageId, replyToMessageId])
-  const stored = new Map((await messageStore.listSent(tx, ids)).map((one) => [one.metadata.messageId, one]))
+  const stored = await messageStore.findSent(tx, ids)
   const asked = replies.map(({ replyToMessageId }) => replyToMessageId)
   const replyIds = await listReplyIds(tx, asked)
   const judge = ({ nodeId, reply }: SentReply, now: number): Judgement => {

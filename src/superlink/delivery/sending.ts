@@ -81,7 +81,7 @@ async function sendDistinct(
   along: Along,
 ): Promise<Map<NewMessage, Sent>> {
   const { carried = nothingCarried, handOver, mayJoin = true } = along
-  const known = along.known ?? (await listKnown(tx, messages))
+  const known = along.known ?? (await messageStore.findSent(tx, messages.map(life.idOf)))
   const sent = new Map<NewMessage, Sent>()
   const named: { message: NewMessage; messageId: string; objectIds: readonly string[] }[] = []
   const storing = new Map<NewMessage, Storing>()
@@ -119,13 +119,6 @@ async function sendDistinct(
   })
   for (const [message, { joined }] of storing) handOver?.noteStored(message, joined)
   return sent
-}
-
-async function listKnown(
-  tx: Db,
-  messages: readonly NewMessage[],
-): Promise<ReadonlyMap<string, messageStore.ListedMessage>> {
-  return new Map((await messageStore.listSent(tx, messages.map(life.idOf))).map((one) => [life.idOf(one), one]))
 }
 
 const nothingMissing: ReadonlySet<string> = new Set()
