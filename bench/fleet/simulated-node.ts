@@ -147,8 +147,8 @@ export class SimulatedNode {
   async #pull(responseLost: boolean): Promise<PullMessagesResponse | undefined> {
     const request = { node: this.#node, endedRunsSeen: 0n, objectsBytesMax: this.#objectsBytesMax, responseLost }
     const heartbeatInterval = this.#objectsBytesMax > 0 ? heartbeatIntervalSeconds : 0
-    if (this.#pullCountedAt > 0) this.#pullCountedAt = Date.now()
     const sentAt = Date.now()
+    if (this.#pullCountedAt > 0) this.#pullCountedAt = sentAt
     const pulled = await this.#call(fleet.pullMessages, { ...request, heartbeatInterval }, heldMs)
     this.#pullCountedAt = pulled?.heartbeatCounted ? sentAt : 0
     return pulled

@@ -1,5 +1,6 @@
 import { stripTypeScriptTypes } from 'node:module'
 import { create, fromBinary, toBinary } from '@bufbuild/protobuf'
+import { limits } from '../base/limits.ts'
 import { writeStoredZip } from '../base/zip-write.ts'
 import { contentPath, writeContentList } from '../fab/content-list.ts'
 import { readFab } from '../fab/read-fab.ts'
@@ -9,6 +10,7 @@ import { inflateMessage } from '../message/inflate.ts'
 import { Message } from '../message/message.ts'
 import { NdArray } from '../message/nd-array.ts'
 import { ArrayRecord, MetricRecord, RecordDict } from '../message/records.ts'
+import { byHash, selectCarried } from '../objects/carried-objects.ts'
 import { sdkUrl } from './sdk-url.ts'
 
 /** Tells a process that there is no task for it yet. It is in its command line until there is one. */
@@ -40,11 +42,16 @@ export async function rehearse(): Promise<void> {
   await readFab(fab)
   const arrays = new ArrayRecord({ w: NdArray.from(new Float32Array(1)) })
   const content = new RecordDict({ arrays, metrics: new MetricRecord({ loss: 0.5 }) })
-  const { wire, tree, objects } = deflateMessage(Message.create({ content, messageType: 'train', dstNodeId: 1n }))
-  const along = [...objects.values()].map((read) => Buffer.concat([read()].flat()))
-  const input = create(PullTaskInputResponseSchema, { message: wire, messageObjectTree: tree, objects: along })
+  const deflated = deflateMessage(Message.create({ content, messageType: 'train', dstNodeId: 1n }))
+  const { objects } = selectCarried([deflated], limits.carriedBytesMax)
+  const input = create(PullTaskInputResponseSchema, {
+    message: deflated.wire,
+    messageObjectTree: deflated.tree,
+    objects,
+  })
   fromBinary(PullTaskInputResponseSchema, toBinary(PullTaskInputResponseSchema, input))
-  inflateMessage(tree.objectId, (id) => Buffer.concat([(objects.get(id) as () => Uint8Array)()].flat()))
+  const atHand = byHash(objects)
+  inflateMessage(deflated.tree.objectId, (id) => atHand.get(id) as Uint8Array)
 }
 
 const smallestApp = `[project]
