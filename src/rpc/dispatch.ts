@@ -100,7 +100,7 @@ function toMethod(
     // The caller was refused when its content came, and is not any more.
     if (cut?.isDiscarded && owned !== false)
       throw new DomainError('unavailable', 'The object could not be taken when it came. Send it again.')
-    for (const interceptor of interceptors) await interceptor.onRequest?.(call, method, caller, request)
+    for (const interceptor of interceptors) await interceptor.onRequest?.(head, method, caller, request)
     return { call, caller, request, owned }
   }
 
@@ -144,8 +144,8 @@ function toMethod(
         step = 'handler'
         const response = await handler(request, call, caller, owned)
         const encoded = await encode(response)
-        const result = { request, response, bytes: lengthOf(encoded) }
-        for (const interceptor of interceptors) interceptor.onResponse?.(call, method, result)
+        const result = { request, response, requestBytes: call.requestBytes.length, bytes: lengthOf(encoded) }
+        for (const interceptor of interceptors) interceptor.onResponse?.(incoming.head, method, result)
         return encoded
       } catch (error) {
         for (const interceptor of interceptors) interceptor.onError?.(incoming.head, method, error, step)

@@ -16,8 +16,8 @@ export function auditCalls(listener: string, audit: AuditLog): Interceptor {
       reason,
     })
   return {
-    onResponse(call, { row }) {
-      if (row.changes) write(call, 'allow')
+    onResponse(head, { row }) {
+      if (row.changes) write(head, 'allow')
     },
     onError(head, { row }, error, step) {
       const reason = refusalOf(error)

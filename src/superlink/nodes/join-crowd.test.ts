@@ -3,7 +3,7 @@ import { test } from 'node:test'
 import { FakeClock } from '../../../test/harness/fake-clock.ts'
 import { randomFrom } from '../../../test/harness/random.ts'
 import { DomainError } from '../../base/errors.ts'
-import type { Call } from '../../rpc/call.ts'
+import type { CallHead } from '../../rpc/call.ts'
 import { pauseMsAfter } from '../../rpc/server-wait.ts'
 import type { CalledMethod } from '../../rpc/service.ts'
 import { JoinGate } from './join-gate.ts'
@@ -24,7 +24,7 @@ test('ten thousand SuperNodes that return at once are online about as soon as th
   let freeAt = 0
   let online = 0
   const join = (node: number): void => {
-    const call = { signal: new AbortController().signal } as Call
+    const call = {} as CallHead
     try {
       void onRequest?.(call, activate, undefined, undefined)
     } catch (error) {
@@ -37,7 +37,7 @@ test('ten thousand SuperNodes that return at once are online about as soon as th
     }
     freeAt = Math.max(freeAt, clock.now()) + 1000 / joinsPerSecond
     agenda.add(freeAt, () => {
-      void onResponse?.(call, activate, { request: {}, response: {}, bytes: 0 })
+      void onResponse?.(call, activate, { request: {}, response: {}, requestBytes: 0, bytes: 0 })
       online += 1
     })
   }

@@ -1,10 +1,11 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { FakeClock } from '../../../test/harness/fake-clock.ts'
+import { fleetCalls } from '../../../test/harness/fleet-calls.ts'
 import { randomFrom } from '../../../test/harness/random.ts'
-import type { DomainError } from '../../base/errors.ts'
+import { DomainError } from '../../base/errors.ts'
 import { limits } from '../../base/limits.ts'
-import type { Call } from '../../rpc/call.ts'
+import type { CallHead } from '../../rpc/call.ts'
 import { pauseMsAfter } from '../../rpc/server-wait.ts'
 import type { CalledMethod } from '../../rpc/service.ts'
 import { JoinGate } from './join-gate.ts'
@@ -14,15 +15,16 @@ const activate = methodOf('activateNode')
 
 function gateOf(clock: FakeClock) {
   const { onRequest, onResponse, onError } = new JoinGate(clock).interceptor
-  const call = (): Call => ({ signal: new AbortController().signal }) as Call
+  const call = (): CallHead => ({}) as CallHead
   return {
-    enter(method = activate): Call {
+    enter(method = activate): CallHead {
       const entered = call()
       void onRequest?.(entered, method, undefined, undefined)
       return entered
     },
-    succeed: (entered: Call) => onResponse?.(entered, activate, { request: {}, response: {}, bytes: 0 }),
-    fail: (entered: Call) => onError?.(entered, activate, new Error('x'), 'handler'),
+    succeed: (entered: CallHead) =>
+      onResponse?.(entered, activate, { request: {}, response: {}, requestBytes: 0, bytes: 0 }),
+    fail: (entered: CallHead) => onError?.(entered, activate, new Error('x'), 'handler'),
   }
 }
 
@@ -31,14 +33,27 @@ test('so many SuperNodes join at the same time, and the next when one of them ha
   const joining = Array.from({ length: limits.joinsAtOnceMax }, () => enter())
   assert.throws(() => enter(), { code: 'too-many-calls', retryAfterMs: 1000 })
   enter(methodOf('pullMessages'))
-  succeed(joining[0] as Call)
+  succeed(joining[0] as CallHead)
   joining.push(enter())
   assert.throws(() => enter(), { code: 'too-many-calls' })
-  fail(joining[1] as Call)
+  fail(joining[1] as CallHead)
   enter()
   // A call that was turned away leaves no place when it ends.
-  fail({ signal: new AbortController().signal } as Call)
+  fail({} as CallHead)
   assert.throws(() => enter(), { code: 'too-many-calls' })
+})
+
+test('SuperNodes that are refused leave their places, however many come', async () => {
+  let isRefused = true
+  const call = fleetCalls([new JoinGate(new FakeClock()).interceptor], {
+    handle: () => {
+      if (isRefused) throw new DomainError('node-of-another-identity')
+    },
+  })
+  for (let tries = 0; tries < 3 * limits.joinsAtOnceMax; tries++)
+    await assert.rejects(call(tries % 2 === 0 ? 'registerNode' : 'activateNode'), { code: 'node-of-another-identity' })
+  isRefused = false
+  await call('activateNode')
 })
 
 test('a SuperNode that is turned away is told how long the others before it take, within bounds', () => {

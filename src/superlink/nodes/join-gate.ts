@@ -23,7 +23,7 @@ const retryAfterMs = { min: 1000, max: 60_000 }
 export class JoinGate {
   readonly #clock: Pick<Clock, 'now'>
   /** Since when each call is under way. */
-  readonly #joining = new Map<CallHead['signal'], number>()
+  readonly #joining = new Map<CallHead, number>()
   #meanMs = firstGuessMs
   /** The turn of the SuperNode that was turned away last. */
   #lastTurnAt = 0
@@ -35,16 +35,16 @@ export class JoinGate {
   get interceptor(): Interceptor {
     return {
       // Only now: a slow body holds no place.
-      onRequest: (call, method) => this.#enter(call, method),
-      onResponse: (call, method) => this.#leave(call, method),
+      onRequest: (head, method) => this.#enter(head, method),
+      onResponse: (head, method) => this.#leave(head, method),
       onError: (head, method) => this.#leave(head, method),
     }
   }
 
-  #enter({ signal }: CallHead, method: CalledMethod): void {
+  #enter(head: CallHead, method: CalledMethod): void {
     if (!isJoin(method)) return
     if (this.#joining.size < limits.joinsAtOnceMax) {
-      this.#joining.set(signal, this.#clock.now())
+      this.#joining.set(head, this.#clock.now())
       return
     }
     throw new DomainError('too-many-calls', 'Many SuperNodes are joining at the same time. Try again.', {
@@ -52,10 +52,10 @@ export class JoinGate {
     })
   }
 
-  #leave({ signal }: CallHead, method: CalledMethod): void {
-    const since = this.#joining.get(signal)
+  #leave(head: CallHead, method: CalledMethod): void {
+    const since = this.#joining.get(head)
     if (!isJoin(method) || since === undefined) return
-    this.#joining.delete(signal)
+    this.#joining.delete(head)
     const tookMs = Math.max(0, this.#clock.now() - since)
     this.#meanMs += (tookMs - this.#meanMs) * newestShare
   }

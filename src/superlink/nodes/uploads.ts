@@ -18,7 +18,7 @@ type Uploader = string
  */
 export class Uploads {
   readonly #clock: Pick<Clock, 'now'>
-  readonly #open = new Map<CallHead['signal'], Uploader>()
+  readonly #open = new Map<CallHead, Uploader>()
   /** When the last upload of each ended; those that ended last are at the end. */
   readonly #endedAt = new Map<Uploader, number>()
 
@@ -28,11 +28,11 @@ export class Uploads {
 
   get interceptor(): Interceptor {
     return {
-      onCaller: ({ signal }, method, caller) => {
-        if (isUpload(method)) this.#open.set(signal, uploaderOf(caller as { readonly credential: NodeCredential }))
+      onCaller: (head, method, caller) => {
+        if (isUpload(method)) this.#open.set(head, uploaderOf(caller as { readonly credential: NodeCredential }))
       },
-      onResponse: ({ signal }, method) => this.#end(signal, method),
-      onError: ({ signal }, method) => this.#end(signal, method),
+      onResponse: (head, method) => this.#end(head, method),
+      onError: (head, method) => this.#end(head, method),
     }
   }
 
@@ -57,11 +57,11 @@ export class Uploads {
     }
   }
 
-  #end(signal: CallHead['signal'], method: CalledMethod): void {
+  #end(head: CallHead, method: CalledMethod): void {
     if (!isUpload(method)) return
-    const uploader = this.#open.get(signal)
+    const uploader = this.#open.get(head)
     if (uploader === undefined) return
-    this.#open.delete(signal)
+    this.#open.delete(head)
     const now = this.#clock.now()
     this.#forgetOld(now)
     this.#endedAt.delete(uploader)
