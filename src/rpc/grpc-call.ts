@@ -194,7 +194,10 @@ class GrpcResponse {
       stream.sendTrailers(this.#trailers)
       discardRest(stream)
     })
-    stream.respond({ ':status': 200, 'content-type': 'application/grpc', ...headers }, { waitForTrailers: true })
+    stream.respond(
+      { ':status': 200, 'content-type': 'application/grpc', ...headers },
+      { ...withoutDate, waitForTrailers: true },
+    )
   }
 
   /** Resolves when more can be written. */
@@ -228,10 +231,16 @@ class GrpcResponse {
       return
     }
     const head = { ':status': 200, 'content-type': 'application/grpc', 'grpc-accept-encoding': acceptedEncodings }
-    stream.respond({ ...head, ...status }, { endStream: true })
+    stream.respond({ ...head, ...status }, { ...withoutDate, endStream: true })
     discardRest(stream)
   }
 }
+
+/**
+ * An option that Node's documentation names for HTTP/1 alone. Each end of a connection remembers headers that it has sent, up to
+ * 4 KB of them. A date would fill that with what is never sent again. Flower's servers send none.
+ */
+const withoutDate = { sendDate: false }
 
 /** When to come again: in gRPC's own words, which only its retry policies read, and in ours. */
 const pushback = (ms: string): OutgoingHttpHeaders => ({ 'grpc-retry-pushback-ms': ms, 'trellis-retry-after-ms': ms })

@@ -150,6 +150,17 @@ test('what is no gRPC message is refused with a status, and the connection goes 
   assert.equal((await door.call(message(Buffer.from('x')))).status, '0')
 })
 
+test('responses carry no date, which each connection would remember', async () => {
+  await using door = await setUp(async ({ head }) => {
+    if (head.header('x-name').length > 0) throw new DomainError('token-invalid')
+    return new Uint8Array()
+  })
+  const taken = await door.call(message(Buffer.from('x')))
+  assert.equal(taken.headers.date, undefined)
+  const refused = await door.call(message(Buffer.from('x')), { 'x-name': 'refused' })
+  assert.equal(refused.headers.date, undefined)
+})
+
 test('a call that is refused by its head ends before its body is sent', async () => {
   await using door = await setUp(async () => {
     throw new DomainError('token-invalid')
