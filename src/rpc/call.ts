@@ -32,7 +32,7 @@ export interface CallHead {
   /** Full name, e.g. `/flwr.proto.Fleet/PullMessages`. */
   readonly method: string
   readonly connection: Connection
-  /** Aborted when the caller hung up, its deadline passed, or the server stops. */
+  /** Aborted when the caller hung up or its deadline passed, until its response has been sent. */
   readonly signal: AbortSignal
   /**
    * How long the caller lets us hold the call, in milliseconds: the `trellis-wait-ms` header, bounded by the limits;
@@ -52,6 +52,10 @@ export interface CallHead {
 
 /** A call whose body has been received. */
 export interface Call extends CallHead {
+  /** Aborted as that of the head while the handler works, and when the server is about to end: for what the call waits for. */
+  readonly signal: AbortSignal
+  /** The signal of the head: also after the handler, while the response is sent, and only if the caller does not receive it. */
+  readonly hungUp: AbortSignal
   /** The request as it was received: the SuperExec signature covers these bytes. */
   readonly requestBytes: Uint8Array
 }
@@ -92,6 +96,10 @@ export class ReceivedCall implements Call {
 
   get signal(): AbortSignal {
     return this.#served?.signalOf(this.#head) ?? this.#head.signal
+  }
+
+  get hungUp(): AbortSignal {
+    return this.#head.signal
   }
 
   get waitMs(): number | undefined {

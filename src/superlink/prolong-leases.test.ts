@@ -24,7 +24,13 @@ test('after a time without a database, calls see what was committed without a re
   await ctx.knownNodes.find(gone)
   const { runId, taskId } = await core.run()
   const asked = core.instruction(runId, nodeId)
-  const claimed = claimInstruction(ctx, nodeId, { waitMs: longMs, signal, endedAfter: undefined, takesWhole: true })
+  const claimed = claimInstruction(ctx, nodeId, {
+    waitMs: longMs,
+    signal,
+    hungUp: signal,
+    endedAfter: undefined,
+    takesWhole: true,
+  })
   const alive = ctx.tasks.heartbeat(taskId, { waitMs: longMs, signal })
   await settled()
   loseNextResponse(ctx)

@@ -1,6 +1,6 @@
 import { create, toBinary } from '@bufbuild/protobuf'
 import { Fleet } from '../../src/gen/flwr/proto/fleet_pb.ts'
-import type { CallHead, IncomingCall } from '../../src/rpc/call.ts'
+import type { Call, CallHead, IncomingCall } from '../../src/rpc/call.ts'
 import { methodsOf } from '../../src/rpc/dispatch.ts'
 import { Drain } from '../../src/rpc/drain.ts'
 import type { Interceptor } from '../../src/rpc/interceptor.ts'
@@ -17,8 +17,8 @@ export function fleetCalls(
   {
     caller,
     handle = () => {},
-  }: { readonly caller?: unknown; readonly handle?: (name: FleetMethod) => void | Promise<void> } = {},
-): (name: FleetMethod) => Promise<unknown> {
+  }: { readonly caller?: unknown; readonly handle?: (name: FleetMethod, call: Call) => unknown } = {},
+): (name: FleetMethod, signal?: AbortSignal) => Promise<unknown> {
   const names = Object.keys(Fleet.method) as FleetMethod[]
   const row = { caller: 'anyone', of: 'caller', changes: false, body: 'small' } as const
   const service: Service = defineService<typeof Fleet, { anyone: unknown }>(Fleet, {
@@ -32,20 +32,20 @@ export function fleetCalls(
     handlers: Object.fromEntries(
       names.map((name) => [
         name,
-        async (_request: unknown, { signal }: CallHead) => {
+        async (_request: unknown, call: Call) => {
           // As a handler that waits, which asks for the signal of its call.
-          signal.throwIfAborted()
-          await handle(name)
+          call.signal.throwIfAborted()
+          await handle(name, call)
           return {}
         },
       ]),
     ) as never,
   })
   const methods = new Map(methodsOf([service], interceptors, new Drain()).map((method) => [method.path, method]))
-  return async (name) => {
+  return async (name, signal = new AbortController().signal) => {
     const path = `/${Fleet.typeName}/${Fleet.method[name].name}`
     const { input } = Fleet.method[name]
-    const head = { method: path, signal: new AbortController().signal } as CallHead
+    const head = { method: path, signal } as CallHead
     const incoming: IncomingCall = { head, receive: async () => toBinary(input, create(input)) }
     return methods.get(path)?.unary(incoming)
   }

@@ -317,7 +317,8 @@ export class SuperlinkCore implements AsyncDisposable {
 
   /** The SuperNode asks for an instruction, without waiting. */
   claim(nodeId: NodeId, signal = this.#signal, takesWhole = false): Promise<StoredMessage | undefined> {
-    return claimInstruction(this.ctx, nodeId, { waitMs: 0, signal, endedAfter: undefined, takesWhole })
+    const wait = { waitMs: 0, signal, hungUp: signal, endedAfter: undefined, takesWhole }
+    return claimInstruction(this.ctx, nodeId, wait)
   }
 
   confirm(message: OwnMessage): Promise<void> {

@@ -77,7 +77,7 @@ export function createFleetService(ctx: SuperlinkContext): Service {
         const heartbeatCounted = ctx.knownNodes.beat(nodeId, request.heartbeatInterval * 1000, ctx.clock.now())
         const message = await held.hold(nodeId, call.waitMs ?? limits.heldStrangerCallMs, (waitMs) =>
           claimInstruction(ctx, nodeId, {
-            ...{ waitMs, signal: call.signal, endedAfter },
+            ...{ waitMs, signal: call.signal, hungUp: call.hungUp, endedAfter },
             takesWhole: request.objectsBytesMax > 0,
           }),
         )

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { fleetCalls } from '../../../test/harness/fleet-calls.ts'
 import { type OwnMessage, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import type { NodeId } from '../../base/ids.ts'
 import { limits } from '../../base/limits.ts'
@@ -16,7 +17,7 @@ async function setUp() {
   const { runId } = await core.run()
   /** A call that is held until there is an instruction. */
   const hold = (signal = new AbortController().signal, endedAfter?: bigint) =>
-    claimInstruction(core.ctx, nodeId, { waitMs: 60_000, signal, endedAfter, takesWhole: true })
+    claimInstruction(core.ctx, nodeId, { waitMs: 60_000, signal, hungUp: signal, endedAfter, takesWhole: true })
   return { core, nodeId, runId, hold, [Symbol.asyncDispose]: () => core[Symbol.asyncDispose]() }
 }
 
@@ -106,11 +107,19 @@ test('an instruction whose response breaks off while it is written goes to the n
   const { core, nodeId, runId } = world
   const [first, second] = [core.instruction(runId, nodeId), core.instruction(runId, nodeId)]
   await core.push(runId, [first, second])
+  const claimed: (string | undefined)[] = []
+  const pull = fleetCalls([], {
+    handle: async (_name, { signal, hungUp }) => {
+      const wait = { waitMs: 0, signal, hungUp, endedAfter: undefined, takesWhole: false }
+      claimed.push((await claimInstruction(core.ctx, nodeId, wait))?.metadata.messageId)
+    },
+  })
   const [brokenOff, later] = [new AbortController(), new AbortController()]
-  assert.equal((await core.claim(nodeId, brokenOff.signal))?.metadata.messageId, first.messageId)
+  await pull('pullMessages', brokenOff.signal)
   brokenOff.abort()
   await settled()
-  assert.equal((await core.claim(nodeId, later.signal))?.metadata.messageId, first.messageId)
+  await pull('pullMessages', later.signal)
+  assert.deepEqual(claimed, [first.messageId, first.messageId])
   assert.equal((await core.claim(nodeId))?.metadata.messageId, second.messageId)
   // What has been confirmed since does not come again.
   await core.confirm(first)

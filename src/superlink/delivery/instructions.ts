@@ -81,7 +81,7 @@ export async function pushInstructions(
 export async function claimInstruction(
   ctx: Pick<SuperlinkContext, 'db' | 'claims' | 'bells' | 'tasks' | 'log'>,
   nodeId: NodeId,
-  wait: { waitMs: number; signal: AbortSignal; endedAfter: bigint | undefined; takesWhole: boolean },
+  wait: ClaimWait,
 ): Promise<StoredMessage | undefined> {
   using call = ctx.claims.callOf(nodeId, wait.takesWhole)
   const look = async (): Promise<{ message: StoredMessage | undefined } | undefined> => {
@@ -100,8 +100,18 @@ export async function claimInstruction(
   ctx.claims.noteHanded(claimed)
   // The connection can also break while the response is written.
   const onBroken = (): void => void giveBack(ctx, claimed).catch(logNotGivenBack(ctx, nodeId))
-  wait.signal.addEventListener('abort', onBroken, { once: true })
+  wait.hungUp.addEventListener('abort', onBroken, { once: true })
   return claimed
+}
+
+export interface ClaimWait {
+  readonly waitMs: number
+  /** Ends the wait. */
+  readonly signal: AbortSignal
+  /** Aborted if the caller does not receive the response, until all of it has been sent. */
+  readonly hungUp: AbortSignal
+  readonly endedAfter: bigint | undefined
+  readonly takesWhole: boolean
 }
 
 /** The replies of the first SuperNodes wait a little, so that the last ones have their messages soon. In milliseconds. */
