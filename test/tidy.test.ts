@@ -70,7 +70,7 @@ test('arrows between folders point down', () => {
 const withoutText: readonly (readonly [path: string, count: number])[] = [
   ['src/db/copy-rows.ts', 1],
   ['src/objects/object-rows.ts', 1],
-  ['src/superlink/delivery/participant-store.ts', 3],
+  ['src/superlink/delivery/participant-store.ts', 4],
   ['src/superlink/events/outbox-store.ts', 1],
   ['src/superlink/nodes/node-store.ts', 1],
   ['src/superlink/runs/run-store.ts', 2],

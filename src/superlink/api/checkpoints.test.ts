@@ -6,6 +6,7 @@ import { limits } from '../../base/limits.ts'
 import { ConfigRecord, RecordDict } from '../../message/records.ts'
 import { contextFromWire, contextToWire } from '../../message/wire.ts'
 import type { Task } from '../../tasks/task.ts'
+import { takeRoomForObject } from '../delivery/unprompted.ts'
 import { defaultQuotas } from '../quotas/config-quotas.ts'
 import { Quotas } from '../quotas/quotas.ts'
 import { prepareResumption, saveCheckpoint } from '../runs/checkpoints.ts'
@@ -71,6 +72,34 @@ test('a ServerApp whose process is lost starts again from its last checkpoint, a
     (await core.ctx.db.read.selectFrom('run_log').select('text').execute())[0]?.text ?? '',
     /was lost: ended/,
   )
+})
+
+test('a node that works for a run whose ServerApp starts again learns of its end, and may not send more unasked than before', async () => {
+  await using core = await SuperlinkCore.start()
+  const { db, tasks } = core.ctx
+  const nodeId = await core.join('node')
+  const run = await core.run()
+  await save(core, run, 1)
+  await core.push(run.runId, [core.instruction(run.runId, nodeId)])
+  await core.claim(nodeId)
+  const announce = async () => {
+    const note = core.unprompted(run.runId, nodeId)
+    await core.sendUnprompted(note, { upload: false })
+    return { nodeId, runId: run.runId, objectId: note.messageId }
+  }
+  const take = async (bytes: number) => {
+    const part = await announce()
+    return db.transaction((tx) => takeRoomForObject(tx, part, bytes))
+  }
+  await take(limits.unpromptedBytesMax)
+  const position = tasks.endedRuns.position(0n)
+
+  await lose(core, run)
+  await launch(core, run)
+  await take(limits.unpromptedBytesMax)
+  await assert.rejects(take(1), { code: 'too-many-messages' })
+  await core.stop(run.runId)
+  assert.deepEqual(tasks.endedRuns.news(position, nodeId).endedRunIds, [run.runId])
 })
 
 test('a ServerApp that was launched several times without a new checkpoint has failed, and one without any at once', async () => {

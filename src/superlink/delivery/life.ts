@@ -280,13 +280,15 @@ export function countUnprompted(tx: Db, nodeId: NodeId, runId: RunId, bytes: num
   return participantStore.addUnpromptedBytes(tx, nodeId, runId, bytes)
 }
 
-/** All messages of a run that has ended. */
+/** All messages of a run. Unless the run has ended, the nodes that it has asked for something are still known. */
 export async function forgetRun(
   ctx: Pick<Ctx, 'objects'>,
   tx: Db,
   afterCommit: AfterCommit,
   runId: RunId,
+  hasEnded: boolean,
 ): Promise<void> {
   await forget(ctx, tx, afterCommit, await runMessages.listIdsOfRun(tx, runId))
-  await participantStore.removeOfRun(tx, runId)
+  if (hasEnded) await participantStore.removeOfRun(tx, runId)
+  else await participantStore.clearUnpromptedBytes(tx, runId)
 }

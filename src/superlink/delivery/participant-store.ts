@@ -60,6 +60,11 @@ export async function countUnpromptedBytes(tx: Db, { runId, srcNodeId }: Metadat
     .execute()
 }
 
+/** No message of the run is left that replies to nothing. */
+export async function clearUnpromptedBytes(tx: Db, runId: RunId): Promise<void> {
+  await tx.updateTable('participant').set({ unprompted_bytes: 0 }).where('run_id', '=', runId).execute()
+}
+
 export async function removeOfRun(tx: Db, runId: RunId): Promise<void> {
   await tx.deleteFrom('participant').where('run_id', '=', runId).execute()
 }

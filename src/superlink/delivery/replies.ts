@@ -238,5 +238,18 @@ export async function forgetRunMessages(
   afterCommit: AfterCommit,
   runId: RunId,
 ): Promise<void> {
-  await life.forgetRun(ctx, tx, afterCommit, runId)
+  await life.forgetRun(ctx, tx, afterCommit, runId, true)
+}
+
+/**
+ * Forgets all messages and objects of a run whose ServerApp starts again. Nodes that still work on one of them learn of the
+ * end of the run, although the ServerApp may not ask them again.
+ */
+export async function forgetUnfinishedMessages(
+  ctx: Pick<SuperlinkContext, 'objects'>,
+  tx: Db,
+  afterCommit: AfterCommit,
+  runId: RunId,
+): Promise<void> {
+  await life.forgetRun(ctx, tx, afterCommit, runId, false)
 }
