@@ -1,11 +1,14 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
 import { sql } from 'kysely'
 import { letPass } from '../../test/harness/fake-clock.ts'
-import { SuperlinkCore } from '../../test/harness/superlink-core.ts'
+import { SuperlinkCore, settled } from '../../test/harness/superlink-core.ts'
 import { DomainError } from '../base/errors.ts'
+import { SimulationConfigSchema } from '../gen/flwr/proto/federation_config_pb.ts'
 import { ObjectFiles } from '../objects/object-files.ts'
 import { expireNodes, heartbeat, prolongOnline } from './nodes/nodes.ts'
+import { prolongLeases } from './prolong-leases.ts'
 import { appendLog, followLog } from './runs/logs.ts'
 
 const minute = 60_000
@@ -151,4 +154,62 @@ test('counts of traffic that find no room are written later', async () => {
   assert.equal(Number((await runRow()).bytes_sent), 0)
   await ctx.traffic.flush()
   assert.equal(Number((await runRow()).bytes_sent), 7)
+})
+
+/** A simulation with one node, and its watch of the disk: SQLite finds no room at each such change until there is some. */
+async function simulate(change: string) {
+  const disk = { hasRoom: false }
+  const core = await SuperlinkCore.start({ simulatedCpus: 1, hasRoom: async () => disk.hasRoom })
+  const { ctx } = core
+  const run = (statement: string) => ctx.db.transaction((tx) => sql.raw(statement).execute(tx))
+  await run('CREATE TABLE filler (bytes)')
+  await run(`CREATE TRIGGER fill AFTER ${change} BEGIN INSERT INTO filler VALUES (zeroblob(100000000)); END`)
+  await run('PRAGMA max_page_count = 10000')
+  const stop = new AbortController()
+  const watched = ctx.room.watch(() => prolongLeases(ctx), stop.signal)
+  const simulation = create(SimulationConfigSchema, { numSupernodes: 1 })
+  const { runId } = await core.run({ simulation })
+  const [node] = await ctx.runNodes.listReachable(runId)
+  return {
+    ...{ core, ctx },
+    push: (ttl: number) => core.push(runId, [core.instruction(runId, node?.nodeId ?? 0n, { ttl })]),
+    acquire: () => ctx.tasks.acquire({ types: ['flwr-clientapp'], ...noWait }),
+    isFull: () => letPass(core.clock, 'a full disk', () => ctx.room.isFull, 0),
+    makeRoom: async () => {
+      await run('DROP TRIGGER fill')
+      disk.hasRoom = true
+      await letPass(core.clock, 'the end', () => !ctx.room.isFull)
+      await settled()
+    },
+    async [Symbol.asyncDispose]() {
+      stop.abort()
+      await watched
+      await core[Symbol.asyncDispose]()
+    },
+  }
+}
+
+test('a simulated run whose ClientApp finds no room when it is to start goes on when there is room', async () => {
+  await using simulated = await simulate("INSERT ON task WHEN NEW.type = 'flwr-clientapp'")
+  await simulated.push(3600)
+  await simulated.isFull()
+  assert.equal(await simulated.acquire(), undefined)
+  await simulated.makeRoom()
+  assert.ok(await simulated.acquire())
+})
+
+test('a ClientApp whose message expires while the disk is full is ended when there is room', async () => {
+  await using simulated = await simulate("UPDATE ON task WHEN NEW.status = 'finished'")
+  const { ctx, push, acquire } = simulated
+  await push(0.05)
+  await settled()
+  const app = await acquire()
+  assert.ok(app)
+  await simulated.isFull()
+  assert.equal(await ctx.tasks.heartbeat(app.task.taskId, noWait), true)
+  await simulated.makeRoom()
+  assert.equal(await ctx.tasks.heartbeat(app.task.taskId, noWait), false)
+  await push(3600)
+  await settled()
+  assert.ok(await acquire(), 'its node works again')
 })

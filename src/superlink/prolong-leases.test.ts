@@ -1,7 +1,9 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { create } from '@bufbuild/protobuf'
 import { SuperlinkCore, settled } from '../../test/harness/superlink-core.ts'
 import type { AfterCommit, Db } from '../db/database.ts'
+import { SimulationConfigSchema } from '../gen/flwr/proto/federation_config_pb.ts'
 import { claimInstruction } from './delivery/instructions.ts'
 import { unregisterNode } from './nodes/nodes.ts'
 import { prolongLeases } from './prolong-leases.ts'
@@ -52,4 +54,30 @@ test('after a time without a database, calls see what was committed without a re
   await core.stop(runId)
   await prolongLeases(ctx)
   assert.equal(await alive, false)
+})
+
+test('after a time without a database, virtual nodes see what was committed without a response', async () => {
+  await using core = await SuperlinkCore.start({ simulatedCpus: 1 })
+  const { ctx } = core
+  const { signal } = new AbortController()
+  const { runId } = await core.run({ simulation: create(SimulationConfigSchema, { numSupernodes: 1 }) })
+  const [node] = await ctx.runNodes.listReachable(runId)
+  const push = () => core.push(runId, [core.instruction(runId, node?.nodeId ?? 0n)], { carries: true, upload: false })
+  const acquire = () => ctx.tasks.acquire({ types: ['flwr-clientapp'], waitMs: 0, signal })
+  loseNextResponse(ctx)
+  await push()
+  await settled()
+  assert.equal(await acquire(), undefined)
+  await prolongLeases(ctx)
+  await settled()
+  const first = await acquire()
+  assert.ok(first)
+  loseNextResponse(ctx)
+  await ctx.db.transaction((tx, afterCommit) => ctx.tasks.lose(tx, afterCommit, first.task.taskId, 'It broke.'))
+  await push()
+  await settled()
+  assert.equal(await acquire(), undefined)
+  await prolongLeases(ctx)
+  await settled()
+  assert.ok(await acquire())
 })

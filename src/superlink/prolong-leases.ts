@@ -13,5 +13,6 @@ export async function prolongLeases(ctx: SuperlinkContext): Promise<void> {
   ctx.knownNodes.forgetAll()
   ctx.participants.forgetAll()
   await settleDoubts(ctx)
+  await ctx.simulation?.fleet.recover()
   for (const bell of Object.values(ctx.bells)) bell.ringAll()
 }

@@ -1,5 +1,6 @@
 import { Bell } from '../../base/bell.ts'
 import { errorText } from '../../base/errors.ts'
+import { isNotStored } from '../../base/full-disk.ts'
 import type { NodeId, RunId, TaskId } from '../../base/ids.ts'
 import { noTags } from '../../base/node-tags.ts'
 import type { AfterCommit, Db } from '../../db/database.ts'
@@ -14,6 +15,7 @@ import {
 import { errorCodes } from '../../message/message.ts'
 import { type CarriedObjects, nothingCarried } from '../../objects/carried-objects.ts'
 import type { Task } from '../../tasks/task.ts'
+import * as taskStore from '../../tasks/task-store.ts'
 import type { SuperlinkContext } from '../context.ts'
 import { failInstruction } from '../delivery/error-replies.ts'
 import * as life from '../delivery/life.ts'
@@ -88,13 +90,29 @@ export class VirtualFleet implements RunNodes {
 
   /** Background job: starts ClientApps while there are instructions and room for them. */
   async run(signal: AbortSignal): Promise<void> {
-    // Those that waited when the SuperLink was ended.
-    for (const runId of await runMessages.listRunsWithWaiting(this.#ctx().db.read)) this.#waiting.add(runId)
+    await this.recover()
     while (!signal.aborted) {
       using subscription = this.#bell.subscribe('work')
       while (!signal.aborted && (await this.#startNext())) {}
       await subscription.wait(60_000, signal)
     }
+  }
+
+  /**
+   * At the start of the SuperLink, and after a time without storage: ClientApps are started and ended that could not be before.
+   * A change may have been committed without its effects, so the database says what waits and which ClientApps have ended.
+   * Throws if nothing can be stored.
+   */
+  async recover(): Promise<void> {
+    const { db, clock } = this.#ctx()
+    const works = [...this.#works]
+    const open = new Set((await taskStore.listOpen(db.read)).map(({ taskId }) => taskId))
+    for (const [taskId, { instruction }] of works) {
+      if (!open.has(taskId)) this.#forget(taskId)
+      else if (messageStore.expiresAt(instruction) <= clock.now()) await this.#expire(taskId)
+    }
+    for (const runId of await runMessages.listRunsWithWaiting(db.read)) this.#waiting.add(runId)
+    this.#bell.ring('work')
   }
 
   /** Ends the execution of a ClientApp: its reply, or an error that says what happened, goes to the ServerApp. */
@@ -114,9 +132,8 @@ export class VirtualFleet implements RunNodes {
       await failInstruction(ctx, tx, afterCommit, instruction, { code: errorCodes.clientAppCrashed, reason })
     }
     afterCommit(() => {
-      clearTimeout(work?.expiry)
       if (work?.runtimeSeconds !== undefined) ctx.traffic.add(task.runId, { clientappSeconds: work.runtimeSeconds })
-      this.#works.delete(task.taskId)
+      this.#forget(task.taskId)
       this.wake(task.runId)
     })
   }
@@ -180,6 +197,8 @@ export class VirtualFleet implements RunNodes {
         return 'started'
       })
     } catch (error) {
+      // The run waits until something can be stored again, which is reported by itself and wakes the fleet.
+      if (isNotStored(error)) return 'nothing to do'
       this.#waiting.delete(runId)
       log.warn('A virtual node could not start to work', { run: runId, error: errorText(error) })
       return 'nothing to do'
@@ -188,12 +207,14 @@ export class VirtualFleet implements RunNodes {
 
   #begin(taskId: TaskId, instruction: StoredMessage, share: number): VirtualWork {
     const { metadata, tree } = instruction
-    const expire = (): void => void this.#expire(taskId)
+    // If nothing can be stored, it is ended after that.
+    const expire = (): void => void this.#expire(taskId).catch(() => {})
     const wire = messageStore.toWire(instruction)
     const execution = beginExecution({ metadata, wire, tree }, expire, this.#ctx().clock.now())
     return { ...execution, nodeId: metadata.dstNodeId as NodeId, instruction, share }
   }
 
+  /** Throws only if nothing can be stored. */
   async #expire(taskId: TaskId): Promise<void> {
     const { db, tasks, log } = this.#ctx()
     try {
@@ -201,8 +222,14 @@ export class VirtualFleet implements RunNodes {
         await tasks.finish(tx, afterCommit, taskId, 'failed', expiredDetails)
       })
     } catch (error) {
+      if (isNotStored(error)) throw error
       log.warn('A ClientApp whose message has expired could not be ended', { task: taskId, error: errorText(error) })
     }
+  }
+
+  #forget(taskId: TaskId): void {
+    clearTimeout(this.#works.get(taskId)?.expiry)
+    this.#works.delete(taskId)
   }
 
   #shares(): Map<RunId, number> {
