@@ -3,6 +3,7 @@ import { test } from 'node:test'
 import { create, type MessageInitShape } from '@bufbuild/protobuf'
 import { InMemoryClient } from '../../../test/harness/in-memory-client.ts'
 import { SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
+import type { NodeId } from '../../base/ids.ts'
 import { Runtime } from '../../gen/flwr/proto/runtime_pb.ts'
 import { errorCodes, type MessageError } from '../../message/message.ts'
 import { createRuntimeService } from '../../tasks/runtime-service.ts'
@@ -152,6 +153,41 @@ test('a run whose app no node could load has failed, and one without a good repl
     const run = await findRun(core.ctx.db.read, runId)
     assert.deepEqual([run?.task.subStatus, run?.task.details], [subStatus, details])
     assert.equal(core.ctx.progress.outcomes.findLoadFailure(runId), undefined, 'forgotten')
+  }
+})
+
+test('a run whose replies were announced and did not come whole says that all were errors, each counted once', async () => {
+  const raised = { code: errorCodes.clientAppRaisedException, reason: 'It broke.' }
+  // Each node announces a reply, and sends its objects or not.
+  const cases: readonly (readonly [replies: readonly { error?: MessageError; isWhole: boolean }[], details: RegExp])[] =
+    [
+      [[{ isWhole: false }], /^The only reply to train messages was an error: Error: Message Unavailable/],
+      [[{ isWhole: false }, { error: raised, isWhole: false }], /^All 2 replies to train messages were errors/],
+      [[{ isWhole: true }, { error: raised, isWhole: false }, { isWhole: false }], /^$/],
+    ]
+  for (const [replies, details] of cases) {
+    await using core = await SuperlinkCore.start()
+    const { runId, taskId } = await core.run()
+    const work = []
+    for (const [index, reply] of replies.entries())
+      work.push({ ...reply, asked: core.instruction(runId, await core.join(`node-${index}`), { ttl: 30 }) })
+    await core.push(
+      runId,
+      work.map(({ asked }) => asked),
+    )
+    for (const { asked, error, isWhole } of work) {
+      await core.claim(asked.metadata.dstNodeId as NodeId)
+      await core.reply(core.replyTo(asked, error ? { error } : {}), { upload: isWhole })
+    }
+    const missing = work.filter(({ isWhole }) => !isWhole).map(({ asked }) => asked.messageId)
+    core.clock.advance(31_000)
+    await core.collect(runId, missing)
+    const counts = { asked: replies.length, replied: replies.length, failed: missing.length }
+    assert.deepEqual(core.ctx.progress.of(runId), counts)
+    const backend = createSuperlinkBackend(core.ctx)
+    const output = { subStatus: 'completed', details: '' } as Parameters<typeof backend.pushTaskOutput>[1]
+    await backend.pushTaskOutput({ runId, taskId } as Task, output)
+    assert.match((await findRun(core.ctx.db.read, runId))?.task.details ?? '-', details)
   }
 })
 

@@ -58,7 +58,8 @@ test('calls that wait for replies do not look again when SuperNodes join and bea
   await deadlines.lookAgain()
   const stop = new AbortController()
   using subscription = core.ctx.bells.replies.subscribe(runId)
-  subscription.expect([{ metadata: core.instruction(runId, nodeId).metadata, deliveredAt: undefined, isJoined: false }])
+  const { metadata } = core.instruction(runId, nodeId)
+  subscription.expect([{ metadata, error: undefined, deliveredAt: undefined, isJoined: false }])
   let isRung = false
   const ring = subscription.wait(3_600_000, stop.signal).then(() => {
     isRung = true

@@ -107,12 +107,20 @@ export async function withdraw(
 ): Promise<void> {
   if (messages.length === 0) return
   const idsOf = (some: readonly SentMessage[]) => some.map(life.idOf)
-  await life.forget(ctx, tx, afterCommit, idsOf(messages.filter(isReply)))
+  const replies = messages.filter(isReply)
+  const asked = await messageStore.findSent(
+    tx,
+    replies.map(({ metadata }) => metadata.replyToMessageId),
+  )
+  await life.forget(ctx, tx, afterCommit, idsOf(replies))
   for (const message of messages.filter((one) => !isReply(one)))
     await life.forgetUnprompted(ctx, tx, afterCommit, message.metadata, idsOf([message]))
   afterCommit(() => {
-    for (const { metadata } of messages.filter(isReply))
-      ctx.progress.withdrawn(metadata.runId as RunId, metadata.replyToMessageId)
+    for (const { metadata, error } of replies) {
+      // A node may reply with another type of message than it was sent, which is the one that was counted.
+      const { messageType } = asked.get(metadata.replyToMessageId)?.metadata ?? metadata
+      ctx.progress.withdrawn(metadata.runId as RunId, error, { messageId: metadata.replyToMessageId, messageType })
+    }
   })
 }
 

@@ -3,7 +3,7 @@ import { superlinkNodeId } from '../../base/ids.ts'
 import { takeTurns } from '../../base/turns.ts'
 import type { Row } from '../../db/schema.ts'
 import { ObjectTreeSchema } from '../../gen/flwr/proto/message_pb.ts'
-import type { Metadata } from '../../message/message.ts'
+import type { MessageError, Metadata } from '../../message/message.ts'
 import { decodeInTurns } from '../../rpc/decode-in-turns.ts'
 import type { MessageState, StoredMessage } from './message-store.ts'
 
@@ -56,13 +56,20 @@ export async function toMessages(
 export async function toMessage(row: MessageRow & { readonly objects?: Uint8Array | null }): Promise<StoredMessage> {
   return {
     metadata: toMetadata(row),
-    error: row.error_code === null ? undefined : { code: row.error_code, reason: row.error_reason ?? '' },
+    error: toError(row),
     tree: await decodeInTurns(ObjectTreeSchema, row.object_tree),
     state: row.state as MessageState,
     isJoined: row.object_count > 0,
     ...(row.objects ? { joined: { objects: row.objects, bundleId: row.bundle_id ?? undefined } } : {}),
     deliveredAt: row.delivered_at ?? undefined,
   }
+}
+
+export function toError({
+  error_code: code,
+  error_reason: reason,
+}: Pick<MessageRow, 'error_code' | 'error_reason'>): MessageError | undefined {
+  return code === null ? undefined : { code, reason: reason ?? '' }
 }
 
 export function toMetadata(row: Omit<MessageRow, 'object_tree' | 'object_count' | 'bundle_id'>): Metadata {

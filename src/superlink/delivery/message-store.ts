@@ -19,7 +19,16 @@ import {
 import type { MessageError, Metadata } from '../../message/message.ts'
 import { metadataFromWire, strippedMessage } from '../../message/wire.ts'
 import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
-import { inState, inStates, type MessageRow, messageColumns, serverApp, toMessage, toMetadata } from './message-rows.ts'
+import {
+  inState,
+  inStates,
+  type MessageRow,
+  messageColumns,
+  serverApp,
+  toError,
+  toMessage,
+  toMetadata,
+} from './message-rows.ts'
 
 /** The `message` table: rows by id, and everything that writes. `life.ts` decides which states follow each other. */
 
@@ -53,7 +62,7 @@ export interface JoinedObjects {
 export type ListedMessage = SentMessage & { readonly state: MessageState }
 
 /** What is known of a message without its object tree. */
-export type SentMessage = Pick<StoredMessage, 'metadata' | 'deliveredAt' | 'isJoined'>
+export type SentMessage = Pick<StoredMessage, 'metadata' | 'error' | 'deliveredAt' | 'isJoined'>
 
 /** The last instant at which the message is worth anything, in epoch milliseconds. */
 export function expiresAt(message: Pick<NewMessage, 'metadata'>): number {
@@ -265,6 +274,7 @@ export async function findSent(db: Db, ids: readonly string[]): Promise<Readonly
 function toSent(row: SentRow): ListedMessage {
   return {
     metadata: toMetadata(row),
+    error: toError(row),
     deliveredAt: row.delivered_at ?? undefined,
     isJoined: row.object_count > 0,
     state: row.state as MessageState,

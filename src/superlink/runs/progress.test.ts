@@ -28,10 +28,10 @@ test('messages that are pushed when all earlier ones are answered begin to count
   progress.asked(runId, 5)
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
   progress.nodeReplied(runId, undefined, answered)
-  progress.withdrawn(runId, 'asked')
+  progress.withdrawn(runId, undefined, answered)
   assert.deepEqual(progress.of(runId), { asked: 5, replied: 0, failed: 0 })
   progress.forget(runId)
-  progress.withdrawn(runId, 'asked')
+  progress.withdrawn(runId, undefined, answered)
   assert.deepEqual(progress.of(runId), { asked: 0, replied: 0, failed: 0 })
 })
 

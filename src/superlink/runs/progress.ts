@@ -126,10 +126,21 @@ export class RunProgress {
   }
 
   /** A reply to this message that was counted will not come after all. */
-  withdrawn(runId: RunId, messageId: string): void {
+  withdrawn(
+    runId: RunId,
+    error: MessageError | undefined,
+    { messageId, messageType }: Pick<Answered, 'messageId' | 'messageType'>,
+  ): void {
     this.work.withdrawn(runId, messageId)
+    this.outcomes.withdrawn(runId, messageType, error)
     const counts = this.#counts.get(runId)
-    if (counts) this.#counts.set(runId, { ...counts, replied: Math.max(0, counts.replied - 1) })
+    if (!counts) return
+    const { asked, replied, failed } = counts
+    this.#counts.set(runId, {
+      asked,
+      replied: Math.max(0, replied - 1),
+      failed: Math.max(0, failed - (error ? 1 : 0)),
+    })
   }
 
   forget(runId: RunId): void {

@@ -23,7 +23,8 @@ interface Outcomes {
   loadFailure: string | undefined
   /** By category of the messages, such as `train`. */
   readonly errors: Map<string, { count: number; readonly first: string }>
-  readonly answered: Set<string>
+  /** How many replies were no errors, by category too. */
+  readonly answered: Map<string, number>
 }
 
 /**
@@ -35,7 +36,7 @@ export class ReplyOutcomes {
   readonly #runs = new Map<RunId, Outcomes>()
 
   started(runId: RunId): void {
-    this.#runs.set(runId, { isLoaded: false, loadFailure: undefined, errors: new Map(), answered: new Set() })
+    this.#runs.set(runId, { isLoaded: false, loadFailure: undefined, errors: new Map(), answered: new Map() })
   }
 
   /** `messageType` is the one of the message that this replies to. */
@@ -47,9 +48,20 @@ export class ReplyOutcomes {
       const { count = 0, first = shortened(error.reason, firstCharactersMax) } = run.errors.get(category) ?? {}
       run.errors.set(category, { count: count + 1, first })
       if (silentErrors.includes(error.code)) return
-    } else run.answered.add(category)
+    } else run.answered.set(category, (run.answered.get(category) ?? 0) + 1)
     if (error && isLoadError(error)) run.loadFailure ??= error.reason
     else run.isLoaded = true
+  }
+
+  /** A reply that was counted will not come after all. What it said of the app stands: its node could load it, or not. */
+  withdrawn(runId: RunId, messageType: string, error: MessageError | undefined): void {
+    const run = this.#runs.get(runId)
+    if (!run) return
+    const { category } = splitMessageType(messageType)
+    const { count, first } = run.errors.get(category) ?? { count: 0, first: '' }
+    if (!error) run.answered.set(category, Math.max(0, (run.answered.get(category) ?? 0) - 1))
+    else if (count > 1) run.errors.set(category, { count: count - 1, first })
+    else run.errors.delete(category)
   }
 
   /** Returns the reason of the first node, if the app was sent to nodes and none of them could load it. */
@@ -60,8 +72,8 @@ export class ReplyOutcomes {
 
   /** Returns a sentence with the first reason, if all replies to messages of one category, such as `train`, were errors. */
   findFruitless(runId: RunId): string | undefined {
-    const { errors = new Map<string, never>(), answered = new Set() } = this.#runs.get(runId) ?? {}
-    const failed = [...errors].filter(([category]) => !answered.has(category))
+    const { errors = new Map<string, never>(), answered = new Map<string, number>() } = this.#runs.get(runId) ?? {}
+    const failed = [...errors].filter(([category]) => !answered.get(category))
     const [first] = failed
     if (!first) return undefined
     const count = failed.reduce((sum, [, one]) => sum + one.count, 0)
