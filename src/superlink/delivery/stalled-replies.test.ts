@@ -113,14 +113,28 @@ test('while the disk of the SuperLink is full no reply is given up', async () =>
 
 test('a reply that waits for a quota of its run is not given up, and is once nothing comes of it any more', async () => {
   await using world = await setUp({ runDisk: 50_000 })
-  const { core, nodeId, runId, pass, isGivenUp } = world
-  const { takeBytes } = core.ctx.quotas
+  const { core, nodeId, runId, pass, upload, isGivenUp } = world
   for (let tries = 0; tries < 2 * (limits.replySilenceMs / 20_000); tries++) {
-    await assert.rejects(takeBytes.call(core.ctx.quotas, { runId, nodeId }, 100_000), { code: 'quota-reached' })
+    const refused = upload()
+    await assert.rejects(core.ctx.quotas.takeBytes({ runId, nodeId }, 100_000), { code: 'quota-reached' })
+    refused.end()
     await pass(20_000)
   }
   assert.equal(await isGivenUp(), false)
-  await pass(limits.quotaRefusalShownMs + quietMs + 2 * lookMs)
+  await pass(quietMs + 2 * lookMs)
+  assert.equal(await isGivenUp(), true)
+})
+
+test('a reply whose objects stop coming is given up while another node of its run waits for a quota', async () => {
+  await using world = await setUp({ runDisk: 50_000 })
+  const { core, runId, pass, upload, isGivenUp } = world
+  const other = await core.join('another node')
+  for (let tries = 0; tries < 5; tries++) {
+    const refused = upload('another node')
+    await assert.rejects(core.ctx.quotas.takeBytes({ runId, nodeId: other }, 100_000), { code: 'quota-reached' })
+    refused.end()
+    await pass(quietMs / 4)
+  }
   assert.equal(await isGivenUp(), true)
 })
 

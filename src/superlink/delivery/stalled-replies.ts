@@ -38,9 +38,9 @@ export async function watchStalledReplies(
 }
 
 interface Progress {
-  /** When the message was seen first, or nothing could be stored: the disk was full, or a quota of its run reached. */
+  /** When the message was seen first, or nothing could be stored because the disk was full. */
   readonly since: number
-  /** How many objects were missing, and since when as many. */
+  /** How many objects were missing, and since when as many: or since a quota of its run was reached last. */
   readonly missing?: { readonly count: number; readonly since: number }
 }
 
@@ -65,15 +65,14 @@ class StalledReplies {
 
   /** Returns the announced messages that make no progress. */
   async look(announced: readonly Announced[]): Promise<string[]> {
-    const { clock, room, quotas } = this.#ctx
+    const { clock, room } = this.#ctx
     const now = clock.now()
     const seen = new Map<string, Progress>()
     const stalled: string[] = []
     for (const { messageId, nodeId, runId } of announced) {
-      const mustWait = room.isFull || quotas.findRefusal(runId) !== undefined
-      const before = (mustWait ? undefined : this.#seen.get(messageId)) ?? { since: now }
+      const before = (room.isFull ? undefined : this.#seen.get(messageId)) ?? { since: now }
       const progress =
-        now - before.since < limits.replyQuietMs ? before : await this.#examine(messageId, nodeId, before)
+        now - before.since < limits.replyQuietMs ? before : await this.#examine({ messageId, nodeId, runId }, before)
       if (progress) seen.set(messageId, progress)
       else stalled.push(messageId)
     }
@@ -82,11 +81,13 @@ class StalledReplies {
   }
 
   /** Returns `undefined` if the message is given up. */
-  async #examine(messageId: string, nodeId: NodeId, { since, missing }: Progress): Promise<Progress | undefined> {
-    const { clock, db, uploads } = this.#ctx
+  async #examine({ messageId, nodeId, runId }: Announced, { since, missing }: Progress): Promise<Progress | undefined> {
+    const { clock, db, uploads, quotas } = this.#ctx
     const now = clock.now()
     const node = await nodeStore.find(db.read, nodeId)
     if (!node || now - uploads.lastAt(node) >= limits.replyQuietMs) return undefined
+    // The node tries again and again. One that does not is given up although others wait for the room that its half reply takes.
+    if (quotas.findRefusal(runId)) return { since }
     const count = await nodeMessages.countMissingObjects(db.read, messageId)
     if (missing?.count !== count) return { since, missing: { count, since: now } }
     return now - missing.since >= limits.replySilenceMs ? undefined : { since, missing }
