@@ -1,22 +1,9 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { FakeClock, letPass } from '../../test/harness/fake-clock.ts'
+import { letPass, SettableClock } from '../../test/harness/fake-clock.ts'
 import { SuperlinkCore } from '../../test/harness/superlink-core.ts'
 import { expireNodes } from './nodes/nodes.ts'
 import { prolongLeases } from './prolong-leases.ts'
-
-/** A clock that can be set: pauses take as long as they take all the same. */
-class SettableClock extends FakeClock {
-  setMs = 0
-
-  steadyNow(): number {
-    return super.now()
-  }
-
-  override now(): number {
-    return super.now() + this.setMs
-  }
-}
 
 const hour = 3_600_000
 const beatMs = 30_000

@@ -171,7 +171,7 @@ export async function startSuperlink(
     participants: new Participants(db),
     knownNodes,
     liveNodes: new LiveNodes(),
-    uploads: new Uploads(clock),
+    uploads: new Uploads(),
     checkpointUploads: new CheckpointUploads(),
     requireCertificates: config.clients.mode === 'require',
     supernodeAuth: config.supernodeAuth,

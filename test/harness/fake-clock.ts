@@ -41,6 +41,19 @@ export class FakeClock implements Clock {
   }
 }
 
+/** A clock that can be set: pauses take as long as they take all the same. */
+export class SettableClock extends FakeClock {
+  setMs = 0
+
+  steadyNow(): number {
+    return super.now()
+  }
+
+  override now(): number {
+    return super.now() + this.setMs
+  }
+}
+
 /**
  * Lets time pass until something is there: from one sleep that is due within `withinMs` to the next. Files, sockets and
  * signals get their turn in between, however long they take, and no fake time passes meanwhile.

@@ -186,7 +186,7 @@ export class SuperlinkCore implements AsyncDisposable {
       participants: new Participants(db),
       knownNodes,
       liveNodes: new LiveNodes(),
-      uploads: new Uploads(clock),
+      uploads: new Uploads(monotonicNow),
       checkpointUploads: new CheckpointUploads(checkpointBounds),
       requireCertificates: false,
       supernodeAuth: false,

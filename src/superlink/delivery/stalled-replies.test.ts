@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { mock, test } from 'node:test'
+import { SettableClock } from '../../../test/harness/fake-clock.ts'
 import { type CoreOptions, SuperlinkCore, settled } from '../../../test/harness/superlink-core.ts'
 import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
@@ -12,8 +13,9 @@ import { watchStalledReplies } from './stalled-replies.ts'
 
 /** A node that beats, and has announced a reply of which nothing has come. */
 async function setUp(quotas: CoreOptions['quotas'] = {}) {
-  const core = await SuperlinkCore.start({ quotas })
-  const { ctx, clock } = core
+  const clock = new SettableClock()
+  const core = await SuperlinkCore.start({ quotas, clock, monotonicNow: () => clock.steadyNow() })
+  const { ctx } = core
   const sleep = mock.method(clock, 'sleep')
   const stop = new AbortController()
   const bucket = { isInTrouble: false }
@@ -45,7 +47,7 @@ async function setUp(quotas: CoreOptions['quotas'] = {}) {
   }
   const isGivenUp = async () => (await find(ctx.db.read, reply.messageId)) === undefined
   return {
-    ...{ core, nodeId, runId, asked, reply, pass, upload, isGivenUp, sleep, bucket },
+    ...{ core, clock, nodeId, runId, asked, reply, pass, upload, isGivenUp, sleep, bucket },
     async [Symbol.asyncDispose]() {
       stop.abort()
       await watch
@@ -169,3 +171,22 @@ test('while the bucket for objects is out of order no reply is given up, and eac
   await pass(4 * lookMs)
   assert.equal(await isGivenUp(), true)
 })
+
+for (const [direction, setMs] of [
+  ['forwards', 3_600_000],
+  ['backwards', -3_600_000],
+] as const)
+  test(`when the clock jumps an hour ${direction}, a reply is given up as soon as ever, and none that still comes`, async () => {
+    await using world = await setUp()
+    const { clock, pass, upload, isGivenUp } = world
+    upload().end()
+    await pass(lookMs)
+    clock.setMs = setMs
+    for (let tries = 0; tries < 8; tries++) {
+      await pass(quietMs / 2)
+      upload().end()
+    }
+    assert.equal(await isGivenUp(), false)
+    await pass(quietMs + lookMs)
+    assert.equal(await isGivenUp(), true)
+  })

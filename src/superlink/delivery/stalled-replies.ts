@@ -37,6 +37,7 @@ export async function watchStalledReplies(
   }
 }
 
+/** Instants are those of `Uploads`: when the clock of the machine jumps, no reply is given up, and none is kept for hours. */
 interface Progress {
   /** When the message was seen first, or nothing could be stored because the disk was full. */
   readonly since: number
@@ -65,8 +66,8 @@ class StalledReplies {
 
   /** Returns the announced messages that make no progress. */
   async look(announced: readonly Announced[]): Promise<string[]> {
-    const { clock, room } = this.#ctx
-    const now = clock.now()
+    const { uploads, room } = this.#ctx
+    const now = uploads.monotonicNow()
     const seen = new Map<string, Progress>()
     const stalled: string[] = []
     for (const { messageId, nodeId, runId } of announced) {
@@ -82,8 +83,8 @@ class StalledReplies {
 
   /** Returns `undefined` if the message is given up. */
   async #examine({ messageId, nodeId, runId }: Announced, { since, missing }: Progress): Promise<Progress | undefined> {
-    const { clock, db, uploads, quotas } = this.#ctx
-    const now = clock.now()
+    const { db, uploads, quotas } = this.#ctx
+    const now = uploads.monotonicNow()
     const node = await nodeStore.find(db.read, nodeId)
     if (!node || now - uploads.lastAt(node) >= limits.replyQuietMs) return undefined
     // The node tries again and again. One that does not is given up although others wait for the room that its half reply takes.

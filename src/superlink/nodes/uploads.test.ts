@@ -9,7 +9,7 @@ import { Uploads } from './uploads.ts'
 
 test('ends of uploads are forgotten, however many SuperNodes upload once and never again', () => {
   const clock = new FakeClock()
-  const uploads = new Uploads(clock)
+  const uploads = new Uploads(() => clock.now())
   const { onCaller, onResponse } = uploads.interceptor
   const method = { service: Fleet.typeName, name: Fleet.method.pushObject.localName } as never
   const upload = (publicKey: string): void => {
@@ -29,7 +29,7 @@ test('ends of uploads are forgotten, however many SuperNodes upload once and nev
 
 test('a SuperNode uploads until its call has ended, whether the object was taken or not', async () => {
   const clock = new FakeClock()
-  const uploads = new Uploads(clock)
+  const uploads = new Uploads(() => clock.now())
   const node = { authMethod: 'key', identity: undefined, publicKey: 'a' } as const
   let isTaken = Promise.withResolvers<void>()
   const call = fleetCalls([uploads.interceptor], {

@@ -1,4 +1,3 @@
-import type { Clock } from '../../base/clock.ts'
 import { limits } from '../../base/limits.ts'
 import { Fleet } from '../../gen/flwr/proto/fleet_pb.ts'
 import type { CallHead } from '../../rpc/call.ts'
@@ -17,13 +16,14 @@ type Uploader = string
  * refused is a sign of life too, because its SuperNode tries again.
  */
 export class Uploads {
-  readonly #clock: Pick<Clock, 'now'>
+  /** Milliseconds of a clock that never jumps, by which uploads are timed. */
+  readonly monotonicNow: () => number
   readonly #open = new Map<CallHead, Uploader>()
   /** When the last upload of each ended; those that ended last are at the end. */
   readonly #endedAt = new Map<Uploader, number>()
 
-  constructor(clock: Pick<Clock, 'now'>) {
-    this.#clock = clock
+  constructor(monotonicNow: () => number = () => performance.now()) {
+    this.monotonicNow = monotonicNow
   }
 
   get interceptor(): Interceptor {
@@ -38,7 +38,7 @@ export class Uploads {
 
   /** The last instant at which the SuperNode was uploading something, or 0. Ends of long ago are forgotten. */
   lastAt(node: Pick<Node, 'authMethod' | 'identity' | 'publicKey'>): number {
-    const now = this.#clock.now()
+    const now = this.monotonicNow()
     const uploader = node.authMethod === 'none' ? 'unproven' : nameOf(node)
     for (const one of this.#open.values()) if (one === uploader) return now
     this.#forgetOld(now)
@@ -62,7 +62,7 @@ export class Uploads {
     const uploader = this.#open.get(head)
     if (uploader === undefined) return
     this.#open.delete(head)
-    const now = this.#clock.now()
+    const now = this.monotonicNow()
     this.#forgetOld(now)
     this.#endedAt.delete(uploader)
     this.#endedAt.set(uploader, now)
