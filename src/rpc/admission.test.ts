@@ -172,3 +172,17 @@ test('a connection moves on in the order of its life, while there is a place in 
   assert.equal(refused.destroyed, true)
   assert.deepEqual([admission.count('refused'), admission.count('admitted')], [0, 1])
 })
+
+test('a connection takes the place of the one before it with the same endpoints, which is closed', (t) => {
+  const { admission, started, turnedAway, add } = admissionOf(t, { waiting: 2 })
+  const [first, , third] = ['a', 'b', 'c', 'd'].map((key) => add(key))
+  const next = add('c')
+  assert.deepEqual([third?.destroyed, next.destroyed, turnedAway], [true, false, []])
+  add('a')
+  assert.equal(first?.destroyed, true)
+  assert.deepEqual(started, ['a', 'b', 'd'])
+  admission.endTurn('b')
+  assert.deepEqual(started, ['a', 'b', 'd', 'c'])
+  assert.equal(admission.move('c', 'admitted'), true)
+  assert.deepEqual([admission.count('handshaking'), admission.count('waiting')], [2, 1])
+})

@@ -96,8 +96,15 @@ export class Admission {
     return this.#counts[state]
   }
 
+  /** Adds a connection to the line. The key names an open connection: a former connection with the same key is over. */
   arrive(key: string, socket: Socket): void {
     const { onCrowd, turnAway } = this.#options
+    // A connection that waits is not read, so its reset is not noticed, and its client may use the same port again.
+    const former = this.#entries.get(key)
+    if (former) {
+      this.#forget(former)
+      former.socket.destroy()
+    }
     if (this.#counts.waiting >= this.#bounds.waiting.max) {
       onCrowd(socket, true)
       turnAway(socket)

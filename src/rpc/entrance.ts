@@ -57,7 +57,9 @@ export class Entrance {
   arrive(socket: Socket): void {
     // The doors own the socket later; until then a reset must not become an uncaught error.
     socket.on('error', () => socket.destroy())
-    this.#admission.arrive(endpointsOf(socket), socket)
+    // A connection that was reset before it was accepted has no endpoints to tell it from others.
+    if (socket.remotePort === undefined) socket.destroy()
+    else this.#admission.arrive(endpointsOf(socket), socket)
   }
 
   /** Uses new TLS material for handshakes from now on. */
