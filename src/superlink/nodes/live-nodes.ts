@@ -49,7 +49,10 @@ export class LiveNodes {
     return this.#releases.get(nodeId)
   }
 
+  /** Remembers that the connection speaks for the node, until it closes. */
   note(nodeId: NodeId, { connection, process, renewalFails = false, release }: Speaker): void {
+    // Its end has been told already, so nothing would remove it.
+    if (connection.closed.aborted) return
     if (release === undefined) this.#releases.delete(nodeId)
     else this.#releases.set(nodeId, release)
     if (renewalFails) this.#failing.add(nodeId)

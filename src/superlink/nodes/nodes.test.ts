@@ -108,6 +108,21 @@ test('of two processes that join at the same moment with one key, one is let in'
   )
 })
 
+test('nothing is kept of a connection that closes before the join over it is stored', async () => {
+  await using world = await setUp()
+  const { core } = world
+  const { liveNodes } = core.ctx
+  const { connection, close } = openConnection()
+  const speaker = { connection, process: 'one', release: 'Trellis 0.1.0' }
+  const credential = { kind: 'key', publicKey: 'node' } as const
+  await registerNode(core.ctx, credential, 'node')
+  const joining = activateNode(core.ctx, credential, { publicKey: 'node', heartbeatIntervalMs: beatMs, speaker })
+  close()
+  const nodeId = await joining
+  assert.deepEqual([liveNodes.countOf(connection), liveNodes.releaseOf(nodeId)], [0, undefined])
+  assert.equal(await core.join('node', { process: 'two' }), nodeId)
+})
+
 test('a node whose certificate is refused from now on is offline at once', async () => {
   await using world = await setUp()
   const { core, statusOf } = world
