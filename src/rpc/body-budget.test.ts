@@ -28,6 +28,7 @@ test('bodies take room as they arrive and give all of it back, once', () => {
   assert.equal(budget.bytesTaken, 60)
   room.release()
   room.release()
+  room.give(20)
   assert.equal(budget.bytesTaken, 0)
   assert.equal(room.take(10), undefined)
   assert.equal(budget.bytesTaken, 0)

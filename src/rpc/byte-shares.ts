@@ -45,7 +45,7 @@ export class ByteShares {
     return this.#taken
   }
 
-  /** The room of one call; `release` gives all of it back. */
+  /** The room of one call; `release` gives all of it back. What is taken or given after it changes nothing. */
   open(peer: string): ByteRoom {
     let held = 0
     let released = false
@@ -76,6 +76,7 @@ export class ByteShares {
         if (released) return
         released = true
         this.#add(peer, -held)
+        held = 0
         this.#admitWaiting()
       },
     }

@@ -6,6 +6,7 @@ import { test } from 'node:test'
 import { eventually } from '../../test/harness/program.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
 import { limits } from '../base/limits.ts'
+import type { PeerIdentity } from '../identity/caller.ts'
 import { BodyBudget } from './body-budget.ts'
 import { type ConnectionBounds, usualBounds } from './connection-bounds.ts'
 import type { Method } from './dispatch.ts'
@@ -15,12 +16,18 @@ const MiB = 1024 * 1024
 /** Of responses over HTTP/1.1: more than the buffers of the system take of a connection. HTTP/2 has a window. */
 const largeBytes = 16 * MiB
 
+const revoked: PeerIdentity = {
+  ...{ kind: 'refused', reason: 'revoked-by-crl', sentence: 'Revoked.' },
+  ...{ identity: '', organization: '', serial: '', fingerprint: '' },
+}
+
 /** Two methods with large responses: one makes room before it builds its response, one does not. */
 async function setUp(bounds: Partial<ConnectionBounds> = {}, bytes = MiB) {
   const share = 8 * bytes
   const all = { ...usualBounds, bodiesBytesMax: 4 * share, bodiesPerPeerBytesMax: share, ...bounds }
   const budget = new BodyBudget(all)
   const built = { pull: 0, list: 0 }
+  const followed = { ended: 0 }
   const response = Buffer.alloc(bytes)
   const pull: Method = {
     ...{ path: '/test/Pull', route: 'test/pull', streams: false },
@@ -43,18 +50,32 @@ async function setUp(bounds: Partial<ConnectionBounds> = {}, bytes = MiB) {
     ...{ path: '/test/Follow', route: 'test/follow', streams: true },
     unary: async () => [],
     async *stream({ receive }) {
-      await receive(100)
-      for (let count = 0; count < 3; count++) yield [response]
+      try {
+        await receive(100)
+        for (let count = 0; count < 3; count++) yield [response]
+      } finally {
+        followed.ended += 1
+      }
     },
   }
   const { log, lines } = recordingLogger()
+  let isRevoked = false
+  const judge = (): PeerIdentity => (isRevoked ? revoked : { kind: 'anonymous' })
   const listener = await startListener({
     ...{ name: 'test', address: '127.0.0.1:0', services: [], rawMethods: [pull, list, follow], log },
-    ...{ bodyBudget: budget, bounds: all },
+    ...{ bodyBudget: budget, bounds: all, judge },
   })
   const stack = new AsyncDisposableStack()
   stack.use(listener)
-  return { listener, budget, built, bytes, share, lines, stack, [Symbol.asyncDispose]: () => stack.disposeAsync() }
+  return {
+    ...{ listener, budget, built, followed, bytes, share, lines, stack },
+    /** Cuts off every connection. */
+    revoke() {
+      isRevoked = true
+      return listener.judgeAgain()
+    },
+    [Symbol.asyncDispose]: () => stack.disposeAsync(),
+  }
 }
 
 type World = Awaited<ReturnType<typeof setUp>>
@@ -168,4 +189,16 @@ test('a call that its caller takes back while it waits for room leaves nothing b
   await Promise.all(streams.slice(0, share / bytes).map(readAll))
   await eventually('all room was free', () => budget.responses.bytesTaken === 0)
   assert.equal(built.pull, share / bytes)
+})
+
+test('a stream that is cut off while its peer does not read gives its room back once', async () => {
+  await using world = await setUp()
+  const { budget, bytes, followed } = world
+  const greedy = openHttp2(world, '127.0.0.2')
+  call(greedy, 'Follow')
+  await eventually('a response was built', () => budget.responses.bytesTaken === bytes)
+  assert.equal((await world.revoke()).length, 1)
+  greedy.destroy()
+  await eventually('the stream ended', () => followed.ended === 1)
+  assert.equal(budget.responses.bytesTaken, 0)
 })
