@@ -171,22 +171,26 @@ async function sendStream(
   }
   const send = async (): Promise<void> => {
     const iterator = method.stream(incoming)[Symbol.asyncIterator]()
-    const first = iterator.next()
-    // A refusal follows the body at once and still becomes a proper response.
-    await Promise.race([first, received.promise.then(() => delay(firstFrameMs))])
-    if (connection.cutOff.aborted) return
-    response.writeHead(200, { 'content-type': 'application/flower-protobuf-stream' })
-    response.flushHeaders()
-    for (let item = await first; !item.done && !signal.aborted; item = await iterator.next()) {
+    try {
+      const first = iterator.next()
+      // A refusal follows the body at once and still becomes a proper response.
+      await Promise.race([first, received.promise.then(() => delay(firstFrameMs))])
       if (connection.cutOff.aborted) return
-      const length = Buffer.allocUnsafe(4)
-      length.writeUInt32BE(lengthOf(item.value))
-      await responses.hold(heldBytesOf(item.value), head)
-      await writeParts(response, [length, ...item.value], reader)
-      responses.written()
+      response.writeHead(200, { 'content-type': 'application/flower-protobuf-stream' })
+      response.flushHeaders()
+      for (let item = await first; !item.done && !signal.aborted; item = await iterator.next()) {
+        if (connection.cutOff.aborted) return
+        const length = Buffer.allocUnsafe(4)
+        length.writeUInt32BE(lengthOf(item.value))
+        await responses.hold(heldBytesOf(item.value), head)
+        await writeParts(response, [length, ...item.value], reader)
+        responses.written()
+      }
+      response.end()
+    } finally {
+      // Or the handler would stay where it is for ever.
+      await iterator.return?.()
     }
-    await iterator.return?.()
-    response.end()
   }
   await unlessRefused(connection, send)
 }

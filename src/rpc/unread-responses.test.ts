@@ -121,6 +121,14 @@ function pullOverHttp(world: World, address: string, name: string): Socket {
   return socket
 }
 
+/** Begins a stream that is not read, and returns its connection. */
+function follow(world: World, door: 'gRPC' | 'HTTP'): { destroy(): void } {
+  if (door === 'HTTP') return pullOverHttp(world, '127.0.0.2', 'follow')
+  const session = openHttp2(world, '127.0.0.2')
+  call(session, 'Follow')
+  return session
+}
+
 for (const door of ['gRPC', 'HTTP'] as const) {
   test(`a peer that never reads gets no more responses than its share, and others are served (${door})`, async () => {
     await using world = await setUp({}, door === 'gRPC' ? MiB : largeBytes)
@@ -191,14 +199,25 @@ test('a call that its caller takes back while it waits for room leaves nothing b
   assert.equal(built.pull, share / bytes)
 })
 
-test('a stream that is cut off while its peer does not read gives its room back once', async () => {
-  await using world = await setUp()
-  const { budget, bytes, followed } = world
-  const greedy = openHttp2(world, '127.0.0.2')
-  call(greedy, 'Follow')
-  await eventually('a response was built', () => budget.responses.bytesTaken === bytes)
-  assert.equal((await world.revoke()).length, 1)
-  greedy.destroy()
-  await eventually('the stream ended', () => followed.ended === 1)
-  assert.equal(budget.responses.bytesTaken, 0)
-})
+for (const door of ['gRPC', 'HTTP'] as const) {
+  test(`a stream that is cut off while its peer does not read ends, and gives its room back once (${door})`, async () => {
+    await using world = await setUp({}, door === 'gRPC' ? MiB : largeBytes)
+    const { budget, bytes, followed } = world
+    const greedy = follow(world, door)
+    await eventually('a response was built', () => budget.responses.bytesTaken === bytes)
+    assert.equal((await world.revoke()).length, 1)
+    greedy.destroy()
+    await eventually('the stream ended', () => followed.ended === 1)
+    assert.equal(budget.responses.bytesTaken, 0)
+  })
+
+  test(`a stream that finds no room for its response ends (${door})`, async () => {
+    await using world = await setUp({ responseRoomMs: 50 })
+    const { budget, followed, share } = world
+    const others = budget.responses.open('127.0.0.2')
+    assert.equal(others.take(share), undefined)
+    follow(world, door)
+    await eventually('the stream ended', () => followed.ended === 1)
+    assert.equal(budget.responses.bytesTaken, share)
+  })
+}
