@@ -41,6 +41,19 @@ function hangAfter(server: FakeTaskServer, objects: number, onHang = (): void =>
   }
 }
 
+/** Lets the time of a wait be over in the transfer of the next object after so many. */
+function timeOutAfter(t: TestContext, server: FakeTaskServer, objects: number) {
+  let now = systemClock.now()
+  t.mock.method(systemClock, 'now', () => now)
+  const timeOut = new AbortController()
+  hangAfter(server, objects, () => {
+    now += 100
+    // A reply whose objects are here is complete by then.
+    setImmediate(() => setImmediate(() => timeOut.abort(new Error('time-out'))))
+  })
+  return t.mock.method(AbortSignal, 'timeout', () => timeOut.signal)
+}
+
 const labelled = (n: number): RecordDict => new RecordDict({ c: new ConfigRecord({ n }) })
 
 test('messages are sent in the name of the run, and each reply is handed out once', async () => {
@@ -153,15 +166,7 @@ test('a time-out bounds the transfer of replies too, and keeps those that have a
   const { server, grid } = setUp()
   replying(server, [labelled(1), labelled(2)])
   // A reply is a message, a dictionary and a record.
-  let now = systemClock.now()
-  t.mock.method(systemClock, 'now', () => now)
-  const timeOut = new AbortController()
-  const timeouts = t.mock.method(AbortSignal, 'timeout', () => timeOut.signal)
-  hangAfter(server, 3, () => {
-    now += 100
-    // The first reply, whose objects are here, is complete by then.
-    setImmediate(() => setImmediate(() => timeOut.abort(new Error('time-out'))))
-  })
+  const timeouts = timeOutAfter(t, server, 3)
   const replies = await grid.sendAndReceive([instructionFor(labelled(10)), instructionFor(labelled(20))], {
     timeoutSeconds: 0.05,
   })
@@ -170,6 +175,15 @@ test('a time-out bounds the transfer of replies too, and keeps those that have a
     [1],
   )
   assert.equal(timeouts.mock.callCount(), 1)
+})
+
+test('a reply whose transfer is cut off by the time-out is dropped later', async (t: TestContext) => {
+  const { server, grid } = setUp()
+  replying(server, [trained(1)])
+  timeOutAfter(t, server, 0)
+  assert.deepEqual(await grid.sendAndHold([instructionFor()], { timeoutSeconds: 0.05 }), [])
+  assert.deepEqual(await grid.dropLateReplies(), [{ nodeId: 9n, messageType: 'query' }])
+  assert.equal(server.confirmed.length, 1)
 })
 
 test('the signal of pullMessages ends a transfer that hangs', async () => {

@@ -112,11 +112,18 @@ export class TaskGrid implements Grid {
   async sendAndHold(messages: Iterable<Message>, options: WaitOptions = {}): Promise<HeldReply[]> {
     const route = this.#route()
     const release = (messageId: string): Promise<void> => this.#release(messageId)
-    return this.#sendAndAwait(messages, options, (reply, signal) => {
+    return this.#sendAndAwait(messages, options, async (reply, signal) => {
+      const { objectId } = reply.tree
       const bytesAtHand = reply.atHand.values().reduce((sum, { length }) => sum + length, 0)
-      this.#held.set(reply.tree.objectId, { bytesAtHand })
+      this.#held.set(objectId, { bytesAtHand })
       this.#heldBytes += bytesAtHand
-      return holdReply(reply, { route, release, signal })
+      try {
+        return await holdReply(reply, { route, release, signal })
+      } catch (error) {
+        // It is not handed out, so the server may offer it again.
+        this.#forgetHeld(objectId)
+        throw error
+      }
     })
   }
 
@@ -218,6 +225,10 @@ export class TaskGrid implements Grid {
 
   async #release(messageId: string): Promise<void> {
     await this.#confirmations.confirm(messageId)
+    this.#forgetHeld(messageId)
+  }
+
+  #forgetHeld(messageId: string): void {
     const { bytesAtHand = 0 } = this.#held.get(messageId) ?? {}
     this.#heldBytes -= bytesAtHand
     this.#held.delete(messageId)
