@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { queryObjects } from 'node:v8'
 import { create, type DescMethodUnary, type MessageInitShape } from '@bufbuild/protobuf'
 import { FakeClock, letPass } from '../../test/harness/fake-clock.ts'
 import { recordingLogger } from '../../test/harness/recording-logger.ts'
@@ -256,6 +257,21 @@ test('a SuperLink of Flower gets a heartbeat as soon as it responds again, ours 
     stop.abort()
     await assert.rejects(beating)
   }
+})
+
+test('a SuperNode keeps nothing of the heartbeats that it has sent', async () => {
+  const { channel, client, clock, stop } = setUp()
+  channel.respond = () => ({ success: true })
+  const beating = sendHeartbeats({ fleet: client, clock, signal: stop.signal })
+  const countAfter = async (heartbeats: number): Promise<number> => {
+    await letPass(clock, 'a heartbeat', () => channel.calls.length >= heartbeats)
+    return Number(queryObjects(Promise))
+  }
+  const before = await countAfter(10)
+  const grown = (await countAfter(110)) - before
+  stop.abort()
+  await assert.rejects(beating)
+  assert.ok(grown < 50, `100 heartbeats left ${grown} promises`)
 })
 
 test('a SuperLink that takes pulls for heartbeats gets one only when they end', async () => {

@@ -89,9 +89,11 @@ export class FleetClient {
   /**
    * Resolves when a heartbeat should not wait for its time: a SuperLink of Flower was away and responds again. It counts the
    * time without it against its nodes, so that a second absence soon after the first would end what they work on. Ours gives
-   * each node a whole period after a start.
+   * each node a whole period after a start. Each call returns a new promise, and only the latest one resolves.
    */
   heartbeatDue(): Promise<void> {
+    // A pending promise keeps all that was chained to it: one for all heartbeats would grow with each of them.
+    this.#heartbeatDue = Promise.withResolvers()
     return this.#heartbeatDue.promise
   }
 
@@ -176,10 +178,7 @@ export class FleetClient {
           signal,
         })
         this.#hasWorked = true
-        if (this.#wait.over() && !this.#redelivers) {
-          this.#heartbeatDue.resolve()
-          this.#heartbeatDue = Promise.withResolvers()
-        }
+        if (this.#wait.over() && !this.#redelivers) this.#heartbeatDue.resolve()
         if (options.waitMs !== undefined) this.#holds = answer.waited
         const { message } = answer
         if (isMessage(message, PullMessagesResponseSchema)) {

@@ -16,12 +16,17 @@ export class FakeClock implements Clock {
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     return new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason)
-      const sleeper = { at: this.#now + ms, wake: resolve }
-      this.#sleepers.add(sleeper)
-      signal?.addEventListener('abort', () => {
+      const onAbort = (): void => {
         this.#sleepers.delete(sleeper)
-        reject(signal.reason)
-      })
+        reject(signal?.reason)
+      }
+      const wake = (): void => {
+        signal?.removeEventListener('abort', onAbort)
+        resolve()
+      }
+      const sleeper = { at: this.#now + ms, wake }
+      this.#sleepers.add(sleeper)
+      signal?.addEventListener('abort', onAbort)
     })
   }
 
