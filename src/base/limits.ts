@@ -92,8 +92,8 @@ export const limits = {
   connectionWindowBytes: 1 * MiB,
   pingEveryMs: 210_000,
   pingAnswerMs: 20_000,
-  /** How long a gRPC connection may stay open without a call. */
-  idleConnectionMs: 5 * 60_000,
+  /** How long a gRPC connection may stay open without a call, and how many over HTTP a client keeps for some seconds. */
+  ...{ idleConnectionMs: 5 * 60_000, idleHttpConnectionsMax: 256 },
   /** Of one certificate's name at one listener, unless the policy lets it be shared. */
   connectionsPerIdentityMax: 256,
   /** Without a certificate from one address, at a listener that asks for certificates. */

@@ -12,13 +12,16 @@ import { sendParts, unreadable } from './send-parts.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
 /**
- * Protobuf over HTTP/1.1 with kept-alive connections, as Flower's HTTP generation speaks it.
+ * Protobuf over HTTP/1.1 with kept-alive connections, as Flower's HTTP generation speaks it. Each call has a connection while
+ * it is under way. So the callers bound the connections: a ServerApp by the objects that it fetches at the same time
+ * (`repliesFetchedAtOnce` times `transfersAtOnce`), a SuperExec by its apps (`appProcessesMax`), of which each has a heartbeat
+ * and a transfer. A bound here would make calls wait for held ones, in a queue of Node's that loses calls when the server ends.
  *
  * @param isGuess the server has not shown which wire it speaks: the transport is given up if its first call has no response.
  */
 export function openHttpTransport(address: Address, tls: ChannelTls, isGuess = false): Transport {
   const where = formatAddress(address)
-  const agent = new Agent({ keepAlive: true, maxSockets: 32, timeout: idleMs })
+  const agent = new Agent({ keepAlive: true, maxFreeSockets: limits.idleHttpConnectionsMax, timeout: idleMs })
   // A call that must not be repeated gets a connection of its own, which the server cannot have closed meanwhile.
   const single = new Agent({ keepAlive: false })
   const createConnection = (_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined => {
@@ -177,7 +180,7 @@ function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<Incomi
       call.signal?.removeEventListener('abort', onAbort)
     })
     request.once('response', resolve)
-    request.once('error', (error: NodeJS.ErrnoException) => {
+    request.on('error', (error: NodeJS.ErrnoException) => {
       const isReset = error.code === 'ECONNRESET' || error.code === 'EPIPE'
       if (error instanceof RpcError) reject(error)
       else if (request.reusedSocket && isReset && !call.isAcceptedOnce) resolve('stale')
