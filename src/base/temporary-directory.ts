@@ -1,3 +1,4 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { mkdtemp, readdir, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -8,12 +9,24 @@ import { join } from 'node:path'
  */
 export async function createTemporaryDirectory(kind: string): Promise<{ path: string } & AsyncDisposable> {
   await removeAbandoned(kind)
-  const path = await mkdtemp(join(tmpdir(), `${kind}-${process.pid}-`))
+  const path = await mkdtemp(prefixOf(kind))
   return { path, [Symbol.asyncDispose]: () => rm(path, { recursive: true, force: true }) }
 }
 
-async function removeAbandoned(kind: string): Promise<void> {
-  for (const name of await readdir(tmpdir())) {
+/** A folder that is needed at once. The program calls `removeAbandoned` for its kind when it starts. */
+export function createTemporaryDirectorySync(kind: string): { path: string } & Disposable {
+  const path = mkdtempSync(prefixOf(kind))
+  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) }
+}
+
+function prefixOf(kind: string): string {
+  return join(tmpdir(), `${kind}-${process.pid}-`)
+}
+
+/** Removes the folders of this kind whose process has ended. */
+export async function removeAbandoned(kind: string): Promise<void> {
+  // A machine without a temporary folder has none of these.
+  for (const name of await readdir(tmpdir()).catch(() => [])) {
     const pid = new RegExp(`^${kind}-(\\d+)-`).exec(name)?.[1]
     if (pid === undefined || isAlive(Number(pid))) continue
     // A folder of another user stays: we may not remove it.

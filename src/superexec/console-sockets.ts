@@ -1,8 +1,9 @@
-import { mkdtempSync, rmSync } from 'node:fs'
 import { createServer, type Socket } from 'node:net'
-import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createTemporaryDirectorySync } from '../base/temporary-directory.ts'
 
+/** The kind of the folders. */
+export const socketsKind = 'trellis-out'
 /** A process connects its standard output, then its standard error. */
 const outputs = 2
 /** How long a connection of a process that has ended may still be waiting to be accepted. */
@@ -13,7 +14,7 @@ const graceMs = 1000
  * socket of its own, in a folder that only this user can enter.
  */
 export class ConsoleSockets implements Disposable {
-  readonly #folder = mkdtempSync(join(tmpdir(), 'trellis-out-'))
+  readonly #folder = createTemporaryDirectorySync(socketsKind)
   #count = 0
 
   /**
@@ -21,7 +22,7 @@ export class ConsoleSockets implements Disposable {
    * was started with.
    */
   open(show: (socket: Socket) => void, ended: Promise<unknown>, connectionsMax = outputs): string {
-    const path = join(this.#folder, String(++this.#count))
+    const path = join(this.#folder.path, String(++this.#count))
     let connections = 0
     const server = createServer((socket) => {
       connections += 1
@@ -35,6 +36,6 @@ export class ConsoleSockets implements Disposable {
   }
 
   [Symbol.dispose](): void {
-    rmSync(this.#folder, { recursive: true, force: true })
+    this.#folder[Symbol.dispose]()
   }
 }

@@ -17,6 +17,7 @@ import { parseSuperexecConfig, type SuperexecConfig } from './config.ts'
 import { withTrace } from './launch-trace.ts'
 import { Launcher } from './launcher.ts'
 import { askForTask } from './next-task.ts'
+import { removeAbandonedFiles } from './python-apps.ts'
 import { ServerTrouble } from './server-trouble.ts'
 
 /** `flower-superexec`: asks for tasks and launches an app process for each. */
@@ -27,6 +28,7 @@ export const main: Main = async (argv, signal) => {
   const parentGone = new AbortController()
   using _watch = watchParent(config.parentPid, () => parentGone.abort())
   const stop = AbortSignal.any([signal, parentGone.signal])
+  await removeAbandonedFiles()
   await using stack = new AsyncDisposableStack()
   if (config.healthAddress) {
     const health = stack.use(await startHealthServer(config.healthAddress, log))

@@ -1,12 +1,13 @@
 import { spawn } from 'node:child_process'
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
-import { tmpdir } from 'node:os'
+import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Duplex } from 'node:stream'
 import type { AppGeneration } from '../app-api/task-api.ts'
 import type { AcquiredTask } from '../app-api/task-source.ts'
+import { createTemporaryDirectorySync, removeAbandoned } from '../base/temporary-directory.ts'
 import type { AppConsole, ConsoleOwner } from './app-console.ts'
 import type { LauncherConfig } from './config.ts'
+import { socketsKind } from './console-sockets.ts'
 import { findPythonEnvironment, type PythonEnvironment, unbufferedPython } from './python-environment.ts'
 import { type ForkedProgram, PythonForkServer } from './python-fork-server.ts'
 import { type StartedApp, startedApp, titleOf } from './started-app.ts'
@@ -31,6 +32,8 @@ export class PythonApps {
   #environmentServer: PythonForkServer | undefined
   /** In a simulation, where the apps of a run share what they import. */
   readonly #runServers = new Map<bigint, PythonForkServer>()
+  /** All that have not ended, also those that get no more tasks. */
+  readonly #servers = new Set<PythonForkServer>()
   #cannotFork = process.platform !== 'linux'
 
   constructor(config: LauncherConfig, console: AppConsole) {
@@ -62,7 +65,7 @@ export class PythonApps {
     const token = writeToken(task.token)
     const trusted = ['--runtime-api-address', serverAddress, ...trustArguments]
     const app = this.#launch(task, [...trusted, '--token-file', token.file, ...common])
-    void app.ended.then(() => rmSync(token.directory, { recursive: true, force: true }))
+    void app.ended.then(() => token[Symbol.dispose]())
     return app
   }
 
@@ -101,9 +104,9 @@ export class PythonApps {
     }
   }
 
+  /** Called after all apps have ended. This program may end before the servers do, so their sockets are removed now. */
   close(): void {
-    for (const server of this.#runServers.values()) server.close()
-    this.#environmentServer?.close()
+    for (const server of this.#servers) server[Symbol.dispose]()
   }
 
   #launch(task: AcquiredTask, args: readonly string[]): StartedApp {
@@ -145,9 +148,7 @@ export class PythonApps {
     const options = { interpreter, programs, idleMs: keepImports ? simulationIdleMs : idleMs }
     const server = PythonForkServer.open(options, this.#console, { app: 'Python', runId: undefined })
     this.#environmentServer = server
-    void server.ended.then(() => {
-      this.#cannotFork ||= server.hasFailed
-    })
+    this.#watch(server)
     return server
   }
 
@@ -157,12 +158,27 @@ export class PythonApps {
     const server = this.#openEnvironment()?.forRun(runId, { app: 'Python', runId })
     if (!server) return undefined
     this.#runServers.set(runId, server)
+    this.#watch(server)
     void server.ended.then(() => {
-      this.#cannotFork ||= server.hasFailed
       if (this.#runServers.get(runId) === server) this.#runServers.delete(runId)
     })
     return server
   }
+
+  #watch(server: PythonForkServer): void {
+    this.#servers.add(server)
+    void server.ended.then(() => {
+      this.#servers.delete(server)
+      this.#cannotFork ||= server.hasFailed
+    })
+  }
+}
+
+const tokenKind = 'trellis-token'
+
+/** Removes the sockets and tokens that killed SuperExecs have left in the temporary folder. */
+export async function removeAbandonedFiles(): Promise<void> {
+  for (const kind of [socketsKind, tokenKind]) await removeAbandoned(kind)
 }
 
 const appNames = { 'flwr-clientapp': 'ClientApp', 'flwr-serverapp': 'ServerApp' } as const
@@ -175,9 +191,9 @@ function generationOf({ version }: PythonEnvironment): AppGeneration | undefined
   return minor === 29 ? 'appio' : undefined
 }
 
-function writeToken(token: string): { file: string; directory: string } {
-  const directory = mkdtempSync(join(tmpdir(), 'trellis-token-'))
-  const file = join(directory, 'token')
+function writeToken(token: string): { file: string } & Disposable {
+  const directory = createTemporaryDirectorySync(tokenKind)
+  const file = join(directory.path, 'token')
   writeFileSync(file, token, { mode: 0o600 })
-  return { file, directory }
+  return { file, [Symbol.dispose]: () => directory[Symbol.dispose]() }
 }

@@ -97,10 +97,9 @@ const run = (args: string[], alone: () => StartedApp = never, runId = 1n) => ({
 const never = () => {
   throw new Error('It should have forked')
 }
-const open = ({ interpreter = 'python3', program = 'flwr-clientapp' } = {}): PythonForkServer & Disposable => {
+const open = ({ interpreter = 'python3', program = 'flwr-clientapp' } = {}): PythonForkServer => {
   const options = { interpreter, programs: [join(folder, program)], idleMs: 60_000 }
-  const server = PythonForkServer.open(options, new AppConsole(log), { app: 'Python', runId: undefined })
-  return Object.assign(server, { [Symbol.dispose]: () => server.close() })
+  return PythonForkServer.open(options, new AppConsole(log), { app: 'Python', runId: undefined })
 }
 
 test('tasks run in forks of one process that has imported the program, and their ends are told', { skip }, async () => {

@@ -51,7 +51,7 @@ interface ServerProcess {
  * arguments, so the release of Flower does not matter. After a task that ended well the fork waits for the next task of its
  * run, which then begins with the app imported.
  */
-export class PythonForkServer {
+export class PythonForkServer implements Disposable {
   readonly #server: ServerProcess
   readonly #forks = new Map<number, Fork>()
   readonly #unborn: Fork[] = []
@@ -141,6 +141,12 @@ export class PythonForkServer {
     this.#server.lines?.end()
   }
 
+  /** Closes the server after its forks have ended, and removes the sockets for their output. */
+  [Symbol.dispose](): void {
+    this.close()
+    this.#sockets[Symbol.dispose]()
+  }
+
   #hear(value: unknown): void {
     const { pid, status } = (typeof value === 'object' && value !== null ? value : {}) as Record<string, unknown>
     if (!Number.isSafeInteger(pid) || (pid as number) <= 1) return
@@ -167,7 +173,7 @@ export class PythonForkServer {
 
   /** The ends of its forks cannot be seen any more, so they are ended. */
   #lost(outcome: string): void {
-    this.close()
+    this[Symbol.dispose]()
     this.hasFailed = !this.#hasForked
     for (const fork of this.#unborn.splice(0)) fork.startAlone()
     for (const fork of this.#forks.values()) {
@@ -175,7 +181,6 @@ export class PythonForkServer {
       fork.end(`lost its parent: ${outcome}`)
     }
     this.#forks.clear()
-    this.#sockets[Symbol.dispose]()
   }
 }
 
