@@ -90,8 +90,9 @@ export const limits = {
   /** What an HTTP/2 peer may send ahead, on one stream and on its connection. */
   streamWindowBytes: 256 * KiB,
   connectionWindowBytes: 1 * MiB,
-  pingEveryMs: 210_000,
-  pingAnswerMs: 20_000,
+  ...{ pingEveryMs: 210_000, pingAnswerMs: 20_000 },
+  /** A server whose machine is silent for `idle + interval * count` is lost to a client, also while a call only waits. */
+  serverProbes: { idleMs: 60_000, intervalMs: 20_000, count: 3 },
   /** How long a gRPC connection may stay open without a call, and how many over HTTP a client keeps for some seconds. */
   ...{ idleConnectionMs: 5 * 60_000, idleHttpConnectionsMax: 256 },
   /** Of one certificate's name at one listener, unless the policy lets it be shared. */

@@ -1,6 +1,7 @@
 import { X509Certificate } from 'node:crypto'
 import { connect as connectTcp, isIP, type Socket } from 'node:net'
 import type { ConnectionOptions, TLSSocket } from 'node:tls'
+import { limits } from '../base/limits.ts'
 import { connectTls } from '../base/tls-connect.ts'
 import { pemCertificates } from '../identity/pem.ts'
 import type { TlsSource } from '../identity/tls-source.ts'
@@ -44,6 +45,9 @@ export function dial(address: Address, tls: ChannelTls, alpn: readonly string[],
         clearTimeout(timer)
         socket.removeAllListeners('error').removeAllListeners('close')
         socket.on('error', () => {})
+        // A stream has no time limit, and a machine that loses its power or its network closes no connection.
+        const { idleMs, intervalMs, count } = limits.serverProbes
+        socket.setKeepAlive(true, idleMs, intervalMs, count)
         const chosen = 'alpnProtocol' in socket ? (socket as TLSSocket).alpnProtocol : undefined
         resolve({ socket, alpn: chosen === 'h2' || chosen === 'http/1.1' ? chosen : undefined })
       }

@@ -4,6 +4,7 @@ import { createServer, type IncomingMessage, type ServerResponse } from 'node:ht
 import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
+import { secondsToProbe, withoutTcpTimers } from '../../test/harness/tcp-probes.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { createChannel, createClient } from './channel.ts'
 
@@ -64,4 +65,15 @@ test('a call reaches the server while it holds many others', async () => {
   await server.fleet.pullObject({})
   for (const response of held.responses) response.end()
   await Promise.all(calls)
+})
+
+test('a connection that is kept for the next call is not probed each second', { skip: withoutTcpTimers }, async () => {
+  const ports: number[] = []
+  using server = await openServer(({ socket }, response) => {
+    ports.push(socket.remotePort ?? 0)
+    response.end()
+  })
+  await server.fleet.pullMessages({})
+  await setImmediate()
+  assert.ok((secondsToProbe(ports[0] ?? 0) ?? 0) > 30)
 })

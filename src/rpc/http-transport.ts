@@ -21,7 +21,11 @@ import type { Answer, OutgoingCall, Transport } from './transport.ts'
  */
 export function openHttpTransport(address: Address, tls: ChannelTls, isGuess = false): Transport {
   const where = formatAddress(address)
-  const agent = new Agent({ keepAlive: true, maxFreeSockets: limits.idleHttpConnectionsMax, timeout: idleMs })
+  const agent = new Agent({
+    ...{ keepAlive: true, maxFreeSockets: limits.idleHttpConnectionsMax, timeout: idleMs },
+    // The Agent sets it for a connection that it keeps, and would probe each second.
+    keepAliveMsecs: limits.serverProbes.idleMs,
+  })
   // A call that must not be repeated gets a connection of its own, which the server cannot have closed meanwhile.
   const single = new Agent({ keepAlive: false })
   const createConnection = (_options: unknown, done: (error: Error | null, socket?: Duplex) => void): undefined => {
