@@ -9,6 +9,7 @@ import type {
 import { limits } from '../base/limits.ts'
 import { flowerHttpVersion, flowerRuntimeReleases, isRelease } from '../base/version.ts'
 import { type Address, formatAddress, parseAddress } from './address.ts'
+import { awaitConnection } from './await-connection.ts'
 import { decodeResponse, encodeRequest } from './call-messages.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { openGrpcTransport } from './grpc-transport.ts'
@@ -35,6 +36,7 @@ export interface ChannelOptions {
 
 export interface CallOptions extends ContentTaker {
   readonly signal?: AbortSignal | undefined
+  /** How long the call waits for a connection, and then for its response. */
   readonly timeoutMs?: number | undefined
   /** How long the server may hold the call when it has nothing yet. */
   readonly waitMs?: number | undefined
@@ -79,7 +81,7 @@ export class Channel {
     options: CallOptions = {},
   ): Promise<{ message: MessageShape<O>; waited: boolean }> {
     for (let tries = 1; ; tries++) {
-      const transport = await this.#usable()
+      const transport = await awaitConnection(this.#usable(), this.address, options)
       const outgoing = this.#outgoing(method, request, options)
       try {
         const { body, waited } = await transport.unary(outgoing)
@@ -101,7 +103,7 @@ export class Channel {
     options: CallOptions = {},
   ): AsyncGenerator<MessageShape<O>> {
     for (let tries = 1; ; tries++) {
-      const transport = await this.#usable()
+      const transport = await awaitConnection(this.#usable(), this.address, options)
       try {
         for await (const body of transport.stream(this.#outgoing(method, request, options))) {
           yield decodeResponse(method, body) as MessageShape<O>

@@ -12,7 +12,7 @@ import type { CallFailure } from './call-failures.ts'
 import type { ContentCut } from './content-cut.ts'
 import { framed } from './grpc-frames.ts'
 import { ReceivedBody } from './received-body.ts'
-import { RpcError, refusedByOther, retryAfterOf, statusOfGrpcCode } from './rpc-error.ts'
+import { callCancelled, RpcError, refusedByOther, retryAfterOf, statusOfGrpcCode } from './rpc-error.ts'
 import { sendParts, unreadable } from './send-parts.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
@@ -113,7 +113,7 @@ function start(session: ClientHttp2Session, call: OutgoingCall, where: string, m
     failure = error
     stream.close(constants.NGHTTP2_CANCEL)
   }
-  const onAbort = (): void => cancel(new RpcError('deadline-exceeded', 'The call was cancelled.', { kind: 'peer' }))
+  const onAbort = (): void => cancel(callCancelled())
   if (call.signal?.aborted) onAbort()
   call.signal?.addEventListener('abort', onAbort, { once: true })
   const timer =

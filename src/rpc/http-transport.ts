@@ -7,7 +7,7 @@ import type { ContentCut } from './content-cut.ts'
 import { type ChannelTls, dial } from './dial.ts'
 import { lengthOf } from './encode-in-turns.ts'
 import { ReceivedBody, responseTooLarge } from './received-body.ts'
-import { RpcError, refusedByOther, retryAfterOf, statusOfHttp } from './rpc-error.ts'
+import { callCancelled, RpcError, refusedByOther, retryAfterOf, statusOfHttp } from './rpc-error.ts'
 import { sendParts, unreadable } from './send-parts.ts'
 import type { Answer, OutgoingCall, Transport } from './transport.ts'
 
@@ -169,8 +169,17 @@ function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<Incomi
         ),
       },
     })
-    const cancel = (error: RpcError): void => void request.destroy(error)
-    const onAbort = (): void => cancel(new RpcError('deadline-exceeded', 'The call was cancelled.'))
+    const over = (): void => {
+      clearTimeout(timer)
+      call.signal?.removeEventListener('abort', onAbort)
+    }
+    const cancel = (error: RpcError): void => {
+      over()
+      // A request tells of its end only when it has a connection.
+      reject(error)
+      request.destroy(error)
+    }
+    const onAbort = (): void => cancel(callCancelled())
     call.signal?.addEventListener('abort', onAbort, { once: true })
     const timer =
       call.timeoutMs === undefined
@@ -179,10 +188,7 @@ function attempt(wire: Wire, call: OutgoingCall, accept: string): Promise<Incomi
             () => cancel(new RpcError('deadline-exceeded', `${where} did not answer in time.`)),
             call.timeoutMs,
           )
-    request.once('close', () => {
-      clearTimeout(timer)
-      call.signal?.removeEventListener('abort', onAbort)
-    })
+    request.once('close', over)
     request.once('response', resolve)
     request.on('error', (error: NodeJS.ErrnoException) => {
       const isReset = error.code === 'ECONNRESET' || error.code === 'EPIPE'

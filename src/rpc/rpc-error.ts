@@ -56,6 +56,11 @@ export class RpcError extends Error {
   }
 }
 
+/** The error of a call whose caller has taken it back. */
+export function callCancelled(): RpcError {
+  return new RpcError('deadline-exceeded', 'The call was cancelled.')
+}
+
 const failureOfKind = {
   unreachable: 'unreachable',
   tls: 'tls-failed',
