@@ -5,6 +5,7 @@ import type { AddressInfo } from 'node:net'
 import { test } from 'node:test'
 import { setImmediate } from 'node:timers/promises'
 import { secondsToProbe, withoutTcpTimers } from '../../test/harness/tcp-probes.ts'
+import { Control } from '../gen/flwr/proto/control_pb.ts'
 import { Fleet } from '../gen/flwr/proto/fleet_pb.ts'
 import { createChannel, createClient } from './channel.ts'
 
@@ -22,6 +23,7 @@ async function openServer(serve: (request: IncomingMessage, response: ServerResp
   const channel = createChannel({ address, tls: 'insecure', transport: 'http', component: 'test' })
   return {
     fleet: createClient(Fleet, channel),
+    control: createClient(Control, channel),
     end,
     [Symbol.dispose]: () => {
       channel.close()
@@ -76,4 +78,15 @@ test('a connection that is kept for the next call is not probed each second', { 
   await server.fleet.pullMessages({})
   await setImmediate()
   assert.ok((secondsToProbe(ports[0] ?? 0) ?? 0) > 30)
+})
+
+test('a stream whose connection breaks is one that the caller can open again', async () => {
+  using server = await openServer((_request, response) => {
+    response.writeHead(200)
+    response.write(Buffer.alloc(4))
+  })
+  const logs = server.control.streamLogs({})[Symbol.asyncIterator]()
+  await logs.next()
+  server.end()
+  await assert.rejects(logs.next(), { kind: 'unreachable', retryable: true })
 })

@@ -92,7 +92,7 @@ async function* frames(wire: Wire, call: OutgoingCall): AsyncGenerator<Uint8Arra
   const prefix = Buffer.alloc(4)
   let prefixFilled = 0
   let frame: ReceivedBody | undefined
-  for await (const chunk of response as AsyncIterable<Buffer>) {
+  for await (const chunk of chunksOf(response, where)) {
     let offset = 0
     while (offset < chunk.length || frame?.isComplete) {
       if (!frame) {
@@ -111,6 +111,14 @@ async function* frames(wire: Wire, call: OutgoingCall): AsyncGenerator<Uint8Arra
   }
   throwIfCutOff(response)
   if (frame || prefixFilled > 0) throw broke(where)
+}
+
+async function* chunksOf(response: IncomingMessage, where: string): AsyncGenerator<Buffer> {
+  try {
+    yield* response as AsyncIterable<Buffer>
+  } catch (error) {
+    throw broke(where, error)
+  }
 }
 
 /** A stream that the server cut off, e.g. because our certificate was revoked, ends with the reason in its trailers. */
