@@ -55,7 +55,7 @@ const explanations: Readonly<Record<string, Explanation>> = {
   },
   'MB more after the last round than after the first': {
     limit:
-      'what is resident, not what is in use: memory of the C library whose pages other pieces share, buffers that a larger burst has used for the first time, and compiled code. It ends: with 1,000 SuperNodes it was 7 to 14 MB after ten rounds and 8 MB after 30. With 10,000 it is garbage, which is left to V8 there: to collect it at once would stop the program for a second',
+      'what is resident, not what is in use: memory of the C library whose pages other pieces share, buffers that a larger burst has used for the first time, and compiled code. It ends: with 1,000 SuperNodes it was 7 to 14 MB after ten rounds and 8 MB after 30. With 10,000 garbage is left to V8 at rest, because to collect it at once would stop the program for a second: it is part of the 123 MB after two rounds, how large a part was not looked at',
     tried:
       'A profile of what the C library holds, by stack and by age, found two faults, which are mended: dates in the headers of responses, which each connection remembered (20 MB after ten rounds of 1,000, and more with each), and uploads that were never forgotten (31 MB with calls of Flower). At rest garbage is collected, and the C library gives back what is free between pieces in use. No gain: fixed limits of the C library for mapped pieces and for what it gives back (2 MB), one arena for all threads (30 MB more), a smaller space for new objects (2 MB, and slower rounds). A test counts live objects: the tenth round leaves no more behind than the third.',
     profile:
