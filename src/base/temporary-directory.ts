@@ -23,11 +23,12 @@ function prefixOf(kind: string): string {
   return join(tmpdir(), `${kind}-${process.pid}-`)
 }
 
-/** Removes the folders of this kind whose process has ended. */
-export async function removeAbandoned(kind: string): Promise<void> {
+/** Removes the folders of these kinds whose process has ended. */
+export async function removeAbandoned(...kinds: readonly string[]): Promise<void> {
+  const pattern = new RegExp(`^(?:${kinds.join('|')})-(\\d+)-`)
   // A machine without a temporary folder has none of these.
   for (const name of await readdir(tmpdir()).catch(() => [])) {
-    const pid = new RegExp(`^${kind}-(\\d+)-`).exec(name)?.[1]
+    const pid = pattern.exec(name)?.[1]
     if (pid === undefined || isAlive(Number(pid))) continue
     // A folder of another user stays: we may not remove it.
     await rm(join(tmpdir(), name), { recursive: true, force: true }).catch(() => {})

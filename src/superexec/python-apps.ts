@@ -178,7 +178,7 @@ const tokenKind = 'trellis-token'
 
 /** Removes the sockets and tokens that killed SuperExecs have left in the temporary folder. */
 export async function removeAbandonedFiles(): Promise<void> {
-  for (const kind of [socketsKind, tokenKind]) await removeAbandoned(kind)
+  await removeAbandoned(socketsKind, tokenKind)
 }
 
 const appNames = { 'flwr-clientapp': 'ClientApp', 'flwr-serverapp': 'ServerApp' } as const
@@ -195,5 +195,5 @@ function writeToken(token: string): { file: string } & Disposable {
   const directory = createTemporaryDirectorySync(tokenKind)
   const file = join(directory.path, 'token')
   writeFileSync(file, token, { mode: 0o600 })
-  return { file, [Symbol.dispose]: () => directory[Symbol.dispose]() }
+  return { ...directory, file }
 }

@@ -12,7 +12,7 @@ import * as runMessages from './run-messages.ts'
 export async function recoverDelivery(ctx: Pick<SuperlinkContext, 'db' | 'objects' | 'log'>): Promise<void> {
   await ctx.db.transaction(async (tx, afterCommit) => {
     for (const runId of await runMessages.listRuns(tx))
-      if (!(await isRunOpen(tx, runId))) await forgetRunMessages(ctx, tx, afterCommit, runId)
+      if (!(await isRunOpen(tx, runId))) await forgetRunMessages(ctx, tx, afterCommit, { runId, hasEnded: true })
     const messages = await life.giveBackAtStart(tx)
     if (messages > 0) ctx.log.info('Messages that no SuperNode has confirmed are offered again', { messages })
     const orphans = await runMessages.listOrphans(tx)

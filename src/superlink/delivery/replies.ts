@@ -231,25 +231,15 @@ export async function failConfirmed(ctx: TakingCtx, tx: Db, afterCommit: AfterCo
   if (failures.length > 0) await failInstructions(ctx, tx, afterCommit, failures)
 }
 
-/** Forgets all messages and objects of a run that has ended. */
+/**
+ * Forgets all messages and objects of a run that has ended, or whose ServerApp starts again. Then nodes that still work on one
+ * of them learn of the end of the run, although the ServerApp may not ask them again.
+ */
 export async function forgetRunMessages(
   ctx: Pick<SuperlinkContext, 'objects'>,
   tx: Db,
   afterCommit: AfterCommit,
-  runId: RunId,
+  { runId, hasEnded }: { readonly runId: RunId; readonly hasEnded: boolean },
 ): Promise<void> {
-  await life.forgetRun(ctx, tx, afterCommit, runId, true)
-}
-
-/**
- * Forgets all messages and objects of a run whose ServerApp starts again. Nodes that still work on one of them learn of the
- * end of the run, although the ServerApp may not ask them again.
- */
-export async function forgetUnfinishedMessages(
-  ctx: Pick<SuperlinkContext, 'objects'>,
-  tx: Db,
-  afterCommit: AfterCommit,
-  runId: RunId,
-): Promise<void> {
-  await life.forgetRun(ctx, tx, afterCommit, runId, false)
+  await life.forgetRun(ctx, tx, afterCommit, runId, hasEnded)
 }

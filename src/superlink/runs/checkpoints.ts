@@ -11,7 +11,7 @@ import { bytesInTurns } from '../../rpc/encode-in-turns.ts'
 import type { Task } from '../../tasks/task.ts'
 import { findFabBytes } from '../apps/fabs.ts'
 import type { SuperlinkContext } from '../context.ts'
-import { forgetUnfinishedMessages } from '../delivery/replies.ts'
+import { forgetRunMessages } from '../delivery/replies.ts'
 import * as checkpointStore from './checkpoint-store.ts'
 import { appendNote } from './logs.ts'
 import { findRun, type Run } from './run.ts'
@@ -88,7 +88,7 @@ export async function prepareRestart(
   if (task.type !== 'flwr-serverapp') return false
   const last = await checkpointStore.findLast(tx, task.runId)
   if (!last || task.launches - last.launch >= limits.taskLaunchesMax) return false
-  await forgetUnfinishedMessages(ctx, tx, afterCommit, task.runId)
+  await forgetRunMessages(ctx, tx, afterCommit, { runId: task.runId, hasEnded: false })
   const savedAt = new Date(last.savedAt).toISOString().slice(0, 19).replace('T', ' ')
   const note = `\n[The ServerApp was lost: ${reason}. It starts again from its checkpoint of ${savedAt}Z]\n`
   await appendNote(ctx, tx, afterCommit, task.runId, note)

@@ -35,7 +35,7 @@ export async function onTaskFinished(
   if (task.type === 'flwr-clientapp') return fleet?.onTaskFinished(tx, afterCommit, task)
   await ctx.tasks.finishOthers(tx, afterCommit, task.runId, task.taskId)
   const nodes = await listParticipants(tx, task.runId)
-  await forgetRunMessages(ctx, tx, afterCommit, task.runId)
+  await forgetRunMessages(ctx, tx, afterCommit, { runId: task.runId, hasEnded: true })
   await fleet?.endRun(tx, afterCommit, task.runId)
   await forgetCheckpoints(ctx, tx, task)
   await recordEnd(ctx, tx, afterCommit, task)
